@@ -1,0 +1,68 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Layers, lowest first; scripts/check-layers keeps the arrows pointing down (docs/architecture.md).
+
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Targets without any I/O: every `unsafe` has to be spelled out.
+let pure: [SwiftSetting] = strict + [.strictMemorySafety()]
+
+/// Targets that hold connection state in classes. Dynamic exclusivity checks cost more than the
+/// pool itself there, so release builds leave them out; debug builds and tests keep them. It is
+/// sound because no mutating method of a core calls out: cores return actions.
+let shell: [SwiftSetting] =
+    strict + [
+        .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
+    ]
+
+let package = Package(
+    name: "redpool",
+    products: [.executable(name: "redpool", targets: ["redpool"])],
+    dependencies: [
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CLibevent", pkgConfig: "libevent_core",
+            providers: [.apt(["libevent-dev"])]),
+        .target(name: "RESP", swiftSettings: pure),
+        .target(name: "Pool", swiftSettings: pure),
+        .target(
+            name: "Config", dependencies: [.product(name: "Yams", package: "Yams")],
+            swiftSettings: pure),
+        .target(
+            name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
+            swiftSettings: strict),
+        .target(
+            name: "Session", dependencies: ["RESP"], exclude: ["commands.tsv"],
+            swiftSettings: pure),
+        .target(name: "EventLoop", dependencies: ["CLibevent"], swiftSettings: shell),
+        .target(
+            name: "Proxy",
+            dependencies: [
+                "RESP", "Pool", "Config", "Telemetry", "Session", "EventLoop",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: shell),
+        .executableTarget(
+            name: "redpool",
+            dependencies: [
+                "Proxy", "Config", "Telemetry", "EventLoop",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: shell),
+        .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: strict),
+        .testTarget(name: "PoolTests", dependencies: ["Pool"], swiftSettings: strict),
+        .testTarget(name: "ConfigTests", dependencies: ["Config"], swiftSettings: strict),
+        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
+        .testTarget(name: "SessionTests", dependencies: ["Session", "RESP"], swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,239 @@
+// Everything of C that Redpool touches: libevent's headers, and the system calls that Swift's Glibc
+// module does not offer. Functions here return a count, or -errno: a Swift caller that read `errno`
+// itself could find it changed by reference counting that happened in between.
+
+#ifndef REDPOOL_SHIM_H
+#define REDPOOL_SHIM_H
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+// glibc declares these only under _GNU_SOURCE, which would give its other types a second definition
+// beside the one in Swift's own Glibc module.
+extern int accept4(int, struct sockaddr *, socklen_t *, int);
+extern int pthread_setname_np(pthread_t, const char *);
+
+// libevent's flags are plain ints in the header and shorts in its functions.
+static const short redpool_ev_read = EV_READ;
+static const short redpool_ev_write = EV_WRITE;
+static const short redpool_ev_persist = EV_PERSIST;
+static const short redpool_ev_closed = EV_CLOSED;
+static const short redpool_ev_timeout = EV_TIMEOUT;
+
+// One base per thread, no locks, deaf to the environment (EVENT_NOEPOLL and the like must not
+// change how a daemon behaves).
+static inline struct event_base *redpool_base_new(void) {
+    struct event_config *config = event_config_new();
+    if (config == NULL) return NULL;
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
+    event_config_require_features(config, EV_FEATURE_O1 | EV_FEATURE_EARLY_CLOSE);
+    struct event_base *base = event_base_new_with_config(config);
+    event_config_free(config);
+    return base;
+}
+
+static inline int redpool_event_add_timeout(struct event *event, int64_t nanoseconds) {
+    if (nanoseconds < 0) nanoseconds = 0;
+    struct timeval tv;
+    tv.tv_sec = nanoseconds / 1000000000;
+    tv.tv_usec = (nanoseconds % 1000000000) / 1000;
+    return event_add(event, &tv);
+}
+
+static inline int64_t redpool_monotonic(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static inline ssize_t redpool_recv(int fd, void *into, size_t count) {
+    ssize_t n;
+    do n = recv(fd, into, count, MSG_DONTWAIT); while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static inline ssize_t redpool_send(int fd, const void *from, size_t count) {
+    ssize_t n;
+    do n = send(fd, from, count, MSG_DONTWAIT | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static inline ssize_t redpool_send_vector(int fd, struct iovec *parts, size_t count) {
+    struct msghdr message;
+    memset(&message, 0, sizeof message);
+    message.msg_iov = parts;
+    message.msg_iovlen = count;
+    ssize_t n;
+    do n = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static inline int redpool_accept(int fd, struct sockaddr_storage *peer, socklen_t *length) {
+    int n;
+    *length = sizeof *peer;
+    do n = accept4(fd, (struct sockaddr *)peer, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static inline int redpool_socket(int family) {
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+static inline int redpool_connect(int fd, const struct sockaddr_storage *address, socklen_t length) {
+    int n = connect(fd, (const struct sockaddr *)address, length);
+    return n < 0 ? -errno : n;
+}
+
+static inline int redpool_bind(int fd, const struct sockaddr_storage *address, socklen_t length) {
+    int n = bind(fd, (const struct sockaddr *)address, length);
+    return n < 0 ? -errno : n;
+}
+
+static inline int redpool_listen(int fd, int backlog) {
+    int n = listen(fd, backlog);
+    return n < 0 ? -errno : n;
+}
+
+static inline int redpool_local_address(int fd, struct sockaddr_storage *out, socklen_t *length) {
+    *length = sizeof *out;
+    int n = getsockname(fd, (struct sockaddr *)out, length);
+    return n < 0 ? -errno : n;
+}
+
+// The pending error of a socket, as a positive errno, 0 for none.
+static inline int redpool_socket_error(int fd) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) return errno;
+    return error;
+}
+
+static inline int redpool_set_option(int fd, int level, int option, int value) {
+    int n = setsockopt(fd, level, option, &value, sizeof value);
+    return n < 0 ? -errno : n;
+}
+
+static inline int redpool_shutdown_write(int fd) {
+    int n = shutdown(fd, SHUT_WR);
+    return n < 0 ? -errno : n;
+}
+
+// Makes the close of this socket a reset: the peer learns at once, and nothing lingers.
+static inline int redpool_linger_zero(int fd) {
+    struct linger value = {1, 0};
+    int n = setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
+    return n < 0 ? -errno : n;
+}
+
+static inline int redpool_eventfd(void) {
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static inline int redpool_eventfd_signal(int fd) {
+    uint64_t one = 1;
+    ssize_t n;
+    do n = write(fd, &one, sizeof one); while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : 0;
+}
+
+static inline int redpool_eventfd_clear(int fd) {
+    uint64_t value;
+    ssize_t n;
+    do n = read(fd, &value, sizeof value); while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : 0;
+}
+
+// A datagram to systemd's notification socket; `path` may name an abstract socket with a leading @.
+static inline int redpool_notify(const char *path, const char *text, size_t count) {
+    struct sockaddr_un address;
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof address.sun_path) return -EINVAL;
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    memcpy(address.sun_path, path, length);
+    if (address.sun_path[0] == '@') address.sun_path[0] = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    ssize_t n = sendto(fd, text, count, MSG_NOSIGNAL, (struct sockaddr *)&address,
+                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+    int error = n < 0 ? -errno : 0;
+    close(fd);
+    return error;
+}
+
+static inline int redpool_unix_address(const char *path, struct sockaddr_storage *out,
+                                       socklen_t *length) {
+    struct sockaddr_un *address = (struct sockaddr_un *)out;
+    size_t count = strlen(path);
+    if (count == 0 || count >= sizeof address->sun_path) return -ENAMETOOLONG;
+    memset(out, 0, sizeof *out);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, path, count + 1);
+    *length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + count + 1);
+    return 0;
+}
+
+// Gives the path of a unix listener its mode and, unless gid is -1, its group.
+static inline int redpool_unix_permissions(const char *path, unsigned mode, int64_t gid) {
+    if (gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0) return -errno;
+    if (chmod(path, (mode_t)mode) < 0) return -errno;
+    return 0;
+}
+
+// The numeric id of a group name (or of a decimal number), -1 when there is none.
+static inline int64_t redpool_group_id(const char *name) {
+    struct group *entry = getgrnam(name);
+    if (entry != NULL) return entry->gr_gid;
+    char *end = NULL;
+    long number = strtol(name, &end, 10);
+    return (end != name && *end == 0 && number >= 0) ? number : -1;
+}
+
+static inline void redpool_block_signals(void) {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+static inline void redpool_name_thread(const char *name) {
+    pthread_setname_np(pthread_self(), name);
+}
+
+// Raises the soft limit of open files to the hard one where it is lower than `wanted`, and returns
+// the limit that is then in force.
+static inline int64_t redpool_raise_files(int64_t wanted) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+    if (limit.rlim_cur != RLIM_INFINITY && (int64_t)limit.rlim_cur < wanted) {
+        rlim_t target = (rlim_t)wanted;
+        if (limit.rlim_max != RLIM_INFINITY && target > limit.rlim_max) target = limit.rlim_max;
+        limit.rlim_cur = target;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+    }
+    return limit.rlim_cur == RLIM_INFINITY ? INT64_MAX : (int64_t)limit.rlim_cur;
+}
+
+#endif

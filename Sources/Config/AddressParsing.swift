@@ -1,0 +1,192 @@
+/// The value of the key `upstream`: an address, and what a `redis://` URL says besides.
+struct UpstreamSpec: Sendable, Equatable {
+    var address: UpstreamAddress
+    var username: String?
+    var database = 0
+}
+
+/// Reads an address of the key `listen`.
+func parseListen(_ text: String) throws(ValueProblem) -> ListenAddress {
+    if let path = try parseUnix(text) { return .unix(path: path) }
+    try refuseScheme(text)
+    let (host, port) = try splitHostPort(text, defaultPort: nil, example: "127.0.0.1:6380")
+    if host == "*" { return .tcp(host: host, port: port) }
+    if host.lowercased() == "localhost" { return .tcp(host: "127.0.0.1", port: port) }
+    let name = try checkHost(host, bracketed: text.hasPrefix("["))
+    guard name.utf8.contains(UInt8(ascii: ":")) || isIPv4(name) else {
+        throw ValueProblem(
+            "\(shown(text)) has a host name (an address to listen on is numeric, localhost or *)")
+    }
+    return .tcp(host: name, port: port)
+}
+
+/// Reads the value of the key `upstream`.
+func parseUpstream(_ text: String) throws(ValueProblem) -> UpstreamSpec {
+    if let path = try parseUnix(text) { return UpstreamSpec(address: .unix(path: path)) }
+    let scheme = "redis://"
+    if text.lowercased().hasPrefix(scheme) {
+        return try parseURL(text.dropFirst(scheme.count), whole: text)
+    }
+    try refuseScheme(text)
+    if text.utf8.contains(UInt8(ascii: "@")) {
+        throw ValueProblem("a user or password is not part of host:port (see username)")
+    }
+    let (host, port) = try splitHostPort(text, defaultPort: nil, example: "127.0.0.1:6379")
+    let name = try checkHost(host, bracketed: text.hasPrefix("["))
+    return UpstreamSpec(address: .tcp(host: name, port: port))
+}
+
+/// Reads what follows `redis://`: `[user@]host[:port][/db]`. The value never stands in a message,
+/// because it may hold a password.
+private func parseURL(_ rest: Substring, whole: String) throws(ValueProblem) -> UpstreamSpec {
+    var rest = rest
+    var username: String?
+    if let at = rest.lastIndex(of: "@") {
+        let user = rest[..<at]
+        rest = rest[rest.index(after: at)...]
+        if user.contains(":") {
+            throw ValueProblem("the URL holds a password; put it in passwordFile")
+        }
+        guard !user.isEmpty, !user.contains("%"), !user.contains(where: \.isWhitespace) else {
+            throw ValueProblem("the URL's user is empty or encoded; put it in username")
+        }
+        username = String(user)
+    }
+    if rest.contains(where: { $0 == "?" || $0 == "#" }) {
+        throw ValueProblem("the URL has parameters, which are not supported")
+    }
+    var database = 0
+    if let slash = rest.firstIndex(of: "/") {
+        let digits = rest[rest.index(after: slash)...]
+        rest = rest[..<slash]
+        if !digits.isEmpty {
+            guard isDigits(digits), let number = Int32(digits) else {
+                throw ValueProblem("\(shown(digits)) is not a database number")
+            }
+            database = Int(number)
+        }
+    }
+    let text = String(rest)
+    let (host, port) = try splitHostPort(text, defaultPort: 6379, example: "redis://127.0.0.1")
+    let name = try checkHost(host, bracketed: text.hasPrefix("["))
+    return UpstreamSpec(
+        address: .tcp(host: name, port: port), username: username, database: database)
+}
+
+/// Reads `unix:/path`; nil if the text is something else.
+private func parseUnix(_ text: String) throws(ValueProblem) -> String? {
+    guard text.lowercased().hasPrefix("unix:") else {
+        if text.hasPrefix("/") {
+            throw ValueProblem("\(shown(text)) is a path (did you mean unix:\(shown(text))?)")
+        }
+        return nil
+    }
+    let path = String(text.dropFirst(5))
+    guard path.hasPrefix("/"), !path.hasPrefix("//"), path.utf8.count > 1 else {
+        let name = path.drop { $0 == "/" }
+        throw ValueProblem(
+            "the path of a unix socket is absolute (did you mean unix:/\(shown(String(name)))?)")
+    }
+    // `sun_path` has 108 bytes with its terminating zero (unix(7)).
+    guard path.utf8.count <= 107 else {
+        throw ValueProblem("the path of a unix socket is at most 107 bytes, not \(path.utf8.count)")
+    }
+    guard !hasControl(path) else {
+        throw ValueProblem("the path of a unix socket has a control character")
+    }
+    return path
+}
+
+private func refuseScheme(_ text: String) throws(ValueProblem) {
+    guard let colon = text.firstIndex(of: ":"), text[colon...].hasPrefix("://") else { return }
+    let scheme = text[..<colon].lowercased()
+    if scheme == "rediss" || scheme == "valkeys" {
+        throw ValueProblem("\(scheme)://: TLS is not supported yet")
+    }
+    throw ValueProblem(
+        "\(shown(scheme)):// is not supported here (host:port, unix:/path, or redis:// upstream)")
+}
+
+/// Splits `host:port` or `[v6]:port`; without a default, the port is required.
+private func splitHostPort(
+    _ text: String, defaultPort: UInt16?, example: String
+) throws(ValueProblem) -> (host: String, port: UInt16) {
+    var host = text[...]
+    var digits: Substring?
+    if text.hasPrefix("[") {
+        guard let close = text.firstIndex(of: "]") else {
+            throw ValueProblem("\(shown(text)) has no closing bracket")
+        }
+        host = text[text.index(after: text.startIndex)..<close]
+        let rest = text[text.index(after: close)...]
+        guard rest.isEmpty || rest.hasPrefix(":") else {
+            throw ValueProblem("\(shown(text)) is not an address (such as \(example))")
+        }
+        if !rest.isEmpty { digits = rest.dropFirst() }
+    } else if let colon = text.lastIndex(of: ":") {
+        host = text[..<colon]
+        digits = text[text.index(after: colon)...]
+        if host.contains(":") {
+            throw ValueProblem("\(shown(text)): an IPv6 address needs brackets ([::1]:6380)")
+        }
+    }
+    guard !host.isEmpty else {
+        throw ValueProblem("\(shown(text)) has no host (such as \(example))")
+    }
+    guard let digits else {
+        guard let defaultPort else {
+            throw ValueProblem("\(shown(text)) has no port (such as \(example))")
+        }
+        return (String(host), defaultPort)
+    }
+    guard isDigits(digits), let port = UInt16(digits), port > 0 else {
+        throw ValueProblem("\(shown(digits)) is not a port (1 to 65535)")
+    }
+    return (String(host), port)
+}
+
+/// The host in the form in which hosts are compared, if it is one.
+private func checkHost(_ host: String, bracketed: Bool) throws(ValueProblem) -> String {
+    if bracketed {
+        guard let address = canonicalIPv6(host) else {
+            throw ValueProblem("\(shown(host)) is not an IPv6 address")
+        }
+        return address
+    }
+    if isIPv4(host) { return host }
+    let labels = host.split(separator: ".", omittingEmptySubsequences: false)
+    // A name whose last label is a number would be taken for an IPv4 address by getaddrinfo.
+    if let last = labels.last, isDigits(last) {
+        throw ValueProblem("\(shown(host)) is not an IPv4 address")
+    }
+    let isName = labels.allSatisfy { label in
+        (1...63).contains(label.utf8.count) && label.utf8.allSatisfy(isNameByte)
+    }
+    guard isName, host.utf8.count <= 253 else {
+        throw ValueProblem("\(shown(host)) is not a host name or address")
+    }
+    return host.lowercased()
+}
+
+private func isNameByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+        true
+    default: false
+    }
+}
+
+/// Whether text holds a character that no path, user or group has.
+func hasControl(_ text: String) -> Bool {
+    text.unicodeScalars.contains { $0.properties.generalCategory == .control }
+}
+
+/// Whether the text is four decimal numbers up to 255 without leading zeros.
+func isIPv4(_ text: String) -> Bool {
+    let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+    return parts.count == 4
+        && parts.allSatisfy { part in
+            isDigits(part) && UInt8(part) != nil && (part.count == 1 || !part.hasPrefix("0"))
+        }
+}

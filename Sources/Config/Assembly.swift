@@ -1,0 +1,163 @@
+extension Resolution {
+    /// Reads the password files of all pools and reports those that cannot be used. The result has
+    /// an element for each pool, nil for a pool without a password.
+    mutating func readPasswords(file: String, readFile: Config.ReadFile) -> [String?] {
+        var contents: [String: Result<[UInt8], Config.FileError>] = [:]
+        var passwords: [String?] = []
+        for pool in pools {
+            guard let setting = pool.settings[.passwordFile], case .text(let name) = setting.value,
+                !name.isEmpty
+            else {
+                passwords.append(nil)
+                continue
+            }
+            let path = Resolution.absolute(name, besides: file)
+            let result = contents[path] ?? Resolution.read(path, by: readFile)
+            contents[path] = result
+            do throws(ValueProblem) {
+                passwords.append(try Resolution.password(in: result))
+            } catch {
+                passwords.append(nil)
+                report(
+                    setting.position, pool.path(.passwordFile), "\(shown(path)): \(error.message)")
+            }
+        }
+        return passwords
+    }
+
+    private static func read(
+        _ path: String, by readFile: Config.ReadFile
+    ) -> Result<[UInt8], Config.FileError> {
+        do throws(Config.FileError) {
+            return .success(try readFile(path))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// The first line of a password file, without its line break.
+    private static func password(
+        in contents: Result<[UInt8], Config.FileError>
+    ) throws(ValueProblem) -> String {
+        switch contents {
+        case .failure(let error):
+            throw ValueProblem("cannot be read: \(error.message)")
+        case .success(let bytes):
+            var line = bytes.prefix { $0 != UInt8(ascii: "\n") }
+            if line.last == UInt8(ascii: "\r") { line.removeLast() }
+            guard let text = String(validating: line, as: UTF8.self) else {
+                throw ValueProblem("its first line is not UTF-8")
+            }
+            guard !text.isEmpty else { throw ValueProblem("its first line is empty") }
+            return text
+        }
+    }
+
+    /// A path that is relative to the directory of the configuration file.
+    private static func absolute(_ path: String, besides file: String) -> String {
+        guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
+        return String(file[...slash]) + path
+    }
+}
+
+extension Config {
+    /// The configuration of a resolution without errors.
+    init(_ resolution: Resolution, passwords: [String?]) {
+        let globals = Settings(resolution.globals)
+        pools = zip(resolution.pools, passwords).map { PoolConfig($0, password: $1) }
+        maxClients = globals.optionalInteger(.maxClients)
+        drainTimeout = globals.duration(.drainTimeout)
+        log = LogConfig(
+            level: LogConfig.Level(rawValue: globals.text(.level)) ?? .info,
+            format: LogConfig.Format(rawValue: globals.text(.format)) ?? .auto,
+            clients: globals.boolean(.clients), stats: globals.duration(.stats))
+    }
+}
+
+extension PoolConfig {
+    fileprivate init(_ draft: PoolDraft, password: String?) {
+        let settings = Settings(draft.settings)
+        let target = settings.upstream(.upstream)
+        let usesURL = draft.settings[.username]?.origin != .own
+        name = draft.name
+        listen = settings.listen(.listen)
+        upstream = target.address
+        upstreamDatabase = target.database
+        username = (usesURL ? target.username : nil) ?? settings.text(.username)
+        self.password = password
+        maxOpen = settings.integer(.maxOpen)
+        maxPinned = settings.integer(.maxPinned)
+        maxIdle = settings.integer(.maxIdle)
+        minIdle = settings.integer(.minIdle)
+        maxLifetime = settings.duration(.maxLifetime)
+        idleTimeout = settings.duration(.idleTimeout)
+        pingInterval = settings.duration(.pingInterval)
+        connectTimeout = settings.duration(.connectTimeout)
+        poolTimeout = settings.duration(.poolTimeout)
+        maxPipeline = settings.integer(.maxPipeline)
+        clientIdleTimeout = settings.duration(.clientIdleTimeout)
+        clientOutputLimit = settings.size(.clientOutputLimit)
+        keepalive = settings.duration(.keepalive)
+        socketMode = settings.mode(.socketMode)
+        socketGroup = settings.text(.socketGroup)
+    }
+}
+
+/// Values by their kinds. A key that is missing or of another kind would be a contradiction in the
+/// schema itself, which the tests read every key to exclude.
+private struct Settings {
+    private let settings: [Key: Setting]
+
+    init(_ settings: [Key: Setting]) {
+        self.settings = settings
+    }
+
+    func integer(_ key: Key) -> Int {
+        guard case .integer(let number)? = settings[key]?.value else { contradiction(key) }
+        return number
+    }
+
+    func optionalInteger(_ key: Key) -> Int? {
+        if case .automatic? = settings[key]?.value { return nil }
+        return integer(key)
+    }
+
+    func duration(_ key: Key) -> Int64 {
+        guard case .duration(let time)? = settings[key]?.value else { contradiction(key) }
+        return time
+    }
+
+    func size(_ key: Key) -> Int {
+        guard case .size(let bytes)? = settings[key]?.value else { contradiction(key) }
+        return bytes
+    }
+
+    func boolean(_ key: Key) -> Bool {
+        guard case .boolean(let flag)? = settings[key]?.value else { contradiction(key) }
+        return flag
+    }
+
+    func text(_ key: Key) -> String {
+        guard case .text(let text)? = settings[key]?.value else { contradiction(key) }
+        return text
+    }
+
+    func mode(_ key: Key) -> UInt32 {
+        guard case .mode(let bits)? = settings[key]?.value else { contradiction(key) }
+        return bits
+    }
+
+    func listen(_ key: Key) -> [ListenAddress] {
+        guard case .listen(let addresses)? = settings[key]?.value else { contradiction(key) }
+        return addresses
+    }
+
+    func upstream(_ key: Key) -> UpstreamSpec {
+        guard case .upstream(let spec)? = settings[key]?.value else { contradiction(key) }
+        return spec
+    }
+
+    private func contradiction(_ key: Key) -> Never {
+        preconditionFailure("the schema gives \(key.rawValue) no value or another kind")
+    }
+}

@@ -1,0 +1,61 @@
+import Glibc
+
+extension Config {
+    /// Reads the configuration file at `path` and the password files that it names. Throws if the
+    /// configuration file itself cannot be read; everything else is a diagnostic.
+    package static func load(path: String) throws(FileError) -> ConfigResult {
+        let bytes = try readBytes(path: path)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            return .invalid([encodingProblem(in: bytes)])
+        }
+        return parse(text: text, file: path) { name throws(FileError) in
+            try readBytes(path: name)
+        }
+    }
+
+    /// Reads the configuration file at `path` and prints every key with its value and origin, as
+    /// `effectiveYAML(text:file:)` does; nil if the file has errors.
+    package static func effectiveYAML(path: String) throws(FileError) -> String? {
+        guard let text = String(validating: try readBytes(path: path), as: UTF8.self) else {
+            return nil
+        }
+        return effectiveYAML(text: text, file: path)
+    }
+
+    /// Where text stops being UTF-8.
+    static func encodingProblem(in bytes: [UInt8]) -> Diagnostic {
+        var decoded = String.UnicodeScalarView()
+        var decoder = UTF8()
+        var iterator = bytes.makeIterator()
+        while case .scalarValue(let scalar) = decoder.decode(&iterator) { decoded.append(scalar) }
+        let place = TextLines(String(decoded)).end
+        return Diagnostic(
+            line: place.line, column: place.column, path: "", message: "the file is not UTF-8")
+    }
+
+    /// A whole file, up to a little more than the longest configuration.
+    private static func readBytes(path: String) throws(FileError) -> [UInt8] {
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw lastError() }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while bytes.count <= Document.sizeLimit {
+            let count = unsafe chunk.withUnsafeMutableBytes {
+                unsafe read(descriptor, $0.baseAddress, $0.count)
+            }
+            if count == 0 { break }
+            if count > 0 {
+                bytes += chunk[..<count]
+            } else if errno != EINTR {
+                throw lastError()
+            }
+        }
+        return bytes
+    }
+
+    private static func lastError() -> FileError {
+        let code = errno
+        return FileError(message: unsafe String(cString: strerror(code)), code: code)
+    }
+}

@@ -1,0 +1,168 @@
+extension Resolution {
+    /// `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`.
+    func checkSizes(_ pool: PoolDraft) -> [Diagnostic] {
+        [
+            atMost(.maxIdle, .maxOpen, of: pool), atMost(.minIdle, .maxIdle, of: pool),
+            below(.maxPinned, .maxOpen, of: pool),
+        ].compactMap { $0 }
+    }
+
+    /// An upstream connection that is closed as idle before its first PING is worth a warning.
+    func checkTimes(_ pool: PoolDraft) -> [Diagnostic] {
+        guard let ping = pool.settings[.pingInterval], case .duration(let pingTime) = ping.value,
+            let idle = pool.settings[.idleTimeout], case .duration(let idleTime) = idle.value,
+            idleTime > 0, pingTime >= idleTime
+        else { return [] }
+        let consequence = "idle connections above minIdle are closed before their first PING"
+        let culprit = blame(.pingInterval, .idleTimeout, in: pool)
+        let relation =
+            culprit == .pingInterval
+            ? "\(ping.text) is not less than idleTimeout (\(idle.described))"
+            : "\(idle.text) is not more than pingInterval (\(ping.described))"
+        return [
+            diagnostic(
+                culprit, of: pool, severity: .warning, message: "\(relation): \(consequence)")
+        ]
+    }
+
+    /// AUTH needs a password, and one user.
+    func checkCredentials(_ pool: PoolDraft) -> [Diagnostic] {
+        guard case .upstream(let upstream)? = pool.settings[.upstream]?.value,
+            let username = pool.settings[.username], case .text(let name) = username.value,
+            case .text(let file)? = pool.settings[.passwordFile]?.value
+        else { return [] }
+        if let user = upstream.username, username.origin == .own, user != name {
+            let message = "\(shown(name)) is not the user of upstream's URL (\(shown(user)))"
+            return [diagnostic(.username, of: pool, message: message)]
+        }
+        guard file.isEmpty, !(upstream.username ?? name).isEmpty else { return [] }
+        let key: Key = upstream.username == nil ? .username : .upstream
+        return [
+            diagnostic(
+                key, of: pool, message: "a user needs passwordFile; AUTH always has a password")
+        ]
+    }
+
+    /// No address is listened on twice, and none is an upstream: that would be a loop.
+    func checkAddresses(_ pools: [PoolDraft]) -> [Diagnostic] {
+        var found: [Diagnostic] = []
+        var earlier: [(pool: String, address: ListenAddress, line: Int)] = []
+        for pool in pools {
+            guard let setting = pool.settings[.listen], case .listen(let list) = setting.value
+            else { continue }
+            for (address, place) in zip(list, setting.elements) {
+                if let other = earlier.first(where: { $0.address.overlaps(address) }) {
+                    let owner = other.pool == pool.name ? "this pool" : "pool \(other.pool)"
+                    found.append(
+                        diagnostic(
+                            .listen, of: pool, at: place,
+                            message: "\(address) is taken by \(owner) (\(other.address), "
+                                + "at line \(other.line))"))
+                }
+                if let target = pools.first(where: { address.isReached(by: $0) }) {
+                    let owner = target.name == pool.name ? "this pool" : "pool \(target.name)"
+                    found.append(
+                        diagnostic(
+                            .listen, of: pool, at: place,
+                            message: "\(address) is the upstream of \(owner): a loop"))
+                }
+                earlier.append((pool.name, address, place.line))
+            }
+        }
+        return found
+    }
+
+    private func atMost(_ low: Key, _ high: Key, of pool: PoolDraft) -> Diagnostic? {
+        guard let small = pool.settings[low], case .integer(let lower) = small.value,
+            let great = pool.settings[high], case .integer(let upper) = great.value, lower > upper
+        else { return nil }
+        let culprit = blame(low, high, in: pool)
+        let message =
+            culprit == low
+            ? "\(small.text) is more than \(high.rawValue) (\(great.described))"
+            : "\(great.text) is less than \(low.rawValue) (\(small.described))"
+        return diagnostic(culprit, of: pool, message: message)
+    }
+
+    private func below(_ low: Key, _ high: Key, of pool: PoolDraft) -> Diagnostic? {
+        guard let small = pool.settings[low], case .integer(let lower) = small.value,
+            let great = pool.settings[high], case .integer(let upper) = great.value,
+            lower >= upper
+        else { return nil }
+        let culprit = blame(low, high, in: pool)
+        let message =
+            culprit == low
+            ? "\(small.text) is not less than \(high.rawValue) (\(great.described))"
+            : "\(great.text) is not more than \(low.rawValue) (\(small.described))"
+        return diagnostic(culprit, of: pool, message: message)
+    }
+
+    /// Of two keys that contradict each other, the one to report: the first, unless only the second
+    /// stands in the pool itself, or only the second stands in the file.
+    private func blame(_ first: Key, _ second: Key, in pool: PoolDraft) -> Key {
+        func rank(_ key: Key) -> Int {
+            switch pool.settings[key]?.origin {
+            case .own: 2
+            case .defaults: 1
+            default: 0
+            }
+        }
+        return rank(second) > rank(first) ? second : first
+    }
+
+    private func diagnostic(
+        _ key: Key, of pool: PoolDraft, at place: Position? = nil,
+        severity: Diagnostic.Severity = .error, message: String
+    ) -> Diagnostic {
+        let position = place ?? pool.settings[key]?.position ?? pool.position
+        return Diagnostic(
+            line: position.line, column: position.column, severity: severity,
+            path: pool.path(key), message: message)
+    }
+}
+
+extension ListenAddress {
+    /// Whether the two cannot both be bound. `0.0.0.0` covers every IPv4 address, `::` every IPv6
+    /// one, `*` both.
+    fileprivate func overlaps(_ other: ListenAddress) -> Bool {
+        switch (self, other) {
+        case (.unix(let path), .unix(let otherPath)):
+            return path == otherPath
+        case (.tcp(let host, let port), .tcp(let otherHost, let otherPort)):
+            guard port == otherPort else { return false }
+            return host == otherHost || covers(host, otherHost) || covers(otherHost, host)
+        default:
+            return false
+        }
+    }
+
+    /// Whether a pool's upstream connections would arrive here.
+    fileprivate func isReached(by pool: PoolDraft) -> Bool {
+        guard case .upstream(let spec)? = pool.settings[.upstream]?.value else { return false }
+        switch (self, spec.address) {
+        case (.unix(let path), .unix(let target)):
+            return path == target
+        case (.tcp(let host, let port), .tcp(let target, let targetPort)):
+            guard port == targetPort else { return false }
+            let targets = target == "localhost" ? ["127.0.0.1", "::1"] : [target]
+            return targets.contains { $0 == host || (isLocal($0) && covers(host, $0)) }
+        default:
+            return false
+        }
+    }
+}
+
+private func covers(_ wildcard: String, _ host: String) -> Bool {
+    let isIPv6 = host.utf8.contains(UInt8(ascii: ":"))
+    switch wildcard {
+    case "*": return true
+    case "0.0.0.0": return !isIPv6 && host != "*"
+    case "::": return isIPv6
+    default: return false
+    }
+}
+
+/// Whether connecting to an address surely stays on the machine.
+private func isLocal(_ host: String) -> Bool {
+    (isIPv4(host) && host.hasPrefix("127.")) || ["::1", "::", "0.0.0.0"].contains(host)
+}

@@ -1,0 +1,67 @@
+/// One problem of a configuration file, at the place where it has to be put right.
+package struct Diagnostic: Sendable, Hashable {
+    /// Whether the file can be used in spite of the problem.
+    package enum Severity: String, Sendable, Hashable {
+        /// The configuration is refused.
+        case error
+        /// The configuration is used, but says something that cannot be what its author meant.
+        case warning
+    }
+
+    /// The line, starting at 1.
+    package let line: Int
+    /// The column, starting at 1, counted in Unicode scalars.
+    package let column: Int
+    /// Whether the file can be used in spite of the problem.
+    package let severity: Severity
+    /// The dotted name of the key, such as `pools.main.maxOpen`; empty for problems of the file.
+    package let path: String
+    /// What is wrong, without a final full stop and without a line break.
+    package let message: String
+
+    package init(
+        line: Int, column: Int, severity: Severity = .error, path: String, message: String
+    ) {
+        self.line = line
+        self.column = column
+        self.severity = severity
+        self.path = path
+        self.message = message
+    }
+
+    /// The problem as one line, `FILE:LINE:COLUMN: PATH: MESSAGE`, with `warning: ` before the path
+    /// of a warning.
+    package func rendered(file: String) -> String {
+        let kind = severity == .warning ? "warning: " : ""
+        let subject = path.isEmpty ? "" : "\(path): "
+        return "\(file):\(line):\(column): \(kind)\(subject)\(message)"
+    }
+
+    /// The most problems that are reported at once; a file with more is better read from the top.
+    static let limit = 50
+
+    /// The problems in the order of the file, each once, at most `limit` of them, errors going
+    /// before warnings when there is not room for all.
+    static func sorted(_ diagnostics: [Diagnostic]) -> [Diagnostic] {
+        var seen = Set<Diagnostic>()
+        let unique = diagnostics.filter { seen.insert($0).inserted }
+        let ordered = unique.enumerated().sorted { left, right in
+            (left.element.line, left.element.column, left.offset)
+                < (right.element.line, right.element.column, right.offset)
+        }.map(\.element)
+        let errors = ordered.filter { $0.severity == .error }.prefix(limit)
+        guard ordered.count > limit else { return ordered }
+        let kept = Set(errors).union(
+            ordered.filter { $0.severity == .warning }.prefix(limit - errors.count))
+        return ordered.filter { kept.contains($0) }
+    }
+}
+
+/// What became of a configuration file.
+package enum ConfigResult: Sendable, Equatable {
+    /// The file can be used. Warnings are in the order of the file.
+    case valid(Config, warnings: [Diagnostic])
+    /// The file is refused. At least one of the problems is an error; they are in the order of the
+    /// file, warnings among them, at most 50.
+    case invalid([Diagnostic])
+}

@@ -1,0 +1,132 @@
+extension Kind {
+    /// Reads the text of a value, with its range.
+    func parse(_ text: String) throws(ValueProblem) -> Value {
+        switch self {
+        case .listen:
+            return .listen([try parseListen(text)])
+        case .upstream:
+            return .upstream(try parseUpstream(text))
+        case .text:
+            guard !hasControl(text), !text.contains(where: \.isWhitespace) else {
+                throw ValueProblem("\(shown(text)) has a space or a control character")
+            }
+            return .text(text)
+        case .path:
+            guard !hasControl(text) else {
+                throw ValueProblem("\(shown(text)) has a control character")
+            }
+            return .text(text)
+        case .mode:
+            return .mode(try parseMode(text))
+        case .boolean:
+            return .boolean(try parseBoolean(text))
+        case .integer(let range):
+            return .integer(try checked(try parseInteger(text), in: range, text: text))
+        case .integerOrAuto(let range):
+            if text == "auto" { return .automatic }
+            return .integer(try checked(try parseInteger(text), in: range, text: text))
+        case .duration(let range, let zero):
+            let duration = try parseDuration(text)
+            if duration == 0, zero != nil { return .duration(0) }
+            return .duration(try checked(duration, in: range, text: text))
+        case .size(let range):
+            return .size(try checked(try parseSize(text), in: range, text: text))
+        case .choice(let words):
+            guard words.contains(text) else {
+                let hint = didYouMean(text, among: words)
+                throw ValueProblem("\(shown(text)) is not one of \(list(words))\(hint)")
+            }
+            return .text(text)
+        }
+    }
+
+    private func checked<Number: Comparable>(
+        _ number: Number, in range: ClosedRange<Number>, text: String
+    ) throws(ValueProblem) -> Number {
+        if range.contains(number) { return number }
+        throw ValueProblem("\(shown(text)) is out of range (\(self.range))")
+    }
+
+    /// The values that the key takes, for people: `1 to 10000`, `1s to 24h, or 0s (never)`.
+    var range: String {
+        switch self {
+        case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`, or a list"
+        case .upstream: "`host:port`, `[v6]:port`, `unix:/path`, `redis://[user@]host[:port][/db]`"
+        case .text: "text"
+        case .path: "path"
+        case .mode: "three octal digits"
+        case .boolean: "true or false"
+        case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .integerOrAuto(let range): "\(range.lowerBound) to \(range.upperBound), or auto"
+        case .duration(let range, let zero):
+            "\(formatDuration(range.lowerBound)) to \(formatDuration(range.upperBound))"
+                + (zero.map { ", or 0s (\($0))" } ?? "")
+        case .size(let range): "\(formatSize(range.lowerBound)) to \(formatSize(range.upperBound))"
+        case .choice(let words): list(words)
+        }
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+func list(_ words: [String]) -> String {
+    guard let last = words.last, words.count > 1 else { return words.first ?? "" }
+    return words.dropLast().joined(separator: ", ") + " or " + last
+}
+
+/// A duration in nanoseconds, a whole number of milliseconds, in the syntax of the file, in the
+/// greatest unit that needs no fraction: `90s`, `1h`, `0s`.
+func formatDuration(_ nanoseconds: Int64) -> String {
+    let units: [(String, Int64)] = [
+        ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000),
+    ]
+    if nanoseconds == 0 { return "0s" }
+    for (name, length) in units where nanoseconds % length == 0 {
+        return "\(nanoseconds / length)\(name)"
+    }
+    return "\(nanoseconds / 1_000_000)ms"
+}
+
+/// A size in bytes in the syntax of the file, in the greatest unit that needs no fraction.
+func formatSize(_ bytes: Int) -> String {
+    let units: [(String, Int)] = [("gb", 1_073_741_824), ("mb", 1_048_576), ("kb", 1024)]
+    for (name, length) in units where bytes != 0 && bytes % length == 0 {
+        return "\(bytes / length)\(name)"
+    }
+    return "\(bytes)b"
+}
+
+/// ` (did you mean X?)` with the candidate that is the same but for letter case, `_` and `-`, or the
+/// nearest at an edit distance of at most 2; empty if there is none.
+func didYouMean(_ word: String, among candidates: [String]) -> String {
+    suggestion(for: word, among: candidates).map { " (did you mean \($0)?)" } ?? ""
+}
+
+private func suggestion(for word: String, among candidates: [String]) -> String? {
+    // Longer words than any candidate cannot be near one, and would only cost time.
+    guard word.utf8.count <= 40 else { return nil }
+    let plain = simplified(word)
+    if let same = candidates.first(where: { simplified($0) == plain }) { return same }
+    let ranked = candidates.map { (name: $0, distance: editDistance(plain, simplified($0))) }
+    guard let best = ranked.min(by: { $0.distance < $1.distance }) else { return nil }
+    // Two edits make any short word of any other.
+    return best.distance <= min(2, plain.count / 2) ? best.name : nil
+}
+
+private func simplified(_ word: String) -> [UInt8] {
+    word.lowercased().utf8.filter { $0 != UInt8(ascii: "_") && $0 != UInt8(ascii: "-") }
+}
+
+/// Levenshtein's distance: insertions, deletions and replacements of one byte.
+private func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+    var row = Array(0...right.count)
+    for (i, byte) in left.enumerated() {
+        var diagonal = row[0]
+        row[0] = i + 1
+        for (j, other) in right.enumerated() {
+            let replaced = diagonal + (byte == other ? 0 : 1)
+            diagonal = row[j + 1]
+            row[j + 1] = min(replaced, row[j] + 1, diagonal + 1)
+        }
+    }
+    return row[right.count]
+}

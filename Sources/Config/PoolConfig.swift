@@ -1,0 +1,67 @@
+/// The configuration of one pool: where its clients connect, which upstream it uses, and the limits
+/// between the two. All durations are nanoseconds.
+package struct PoolConfig: Sendable, Equatable {
+    /// The name, `[a-z0-9_-]{1,32}`; it labels the pool's log lines and metrics.
+    package let name: String
+    /// Where clients connect; at least one address, none of them used by another pool.
+    package let listen: [ListenAddress]
+    /// Where the upstream is.
+    package let upstream: UpstreamAddress
+    /// The database that upstream connections select, 0 to 2147483647.
+    package let upstreamDatabase: Int
+    /// The ACL user that upstream connections authenticate as; empty is the default user.
+    package let username: String
+    /// The password that upstream connections authenticate with; nil is no authentication. Never
+    /// printed: descriptions of this type show `***` in its place.
+    package let password: String?
+    /// The most upstream connections at once, 1 to 10000, of any kind, those being connected
+    /// included.
+    package let maxOpen: Int
+    /// The most upstream connections that are pinned to one client at once, 0 to `maxOpen` - 1.
+    package let maxPinned: Int
+    /// The most upstream connections that are kept idle, 0 to `maxOpen`.
+    package let maxIdle: Int
+    /// The upstream connections that are opened before they are needed, 0 to `maxIdle`.
+    package let minIdle: Int
+    /// The age at which an upstream connection is retired, in nanoseconds; 0 is never.
+    package let maxLifetime: Int64
+    /// The idle time after which an upstream connection above `minIdle` is closed, in nanoseconds;
+    /// 0 is never.
+    package let idleTimeout: Int64
+    /// The idle time after which an upstream connection is sent a PING, in nanoseconds; 0 is never.
+    package let pingInterval: Int64
+    /// The longest that connecting and authenticating may take, in nanoseconds; at least 1 ms.
+    package let connectTimeout: Int64
+    /// The longest that a command waits for an upstream connection, in nanoseconds; at least 1 ms.
+    package let poolTimeout: Int64
+    /// The most commands in flight on a shared upstream connection, 1 to 100000.
+    package let maxPipeline: Int
+    /// The time after which a client that sends nothing is closed, in nanoseconds; 0 is never.
+    package let clientIdleTimeout: Int64
+    /// The most reply bytes that are held for a client that does not read them; at least 65536.
+    package let clientOutputLimit: Int
+    /// The idle time after which TCP keepalive probes begin, on both sides, in nanoseconds; 0 is
+    /// off.
+    package let keepalive: Int64
+    /// The permission bits of the pool's unix sockets, 0 to 0o777.
+    package let socketMode: UInt32
+    /// The group of the pool's unix sockets; empty leaves the group of the process.
+    package let socketGroup: String
+}
+
+extension PoolConfig: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// The name and the addresses. The password is never part of any description.
+    package var description: String {
+        let places = listen.map(\.description).joined(separator: ", ")
+        return
+            "pool \(name): \(places) -> \(upstream), password \(password == nil ? "none" : "***")"
+    }
+
+    /// The same as `description`.
+    package var debugDescription: String { description }
+
+    /// What `dump` and a debugger see: the description, not the fields.
+    package var customMirror: Mirror {
+        Mirror(self, children: ["description": description])
+    }
+}

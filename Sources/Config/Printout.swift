@@ -1,0 +1,103 @@
+extension Config {
+    /// The configuration that a text amounts to: a valid file with every key, its value, and a
+    /// comment that says where the value comes from (`FILE:LINE`, or the default). Nil if the text
+    /// has errors. Password files are named, not read; the result holds no secret.
+    package static func effectiveYAML(text: String, file: String) -> String? {
+        let resolution = Resolution(text: text)
+        guard resolution.isValid else { return nil }
+        let printer = EffectivePrinter(file: file)
+        return printer.print(resolution)
+    }
+}
+
+/// One `key: value  # origin` line after the other.
+private struct EffectivePrinter {
+    let file: String
+
+    func print(_ resolution: Resolution) -> String {
+        var lines = ["# The effective configuration of \(shown(file)).", "pools:"]
+        for pool in resolution.pools {
+            lines.append("  \(quotedYAML(pool.name)):")
+            for spec in Schema.poolKeys {
+                guard let setting = pool.settings[spec.key] else { continue }
+                lines += print(spec, user(of: pool, spec.key) ?? setting, indent: 4)
+            }
+        }
+        for spec in Schema.globalKeys {
+            guard let setting = resolution.globals[spec.key] else { continue }
+            lines += print(spec, setting, indent: 0)
+        }
+        lines.append("log:")
+        for spec in Schema.logKeys {
+            guard let setting = resolution.globals[spec.key] else { continue }
+            lines += print(spec, setting, indent: 2)
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// The user of the upstream's URL, which goes before a default.
+    private func user(of pool: PoolDraft, _ key: Key) -> Setting? {
+        guard key == .username, pool.settings[.username]?.origin != .own,
+            var setting = pool.settings[.upstream], case .upstream(let spec) = setting.value,
+            let user = spec.username
+        else { return nil }
+        setting.value = .text(user)
+        setting.text = user
+        return setting
+    }
+
+    private func print(_ spec: KeySpec, _ setting: Setting, indent: Int) -> [String] {
+        let margin = String(repeating: " ", count: indent)
+        if case .listen(let addresses) = setting.value {
+            let items = zip(addresses, setting.elements).map { address, place in
+                annotated(
+                    "\(margin)  - \(quotedYAML(address.description))",
+                    "\(shown(file)):\(place.line)")
+            }
+            return ["\(margin)\(spec.key.rawValue):"] + items
+        }
+        let value = quotedYAML(setting.text, isMode: spec.key == .socketMode)
+        return [annotated("\(margin)\(spec.key.rawValue): \(value)", origin(of: setting, spec))]
+    }
+
+    private func origin(of setting: Setting, _ spec: KeySpec) -> String {
+        switch setting.origin {
+        case .own: return "\(shown(file)):\(setting.position.line)"
+        case .defaults: return "\(shown(file)):\(setting.position.line), defaults"
+        case .schema: return "default"
+        case .derived:
+            guard case .derived(_, let rule) = spec.standard else { return "default" }
+            return "default: \(rule)"
+        }
+    }
+}
+
+/// A line with a comment, which begins in a fixed column if the line leaves room.
+func annotated(_ line: String, _ comment: String, column: Int = 36) -> String {
+    let gap = max(2, column - line.unicodeScalars.count)
+    return line + String(repeating: " ", count: gap) + "# " + comment
+}
+
+/// Text as a YAML scalar, quoted unless every reader of YAML, old or new, takes it for what it is.
+func quotedYAML(_ text: String, isMode: Bool = false) -> String {
+    let isPlain =
+        !isMode && text.utf8.first.map { isWordByte($0) || $0 == UInt8(ascii: "/") } == true
+        && text.utf8.allSatisfy { isWordByte($0) || "/:@-".utf8.contains($0) }
+        && !text.hasSuffix(":") && !["null", "yes", "no", "on", "off"].contains(text.lowercased())
+    if isPlain { return text }
+    var result = "\""
+    for scalar in text.unicodeScalars {
+        if scalar == "\"" || scalar == "\\" { result += "\\" }
+        result.unicodeScalars.append(scalar)
+    }
+    return result + "\""
+}
+
+private func isWordByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "."):
+        true
+    default: false
+    }
+}

@@ -1,0 +1,88 @@
+extension Config {
+    /// The text of `docs/configuration.md`: the rules of the file and a table of every key.
+    package static func referencePage() -> String {
+        [
+            introduction,
+            "## Keys of a pool\n\nThey stand in `pools.<name>`. All but `listen` and `upstream` may "
+                + "also stand in `defaults`,\nwhich is for every pool; the pool's own value goes "
+                + "first.\n\n" + table(of: Schema.poolKeys),
+            "## Keys at the top of the file\n\n" + table(of: Schema.globalKeys),
+            "## Keys of `log`\n\n" + table(of: Schema.logKeys),
+            rules,
+        ].joined(separator: "\n\n") + "\n"
+    }
+
+    private static let introduction = """
+        # Configuration
+
+        Redpool reads one YAML file, `redpool run --config FILE`. The smallest useful one:
+
+        ```yaml
+        pools: {main: {listen: 127.0.0.1:6380, upstream: 127.0.0.1:6379}}
+        ```
+
+        `config/redpool.yaml` has every key with its default. `redpool check FILE` reports every
+        mistake at once, each with its place, and prints the effective configuration of a file that
+        has none: every key, its value, and where the value comes from.
+
+        ```
+        redpool.yaml:8:5: pools.cache.maxopen: unknown key (did you mean maxOpen?)
+        redpool.yaml:9:18: pools.cache.idleTimeout: 300 has no unit (did you mean 300s?)
+        redpool.yaml:11:14: pools.cache.maxIdle: 40 is more than maxOpen (32, from defaults at line 17)
+        ```
+
+        A file has a mapping `pools` of names to pools, at least one, and may have `defaults`, `log`
+        and the keys for the whole process. A pool's name is 1 to 32 of the characters a-z, 0-9, `_`
+        and `-`.
+
+        - **Durations** are whole numbers with a unit, `ms`, `s`, `m` or `h`, the greatest first:
+          `800ms`, `1m30s`.
+        - **Sizes** are whole numbers with a unit, `b`, `kb`, `mb` or `gb`; `1kb` is 1024 bytes.
+        - **Truth** is `true` or `false`; `yes`, `on` and the like are refused.
+        - **Text** that begins with `*`, `[` or another character that YAML uses needs quotes:
+          `"*:6380"`, `"[::1]:6380"`.
+        - Anchors, aliases, tags, merge keys, block text, a second document, a key that appears
+          twice, and files longer than 1 MiB are refused.
+
+        The file is read at start. The column *Change* says what a change of the key means for
+        connections that are open: *live*, they follow it; *graceful*, what has become too much is
+        closed when it falls idle, and no client is cut; *new connections*, those that are open keep
+        the old value; *structural*, listeners or pools come and go.
+        """
+
+    private static let rules = """
+        ## Rules between keys
+
+        - `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`. A default that would break
+          the rule gives way; a value from `defaults` does not.
+        - No two pools listen on one address, and none listens on an upstream's.
+        - `pingInterval` should be less than `idleTimeout`; otherwise there is a warning.
+        - An address to listen on is numeric, `localhost` (which is `127.0.0.1`) or `*` (every address
+          of the machine). An upstream may be a host name.
+        - `redis://` without a port means 6379. A password in the URL is refused: it belongs in
+          `passwordFile`. `rediss://` is refused: TLS is not supported yet.
+        - A user, in `username` or in the URL, needs a `passwordFile`. A URL's user goes before one
+          from `defaults`; a different one in the same pool is an error. A relative `passwordFile` is
+          relative to the directory of the configuration file. Its first line is the password.
+        """
+
+    private static func table(of specs: [KeySpec]) -> String {
+        let head = "| Key | Default | Values | Meaning | Change |\n| --- | --- | --- | --- | --- |"
+        let rows = specs.map { spec in
+            let cells = [
+                "`\(spec.key.rawValue)`", standard(spec.standard), spec.kind.range, spec.doc,
+                spec.reload.rawValue,
+            ]
+            return "| " + cells.joined(separator: " | ") + " |"
+        }
+        return ([head] + rows).joined(separator: "\n")
+    }
+
+    private static func standard(_ standard: Standard) -> String {
+        switch standard {
+        case .required: "required"
+        case .text(let text): text.isEmpty ? "`\"\"`" : "`\(text)`"
+        case .derived(_, let rule): rule
+        }
+    }
+}

@@ -1,0 +1,149 @@
+/// A value with where it comes from.
+struct Setting: Sendable {
+    /// Where a value comes from, the most particular first.
+    enum Origin: Sendable, Equatable {
+        /// The key itself, in the pool or at the top of the file.
+        case own
+        /// The key in `defaults`.
+        case defaults
+        /// A rule of the schema, from the values of other keys.
+        case derived
+        /// The schema.
+        case schema
+    }
+
+    var value: Value
+    /// The value in the syntax of the file.
+    var text: String
+    var origin: Origin
+    /// Where the value stands in the file; for the schema's values, where the pool's name stands.
+    var position: Position
+    /// Where the elements of a list stand.
+    var elements: [Position] = []
+
+    /// The value as a message names it: `32, from defaults at line 17`.
+    var described: String {
+        switch origin {
+        case .own: "\(text), at line \(position.line)"
+        case .defaults: "\(text), from defaults at line \(position.line)"
+        case .derived, .schema: "\(text), the default"
+        }
+    }
+}
+
+/// A pool while it is being checked.
+struct PoolDraft: Sendable {
+    let name: String
+    let position: Position
+    /// The keys that have a valid value: all of them, if the pool has no problem.
+    var settings: [Key: Setting]
+
+    /// The path of a key of the pool, or of `defaults` if its value comes from there.
+    func path(_ key: Key) -> String {
+        settings[key]?.origin == .defaults
+            ? "defaults.\(key.rawValue)" : "pools.\(name).\(key.rawValue)"
+    }
+}
+
+/// A configuration file on its way from text to `Config`: every key with its value and origin, and
+/// the problems found.
+struct Resolution {
+    private(set) var pools: [PoolDraft] = []
+    /// The keys at the top of the file and in `log`.
+    private(set) var globals: [Key: Setting] = [:]
+    private(set) var diagnostics: [Diagnostic] = []
+
+    /// Whether no problem is an error.
+    var isValid: Bool { !diagnostics.contains { $0.severity == .error } }
+
+    /// Reads and checks a text; files that it names are not looked at.
+    init(text: String) {
+        let document = Document(text: text)
+        diagnostics = document.problems
+        guard diagnostics.isEmpty else { return }
+        switch document.root {
+        case nil:
+            report(
+                Position(line: 1, column: 1), "", "the file is empty; at least one pool is needed")
+        case .mapping(let entries, _):
+            readRoot(entries)
+        case .scalar(_, _, let position), .sequence(_, let position):
+            report(position, "", "the file has to be a mapping, such as pools: ...")
+        }
+        let problems = pools.map { checkSizes($0) + checkTimes($0) + checkCredentials($0) }
+        diagnostics += problems.joined() + checkAddresses(pools)
+    }
+
+    mutating func report(_ position: Position, _ path: String, _ message: String) {
+        diagnostics.append(
+            Diagnostic(
+                line: position.line, column: position.column, path: path, message: message))
+    }
+
+    private mutating func readRoot(_ entries: [Tree.Entry]) {
+        let sections = ["pools", "defaults", "log"]
+        var defaults: [Key: Setting] = [:]
+        var broken: Set<Key> = []
+        var reader = SectionReader(
+            specs: Schema.globalKeys, path: "", otherNames: sections, origin: .own)
+        reader.read(entries.filter { !sections.contains($0.key) })
+        globals = reader.completed()
+        diagnostics += reader.diagnostics
+        if let entry = entries.first(where: { $0.key == "defaults" }) {
+            var reader = SectionReader(
+                specs: Schema.poolKeys.filter { $0.scope == .pool }, path: "defaults",
+                otherNames: [], origin: .defaults)
+            reader.read(section: entry)
+            (defaults, broken) = (reader.settings, reader.broken)
+            diagnostics += reader.diagnostics
+        }
+        var logReader = SectionReader(
+            specs: Schema.logKeys, path: "log", otherNames: [], origin: .own)
+        if let entry = entries.first(where: { $0.key == "log" }) { logReader.read(section: entry) }
+        globals.merge(logReader.completed()) { first, _ in first }
+        diagnostics += logReader.diagnostics
+        if let entry = entries.first(where: { $0.key == "pools" }) {
+            readPools(entry, defaults: defaults, broken: broken)
+        } else {
+            report(Position(line: 1, column: 1), "pools", "at least one pool is needed")
+        }
+    }
+
+    private mutating func readPools(
+        _ entry: Tree.Entry, defaults: [Key: Setting], broken: Set<Key>
+    ) {
+        guard case .mapping(let entries, _) = entry.value else {
+            return report(
+                entry.value.position, "pools", "has to be a mapping of names to pools")
+        }
+        if entries.isEmpty { report(entry.position, "pools", "at least one pool is needed") }
+        for entry in entries {
+            let name = shown(entry.key)
+            if !isPoolName(entry.key) {
+                report(
+                    entry.position, "pools.\(name)",
+                    "a pool's name is 1 to 32 of the characters a-z, 0-9, _ and -")
+            }
+            var reader = SectionReader(
+                specs: Schema.poolKeys, path: "pools.\(name)", otherNames: [], origin: .own)
+            reader.read(section: entry)
+            diagnostics += reader.diagnostics
+            let settings = reader.completed(
+                with: defaults, broken: broken, position: entry.position)
+            diagnostics += reader.missing(at: entry.position)
+            pools.append(PoolDraft(name: name, position: entry.position, settings: settings))
+        }
+    }
+
+    private func isPoolName(_ name: String) -> Bool {
+        (1...32).contains(name.utf8.count)
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                    UInt8(ascii: "_"), UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
+    }
+}

@@ -1,0 +1,61 @@
+extension Config {
+    /// The text of `config/redpool.yaml`: every key with its default and what it is for. Keys whose
+    /// default follows from others are comments, so that they go on following.
+    package static func sampleFile() -> String {
+        var lines = [
+            "# Redpool's configuration: every key with its default. docs/configuration.md says more.",
+            "# `redpool check FILE` finds all mistakes in a file and prints what it amounts to.",
+            "# Durations need a unit (ms, s, m, h), sizes too (b, kb, mb, gb; 1kb is 1024 bytes).",
+            "",
+            "pools:",
+            "  main:  # 1 to 32 of a-z, 0-9, _ and -; names the pool in the log and the metrics",
+        ]
+        lines += [
+            "    # \(doc(.listen)).",
+            "    # host:port, \"[v6]:port\", \"*:port\" or unix:/path.",
+            "    listen:",
+            "      - 127.0.0.1:6380",
+            "    # \(doc(.upstream)):",
+            "    # host:port, \"[v6]:port\", unix:/path or redis://[user@]host[:port][/db].",
+            "    upstream: 127.0.0.1:6379",
+            "",
+            "# For every pool; each of these keys may stand in a pool as well.",
+            "defaults:",
+        ]
+        for spec in Schema.poolKeys where spec.scope == .pool {
+            lines += sample(spec, indent: 2)
+        }
+        for spec in Schema.globalKeys {
+            lines.append("")
+            lines += sample(spec, indent: 0)
+        }
+        lines += ["", "log:"]
+        for spec in Schema.logKeys {
+            lines += sample(spec, indent: 2)
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func doc(_ key: Key) -> String {
+        let text = Schema.keys.first { $0.key == key }?.doc ?? ""
+        return text.prefix(1).uppercased() + text.dropFirst()
+    }
+
+    private static func sample(_ spec: KeySpec, indent: Int) -> [String] {
+        let margin = String(repeating: " ", count: indent)
+        let name = spec.key.rawValue
+        let comment = "\(margin)# \(doc(spec.key))"
+        switch spec.standard {
+        case .required:
+            return []
+        case .text(let text):
+            let value = quotedYAML(text, isMode: spec.key == .socketMode)
+            return ["\(comment) (\(spec.kind.range)).", "\(margin)\(name): \(value)"]
+        case .derived(let text, let rule):
+            return [
+                "\(comment) (\(spec.kind.range)).",
+                annotated("\(margin)# \(name): \(text)", "unless set: \(rule)"),
+            ]
+        }
+    }
+}

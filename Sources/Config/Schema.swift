@@ -1,0 +1,201 @@
+/// Every key of the configuration file. The raw value is the key's name.
+enum Key: String, Sendable, CaseIterable {
+    case listen, upstream
+    case username, passwordFile
+    case maxOpen, maxPinned, maxIdle, minIdle
+    case maxLifetime, idleTimeout, pingInterval, keepalive
+    case connectTimeout, poolTimeout, maxPipeline
+    case clientIdleTimeout, clientOutputLimit
+    case socketMode, socketGroup
+    case maxClients, drainTimeout
+    case level, format, clients, stats
+}
+
+/// Where a key may stand.
+enum Scope: Sendable {
+    /// In a pool only: what can have no default.
+    case poolOnly
+    /// In a pool, or in `defaults` for all pools.
+    case pool
+    /// At the top of the file.
+    case global
+    /// In `log`.
+    case log
+}
+
+/// What a key's value is. Ranges of durations are nanoseconds, of sizes bytes.
+enum Kind: Sendable {
+    case listen, upstream, text, path, mode, boolean
+    case integer(ClosedRange<Int>)
+    /// A whole number, or `auto`.
+    case integerOrAuto(ClosedRange<Int>)
+    /// A duration; `zero` says what `0s` means, nil that it is refused.
+    case duration(ClosedRange<Int64>, zero: String?)
+    case size(ClosedRange<Int>)
+    case choice([String])
+}
+
+/// What a key's value is when the file does not give it.
+enum Standard: Sendable {
+    /// The file has to give it.
+    case required
+    /// The text that the file could have.
+    case text(String)
+    /// It follows from other keys by the rule; the text is what comes of it by default.
+    case derived(String, rule: String)
+}
+
+/// What a change of a key means for connections that are open.
+enum ReloadClass: String, Sendable {
+    /// Open connections follow the new value.
+    case live
+    /// Nothing is cut: what is too much is closed when it falls idle.
+    case graceful
+    /// Open connections keep the old value until they close.
+    case opened = "new connections"
+    /// Listeners or pools are added and removed.
+    case structural
+}
+
+/// One row of the schema: all that is known about a key. It drives parsing, suggestions, defaults,
+/// the printed configuration, the sample file and the reference page.
+struct KeySpec: Sendable {
+    let key: Key
+    let scope: Scope
+    let kind: Kind
+    let standard: Standard
+    let reload: ReloadClass
+    /// One line for people: no final full stop, at most 100 characters.
+    let doc: String
+}
+
+private let second: Int64 = 1_000_000_000
+private let month: Int64 = 30 * 24 * 3600 * second
+private let never = second / 10...month
+
+/// The schema, in the order in which keys are printed.
+enum Schema {
+    static let keys: [KeySpec] = poolKeys + globalKeys + logKeys
+
+    /// The keys of a pool.
+    static let poolKeys: [KeySpec] = addressKeys + sizeKeys + lifeKeys + clientKeys
+
+    private static let addressKeys: [KeySpec] = [
+        KeySpec(
+            key: .listen, scope: .poolOnly, kind: .listen, standard: .required,
+            reload: .structural,
+            doc: "where clients connect, one address or a list; no two pools share one"),
+        KeySpec(
+            key: .upstream, scope: .poolOnly, kind: .upstream, standard: .required,
+            reload: .opened, doc: "the Redis or Valkey server"),
+        KeySpec(
+            key: .username, scope: .pool, kind: .text, standard: .text(""), reload: .opened,
+            doc: "ACL user for AUTH upstream; empty is the default user"),
+        KeySpec(
+            key: .passwordFile, scope: .pool, kind: .path, standard: .text(""), reload: .opened,
+            doc: "file whose first line is the password for AUTH upstream; empty is no AUTH"),
+    ]
+
+    private static let sizeKeys: [KeySpec] = [
+        KeySpec(
+            key: .maxOpen, scope: .pool, kind: .integer(1...10_000), standard: .text("32"),
+            reload: .graceful,
+            doc: "most upstream connections at once, of any kind, connecting ones included"),
+        KeySpec(
+            key: .maxPinned, scope: .pool, kind: .integer(0...9_999),
+            standard: .derived("28", rule: "maxOpen less an eighth, at least one less"),
+            reload: .graceful,
+            doc: "most of them that are pinned to one client at once; less than maxOpen"),
+        KeySpec(
+            key: .maxIdle, scope: .pool, kind: .integer(0...10_000),
+            standard: .derived("32", rule: "maxOpen"), reload: .graceful,
+            doc: "most of them that are kept idle; at most maxOpen"),
+        KeySpec(
+            key: .minIdle, scope: .pool, kind: .integer(0...10_000),
+            standard: .derived("1", rule: "1, or maxIdle if that is 0"), reload: .graceful,
+            doc: "upstream connections kept open and authenticated from the start; at most maxIdle"),
+        KeySpec(
+            key: .maxPipeline, scope: .pool, kind: .integer(1...100_000),
+            standard: .text("1024"), reload: .live,
+            doc: "most commands in flight on one shared upstream connection"),
+    ]
+
+    private static let lifeKeys: [KeySpec] = [
+        KeySpec(
+            key: .maxLifetime, scope: .pool, kind: .duration(never, zero: "for ever"),
+            standard: .text("1h"), reload: .live,
+            doc: "age, give or take 10 %, at which an upstream connection is retired once idle"),
+        KeySpec(
+            key: .idleTimeout, scope: .pool, kind: .duration(never, zero: "never"),
+            standard: .text("5m"), reload: .live,
+            doc: "idle upstream connections above minIdle are closed after this"),
+        KeySpec(
+            key: .pingInterval, scope: .pool, kind: .duration(never, zero: "never"),
+            standard: .text("30s"), reload: .live,
+            doc: "idle upstream connections are sent PING after this; keep it below idleTimeout"),
+        // Linux takes 1 to 32767 seconds for TCP_KEEPIDLE (MAX_TCP_KEEPIDLE in net/tcp.h).
+        KeySpec(
+            key: .keepalive, scope: .pool, kind: .duration(second...32_767 * second, zero: "off"),
+            standard: .text("60s"), reload: .opened,
+            doc: "idle time before TCP keepalive probes, on client and upstream connections"),
+        KeySpec(
+            key: .connectTimeout, scope: .pool,
+            kind: .duration(second / 1000...3600 * second, zero: nil), standard: .text("2s"),
+            reload: .opened, doc: "longest that connecting and authenticating upstream may take"),
+        KeySpec(
+            key: .poolTimeout, scope: .pool,
+            kind: .duration(second / 1000...3600 * second, zero: nil), standard: .text("800ms"),
+            reload: .live,
+            doc: "longest wait for an upstream connection; keep it below the clients' own timeouts"),
+    ]
+
+    private static let clientKeys: [KeySpec] = [
+        KeySpec(
+            key: .clientIdleTimeout, scope: .pool, kind: .duration(never, zero: "never"),
+            standard: .text("0s"), reload: .live,
+            doc: "clients that send nothing for so long are closed"),
+        KeySpec(
+            key: .clientOutputLimit, scope: .pool, kind: .size(65_536...1_099_511_627_776),
+            standard: .text("32mb"), reload: .live,
+            doc: "most reply bytes held for a client that does not read; then it is closed"),
+        KeySpec(
+            key: .socketMode, scope: .pool, kind: .mode, standard: .text("0660"),
+            reload: .structural, doc: "file mode of the unix sockets in listen"),
+        KeySpec(
+            key: .socketGroup, scope: .pool, kind: .text, standard: .text(""),
+            reload: .structural,
+            doc: "group of the unix sockets in listen; empty is the group of the process"),
+    ]
+
+    /// The keys at the top of the file, apart from `pools`, `defaults` and `log`.
+    static let globalKeys: [KeySpec] = [
+        KeySpec(
+            key: .maxClients, scope: .global, kind: .integerOrAuto(1...1_000_000),
+            standard: .text("auto"), reload: .graceful,
+            doc:
+                "most client connections at once; auto is what the open-file limit allows, to 10000"
+        ),
+        KeySpec(
+            key: .drainTimeout, scope: .global,
+            kind: .duration(second / 1000...24 * 3600 * second, zero: "do not wait"),
+            standard: .text("10s"), reload: .live,
+            doc: "longest that SIGTERM and SIGINT wait for commands in flight"),
+    ]
+
+    /// The keys of `log`.
+    static let logKeys: [KeySpec] = [
+        KeySpec(
+            key: .level, scope: .log, kind: .choice(LogConfig.Level.allCases.map(\.rawValue)),
+            standard: .text("info"), reload: .live, doc: "least severe level that is logged"),
+        KeySpec(
+            key: .format, scope: .log, kind: .choice(LogConfig.Format.allCases.map(\.rawValue)),
+            standard: .text("auto"), reload: .live,
+            doc: "auto suits the journal, a terminal (text) or anything else (logfmt)"),
+        KeySpec(
+            key: .clients, scope: .log, kind: .boolean, standard: .text("false"), reload: .live,
+            doc: "log each connect and disconnect of a client"),
+        KeySpec(
+            key: .stats, scope: .log, kind: .duration(second...24 * 3600 * second, zero: "never"),
+            standard: .text("5m"), reload: .live, doc: "time between summary lines of a pool"),
+    ]
+}

@@ -1,0 +1,95 @@
+/// The lines of a text, to find places in it and to explain what the YAML parser says about them.
+struct TextLines {
+    private let lines: [[Unicode.Scalar]]
+
+    init(_ text: String) {
+        var lines: [[Unicode.Scalar]] = [[]]
+        var afterReturn = false
+        for scalar in text.unicodeScalars {
+            if scalar == "\n", afterReturn {
+                afterReturn = false
+                continue
+            }
+            afterReturn = scalar == "\r"
+            if Preflight.isBreak(scalar) {
+                lines.append([])
+            } else {
+                lines[lines.count - 1].append(scalar)
+            }
+        }
+        self.lines = lines
+    }
+
+    /// The nearest place inside the text; the place after the last character counts as inside.
+    func clamped(_ position: Position) -> Position {
+        let line = min(max(1, position.line), lines.count)
+        guard line == position.line else {
+            return Position(line: line, column: lines[line - 1].count + 1)
+        }
+        return Position(
+            line: line, column: min(max(1, position.column), lines[line - 1].count + 1))
+    }
+
+    /// The place after the last character.
+    var end: Position {
+        Position(line: lines.count, column: lines[lines.count - 1].count + 1)
+    }
+
+    /// The first character that YAML does not allow in a file; the start if there is none.
+    var firstUnreadable: Position {
+        for (row, line) in lines.enumerated() {
+            if let column = line.firstIndex(where: { !TextLines.isReadable($0) }) {
+                return Position(line: row + 1, column: column + 1)
+            }
+        }
+        return Position(line: 1, column: 1)
+    }
+
+    /// The printable characters of YAML 1.1 (5.1), as libyaml's reader checks them.
+    private static func isReadable(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x09, 0x20...0x7E, 0x85, 0xA0...0xD7FF, 0xE000...0xFFFD, 0x10000...0x10FFFF: true
+        default: false
+        }
+    }
+
+    /// What probably went wrong where the parser stopped: in front, the words that follow its own.
+    func hint(at position: Position, contextLine: Int?) -> String {
+        let line = lines[position.line - 1]
+        if line.indices.contains(position.column - 1), line[position.column - 1] == "\t" {
+            return " (indent with spaces, not with tabs)"
+        }
+        let nearby = [position.line, position.line - 1, contextLine ?? 0]
+        if nearby.contains(where: { (1...lines.count).contains($0) && hasBareIPv6(lines[$0 - 1]) })
+        {
+            return " (an IPv6 address needs quotes: \"[::1]:6380\")"
+        }
+        return ""
+    }
+
+    /// Whether a line has `[...]:` without a quote before it: YAML takes the bracket for a list.
+    private func hasBareIPv6(_ line: [Unicode.Scalar]) -> Bool {
+        guard let open = line.firstIndex(of: "["), let close = line.lastIndex(of: "]") else {
+            return false
+        }
+        guard open < close, close + 1 < line.count, line[close + 1] == ":" else { return false }
+        let quoted = line[..<open].contains { $0 == "\"" || $0 == "'" }
+        let inside = line[(open + 1)..<close]
+        return !quoted && inside.contains(":")
+            && inside.allSatisfy { $0 == ":" || $0 == "." || $0.properties.isHexDigit }
+    }
+
+    /// Where a key that stands at `first` stands again: below, at the same column. In a flow mapping
+    /// there may be no such place; then it is `first`.
+    func repetition(of key: String, at first: Position) -> Position {
+        let name = Array(key.unicodeScalars)
+        for row in lines.indices.dropFirst(first.line) {
+            let rest = lines[row].dropFirst(first.column - 1)
+            let isIndented = lines[row].prefix(first.column - 1).allSatisfy { $0 == " " }
+            if isIndented, rest.starts(with: name), rest.dropFirst(name.count).first == ":" {
+                return Position(line: row + 1, column: first.column)
+            }
+        }
+        return first
+    }
+}

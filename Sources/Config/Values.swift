@@ -1,0 +1,154 @@
+/// Why the text of a value was refused. The message follows the key's path: `300 has no unit (did
+/// you mean 300s?)`.
+struct ValueProblem: Error, Equatable {
+    let message: String
+
+    init(_ message: String) {
+        self.message = message
+    }
+}
+
+/// A value of a key after its text has been read.
+enum Value: Sendable, Equatable {
+    case integer(Int)
+    /// Nanoseconds.
+    case duration(Int64)
+    /// Bytes.
+    case size(Int)
+    case boolean(Bool)
+    case text(String)
+    /// Permission bits.
+    case mode(UInt32)
+    case listen([ListenAddress])
+    case upstream(UpstreamSpec)
+    /// The word `auto`.
+    case automatic
+}
+
+/// The units of durations, greatest first, in nanoseconds.
+private let durationUnits: [(name: Substring, length: Int64)] = [
+    ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
+]
+
+/// The units of sizes in bytes. As in redis.conf, `kb` is 1024 bytes; letter case does not matter.
+private let sizeUnits: [String: Int] = [
+    "b": 1, "kb": 1024, "kib": 1024, "mb": 1_048_576, "mib": 1_048_576,
+    "gb": 1_073_741_824, "gib": 1_073_741_824,
+]
+
+/// Reads a whole number: decimal digits, perhaps a minus sign, no leading zero (which YAML 1.1
+/// takes for octal).
+func parseInteger(_ text: String) throws(ValueProblem) -> Int {
+    let digits = text.hasPrefix("-") ? text.dropFirst() : text[...]
+    guard isDigits(digits), digits.count == 1 || !digits.hasPrefix("0") else {
+        throw ValueProblem("\(shown(text)) is not a whole number")
+    }
+    // What does not fit is far beyond every range, so the nearest number gives the right error.
+    return Int(text) ?? (text.hasPrefix("-") ? Int.min : Int.max)
+}
+
+/// Reads a duration, such as `800ms` or `1m30s`, in nanoseconds.
+func parseDuration(_ text: String) throws(ValueProblem) -> Int64 {
+    if text.hasPrefix("-") { throw ValueProblem("\(shown(text)) is negative") }
+    if isDigits(text[...]) {
+        throw ValueProblem("\(shown(text)) has no unit (did you mean \(shown(text))s?)")
+    }
+    var rest = text[...]
+    var total: Int64 = 0
+    var smallest = Int64.max
+    while !rest.isEmpty {
+        let digits = rest.prefix { isDigit($0) }
+        rest = rest.dropFirst(digits.count)
+        let name = rest.prefix { $0.isLetter }
+        rest = rest.dropFirst(name.count)
+        guard !digits.isEmpty, !name.isEmpty else { throw notADuration(text) }
+        guard let unit = durationUnits.first(where: { $0.name == name }) else {
+            throw ValueProblem("\(shown(text)) has an unknown unit (the units are ms, s, m and h)")
+        }
+        guard unit.length < smallest else { throw notADuration(text) }
+        smallest = unit.length
+        total = saturatingAdd(total, saturatingProduct(Int64(digits) ?? Int64.max, unit.length))
+    }
+    if smallest == Int64.max { throw notADuration(text) }
+    return total
+}
+
+private func notADuration(_ text: String) -> ValueProblem {
+    ValueProblem("\(shown(text)) is not a duration (such as 800ms, 5m or 1h30m)")
+}
+
+private func saturatingProduct(_ left: Int64, _ right: Int64) -> Int64 {
+    let (product, overflow) = left.multipliedReportingOverflow(by: right)
+    return overflow ? Int64.max : product
+}
+
+private func saturatingAdd(_ left: Int64, _ right: Int64) -> Int64 {
+    let (sum, overflow) = left.addingReportingOverflow(right)
+    return overflow ? Int64.max : sum
+}
+
+/// Reads a size, such as `64kb` or `32mb`, in bytes.
+func parseSize(_ text: String) throws(ValueProblem) -> Int {
+    if text.hasPrefix("-") { throw ValueProblem("\(shown(text)) is negative") }
+    if isDigits(text[...]) {
+        throw ValueProblem("\(shown(text)) has no unit (did you mean \(shown(text))b?)")
+    }
+    let digits = text.prefix { isDigit($0) }
+    let name = text.dropFirst(digits.count)
+    guard !digits.isEmpty, name.allSatisfy(\.isLetter) else {
+        throw ValueProblem("\(shown(text)) is not a size (such as 64kb or 32mb)")
+    }
+    guard let unit = sizeUnits[name.lowercased()] else {
+        throw ValueProblem("\(shown(text)) has an unknown unit (the units are b, kb, mb and gb)")
+    }
+    let (product, overflow) = (Int(digits) ?? Int.max).multipliedReportingOverflow(by: unit)
+    return overflow ? Int.max : product
+}
+
+/// Reads `true` or `false`; the other words of YAML 1.1 are refused with the one that is meant.
+func parseBoolean(_ text: String) throws(ValueProblem) -> Bool {
+    switch text {
+    case "true": return true
+    case "false": return false
+    default: break
+    }
+    let hint: String
+    switch text.lowercased() {
+    case "true", "yes", "on", "y", "1": hint = " (did you mean true?)"
+    case "false", "no", "off", "n", "0": hint = " (did you mean false?)"
+    default: hint = ""
+    }
+    throw ValueProblem("\(shown(text)) is not true or false\(hint)")
+}
+
+/// Reads permission bits, three octal digits with or without a leading zero.
+func parseMode(_ text: String) throws(ValueProblem) -> UInt32 {
+    let digits = text.count == 4 && text.hasPrefix("0") ? text.dropFirst() : text[...]
+    guard digits.utf8.count == 3, isDigits(digits), let mode = UInt32(digits, radix: 8) else {
+        throw ValueProblem("\(shown(text)) is not a file mode (such as \"0660\")")
+    }
+    return mode
+}
+
+private func isDigit(_ character: Character) -> Bool {
+    character.isASCII && character.isWholeNumber
+}
+
+/// Whether the text is one or more decimal digits.
+func isDigits(_ text: Substring) -> Bool {
+    !text.isEmpty && text.allSatisfy(isDigit)
+}
+
+/// Text of the file as it may stand in a message: on one line, without control characters, cut after
+/// 64 characters.
+func shown(_ text: some StringProtocol) -> String {
+    if text.isEmpty { return "\"\"" }
+    var result = ""
+    for scalar in text.unicodeScalars.prefix(64) {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: result += "?"
+        default: result.unicodeScalars.append(scalar)
+        }
+    }
+    return text.unicodeScalars.count > 64 ? result + "..." : result
+}

@@ -1,0 +1,162 @@
+// A socket and its libevent registrations. Teardown has one written order: events first, then the
+// descriptor; after `close()` no callback of this channel can start.
+
+internal import CLibevent
+internal import Glibc
+
+/// Owns one non-blocking descriptor. Read interest is a persistent registration that lasts as long
+/// as the channel (adding it again for each turn would be an epoll_ctl each time); write interest
+/// is one-shot and armed only after a short write.
+package struct Channel: ~Copyable {
+    package private(set) var descriptor: Int32
+    private let loop: EventLoop
+    private let owner: UnsafeMutableRawPointer
+    private let onReadable: EventCallback
+    private let onWritable: EventCallback
+    private var readEvent: UnsafeMutablePointer<event>?
+    private var writeEvent: UnsafeMutablePointer<event>?
+    private var interest = Interest.none
+
+    /// What the persistent registration waits for. `none` <-> `reading` <-> `closeOnly` at will.
+    private enum Interest {
+        case none
+        case reading
+        /// Reading is paused, but the peer's close is still noticed (EPOLLRDHUP).
+        case closeOnly
+    }
+
+    /// Takes ownership of `descriptor`. `owner` must outlive the channel; it is handed to the
+    /// callbacks unretained.
+    package init(
+        descriptor: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer,
+        onReadable: @escaping EventCallback, onWritable: @escaping EventCallback
+    ) {
+        self.descriptor = descriptor
+        self.loop = loop
+        self.owner = owner
+        self.onReadable = onReadable
+        self.onWritable = onWritable
+    }
+
+    package var isOpen: Bool { descriptor >= 0 }
+    package var isReading: Bool { interest == .reading }
+
+    /// Starts calling `onReadable`. Idempotent.
+    package mutating func startReading() {
+        register(.reading, flags: redpool_ev_read | redpool_ev_persist)
+    }
+
+    /// Stops reading but still reports the peer's close, once, with `closedFlag`.
+    package mutating func pauseReading() {
+        register(.closeOnly, flags: redpool_ev_closed)
+    }
+
+    /// Stops reading without any notice of the peer.
+    package mutating func stopReading() {
+        guard interest != .none, let event = readEvent else { return }
+        event_del(event)
+        interest = .none
+    }
+
+    private mutating func register(_ wanted: Interest, flags: Int16) {
+        guard interest != wanted, descriptor >= 0 else { return }
+        let event = readEvent ?? .allocate(capacity: 1)
+        if interest != .none { event_del(event) }
+        event_assign(event, loop.base, descriptor, flags, onReadable, owner)
+        event_add(event, nil)
+        readEvent = event
+        interest = wanted
+    }
+
+    /// Asks for one call of `onWritable` when the socket takes bytes again (or finished connecting).
+    package mutating func awaitWritable() {
+        guard descriptor >= 0 else { return }
+        if let event = writeEvent {
+            if event_pending(event, redpool_ev_write, nil) == 0 { event_add(event, nil) }
+            return
+        }
+        let event = UnsafeMutablePointer<event>.allocate(capacity: 1)
+        event_assign(event, loop.base, descriptor, redpool_ev_write, onWritable, owner)
+        event_add(event, nil)
+        writeEvent = event
+    }
+
+    /// Gives back the memory of the write registration once it is not needed any more.
+    package mutating func forgetWritable() {
+        guard let event = writeEvent else { return }
+        event_del(event)
+        event.deallocate()
+        writeEvent = nil
+    }
+
+    /// Closes the descriptor and drops every registration. Idempotent.
+    package mutating func close() {
+        guard descriptor >= 0 else { return }
+        stopReading()
+        readEvent?.deallocate()
+        readEvent = nil
+        forgetWritable()
+        _ = Glibc.close(descriptor)
+        descriptor = -1
+    }
+
+    deinit {
+        guard descriptor >= 0 else { return }
+        if let event = readEvent {
+            event_del(event)
+            event.deallocate()
+        }
+        if let event = writeEvent {
+            event_del(event)
+            event.deallocate()
+        }
+        _ = Glibc.close(descriptor)
+    }
+
+    /// Reads at most `count` bytes. Returns the number read, 0 at the end of the stream, or -errno.
+    package func receive(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
+        redpool_recv(descriptor, buffer, count)
+    }
+
+    /// Writes at most `count` bytes. Returns the number taken, or -errno.
+    package func send(_ buffer: UnsafeRawPointer, count: Int) -> Int {
+        redpool_send(descriptor, buffer, count)
+    }
+
+    /// Writes several pieces with one call. Returns the number of bytes taken, or -errno.
+    package func send(_ parts: UnsafeMutableBufferPointer<IOPart>) -> Int {
+        guard let base = parts.baseAddress else { return 0 }
+        return base.withMemoryRebound(to: iovec.self, capacity: parts.count) {
+            redpool_send_vector(descriptor, $0, parts.count)
+        }
+    }
+
+    /// Tells the peer that nothing more will come; what it still sends can be read.
+    package func finishWriting() {
+        _ = redpool_shutdown_write(descriptor)
+    }
+
+    /// Makes the coming `close()` a reset instead of an orderly end.
+    package func resetOnClose() {
+        _ = redpool_linger_zero(descriptor)
+    }
+
+    /// The socket's pending error as a positive errno, 0 when it is connected and well.
+    package func pendingError() -> Int32 {
+        redpool_socket_error(descriptor)
+    }
+}
+
+/// One piece of a vectored write: laid out as C's `struct iovec`.
+package struct IOPart {
+    package var base: UnsafeMutableRawPointer?
+    package var count: Int
+
+    package init(base: UnsafeMutableRawPointer?, count: Int) {
+        self.base = base
+        self.count = count
+    }
+}
+
+/// Set in the second argument of `onReadable` when a paused channel's peer has closed.
+package let closedFlag: Int16 = redpool_ev_closed

@@ -1,0 +1,34 @@
+// One libevent base and the few operations a worker needs of it. The base has no locks: every call
+// must come from the thread that runs it. Other threads use a `Wakeup`.
+
+internal import CLibevent
+
+/// What libevent calls when something happens: descriptor, what happened, and the pointer given at
+/// registration. Always a file-scope function: a closure written in `main` would be isolated to the
+/// main actor and trap on a worker's thread.
+package typealias EventCallback = @convention(c) (Int32, Int16, UnsafeMutableRawPointer?) -> Void
+
+/// A libevent base. Lives as long as the thread that created it runs its loop.
+package final class EventLoop {
+    let base: OpaquePointer
+
+    /// Creates a base on epoll; nil when the system has no descriptor or memory left for one.
+    package init?() {
+        guard let base = redpool_base_new() else { return nil }
+        self.base = base
+    }
+
+    deinit {
+        event_base_free(base)
+    }
+
+    /// Waits for readiness and runs the callbacks of one batch. Returns false when libevent failed.
+    package func runOnce() -> Bool {
+        event_base_loop(base, EVLOOP_ONCE) >= 0
+    }
+
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    package static func now() -> Int64 {
+        redpool_monotonic()
+    }
+}

@@ -1,0 +1,41 @@
+// Signals as events. Only the control loop on the main thread has watches; workers block all
+// signals before their thread starts, so that the kernel delivers every one to the main thread.
+
+internal import CLibevent
+internal import Glibc
+
+/// Calls a file-scope function for every delivery of one signal.
+package struct SignalWatch: ~Copyable {
+    private let event: UnsafeMutablePointer<CLibevent.event>
+    private let loop: EventLoop
+
+    /// `owner` is handed to `callback` unretained and must outlive the watch.
+    package init(
+        signal: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer,
+        callback: @escaping EventCallback
+    ) {
+        self.loop = loop
+        event = .allocate(capacity: 1)
+        // EV_SIGNAL | EV_PERSIST, as evsignal_new does.
+        event_assign(event, loop.base, signal, 0x08 | redpool_ev_persist, callback, owner)
+        event_add(event, nil)
+    }
+
+    deinit {
+        event_del(event)
+        event.deallocate()
+    }
+}
+
+/// Process-wide signal settings.
+package enum Signals {
+    /// A peer that has gone is an error code of the write, not a signal.
+    package static func ignoreBrokenPipe() {
+        _ = Glibc.signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// For threads other than the main one: call first in the thread.
+    package static func blockAll() {
+        redpool_block_signals()
+    }
+}

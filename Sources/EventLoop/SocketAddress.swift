@@ -1,0 +1,177 @@
+// Socket addresses: parsing, printing, and the calls that need the raw form.
+
+internal import CLibevent
+internal import Glibc
+
+/// An address to connect to or to listen on: IPv4, IPv6 or a unix path.
+package struct SocketAddress: Sendable {
+    private var storage = sockaddr_storage()
+    private var length: socklen_t = 0
+
+    package var isUnix: Bool { Int32(storage.ss_family) == AF_UNIX }
+
+    private init() {}
+
+    /// A unix socket; nil when the path is empty or longer than 107 bytes.
+    package init?(unixPath: String) {
+        guard redpool_unix_address(unixPath, &storage, &length) == 0 else { return nil }
+    }
+
+    /// A numeric IPv4 or IPv6 address, `*` (any), or `localhost`, without asking a name server.
+    package init?(numericHost host: String, port: UInt16) {
+        let text = host == "*" ? "0.0.0.0" : (host == "localhost" ? "127.0.0.1" : host)
+        guard
+            let found = SocketAddress.lookUp(text, port: port, flags: Int32(AI_NUMERICHOST)).first
+        else { return nil }
+        self = found
+    }
+
+    /// Asks the system's resolver. Blocks: never call it on an event loop. Empty when unknown.
+    package static func resolve(_ host: String, port: UInt16) -> [SocketAddress] {
+        lookUp(host, port: port, flags: 0)
+    }
+
+    private static func lookUp(_ host: String, port: UInt16, flags: Int32) -> [SocketAddress] {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = flags
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, String(port), &hints, &list) == 0, let list else { return [] }
+        defer { freeaddrinfo(list) }
+        var found: [SocketAddress] = []
+        var next: UnsafeMutablePointer<addrinfo>? = list
+        while let entry = next {
+            var address = SocketAddress()
+            address.length = entry.pointee.ai_addrlen
+            memcpy(&address.storage, entry.pointee.ai_addr, Int(entry.pointee.ai_addrlen))
+            found.append(address)
+            next = entry.pointee.ai_next
+        }
+        return found
+    }
+
+    /// `127.0.0.1:6379`, `[::1]:6379` or `unix:/path`; what CLIENT LIST shows for unix is not this.
+    package var description: String {
+        if isUnix { return "unix:" + path }
+        var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+        var service = [CChar](repeating: 0, count: Int(NI_MAXSERV))
+        let failed = withUnsafePointer(to: storage) { raw in
+            raw.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getnameinfo(
+                    $0, length, &host, socklen_t(host.count), &service, socklen_t(service.count),
+                    NI_NUMERICHOST | NI_NUMERICSERV)
+            }
+        }
+        if failed != 0 { return "?" }
+        let name = String(decoding: host.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let port = String(
+            decoding: service.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return Int32(storage.ss_family) == AF_INET6 ? "[\(name)]:\(port)" : "\(name):\(port)"
+    }
+
+    private var path: String {
+        withUnsafeBytes(of: storage) { raw in
+            let start = MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? 2
+            let bytes = raw[start..<max(start, min(Int(length), raw.count))]
+            return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+
+    /// Begins a non-blocking connect. Returns a descriptor that becomes writable when it is decided,
+    /// or -errno. Anything but EINPROGRESS (EAGAIN on unix: the backlog is full) fails at once.
+    package func connect(keepaliveSeconds: Int32, userTimeoutMilliseconds: Int32) -> Int32 {
+        let fd = redpool_socket(Int32(storage.ss_family))
+        guard fd >= 0 else { return fd }
+        if !isUnix {
+            SocketAddress.tune(fd, keepaliveSeconds: keepaliveSeconds)
+            if userTimeoutMilliseconds > 0 {
+                _ = redpool_set_option(
+                    fd, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, userTimeoutMilliseconds)
+            }
+        }
+        var copy = storage
+        let result = redpool_connect(fd, &copy, length)
+        if result < 0 && result != -EINPROGRESS {
+            _ = Glibc.close(fd)
+            return result
+        }
+        return fd
+    }
+
+    /// No delay, and keepalive after `keepaliveSeconds` of silence (then 3 probes, 10 s apart); 0 = off.
+    package static func tune(_ fd: Int32, keepaliveSeconds: Int32) {
+        let tcp = Int32(IPPROTO_TCP)
+        _ = redpool_set_option(fd, tcp, TCP_NODELAY, 1)
+        guard keepaliveSeconds > 0 else { return }
+        _ = redpool_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+        _ = redpool_set_option(fd, tcp, TCP_KEEPIDLE, keepaliveSeconds)
+        _ = redpool_set_option(fd, tcp, TCP_KEEPINTVL, 10)
+        _ = redpool_set_option(fd, tcp, TCP_KEEPCNT, 3)
+    }
+
+    /// Binds and listens. Returns the descriptor or -errno. A stale unix socket file that nobody
+    /// answers on is removed first; one with a listener behind it is EADDRINUSE.
+    package func listen(backlog: Int32) -> Int32 {
+        if isUnix, let error = removeStaleSocket() { return -error }
+        let fd = redpool_socket(Int32(storage.ss_family))
+        guard fd >= 0 else { return fd }
+        if !isUnix { _ = redpool_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
+        if Int32(storage.ss_family) == AF_INET6 {
+            _ = redpool_set_option(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
+        }
+        var copy = storage
+        var result = redpool_bind(fd, &copy, length)
+        if result == 0 { result = redpool_listen(fd, backlog) }
+        if result < 0 {
+            _ = Glibc.close(fd)
+            return result
+        }
+        return fd
+    }
+
+    private func removeStaleSocket() -> Int32? {
+        var info = stat()
+        guard lstat(path, &info) == 0 else { return nil }
+        guard info.st_mode & S_IFMT == S_IFSOCK else { return EADDRINUSE }
+        let probe = connect(keepaliveSeconds: 0, userTimeoutMilliseconds: 0)
+        if probe >= 0 {
+            _ = Glibc.close(probe)
+            return EADDRINUSE
+        }
+        if probe != -ECONNREFUSED { return EADDRINUSE }
+        return unlink(path) == 0 ? nil : errno
+    }
+
+    /// The file mode and the group of a unix listener. Returns 0 or a positive errno (EINVAL for a
+    /// group that does not exist).
+    package static func setPermissions(path: String, mode: UInt32, group: String) -> Int32 {
+        var gid: Int64 = -1
+        if !group.isEmpty {
+            gid = redpool_group_id(group)
+            if gid < 0 { return EINVAL }
+        }
+        return -redpool_unix_permissions(path, mode, gid)
+    }
+
+    /// Removes the socket file of a unix listener.
+    package static func removeFile(path: String) {
+        _ = unlink(path)
+    }
+}
+
+
+extension SocketAddress {
+    /// Takes one connection from a listener: a descriptor, or -errno (EAGAIN when there is none).
+    package static func accept(_ listener: Int32) -> (descriptor: Int32, peer: SocketAddress) {
+        var peer = SocketAddress()
+        let fd = redpool_accept(listener, &peer.storage, &peer.length)
+        return (fd, peer)
+    }
+
+    /// The address a socket is bound to.
+    package static func local(of descriptor: Int32) -> SocketAddress? {
+        var address = SocketAddress()
+        let result = redpool_local_address(descriptor, &address.storage, &address.length)
+        return result == 0 ? address : nil
+    }
+}

@@ -1,0 +1,40 @@
+// Small questions to the operating system.
+
+internal import CLibevent
+internal import Glibc
+
+/// Process-wide facts and limits.
+package enum System {
+    /// The text of an errno value, as strerror gives it.
+    package static func errorText(_ code: Int32) -> String {
+        guard let text = strerror(code) else { return "error \(code)" }
+        return String(cString: text)
+    }
+
+    /// Raises the soft limit of open files as far as `wanted` and the hard limit allow; returns the
+    /// limit then in force (Int64.max for none), or -errno.
+    package static func raiseFileLimit(_ wanted: Int64) -> Int64 {
+        redpool_raise_files(wanted)
+    }
+
+    /// Sends a state line to systemd's notification socket, if there is one. Returns 0 or -errno.
+    package static func notify(_ state: String) -> Int32 {
+        guard let path = getenv("NOTIFY_SOCKET") else { return 0 }
+        return redpool_notify(path, state, state.utf8.count)
+    }
+
+    /// Nanoseconds of CPU that the process has used, user and system.
+    package static func processTime() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
+    /// True when the effective user is root.
+    package static var isRoot: Bool { geteuid() == 0 }
+
+    /// Ends the process at once, without running anything more.
+    package static func exitNow(_ code: Int32) -> Never {
+        _exit(code)
+    }
+}

@@ -1,0 +1,66 @@
+// Why an upstream connection ended. Every one ends with exactly one reason, and the same word
+// appears in the log, in the metric label and in the manual.
+
+/// Why an upstream connection ended.
+package enum CloseReason: UInt8, CaseIterable, Sendable {
+    /// More than `maxIdle` were idle.
+    case maxIdle
+    /// Idle longer than `idleTimeout`.
+    case idleTimeout
+    /// Older than `maxLifetime`.
+    case maxLifetime
+    /// A probe was not answered within `pingTimeout`, or not with PONG.
+    case pingFailed
+    /// The server ended the connection (EOF).
+    case upstreamClosed
+    /// The server or the network reset the connection, or it timed out at TCP level.
+    case upstreamReset
+    /// The dial was refused or unreachable.
+    case connectFailed
+    /// The dial, including the handshake, exceeded `connectTimeout`.
+    case connectTimeout
+    /// HELLO, AUTH or SELECT on a new connection failed.
+    case handshakeFailed
+    /// The conversion to another key failed.
+    case conversionFailed
+    /// A reply nobody expects, or one that cannot be parsed.
+    case desync
+    /// The client left in the middle of something that cannot be undone.
+    case clientGone
+    /// A pin ended with state that cannot be cleaned.
+    case dirty
+    /// Closed to make room for an upstream of another user.
+    case replaced
+    /// READONLY, LOADING or MASTERDOWN: the server's role changed.
+    case failoverSign
+    /// The upstream's name now stands for another address.
+    case addressChanged
+    /// A reload changed what the connection depends on, or lowered `maxOpen`.
+    case configChanged
+    /// The pool is being shut down.
+    case drain
+
+    /// The word for log, metric and manual.
+    package var word: String {
+        switch self {
+        case .maxIdle: "max_idle"
+        case .idleTimeout: "idle_timeout"
+        case .maxLifetime: "max_lifetime"
+        case .pingFailed: "ping_failed"
+        case .upstreamClosed: "upstream_closed"
+        case .upstreamReset: "upstream_reset"
+        case .connectFailed: "connect_failed"
+        case .connectTimeout: "connect_timeout"
+        case .handshakeFailed: "handshake_failed"
+        case .conversionFailed: "conversion_failed"
+        case .desync: "desync"
+        case .clientGone: "client_gone"
+        case .dirty: "dirty"
+        case .replaced: "replaced"
+        case .failoverSign: "failover_sign"
+        case .addressChanged: "address_changed"
+        case .configChanged: "config_changed"
+        case .drain: "drain"
+        }
+    }
+}

@@ -1,0 +1,82 @@
+// What the pool answers: the outcome of a lease, and actions for the shell. All are small trivial
+// values, so that nothing is allocated and tests read as scripts.
+
+/// Why no upstream is to be had.
+package enum Refusal: UInt8, CaseIterable, Sendable {
+    /// `poolTimeout` passed: error word POOLTIMEOUT.
+    case poolTimeout
+    /// No connection and dialling fails: error word UPSTREAMDOWN.
+    case upstreamDown
+    /// `maxPinned` upstreams are pinned: error word PINLIMIT.
+    case pinLimit
+    /// `maxWaiters` are waiting already: error word POOLTIMEOUT.
+    case queueFull
+    /// The pool is being shut down.
+    case draining
+
+    /// The word for log, metric and manual.
+    package var word: String {
+        switch self {
+        case .poolTimeout: "pool_timeout"
+        case .upstreamDown: "upstream_down"
+        case .pinLimit: "pin_limit"
+        case .queueFull: "queue_full"
+        case .draining: "draining"
+        }
+    }
+}
+
+/// The answer to `lease`.
+package enum LeaseOutcome: Equatable, Sendable {
+    /// Leased. `shared` and `slow`: one command is counted in flight there. Others: exclusive.
+    case granted(UpstreamID)
+    /// A `grant` or `refuse` action for the waiter follows, unless the ticket is cancelled.
+    case queued(WaitTicket)
+    /// There will be none.
+    case refused(Refusal)
+}
+
+/// What the shell has to do. It drains `nextAction()` after every call of a mutating method, in
+/// order, before it calls the next one.
+package enum PoolAction: Equatable, Sendable {
+    /// Connect, authenticate and bring the connection into the key's state; answer `connected` or
+    /// `connectFailed`. The deadline for it is the shell's.
+    case dial(UpstreamID, PoolKey)
+    /// Change an idle upstream's state; answer `converted`, or `lost`.
+    case convert(UpstreamID, from: PoolKey, to: PoolKey)
+    /// Send PING; answer `probed`, or `lost`.
+    case probe(UpstreamID)
+    /// Close the connection; answer `closed` when the peer's end was seen, or at once if there
+    /// is none to be seen. After `closeTimeout` the pool reuses the slot in any case.
+    case close(UpstreamID, CloseReason)
+    /// As `LeaseOutcome.granted`, for a waiter.
+    case grant(WaiterID, UpstreamID)
+    /// As `LeaseOutcome.refused`, for a waiter.
+    case refuse(WaiterID, Refusal)
+}
+
+/// Actions in the order in which they arose. Its memory is kept when it runs empty, which it does
+/// after every call, so that nothing is allocated once it has grown to its working size.
+struct ActionQueue: ~Copyable {
+    private var actions: [PoolAction] = []
+    private var head = 0
+
+    init() {
+        actions.reserveCapacity(64)
+    }
+
+    mutating func append(_ action: PoolAction) {
+        actions.append(action)
+    }
+
+    mutating func next() -> PoolAction? {
+        guard head < actions.count else { return nil }
+        let action = actions[head]
+        head += 1
+        if head == actions.count {
+            actions.removeAll(keepingCapacity: true)
+            head = 0
+        }
+        return action
+    }
+}

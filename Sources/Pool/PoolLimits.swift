@@ -1,0 +1,88 @@
+// The numbers a pool works with. The configuration names most of them; the rest are constants
+// with a reason.
+
+/// Limits and durations of one pool. Durations are nanoseconds. The initialiser clamps the limits
+/// to what is consistent, so that a stored value never contradicts another.
+package struct PoolLimits: Equatable, Sendable {
+    /// Bounds all connections, dialling and closing ones included. 1 ... 10000.
+    package let maxOpen: Int
+    /// Bounds pins. At most `maxOpen - 2` (one upstream is left for shared commands, one for
+    /// control); `maxOpen - 1` if `maxOpen` is 2, and 0 if it is 1.
+    package let maxPinned: Int
+    /// Bounds idle upstreams. 0 ... `maxOpen`.
+    package let maxIdle: Int
+    /// Upstreams kept ready (idle or shared). 0 ... `maxIdle`.
+    package let minIdle: Int
+    /// Commands in flight on a shared upstream above which another one is opened. At least 1.
+    package let maxPipeline: Int
+    /// The same for the slow lane. At least 1.
+    package let slowPipeline: Int
+    /// Bounds the wait queue. 0 or more; 0 refuses whatever cannot be had at once.
+    package let maxWaiters: Int
+    /// Consecutive failed dials that open the breaker. At least 1; `maxOpen` unless given.
+    package let breakerThreshold: Int
+    /// An upstream older than this, +-10 % per connection, is retired when it falls idle. 0 = off.
+    package let maxLifetime: Int64
+    /// An upstream idle longer than this is closed while more than `minIdle` are ready. 0 = off.
+    package let idleTimeout: Int64
+    /// An upstream idle for this long, up to 10 % less, is probed. 0 = off.
+    package let pingInterval: Int64
+    /// Deadline of a probe. At least 1 ms.
+    package let pingTimeout: Int64
+    /// Deadline of every waiter. At least 1 ms.
+    package let poolTimeout: Int64
+    /// A shared upstream that owes replies and has sent none for this long is stalled. At least 1.
+    package let slowThreshold: Int64
+    /// A closing connection's slot is reused after this even if the peer's end was not seen.
+    package let closeTimeout: Int64
+
+    /// - Parameters: see the properties; out of range values are clamped. `maxPinned` defaults
+    ///   to `maxOpen` minus an eighth (at least one), `maxIdle` and `breakerThreshold` to `maxOpen`.
+    package init(
+        maxOpen: Int, maxPinned: Int? = nil, maxIdle: Int? = nil, minIdle: Int = 0,
+        maxPipeline: Int = 1024, slowPipeline: Int = 4, maxWaiters: Int = 100_000,
+        breakerThreshold: Int? = nil, maxLifetime: Int64 = 0, idleTimeout: Int64 = 0,
+        pingInterval: Int64 = 0, pingTimeout: Int64 = .seconds(1),
+        poolTimeout: Int64 = .milliseconds(800), slowThreshold: Int64 = .milliseconds(10),
+        closeTimeout: Int64 = .seconds(1)
+    ) {
+        let maxOpen = min(max(maxOpen, 1), 10_000)
+        let pinCeiling = maxOpen >= 3 ? maxOpen - 2 : maxOpen - 1
+        let pinned = maxPinned ?? maxOpen - max(1, maxOpen / 8)
+        let maxIdle = min(max(maxIdle ?? maxOpen, 0), maxOpen)
+        self.maxOpen = maxOpen
+        self.maxPinned = min(max(pinned, 0), pinCeiling)
+        self.maxIdle = maxIdle
+        self.minIdle = min(max(minIdle, 0), maxIdle)
+        self.maxPipeline = min(max(maxPipeline, 1), 1_000_000)
+        self.slowPipeline = min(max(slowPipeline, 1), 1_000_000)
+        self.maxWaiters = min(max(maxWaiters, 0), 10_000_000)
+        self.breakerThreshold = max(breakerThreshold ?? maxOpen, 1)
+        self.maxLifetime = max(maxLifetime, 0)
+        self.idleTimeout = max(idleTimeout, 0)
+        self.pingInterval = max(pingInterval, 0)
+        self.pingTimeout = max(pingTimeout, .milliseconds(1))
+        self.poolTimeout = max(poolTimeout, .milliseconds(1))
+        self.slowThreshold = max(slowThreshold, 1)
+        self.closeTimeout = max(closeTimeout, 0)
+    }
+
+    /// One upstream is kept from pins and shared commands, so that a control command can always
+    /// be had; with fewer than three there is none to keep.
+    var controlReserve: Int { maxOpen >= 3 ? 1 : 0 }
+
+    /// Dials at the same time: a restarted server must not meet all our handshakes at once.
+    var maxDials: Int { max(1, maxOpen / 4) }
+
+    /// How long a waiter lets waiters of another key go first because an upstream of that key
+    /// falls free. Reusing it as it is saves a round trip; waiting longer would be starvation.
+    var patience: Int64 { min(poolTimeout / 4, .milliseconds(100)) }
+
+    /// Commands in flight above which a shared upstream is busy.
+    func pipelineLimit(_ lane: Lane) -> Int32 {
+        Int32(truncatingIfNeeded: lane == .fast ? maxPipeline : slowPipeline)
+    }
+
+    /// Commands in flight above which a shared upstream takes no more, whatever the need.
+    func hardLimit(_ lane: Lane) -> Int32 { pipelineLimit(lane) * 16 }
+}

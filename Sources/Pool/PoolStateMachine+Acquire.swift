@@ -1,0 +1,91 @@
+// Getting one more upstream of a key: converting, dialling, or making room for a dial.
+
+extension PoolStateMachine {
+    /// What came of trying to get one more upstream.
+    enum Acquisition {
+        /// Enough are coming already.
+        case covered
+        /// One more is on its way.
+        case started
+        /// Not now: no slot, backoff, or too many dials at a time.
+        case impossible
+    }
+
+    /// Gets one more upstream for the group unless enough are coming. `kind` counts as wanted
+    /// even if nobody of that kind waits yet.
+    mutating func acquire(for kind: LeaseKind, of group: Int, now: Int64) -> Acquisition {
+        guard !isDraining else { return .impossible }
+        guard groups[group].coming < wanted(of: group, including: kind) else { return .covered }
+        let hasRoom = busy + coming < limits.maxOpen - limits.controlReserve
+        guard kind == .control || hasRoom else { return .impossible }
+        let user = groups[group].key.user
+        if let slot = longestIdle(where: { $0 != group && groups[$0].key.user == user }) {
+            convert(slot, to: group)
+            return .started
+        }
+        guard mayDial(now) else { return .impossible }
+        if open < limits.maxOpen {
+            dial(group, now: now)
+            return .started
+        }
+        guard let slot = longestIdle(where: { groups[$0].key.user != user }) else {
+            return .impossible
+        }
+        close(slot, .replaced, for: group, now: now)
+        return .started
+    }
+
+    /// One upstream serves all shared commands of a lane; pins and control need one each.
+    func wanted(of group: Int, including kind: LeaseKind) -> Int {
+        let waitingPins = groups[group].waiting[LeaseKind.pin.index].count
+        var wanted = min(waitingPins, max(0, limits.maxPinned - count(.pinned)))
+        wanted += groups[group].waiting[LeaseKind.control.index].count
+        if kind == .shared || groups[group].waiting[LeaseKind.shared.index].count > 0 { wanted += 1 }
+        if kind == .slow || groups[group].waiting[LeaseKind.slow.index].count > 0 { wanted += 1 }
+        return wanted
+    }
+
+    /// The upstream that has been idle longest among those whose group fits.
+    private func longestIdle(where fits: (Int) -> Bool) -> Int? {
+        var slot = idle.tail
+        while slot >= 0 {
+            if fits(slots[slot].group) { return slot }
+            slot = slots[slot].idlePrevious
+        }
+        return nil
+    }
+
+    private mutating func convert(_ slot: Int, to group: Int) {
+        let old = groups[slots[slot].group].key
+        // Off the old group's lists before it is counted under the new one.
+        move(slot, to: .pinned)
+        assign(slot, to: group)
+        move(slot, to: .converting)
+        counters.conversions += 1
+        actions.append(.convert(id(of: slot), from: old, to: groups[group].key))
+    }
+
+    /// Whether backoff, breaker and the cap on concurrent dials allow one more.
+    func mayDial(_ now: Int64) -> Bool {
+        !gate.isOpen && gate.allows(now) && count(.connecting) < limits.maxDials
+    }
+
+    /// Takes a slot, of which there is one, and dials.
+    mutating func dial(_ group: Int, now: Int64) {
+        precondition(open < limits.maxOpen, "no slot to dial with")
+        if freeSlots.head < 0 {
+            slots.append(UpstreamSlot())
+            stateCounts[UpstreamState.free.index] += 1
+            freeSlots.pushFront(slots.count - 1, in: &slots)
+        }
+        let slot = freeSlots.head
+        slots[slot].closeReason = nil
+        slots[slot].dialedAt = now
+        slots[slot].expiresAt = .max
+        slots[slot].jitter = random.below(201) - 100
+        assign(slot, to: group)
+        move(slot, to: .connecting)
+        counters.dials += 1
+        actions.append(.dial(id(of: slot), groups[group].key))
+    }
+}

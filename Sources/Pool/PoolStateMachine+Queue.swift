@@ -1,0 +1,115 @@
+// Waiters: who is next, and what becomes of those who cannot be served.
+
+/// The waiters of one group and kind, by the age of the first.
+struct Turn {
+    let group: Int
+    let kind: LeaseKind
+    let sequence: UInt64
+    let since: Int64
+}
+
+extension PoolStateMachine {
+    /// The client left: its waiter gives up its place. Stale tickets are ignored.
+    package mutating func cancel(_ ticket: WaitTicket) {
+        guard let node = queue.index(of: ticket) else { return }
+        counters.cancels += 1
+        let kind = queue.nodes[node].kind
+        removeWaiter(node, now: clock)
+        // Shared commands do not spread while pins wait, so one pin less may free them.
+        if kind == .pin { pump(clock) }
+    }
+
+    /// Serves whom it can, after anything that may have made it possible. Upstreams that need no
+    /// conversion go to waiters of their own key first, unless others have lost patience; within
+    /// a group and kind the order is strict. With the breaker open and nothing connected, there is
+    /// nothing to wait for.
+    mutating func pump(_ now: Int64) {
+        guard queue.count > 0 else { return }
+        if gate.isOpen, connected == 0 {
+            refuseAll(.upstreamDown, now: now)
+            return
+        }
+        collectTurns()
+        for index in turns.indices where now - turns[index].since >= limits.patience {
+            serveFirst(turns[index], now: now)
+        }
+        for index in turns.indices { serve(turns[index], opening: false, now: now) }
+        for index in turns.indices { serve(turns[index], opening: true, now: now) }
+    }
+
+    private mutating func collectTurns() {
+        turns.removeAll(keepingCapacity: true)
+        for group in groups.indices where groups[group].references > 0 {
+            for kind in LeaseKind.allCases {
+                let head = groups[group].waiting[kind.index].head
+                guard head >= 0 else { continue }
+                turns.append(
+                    Turn(
+                        group: group, kind: kind, sequence: queue.nodes[head].sequence,
+                        since: queue.nodes[head].since))
+            }
+        }
+        if turns.count > 1 { turns.sort { $0.sequence < $1.sequence } }
+    }
+
+    private mutating func serveFirst(_ turn: Turn, now: Int64) {
+        if let slot = take(turn.kind, of: turn.group, opening: true, now: now) {
+            grantFirst(turn, slot, now: now)
+        } else {
+            _ = acquire(for: turn.kind, of: turn.group, now: now)
+        }
+    }
+
+    private mutating func serve(_ turn: Turn, opening: Bool, now: Int64) {
+        while groups[turn.group].waiting[turn.kind.index].count > 0 {
+            guard let slot = take(turn.kind, of: turn.group, opening: opening, now: now) else {
+                break
+            }
+            grantFirst(turn, slot, now: now)
+        }
+        guard opening, groups[turn.group].waiting[turn.kind.index].count > 0 else { return }
+        while acquire(for: turn.kind, of: turn.group, now: now) == .started {}
+    }
+
+    private mutating func grantFirst(_ turn: Turn, _ slot: Int, now: Int64) {
+        let node = groups[turn.group].waiting[turn.kind.index].head
+        actions.append(.grant(queue.nodes[node].waiter, id(of: slot)))
+        counters.handOvers += 1
+        removeWaiter(node, now: now)
+    }
+
+    mutating func refuseAll(_ refusal: Refusal, now: Int64) {
+        while queue.oldest >= 0 { refuseWaiter(queue.oldest, refusal, now: now) }
+    }
+
+    /// Refuses those whose deadline has passed.
+    mutating func expireWaiters(_ now: Int64) {
+        while queue.oldest >= 0 {
+            let node = queue.oldest
+            guard now - queue.nodes[node].since >= limits.poolTimeout else { return }
+            counters.waitTimeouts += 1
+            refuseWaiter(node, refusalAtDeadline(queue.nodes[node].kind), now: now)
+        }
+    }
+
+    private func refusalAtDeadline(_ kind: LeaseKind) -> Refusal {
+        if connected == 0, gate.isFailing { return .upstreamDown }
+        if kind == .pin, count(.pinned) >= limits.maxPinned { return .pinLimit }
+        return .poolTimeout
+    }
+
+    private mutating func refuseWaiter(_ node: Int, _ refusal: Refusal, now: Int64) {
+        actions.append(.refuse(queue.nodes[node].waiter, refusal))
+        counters.refusedWaiters += 1
+        counters.countRefusal(refusal)
+        removeWaiter(node, now: now)
+    }
+
+    private mutating func removeWaiter(_ node: Int, now: Int64) {
+        let group = queue.nodes[node].group
+        let kind = queue.nodes[node].kind.index
+        counters.waitNanoseconds += UInt64(max(0, now - queue.nodes[node].since))
+        queue.remove(node, from: &groups[group].waiting[kind])
+        groups[group].references -= 1
+    }
+}

@@ -1,0 +1,117 @@
+// Which upstream a lease gets, of those that its key has.
+
+extension PoolStateMachine {
+    /// Leases an upstream of the group, if there is one to be had now. With `opening`, another
+    /// one is acquired for shared commands when that is better than what there is.
+    mutating func take(_ kind: LeaseKind, of group: Int, opening: Bool, now: Int64) -> Int? {
+        switch kind {
+        case .shared, .slow:
+            return takeShared(Lane(kind), of: group, opening: opening, now: now)
+        case .pin:
+            guard count(.pinned) < limits.maxPinned, hasHeadroom else { return nil }
+            return takeIdle(of: group, as: .pinned)
+        case .control:
+            return takeIdle(of: group, as: .control)
+        }
+    }
+
+    private mutating func takeIdle(of group: Int, as state: UpstreamState) -> Int? {
+        let slot = groups[group].idle.head
+        guard slot >= 0 else { return nil }
+        move(slot, to: state)
+        return slot
+    }
+
+    /// Pins and shared commands leave the last upstream to control commands.
+    var hasHeadroom: Bool { busy < limits.maxOpen - limits.controlReserve }
+
+    /// Pins wait that could have an upstream: shared commands must not spread further.
+    var isPinWaiting: Bool {
+        queue.countByKind[LeaseKind.pin.index] > 0 && count(.pinned) < limits.maxPinned
+    }
+
+    /// One more command on a shared upstream.
+    mutating func countCommand(_ slot: Int, now: Int64) {
+        if slots[slot].inFlight == 0 { slots[slot].progressAt = now }
+        slots[slot].inFlight += 1
+    }
+
+    /// Whether a listed upstream is not busy.
+    func hasRoom(_ slot: Int, lane: Lane, now: Int64) -> Bool {
+        isOpenToWork(slot, below: limits.pipelineLimit(lane), now: now)
+    }
+
+    /// Whether a listed upstream is available, not stalled, and has fewer than `limit` in flight.
+    private func isOpenToWork(_ slot: Int, below limit: Int32, now: Int64) -> Bool {
+        let inFlight = slots[slot].inFlight
+        return slots[slot].isAvailable && inFlight < limit
+            && (inFlight == 0 || now - slots[slot].progressAt <= limits.slowThreshold)
+    }
+
+    /// In this order: the first shared upstream of the lane that is not busy; an idle one; one
+    /// more, while the least deep of those that are only deep is filled further; if no more can
+    /// be had, the least deep one although it is stalled, be it of the other lane.
+    private mutating func takeShared(
+        _ lane: Lane, of group: Int, opening: Bool, now: Int64
+    ) -> Int? {
+        if let slot = shared(lane, of: group, now: now) {
+            countCommand(slot, now: now)
+            return slot
+        }
+        let mayAdd = !isPinWaiting || groups[group].lanes[lane.rawValue].count == 0
+        let slot = groups[group].idle.head
+        if mayAdd, hasHeadroom, slot >= 0 {
+            slots[slot].lane = lane
+            move(slot, to: .shared)
+            countCommand(slot, now: now)
+            return slot
+        }
+        guard opening else { return nil }
+        let isComing = mayAdd && acquire(for: lane.kind, of: group, now: now) != .impossible
+        let found =
+            leastDeep(lane, of: group, stalledToo: !isComing, now: now)
+            ?? (isComing ? nil : leastDeep(lane.other, of: group, stalledToo: true, now: now))
+        if let found { countCommand(found, now: now) }
+        return found
+    }
+
+    private mutating func shared(_ lane: Lane, of group: Int, now: Int64) -> Int? {
+        let head = groups[group].lanes[lane.rawValue].head
+        guard head >= 0 else { return nil }
+        if hasRoom(head, lane: lane, now: now) { return head }
+        // While pins wait, the first one is fed however deep, so that the others run empty.
+        if isPinWaiting {
+            return isOpenToWork(head, below: limits.hardLimit(lane), now: now) ? head : nil
+        }
+        let current = groups[group].current[lane.rawValue]
+        if current >= 0, hasRoom(current, lane: lane, now: now) { return current }
+        var slot = slots[head].next
+        while slot >= 0 {
+            if hasRoom(slot, lane: lane, now: now) {
+                groups[group].current[lane.rawValue] = slot
+                return slot
+            }
+            slot = slots[slot].next
+        }
+        return nil
+    }
+
+    /// The upstream of a lane with the fewest commands in flight that may take one more.
+    private func leastDeep(
+        _ lane: Lane, of group: Int, stalledToo: Bool, now: Int64
+    ) -> Int? {
+        var best: Int?
+        var slot = groups[group].lanes[lane.rawValue].head
+        while slot >= 0 {
+            let limit = limits.hardLimit(lane)
+            let fits =
+                isOpenToWork(slot, below: limit, now: now)
+                || (stalledToo && slots[slot].isAvailable && slots[slot].inFlight < limit)
+            if fits, best.map({ slots[slot].inFlight < slots[$0].inFlight }) ?? true {
+                best = slot
+            }
+            slot = slots[slot].next
+        }
+        return best
+    }
+}

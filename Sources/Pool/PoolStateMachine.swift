@@ -1,0 +1,146 @@
+// The pool of one upstream address inside one worker: what it holds, and its way in, `lease`.
+// Neighbours: +Take (which upstream), +Acquire (getting another one), +Events (what the shell
+// reports), +Retire (closing), +Tick (time), +Queue (waiters), +States (bookkeeping). It must not
+// know sockets, and it never calls out: what is to be done comes out of `nextAction()`.
+
+/// Leases upstreams to clients.
+///
+/// `now` never goes back between calls. An `UpstreamID` of a connection that is gone is ignored
+/// everywhere. After each mutating call the shell drains `nextAction()`.
+package struct PoolStateMachine: ~Copyable {
+    /// What holds now; `setLimits` changes it.
+    package internal(set) var limits: PoolLimits
+    /// What happened since `init`.
+    package internal(set) var counters = PoolCounters()
+    /// Whether `drain` was called.
+    package internal(set) var isDraining = false
+
+    var slots: [UpstreamSlot] = []
+    var freeSlots = SlotList()
+    var idle = IdleList()
+    var stateCounts = InlineArray<9, Int>(repeating: 0)
+    /// Sum of all groups' `coming`.
+    var coming = 0
+    /// Shared upstreams that take no new work, because they retire.
+    var retiring = 0
+    /// Shared upstreams that take no new work, because they yield.
+    var yielding = 0
+
+    var groups: [KeyGroup] = []
+    var groupIndices: [PoolKey: Int] = [:]
+    var freeGroups: [Int] = []
+    var recentGroups = InlineArray<16, Int>(repeating: 0)
+
+    var queue = WaitQueue()
+    var turns: [Turn] = []
+    var actions = ActionQueue()
+    var gate = DialGate()
+    var random: RandomSource
+    var pingInterval: Int64
+    /// The earliest deadline of a probe, or earlier; `.max` if there is none.
+    var probeDeadline = Int64.max
+    /// The `now` of the latest call.
+    var clock: Int64
+    /// `maxOpen` and `maxPinned`, or what there was when `setLimits` lowered them.
+    var openCeiling: Int
+    var pinCeiling: Int
+
+    /// An empty pool. The first `tick` dials `minIdle` upstreams of `warmKey`.
+    ///
+    /// - Parameter seed: of lifetimes' and backoffs' jitter; a different one per pool.
+    package init(limits: PoolLimits, warmKey: PoolKey, seed: UInt64, now: MonotonicTime) {
+        self.limits = limits
+        random = RandomSource(seed: seed)
+        pingInterval = limits.pingInterval
+        clock = now.nanoseconds
+        openCeiling = limits.maxOpen
+        pinCeiling = limits.maxPinned
+        slots.reserveCapacity(min(limits.maxOpen, 64))
+        // Group 0 is that of `warmKey` for ever, so every entry of `recentGroups` names a group.
+        groups.append(KeyGroup(key: warmKey))
+        groupIndices[warmKey] = 0
+        // Sorting more than a few turns at a time is rare.
+        turns.reserveCapacity(64)
+    }
+
+    /// Asks for an upstream in the state `key`.
+    ///
+    /// `shared` and `slow`: one command is counted in flight on the upstream; `finish` counts its
+    /// reply. `pin` and `control`: it serves nobody else until `release`, `retire` or `lost`.
+    package mutating func lease(
+        _ kind: LeaseKind, key: PoolKey, for waiter: WaiterID, now: MonotonicTime
+    ) -> LeaseOutcome {
+        let now = now.nanoseconds
+        clock = now
+        let group = groupIndex(of: key)
+        if !kind.isExclusive {
+            let lane = Lane(kind)
+            let head = groups[group].lanes[lane.rawValue].head
+            if head >= 0, groups[group].waiting[kind.index].count == 0,
+                hasRoom(head, lane: lane, now: now)
+            {
+                countCommand(head, now: now)
+                counters.hits += 1
+                return .granted(id(of: head))
+            }
+        }
+        return leaseFromElsewhere(kind, group: group, waiter: waiter, now: now)
+    }
+
+    private mutating func leaseFromElsewhere(
+        _ kind: LeaseKind, group: Int, waiter: WaiterID, now: Int64
+    ) -> LeaseOutcome {
+        if let refusal = refusalAtOnce(kind) { return refuse(refusal) }
+        if groups[group].waiting[kind.index].count == 0,
+            let slot = take(kind, of: group, opening: true, now: now)
+        {
+            counters.hits += 1
+            return .granted(id(of: slot))
+        }
+        guard queue.count < limits.maxWaiters else { return refuse(.queueFull) }
+        counters.misses += 1
+        counters.waits += 1
+        groups[group].references += 1
+        let ticket = queue.append(
+            waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind.index])
+        _ = acquire(for: kind, of: group, now: now)
+        return .queued(ticket)
+    }
+
+    /// What makes waiting pointless. Pins that are merely all taken are waited for.
+    private func refusalAtOnce(_ kind: LeaseKind) -> Refusal? {
+        if isDraining { return .draining }
+        if gate.isOpen, connected == 0 { return .upstreamDown }
+        if kind == .pin, limits.maxPinned == 0 { return .pinLimit }
+        return nil
+    }
+
+    private mutating func refuse(_ refusal: Refusal) -> LeaseOutcome {
+        counters.misses += 1
+        counters.countRefusal(refusal)
+        return .refused(refusal)
+    }
+
+    /// The client that has commands in flight on this shared upstream sends one more there: only
+    /// that keeps their order. Allowed on a retiring upstream too.
+    package mutating func add(_ id: UpstreamID) {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return }
+        countCommand(slot, now: clock)
+    }
+
+    /// One reply of a shared upstream is complete. When nothing is in flight any more, the shell
+    /// calls `settle` at the end of the loop iteration, so that a burst does not bounce.
+    package mutating func finish(_ id: UpstreamID, now: MonotonicTime) {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return }
+        precondition(slots[slot].inFlight > 0, "a reply without a command")
+        clock = now.nanoseconds
+        slots[slot].inFlight -= 1
+        slots[slot].progressAt = now.nanoseconds
+        if queue.count > 0, groups[slots[slot].group].hasSharedWaiters { pump(now.nanoseconds) }
+    }
+
+    /// The next thing for the shell to do, in order, or nil.
+    package mutating func nextAction() -> PoolAction? {
+        actions.next()
+    }
+}

@@ -1,0 +1,124 @@
+// What goes back to a client: replies of its upstream, answers of our own, and what happens when it
+// does not read them.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+
+extension ClientConnection {
+    /// Bytes of a reply. Large pieces go to the socket at once instead of being copied.
+    func receive(_ bytes: UnsafeRawPointer, count: Int) {
+        if case .closing = mode { return }
+        isOwed = false
+        var sent = 0
+        if output.isEmpty, count >= 16 << 10 {
+            let result = channel.send(bytes, count: count)
+            if result > 0 { sent = result }
+        }
+        if sent < count {
+            output.append(bytes + sent, count: count - sent, pool: worker.chunks)
+            worker.markDirty(self)
+        }
+    }
+
+    /// An answer of our own. Only when nothing of this client is in flight: order is kept.
+    func reply(_ text: StaticString) {
+        output.append(text, pool: worker.chunks)
+        worker.markDirty(self)
+        worker.statistics.commandsLocal += 1
+    }
+
+    /// An error reply; `text` begins with its first word.
+    func replyError(_ text: String) {
+        var bytes: [UInt8] = []
+        Encode.error(text, into: &bytes)
+        output.append(bytes, pool: worker.chunks)
+        worker.markDirty(self)
+        worker.statistics.commandsLocal += 1
+    }
+
+    /// `replies` of this client's commands are complete.
+    func answered(_ replies: UInt32) {
+        guard channel.isOpen, let upstream else { return }
+        inFlight -= replies
+        if inFlight > 0 { return }
+        switch mode {
+        case .exclusive:
+            leaveUpstream(upstream)
+            upstream.isExclusive = false
+            pool.machine.release(upstream.id, key: upstream.key, now: worker.now)
+            pool.hasWork = true
+            mode = .open
+        case .streaming:
+            // An answer before the end of the command: the server has given up on it, and what is
+            // still to come would be read as something else.
+            upstream.isExclusive = false
+            closeAfterFlush(.upstream_lost)
+            return
+        default:
+            leaveUpstream(upstream)
+        }
+        if !input.isEmpty || inputEnded || mode == .barrier || worker.lifecycle != .running {
+            worker.ready(self)
+        }
+    }
+
+    private func leaveUpstream(_ upstream: UpstreamConnection) {
+        leaveSlowReaders(upstream)
+        self.upstream = nil
+        upstream.sharers -= 1
+        upstream.judgeHold()
+    }
+
+    /// Writes what is queued.
+    func flush() {
+        guard channel.isOpen else { return }
+        switch output.flush(to: channel, pool: worker.chunks) {
+        case .empty:
+            channel.forgetWritable()
+            if case .closing(let reason) = mode {
+                close(reason)
+                return
+            }
+        case .full:
+            channel.awaitWritable()
+        case .failed:
+            close(.client_reset)
+            return
+        }
+        if isSlow, output.count <= ClientConnection.outputLowWater, let upstream {
+            leaveSlowReaders(upstream)
+        }
+        if inputEnded || worker.lifecycle != .running { worker.ready(self) }
+    }
+
+    // MARK: Slow readers
+
+    /// A client that does not read: its upstream is kept for it alone as soon as nobody else waits
+    /// there, and is then not read either. While others wait, its replies are buffered up to
+    /// `clientOutputLimit`.
+    func holdIfSlow(_ upstream: UpstreamConnection) {
+        guard output.count > ClientConnection.outputHighWater, channel.isOpen else { return }
+        if !isSlow {
+            isSlow = true
+            upstream.slowReaders += 1
+            upstream.judgeAvailability()
+        }
+        upstream.judgeHold()
+        if output.count > pool.config.clientOutputLimit {
+            pool.warnLimit(
+                "client.output_limit", reason: ClientCloseReason.output_limit.word,
+                "closing a client that does not read: \(output.count) bytes wait for it")
+            close(.output_limit)
+        }
+    }
+
+    func leaveSlowReaders(_ upstream: UpstreamConnection) {
+        guard isSlow else { return }
+        isSlow = false
+        upstream.slowReaders -= 1
+        upstream.judgeAvailability()
+        upstream.judgeHold()
+    }
+}

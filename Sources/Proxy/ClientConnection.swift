@@ -1,0 +1,322 @@
+// One client: its socket, its place in the life of a session, and its way out.
+
+import EventLoop
+import Glibc
+import Pool
+import RESP
+import Session
+
+/// A connected client.
+final class ClientConnection {
+    /// What the client is doing. All begin and, but for `piped` and `closing`, end in `open`.
+    enum Mode: Equatable {
+        /// Commands are handled as they come.
+        case open
+        /// The command at the head of the input waits for a lease.
+        case waiting(WaitTicket)
+        /// The command at the head of the input waits until everything before it is answered.
+        case barrier
+        /// The server is being asked what the command at the head of the input is.
+        case asking
+        /// One command has an upstream of its own until its reply.
+        case exclusive(isBlocking: Bool)
+        /// As `exclusive`, and the command itself is still coming in.
+        case streaming
+        /// The rest of a refused large command is thrown away as it comes.
+        case swallowing
+        /// An upstream of its own is being given the client's name.
+        case preparing
+        /// An upstream of its own for the rest of the session, bytes passing through both ways.
+        case piped
+        /// Nothing more is read; what is queued is written, then the connection closes.
+        case closing(ClientCloseReason)
+    }
+
+    /// Why a client is not read at present.
+    struct Pauses: OptionSet {
+        let rawValue: UInt8
+        /// Its upstream does not take bytes.
+        static let upstreamFull = Pauses(rawValue: 1)
+        /// It has sent enough for as long as its command waits.
+        static let inputFull = Pauses(rawValue: 2)
+    }
+
+    let id: SlotID
+    unowned(unsafe) let pool: UpstreamPool
+    unowned(unsafe) let worker: Worker
+    var channel: Channel
+    var input = InputBuffer()
+    var output = OutputBuffer()
+    var scanner = CommandScanner()
+    var mode = Mode.open
+    /// The key of the sub-pool whose upstreams fit this session.
+    var key: PoolKey
+    /// Where its commands are in flight, or what it holds alone.
+    var upstream: UpstreamConnection?
+    /// Commands sent and not answered yet.
+    var inFlight: UInt32 = 0
+    /// An upstream that the pool has just granted and that is not used yet.
+    var granted: UpstreamConnection?
+    /// The pool's refusal of the lease for the command at the head of the input.
+    var refusal: Refusal?
+    var identity = ClientIdentity()
+    var changes: [IdentityChange] = []
+    var inputEnded = false
+    var isDirty = false
+    var isReady = false
+    /// The output has passed the high water mark and counts as slow on its upstream.
+    var isSlow = false
+    /// In a pipe: the last bytes went to the server, so it probably owes an answer.
+    var isOwed = false
+    var lastActivity: Int64
+    /// The lease that is waited for is one of its own, not a shared one.
+    var waitsForOwnUpstream = false
+    /// The unknown name that the server was asked about, and an answer that holds only once.
+    var askedName: [UInt8] = []
+    var lesson: Route?
+    private var pauses: Pauses = []
+
+    /// Input kept for a client that waits; beyond it the client is not read.
+    static let inputLimit = 256 << 10
+    /// A command longer than this gets an upstream of its own and streams through.
+    static let streamThreshold = 128 << 10
+    static let outputHighWater = 1 << 20
+    static let outputLowWater = 256 << 10
+    /// How long a closing client may take to read its last bytes.
+    static let lingerTimeout: Int64 = 5_000_000_000
+
+    init(
+        id: SlotID, descriptor: Int32, peer: SocketAddress, pool: UpstreamPool, worker: Worker
+    ) {
+        self.id = id
+        self.pool = pool
+        self.worker = worker
+        key = pool.warmKey
+        lastActivity = worker.now.nanoseconds
+        channel = Channel(
+            descriptor: -1, loop: worker.loop, owner: UnsafeMutableRawPointer(bitPattern: 1)!,
+            onReadable: clientReadable, onWritable: clientWritable)
+        channel = Channel(
+            descriptor: descriptor, loop: worker.loop,
+            owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: clientReadable,
+            onWritable: clientWritable)
+    }
+
+    func start() {
+        channel.startReading()
+    }
+
+    /// Nothing of this client is under way: it can be closed without anybody losing an answer.
+    var isQuiet: Bool {
+        switch mode {
+        case .open: inFlight == 0 && input.isEmpty && output.isEmpty && !isReady
+        case .piped: !isOwed && input.isEmpty && output.isEmpty
+        default: false
+        }
+    }
+
+    // MARK: Reading
+
+    fileprivate func readable(_ what: Int16) {
+        worker.updateNow()
+        if what & closedFlag != 0 {
+            peerClosedWhilePaused()
+            return
+        }
+        lastActivity = worker.now.nanoseconds
+        let count = readOnce()
+        if count > 0 {
+            afterInput()
+        } else if count == 0 {
+            ended()
+        } else if count != -Int(EAGAIN) {
+            close(.client_reset)
+        }
+    }
+
+    /// One read. Bytes go through the worker's shared buffer while little is pending, so that an
+    /// idle client holds no memory; a long pending command grows in the client's own.
+    private func readOnce() -> Int {
+        let shared = worker.readBuffer
+        let pending = input.count
+        if pending > Worker.readSize / 8 {
+            let wanted = min(max(scanner.payloadRemaining, 16 << 10), Worker.readSize)
+            let room = input.prepare(wanted)
+            let count = channel.receive(into: room.baseAddress!, count: wanted)
+            if count > 0 {
+                input.added(count)
+                handlePending()
+            }
+            return count
+        }
+        if let bytes = input.bytes { shared.copyMemory(from: bytes, byteCount: pending) }
+        let count = channel.receive(into: shared + pending, count: Worker.readSize - pending)
+        guard count > 0 else { return count }
+        let handled = handle(shared, pending + count)
+        if !channel.isOpen { return count }
+        input.drop()
+        input.append(shared + handled, count: pending + count - handled)
+        return count
+    }
+
+    /// Looks at the pending input again.
+    private func handlePending() {
+        guard let bytes = input.bytes else { return }
+        let handled = handle(bytes, input.count)
+        if channel.isOpen { input.consume(handled) }
+    }
+
+    /// Called by the epilogue for whatever may have ended a wait.
+    func resume() {
+        isReady = false
+        guard channel.isOpen else { return }
+        if mode == .barrier, inFlight == 0 { mode = .open }
+        handlePending()
+        afterInput()
+    }
+
+    private func afterInput() {
+        guard channel.isOpen else { return }
+        if input.count >= ClientConnection.inputLimit {
+            pause(.inputFull)
+        } else {
+            unpause(.inputFull)
+        }
+        if inputEnded || worker.lifecycle != .running { finishIfDone() }
+    }
+
+    func pause(_ reason: Pauses) {
+        pauses.insert(reason)
+        if !inputEnded, channel.isOpen { channel.pauseReading() }
+    }
+
+    func unpause(_ reason: Pauses) {
+        guard pauses.contains(reason) else { return }
+        pauses.remove(reason)
+        if pauses.isEmpty, !inputEnded, channel.isOpen { channel.startReading() }
+    }
+
+    var isPausedByUpstream: Bool { pauses.contains(.upstreamFull) }
+
+    /// The upstream takes bytes again.
+    func upstreamDrained() {
+        unpause(.upstreamFull)
+        worker.ready(self)
+    }
+
+    // MARK: Ends
+
+    /// End of the stream from the client. As in Redis, complete commands sent before it still run
+    /// and are answered, but one that blocks is given up at once.
+    private func ended() {
+        inputEnded = true
+        channel.stopReading()
+        switch mode {
+        case .piped:
+            if let upstream { pool.machine.retire(upstream.id, .clientGone, now: worker.now) }
+        case .streaming, .swallowing, .preparing, .exclusive(isBlocking: true):
+            close(.client_closed)
+        case .waiting where waitsForOwnUpstream:
+            close(.client_closed)
+        default:
+            finishIfDone()
+        }
+    }
+
+    private func peerClosedWhilePaused() {
+        if case .waiting = mode, waitsForOwnUpstream { close(.client_closed) }
+    }
+
+    /// Closes a client that has ended its input, or that is being drained, once it has everything
+    /// that it is owed.
+    private func finishIfDone() {
+        guard mode == .open, inFlight == 0, !isReady else { return }
+        if inputEnded {
+            closeAfterFlush(.client_closed)
+        } else if input.isEmpty {
+            closeAfterFlush(.drain)
+        }
+    }
+
+    /// Writes what is queued, then closes.
+    func closeAfterFlush(_ reason: ClientCloseReason) {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        if output.isEmpty {
+            close(reason)
+            return
+        }
+        letGo()
+        mode = .closing(reason)
+        input.drop()
+        channel.stopReading()
+        worker.linger(self)
+        worker.markDirty(self)
+    }
+
+    /// Closes now. Idempotent.
+    func close(_ reason: ClientCloseReason) {
+        guard channel.isOpen else { return }
+        letGo()
+        channel.close()
+        input.drop()
+        output.drop(pool: worker.chunks)
+        worker.closed(self, reason)
+    }
+
+    /// Gives up every claim on upstreams.
+    private func letGo() {
+        if case .waiting(let ticket) = mode { pool.machine.cancel(ticket) }
+        if let unused = granted {
+            granted = nil
+            pool.giveBack(unused)
+        }
+        guard let upstream else { return }
+        leaveSlowReaders(upstream)
+        self.upstream = nil
+        switch mode {
+        case .exclusive, .streaming, .preparing, .piped:
+            upstream.piped = nil
+            pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+        default:
+            // Its commands run on; the answers find nobody and are dropped.
+            if inFlight > 0 {
+                upstream.sharers -= 1
+                upstream.judgeHold()
+            }
+        }
+        inFlight = 0
+        pool.hasWork = true
+    }
+
+    /// The upstream that held this client's state or unanswered commands is gone.
+    func upstreamLost() {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        upstream = nil
+        inFlight = 0
+        isSlow = false
+        if case .piped = mode, inputEnded {
+            mode = .open
+            closeAfterFlush(.client_closed)
+            return
+        }
+        if case .waiting = mode {} else { mode = .open }
+        closeAfterFlush(.upstream_lost)
+    }
+
+    fileprivate func writable() {
+        worker.updateNow()
+        flush()
+    }
+}
+
+private func clientReadable(_: Int32, _ what: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<ClientConnection>.fromOpaque(owner).takeUnretainedValue().readable(what)
+}
+
+private func clientWritable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<ClientConnection>.fromOpaque(owner).takeUnretainedValue().writable()
+}

@@ -1,0 +1,23 @@
+// Why a client connection ended: one reason each, the same word in log, metric and manual.
+
+/// Reasons for the end of a client connection.
+package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
+    /// The client closed, or sent QUIT.
+    case client_closed
+    /// The client's connection broke.
+    case client_reset
+    /// Nothing came from the client for `clientIdleTimeout`.
+    case idle_timeout
+    /// The client did not read: more than `clientOutputLimit` was waiting for it.
+    case output_limit
+    /// Bytes that are not the Redis protocol.
+    case protocol_error
+    /// The upstream connection that held the client's state or its unanswered commands is gone.
+    case upstream_lost
+    /// Redpool is shutting down.
+    case drain
+    /// Over `maxClients`.
+    case max_clients
+
+    package var word: String { "\(self)" }
+}

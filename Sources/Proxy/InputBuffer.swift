@@ -1,0 +1,69 @@
+// Received bytes that cannot be handled yet: half a command, or commands that wait for an upstream.
+// Contiguous, because a frame is scanned and forwarded as one span.
+
+/// A growable block. Holds no memory while empty. `drop` must be called before it goes away.
+struct InputBuffer: ~Copyable {
+    private var memory: UnsafeMutableRawPointer?
+    private var capacity = 0
+    private var start = 0
+    private(set) var count = 0
+
+    private static let smallest = 1024
+
+    var isEmpty: Bool { count == 0 }
+
+    /// The first unhandled byte. Nil while empty.
+    var bytes: UnsafeMutableRawPointer? {
+        count == 0 ? nil : memory.map { $0 + start }
+    }
+
+    /// Room for at least `wanted` more bytes behind those held.
+    mutating func prepare(_ wanted: Int) -> UnsafeMutableRawBufferPointer {
+        if start > 0, start + count + wanted > capacity, let memory {
+            memory.copyMemory(from: memory + start, byteCount: count)
+            start = 0
+        }
+        if count + wanted > capacity { grow(to: count + wanted) }
+        return UnsafeMutableRawBufferPointer(
+            start: memory! + start + count, count: capacity - start - count)
+    }
+
+    private mutating func grow(to wanted: Int) {
+        var size = max(capacity, InputBuffer.smallest)
+        while size < wanted { size *= 2 }
+        let bigger = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+        if let memory {
+            bigger.copyMemory(from: memory + start, byteCount: count)
+            memory.deallocate()
+        }
+        memory = bigger
+        capacity = size
+        start = 0
+    }
+
+    /// Counts bytes that were written into the prepared room.
+    mutating func added(_ bytes: Int) {
+        count += bytes
+    }
+
+    mutating func append(_ source: UnsafeRawPointer, count wanted: Int) {
+        guard wanted > 0 else { return }
+        prepare(wanted).baseAddress!.copyMemory(from: source, byteCount: wanted)
+        count += wanted
+    }
+
+    /// Forgets handled bytes at the front; the memory goes with the last of them.
+    mutating func consume(_ handled: Int) {
+        count -= handled
+        start += handled
+        if count == 0 { drop() }
+    }
+
+    mutating func drop() {
+        memory?.deallocate()
+        memory = nil
+        capacity = 0
+        start = 0
+        count = 0
+    }
+}

@@ -1,0 +1,123 @@
+// Bytes on their way to a socket: a chain of chunks, filled during a loop iteration and written
+// once at its end.
+
+import EventLoop
+import Glibc
+
+/// What a flush came to.
+enum FlushResult {
+    /// Everything is written.
+    case empty
+    /// The socket takes no more for now.
+    case full
+    /// The connection is broken: a positive errno.
+    case failed(Int32)
+}
+
+/// A queue of bytes. Holds no memory while empty. `drop` must be called before it goes away.
+struct OutputBuffer: ~Copyable {
+    private var first: ChunkPointer?
+    private var last: ChunkPointer?
+    /// Unsent bytes.
+    private(set) var count = 0
+
+    /// Pieces of one vectored write.
+    private static let partsPerWrite = 32
+
+    var isEmpty: Bool { count == 0 }
+
+    /// Copies bytes to the end.
+    mutating func append(_ source: UnsafeRawPointer, count wanted: Int, pool: ChunkPool) {
+        var source = source
+        var left = wanted
+        while left > 0 {
+            if last == nil || last!.pointee.tail == last!.pointee.capacity {
+                grow(for: left, pool: pool)
+            }
+            let chunk = last!
+            let taken = min(left, chunk.pointee.capacity - chunk.pointee.tail)
+            (chunk.bytes + chunk.pointee.tail).copyMemory(from: source, byteCount: taken)
+            chunk.pointee.tail += taken
+            source += taken
+            left -= taken
+            count += taken
+        }
+    }
+
+    mutating func append(_ bytes: [UInt8], pool: ChunkPool) {
+        bytes.withUnsafeBytes { raw in
+            if let base = raw.baseAddress { append(base, count: raw.count, pool: pool) }
+        }
+    }
+
+    mutating func append(_ text: StaticString, pool: ChunkPool) {
+        append(text.utf8Start, count: text.utf8CodeUnitCount, pool: pool)
+    }
+
+    private mutating func grow(for wanted: Int, pool: ChunkPool) {
+        let chunk = pool.take(for: wanted, queued: count)
+        if let tail = last { tail.pointee.next = chunk } else { first = chunk }
+        last = chunk
+    }
+
+    /// Writes as much as the socket takes; an empty buffer gives its memory back.
+    mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
+        while count > 0 {
+            let offered: Int
+            let written: Int
+            if let chunk = first, chunk.pointee.next == nil {
+                offered = chunk.pointee.tail - chunk.pointee.head
+                written = channel.send(chunk.bytes + chunk.pointee.head, count: offered)
+            } else {
+                (offered, written) = sendVector(to: channel)
+            }
+            if written < 0 {
+                return written == -Int(EAGAIN) ? .full : .failed(Int32(-written))
+            }
+            consume(written, pool: pool)
+            if written < offered { return .full }
+        }
+        return .empty
+    }
+
+    private func sendVector(to channel: borrowing Channel) -> (offered: Int, written: Int) {
+        withUnsafeTemporaryAllocation(of: IOPart.self, capacity: OutputBuffer.partsPerWrite) {
+            parts in
+            var used = 0
+            var offered = 0
+            var next = first
+            while let chunk = next, used < parts.count {
+                let size = chunk.pointee.tail - chunk.pointee.head
+                parts.initializeElement(
+                    at: used, to: IOPart(base: chunk.bytes + chunk.pointee.head, count: size))
+                used += 1
+                offered += size
+                next = chunk.pointee.next
+            }
+            let written = channel.send(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
+            return (offered, written)
+        }
+    }
+
+    private mutating func consume(_ written: Int, pool: ChunkPool) {
+        var left = written
+        count -= written
+        while let chunk = first {
+            let size = chunk.pointee.tail - chunk.pointee.head
+            if left < size {
+                chunk.pointee.head += left
+                return
+            }
+            left -= size
+            first = chunk.pointee.next
+            if first == nil { last = nil }
+            chunk.pointee.next = nil
+            pool.give(chunk)
+        }
+    }
+
+    /// Throws everything away.
+    mutating func drop(pool: ChunkPool) {
+        consume(count, pool: pool)
+    }
+}

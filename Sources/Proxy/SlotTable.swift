@@ -1,0 +1,66 @@
+// Who is there: the only long-lived strong references to connections, reached by an id that knows
+// when it has gone stale.
+
+/// A place in a table, and which of its successive inhabitants is meant.
+struct SlotID: Equatable {
+    let slot: UInt32
+    let generation: UInt32
+
+    /// Both parts in one number, as the pool's opaque waiter id and as the id shown to people.
+    var raw: UInt64 { UInt64(generation) << 32 | UInt64(slot) }
+
+    init(slot: UInt32, generation: UInt32) {
+        self.slot = slot
+        self.generation = generation
+    }
+
+    init(raw: UInt64) {
+        slot = UInt32(truncatingIfNeeded: raw)
+        generation = UInt32(truncatingIfNeeded: raw >> 32)
+    }
+}
+
+/// Objects in recycled slots.
+struct SlotTable<Element: AnyObject> {
+    private var elements: ContiguousArray<Element?> = []
+    private var generations: ContiguousArray<UInt32> = []
+    private var free: ContiguousArray<UInt32> = []
+    private(set) var count = 0
+
+    /// Reserves an id and stores what `make` builds for it.
+    mutating func insert(_ make: (SlotID) -> Element) -> Element {
+        let slot: UInt32
+        if let recycled = free.popLast() {
+            slot = recycled
+        } else {
+            slot = UInt32(elements.count)
+            elements.append(nil)
+            generations.append(0)
+        }
+        let element = make(SlotID(slot: slot, generation: generations[Int(slot)]))
+        elements[Int(slot)] = element
+        count += 1
+        return element
+    }
+
+    /// The inhabitant that `id` meant, or nil when it has left.
+    subscript(id: SlotID) -> Element? {
+        let slot = Int(id.slot)
+        guard slot < elements.count, generations[slot] == id.generation else { return nil }
+        return elements[slot]
+    }
+
+    mutating func remove(_ id: SlotID) {
+        let slot = Int(id.slot)
+        guard slot < elements.count, generations[slot] == id.generation,
+            elements[slot] != nil
+        else { return }
+        elements[slot] = nil
+        generations[slot] &+= 1
+        free.append(id.slot)
+        count -= 1
+    }
+
+    /// Everybody present, as a copy: the table may change while it is walked.
+    var all: [Element] { elements.compactMap { $0 } }
+}

@@ -1,0 +1,43 @@
+// Commands that the table does not know: the server is asked once what they are. A module's command
+// holds an upstream for its reply; a renamed one could be anything and holds it for good; one that
+// the server does not know either is an error like any other.
+
+import RESP
+import Session
+
+/// What a server has said of names outside the table.
+struct UnknownCommands {
+    /// Longer names are no command of any server.
+    static let longestName = 64
+    /// A client that makes names up must not fill the memory.
+    private static let most = 4096
+    private var routes: [[UInt8]: Route] = [:]
+
+    /// What is known of a name; names are compared without regard to case.
+    func route(of name: [UInt8]) -> Route? {
+        routes[UnknownCommands.folded(name)]
+    }
+
+    mutating func learn(_ name: [UInt8], _ route: Route) {
+        if routes.count >= UnknownCommands.most { routes.removeAll() }
+        routes[UnknownCommands.folded(name)] = route
+    }
+
+    private static func folded(_ name: [UInt8]) -> [UInt8] {
+        name.map { $0 >= 65 && $0 <= 90 ? $0 | 0x20 : $0 }
+    }
+
+    /// Reads the reply to COMMAND INFO for one name. An error (no permission, LOADING) teaches
+    /// nothing: this once, an upstream of one's own is always right.
+    static func judge(_ reply: [UInt8]) -> (route: Route, isLasting: Bool) {
+        var cursor = ReplyCursor(from: 0)
+        guard let outer = cursor.next(reply.span), outer.type == UInt8(ascii: "*"),
+            let entry = cursor.next(reply.span)
+        else { return (.pipe, false) }
+        if entry.isNull { return (.share, true) }
+        while let item = cursor.next(reply.span) {
+            if item.matches("module", in: reply.span) { return (.exclusive, true) }
+        }
+        return (.pipe, true)
+    }
+}

@@ -1,0 +1,251 @@
+// What is said on a connection before anybody's command: credentials, protocol, database, and the
+// few questions about the server. One step at a time, each validated before the next, because a
+// command must never run behind a step that may have failed.
+
+import Config
+import Pool
+import RESP
+
+/// A sequence of commands, each with its own idea of a good answer.
+struct Handshake {
+    enum Step {
+        case authenticate
+        case hello(UInt8)
+        case select(UInt32)
+        case ping
+        case information
+        case timeout
+        case setName([UInt8])
+        case setLibrary(StaticString, [UInt8])
+    }
+
+    enum Purpose {
+        /// A fresh connection, for the pool.
+        case dial
+        /// An idle connection moves to another key.
+        case convert(PoolKey)
+        /// A pinned client's own name comes before its first command.
+        case prepare(ClientConnection)
+    }
+
+    var purpose = Purpose.dial
+    var steps: [Step] = []
+    var index = 0
+
+    var isFirst: Bool {
+        if case .dial = purpose { return true }
+        return false
+    }
+
+    var current: Step? { index < steps.count ? steps[index] : nil }
+
+    /// The command of the current step, for people.
+    var currentName: String {
+        switch current {
+        case .authenticate: "AUTH"
+        case .hello: "HELLO"
+        case .select: "SELECT"
+        case .ping: "PING"
+        case .information: "INFO"
+        case .timeout: "CONFIG GET timeout"
+        case .setName: "CLIENT SETNAME"
+        case .setLibrary: "CLIENT SETINFO"
+        case nil: "the handshake"
+        }
+    }
+}
+
+extension UpstreamConnection {
+    func beginHandshake() {
+        var steps: [Handshake.Step] = []
+        if key.protocolVersion == 3 {
+            steps.append(.hello(3))
+        } else if pool.config.password != nil {
+            steps.append(.authenticate)
+        }
+        steps.append(.ping)
+        if key.database != 0 { steps.append(.select(key.database)) }
+        if pool.machine.census.connected == 0 { steps += [.information, .timeout] }
+        start(Handshake(purpose: .dial, steps: steps))
+    }
+
+    /// Moves an idle connection to the state that `key` stands for.
+    func convert(to newKey: PoolKey) {
+        var steps: [Handshake.Step] = []
+        if newKey.protocolVersion != key.protocolVersion { steps.append(.hello(newKey.protocolVersion)) }
+        if newKey.database != key.database { steps.append(.select(newKey.database)) }
+        setDeadline(after: pool.config.connectTimeout)
+        start(Handshake(purpose: .convert(newKey), steps: steps))
+    }
+
+    /// Gives the connection a pinned client's name, if the server knows another one; calls
+    /// `client.prepared` when that is done, at once when there is nothing to do.
+    func prepare(for client: ClientConnection) {
+        let wanted = client.identity
+        var steps: [Handshake.Step] = []
+        if wanted.name != identity.name { steps.append(.setName(wanted.name)) }
+        if wanted.libraryName != identity.libraryName {
+            steps.append(.setLibrary("LIB-NAME", wanted.libraryName))
+        }
+        if wanted.libraryVersion != identity.libraryVersion {
+            steps.append(.setLibrary("LIB-VER", wanted.libraryVersion))
+        }
+        if steps.isEmpty {
+            client.prepared(self)
+            return
+        }
+        identity = wanted
+        setDeadline(after: pool.config.connectTimeout)
+        start(Handshake(purpose: .prepare(client), steps: steps))
+    }
+
+    private func start(_ new: Handshake) {
+        handshake = new
+        stage = .handshaking
+        sendStep()
+    }
+
+    private func sendStep() {
+        guard let step = handshake.current else {
+            finishHandshake()
+            return
+        }
+        let config = pool.config
+        var words: [[UInt8]]
+        switch step {
+        case .authenticate:
+            words = [Array("AUTH".utf8)]
+            if !config.username.isEmpty { words.append(Array(config.username.utf8)) }
+            words.append(Array((config.password ?? "").utf8))
+        case .hello(let version):
+            words = [Array("HELLO".utf8), Array(String(version).utf8)]
+            if handshake.isFirst, let password = config.password {
+                let user = config.username.isEmpty ? "default" : config.username
+                words += [Array("AUTH".utf8), Array(user.utf8), Array(password.utf8)]
+            }
+        case .select(let database):
+            words = [Array("SELECT".utf8), Array(String(database).utf8)]
+        case .ping: words = [Array("PING".utf8)]
+        case .information: words = [Array("INFO".utf8), Array("server".utf8)]
+        case .timeout:
+            words = [Array("CONFIG".utf8), Array("GET".utf8), Array("timeout".utf8)]
+        case .setName(let name): words = [Array("CLIENT".utf8), Array("SETNAME".utf8), name]
+        case .setLibrary(let what, let value):
+            words = [Array("CLIENT".utf8), Array("SETINFO".utf8), Array("\(what)".utf8), value]
+        }
+        var bytes: [UInt8] = []
+        Encode.command(words, into: &bytes)
+        send(bytes)
+    }
+
+    func receiveHandshake(_ bytes: UnsafeRawPointer, _ count: Int) {
+        let buffer = UnsafeBufferPointer(
+            start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        switch scanner.scan(buffer.span, from: 0) {
+        case .incomplete:
+            collected.append(contentsOf: buffer)
+        case .invalid(let error):
+            handshakeFailed("not a Redis server? \(error.message)")
+        case .complete(let end):
+            collected.append(contentsOf: buffer[..<end])
+            let problem = judgeStep()
+            collected = []
+            if let problem {
+                handshakeFailed(problem)
+            } else if end < count {
+                handshakeFailed("the server sent more than the answer to \(handshake.currentName)")
+            } else {
+                handshake.index += 1
+                sendStep()
+            }
+        }
+    }
+
+    /// Nil when the collected reply is good enough for the current step, else what is wrong.
+    private func judgeStep() -> String? {
+        guard let step = handshake.current else { return "an answer that nobody asked for" }
+        switch step {
+        case .authenticate, .select, .setName, .setLibrary:
+            return scanner.head.matches("OK") && !scanner.isError ? nil : refusal()
+        case .hello:
+            return scanner.isError ? refusal() : nil
+        case .ping:
+            // Alive is enough: NOAUTH, LOADING and the like are for the clients to see. Errors
+            // that come instead of an answer are not: "max number of clients reached", DENIED.
+            if !scanner.isError { return nil }
+            let fatal = scanner.head.starts(with: "ERR") || scanner.head.starts(with: "DENIED")
+            return fatal ? refusal() : nil
+        case .information:
+            var facts = pool.facts
+            facts.version = ServerFacts.field("redis_version", in: collected)
+            facts.runID = ServerFacts.field("run_id", in: collected)
+            pool.learn(facts)
+            return nil
+        case .timeout:
+            var facts = pool.facts
+            facts.timeoutSeconds = ServerFacts.configValue(in: collected)
+            pool.learn(facts)
+            return nil
+        }
+    }
+
+    private func refusal() -> String {
+        let line = collected.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
+        return "\(handshake.currentName): \(String(decoding: line, as: UTF8.self))"
+    }
+
+    private func handshakeFailed(_ text: String) {
+        collected = []
+        switch handshake.purpose {
+        case .dial: fail(.handshakeFailed, text)
+        case .convert: lose(.conversionFailed)
+        case .prepare(let client):
+            lose(.conversionFailed)
+            client.upstreamLost()
+        }
+    }
+
+    private func finishHandshake() {
+        stage = .ready
+        scanner = ReplyScanner()
+        clearDeadline()
+        let purpose = handshake.purpose
+        handshake = Handshake()
+        switch purpose {
+        case .dial:
+            pool.connected(self)
+        case .convert(let newKey):
+            key = newKey
+            pool.machine.converted(id, now: worker.now)
+            pool.hasWork = true
+        case .prepare(let client):
+            client.prepared(self)
+        }
+    }
+}
+
+extension ServerFacts {
+    /// The value of `name:` in the text of INFO.
+    static func field(_ name: String, in reply: [UInt8]) -> String? {
+        for line in reply.split(separator: 10) {
+            let text = String(decoding: line, as: UTF8.self)
+            if text.hasPrefix(name + ":") {
+                return String(text.dropFirst(name.utf8.count + 1).prefix { $0 != "\r" && $0 != "\r\n" })
+            }
+        }
+        return nil
+    }
+
+    /// The number in the second element of CONFIG GET's reply; nil when there is none.
+    static func configValue(in reply: [UInt8]) -> Int? {
+        var cursor = ReplyCursor(from: 0)
+        var texts: [String] = []
+        while let item = cursor.next(reply.span) {
+            if item.type == UInt8(ascii: "$"), item.length >= 0 {
+                texts.append(
+                    String(decoding: reply[item.start..<(item.start + item.length)], as: UTF8.self))
+            }
+        }
+        return texts.count == 2 ? Int(texts[1]) : nil
+    }
+}

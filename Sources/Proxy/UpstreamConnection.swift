@@ -1,0 +1,321 @@
+// One connection to the server: its socket, what it owes to whom, and its way from connect to close.
+
+import Config
+import EventLoop
+import Glibc
+import Pool
+import RESP
+
+/// An upstream connection. The pool's state machine decides what it is used for; this class does it.
+final class UpstreamConnection {
+    /// From `connecting` by way of `handshaking` to `ready`; a conversion goes back to
+    /// `handshaking`; `closing` from anywhere, and `closed` at the end.
+    enum Stage {
+        case connecting
+        /// State is being set up, each step validated before the next.
+        case handshaking
+        case ready
+        /// We have said that we are done and wait for the server's end of the stream, so that a
+        /// connection stops counting only when the server has let it go as well.
+        case closing
+        case closed
+    }
+
+    let id: UpstreamID
+    unowned(unsafe) let pool: UpstreamPool
+    unowned(unsafe) let worker: Worker
+    var key: PoolKey
+    var channel: Channel
+    var stage = Stage.connecting
+    var output = OutputBuffer()
+    var inFlight = InFlightQueue()
+    var scanner = ReplyScanner()
+    var handshake = Handshake()
+    /// Bytes of a reply that the proxy reads itself.
+    var collected: [UInt8] = []
+
+    /// The client that holds this connection alone, bytes passing through unframed.
+    var piped: ClientConnection?
+    /// Leased to one client until its reply.
+    var isExclusive = false
+    /// Clients with something in flight on this shared connection.
+    var sharers = 0
+    /// Those of them that do not read fast enough.
+    var slowReaders = 0
+    /// Clients that are not read until this connection's output has drained.
+    var feeders: [SlotID] = []
+
+    var isDirty = false
+    var isEmptiedNoted = false
+    /// Bytes of the reply at the head have already gone to its client.
+    var isRelaying = false
+    var hasLargeReply = false
+    private var isHeld = false
+    private var isAvailable = true
+    private var deadline: MonotonicTime?
+    /// What the server believes this client's name and library are: a later client that looks must
+    /// find its own.
+    var identity = ClientIdentity()
+
+    /// Above this much unwritten output the clients that feed it are not read.
+    static let outputHighWater = 1 << 20
+    static let outputLowWater = 64 << 10
+    /// A bulk longer than this makes the reply a large one: nobody else is put behind it.
+    static let largeReply = 64 << 10
+    /// How long the server may take to see our end of the stream.
+    private static let closeTimeout: Int64 = 1_000_000_000
+
+    init(id: UpstreamID, key: PoolKey, descriptor: Int32, pool: UpstreamPool) {
+        self.id = id
+        self.key = key
+        self.pool = pool
+        worker = pool.worker
+        channel = Channel(
+            descriptor: -1, loop: pool.worker.loop,
+            owner: UnsafeMutableRawPointer(bitPattern: 1)!, onReadable: upstreamReadable,
+            onWritable: upstreamWritable)
+        channel = Channel(
+            descriptor: descriptor, loop: pool.worker.loop,
+            owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: upstreamReadable,
+            onWritable: upstreamWritable)
+    }
+
+    // MARK: Events
+
+    func awaitConnect() {
+        deadline = worker.now + pool.config.connectTimeout
+        channel.awaitWritable()
+    }
+
+    fileprivate func writable() {
+        worker.updateNow()
+        if stage == .connecting {
+            let error = channel.pendingError()
+            if error != 0 {
+                fail(.connectFailed, System.errorText(error))
+                return
+            }
+            channel.startReading()
+            beginHandshake()
+            return
+        }
+        flush()
+    }
+
+    fileprivate func readable() {
+        worker.updateNow()
+        let buffer = worker.readBuffer
+        let count = channel.receive(into: buffer, count: Worker.readSize)
+        if count <= 0 {
+            if count == -Int(EAGAIN) { return }
+            ended(error: Int32(-count))
+            return
+        }
+        switch stage {
+        case .handshaking: receiveHandshake(UnsafeRawPointer(buffer), count)
+        case .ready, .closing:
+            if let client = piped {
+                client.receive(UnsafeRawPointer(buffer), count: count)
+                client.holdIfSlow(self)
+            } else if stage == .ready {
+                receiveReplies(UnsafeRawPointer(buffer), count)
+            }
+        case .connecting, .closed: break
+        }
+    }
+
+    /// The stream has ended: by an orderly close (error 0) or a broken connection.
+    private func ended(error: Int32) {
+        let text = error == 0 ? "the server closed the connection" : System.errorText(error)
+        switch stage {
+        case .connecting:
+            fail(.connectFailed, text)
+        case .handshaking where handshake.isFirst:
+            fail(.handshakeFailed, text)
+        case .closing:
+            finishClosing()
+        case .handshaking, .ready, .closed:
+            lose(error == 0 ? .upstreamClosed : .upstreamReset)
+        }
+    }
+
+    // MARK: Output
+
+    /// Queues bytes; they are written at the end of the iteration.
+    func send(_ bytes: UnsafeRawPointer, count: Int) {
+        output.append(bytes, count: count, pool: worker.chunks)
+        worker.markDirty(self)
+    }
+
+    func send(_ bytes: [UInt8]) {
+        output.append(bytes, pool: worker.chunks)
+        worker.markDirty(self)
+    }
+
+    /// Queues bytes of a stream; large pieces go to the socket at once instead of being copied.
+    func stream(_ bytes: UnsafeRawPointer, count: Int) {
+        var sent = 0
+        if output.isEmpty, count >= 16 << 10 {
+            let result = channel.send(bytes, count: count)
+            if result > 0 { sent = result }
+        }
+        if sent < count { send(bytes + sent, count: count - sent) }
+    }
+
+    func flush() {
+        guard stage == .handshaking || stage == .ready || stage == .closing else { return }
+        switch output.flush(to: channel, pool: worker.chunks) {
+        case .empty:
+            if stage == .closing { channel.finishWriting() }
+        case .full:
+            channel.awaitWritable()
+        case .failed(let error):
+            // What the server has already answered is still there to be read; the read says when
+            // the stream is over.
+            output.drop(pool: worker.chunks)
+            if stage == .closing || !channel.isReading { ended(error: error) }
+        }
+        outputChanged()
+    }
+
+    /// Pauses and resumes the clients that feed this connection.
+    func outputChanged() {
+        if output.count <= UpstreamConnection.outputLowWater, !feeders.isEmpty {
+            let waiting = feeders
+            feeders = []
+            for id in waiting { worker.clients[id]?.upstreamDrained() }
+        }
+        judgeAvailability()
+    }
+
+    /// True when a feeding client should stop: it is then resumed by `outputChanged`.
+    func isFull(for client: ClientConnection) -> Bool {
+        guard output.count > UpstreamConnection.outputHighWater else { return false }
+        feeders.append(client.id)
+        judgeAvailability()
+        return true
+    }
+
+    // MARK: Availability and holding
+
+    /// Tells the pool whether more clients may be put on this shared connection.
+    func judgeAvailability() {
+        let available =
+            !hasLargeReply && slowReaders == 0
+            && output.count <= UpstreamConnection.outputHighWater
+        if available == isAvailable { return }
+        isAvailable = available
+        pool.machine.setAvailable(id, available)
+        pool.hasWork = true
+    }
+
+    /// When everybody who is owed something here reads slowly, reading stops: the server then keeps
+    /// the replies, exactly as it would for a slow client of its own.
+    func judgeHold() {
+        let hold = slowReaders > 0 && slowReaders >= sharers
+        if hold == isHeld { return }
+        isHeld = hold
+        guard stage == .ready || stage == .closing else { return }
+        if hold { channel.stopReading() } else { channel.startReading() }
+    }
+
+    // MARK: Ends
+
+    /// Connecting or the first handshake has failed.
+    func fail(_ reason: CloseReason, _ text: String) {
+        destroy()
+        pool.dialFailed(id, reason, text)
+    }
+
+    /// The connection is gone, or cannot be trusted any more.
+    func lose(_ reason: CloseReason) {
+        guard stage != .closed else { return }
+        let wasInUse = !inFlight.isEmpty || piped != nil
+        destroy()
+        if wasInUse { pool.noteLoss(reason) }
+        pool.machine.lost(id, reason, now: worker.now)
+        pool.hasWork = true
+    }
+
+    /// The pool wants it closed: says goodbye and waits for the server to do the same.
+    func retire(_ reason: CloseReason) {
+        guard stage != .closed, stage != .closing else { return }
+        if stage == .connecting {
+            destroy()
+            pool.machine.closed(id, now: worker.now)
+            return
+        }
+        if piped == nil { abandonClients() }
+        handshake = Handshake()
+        stage = .closing
+        deadline = worker.now + UpstreamConnection.closeTimeout
+        channel.startReading()
+        if output.isEmpty { channel.finishWriting() } else { worker.markDirty(self) }
+    }
+
+    private func finishClosing() {
+        destroy()
+        pool.machine.closed(id, now: worker.now)
+        pool.hasWork = true
+    }
+
+    /// Called with every tick: connects and closes do not take for ever.
+    func checkDeadline() {
+        guard let deadline, worker.now >= deadline else { return }
+        switch stage {
+        case .connecting: fail(.connectTimeout, "connect timed out")
+        case .handshaking:
+            if handshake.isFirst {
+                fail(.connectTimeout, "no answer to \(handshake.currentName)")
+            } else {
+                lose(.conversionFailed)
+            }
+        case .closing: finishClosing()
+        case .ready, .closed: break
+        }
+    }
+
+    func clearDeadline() {
+        deadline = nil
+    }
+
+    func setDeadline(after duration: Int64) {
+        deadline = worker.now + duration
+    }
+
+    /// Closes the descriptor and whoever depended on it. Idempotent.
+    func destroy() {
+        guard stage != .closed else { return }
+        stage = .closed
+        channel.close()
+        output.drop(pool: worker.chunks)
+        handshake = Handshake()
+        let client = piped
+        piped = nil
+        client?.upstreamLost()
+        abandonClients()
+        let waiting = feeders
+        feeders = []
+        for id in waiting { worker.clients[id]?.upstreamDrained() }
+        pool.forget(self)
+    }
+
+    /// Everybody with an unanswered command here has an unknown outcome: their connections end.
+    private func abandonClients() {
+        while !inFlight.isEmpty {
+            let entry = inFlight.first
+            inFlight.finish(entry.count)
+            worker.clients[entry.client]?.upstreamLost()
+        }
+    }
+}
+
+private func upstreamReadable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<UpstreamConnection>.fromOpaque(owner).takeUnretainedValue().readable()
+}
+
+private func upstreamWritable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<UpstreamConnection>.fromOpaque(owner).takeUnretainedValue().writable()
+}

@@ -1,0 +1,342 @@
+// The shell around one pool state machine: carries out its actions on real connections, and turns
+// refusals into words.
+
+import Config
+import EventLoop
+import Logging
+import Pool
+import RESP
+import Telemetry
+
+/// One pool of one worker: the state machine, its connections, and what is known of the server.
+final class UpstreamPool {
+    unowned(unsafe) let worker: Worker
+    let index: Int
+    let config: PoolConfig
+    /// The state a fresh client is in, and so that of the connections kept warm.
+    let warmKey: PoolKey
+    var machine: PoolStateMachine
+    private var upstreams: ContiguousArray<UpstreamConnection?> = []
+    /// Shared connections whose last reply has come in this iteration.
+    private var emptied: ContiguousArray<UpstreamConnection> = []
+    /// Dials that wait for the resolver.
+    private var unresolved: [(UpstreamID, PoolKey)] = []
+    private var addresses: [SocketAddress] = []
+    private var nextAddress = 0
+    private var resolving = false
+    /// What the last failed connect came to, for people to read.
+    private(set) var lastFailure = ""
+    var facts = ServerFacts()
+    var unknownCommands = UnknownCommands()
+    private var isDown = false
+    private var limiter = RateLimiter()
+    private var deadlineTimer: [DeadlineTimer] = []
+    var hasWork = false
+
+    init(worker: Worker, index: Int, config: PoolConfig) {
+        self.worker = worker
+        self.index = index
+        self.config = config
+        warmKey = PoolKey(
+            user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
+        machine = PoolStateMachine(
+            limits: config.poolLimits, warmKey: warmKey,
+            seed: UInt64(truncatingIfNeeded: EventLoop.now()) &+ UInt64(index), now: worker.now)
+        switch config.upstream {
+        case .unix(let path):
+            if let address = SocketAddress(unixPath: path) { addresses = [address] }
+        case .tcp(let host, let port):
+            if let address = SocketAddress(numericHost: host, port: port) { addresses = [address] }
+        }
+        deadlineTimer = [
+            DeadlineTimer(loop: worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
+        ]
+    }
+
+    /// The connection that an id means; nil when it has gone.
+    subscript(id: UpstreamID) -> UpstreamConnection? {
+        let slot = Int(id.slot)
+        guard slot < upstreams.count, let found = upstreams[slot], found.id == id else {
+            return nil
+        }
+        return found
+    }
+
+    var allUpstreams: [UpstreamConnection] { upstreams.compactMap { $0 } }
+
+    /// Has the state machine look at the clock.
+    func tick() {
+        machine.tick(now: worker.now)
+        hasWork = true
+        for upstream in upstreams {
+            if let upstream { upstream.checkDeadline() }
+        }
+    }
+
+    /// Wakes the worker for a deadline that comes before the next tick.
+    func armDeadline() {
+        guard let deadline = machine.nextDeadline else { return }
+        deadlineTimer[0].arm(deadline, now: worker.now)
+    }
+
+    fileprivate func deadlinePassed() {
+        worker.updateNow()
+        deadlineTimer[0].armed = nil
+        machine.tick(now: worker.now)
+        hasWork = true
+    }
+
+    /// A shared connection has nothing in flight any more; it is settled in the epilogue, in case
+    /// somebody else in this iteration has a use for it.
+    func noteEmptied(_ upstream: UpstreamConnection) {
+        if upstream.isEmptiedNoted { return }
+        upstream.isEmptiedNoted = true
+        emptied.append(upstream)
+    }
+
+    func settleEmptied() {
+        if emptied.isEmpty { return }
+        for upstream in emptied {
+            upstream.isEmptiedNoted = false
+            machine.settle(upstream.id, now: worker.now)
+        }
+        emptied.removeAll(keepingCapacity: true)
+        hasWork = true
+    }
+
+    /// Carries out what the state machine has decided.
+    func runActions() {
+        hasWork = false
+        while let action = machine.nextAction() {
+            switch action {
+            case .dial(let id, let key): dial(id, key)
+            case .convert(let id, from: _, let key): self[id]?.convert(to: key)
+            case .probe(let id): self[id]?.probe()
+            case .close(let id, let reason): self[id]?.retire(reason)
+            case .grant(let waiter, let id): grant(waiter, id)
+            case .refuse(let waiter, let refusal):
+                worker.clients[SlotID(raw: waiter.raw)]?.refused(refusal)
+            }
+        }
+    }
+
+    private func grant(_ waiter: WaiterID, _ id: UpstreamID) {
+        guard let upstream = self[id] else { return }
+        if let client = worker.clients[SlotID(raw: waiter.raw)], client.granted(upstream) { return }
+        // The client left between the decision and now: the lease goes back unused.
+        giveBack(upstream)
+    }
+
+    /// Returns a lease that was not used.
+    func giveBack(_ upstream: UpstreamConnection) {
+        if machine.isExclusivelyLeased(upstream.id) {
+            machine.release(upstream.id, key: upstream.key, now: worker.now)
+        } else {
+            machine.finish(upstream.id, now: worker.now)
+            noteEmptied(upstream)
+        }
+        hasWork = true
+    }
+
+    func closeEverything() {
+        for upstream in allUpstreams { upstream.destroy() }
+    }
+}
+
+// MARK: - Connecting
+
+extension UpstreamPool {
+    private func dial(_ id: UpstreamID, _ key: PoolKey) {
+        guard !addresses.isEmpty else {
+            unresolved.append((id, key))
+            resolve()
+            return
+        }
+        let address = addresses[nextAddress % addresses.count]
+        let descriptor = address.connect(
+            keepaliveSeconds: Int32(clamping: config.keepalive / 1_000_000_000),
+            userTimeoutMilliseconds: 30_000)
+        if descriptor < 0 {
+            dialFailed(id, .connectFailed, System.errorText(-descriptor))
+            return
+        }
+        let upstream = UpstreamConnection(id: id, key: key, descriptor: descriptor, pool: self)
+        let slot = Int(id.slot)
+        while upstreams.count <= slot { upstreams.append(nil) }
+        upstreams[slot] = upstream
+        upstream.awaitConnect()
+    }
+
+    /// Names are looked up on a thread of their own: the resolver may take seconds.
+    private func resolve() {
+        guard !resolving, case .tcp(let host, let port) = config.upstream else { return }
+        resolving = true
+        let mailbox = worker.mailbox
+        let pool = index
+        let error = Threads.start(name: "resolver") {
+            mailbox.post(.resolved(pool: pool, SocketAddress.resolve(host, port: port)))
+        }
+        if error != 0 { resolved([]) }
+    }
+
+    func resolved(_ found: [SocketAddress]) {
+        resolving = false
+        addresses = found
+        let waiting = unresolved
+        unresolved = []
+        for (id, key) in waiting {
+            if found.isEmpty {
+                dialFailed(id, .connectFailed, "the name \(config.upstream) cannot be resolved")
+            } else {
+                dial(id, key)
+            }
+        }
+        hasWork = true
+    }
+
+    /// A connect or its handshake has failed; `text` says how, for people.
+    func dialFailed(_ id: UpstreamID, _ reason: CloseReason, _ text: String) {
+        lastFailure = text
+        nextAddress += 1
+        machine.connectFailed(id, reason, now: worker.now)
+        hasWork = true
+        // A name may point elsewhere now; a number cannot.
+        if case .tcp(let host, let port) = config.upstream,
+            SocketAddress(numericHost: host, port: port) == nil,
+            nextAddress % max(1, addresses.count) == 0
+        {
+            addresses = []
+        }
+        warnLimit(
+            "upstream.connect_failed", reason: reason.word,
+            "cannot connect to \(config.upstream): \(text)")
+        if machine.census.connected == 0, !isDown {
+            isDown = true
+            worker.log.error(
+                "no upstream connection is left",
+                metadata: [
+                    "event": "pool.down", "pool": "\(config.name)",
+                    "upstream": "\(config.upstream)", "err": "\(text)",
+                ])
+        }
+    }
+
+    func connected(_ upstream: UpstreamConnection) {
+        machine.connected(upstream.id, now: worker.now)
+        hasWork = true
+        if isDown {
+            isDown = false
+            worker.log.notice(
+                "connected again",
+                metadata: [
+                    "event": "pool.up", "pool": "\(config.name)",
+                    "upstream": "\(config.upstream)",
+                ])
+        }
+    }
+
+    /// A connection ended while somebody was using it.
+    func noteLoss(_ reason: CloseReason) {
+        warnLimit(
+            "upstream.lost", reason: reason.word,
+            "a connection to \(config.upstream) was lost while in use")
+    }
+
+    /// Forgets a connection whose descriptor is closed.
+    func forget(_ upstream: UpstreamConnection) {
+        let slot = Int(upstream.id.slot)
+        if slot < upstreams.count, upstreams[slot] === upstream { upstreams[slot] = nil }
+        hasWork = true
+    }
+
+    /// Keeps the PING interval below a third of the server's own idle timeout.
+    func learn(_ facts: ServerFacts) {
+        self.facts = facts
+        guard let timeout = facts.timeoutSeconds, timeout > 0 else {
+            machine.setPingInterval(config.pingInterval)
+            return
+        }
+        let third = Int64(timeout) * 1_000_000_000 / 3
+        let own = config.pingInterval
+        machine.setPingInterval(own == 0 ? third : min(own, third))
+    }
+}
+
+// MARK: - Words
+
+extension UpstreamPool {
+    /// The error reply for a refused lease: first word, pool, numbers, last cause.
+    func errorText(_ refusal: Refusal) -> String {
+        let census = machine.census
+        let name = "pool \(config.name)"
+        let use = "\(census.open)/\(config.maxOpen) open"
+        let cause = lastFailure.isEmpty ? "" : ", last error: \(lastFailure)"
+        let wait = "\(config.poolTimeout / 1_000_000)ms"
+        switch refusal {
+        case .poolTimeout:
+            return "POOLTIMEOUT \(name): no free connection within \(wait)"
+                + " (\(use), \(census.pinned) pinned, \(census.waiting) waiting)"
+        case .queueFull:
+            return "POOLTIMEOUT \(name): the wait queue is full"
+                + " (\(use), \(census.waiting) waiting)"
+        case .pinLimit:
+            return "PINLIMIT \(name): \(census.pinned) of \(config.maxPinned) connections are pinned"
+                + " (\(use), waited \(wait))"
+        case .upstreamDown:
+            return "UPSTREAMDOWN \(name): cannot connect to \(config.upstream)\(cause)"
+        case .draining:
+            return "UPSTREAMDOWN \(name): Redpool is shutting down"
+        }
+    }
+
+    /// A warning that is merged with its like to one line per 10 seconds.
+    func warnLimit(_ event: String, reason: String, _ text: String) {
+        let key = RateLimiter.Key(event: event, pool: config.name, reason: reason)
+        guard let count = limiter.record(key, now: worker.now.nanoseconds) else { return }
+        worker.log.warning(
+            "\(text)",
+            metadata: [
+                "event": "\(event)", "pool": "\(config.name)", "reason": "\(reason)",
+                "count": "\(count)",
+            ])
+    }
+}
+
+/// What an upstream server has said of itself; nil where it would not say.
+struct ServerFacts {
+    /// `timeout` of its configuration, in seconds; 0 = it never closes idle clients.
+    var timeoutSeconds: Int?
+    var version: String?
+    var runID: String?
+}
+
+extension PoolConfig {
+    /// The state machine's part of the configuration.
+    var poolLimits: PoolLimits {
+        PoolLimits(
+            maxOpen: maxOpen, maxPinned: maxPinned, maxIdle: maxIdle, minIdle: minIdle,
+            maxPipeline: maxPipeline, maxLifetime: maxLifetime, idleTimeout: idleTimeout,
+            pingInterval: pingInterval, pingTimeout: connectTimeout, poolTimeout: poolTimeout)
+    }
+}
+
+/// Wakes the worker at the earliest deadline of a pool, when that is sooner than the tick.
+private final class DeadlineTimer {
+    private let timer: Timer
+    var armed: MonotonicTime?
+
+    init(loop: EventLoop, owner: UnsafeMutableRawPointer) {
+        timer = Timer(loop: loop, owner: owner, callback: deadlineReached)
+    }
+
+    func arm(_ deadline: MonotonicTime, now: MonotonicTime) {
+        if let armed, armed <= deadline { return }
+        armed = deadline
+        timer.start(after: deadline - now)
+    }
+}
+
+private func deadlineReached(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<UpstreamPool>.fromOpaque(owner).takeUnretainedValue().deadlinePassed()
+}

@@ -1,0 +1,47 @@
+// What a worker is started with, and what it counts.
+
+package import Config
+import EventLoop
+package import Session
+
+/// A bound listening socket, ready to be handed to a worker.
+package struct BoundListener: Sendable {
+    /// Index of the pool whose clients connect here.
+    package let pool: Int
+    package let descriptor: Int32
+    package let address: ListenAddress
+
+    package init(pool: Int, descriptor: Int32, address: ListenAddress) {
+        self.pool = pool
+        self.descriptor = descriptor
+        self.address = address
+    }
+}
+
+/// Everything a worker needs to know; immutable, so that it can cross threads.
+package struct WorkerSettings: Sendable {
+    package let config: Config
+    package let table: CommandTable
+    package let listeners: [BoundListener]
+    /// The limit of client connections, computed from the descriptor limit where it was `auto`.
+    package let maxClients: Int
+
+    package init(
+        config: Config, table: CommandTable, listeners: [BoundListener], maxClients: Int
+    ) {
+        self.config = config
+        self.table = table
+        self.listeners = listeners
+        self.maxClients = maxClients
+    }
+}
+
+/// Plain counters of one worker, written by its thread only.
+struct WorkerStatistics {
+    var accepted: UInt64 = 0
+    var rejected: UInt64 = 0
+    var commandsShared: UInt64 = 0
+    var commandsPinned: UInt64 = 0
+    var commandsLocal: UInt64 = 0
+    var closes = [UInt64](repeating: 0, count: ClientCloseReason.allCases.count)
+}

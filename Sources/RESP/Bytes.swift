@@ -1,0 +1,140 @@
+// The byte-level tools that both scanners share: named bytes, searches eight bytes at a time, and
+// the one header form that nearly every frame on the wire has. No protocol decision is made here.
+
+/// The ASCII bytes that the protocol gives a meaning to.
+enum Byte {
+    static let carriageReturn: UInt8 = 0x0D
+    static let lineFeed: UInt8 = 0x0A
+    static let zero: UInt8 = 0x30
+    static let asterisk = UInt8(ascii: "*")
+    static let dollar = UInt8(ascii: "$")
+    static let plus = UInt8(ascii: "+")
+    static let minus = UInt8(ascii: "-")
+    static let colon = UInt8(ascii: ":")
+    static let underscore = UInt8(ascii: "_")
+    static let hash = UInt8(ascii: "#")
+    static let comma = UInt8(ascii: ",")
+    static let parenthesis = UInt8(ascii: "(")
+    static let exclamation = UInt8(ascii: "!")
+    static let equals = UInt8(ascii: "=")
+    static let tilde = UInt8(ascii: "~")
+    static let percent = UInt8(ascii: "%")
+    static let greater = UInt8(ascii: ">")
+    static let pipe = UInt8(ascii: "|")
+}
+
+/// Every byte of the word that equals the repeated byte in `pattern` gets its top bit set; bits
+/// above the lowest one set may be false hits, so only the lowest may be used.
+@inline(__always)
+private func hits(_ word: UInt64, _ pattern: UInt64) -> UInt64 {
+    let difference = word ^ pattern
+    return (difference &- 0x0101_0101_0101_0101) & ~difference & 0x8080_8080_8080_8080
+}
+
+@inline(__always)
+private func loadWord(_ bytes: Span<UInt8>, at index: Int) -> UInt64 {
+    // The load is bounds-checked; it is "unsafe" only because any type could be asked for.
+    UInt64(littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
+        fromByteOffset: index, as: UInt64.self))
+}
+
+/// The index of the first CR in `bytes[start..<end]`, or `end`.
+func indexOfCarriageReturn(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> Int {
+    var index = start
+    while end &- index >= 8 {
+        let found = hits(loadWord(bytes, at: index), 0x0D0D_0D0D_0D0D_0D0D)
+        if found != 0 { return index &+ found.trailingZeroBitCount / 8 }
+        index &+= 8
+    }
+    while index < end {
+        if bytes[index] == Byte.carriageReturn { return index }
+        index &+= 1
+    }
+    return end
+}
+
+/// The index of the first `byte` or NUL in `bytes[start..<end]`, or `end`: where C's `strchr`,
+/// with which Redis looks for the ends of lines, would stop.
+func indexOfStringEnd(_ bytes: Span<UInt8>, byte: UInt8, from start: Int, to end: Int) -> Int {
+    let pattern = UInt64(byte) &* 0x0101_0101_0101_0101
+    var index = start
+    while end &- index >= 8 {
+        let word = loadWord(bytes, at: index)
+        let found = hits(word, pattern) | hits(word, 0)
+        if found != 0 { return index &+ found.trailingZeroBitCount / 8 }
+        index &+= 8
+    }
+    while index < end {
+        if bytes[index] == byte || bytes[index] == 0 { return index }
+        index &+= 1
+    }
+    return end
+}
+
+/// A header line that was read whole.
+struct Header {
+    var value: Int
+    /// The first byte after the line's two terminator bytes.
+    var next: Int
+}
+
+/// Reads a header of the common form, marker, 1 to 18 digits without a leading zero, CR, one byte
+/// of any value. The marker is not looked at. `nil` says nothing about the line: it may be
+/// unfinished, negative, or malformed, and the caller looks at it the slow way.
+@inline(__always)
+func shortHeader(_ bytes: Span<UInt8>, at position: Int) -> Header? {
+    let first = position &+ 1
+    let limit = min(bytes.count &- 2, first &+ 18)
+    guard first <= limit else { return nil }
+    let lead = bytes[first] &- Byte.zero
+    guard lead <= 9 else { return nil }
+    var value = Int(lead)
+    var index = first &+ 1
+    while index <= limit {
+        let digit = bytes[index] &- Byte.zero
+        guard digit <= 9 else { break }
+        value = value &* 10 &+ Int(digit)
+        index &+= 1
+    }
+    guard index <= limit, bytes[index] == Byte.carriageReturn else { return nil }
+    guard lead != 0 || index == first &+ 1 else { return nil }
+    return Header(value: value, next: index &+ 2)
+}
+
+/// Whether the two bytes that end a payload are CR LF, as far as they lie in the `taken` bytes from
+/// `position`; `wanted` counts the bytes of the payload still to come, these two included.
+func terminatorIsCanonical(
+    _ bytes: Span<UInt8>, position: Int, wanted: Int, taken: Int
+) -> Bool {
+    if wanted >= 2, taken > wanted &- 2 {
+        guard bytes[position &+ wanted &- 2] == Byte.carriageReturn else { return false }
+    }
+    if wanted >= 1, taken > wanted &- 1 {
+        guard bytes[position &+ wanted &- 1] == Byte.lineFeed else { return false }
+    }
+    return true
+}
+
+/// Redis's `string2ll` over `bytes[start..<end]`: an optional minus, no leading zero, no plus, no
+/// blanks, within 64 bits; `nil` for everything else (Redis 7.0, util.c).
+func strictInteger(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> Int? {
+    guard end > start, end &- start <= 20 else { return nil }
+    let isNegative = bytes[start] == Byte.minus
+    let first = isNegative ? start &+ 1 : start
+    guard first < end else { return nil }
+    if bytes[first] == Byte.zero {
+        return isNegative || end &- first > 1 ? nil : 0
+    }
+    var value = 0
+    for index in first..<end {
+        let digit = bytes[index] &- Byte.zero
+        guard digit <= 9 else { return nil }
+        // Computed on the negative side, which has room for one more value.
+        let (product, overflow) = value.multipliedReportingOverflow(by: 10)
+        let (sum, carry) = product.subtractingReportingOverflow(Int(digit))
+        guard !overflow, !carry else { return nil }
+        value = sum
+    }
+    if isNegative { return value }
+    return value == Int.min ? nil : -value
+}

@@ -1,0 +1,54 @@
+/// Walks the arguments of a complete RESP frame, argv[0] first. For the rare commands whose later
+/// arguments matter (SELECT n, HELLO, XREAD ... BLOCK).
+///
+/// The bytes are passed to every call, and must be those in which the frame was found whole; the
+/// walk ends early, instead of trapping, when they are not.
+package struct CommandArguments: Sendable {
+    private var position: Int
+    private let end: Int
+    private var remaining: Int
+
+    /// A walk over a frame of which no part was taken away.
+    package init(_ bytes: Span<UInt8>, frame: CommandFrame) {
+        end = min(frame.end, bytes.count)
+        remaining = frame.argumentCount
+        position = indexAfterHeader(bytes, at: frame.start, limit: end)
+    }
+
+    /// Where the next argument's payload lies in `bytes`, or nil after the last.
+    package mutating func next(_ bytes: Span<UInt8>) -> (start: Int, length: Int)? {
+        guard remaining > 0, position < end, end <= bytes.count else { return nil }
+        guard let header = shortHeader(bytes, at: position) else { return nil }
+        guard header.value <= end &- header.next &- 2 else { return nil }
+        position = header.next &+ header.value &+ 2
+        remaining &-= 1
+        return (header.next, header.value)
+    }
+}
+
+/// Rewrites the bytes that Redis does not look at, and that are therefore wrong in a frame that is
+/// not canonical, to the CR LF that they stand for. The frame, of which no part was taken away,
+/// keeps its length and all its offsets.
+package func canonicalize(_ bytes: inout MutableSpan<UInt8>, frame: CommandFrame) {
+    let end = min(frame.end, bytes.count)
+    var next = indexAfterHeader(bytes.span, at: frame.start, limit: end)
+    if next <= end { bytes[next &- 1] = Byte.lineFeed }
+    var remaining = frame.argumentCount
+    while remaining > 0, next < end {
+        guard let header = shortHeader(bytes.span, at: next) else { return }
+        guard header.value <= end &- header.next &- 2 else { return }
+        bytes[header.next &- 1] = Byte.lineFeed
+        next = header.next &+ header.value &+ 2
+        bytes[next &- 2] = Byte.carriageReturn
+        bytes[next &- 1] = Byte.lineFeed
+        remaining &-= 1
+    }
+}
+
+/// The index after the header line at `position`, or one past `limit` when there is none.
+private func indexAfterHeader(_ bytes: Span<UInt8>, at position: Int, limit: Int) -> Int {
+    guard position < limit, let header = shortHeader(bytes, at: position) else {
+        return limit &+ 1
+    }
+    return header.next
+}

@@ -1,0 +1,51 @@
+/// Why Redis would refuse a client's bytes and close the connection. The texts are those of Redis
+/// 7.0 (networking.c, `processMultibulkBuffer` and `processInlineBuffer`).
+package enum ProtocolError: Error, Equatable, Sendable {
+    /// `*N` where N is not an integer or larger than 2147483647.
+    case invalidMultibulkLength
+    /// `$N` where N is not an integer, negative, or larger than `proto-max-bulk-len`.
+    case invalidBulkLength
+    /// An argument that does not begin with `$`, and the byte with which it begins (never NUL).
+    case expectedDollar(got: UInt8)
+    /// `*` and no CR in more than 64 KB.
+    case tooBigMultibulkCountString
+    /// `$` and no CR in more than 64 KB.
+    case tooBigBulkCountString
+    /// An inline line and no LF in more than 64 KB.
+    case tooBigInlineRequest
+    /// An inline line whose quotes do not match. Found by `InlineParser`, not by the scanner.
+    case unbalancedQuotes
+    /// More arguments than an unauthenticated client may send (10).
+    case unauthenticatedMultibulkLength
+    /// A longer argument than an unauthenticated client may send (16384 bytes).
+    case unauthenticatedBulkLength
+
+    /// The text after `-ERR `, to show and to log. Bytes above 0x7F in `expectedDollar` appear as
+    /// the Unicode scalars of the same number; `messageBytes` has them as Redis sends them.
+    package var message: String {
+        switch self {
+        case .invalidMultibulkLength: "Protocol error: invalid multibulk length"
+        case .invalidBulkLength: "Protocol error: invalid bulk length"
+        case .expectedDollar(let byte):
+            "Protocol error: expected '$', got '\(Unicode.Scalar(Self.printable(byte)))'"
+        case .tooBigMultibulkCountString: "Protocol error: too big mbulk count string"
+        case .tooBigBulkCountString: "Protocol error: too big bulk count string"
+        case .tooBigInlineRequest: "Protocol error: too big inline request"
+        case .unbalancedQuotes: "Protocol error: unbalanced quotes in request"
+        case .unauthenticatedMultibulkLength: "Protocol error: unauthenticated multibulk length"
+        case .unauthenticatedBulkLength: "Protocol error: unauthenticated bulk length"
+        }
+    }
+
+    /// The same text byte for byte as Redis sends it after `-ERR `.
+    package var messageBytes: [UInt8] {
+        guard case .expectedDollar(let byte) = self else { return Array(message.utf8) }
+        return Array("Protocol error: expected '$', got '".utf8)
+            + [Self.printable(byte), UInt8(ascii: "'")]
+    }
+
+    /// Redis prints the byte raw and afterwards turns line breaks of any error into spaces.
+    private static func printable(_ byte: UInt8) -> UInt8 {
+        byte == Byte.carriageReturn || byte == Byte.lineFeed ? UInt8(ascii: " ") : byte
+    }
+}

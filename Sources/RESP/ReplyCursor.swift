@@ -1,0 +1,133 @@
+/// One item of a reply: a whole value, or the header of an aggregate whose elements follow.
+package struct ReplyItem: Equatable, Sendable {
+    /// The type byte.
+    package let type: UInt8
+    /// Where the payload begins: the content of a line, or of a bulk without its length. For a
+    /// verbatim string, `=`, the text behind the four bytes that name its format. Where the first
+    /// element begins for an aggregate.
+    package let start: Int
+    /// The payload's length in bytes; 0 for nulls and aggregates.
+    package let length: Int
+    /// The value of `:`; the count in an aggregate's header (pairs for maps and attributes, else
+    /// elements); a bulk's length as on the wire; -1 for nulls written `$-1` and `*-1`; else 0.
+    package let value: Int64
+    /// How many aggregates and attributes the item lies in: 0 for the reply itself.
+    package let depth: Int
+
+    /// Whether the item is a null of RESP2 or RESP3.
+    package var isNull: Bool { type == Byte.underscore || (value == -1 && type != Byte.colon) }
+
+    /// Whether the payload is this text.
+    package func matches(_ text: StaticString, in bytes: Span<UInt8>) -> Bool {
+        guard length == text.utf8CodeUnitCount, start + length <= bytes.count else { return false }
+        return text.withUTF8Buffer { buffer in
+            for index in 0..<length where unsafe buffer[index] != bytes[start + index] {
+                return false
+            }
+            return true
+        }
+    }
+}
+
+/// Walks the items of one reply that is whole in contiguous memory, in the order of the wire. For
+/// the few replies that the proxy reads itself (HELLO, confirmations, INFO, CONFIG GET, CLIENT
+/// LIST). The same bytes are passed to every call.
+package struct ReplyCursor: Sendable {
+    /// The index of the next item's first byte; after the last item, the end of the reply.
+    package private(set) var position: Int
+    /// Elements still to come, one entry for every aggregate that is open; the first entry stands
+    /// for the reply itself. Empty when there is nothing left to read.
+    private var open = [1]
+
+    /// A walk over the reply that begins at `start`.
+    package init(from start: Int) {
+        position = start
+    }
+
+    /// The next item, or nil after the last one, or when the bytes are not a whole reply.
+    package mutating func next(_ bytes: Span<UInt8>) -> ReplyItem? {
+        guard !open.isEmpty, position >= 0, position < bytes.count else { return nil }
+        let type = bytes[position]
+        let depth = open.count - 1
+        guard let end = endOfLine(bytes) else { return fail() }
+        let content = position + 1
+        let next = end + 2
+        switch type {
+        case Byte.plus, Byte.minus, Byte.comma, Byte.parenthesis:
+            advance(to: next, elements: 0, isElement: true)
+            return ReplyItem(
+                type: type, start: content, length: end - content, value: 0, depth: depth)
+        default: break
+        }
+        guard let value = number(bytes, type, content, end) else { return fail() }
+        switch type {
+        case Byte.colon, Byte.underscore, Byte.hash:
+            advance(to: next, elements: 0, isElement: true)
+            return ReplyItem(
+                type: type, start: content, length: end - content, value: value, depth: depth)
+        case Byte.dollar, Byte.equals, Byte.exclamation:
+            return bulk(bytes, type, next, value)
+        default:
+            let count = max(0, Int(value))
+            let isPairs = type == Byte.percent || type == Byte.pipe
+            let isElement = type != Byte.pipe && (type != Byte.greater || depth == 0)
+            advance(to: next, elements: isPairs ? 2 * count : count, isElement: isElement)
+            return ReplyItem(type: type, start: next, length: 0, value: value, depth: depth)
+        }
+    }
+
+    private mutating func bulk(
+        _ bytes: Span<UInt8>, _ type: UInt8, _ start: Int, _ value: Int64
+    ) -> ReplyItem? {
+        let depth = open.count - 1
+        let length = max(0, Int(value))
+        if value >= 0 {
+            guard bytes.count - start >= length + 2 else { return fail() }
+        }
+        advance(to: value < 0 ? start : start + length + 2, elements: 0, isElement: true)
+        let prefix = type == Byte.equals ? min(4, length) : 0
+        return ReplyItem(
+            type: type, start: start + prefix, length: length - prefix, value: value, depth: depth)
+    }
+
+    /// Goes to the next item, and closes the aggregates that end here.
+    private mutating func advance(to next: Int, elements: Int, isElement: Bool) {
+        position = next
+        if isElement { open[open.count - 1] -= 1 }
+        if elements > 0 { open.append(elements) }
+        while open.last == 0 { open.removeLast() }
+    }
+
+    private mutating func fail() -> ReplyItem? {
+        open = []
+        return nil
+    }
+
+    /// The index of the CR of the first CR LF at or behind `position`, or nil.
+    private func endOfLine(_ bytes: Span<UInt8>) -> Int? {
+        var index = position
+        while index + 1 < bytes.count {
+            index = indexOfCarriageReturn(bytes, from: index, to: bytes.count - 1)
+            guard index < bytes.count - 1 else { return nil }
+            if bytes[index + 1] == Byte.lineFeed { return index }
+            index += 1
+        }
+        return nil
+    }
+
+    private func number(
+        _ bytes: Span<UInt8>, _ type: UInt8, _ start: Int, _ end: Int
+    ) -> Int64? {
+        switch type {
+        case Byte.colon, Byte.underscore, Byte.hash, Byte.dollar, Byte.equals, Byte.exclamation,
+            Byte.asterisk, Byte.tilde, Byte.percent, Byte.greater, Byte.pipe:
+            var number = HeaderNumber()
+            for index in start..<max(start, end) {
+                guard number.append(bytes[index], type: type) else { return nil }
+            }
+            return number.value(type: type)
+        default:
+            return nil
+        }
+    }
+}

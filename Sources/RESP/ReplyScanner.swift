@@ -1,0 +1,301 @@
+// Finds where an upstream's replies end, so that they can be relayed as they arrive. All state is
+// in here, half a header line included: the bytes themselves may be gone before the next scan.
+
+/// Why bytes from an upstream are not a reply. The connection cannot be used any more, since the
+/// boundary of every later reply is unknown.
+package enum ReplyError: Error, Equatable, Sendable {
+    /// A reply begins with this byte, which is no type of RESP2 or RESP3. The streamed types, `;`
+    /// and `.`, belong here: no server sends them.
+    case unknownType(UInt8)
+    /// The line after this type byte is not a number, or one out of range; not t or f after `#`;
+    /// not empty after `_`. Streamed lengths (`$?`, `*?`) belong here too.
+    case malformedHeader(type: UInt8)
+    /// A payload, or a header's CR, is not followed by CR LF.
+    case missingTerminator(type: UInt8)
+
+    /// A sentence for the log, without a full stop.
+    package var message: String {
+        switch self {
+        case .unknownType(let byte): "unknown reply type byte \(byte)"
+        case .malformedHeader(let byte): "malformed header of a reply of type byte \(byte)"
+        case .missingTerminator(let byte): "missing CR LF in a reply of type byte \(byte)"
+        }
+    }
+}
+
+/// What `ReplyScanner.scan` found.
+package enum ReplyScan: Equatable, Sendable {
+    /// A whole reply; `end` is the index of the first byte after it.
+    case complete(end: Int)
+    /// Every byte to the end of the span belongs to the reply that is still incomplete.
+    case incomplete
+    /// The scanner is of no further use.
+    case invalid(ReplyError)
+}
+
+/// A resumable scanner for what an upstream sends, RESP2 and RESP3. It neither recurses nor keeps a
+/// stack: how deep aggregates nest does not matter, only how many items are still to come.
+///
+/// Phases: `item` (the next byte is a type byte) -> `line`, `number` or `payload` when the span ends
+/// inside an item -> `item`. `number` -> `payload` for bulk types. Between replies the phase is
+/// `item` and `remaining` is 0.
+package struct ReplyScanner: Sendable {
+    private enum Phase: UInt8 { case item, line, number, payload }
+
+    private enum Step {
+        case done(Int)
+        case incomplete
+        case invalid(ReplyError)
+    }
+
+    /// Items to come until the reply is complete, the current one included; 0 between replies.
+    private var remaining = 0
+    /// Bytes that the current payload still wants, CR LF included.
+    private var payload = 0
+    private var header = HeaderNumber()
+    private var phase = Phase.item
+    private var itemType: UInt8 = 0
+    /// Whether the current item is the reply itself: not in an attribute, not an element.
+    private var isTop = false
+    private var sawReturn = false
+
+    /// The reply's type byte; 0 when none has begun or only attributes have. Like the properties
+    /// below it stays as it is after `.complete` until the next scan.
+    package private(set) var type: UInt8 = 0
+    /// The value of a top-level `:`; the number in the header of a top-level bulk (its length in
+    /// bytes), array, set or push (elements) or map (pairs), -1 for nulls; else 0.
+    package private(set) var integer: Int64 = 0
+    /// The beginning of a top-level `+`, `-` or `:` line; empty for all other types.
+    package private(set) var head = ReplyHead()
+
+    /// A scanner between two replies.
+    package init() {}
+
+    /// Whether the reply is a RESP3 push: out of band, the answer to no command.
+    package var isPush: Bool { type == Byte.greater }
+
+    /// Whether the reply itself is an error, simple or bulk.
+    package var isError: Bool { type == Byte.minus || type == Byte.exclamation }
+
+    /// Whether a reply, or an attribute before one, has begun and is not complete.
+    package var isInside: Bool { remaining != 0 }
+
+    /// Bytes that the current payload still wants, CR LF included; 0 when between payloads.
+    package var payloadRemaining: Int { payload }
+
+    /// Looks for the end of the reply that goes on, or begins, at `start` (0...count). Scanning
+    /// always goes on at the byte after the last one that was scanned.
+    package mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> ReplyScan {
+        guard start < bytes.count else { return .incomplete }
+        var position = start
+        if remaining == 0 {
+            begin()
+        } else if phase != .item {
+            switch resume(bytes, start) {
+            case .done(let next): position = next
+            case .incomplete: return .incomplete
+            case .invalid(let error): return .invalid(error)
+            }
+        }
+        return scanItems(bytes, position)
+    }
+}
+
+extension ReplyScanner {
+    @inline(__always)
+    private mutating func begin() {
+        type = 0
+        integer = 0
+        head = ReplyHead()
+        remaining = 1
+    }
+
+    /// Items until the reply or the span ends. Whole bulk strings, of which large replies consist,
+    /// are dealt with here.
+    @inline(__always)
+    private mutating func scanItems(_ bytes: Span<UInt8>, _ start: Int) -> ReplyScan {
+        var position = start
+        while remaining != 0 {
+            guard position < bytes.count else { return .incomplete }
+            if type != 0 {
+                position = skipBulks(bytes, position)
+                if remaining == 0 { break }
+                guard position < bytes.count else { return .incomplete }
+            }
+            switch scanItem(bytes, position) {
+            case .done(let next): position = next
+            case .incomplete: return .incomplete
+            case .invalid(let error): return .invalid(error)
+            }
+        }
+        return .complete(end: position)
+    }
+
+    /// Passes over elements that are whole bulk strings; returns where something else begins.
+    @inline(__always)
+    private mutating func skipBulks(_ bytes: Span<UInt8>, _ start: Int) -> Int {
+        var position = start
+        var left = remaining
+        while left != 0, position < bytes.count, bytes[position] == Byte.dollar,
+            let end = endOfBulk(bytes, position)
+        {
+            position = end
+            left &-= 1
+        }
+        remaining = left
+        return position
+    }
+
+    /// The end of a bulk string that is whole and well formed, else nil.
+    @inline(__always)
+    private func endOfBulk(_ bytes: Span<UInt8>, _ position: Int) -> Int? {
+        guard let header = shortHeader(bytes, at: position) else { return nil }
+        guard bytes[header.next &- 1] == Byte.lineFeed else { return nil }
+        guard bytes.count &- header.next >= header.value &+ 2 else { return nil }
+        let end = header.next &+ header.value &+ 2
+        guard bytes[end &- 2] == Byte.carriageReturn, bytes[end &- 1] == Byte.lineFeed else {
+            return nil
+        }
+        return end
+    }
+
+    /// One item, or as much of it as there is; for an aggregate its header.
+    @inline(__always)
+    private mutating func scanItem(_ bytes: Span<UInt8>, _ position: Int) -> Step {
+        let marker = bytes[position]
+        itemType = marker
+        isTop = type == 0 && remaining == 1 && marker != Byte.pipe
+        if isTop { type = marker }
+        switch marker {
+        case Byte.plus, Byte.minus:
+            return scanLine(bytes, position &+ 1)
+        case Byte.comma, Byte.parenthesis:
+            return scanLine(bytes, position &+ 1)
+        case Byte.dollar:
+            if isTop, let end = endOfBulk(bytes, position) {
+                // Recomputing the number is cheaper than passing it through an optional pair.
+                integer = Int64(shortHeader(bytes, at: position)?.value ?? 0)
+                remaining = 0
+                return .done(end)
+            }
+            header = HeaderNumber()
+            return scanNumber(bytes, position &+ 1)
+        case Byte.colon, Byte.asterisk, Byte.percent, Byte.tilde, Byte.greater, Byte.pipe,
+            Byte.equals, Byte.exclamation, Byte.underscore, Byte.hash:
+            header = HeaderNumber()
+            return scanNumber(bytes, position &+ 1)
+        default:
+            return .invalid(.unknownType(marker))
+        }
+    }
+
+    private mutating func resume(_ bytes: Span<UInt8>, _ start: Int) -> Step {
+        switch phase {
+        case .item: return .done(start)
+        case .line: return scanLine(bytes, start)
+        case .number: return scanNumber(bytes, start)
+        case .payload: return scanPayload(bytes, start)
+        }
+    }
+
+    /// The rest of a line whose content does not matter. A CR or LF alone belongs to it.
+    private mutating func scanLine(_ bytes: Span<UInt8>, _ start: Int) -> Step {
+        let keepsHead = isTop && (itemType == Byte.plus || itemType == Byte.minus)
+        var position = start
+        phase = .line
+        if sawReturn, position < bytes.count {
+            sawReturn = false
+            if bytes[position] == Byte.lineFeed { return finishItem(position &+ 1) }
+            if keepsHead { head.append(Byte.carriageReturn) }
+        }
+        while position < bytes.count {
+            let end = indexOfCarriageReturn(bytes, from: position, to: bytes.count)
+            if keepsHead { head.append(bytes, from: position, to: end) }
+            guard end < bytes.count else { return .incomplete }
+            guard end &+ 1 < bytes.count else {
+                sawReturn = true
+                return .incomplete
+            }
+            if bytes[end &+ 1] == Byte.lineFeed { return finishItem(end &+ 2) }
+            if keepsHead { head.append(Byte.carriageReturn) }
+            position = end &+ 1
+        }
+        return .incomplete
+    }
+
+    /// The rest of a line that is short and checked: a number, t or f after `#`, nothing after `_`.
+    private mutating func scanNumber(_ bytes: Span<UInt8>, _ start: Int) -> Step {
+        var position = start
+        while position < bytes.count {
+            let byte = bytes[position]
+            position &+= 1
+            if sawReturn {
+                guard byte == Byte.lineFeed else {
+                    return .invalid(.missingTerminator(type: itemType))
+                }
+                sawReturn = false
+                return finishHeader(bytes, position)
+            }
+            if byte == Byte.carriageReturn {
+                sawReturn = true
+            } else {
+                guard header.append(byte, type: itemType) else {
+                    return .invalid(.malformedHeader(type: itemType))
+                }
+                if isTop, itemType == Byte.colon { head.append(byte) }
+            }
+        }
+        phase = .number
+        return .incomplete
+    }
+
+    private mutating func finishHeader(_ bytes: Span<UInt8>, _ position: Int) -> Step {
+        guard let value = header.value(type: itemType) else {
+            return .invalid(.malformedHeader(type: itemType))
+        }
+        if isTop { integer = value }
+        switch itemType {
+        case Byte.dollar, Byte.equals, Byte.exclamation:
+            guard value >= 0 else { return finishItem(position) }
+            payload = Int(value) &+ 2
+            return scanPayload(bytes, position)
+        case Byte.asterisk, Byte.tilde:
+            return addItems(max(0, Int(value)) - 1, position)
+        case Byte.percent:
+            return addItems(2 * max(0, Int(value)) - 1, position)
+        case Byte.greater:
+            // A push inside of an aggregate comes between elements and is not one of them.
+            return addItems(isTop ? Int(value) - 1 : Int(value), position)
+        case Byte.pipe:
+            return addItems(2 * Int(value), position)
+        default:
+            return finishItem(position)
+        }
+    }
+
+    private mutating func addItems(_ count: Int, _ position: Int) -> Step {
+        let (sum, overflow) = remaining.addingReportingOverflow(count)
+        guard !overflow else { return .invalid(.malformedHeader(type: itemType)) }
+        remaining = sum
+        phase = .item
+        return .done(position)
+    }
+
+    private mutating func scanPayload(_ bytes: Span<UInt8>, _ start: Int) -> Step {
+        let taken = min(payload, bytes.count &- start)
+        guard terminatorIsCanonical(bytes, position: start, wanted: payload, taken: taken) else {
+            return .invalid(.missingTerminator(type: itemType))
+        }
+        payload &-= taken
+        if payload == 0 { return finishItem(start &+ taken) }
+        phase = .payload
+        return .incomplete
+    }
+
+    @inline(__always)
+    private mutating func finishItem(_ position: Int) -> Step {
+        remaining &-= 1
+        phase = .item
+        return .done(position)
+    }
+}

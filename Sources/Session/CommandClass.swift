@@ -1,0 +1,68 @@
+// What pooling means for a command: the classes of the command table.
+
+/// How a command may be sent upstream. The words are those of commands.tsv.
+package enum CommandClass: UInt8, Sendable, CaseIterable {
+    /// Stateless: may be pipelined on an upstream that other clients use too.
+    case share
+    /// As `share`, but it can hold the upstream for long: kept away from the quick ones.
+    case shareSlow
+    /// As `share`, for commands an operator may want to refuse.
+    case admin
+    /// Forwarded as `share`; a success is also recorded in the session (CLIENT SETNAME, SETINFO).
+    case mirror
+    /// Forwarded as `share`; a success reply is replaced by the session's own value (CLIENT ID ...).
+    case rewrite
+    /// Changes the user, the database or another property of the connection.
+    case state
+    /// HELLO: as `state`, and the `id` in its reply is replaced.
+    case stateRewrite
+    /// Answered here (QUIT, RESET, CLIENT REPLY, POST and Host:).
+    case local
+    /// Holds an upstream of its own until its reply.
+    case pinReply
+    /// As `pinReply` when an argument is BLOCK, else `share`.
+    case pinReplyIfBlock
+    /// WAIT and WAITAOF: as `pinReply`, on the upstream that holds the client's last writes.
+    case pinReplyOffset
+    /// MULTI: an upstream of its own until EXEC, DISCARD or RESET.
+    case pinMulti
+    /// WATCH: an upstream of its own until the watch is over.
+    case pinWatch
+    /// The SUBSCRIBE family: an upstream of its own until the last subscription is gone.
+    case pinSubscribe
+    /// An upstream of its own for the rest of the session, or until RESET (MONITOR, tracking).
+    case pinForever
+    /// ASKING: an upstream of its own together with the next command.
+    case pinNext
+    /// Stateless unless the client tracks keys, in which case it is pinned already.
+    case pinIfTracking
+    /// EXEC and DISCARD: end a transaction; without one, an error that the server words.
+    case endTransaction
+    /// UNWATCH.
+    case unwatch
+    /// The UNSUBSCRIBE family.
+    case unsubscribe
+    /// Must never queue behind what it is meant to stop (SCRIPT KILL, CLIENT UNPAUSE, SHUTDOWN).
+    case control
+    /// As `control`, with client ids to translate (CLIENT KILL, CLIENT UNBLOCK).
+    case controlRewrite
+    /// Not fit for a pool (SYNC, DEBUG, MODULE LOAD ...).
+    case deny
+
+    /// The class for a word of commands.tsv.
+    init?(word: some StringProtocol) {
+        guard let found = CommandClass.words.first(where: { $0.0 == word }) else { return nil }
+        self = found.1
+    }
+
+    private static let words: [(String, CommandClass)] = [
+        ("SHARE", .share), ("SHARE_SLOW", .shareSlow), ("ADMIN", .admin), ("MIRROR", .mirror),
+        ("REWRITE", .rewrite), ("STATE", .state), ("STATE_REWRITE", .stateRewrite),
+        ("LOCAL", .local), ("PIN_REPLY", .pinReply), ("PIN_REPLY_IF_BLOCK", .pinReplyIfBlock),
+        ("PIN_REPLY_WOFF", .pinReplyOffset), ("PIN_MULTI", .pinMulti), ("PIN_WATCH", .pinWatch),
+        ("PIN_SUB", .pinSubscribe), ("PIN_FOREVER", .pinForever), ("PIN_NEXT", .pinNext),
+        ("PIN_IF_TRACKING", .pinIfTracking), ("TX_END", .endTransaction),
+        ("TX_UNWATCH", .unwatch), ("UNSUB", .unsubscribe), ("CONTROL", .control),
+        ("CONTROL_REWRITE", .controlRewrite), ("DENY", .deny),
+    ]
+}

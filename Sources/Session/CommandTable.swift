@@ -1,0 +1,172 @@
+// From a command's name to what is known of it. One hash look-up per command, on names packed into
+// integers: no strings, no allocation.
+
+package import RESP
+
+/// A command or subcommand name of at most 24 bytes, folded to lower case, in three words. Folding
+/// sets bit 5 of every byte: exact for letters; what else collides is no command of any server, so
+/// the server refuses it itself.
+struct PackedName: Hashable {
+    var low: UInt64 = 0
+    var middle: UInt64 = 0
+    var high: UInt64 = 0
+
+    static let longest = 24
+
+    init(_ bytes: Span<UInt8>, start: Int, count: Int) {
+        low = PackedName.word(bytes, start, min(count, 8))
+        if count > 8 { middle = PackedName.word(bytes, start + 8, min(count - 8, 8)) }
+        if count > 16 { high = PackedName.word(bytes, start + 16, min(count - 16, 8)) }
+    }
+
+    private static func word(_ bytes: Span<UInt8>, _ start: Int, _ count: Int) -> UInt64 {
+        var value: UInt64 = 0
+        var shift: UInt64 = 0
+        for index in start..<(start + count) {
+            value |= UInt64(bytes[index] | 0x20) &<< shift
+            shift &+= 8
+        }
+        return value
+    }
+
+    /// `salt` is 0 for commands and 1 + the command's row for its subcommands.
+    func hash(salt: UInt64) -> Int {
+        var mixed = low ^ (middle &* 0x9E37_79B9_7F4A_7C15) ^ (high &* 0xC2B2_AE3D_27D4_EB4F)
+        mixed ^= salt &* 0x1656_67B1_9E37_79F9
+        mixed &*= 0xFF51_AFD7_ED55_8CCD
+        mixed ^= mixed &>> 32
+        return Int(truncatingIfNeeded: mixed & 0x7FFF_FFFF)
+    }
+}
+
+/// What the table knows of one command.
+package struct CommandInfo: Sendable {
+    /// Lower case; a subcommand as `client|list`, as Redis itself writes it.
+    package let name: String
+    package let commandClass: CommandClass
+    /// True when the command has subcommands of its own in the table.
+    package fileprivate(set) var hasSubcommands = false
+    /// May stand inside a MULTI ... EXEC that is forwarded in one piece.
+    package let mayStandInBlock: Bool
+    /// May block until something else happens (the server's BLOCKING flag).
+    package let isBlocking: Bool
+    /// May write, directly or through a script (the server's WRITE and MAY_REPLICATE flags).
+    package let mayWrite: Bool
+}
+
+/// All known commands. Immutable once built, so that workers can share it.
+package final class CommandTable: Sendable {
+    private struct Slot {
+        var name = PackedName(packed: (0, 0, 0))
+        var salt: UInt64 = 0
+        var row: UInt16 = .max
+    }
+
+    private let slots: ContiguousArray<Slot>
+    private let infos: ContiguousArray<CommandInfo>
+    private static let slotCount = 2048
+
+    /// Builds the table from the generated definitions.
+    package init() {
+        var slots = ContiguousArray(repeating: Slot(), count: CommandTable.slotCount)
+        var infos: ContiguousArray<CommandInfo> = []
+        var rows: [Substring: UInt64] = [:]
+        let text = CommandTable.definitions.description
+        for (row, line) in text.split(separator: "\n").enumerated() {
+            let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
+            guard fields.count == 4, let kind = CommandClass(word: fields[1]) else {
+                preconditionFailure("bad definition: \(line)")
+            }
+            let words = fields[0].split(separator: " ")
+            var salt: UInt64 = 0
+            if words.count == 2 {
+                guard let container = rows[words[0]] else {
+                    preconditionFailure("subcommand before its command: \(line)")
+                }
+                salt = container + 1
+                infos[Int(container)].hasSubcommands = true
+            } else {
+                rows[words[0]] = UInt64(row)
+            }
+            let packed = PackedName(text: words[words.count - 1])
+            CommandTable.insert(
+                Slot(name: packed, salt: salt, row: UInt16(row)), into: &slots)
+            let flags = fields[3].split(separator: ",")
+            infos.append(
+                CommandInfo(
+                    name: words.joined(separator: "|").lowercased(), commandClass: kind,
+                    mayStandInBlock: fields[2] == "ok", isBlocking: flags.contains("BLOCKING"),
+                    mayWrite: flags.contains("WRITE") || flags.contains("MAY_REPLICATE")))
+        }
+        self.slots = slots
+        self.infos = infos
+    }
+
+    private static func insert(_ slot: Slot, into slots: inout ContiguousArray<Slot>) {
+        var index = slot.name.hash(salt: slot.salt) & (slotCount - 1)
+        while slots[index].row != .max {
+            index = (index + 1) & (slotCount - 1)
+        }
+        slots[index] = slot
+    }
+
+    /// Everything in the table, in the order of `Command`'s raw values.
+    package var all: some RandomAccessCollection<CommandInfo> { infos }
+
+    /// What is known of a command; nil for `.unknown`.
+    package func info(_ command: Command) -> CommandInfo? {
+        let row = Int(command.rawValue)
+        return row < infos.count ? infos[row] : nil
+    }
+
+    /// The class alone: the hot path's question.
+    package func commandClass(_ command: Command) -> CommandClass? {
+        let row = Int(command.rawValue)
+        return row < infos.count ? infos[row].commandClass : nil
+    }
+
+    /// Finds the command of a frame. A container with an unknown subcommand is the container
+    /// itself, whose class is SHARE: the server words the error.
+    package func find(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Command {
+        guard
+            let row = look(bytes, start: frame.nameStart, count: frame.nameLength, salt: 0)
+        else { return .unknown }
+        if infos[row].hasSubcommands, frame.firstLength >= 0,
+            let sub = look(
+                bytes, start: frame.firstStart, count: frame.firstLength, salt: UInt64(row) + 1)
+        {
+            return Command(rawValue: UInt16(sub)) ?? .unknown
+        }
+        return Command(rawValue: UInt16(row)) ?? .unknown
+    }
+
+    /// Finds a command by name alone, for a frame whose arguments are still on the way.
+    package func find(_ bytes: Span<UInt8>, nameStart: Int, nameLength: Int) -> Command {
+        guard let row = look(bytes, start: nameStart, count: nameLength, salt: 0) else {
+            return .unknown
+        }
+        return Command(rawValue: UInt16(row)) ?? .unknown
+    }
+
+    private func look(_ bytes: Span<UInt8>, start: Int, count: Int, salt: UInt64) -> Int? {
+        guard count > 0, count <= PackedName.longest else { return nil }
+        let name = PackedName(bytes, start: start, count: count)
+        var index = name.hash(salt: salt) & (CommandTable.slotCount - 1)
+        while slots[index].row != .max {
+            if slots[index].name == name, slots[index].salt == salt { return Int(slots[index].row) }
+            index = (index + 1) & (CommandTable.slotCount - 1)
+        }
+        return nil
+    }
+}
+
+extension PackedName {
+    fileprivate init(packed: (UInt64, UInt64, UInt64)) {
+        (low, middle, high) = packed
+    }
+
+    fileprivate init(text: Substring) {
+        let bytes = Array(text.utf8)
+        self.init(bytes.span, start: 0, count: bytes.count)
+    }
+}

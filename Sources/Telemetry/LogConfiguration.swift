@@ -1,0 +1,38 @@
+package import Logging
+
+/// How a log line looks.
+package enum LogFormat: String, Sendable, CaseIterable {
+    /// `<N>` with the syslog priority, then the fields of `logfmt` without time and level: what
+    /// journald reads from the standard error of a service and completes itself.
+    case journal
+    /// Time, level, event and message, then the fields: for people.
+    case text
+    /// `ts=... level=... event=... msg="..." key=value`: for programs.
+    case logfmt
+
+    /// The format that suits what standard error is connected to.
+    ///
+    /// `journalStream` is the environment variable `JOURNAL_STREAM`, `DEVICE:INODE` in decimal,
+    /// which systemd sets; it is inherited by children whose standard error may be something else,
+    /// so it counts only if it names `device` and `inode`, those of standard error (systemd.exec(5),
+    /// systemd 231 and later).
+    package static func suited(
+        journalStream: String?, device: UInt64, inode: UInt64, isTerminal: Bool
+    ) -> LogFormat {
+        if let journalStream, journalStream == "\(device):\(inode)" { return .journal }
+        return isTerminal ? .text : .logfmt
+    }
+}
+
+/// What is logged and how.
+package struct LogConfiguration: Sendable, Equatable {
+    /// The least severe level that is logged.
+    package var level: Logger.Level
+    /// How a line looks.
+    package var format: LogFormat
+
+    package init(level: Logger.Level, format: LogFormat) {
+        self.level = level
+        self.format = format
+    }
+}

@@ -1,0 +1,83 @@
+/// Merges repeated log events to one line per window, so that an outage under load is told once
+/// with a count, not once per command. Pure: the time is passed in.
+package struct RateLimiter: Sendable {
+    /// What makes two events the same.
+    package struct Key: Sendable, Hashable {
+        /// The event's dotted name.
+        package let event: String
+        /// The pool's name; empty for events of the process.
+        package let pool: String
+        /// The reason; empty if the event has none.
+        package let reason: String
+
+        package init(event: String, pool: String = "", reason: String = "") {
+            self.event = event
+            self.pool = pool
+            self.reason = reason
+        }
+    }
+
+    /// A line that is due for events that were held back.
+    package struct Summary: Sendable, Equatable {
+        /// The events' common key.
+        package let key: Key
+        /// How many events were held back; at least 1.
+        package let count: Int
+    }
+
+    private struct Window {
+        var start: Int64
+        var held: Int
+    }
+
+    private let length: Int64
+    private let capacity: Int
+    private var windows: [Key: Window] = [:]
+
+    /// A limiter with windows of `window` nanoseconds that remembers at most `capacity` keys.
+    package init(window: Int64 = 10_000_000_000, capacity: Int = 1024) {
+        precondition(window > 0 && capacity > 0)
+        length = window
+        self.capacity = capacity
+    }
+
+    /// Says whether an event at `now` (nanoseconds, any origin, never going back) is logged.
+    ///
+    /// Nil: it is held back. Otherwise it is logged, with the number of events that the line stands
+    /// for, this one included. With `capacity` keys in open windows, events with a further key are
+    /// not merged.
+    package mutating func record(_ key: Key, now: Int64) -> Int? {
+        if let window = windows[key] {
+            if now - window.start < length {
+                windows[key] = Window(start: window.start, held: window.held + 1)
+                return nil
+            }
+            windows[key] = Window(start: now, held: 0)
+            return window.held + 1
+        }
+        if windows.count >= capacity {
+            windows = windows.filter { $0.value.held > 0 || now - $0.value.start < length }
+        }
+        if windows.count < capacity {
+            windows[key] = Window(start: now, held: 0)
+        }
+        return 1
+    }
+
+    /// The lines that are due at `now`: one for each key whose window is over and held events back.
+    /// To be called once a second or so; keys that have become quiet are forgotten.
+    package mutating func due(now: Int64) -> [Summary] {
+        var summaries: [Summary] = []
+        for (key, window) in windows where now - window.start >= length {
+            if window.held > 0 {
+                summaries.append(Summary(key: key, count: window.held))
+                windows[key] = Window(start: now, held: 0)
+            } else {
+                windows[key] = nil
+            }
+        }
+        return summaries.sorted {
+            ($0.key.event, $0.key.pool, $0.key.reason) < ($1.key.event, $1.key.pool, $1.key.reason)
+        }
+    }
+}

@@ -1,0 +1,42 @@
+import ArgumentParser
+import Config
+
+/// Validates a configuration without starting anything.
+struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check a configuration file and print what is in effect.")
+
+    @Argument(help: "The configuration file.")
+    var file: String
+
+    func run() throws {
+        do {
+            let (_, warnings) = try loadConfiguration(file)
+            for warning in warnings { complain(warning) }
+            print(try Config.effectiveYAML(path: file) ?? "", terminator: "")
+        } catch let failure as StartFailure {
+            complain(failure.message)
+            throw ExitCode(failure.code)
+        }
+    }
+}
+
+/// Reads and validates a configuration; the failure's message has every problem, a line each.
+func loadConfiguration(_ path: String) throws -> (config: Config, warnings: [String]) {
+    let result: ConfigResult
+    do {
+        result = try Config.load(path: path)
+    } catch {
+        throw StartFailure(
+            code: Sysexit.noInput, message: "redpool: cannot read \(path): \(error.message)")
+    }
+    switch result {
+    case .valid(let config, let warnings):
+        return (config, warnings.map { $0.rendered(file: path) })
+    case .invalid(let problems):
+        var lines = problems.map { $0.rendered(file: path) }
+        let count = problems.filter { $0.severity == .error }.count
+        lines.append(count == 1 ? "1 problem." : "\(count) problems.")
+        throw StartFailure(code: Sysexit.config, message: lines.joined(separator: "\n"))
+    }
+}

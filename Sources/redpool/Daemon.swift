@@ -1,0 +1,205 @@
+// The life of the process: start, signals, notification of systemd, end. The main thread does only
+// this; clients and upstreams live on a worker's thread.
+
+import Config
+import EventLoop
+import Glibc
+import Logging
+import Proxy
+import Session
+import Telemetry
+
+/// What a worker tells the main thread.
+private enum WorkerEvent: Sendable {
+    case started
+    case ended
+    case failed(String)
+}
+
+final class Daemon {
+    private let config: Config
+    private let log: Logger
+    private let loop: EventLoop
+    private let events: Mailbox<WorkerEvent>
+    private let mailbox: Mailbox<WorkerMessage>
+    private let settings: WorkerSettings
+    private var stage = Stage.starting
+    private var exitCode: Int32 = 0
+
+    /// `starting` -> `running` -> `draining` -> `ended`.
+    private enum Stage {
+        case starting
+        case running
+        case draining
+        case ended
+    }
+
+    init(configPath: String) throws {
+        let (config, warnings) = try loadConfiguration(configPath)
+        self.config = config
+        log = Daemon.makeLogger(config.log)
+        for warning in warnings {
+            log.warning("\(warning)", metadata: ["event": "config.warning"])
+        }
+        let maxClients = try Listeners.clientLimit(config)
+        guard let loop = EventLoop(), let events = Mailbox<WorkerEvent>(),
+            let mailbox = Mailbox<WorkerMessage>()
+        else {
+            throw StartFailure(
+                code: Sysexit.osError, message: "redpool: no descriptors left to start with")
+        }
+        self.loop = loop
+        self.events = events
+        self.mailbox = mailbox
+        if config.maxClients == nil, maxClients < 10_000 {
+            log.warning(
+                "the limit of open files allows \(maxClients) clients only: raise LimitNOFILE",
+                metadata: ["event": "limits.files"])
+        }
+        settings = WorkerSettings(
+            config: config, table: CommandTable(), listeners: try Listeners.bindAll(config),
+            maxClients: maxClients)
+    }
+
+    private static func makeLogger(_ config: LogConfig) -> Logger {
+        let sink = LogSink()
+        let format: LogFormat
+        switch config.format {
+        case .auto: format = sink.suitedFormat()
+        case .text: format = .text
+        case .logfmt: format = .logfmt
+        }
+        let level: Logger.Level
+        switch config.level {
+        case .error: level = .error
+        case .warning: level = .warning
+        case .notice: level = .notice
+        case .info: level = .info
+        case .debug: level = .debug
+        }
+        return Logger(label: "redpool") { _ in
+            StderrLogHandler(
+                configuration: LogConfiguration(level: level, format: format), sink: sink)
+        }
+    }
+
+    /// Runs until the worker has ended. Throws a `StartFailure` or returns for exit code 0.
+    func run() throws {
+        Signals.ignoreBrokenPipe()
+        let me = Unmanaged.passUnretained(self).toOpaque()
+        let watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {
+            SignalBox(signal: $0, loop: loop, owner: me)
+        }
+        let mail = DescriptorWatch(
+            descriptor: events.wakeup.descriptor, loop: loop, owner: me, callback: daemonMail)
+        try startWorker()
+        while stage != .ended {
+            if !loop.runOnce() { break }
+        }
+        withExtendedLifetime(watches) {}
+        withExtendedLifetime(mail) {}
+        if exitCode != 0 {
+            throw StartFailure(code: exitCode, message: "redpool: the worker has failed")
+        }
+    }
+
+    private func startWorker() throws {
+        let settings = settings
+        let mailbox = mailbox
+        let events = events
+        let log = log
+        let error = Threads.start(name: "worker-0") {
+            guard let worker = Worker(settings: settings, mailbox: mailbox, log: log) else {
+                events.post(.failed("no descriptors left for the event loop"))
+                return
+            }
+            worker.run { events.post(.started) }
+            events.post(.ended)
+        }
+        if error != 0 {
+            throw StartFailure(
+                code: Sysexit.osError,
+                message: "redpool: cannot start a thread: \(System.errorText(error))")
+        }
+    }
+
+    fileprivate func readMail() {
+        for event in events.takeAll() {
+            switch event {
+            case .started: started()
+            case .ended: stage = .ended
+            case .failed(let text):
+                log.critical("\(text)", metadata: ["event": "start.failed"])
+                exitCode = Sysexit.osError
+                stage = .ended
+            }
+        }
+    }
+
+    private func started() {
+        if stage == .starting { stage = .running }
+        let places = config.pools.map { pool in
+            pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.upstream)"
+        }
+        log.notice(
+            "ready",
+            metadata: [
+                "event": "ready", "version": "\(redpoolVersion)",
+                "maxClients": "\(settings.maxClients)",
+                "pools": "\(places.joined(separator: ", "))",
+            ])
+        notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
+    }
+
+    fileprivate func received(_ signal: Int32) {
+        switch signal {
+        case SIGHUP:
+            log.warning(
+                "SIGHUP: the configuration is read at start only; restart to apply changes",
+                metadata: ["event": "signal.hup"])
+        case SIGQUIT:
+            endNow()
+        default:
+            if stage == .draining { endNow() }
+            stage = .draining
+            notify("STOPPING=1\nSTATUS=Draining")
+            mailbox.post(.drain)
+        }
+    }
+
+    private func endNow() -> Never {
+        log.warning("exiting at once", metadata: ["event": "exit.now"])
+        for pool in config.pools {
+            for case .unix(let path) in pool.listen { SocketAddress.removeFile(path: path) }
+        }
+        System.exitNow(0)
+    }
+
+    private func notify(_ state: String) {
+        let error = System.notify(state)
+        if error != 0 {
+            log.warning(
+                "cannot notify systemd: \(System.errorText(-error))",
+                metadata: ["event": "notify.failed"])
+        }
+    }
+}
+
+/// A non-copyable watch cannot stand in an array; a box can.
+private final class SignalBox {
+    let watch: SignalWatch
+    init(signal: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer) {
+        watch = SignalWatch(
+            signal: signal, loop: loop, owner: owner, callback: daemonSignal)
+    }
+}
+
+private func daemonSignal(_ signal: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<Daemon>.fromOpaque(owner).takeUnretainedValue().received(signal)
+}
+
+private func daemonMail(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<Daemon>.fromOpaque(owner).takeUnretainedValue().readMail()
+}

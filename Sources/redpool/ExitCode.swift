@@ -1,0 +1,37 @@
+// Exit codes of sysexits.h, so that a unit file or a script can tell one failure from another.
+
+import ArgumentParser
+import EventLoop
+import Glibc
+
+enum Sysexit {
+    /// The configuration file cannot be opened.
+    static let noInput: Int32 = 66
+    /// An internal failure.
+    static let software: Int32 = 70
+    /// A limit of the operating system: descriptors, memory, threads.
+    static let osError: Int32 = 71
+    /// A listener cannot be created.
+    static let cannotCreate: Int32 = 73
+    /// Not allowed.
+    static let noPermission: Int32 = 77
+    /// The configuration is wrong.
+    static let config: Int32 = 78
+}
+
+/// A failed start: one line for the operator, and the code to exit with.
+struct StartFailure: Error {
+    let code: Int32
+    let message: String
+}
+
+/// Writes lines to standard error.
+func complain(_ text: String) {
+    let line = Array((text + "\n").utf8)
+    var written = 0
+    while written < line.count {
+        let count = line[written...].withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        if count <= 0 { return }
+        written += count
+    }
+}
