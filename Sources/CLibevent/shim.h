@@ -122,6 +122,12 @@ static inline int redpool_local_address(int fd, struct sockaddr_storage *out, so
     return n < 0 ? -errno : n;
 }
 
+static inline int redpool_peer_address(int fd, struct sockaddr_storage *out, socklen_t *length) {
+    *length = sizeof *out;
+    int n = getpeername(fd, (struct sockaddr *)out, length);
+    return n < 0 ? -errno : n;
+}
+
 // The pending error of a socket, as a positive errno, 0 for none.
 static inline int redpool_socket_error(int fd) {
     int error = 0;

@@ -36,8 +36,8 @@ func parseUpstream(_ text: String) throws(ValueProblem) -> UpstreamSpec {
     return UpstreamSpec(address: .tcp(host: name, port: port))
 }
 
-/// Reads what follows `redis://`: `[user@]host[:port][/db]`. The value never stands in a message,
-/// because it may hold a password.
+/// Reads what follows `redis://`: `[user@]host[:port][/db]`. What stands before the `@` is never
+/// part of a message, because it may be a password.
 private func parseURL(_ rest: Substring, whole: String) throws(ValueProblem) -> UpstreamSpec {
     var rest = rest
     var username: String?

@@ -40,6 +40,7 @@ struct Document {
     /// The problems of the text as YAML.
     private(set) var problems: [Diagnostic]
     private var remainingNodes: Int
+    private let lines: TextLines
 
     /// Reads a text. It is refused if it is longer than `sizeLimit`, is no YAML, or uses what the
     /// configuration does without: anchors, aliases, tags, a second document.
@@ -48,6 +49,7 @@ struct Document {
         // if an alias has slipped through and makes a small text a huge tree.
         remainingNodes = 2 * text.utf8.count + 2
         problems = []
+        lines = TextLines(text.utf8.count > Document.sizeLimit ? "" : text)
         guard text.utf8.count <= Document.sizeLimit else {
             report(Position(line: 1, column: 1), "the file is longer than 1 MiB")
             return
@@ -55,12 +57,14 @@ struct Document {
         problems = Preflight.problems(in: text)
         guard problems.isEmpty else { return }
         do {
-            if let node = try Yams.compose(yaml: text, .default, .default, .utf8) {
+            // The basic resolver gives every scalar the same type, so that `1` and `"1"` are the
+            // same key; the default one would also load the tables of regular expressions.
+            if let node = try Yams.compose(yaml: text, .basic, .default, .utf8) {
                 let tree = convert(node)
                 if problems.isEmpty { root = tree }
             }
         } catch let error as YamlError {
-            let problem = Document.describe(error, in: TextLines(text))
+            let problem = Document.describe(error, in: lines)
             report(problem.position, problem.message)
         } catch {
             report(Position(line: 1, column: 1), "the file cannot be read as YAML: \(error)")
@@ -73,8 +77,7 @@ struct Document {
     }
 
     private mutating func convert(_ node: Node) -> Tree {
-        let mark = node.mark.map { Position(line: $0.line, column: $0.column) }
-        let position = mark ?? Position(line: 1, column: 1)
+        let position = place(of: node)
         remainingNodes -= 1
         guard remainingNodes > 0 else {
             if remainingNodes == 0 { report(position, "aliases (*) are not supported") }
@@ -93,21 +96,20 @@ struct Document {
         }
     }
 
+    /// Where a node begins. An absent value at the end of a text without a last line break is
+    /// reported by libyaml on the line that would follow.
+    private func place(of node: Node) -> Position {
+        guard let mark = node.mark else { return Position(line: 1, column: 1) }
+        return lines.clamped(Position(line: mark.line, column: mark.column))
+    }
+
     private mutating func convert(_ mapping: Node.Mapping) -> [Tree.Entry] {
-        var first: [String: Position] = [:]
         var entries: [Tree.Entry] = []
         for (key, value) in mapping {
             guard case .scalar(let text, _, let position) = convert(key) else {
-                let mark = key.mark.map { Position(line: $0.line, column: $0.column) }
-                report(mark ?? Position(line: 1, column: 1), "a key has to be plain text")
+                report(place(of: key), "a key has to be plain text")
                 continue
             }
-            // Yams finds duplicates too, but takes `1` and `"1"` for different keys.
-            if let line = first[text]?.line {
-                report(position, "\(shown(text)) appears twice (first at line \(line))")
-                continue
-            }
-            first[text] = position
             entries.append(Tree.Entry(key: text, position: position, value: convert(value)))
         }
         return entries
@@ -129,8 +131,9 @@ struct Document {
         case .duplicatedKeysInMapping(let names, let context):
             let first = Position(line: context.mark.line, column: context.mark.column)
             let name = names.first ?? ""
-            let message = "\(shown(name)) appears twice (first at line \(first.line))"
-            return (lines.clamped(lines.repetition(of: name, at: first)), message)
+            let place = lines.clamped(lines.repetition(of: name, at: first))
+            let hint = place == first ? "" : " (first at line \(first.line))"
+            return (place, "\(shown(name)) appears twice\(hint)")
         case .reader(let problem, _, _, _):
             return (lines.firstUnreadable, problem)
         default:

@@ -95,8 +95,8 @@ func formatSize(_ bytes: Int) -> String {
     return "\(bytes)b"
 }
 
-/// ` (did you mean X?)` with the candidate that is the same but for letter case, `_` and `-`, or the
-/// nearest at an edit distance of at most 2; empty if there is none.
+/// ` (did you mean X?)` with the candidate that is the same but for letter case, `_` and `-`, or
+/// the nearest at an edit distance of at most 2; empty if there is none.
 func didYouMean(_ word: String, among candidates: [String]) -> String {
     suggestion(for: word, among: candidates).map { " (did you mean \($0)?)" } ?? ""
 }

@@ -1,6 +1,6 @@
-/// Reads the text of a file once before the YAML parser does and refuses what the parser would take:
-/// anchors, aliases, tags, directives, block scalars. No configuration needs them, and each can make
-/// a file mean something else than it seems to.
+/// Reads the text of a file once before the YAML parser does and refuses what the parser would
+/// take: anchors, aliases, tags, directives, block scalars. No configuration needs them, and each
+/// can make a file mean something else than it seems to.
 ///
 /// It knows just enough of YAML to tell where a token begins: quoted text, comments, flow brackets,
 /// indicators. What it does not understand it passes over, and leaves to the parser.

@@ -3,9 +3,9 @@ extension Config {
     package static func referencePage() -> String {
         [
             introduction,
-            "## Keys of a pool\n\nThey stand in `pools.<name>`. All but `listen` and `upstream` may "
-                + "also stand in `defaults`,\nwhich is for every pool; the pool's own value goes "
-                + "first.\n\n" + table(of: Schema.poolKeys),
+            "## Keys of a pool\n\nThey stand in `pools.<name>`. All but `listen` and `upstream` "
+                + "may also stand in `defaults`,\nwhich is for every pool; the pool's own value "
+                + "goes first.\n\n" + table(of: Schema.poolKeys),
             "## Keys at the top of the file\n\n" + table(of: Schema.globalKeys),
             "## Keys of `log`\n\n" + table(of: Schema.logKeys),
             rules,
@@ -26,9 +26,9 @@ extension Config {
         has none: every key, its value, and where the value comes from.
 
         ```
-        redpool.yaml:8:5: pools.cache.maxopen: unknown key (did you mean maxOpen?)
-        redpool.yaml:9:18: pools.cache.idleTimeout: 300 has no unit (did you mean 300s?)
-        redpool.yaml:11:14: pools.cache.maxIdle: 40 is more than maxOpen (32, from defaults at line 17)
+        redpool.yaml:6:5: pools.main.maxopen: unknown key (did you mean maxOpen?)
+        redpool.yaml:7:18: pools.main.idleTimeout: 300 has no unit (did you mean 300s?)
+        redpool.yaml:9:14: pools.main.maxIdle: 40 is more than maxOpen (32, from defaults at line 3)
         ```
 
         A file has a mapping `pools` of names to pools, at least one, and may have `defaults`, `log`
@@ -44,26 +44,27 @@ extension Config {
         - Anchors, aliases, tags, merge keys, block text, a second document, a key that appears
           twice, and files longer than 1 MiB are refused.
 
-        The file is read at start. The column *Change* says what a change of the key means for
-        connections that are open: *live*, they follow it; *graceful*, what has become too much is
-        closed when it falls idle, and no client is cut; *new connections*, those that are open keep
-        the old value; *structural*, listeners or pools come and go.
+        This version reads the file at its start only. The column *Change* is the class of a key for
+        a reload of the running daemon, which is not there yet: *live*, open connections will follow
+        the new value; *graceful*, what has become too much will be closed when it falls idle, and
+        no client cut; *new connections*, open ones will keep the old value; *structural*, listeners
+        or pools will come and go.
         """
 
     private static let rules = """
         ## Rules between keys
 
-        - `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`. A default that would break
-          the rule gives way; a value from `defaults` does not.
+        - `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`. A default that would
+          break the rule gives way; a value from `defaults` does not.
         - No two pools listen on one address, and none listens on an upstream's.
         - `pingInterval` should be less than `idleTimeout`; otherwise there is a warning.
-        - An address to listen on is numeric, `localhost` (which is `127.0.0.1`) or `*` (every address
-          of the machine). An upstream may be a host name.
+        - An address to listen on is numeric, `localhost` (which is `127.0.0.1`) or `*` (every
+          address of the machine). An upstream may be a host name.
         - `redis://` without a port means 6379. A password in the URL is refused: it belongs in
           `passwordFile`. `rediss://` is refused: TLS is not supported yet.
         - A user, in `username` or in the URL, needs a `passwordFile`. A URL's user goes before one
-          from `defaults`; a different one in the same pool is an error. A relative `passwordFile` is
-          relative to the directory of the configuration file. Its first line is the password.
+          from `defaults`; a different one in the same pool is an error. A relative `passwordFile`
+          is relative to the directory of the configuration file. Its first line is the password.
         """
 
     private static func table(of specs: [KeySpec]) -> String {

@@ -3,7 +3,7 @@ extension Config {
     /// default follows from others are comments, so that they go on following.
     package static func sampleFile() -> String {
         var lines = [
-            "# Redpool's configuration: every key with its default. docs/configuration.md says more.",
+            "# Redpool's configuration: every key with its default. See docs/configuration.md.",
             "# `redpool check FILE` finds all mistakes in a file and prints what it amounts to.",
             "# Durations need a unit (ms, s, m, h), sizes too (b, kb, mb, gb; 1kb is 1024 bytes).",
             "",
@@ -44,18 +44,15 @@ extension Config {
     private static func sample(_ spec: KeySpec, indent: Int) -> [String] {
         let margin = String(repeating: " ", count: indent)
         let name = spec.key.rawValue
-        let comment = "\(margin)# \(doc(spec.key))"
+        let comment = "\(margin)# \(doc(spec.key))."
         switch spec.standard {
         case .required:
             return []
         case .text(let text):
             let value = quotedYAML(text, isMode: spec.key == .socketMode)
-            return ["\(comment) (\(spec.kind.range)).", "\(margin)\(name): \(value)"]
+            return [comment, annotated("\(margin)\(name): \(value)", spec.kind.range)]
         case .derived(let text, let rule):
-            return [
-                "\(comment) (\(spec.kind.range)).",
-                annotated("\(margin)# \(name): \(text)", "unless set: \(rule)"),
-            ]
+            return [comment, annotated("\(margin)# \(name): \(text)", "unless set: \(rule)")]
         }
     }
 }

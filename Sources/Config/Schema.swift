@@ -113,7 +113,7 @@ enum Schema {
         KeySpec(
             key: .minIdle, scope: .pool, kind: .integer(0...10_000),
             standard: .derived("1", rule: "1, or maxIdle if that is 0"), reload: .graceful,
-            doc: "upstream connections kept open and authenticated from the start; at most maxIdle"),
+            doc: "upstream connections opened at the start and kept open; at most maxIdle"),
         KeySpec(
             key: .maxPipeline, scope: .pool, kind: .integer(1...100_000),
             standard: .text("1024"), reload: .live,
@@ -146,7 +146,7 @@ enum Schema {
             key: .poolTimeout, scope: .pool,
             kind: .duration(second / 1000...3600 * second, zero: nil), standard: .text("800ms"),
             reload: .live,
-            doc: "longest wait for an upstream connection; keep it below the clients' own timeouts"),
+            doc: "longest wait for an upstream connection; keep it below the clients' timeouts"),
     ]
 
     private static let clientKeys: [KeySpec] = [

@@ -79,8 +79,8 @@ struct TextLines {
             && inside.allSatisfy { $0 == ":" || $0 == "." || $0.properties.isHexDigit }
     }
 
-    /// Where a key that stands at `first` stands again: below, at the same column. In a flow mapping
-    /// there may be no such place; then it is `first`.
+    /// Where a key that stands at `first` stands again: below, at the same column. In a flow
+    /// mapping there may be no such place; then it is `first`.
     func repetition(of key: String, at first: Position) -> Position {
         let name = Array(key.unicodeScalars)
         for row in lines.indices.dropFirst(first.line) {

@@ -139,8 +139,8 @@ func isDigits(_ text: Substring) -> Bool {
     !text.isEmpty && text.allSatisfy(isDigit)
 }
 
-/// Text of the file as it may stand in a message: on one line, without control characters, cut after
-/// 64 characters.
+/// Text of the file as it may stand in a message: on one line, without control characters, cut
+/// after 64 characters.
 func shown(_ text: some StringProtocol) -> String {
     if text.isEmpty { return "\"\"" }
     var result = ""

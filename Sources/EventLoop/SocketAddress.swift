@@ -174,4 +174,11 @@ extension SocketAddress {
         let result = redpool_local_address(descriptor, &address.storage, &address.length)
         return result == 0 ? address : nil
     }
+
+    /// The address of a connected socket's peer.
+    package static func remote(of descriptor: Int32) -> SocketAddress? {
+        var address = SocketAddress()
+        let result = redpool_peer_address(descriptor, &address.storage, &address.length)
+        return result == 0 ? address : nil
+    }
 }

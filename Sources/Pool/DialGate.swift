@@ -48,7 +48,7 @@ struct DialGate {
         if consecutiveFailures >= threshold { isOpen = true }
         if isOpen {
             nextDialAt = now + Self.longestDelay
-        } else if dialedAt >= failedAt {
+        } else if dialedAt > failedAt {
             let ceiling = min(Self.firstDelay << Int64(min(step, 5)), Self.longestDelay)
             step += 1
             failedAt = now

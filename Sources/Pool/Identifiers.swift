@@ -58,8 +58,6 @@ package enum LeaseKind: UInt8, CaseIterable, Sendable {
     /// Exclusive and short, for commands that must not queue behind others (SCRIPT KILL ...).
     case control
 
-    var index: Int { Int(rawValue) }
-
     /// Whether the upstream serves nobody else meanwhile.
     var isExclusive: Bool { self == .pin || self == .control }
 }

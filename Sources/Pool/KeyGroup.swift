@@ -1,5 +1,56 @@
 // The sub-pool of one key: which upstreams are in its state, and who waits for one.
 
+/// One value per lane. Named fields, since reading one element of an `InlineArray` inside an array
+/// element copies the whole (Swift 6.3).
+struct ByLane<Value> {
+    var fast: Value
+    var slow: Value
+
+    init(_ value: Value) {
+        fast = value
+        slow = value
+    }
+
+    subscript(lane: Lane) -> Value {
+        get { lane == .fast ? fast : slow }
+        set { if lane == .fast { fast = newValue } else { slow = newValue } }
+    }
+}
+
+/// One value per kind of lease.
+struct ByKind<Value> {
+    var shared: Value
+    var slow: Value
+    var pin: Value
+    var control: Value
+
+    init(_ value: Value) {
+        shared = value
+        slow = value
+        pin = value
+        control = value
+    }
+
+    subscript(kind: LeaseKind) -> Value {
+        get {
+            switch kind {
+            case .shared: shared
+            case .slow: slow
+            case .pin: pin
+            case .control: control
+            }
+        }
+        set {
+            switch kind {
+            case .shared: shared = newValue
+            case .slow: slow = newValue
+            case .pin: pin = newValue
+            case .control: control = newValue
+            }
+        }
+    }
+}
+
 /// The upstreams and waiters of one `PoolKey`.
 struct KeyGroup {
     var key: PoolKey
@@ -13,18 +64,17 @@ struct KeyGroup {
     /// Idle upstreams, most recently used first.
     var idle = SlotList()
     /// Shared upstreams that take work, in the order in which they are to be filled, by lane.
-    var lanes = InlineArray<2, SlotList>(repeating: SlotList())
+    var lanes = ByLane(SlotList())
     /// Where the last search of a lane ended, or `none`.
-    var current = InlineArray<2, Int>(repeating: none)
-    /// Waiters by `LeaseKind`.
-    var waiting = InlineArray<4, WaitList>(repeating: WaitList())
+    var current = ByLane(none)
+    var waiting = ByKind(WaitList())
 
     init(key: PoolKey) {
         self.key = key
     }
 
-    var hasSharedWaiters: Bool { waiting[0].count > 0 || waiting[1].count > 0 }
+    var hasSharedWaiters: Bool { waiting.shared.count > 0 || waiting.slow.count > 0 }
 
     /// Shared upstreams that take work, in both lanes.
-    var listed: Int { lanes[0].count + lanes[1].count }
+    var listed: Int { lanes.fast.count + lanes.slow.count }
 }

@@ -35,24 +35,30 @@ extension PoolStateMachine {
         return .started
     }
 
-    /// One upstream serves all shared commands of a lane; pins and control need one each.
+    /// One upstream serves all shared commands of a lane; pins and control need one each. Pins
+    /// near their limit leave out what is coming for other keys: that may be pinned first.
     func wanted(of group: Int, including kind: LeaseKind) -> Int {
-        let waitingPins = groups[group].waiting[LeaseKind.pin.index].count
-        var wanted = min(waitingPins, max(0, limits.maxPinned - count(.pinned)))
-        wanted += groups[group].waiting[LeaseKind.control.index].count
-        if kind == .shared || groups[group].waiting[LeaseKind.shared.index].count > 0 { wanted += 1 }
-        if kind == .slow || groups[group].waiting[LeaseKind.slow.index].count > 0 { wanted += 1 }
+        let waitingPins = groups[group].waiting.pin.count
+        let comingElsewhere = coming - groups[group].coming
+        let allowedPins = limits.maxPinned - count(.pinned) - comingElsewhere
+        var wanted = min(waitingPins, max(0, allowedPins))
+        wanted += groups[group].waiting.control.count
+        if kind == .shared || groups[group].waiting.shared.count > 0 { wanted += 1 }
+        if kind == .slow || groups[group].waiting.slow.count > 0 { wanted += 1 }
         return wanted
     }
 
     /// The upstream that has been idle longest among those whose group fits.
-    private func longestIdle(where fits: (Int) -> Bool) -> Int? {
-        var slot = idle.tail
-        while slot >= 0 {
-            if fits(slots[slot].group) { return slot }
-            slot = slots[slot].idlePrevious
+    func longestIdle(where fits: (_ group: Int) -> Bool) -> Int? {
+        guard count(.idle) > 0 else { return nil }
+        var longest: Int?
+        for slot in slots.indices
+        where slots[slot].state == .idle && fits(slots[slot].group) {
+            if longest.map({ slots[slot].idleSince < slots[$0].idleSince }) ?? true {
+                longest = slot
+            }
         }
-        return nil
+        return longest
     }
 
     private mutating func convert(_ slot: Int, to group: Int) {

@@ -128,9 +128,11 @@ extension PoolStateMachine {
     }
 
     mutating func trimIdle(_ now: Int64) {
-        guard count(.idle) + count(.probing) > limits.maxIdle, idle.tail >= 0 else { return }
-        while count(.idle) + count(.probing) > limits.maxIdle, idle.tail >= 0 {
-            close(idle.tail, .maxIdle, now: now)
+        guard count(.idle) + count(.probing) > limits.maxIdle else { return }
+        while count(.idle) + count(.probing) > limits.maxIdle,
+            let slot = longestIdle(where: { _ in true })
+        {
+            close(slot, .maxIdle, now: now)
         }
         // Waiters may have counted on what was closed.
         pump(now)

@@ -41,7 +41,7 @@ extension PoolStateMachine {
         turns.removeAll(keepingCapacity: true)
         for group in groups.indices where groups[group].references > 0 {
             for kind in LeaseKind.allCases {
-                let head = groups[group].waiting[kind.index].head
+                let head = waiting(kind, for: group).head
                 guard head >= 0 else { continue }
                 turns.append(
                     Turn(
@@ -61,18 +61,18 @@ extension PoolStateMachine {
     }
 
     private mutating func serve(_ turn: Turn, opening: Bool, now: Int64) {
-        while groups[turn.group].waiting[turn.kind.index].count > 0 {
+        while waiting(turn.kind, for: turn.group).count > 0 {
             guard let slot = take(turn.kind, of: turn.group, opening: opening, now: now) else {
                 break
             }
             grantFirst(turn, slot, now: now)
         }
-        guard opening, groups[turn.group].waiting[turn.kind.index].count > 0 else { return }
+        guard opening, waiting(turn.kind, for: turn.group).count > 0 else { return }
         while acquire(for: turn.kind, of: turn.group, now: now) == .started {}
     }
 
     private mutating func grantFirst(_ turn: Turn, _ slot: Int, now: Int64) {
-        let node = groups[turn.group].waiting[turn.kind.index].head
+        let node = waiting(turn.kind, for: turn.group).head
         actions.append(.grant(queue.nodes[node].waiter, id(of: slot)))
         counters.handOvers += 1
         removeWaiter(node, now: now)
@@ -107,7 +107,7 @@ extension PoolStateMachine {
 
     private mutating func removeWaiter(_ node: Int, now: Int64) {
         let group = queue.nodes[node].group
-        let kind = queue.nodes[node].kind.index
+        let kind = queue.nodes[node].kind
         counters.waitNanoseconds += UInt64(max(0, now - queue.nodes[node].since))
         queue.remove(node, from: &groups[group].waiting[kind])
         groups[group].references -= 1

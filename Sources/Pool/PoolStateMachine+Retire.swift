@@ -103,10 +103,13 @@ extension PoolStateMachine {
         for slot in slots.indices where slots[slot].state.isConnected {
             slots[slot].expiresAt = expiry(of: slot)
         }
-        while open - count(.closing) > limits.maxOpen, idle.tail >= 0 {
-            close(idle.tail, .configChanged, now: now.nanoseconds)
+        while open - count(.closing) > limits.maxOpen,
+            let slot = longestIdle(where: { _ in true })
+        {
+            close(slot, .configChanged, now: now.nanoseconds)
         }
         trimIdle(now.nanoseconds)
+        expireWaiters(now.nanoseconds)
         pump(now.nanoseconds)
     }
 

@@ -56,6 +56,22 @@ extension PoolStateMachine {
     /// Upstreams that only pins and shared commands have.
     var busy: Int { count(.pinned) + count(.shared) }
 
+    /// Those of a kind who wait for a group's upstreams. Read so, only the list is copied, while
+    /// `groups[group].waiting[kind]` copies all four (Swift 6.3).
+    func waiting(_ kind: LeaseKind, for group: Int) -> WaitList {
+        switch kind {
+        case .shared: groups[group].waiting.shared
+        case .slow: groups[group].waiting.slow
+        case .pin: groups[group].waiting.pin
+        case .control: groups[group].waiting.control
+        }
+    }
+
+    /// The shared upstreams of a lane, for the same reason.
+    func listed(_ lane: Lane, of group: Int) -> SlotList {
+        lane == .fast ? groups[group].lanes.fast : groups[group].lanes.slow
+    }
+
     // MARK: Slots
 
     /// The slot of a connection that still exists, or nil.
@@ -86,10 +102,8 @@ extension PoolStateMachine {
         case .idle:
             if atBack {
                 groups[group].idle.pushBack(slot, in: &slots)
-                idle.pushBack(slot, in: &slots)
             } else {
                 groups[group].idle.pushFront(slot, in: &slots)
-                idle.pushFront(slot, in: &slots)
             }
         case .shared:
             slots[slot].inFlight = 0
@@ -113,7 +127,6 @@ extension PoolStateMachine {
             countComing(group, by: -1)
         case .idle:
             groups[group].idle.remove(slot, in: &slots)
-            idle.remove(slot, in: &slots)
         case .shared:
             if slots[slot].isListed { unlist(slot) }
             if slots[slot].isYielding { yielding -= 1 }
@@ -133,14 +146,14 @@ extension PoolStateMachine {
 
     /// Puts a shared upstream on its lane's list: it takes work.
     mutating func list(_ slot: Int) {
-        let lane = slots[slot].lane.rawValue
+        let lane = slots[slot].lane
         groups[slots[slot].group].lanes[lane].pushBack(slot, in: &slots)
         slots[slot].isListed = true
     }
 
     /// Takes a shared upstream off its lane's list: it takes no new work.
     mutating func unlist(_ slot: Int) {
-        let lane = slots[slot].lane.rawValue
+        let lane = slots[slot].lane
         let group = slots[slot].group
         groups[group].lanes[lane].remove(slot, in: &slots)
         if groups[group].current[lane] == slot { groups[group].current[lane] = none }

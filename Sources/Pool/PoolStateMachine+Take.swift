@@ -27,13 +27,7 @@ extension PoolStateMachine {
 
     /// Pins wait that could have an upstream: shared commands must not spread further.
     var isPinWaiting: Bool {
-        queue.countByKind[LeaseKind.pin.index] > 0 && count(.pinned) < limits.maxPinned
-    }
-
-    /// One more command on a shared upstream.
-    mutating func countCommand(_ slot: Int, now: Int64) {
-        if slots[slot].inFlight == 0 { slots[slot].progressAt = now }
-        slots[slot].inFlight += 1
+        queue.countByKind.pin > 0 && count(.pinned) < limits.maxPinned
     }
 
     /// Whether a listed upstream is not busy.
@@ -55,15 +49,15 @@ extension PoolStateMachine {
         _ lane: Lane, of group: Int, opening: Bool, now: Int64
     ) -> Int? {
         if let slot = shared(lane, of: group, now: now) {
-            countCommand(slot, now: now)
+            slots[slot].countCommand(now: now)
             return slot
         }
-        let mayAdd = !isPinWaiting || groups[group].lanes[lane.rawValue].count == 0
+        let mayAdd = !isPinWaiting || listed(lane, of: group).count == 0
         let slot = groups[group].idle.head
         if mayAdd, hasHeadroom, slot >= 0 {
             slots[slot].lane = lane
             move(slot, to: .shared)
-            countCommand(slot, now: now)
+            slots[slot].countCommand(now: now)
             return slot
         }
         guard opening else { return nil }
@@ -71,24 +65,24 @@ extension PoolStateMachine {
         let found =
             leastDeep(lane, of: group, stalledToo: !isComing, now: now)
             ?? (isComing ? nil : leastDeep(lane.other, of: group, stalledToo: true, now: now))
-        if let found { countCommand(found, now: now) }
+        if let found { slots[found].countCommand(now: now) }
         return found
     }
 
     private mutating func shared(_ lane: Lane, of group: Int, now: Int64) -> Int? {
-        let head = groups[group].lanes[lane.rawValue].head
+        let head = listed(lane, of: group).head
         guard head >= 0 else { return nil }
         if hasRoom(head, lane: lane, now: now) { return head }
         // While pins wait, the first one is fed however deep, so that the others run empty.
         if isPinWaiting {
             return isOpenToWork(head, below: limits.hardLimit(lane), now: now) ? head : nil
         }
-        let current = groups[group].current[lane.rawValue]
+        let current = groups[group].current[lane]
         if current >= 0, hasRoom(current, lane: lane, now: now) { return current }
         var slot = slots[head].next
         while slot >= 0 {
             if hasRoom(slot, lane: lane, now: now) {
-                groups[group].current[lane.rawValue] = slot
+                groups[group].current[lane] = slot
                 return slot
             }
             slot = slots[slot].next
@@ -101,7 +95,7 @@ extension PoolStateMachine {
         _ lane: Lane, of group: Int, stalledToo: Bool, now: Int64
     ) -> Int? {
         var best: Int?
-        var slot = groups[group].lanes[lane.rawValue].head
+        var slot = listed(lane, of: group).head
         while slot >= 0 {
             let limit = limits.hardLimit(lane)
             let fits =

@@ -114,7 +114,7 @@ extension PoolStateMachine {
     private func firstStarving(_ now: Int64) -> Turn? {
         guard queue.count > 0 else { return nil }
         return turns.first { turn in
-            let head = groups[turn.group].waiting[turn.kind.index].head
+            let head = waiting(turn.kind, for: turn.group).head
             return turn.kind != .pin && head >= 0
                 && now - queue.nodes[head].since >= limits.patience
                 && groups[turn.group].coming < wanted(of: turn.group, including: turn.kind)

@@ -17,7 +17,6 @@ package struct PoolStateMachine: ~Copyable {
 
     var slots: [UpstreamSlot] = []
     var freeSlots = SlotList()
-    var idle = IdleList()
     var stateCounts = InlineArray<9, Int>(repeating: 0)
     /// Sum of all groups' `coming`.
     var coming = 0
@@ -75,11 +74,11 @@ package struct PoolStateMachine: ~Copyable {
         let group = groupIndex(of: key)
         if !kind.isExclusive {
             let lane = Lane(kind)
-            let head = groups[group].lanes[lane.rawValue].head
-            if head >= 0, groups[group].waiting[kind.index].count == 0,
+            let head = listed(lane, of: group).head
+            if head >= 0, waiting(kind, for: group).count == 0,
                 hasRoom(head, lane: lane, now: now)
             {
-                countCommand(head, now: now)
+                slots[head].countCommand(now: now)
                 counters.hits += 1
                 return .granted(id(of: head))
             }
@@ -91,7 +90,7 @@ package struct PoolStateMachine: ~Copyable {
         _ kind: LeaseKind, group: Int, waiter: WaiterID, now: Int64
     ) -> LeaseOutcome {
         if let refusal = refusalAtOnce(kind) { return refuse(refusal) }
-        if groups[group].waiting[kind.index].count == 0,
+        if waiting(kind, for: group).count == 0,
             let slot = take(kind, of: group, opening: true, now: now)
         {
             counters.hits += 1
@@ -102,7 +101,7 @@ package struct PoolStateMachine: ~Copyable {
         counters.waits += 1
         groups[group].references += 1
         let ticket = queue.append(
-            waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind.index])
+            waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind])
         _ = acquire(for: kind, of: group, now: now)
         return .queued(ticket)
     }
@@ -125,7 +124,7 @@ package struct PoolStateMachine: ~Copyable {
     /// that keeps their order. Allowed on a retiring upstream too.
     package mutating func add(_ id: UpstreamID) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
-        countCommand(slot, now: clock)
+        slots[slot].countCommand(now: clock)
     }
 
     /// One reply of a shared upstream is complete. When nothing is in flight any more, the shell

@@ -7,7 +7,7 @@
 /// - `connecting`: dialled. To `idle` by `connected`; to `free` by `connectFailed` or `lost`; to
 ///   `closing` by `retire` or `drain`.
 /// - `converting`: its key is being changed. To `idle` by `converted`; `free` by `lost`; `closing`.
-/// - `idle`: clean, on two lists (of its key and of the pool). To `shared`, `pinned`, `control` by
+/// - `idle`: clean, on the list of its key. To `shared`, `pinned`, `control` by
 ///   a lease; `converting`; `probing`; `closing`; `free` by `lost`.
 /// - `probing`: PING sent, not leasable. To `idle` by `probed`; `closing` at the deadline; `free`.
 /// - `shared`: pipelined, on a lane list while it takes new work. To `idle` or `closing` by
@@ -25,9 +25,8 @@ enum UpstreamState: UInt8, CaseIterable {
 }
 
 /// Shared upstreams of a key are filled per lane, so that slow commands delay slow ones.
-enum Lane: Int {
-    case fast = 0
-    case slow = 1
+enum Lane {
+    case fast, slow
 
     init(_ kind: LeaseKind) {
         self = kind == .slow ? .slow : .fast
@@ -73,8 +72,12 @@ struct UpstreamSlot {
     var jitter: Int64 = 0
     var previous = none
     var next = none
-    var idlePrevious = none
-    var idleNext = none
+
+    /// One more command on a shared upstream.
+    mutating func countCommand(now: Int64) {
+        if inFlight == 0 { progressAt = now }
+        inFlight += 1
+    }
 }
 
 /// A doubly linked list of slots, through `previous` and `next`.
@@ -107,35 +110,5 @@ struct SlotList {
         slots[index].previous = none
         slots[index].next = none
         count -= 1
-    }
-}
-
-/// All idle upstreams of the pool, the longest idle at the tail, through `idlePrevious` and
-/// `idleNext`.
-struct IdleList {
-    var head = none
-    var tail = none
-
-    mutating func pushFront(_ index: Int, in slots: inout [UpstreamSlot]) {
-        slots[index].idlePrevious = none
-        slots[index].idleNext = head
-        if head >= 0 { slots[head].idlePrevious = index } else { tail = index }
-        head = index
-    }
-
-    mutating func pushBack(_ index: Int, in slots: inout [UpstreamSlot]) {
-        slots[index].idlePrevious = tail
-        slots[index].idleNext = none
-        if tail >= 0 { slots[tail].idleNext = index } else { head = index }
-        tail = index
-    }
-
-    mutating func remove(_ index: Int, in slots: inout [UpstreamSlot]) {
-        let previous = slots[index].idlePrevious
-        let next = slots[index].idleNext
-        if previous >= 0 { slots[previous].idleNext = next } else { head = next }
-        if next >= 0 { slots[next].idlePrevious = previous } else { tail = previous }
-        slots[index].idlePrevious = none
-        slots[index].idleNext = none
     }
 }

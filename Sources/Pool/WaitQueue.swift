@@ -32,7 +32,7 @@ struct WaitQueue: ~Copyable {
     private var newest = none
     private(set) var count = 0
     private var sequence: UInt64 = 0
-    private(set) var countByKind = InlineArray<4, Int>(repeating: 0)
+    private(set) var countByKind = ByKind(0)
 
     /// Puts a waiter at the end of `list` and of the queue.
     mutating func append(
@@ -56,7 +56,7 @@ struct WaitQueue: ~Copyable {
         if newest >= 0 { nodes[newest].newer = index } else { oldest = index }
         newest = index
         count += 1
-        countByKind[kind.index] += 1
+        countByKind[kind] += 1
         return WaitTicket(index: Int32(index), generation: nodes[index].generation)
     }
 
@@ -77,7 +77,7 @@ struct WaitQueue: ~Copyable {
         if node.older >= 0 { nodes[node.older].newer = node.newer } else { oldest = node.newer }
         if node.newer >= 0 { nodes[node.newer].older = node.older } else { newest = node.older }
         count -= 1
-        countByKind[node.kind.index] -= 1
+        countByKind[node.kind] -= 1
         nodes[index].isWaiting = false
         nodes[index].generation &+= 1
         nodes[index].next = firstFree

@@ -5,6 +5,7 @@ import Config
 import EventLoop
 import Pool
 import RESP
+import Session
 
 extension ClientConnection {
     /// Bytes of a reply. Large pieces go to the socket at once instead of being copied.
@@ -29,13 +30,18 @@ extension ClientConnection {
         worker.statistics.commandsLocal += 1
     }
 
-    /// An error reply; `text` begins with its first word.
-    func replyError(_ text: String) {
-        var bytes: [UInt8] = []
-        Encode.error(text, into: &bytes)
+    func replyBytes(_ bytes: [UInt8]) {
         output.append(bytes, pool: worker.chunks)
         worker.markDirty(self)
         worker.statistics.commandsLocal += 1
+    }
+
+    /// An error reply; `text` begins with its first word.
+    func replyError(_ text: String) {
+        if session.takeSilence() { return }
+        var bytes: [UInt8] = []
+        Encode.error(text, into: &bytes)
+        replyBytes(bytes)
     }
 
     /// `replies` of this client's commands are complete.
@@ -43,13 +49,12 @@ extension ClientConnection {
         guard channel.isOpen, let upstream else { return }
         inFlight -= replies
         if inFlight > 0 { return }
+        isBlockingHeld = false
         switch mode {
         case .exclusive:
             leaveUpstream(upstream)
-            upstream.isExclusive = false
-            pool.machine.release(upstream.id, key: upstream.key, now: worker.now)
-            pool.hasWork = true
             mode = .open
+            giveBack(upstream)
         case .streaming:
             // An answer before the end of the command: the server has given up on it, and what is
             // still to come would be read as something else.
@@ -57,11 +62,33 @@ extension ClientConnection {
             closeAfterFlush(.upstream_lost)
             return
         default:
-            leaveUpstream(upstream)
+            if let hold = upstream.hold {
+                if hold.isClean || upstream.isSpoiled { endHold(upstream) }
+            } else {
+                leaveUpstream(upstream)
+            }
         }
         if !input.isEmpty || inputEnded || mode == .barrier || worker.lifecycle != .running {
             worker.ready(self)
         }
+    }
+
+    /// The state that was tied to the held upstream is over.
+    private func endHold(_ upstream: UpstreamConnection) {
+        leaveUpstream(upstream)
+        if mode == .held { mode = .open }
+        session.released()
+        giveBack(upstream)
+    }
+
+    private func giveBack(_ upstream: UpstreamConnection) {
+        upstream.endHold()
+        if upstream.isSpoiled {
+            pool.machine.retire(upstream.id, .dirty, now: worker.now)
+        } else {
+            pool.machine.release(upstream.id, key: upstream.key, now: worker.now)
+        }
+        pool.hasWork = true
     }
 
     private func leaveUpstream(_ upstream: UpstreamConnection) {

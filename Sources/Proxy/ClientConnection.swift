@@ -26,6 +26,9 @@ final class ClientConnection {
         case swallowing
         /// An upstream of its own is being given the client's name.
         case preparing
+        /// It holds an upstream of its own until the state tied to that is over; commands are
+        /// handled as they come, and go there.
+        case held
         /// An upstream of its own for the rest of the session, bytes passing through both ways.
         case piped
         /// Nothing more is read; what is queued is written, then the connection closes.
@@ -60,7 +63,18 @@ final class ClientConnection {
     /// The pool's refusal of the lease for the command at the head of the input.
     var refusal: Refusal?
     var identity = ClientIdentity()
+    /// Changes of identity and credentials whose replies are still to come.
     var changes: [IdentityChange] = []
+    var login: PendingLogin?
+    var session = Session()
+    /// What CLIENT LIST asked for, for when its reply comes.
+    var listFilters: [ClientLine.Filter] = []
+    /// The id that the client sees; never used twice.
+    let serial: UInt64
+    let connectedAt: Int64
+    var lastCommand = Command.unknown
+    /// The last command on the held upstream may block: a client that leaves does not wait for it.
+    var isBlockingHeld = false
     var inputEnded = false
     var isDirty = false
     var isReady = false
@@ -73,7 +87,7 @@ final class ClientConnection {
     var waitsForOwnUpstream = false
     /// The unknown name that the server was asked about, and an answer that holds only once.
     var askedName: [UInt8] = []
-    var lesson: Route?
+    var lesson: UnknownCommands.Kind?
     private var pauses: Pauses = []
 
     /// Input kept for a client that waits; beyond it the client is not read.
@@ -92,6 +106,8 @@ final class ClientConnection {
         self.pool = pool
         self.worker = worker
         key = pool.warmKey
+        serial = worker.takeSerial()
+        connectedAt = worker.now.nanoseconds
         lastActivity = worker.now.nanoseconds
         channel = Channel(
             descriptor: -1, loop: worker.loop, owner: UnsafeMutableRawPointer(bitPattern: 1)!,
@@ -110,6 +126,9 @@ final class ClientConnection {
     var isQuiet: Bool {
         switch mode {
         case .open: inFlight == 0 && input.isEmpty && output.isEmpty && !isReady
+        case .held:
+            inFlight == 0 && input.isEmpty && output.isEmpty
+                && (upstream?.hold?.subscriptions ?? 0) > 0
         case .piped: !isOwed && input.isEmpty && output.isEmpty
         default: false
         }
@@ -170,7 +189,7 @@ final class ClientConnection {
     func resume() {
         isReady = false
         guard channel.isOpen else { return }
-        if mode == .barrier, inFlight == 0 { mode = .open }
+        if mode == .barrier, inFlight == 0 { mode = upstream?.hold == nil ? .open : .held }
         handlePending()
         afterInput()
     }
@@ -216,6 +235,8 @@ final class ClientConnection {
             if let upstream { pool.machine.retire(upstream.id, .clientGone, now: worker.now) }
         case .streaming, .swallowing, .preparing, .exclusive(isBlocking: true):
             close(.client_closed)
+        case .held where isBlockingHeld, .barrier where isBlockingHeld:
+            close(.client_closed)
         case .waiting where waitsForOwnUpstream:
             close(.client_closed)
         default:
@@ -230,10 +251,10 @@ final class ClientConnection {
     /// Closes a client that has ended its input, or that is being drained, once it has everything
     /// that it is owed.
     private func finishIfDone() {
-        guard mode == .open, inFlight == 0, !isReady else { return }
+        guard mode == .open || mode == .held, inFlight == 0, !isReady else { return }
         if inputEnded {
             closeAfterFlush(.client_closed)
-        } else if input.isEmpty {
+        } else if input.isEmpty, mode == .open || isQuiet {
             closeAfterFlush(.drain)
         }
     }
@@ -278,6 +299,14 @@ final class ClientConnection {
         case .exclusive, .streaming, .preparing, .piped:
             upstream.piped = nil
             pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+        case _ where upstream.hold != nil:
+            upstream.sharers -= 1
+            if isBlockingHeld {
+                upstream.holder = nil
+                pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+            } else {
+                upstream.orphan()
+            }
         default:
             // Its commands run on; the answers find nobody and are dropped.
             if inFlight > 0 {
@@ -287,6 +316,17 @@ final class ClientConnection {
         }
         inFlight = 0
         pool.hasWork = true
+    }
+
+    /// Where the client comes from and which address it connected to, as Redis writes them.
+    var peerText: String { addressText(SocketAddress.remote(of: channel.descriptor)) }
+    var localText: String { addressText(SocketAddress.local(of: channel.descriptor)) }
+
+    private func addressText(_ address: SocketAddress?) -> String {
+        guard let address else { return "?:0" }
+        if !address.isUnix { return address.description }
+        let path = SocketAddress.local(of: channel.descriptor)?.description.dropFirst(5) ?? ""
+        return "\(path):0"
     }
 
     /// The upstream that held this client's state or unanswered commands is gone.

@@ -39,10 +39,10 @@ enum IdentityChange {
         while let argument = arguments.next(bytes), words.count < 5 {
             words.append((0..<argument.length).map { bytes[argument.start + $0] })
         }
-        switch (words.count, words.count > 1 ? ASCII.lowercased(words[1]) : "") {
+        switch (words.count, words.count > 1 ? Word.lowercased(words[1]) : "") {
         case (3, "setname"): self = .name(words[2])
         case (4, "setinfo"):
-            switch ASCII.lowercased(words[2]) {
+            switch Word.lowercased(words[2]) {
             case "lib-name": self = .libraryName(words[3])
             case "lib-ver": self = .libraryVersion(words[3])
             default: return nil
@@ -65,9 +65,36 @@ enum IdentityChange {
     }
 }
 
-/// Text comparisons on wire bytes, for rare paths.
-enum ASCII {
-    static func lowercased(_ bytes: [UInt8]) -> String {
-        String(decoding: bytes.map { $0 >= 65 && $0 <= 90 ? $0 | 0x20 : $0 }, as: UTF8.self)
+/// Credentials that a client has sent and the server has not judged yet.
+struct PendingLogin {
+    /// Nil when HELLO came without AUTH.
+    var user: [UInt8]?
+    var password: [UInt8]
+    /// The name that HELLO SETNAME gives.
+    var name: [UInt8]?
+
+    /// Reads `AUTH [user] password`.
+    init(authenticate words: [[UInt8]]) {
+        user = words.count == 3 ? words[1] : Array("default".utf8)
+        password = words[words.count - 1]
+    }
+
+    /// Reads the options of `HELLO version [AUTH user password] [SETNAME name]`; what is malformed
+    /// the server refuses.
+    init(hello words: [[UInt8]]) {
+        password = []
+        var index = 2
+        while index < words.count {
+            switch Word.lowercased(words[index]) {
+            case "auth" where index + 2 < words.count:
+                user = words[index + 1]
+                password = words[index + 2]
+                index += 3
+            case "setname" where index + 1 < words.count:
+                name = words[index + 1]
+                index += 2
+            default: return
+            }
+        }
     }
 }

@@ -1,25 +1,17 @@
 // What an upstream owes: the commands that were sent to it, oldest first. Runs of plain commands of
 // one client are one entry, so a pipeline of a thousand costs one.
 
-/// How a reply is to be treated when it comes.
-enum Expectation: UInt8 {
-    /// Goes to the client as it is.
-    case plain
-    /// Goes to the client; +OK records its name.
-    case mirrorName
-    /// Goes to the client; +OK records a library name or version.
-    case mirrorInfo
-    /// Our PING.
-    case probe
-    /// Our COMMAND INFO for a client that waits for it.
-    case commandInfo
-}
+import Session
 
 /// One entry: `count` replies for one client.
 struct InFlight {
     var client: SlotID
     var count: UInt32
+    /// Belongs to the expectation.
+    var value: UInt32 = 0
     var expectation: Expectation
+    /// The client has switched replies off: they are read and dropped.
+    var isSilent = false
 }
 
 /// A ring that grows to what is needed and gives its memory back when empty and large.
@@ -45,21 +37,31 @@ struct InFlightQueue: ~Copyable {
     }
 
     /// Adds one expected reply; plain ones of the same client join the last entry.
-    mutating func append(_ client: SlotID, _ expectation: Expectation) {
-        if entries > 0 {
-            let last = (head + entries - 1) & (capacity - 1)
-            if expectation == .plain, ring![last].expectation == .plain,
-                ring![last].client == client
+    mutating func append(
+        _ client: SlotID, _ expectation: Expectation, value: UInt32 = 0, isSilent: Bool = false
+    ) {
+        if entries > 0, expectation == .plain {
+            let last = ring! + ((head + entries - 1) & (capacity - 1))
+            if last.pointee.expectation == .plain, last.pointee.client == client,
+                last.pointee.isSilent == isSilent
             {
-                ring![last].count += 1
+                last.pointee.count += 1
                 return
             }
         }
         if entries == capacity { grow() }
         let index = (head + entries) & (capacity - 1)
         (ring! + index).initialize(
-            to: InFlight(client: client, count: 1, expectation: expectation))
+            to: InFlight(
+                client: client, count: 1, value: value, expectation: expectation,
+                isSilent: isSilent))
         entries += 1
+    }
+
+    /// Forgets everything that is expected.
+    mutating func removeAll() {
+        head = 0
+        entries = 0
     }
 
     /// Removes `count` replies from the oldest entry, and the entry with its last one.

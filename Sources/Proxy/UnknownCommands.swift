@@ -3,24 +3,33 @@
 // the server does not know either is an error like any other.
 
 import RESP
-import Session
 
 /// What a server has said of names outside the table.
 struct UnknownCommands {
+    /// What a name stands for.
+    enum Kind {
+        /// The server does not know it either: an error like any other.
+        case stranger
+        /// A module's command: an upstream of its own for its reply.
+        case module
+        /// One of the server's own under another name: it could be anything.
+        case renamed
+    }
+
     /// Longer names are no command of any server.
     static let longestName = 64
     /// A client that makes names up must not fill the memory.
     private static let most = 4096
-    private var routes: [[UInt8]: Route] = [:]
+    private var kinds: [[UInt8]: Kind] = [:]
 
     /// What is known of a name; names are compared without regard to case.
-    func route(of name: [UInt8]) -> Route? {
-        routes[UnknownCommands.folded(name)]
+    func kind(of name: [UInt8]) -> Kind? {
+        kinds[UnknownCommands.folded(name)]
     }
 
-    mutating func learn(_ name: [UInt8], _ route: Route) {
-        if routes.count >= UnknownCommands.most { routes.removeAll() }
-        routes[UnknownCommands.folded(name)] = route
+    mutating func learn(_ name: [UInt8], _ kind: Kind) {
+        if kinds.count >= UnknownCommands.most { kinds.removeAll() }
+        kinds[UnknownCommands.folded(name)] = kind
     }
 
     private static func folded(_ name: [UInt8]) -> [UInt8] {
@@ -29,15 +38,15 @@ struct UnknownCommands {
 
     /// Reads the reply to COMMAND INFO for one name. An error (no permission, LOADING) teaches
     /// nothing: this once, an upstream of one's own is always right.
-    static func judge(_ reply: [UInt8]) -> (route: Route, isLasting: Bool) {
+    static func judge(_ reply: [UInt8]) -> (kind: Kind, isLasting: Bool) {
         var cursor = ReplyCursor(from: 0)
         guard let outer = cursor.next(reply.span), outer.type == UInt8(ascii: "*"),
             let entry = cursor.next(reply.span)
-        else { return (.pipe, false) }
-        if entry.isNull { return (.share, true) }
+        else { return (.renamed, false) }
+        if entry.isNull { return (.stranger, true) }
         while let item = cursor.next(reply.span) {
-            if item.matches("module", in: reply.span) { return (.exclusive, true) }
+            if item.matches("module", in: reply.span) { return (.module, true) }
         }
-        return (.pipe, true)
+        return (.renamed, true)
     }
 }

@@ -15,6 +15,8 @@ struct Handshake {
         case ping
         case information
         case timeout
+        case transactions
+        case clientLine
         case setName([UInt8])
         case setLibrary(StaticString, [UInt8])
     }
@@ -48,6 +50,8 @@ struct Handshake {
         case .ping: "PING"
         case .information: "INFO"
         case .timeout: "CONFIG GET timeout"
+        case .transactions: "COMMAND INFO"
+        case .clientLine: "CLIENT INFO"
         case .setName: "CLIENT SETNAME"
         case .setLibrary: "CLIENT SETINFO"
         case nil: "the handshake"
@@ -60,14 +64,19 @@ extension UpstreamConnection {
         var steps: [Handshake.Step] = []
         if key.protocolVersion == 3 {
             steps.append(.hello(3))
-        } else if pool.config.password != nil {
+        } else if hasCredentials {
             steps.append(.authenticate)
         }
         steps.append(.ping)
         if key.database != 0 { steps.append(.select(key.database)) }
-        if pool.machine.census.connected == 0 { steps += [.information, .timeout] }
+        if pool.machine.census.connected == 0 {
+            steps += [.information, .timeout, .transactions, .clientLine]
+        }
         start(Handshake(purpose: .dial, steps: steps))
     }
+
+    /// The server's default user needs none, unless the configuration says so.
+    private var hasCredentials: Bool { key.user != 0 || pool.config.password != nil }
 
     /// Moves an idle connection to the state that `key` stands for.
     func convert(to newKey: PoolKey) {
@@ -110,18 +119,22 @@ extension UpstreamConnection {
             finishHandshake()
             return
         }
-        let config = pool.config
         var words: [[UInt8]]
         switch step {
         case .authenticate:
             words = [Array("AUTH".utf8)]
-            if !config.username.isEmpty { words.append(Array(config.username.utf8)) }
-            words.append(Array((config.password ?? "").utf8))
+            // Servers before ACLs know a password only.
+            if key.user != 0 || !pool.config.username.isEmpty {
+                words.append(pool.users.name(of: key.user))
+            }
+            words.append(pool.users.password(of: key.user))
         case .hello(let version):
             words = [Array("HELLO".utf8), Array(String(version).utf8)]
-            if handshake.isFirst, let password = config.password {
-                let user = config.username.isEmpty ? "default" : config.username
-                words += [Array("AUTH".utf8), Array(user.utf8), Array(password.utf8)]
+            if handshake.isFirst, hasCredentials {
+                words += [
+                    Array("AUTH".utf8), pool.users.name(of: key.user),
+                    pool.users.password(of: key.user),
+                ]
             }
         case .select(let database):
             words = [Array("SELECT".utf8), Array(String(database).utf8)]
@@ -129,6 +142,9 @@ extension UpstreamConnection {
         case .information: words = [Array("INFO".utf8), Array("server".utf8)]
         case .timeout:
             words = [Array("CONFIG".utf8), Array("GET".utf8), Array("timeout".utf8)]
+        case .transactions:
+            words = ["COMMAND", "INFO", "multi", "exec"].map { Array($0.utf8) }
+        case .clientLine: words = [Array("CLIENT".utf8), Array("INFO".utf8)]
         case .setName(let name): words = [Array("CLIENT".utf8), Array("SETNAME".utf8), name]
         case .setLibrary(let what, let value):
             words = [Array("CLIENT".utf8), Array("SETINFO".utf8), Array("\(what)".utf8), value]
@@ -175,18 +191,28 @@ extension UpstreamConnection {
             if !scanner.isError { return nil }
             let fatal = scanner.head.starts(with: "ERR") || scanner.head.starts(with: "DENIED")
             return fatal ? refusal() : nil
-        case .information:
-            var facts = pool.facts
-            facts.version = ServerFacts.field("redis_version", in: collected)
-            facts.runID = ServerFacts.field("run_id", in: collected)
-            pool.learn(facts)
-            return nil
-        case .timeout:
-            var facts = pool.facts
-            facts.timeoutSeconds = ServerFacts.configValue(in: collected)
-            pool.learn(facts)
+        case .information, .timeout, .transactions, .clientLine:
+            pool.learn(learned(from: step))
             return nil
         }
+    }
+
+    /// What the collected reply adds to what is known of the server. A refusal adds nothing.
+    private func learned(from step: Handshake.Step) -> ServerFacts {
+        var facts = pool.facts
+        switch step {
+        case .information:
+            facts.version = ServerFacts.field("redis_version", in: collected)
+            facts.runID = ServerFacts.field("run_id", in: collected)
+        case .timeout:
+            facts.timeoutSeconds = ServerFacts.configValue(in: collected)
+        case .transactions:
+            facts.hasTransactions = ServerFacts.knowsBoth(collected)
+        case .clientLine:
+            facts.clientLine = String((ClientLine.text(of: collected) ?? "").prefix { $0 != "\n" })
+        default: break
+        }
+        return facts
     }
 
     private func refusal() -> String {
@@ -198,7 +224,12 @@ extension UpstreamConnection {
         collected = []
         switch handshake.purpose {
         case .dial: fail(.handshakeFailed, text)
-        case .convert: lose(.conversionFailed)
+        case .convert:
+            pool.warnLimit(
+                "upstream.conversion_failed", reason: CloseReason.conversionFailed.word,
+                "cannot change the state of a connection to \(pool.config.upstream): \(text)")
+            pool.forgetValidated()
+            lose(.conversionFailed)
         case .prepare(let client):
             lose(.conversionFailed)
             client.upstreamLost()
@@ -234,6 +265,16 @@ extension ServerFacts {
             }
         }
         return nil
+    }
+
+    /// True when COMMAND INFO for two names has found both: neither is renamed or disabled.
+    static func knowsBoth(_ reply: [UInt8]) -> Bool {
+        var cursor = ReplyCursor(from: 0)
+        guard let outer = cursor.next(reply.span), outer.value == 2 else { return false }
+        while let item = cursor.next(reply.span) {
+            if item.depth == 1, item.isNull { return false }
+        }
+        return true
     }
 
     /// The number in the second element of CONFIG GET's reply; nil when there is none.

@@ -4,6 +4,7 @@
 import Config
 import Pool
 import RESP
+import Session
 
 extension UpstreamConnection {
     /// Nobody's id: the entry is the proxy's own.
@@ -23,11 +24,19 @@ extension UpstreamConnection {
         let span = buffer.span
         var position = 0
         while position < count {
-            guard !inFlight.isEmpty else {
-                poison("an unexpected reply")
+            if let client = piped {
+                // A held connection became a pipe while this was on the way.
+                client.receive(bytes + position, count: count - position)
                 return
             }
-            position = relayRun(bytes, span, from: position)
+            if hold != nil, isPushFrame(span[position]) {
+                position = relayPush(bytes, span, from: position)
+            } else if inFlight.isEmpty {
+                poison("an unexpected reply")
+                return
+            } else {
+                position = relayRun(bytes, span, from: position)
+            }
             if stage != .ready { return }
         }
     }
@@ -38,6 +47,7 @@ extension UpstreamConnection {
         var position = start
         var finished: UInt32 = 0
         while position < span.count, finished < entry.count {
+            if hold != nil, !scanner.isInside, isPushFrame(span[position]) { break }
             switch scanner.scan(span, from: position) {
             case .complete(let end):
                 if scanner.isPush {
@@ -53,14 +63,13 @@ extension UpstreamConnection {
                 return span.count
             }
         }
-        let isPartial = scanner.isInside
-        noteLargeReply(isPartial && scanner.payloadRemaining > UpstreamConnection.largeReply)
+        isRelaying = scanner.isInside
+        noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
         if entry.expectation == .plain {
-            deliver(entry.client, bytes + start, position - start, finished)
+            deliver(entry, bytes + start, position - start, finished)
         } else {
             handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
-        isRelaying = isPartial
         return position
     }
 
@@ -71,17 +80,27 @@ extension UpstreamConnection {
     }
 
     /// Bytes for a client that may have left meanwhile, and the count of replies they complete.
-    private func deliver(
-        _ id: SlotID, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
+    func deliver(
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
     ) {
         if finished > 0 {
             inFlight.finish(finished)
             if !isExclusive { countFinished(finished) }
         }
-        guard let client = worker.clients[id], client.upstream === self else { return }
-        client.receive(bytes, count: count)
-        client.holdIfSlow(self)
+        guard let client = worker.clients[entry.client], client.upstream === self else {
+            if isOrphaned { cleanOrphan() }
+            return
+        }
+        if !entry.isSilent {
+            client.receive(bytes, count: count)
+            client.holdIfSlow(self)
+        }
         if finished > 0 { client.answered(finished) }
+    }
+
+    /// A reply that the proxy has made or changed, and with it the end of the entry.
+    private func deliver(_ entry: InFlight, _ reply: [UInt8]) {
+        reply.withUnsafeBytes { deliver(entry, $0.baseAddress!, $0.count, 1) }
     }
 
     private func countFinished(_ replies: UInt32) {
@@ -93,43 +112,160 @@ extension UpstreamConnection {
     private func handOver(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
+        if entry.expectation.isCollected {
+            collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+            guard isComplete else { return }
+            let reply = collected
+            collected = []
+            finishCollected(entry, reply)
+            return
+        }
+        if isComplete { takeNote(entry) }
         switch entry.expectation {
-        case .plain:
-            break
-        case .mirrorName, .mirrorInfo:
-            let isGood = isComplete && scanner.head.matches("OK") && !scanner.isError
-            if isComplete, let client = worker.clients[entry.client] {
-                let change = client.takeMirror()
-                if isGood {
-                    change.apply(to: &client.identity)
-                }
-            }
-            // Whoever gets this connection for himself next must not find another client's name.
-            if isGood { identity.taint(entry.expectation) }
-            deliver(entry.client, bytes, count, isComplete ? 1 : 0)
         case .probe:
             if !isComplete { return }
             inFlight.finish()
             pool.machine.probed(id, now: worker.now)
             pool.hasWork = true
-        case .commandInfo:
-            collected.append(
-                contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+        case .clean:
             if !isComplete { return }
-            let reply = collected
-            collected = []
             inFlight.finish()
-            countFinished(1)
-            worker.clients[entry.client]?.learnedCommand(reply)
+            cleaned()
+        default:
+            deliver(entry, bytes, count, isComplete ? 1 : 0)
+        }
+    }
+
+    private var facts: ReplyFacts {
+        ReplyFacts(
+            type: scanner.type, isError: scanner.isError,
+            isOK: !scanner.isError && scanner.head.matches("OK"),
+            isQueued: !scanner.isError && scanner.head.matches("QUEUED"),
+            isUnknownCommand: scanner.isError && scanner.head.starts(with: "ERR unknown comm"))
+    }
+
+    /// What a complete reply means for the state of this connection and of its client.
+    private func takeNote(_ entry: InFlight) {
+        let facts = facts
+        hold?.replied(to: entry.expectation, facts)
+        let client = worker.clients[entry.client]
+        switch entry.expectation {
+        case .mirrorName, .mirrorInfo:
+            let change = client?.takeChange()
+            guard facts.isOK else { return }
+            if let client { change?.apply(to: &client.identity) }
+            // Whoever gets this connection for himself next must not find another client's name.
+            identity.taint(entry.expectation)
+        case .select where facts.isOK:
+            var newKey = key
+            newKey.database = entry.value
+            move(to: newKey, with: client)
+        case .authenticate:
+            let login = client?.takeLogin()
+            guard facts.isOK else { return }
+            acceptLogin(login, protocolVersion: nil, client)
+        case .blockEnd where !facts.endsTransaction:
+            // The transaction may still be open, and others' commands would be queued into it.
+            isSpoiled = true
+            pool.machine.retire(id, .dirty, now: worker.now)
+            pool.hasWork = true
+        default: break
+        }
+    }
+
+    /// This connection and its client are in another state now.
+    func move(to newKey: PoolKey, with client: ClientConnection?) {
+        key = newKey
+        pool.machine.rekey(id, to: newKey)
+        pool.noteValidated(newKey)
+        if let client, client.upstream === self { client.key = newKey }
+    }
+
+    /// The server has accepted a client's credentials here.
+    private func acceptLogin(
+        _ login: PendingLogin?, protocolVersion: UInt8?, _ client: ClientConnection?
+    ) {
+        var newKey = key
+        newKey.protocolVersion = protocolVersion ?? key.protocolVersion
+        if let login, let name = login.user {
+            guard let user = pool.users.accepted(name: name, password: login.password) else {
+                isSpoiled = true
+                return
+            }
+            newKey.user = user
+        } else if login == nil {
+            // Its client has left, and with it the knowledge of who this connection belongs to.
+            isSpoiled = true
+        }
+        move(to: newKey, with: client)
+        if let client, let name = login?.name {
+            client.identity.name = name
+            identity.name = name
+        }
+    }
+
+    private func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
+        takeNote(entry)
+        let client = worker.clients[entry.client]
+        let isGood = !scanner.isError && !scanner.head.matches("QUEUED")
+        switch entry.expectation {
+        case .commandInfo:
+            inFlight.finish()
+            if !isExclusive { countFinished(1) }
+            client?.learnedCommand(reply)
+        case .hello:
+            if isGood, let client, entry.value != 0, client.upstream === self {
+                client.key.protocolVersion = UInt8(entry.value)
+                if isExclusive { move(to: client.key, with: client) }
+            }
+            deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
+        case .helloChange:
+            let login = client?.takeLogin()
+            if isGood {
+                acceptLogin(login, protocolVersion: UInt8(entry.value), client)
+            } else {
+                // Redis up to 7.0 applies the options before the one that fails.
+                isSpoiled = true
+            }
+            deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
+        default:
+            deliver(entry, isGood ? client?.ownValue(entry.expectation, reply) ?? reply : reply)
         }
     }
 
     /// What the server sends cannot be matched with what it was asked: nothing behind it can be
     /// trusted, so the connection and everybody who waits on it end here.
-    private func poison(_ text: String) {
+    func poison(_ text: String) {
         pool.warnLimit(
             "upstream.desync", reason: CloseReason.desync.word,
             "closing a connection to \(pool.config.upstream): \(text)")
         lose(.desync)
+    }
+}
+
+extension ReplyFacts {
+    /// The reply of an EXEC that has ended its transaction: the array, a null, or the error that
+    /// says so.
+    var endsTransaction: Bool { isArrayOrNull || (isError && !isUnknownCommand) }
+
+    private var isArrayOrNull: Bool {
+        type == UInt8(ascii: "*") || type == UInt8(ascii: "_") || type == UInt8(ascii: "~")
+    }
+}
+
+/// The reply to HELLO carries the id of a connection; a client's own id is another.
+enum HelloReply {
+    static func replacingID(_ reply: [UInt8], _ client: ClientConnection?) -> [UInt8] {
+        guard let client else { return reply }
+        var cursor = ReplyCursor(from: 0)
+        var isID = false
+        while let item = cursor.next(reply.span) {
+            if isID, item.type == UInt8(ascii: ":") {
+                return Array(reply[..<item.start]) + Array(String(client.serial).utf8)
+                    + Array(reply[(item.start + item.length)...])
+            }
+            isID = item.depth == 1 && item.matches("id", in: reply.span)
+        }
+        return reply
     }
 }

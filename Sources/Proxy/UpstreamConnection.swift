@@ -5,6 +5,7 @@ import EventLoop
 import Glibc
 import Pool
 import RESP
+import Session
 
 /// An upstream connection. The pool's state machine decides what it is used for; this class does it.
 final class UpstreamConnection {
@@ -36,8 +37,19 @@ final class UpstreamConnection {
 
     /// The client that holds this connection alone, bytes passing through unframed.
     var piped: ClientConnection?
-    /// Leased to one client until its reply.
+    /// The client that holds this connection alone, replies framed.
+    var holder: ClientConnection?
+    /// What the holder has tied to this connection; nil when nobody holds it.
+    var hold: HeldState?
+    var edges = FrameEdges()
+    /// A frame of a subscription is passing by.
+    var isInPush = false
+    /// The holder has left; the connection is being cleaned for the next.
+    var isOrphaned = false
+    /// Leased to one client, by way of a hold or until a reply.
     var isExclusive = false
+    /// The server has been asked for something whose effect cannot be told.
+    var isSpoiled = false
     /// Clients with something in flight on this shared connection.
     var sharers = 0
     /// Those of them that do not read fast enough.
@@ -230,7 +242,7 @@ final class UpstreamConnection {
     /// The connection is gone, or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
-        let wasInUse = !inFlight.isEmpty || piped != nil
+        let wasInUse = !inFlight.isEmpty || piped != nil || holder != nil
         destroy()
         if wasInUse { pool.noteLoss(reason) }
         pool.machine.lost(id, reason, now: worker.now)
@@ -245,7 +257,12 @@ final class UpstreamConnection {
             pool.machine.closed(id, now: worker.now)
             return
         }
-        if piped == nil { abandonClients() }
+        if piped == nil {
+            let owner = holder
+            holder = nil
+            owner?.upstreamLost()
+            abandonClients()
+        }
         handshake = Handshake()
         stage = .closing
         deadline = worker.now + UpstreamConnection.closeTimeout
@@ -271,7 +288,12 @@ final class UpstreamConnection {
                 lose(.conversionFailed)
             }
         case .closing: finishClosing()
-        case .ready, .closed: break
+        case .ready:
+            // An orphan that does not come to rest is not worth the wait.
+            if isOrphaned { pool.machine.retire(id, .dirty, now: worker.now) }
+            pool.hasWork = true
+            self.deadline = nil
+        case .closed: break
         }
     }
 
@@ -293,6 +315,9 @@ final class UpstreamConnection {
         let client = piped
         piped = nil
         client?.upstreamLost()
+        let owner = holder
+        holder = nil
+        owner?.upstreamLost()
         abandonClients()
         let waiting = feeders
         feeders = []

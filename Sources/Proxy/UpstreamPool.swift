@@ -28,6 +28,9 @@ final class UpstreamPool {
     private(set) var lastFailure = ""
     var facts = ServerFacts()
     var unknownCommands = UnknownCommands()
+    var users: UserTable
+    /// Keys that the server has accepted from some client: others may move there unseen.
+    private var validated: Set<PoolKey> = []
     private var isDown = false
     private var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
@@ -37,6 +40,7 @@ final class UpstreamPool {
         self.worker = worker
         self.index = index
         self.config = config
+        users = UserTable(name: config.username, password: config.password)
         warmKey = PoolKey(
             user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
         machine = PoolStateMachine(
@@ -125,6 +129,19 @@ final class UpstreamPool {
         if let client = worker.clients[SlotID(raw: waiter.raw)], client.granted(upstream) { return }
         // The client left between the decision and now: the lease goes back unused.
         giveBack(upstream)
+    }
+
+    /// The server has put a connection into the state `key` at a client's request.
+    func noteValidated(_ key: PoolKey) {
+        if validated.count >= 4096 { validated.removeAll() }
+        validated.insert(key)
+    }
+
+    func isValidated(_ key: PoolKey) -> Bool { key == warmKey || validated.contains(key) }
+
+    /// A conversion to `key` was refused: nothing is taken for granted any more.
+    func forgetValidated() {
+        validated.removeAll()
     }
 
     /// Returns a lease that was not used.
@@ -251,6 +268,11 @@ extension UpstreamPool {
 
     /// Keeps the PING interval below a third of the server's own idle timeout.
     func learn(_ facts: ServerFacts) {
+        // Another process answers: what its predecessor accepted says nothing about it.
+        if facts.runID != self.facts.runID {
+            validated.removeAll()
+            unknownCommands = UnknownCommands()
+        }
         self.facts = facts
         guard let timeout = facts.timeoutSeconds, timeout > 0 else {
             machine.setPingInterval(config.pingInterval)
@@ -308,6 +330,10 @@ struct ServerFacts {
     var timeoutSeconds: Int?
     var version: String?
     var runID: String?
+    /// A line of CLIENT LIST, for its fields and their order.
+    var clientLine = ""
+    /// MULTI and EXEC go by their own names: only then can a block be trusted to end.
+    var hasTransactions = false
 }
 
 extension PoolConfig {

@@ -51,6 +51,7 @@ package final class Worker {
     /// Clients that are only waiting for their last bytes to be read, oldest first.
     var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
 
+    private var nextSerial: UInt64 = 0
     private var tickTimer: [TimerBox] = []
     private var mailWatch: [WatchBox] = []
 
@@ -105,6 +106,12 @@ package final class Worker {
             epilogue()
         }
         closeEverything()
+    }
+
+    /// An id for a new client, as CLIENT ID shows it.
+    func takeSerial() -> UInt64 {
+        nextSerial += 1
+        return nextSerial
     }
 
     /// Reads the clock: once per batch of events, not once per command.

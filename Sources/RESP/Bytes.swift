@@ -34,8 +34,17 @@ private func hits(_ word: UInt64, _ pattern: UInt64) -> UInt64 {
 @inline(__always)
 private func loadWord(_ bytes: Span<UInt8>, at index: Int) -> UInt64 {
     // The load is bounds-checked; it is "unsafe" only because any type could be asked for.
-    UInt64(littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
-        fromByteOffset: index, as: UInt64.self))
+    UInt64(
+        littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
+            fromByteOffset: index, as: UInt64.self))
+}
+
+/// Four bytes, the first in the lowest position. There must be four.
+@inline(__always)
+private func loadHalf(_ bytes: Span<UInt8>, at index: Int) -> UInt32 {
+    UInt32(
+        littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
+            fromByteOffset: index, as: UInt32.self))
 }
 
 /// The index of the first CR in `bytes[start..<end]`, or `end`.
@@ -99,6 +108,77 @@ func shortHeader(_ bytes: Span<UInt8>, at position: Int) -> Header? {
     guard index <= limit, bytes[index] == Byte.carriageReturn else { return nil }
     guard lead != 0 || index == first &+ 1 else { return nil }
     return Header(value: value, next: index &+ 2)
+}
+
+/// Reads a header that is whole and just as an encoder writes it: `marker`, 1 to 18 digits without
+/// a leading zero, CR LF. `nil` says nothing about the line. Headers of one or two digits, nearly
+/// all there are, take two comparisons.
+@inline(__always)
+func canonicalHeader(_ bytes: Span<UInt8>, at position: Int, marker: UInt8) -> Header? {
+    let available = bytes.count &- position
+    guard available >= 4 else { return nil }
+    let start = loadHalf(bytes, at: position)
+    guard UInt8(truncatingIfNeeded: start) == marker else { return nil }
+    let first = UInt8(truncatingIfNeeded: start >> 8) &- Byte.zero
+    guard first <= 9 else { return nil }
+    if start >> 16 == 0x0A0D { return Header(value: Int(first), next: position &+ 4) }
+    guard first != 0, available >= 5 else { return nil }
+    let second = UInt8(truncatingIfNeeded: start >> 16) &- Byte.zero
+    if second <= 9, loadHalf(bytes, at: position &+ 1) >> 16 == 0x0A0D {
+        return Header(value: Int(first) &* 10 &+ Int(second), next: position &+ 5)
+    }
+    return longCanonicalHeader(bytes, at: position)
+}
+
+@inline(never)
+private func longCanonicalHeader(_ bytes: Span<UInt8>, at position: Int) -> Header? {
+    guard let header = shortHeader(bytes, at: position) else { return nil }
+    return bytes[header.next &- 1] == Byte.lineFeed ? header : nil
+}
+
+/// Whether CR LF is at `position`, 0 or more.
+@inline(__always)
+func isLineEnd(_ bytes: Span<UInt8>, at position: Int) -> Bool {
+    guard bytes.count &- position >= 2 else { return false }
+    return bytes[position] == Byte.carriageReturn && bytes[position &+ 1] == Byte.lineFeed
+}
+
+/// The start of the payload of a bulk string that is whole and just as an encoder writes it, and
+/// its length, at most `longest`; else nil. Its end is two bytes behind the payload.
+@inline(__always)
+func wholeBulk(_ bytes: Span<UInt8>, at position: Int, longest: Int) -> Header? {
+    guard let header = canonicalHeader(bytes, at: position, marker: Byte.dollar) else { return nil }
+    guard header.value <= longest, bytes.count &- header.next &- 2 >= header.value else {
+        return nil
+    }
+    return isLineEnd(bytes, at: header.next &+ header.value) ? header : nil
+}
+
+/// Whether a null of RESP2, `$-1` or `*-1`, is whole at `position`.
+@inline(__always)
+func isNull(_ bytes: Span<UInt8>, at position: Int) -> Bool {
+    guard bytes.count &- position >= 5 else { return false }
+    return loadHalf(bytes, at: position &+ 1) == 0x0A0D_312D
+}
+
+/// A `:` reply that is whole, with at most 18 digits and no plus; `nil` says nothing about it.
+@inline(__always)
+func wholeInteger(_ bytes: Span<UInt8>, at position: Int) -> Header? {
+    var index = position &+ 1
+    guard index < bytes.count else { return nil }
+    let isNegative = bytes[index] == Byte.minus
+    if isNegative { index &+= 1 }
+    let first = index
+    let limit = min(bytes.count, first &+ 18)
+    var value = 0
+    while index < limit {
+        let digit = bytes[index] &- Byte.zero
+        guard digit <= 9 else { break }
+        value = value &* 10 &+ Int(digit)
+        index &+= 1
+    }
+    guard index > first, isLineEnd(bytes, at: index) else { return nil }
+    return Header(value: isNegative ? 0 &- value : value, next: index &+ 2)
 }
 
 /// Whether the two bytes that end a payload are CR LF, as far as they lie in the `taken` bytes from

@@ -47,8 +47,8 @@ package struct CommandScanner: Sendable {
     /// strict encoder writes.
     package var isCanonicalSoFar: Bool { isCanonical }
 
-    /// While incomplete: the argument count, and argv[0] relative to `frameStart`. Nil until argv[0]
-    /// is complete with its terminator, and after `takeScanned`.
+    /// While incomplete: the argument count, and argv[0] relative to `frameStart`. Nil until
+    /// argv[0] is complete with its terminator, and after `takeScanned`.
     package var partialFrame: (argumentCount: Int, nameStart: Int, nameLength: Int)? {
         guard remaining < argumentCount, !isTaken else { return nil }
         return (Int(argumentCount), Int(nameStart), nameLength)
@@ -79,29 +79,22 @@ package struct CommandScanner: Sendable {
         _ bytes: Span<UInt8>, frameStart: Int, limits: borrowing CommandLimits
     ) -> CommandScan {
         if remaining != 0 { return resume(bytes, frameStart, limits) }
-        guard frameStart < bytes.count else { return .incomplete }
-        guard bytes[frameStart] == Byte.asterisk else {
-            return scanInline(bytes, frameStart, limits)
-        }
-        let header: Header
-        if let short = shortHeader(bytes, at: frameStart) {
-            header = short
-        } else {
-            switch slowHeader(bytes, frameStart, Byte.asterisk, limits) {
-            case .header(let slow): header = slow
-            case .incomplete: return .incomplete
-            case .tooLong: return .invalid(.tooBigMultibulkCountString)
-            case .notNumber, .wrongMarker: return .invalid(.invalidMultibulkLength)
-            }
+        let line = canonicalHeader(bytes, at: frameStart, marker: Byte.asterisk)
+        guard let line, line.value > 0, limits.refusal(ofCount: line.value) == nil else {
+            return scanFirstLine(bytes, frameStart, limits)
         }
         searched = 0
-        if let refusal = limits.refusal(ofCount: header.value) { return .invalid(refusal) }
-        guard header.value > 0 else { return .skip(next: header.next) }
-        let count = Int32(truncatingIfNeeded: header.value)
-        let progress = Progress(
-            position: header.next, argumentCount: count, remaining: count,
-            isCanonical: bytes[header.next &- 1] == Byte.lineFeed)
-        return scanArguments(bytes, frameStart, limits, progress)
+        var progress = Progress(line)
+        progress.takeWholeArguments(bytes, longest: limits.maxBulkLength)
+        guard progress.remaining == 0 else {
+            return scanArguments(bytes, frameStart, limits, progress)
+        }
+        return .command(
+            CommandFrame(
+                start: frameStart, end: progress.position, argumentCount: line.value,
+                nameStart: progress.nameStart, nameLength: progress.nameLength,
+                firstStart: progress.firstStart, firstLength: progress.firstLength,
+                isCanonical: true))
     }
 }
 
@@ -115,7 +108,37 @@ extension CommandScanner {
         var nameLength = 0
         var firstStart = 0
         var firstLength = -1
-        var isCanonical: Bool
+        var isCanonical = true
+
+        /// The state behind the first line of a frame.
+        @inline(__always)
+        init(_ line: Header) {
+            position = line.next
+            argumentCount = Int32(truncatingIfNeeded: line.value)
+            remaining = argumentCount
+        }
+
+        /// Passes over arguments that are whole and just as an encoder writes them: for nearly all
+        /// commands, all of them. What is left needs a closer look.
+        @inline(__always)
+        mutating func takeWholeArguments(_ bytes: Span<UInt8>, longest: Int) {
+            guard let name = wholeBulk(bytes, at: position, longest: longest) else { return }
+            nameStart = name.next
+            nameLength = name.value
+            position = name.next &+ name.value &+ 2
+            remaining &-= 1
+            guard remaining > 0 else { return }
+            guard let first = wholeBulk(bytes, at: position, longest: longest) else { return }
+            firstStart = first.next
+            firstLength = first.value
+            position = first.next &+ first.value &+ 2
+            remaining &-= 1
+            while remaining > 0 {
+                guard let next = wholeBulk(bytes, at: position, longest: longest) else { return }
+                position = next.next &+ next.value &+ 2
+                remaining &-= 1
+            }
+        }
     }
 
     private enum SlowHeader {
@@ -123,7 +146,31 @@ extension CommandScanner {
         case incomplete, tooLong, notNumber, wrongMarker
     }
 
-    @inline(__always)
+    /// A frame's first line that is unfinished, or not as an encoder writes it, or not there.
+    @inline(never)
+    private mutating func scanFirstLine(
+        _ bytes: Span<UInt8>, _ frameStart: Int, _ limits: borrowing CommandLimits
+    ) -> CommandScan {
+        guard frameStart < bytes.count else { return .incomplete }
+        guard bytes[frameStart] == Byte.asterisk else {
+            return scanInline(bytes, frameStart, limits)
+        }
+        let line: Header
+        switch slowHeader(bytes, frameStart, Byte.asterisk, limits) {
+        case .header(let header): line = header
+        case .incomplete: return .incomplete
+        case .tooLong: return .invalid(.tooBigMultibulkCountString)
+        case .notNumber, .wrongMarker: return .invalid(.invalidMultibulkLength)
+        }
+        if let refusal = limits.refusal(ofCount: line.value) { return .invalid(refusal) }
+        guard line.value > 0 else { return .skip(next: line.next) }
+        var progress = Progress(line)
+        progress.isCanonical = bytes[line.next &- 1] == Byte.lineFeed
+        return scanArguments(bytes, frameStart, limits, progress)
+    }
+
+    /// The arguments that are left, whatever their state.
+    @inline(never)
     private mutating func scanArguments(
         _ bytes: Span<UInt8>, _ frameStart: Int, _ limits: borrowing CommandLimits,
         _ initial: Progress
@@ -134,6 +181,7 @@ extension CommandScanner {
             let position = progress.position
             if let short = shortHeader(bytes, at: position), bytes[position] == Byte.dollar {
                 header = short
+                searched = 0
             } else {
                 switch slowHeader(bytes, position, Byte.dollar, limits) {
                 case .header(let slow): header = slow
@@ -166,7 +214,6 @@ extension CommandScanner {
         return finish(progress, frameStart)
     }
 
-    @inline(__always)
     private mutating func finish(_ progress: Progress, _ frameStart: Int) -> CommandScan {
         let frame = CommandFrame(
             start: frameStart, end: progress.position,
@@ -176,8 +223,7 @@ extension CommandScanner {
             firstStart: isTaken ? frameStart : progress.firstStart,
             firstLength: isTaken ? -1 : progress.firstLength,
             isCanonical: progress.isCanonical)
-        // A frame that was whole from the start has left no state behind.
-        if remaining != 0 { self = CommandScanner() }
+        self = CommandScanner()
         return .command(frame)
     }
 
@@ -222,14 +268,14 @@ extension CommandScanner {
             if payload == 0 { remaining &-= 1 }
         }
         guard payload == 0 else { return .incomplete }
-        let progress = Progress(
-            position: start &+ taken, argumentCount: argumentCount, remaining: remaining,
-            nameStart: frameStart &+ Int(nameStart), nameLength: nameLength,
-            firstStart: frameStart &+ firstStart, firstLength: firstLength,
-            isCanonical: isCanonical)
+        var progress = Progress(Header(value: Int(argumentCount), next: start &+ taken))
+        progress.remaining = remaining
+        progress.nameStart = frameStart &+ Int(nameStart)
+        progress.nameLength = nameLength
+        progress.firstStart = frameStart &+ firstStart
+        progress.firstLength = firstLength
+        progress.isCanonical = isCanonical
         guard remaining > 0 else {
-            // The last payload has just ended; `finish` must see that there is state to clear.
-            remaining = 1
             return finish(progress, frameStart)
         }
         return scanArguments(bytes, frameStart, limits, progress)

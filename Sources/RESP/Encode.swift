@@ -64,8 +64,8 @@ package enum Encode {
         header(Byte.asterisk, Int64(count), into: &output)
     }
 
-    /// The header of a map of `count` pairs (0 or more), whose keys and values follow in turn. RESP2
-    /// has no maps: there it is an array of twice as many elements.
+    /// The header of a map of `count` pairs (0 or more), whose keys and values follow in turn.
+    /// RESP2 has no maps: there it is an array of twice as many elements.
     package static func mapHeader(
         _ count: Int, _ version: ProtocolVersion, into output: inout [UInt8]
     ) {

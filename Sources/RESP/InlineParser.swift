@@ -6,9 +6,9 @@ package enum InlineParser {
     /// The words of a line (without its CR LF), or nil when its quotes are not balanced: then Redis
     /// answers `ProtocolError.unbalancedQuotes`. An empty or blank line has no words.
     ///
-    /// Double quotes know `\xHH`, `\n`, `\r`, `\t`, `\b`, `\a` and `\` before any other byte; single
-    /// quotes know `\'` only. A closing quote must be followed by a blank or the end. A NUL ends
-    /// the line, as in C.
+    /// Double quotes know `\xHH`, `\n`, `\r`, `\t`, `\b`, `\a` and `\` before any other byte;
+    /// single quotes know `\'` only. A closing quote must be followed by a blank or the end. A NUL
+    /// ends the line, as in C.
     package static func split(_ line: Span<UInt8>) -> [[UInt8]]? {
         var words: [[UInt8]] = []
         var position = 0

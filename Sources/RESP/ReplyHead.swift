@@ -29,7 +29,7 @@ package struct ReplyHead: Equatable, Sendable {
         guard length <= count else { return false }
         var expected = ReplyHead()
         text.withUTF8Buffer { buffer in
-            for unsafe byte in unsafe buffer { expected.append(byte) }
+            for index in 0..<length { expected.append(unsafe buffer[index]) }
         }
         let shift = UInt64(8 * (length & 7))
         let mask: UInt64 = (1 << shift) &- 1
@@ -47,6 +47,32 @@ package struct ReplyHead: Equatable, Sendable {
         let shifted = UInt64(byte) << UInt64(truncatingIfNeeded: 8 &* (count & 7))
         if count < 8 { low |= shifted } else { high |= shifted }
         count &+= 1
+    }
+
+    /// Takes the beginning of the line at `start` into an empty head; returns the index of the
+    /// first CR, or the end of the span.
+    @inline(__always)
+    mutating func take(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        var index = start
+        var shift: UInt64 = 0
+        let limit = min(bytes.count, start &+ 8)
+        while index < limit {
+            let byte = bytes[index]
+            if byte == Byte.carriageReturn { break }
+            low |= UInt64(byte) << shift
+            shift &+= 8
+            index &+= 1
+        }
+        count = index &- start
+        guard index == start &+ 8 else { return index }
+        return takeRest(bytes, from: index)
+    }
+
+    @inline(never)
+    private mutating func takeRest(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        let end = indexOfCarriageReturn(bytes, from: start, to: bytes.count)
+        append(bytes, from: start, to: end)
+        return end
     }
 
     /// Appends `bytes[start..<end]`.

@@ -36,9 +36,9 @@ package enum ReplyScan: Equatable, Sendable {
 /// A resumable scanner for what an upstream sends, RESP2 and RESP3. It neither recurses nor keeps a
 /// stack: how deep aggregates nest does not matter, only how many items are still to come.
 ///
-/// Phases: `item` (the next byte is a type byte) -> `line`, `number` or `payload` when the span ends
-/// inside an item -> `item`. `number` -> `payload` for bulk types. Between replies the phase is
-/// `item` and `remaining` is 0.
+/// Phases: `item` (the next byte is a type byte) -> `line`, `number` or `payload` when the span
+/// ends inside an item -> `item`. `number` -> `payload` for bulk types. Between replies the phase
+/// is `item` and `remaining` is 0.
 package struct ReplyScanner: Sendable {
     private enum Phase: UInt8 { case item, line, number, payload }
 
@@ -87,41 +87,57 @@ package struct ReplyScanner: Sendable {
     /// always goes on at the byte after the last one that was scanned.
     package mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> ReplyScan {
         guard start < bytes.count else { return .incomplete }
-        var position = start
-        if remaining == 0 {
-            begin()
-        } else if phase != .item {
-            switch resume(bytes, start) {
-            case .done(let next): position = next
-            case .incomplete: return .incomplete
-            case .invalid(let error): return .invalid(error)
-            }
-        }
-        return scanItems(bytes, position)
-    }
-}
-
-extension ReplyScanner {
-    @inline(__always)
-    private mutating func begin() {
+        guard remaining == 0 else { return resume(bytes, start) }
+        type = bytes[start]
+        integer = 0
+        head = ReplyHead()
+        if let end = takeWhole(bytes, start) { return .complete(end: end) }
         type = 0
         integer = 0
         head = ReplyHead()
         remaining = 1
+        return scanItems(bytes, start)
+    }
+}
+
+extension ReplyScanner {
+    /// The end of a reply that is one whole item of the commonest kinds, else nil.
+    @inline(__always)
+    private mutating func takeWhole(_ bytes: Span<UInt8>, _ start: Int) -> Int? {
+        switch type {
+        case Byte.dollar:
+            if let bulk = wholeBulk(bytes, at: start, longest: .max) {
+                integer = Int64(bulk.value)
+                return bulk.next &+ bulk.value &+ 2
+            }
+            guard isNull(bytes, at: start) else { return nil }
+            integer = -1
+            return start &+ 5
+        case Byte.plus, Byte.minus:
+            let end = head.take(bytes, from: start &+ 1)
+            return isLineEnd(bytes, at: end) ? end &+ 2 : nil
+        case Byte.colon:
+            guard let number = wholeInteger(bytes, at: start) else { return nil }
+            integer = Int64(number.value)
+            _ = head.take(bytes, from: start &+ 1)
+            return number.next
+        case Byte.underscore:
+            return isLineEnd(bytes, at: start &+ 1) ? start &+ 3 : nil
+        default:
+            return nil
+        }
     }
 
-    /// Items until the reply or the span ends. Whole bulk strings, of which large replies consist,
-    /// are dealt with here.
-    @inline(__always)
+    /// Items until the reply or the span ends.
+    @inline(never)
     private mutating func scanItems(_ bytes: Span<UInt8>, _ start: Int) -> ReplyScan {
         var position = start
         while remaining != 0 {
-            guard position < bytes.count else { return .incomplete }
             if type != 0 {
-                position = skipBulks(bytes, position)
+                position = skipWholeItems(bytes, position)
                 if remaining == 0 { break }
-                guard position < bytes.count else { return .incomplete }
             }
+            guard position < bytes.count else { return .incomplete }
             switch scanItem(bytes, position) {
             case .done(let next): position = next
             case .incomplete: return .incomplete
@@ -131,32 +147,40 @@ extension ReplyScanner {
         return .complete(end: position)
     }
 
-    /// Passes over elements that are whole bulk strings; returns where something else begins.
+    /// Passes over elements that are whole and of the kinds of which large replies consist; returns
+    /// where something else begins.
     @inline(__always)
-    private mutating func skipBulks(_ bytes: Span<UInt8>, _ start: Int) -> Int {
+    private mutating func skipWholeItems(_ bytes: Span<UInt8>, _ start: Int) -> Int {
         var position = start
         var left = remaining
-        while left != 0, position < bytes.count, bytes[position] == Byte.dollar,
-            let end = endOfBulk(bytes, position)
-        {
-            position = end
-            left &-= 1
+        skipping: while left != 0, position < bytes.count {
+            switch bytes[position] {
+            case Byte.dollar:
+                if let bulk = wholeBulk(bytes, at: position, longest: .max) {
+                    position = bulk.next &+ bulk.value &+ 2
+                } else if isNull(bytes, at: position) {
+                    position &+= 5
+                } else {
+                    break skipping
+                }
+                left &-= 1
+            case Byte.colon:
+                guard let number = wholeInteger(bytes, at: position) else { break skipping }
+                position = number.next
+                left &-= 1
+            case Byte.asterisk:
+                // Counts as small as these need not be watched: `addItems` watches the large ones.
+                guard let array = canonicalHeader(bytes, at: position, marker: Byte.asterisk),
+                    array.value < 100
+                else { break skipping }
+                position = array.next
+                left &+= array.value &- 1
+            default:
+                break skipping
+            }
         }
         remaining = left
         return position
-    }
-
-    /// The end of a bulk string that is whole and well formed, else nil.
-    @inline(__always)
-    private func endOfBulk(_ bytes: Span<UInt8>, _ position: Int) -> Int? {
-        guard let header = shortHeader(bytes, at: position) else { return nil }
-        guard bytes[header.next &- 1] == Byte.lineFeed else { return nil }
-        guard bytes.count &- header.next >= header.value &+ 2 else { return nil }
-        let end = header.next &+ header.value &+ 2
-        guard bytes[end &- 2] == Byte.carriageReturn, bytes[end &- 1] == Byte.lineFeed else {
-            return nil
-        }
-        return end
     }
 
     /// One item, or as much of it as there is; for an aggregate its header.
@@ -167,20 +191,10 @@ extension ReplyScanner {
         isTop = type == 0 && remaining == 1 && marker != Byte.pipe
         if isTop { type = marker }
         switch marker {
-        case Byte.plus, Byte.minus:
+        case Byte.plus, Byte.minus, Byte.comma, Byte.parenthesis:
             return scanLine(bytes, position &+ 1)
-        case Byte.comma, Byte.parenthesis:
-            return scanLine(bytes, position &+ 1)
-        case Byte.dollar:
-            if isTop, let end = endOfBulk(bytes, position) {
-                // Recomputing the number is cheaper than passing it through an optional pair.
-                integer = Int64(shortHeader(bytes, at: position)?.value ?? 0)
-                remaining = 0
-                return .done(end)
-            }
-            header = HeaderNumber()
-            return scanNumber(bytes, position &+ 1)
-        case Byte.colon, Byte.asterisk, Byte.percent, Byte.tilde, Byte.greater, Byte.pipe,
+        case Byte.dollar, Byte.colon, Byte.asterisk, Byte.percent, Byte.tilde, Byte.greater,
+            Byte.pipe,
             Byte.equals, Byte.exclamation, Byte.underscore, Byte.hash:
             header = HeaderNumber()
             return scanNumber(bytes, position &+ 1)
@@ -189,12 +203,19 @@ extension ReplyScanner {
         }
     }
 
-    private mutating func resume(_ bytes: Span<UInt8>, _ start: Int) -> Step {
-        switch phase {
-        case .item: return .done(start)
-        case .line: return scanLine(bytes, start)
-        case .number: return scanNumber(bytes, start)
-        case .payload: return scanPayload(bytes, start)
+    @inline(never)
+    private mutating func resume(_ bytes: Span<UInt8>, _ start: Int) -> ReplyScan {
+        let step: Step =
+            switch phase {
+            case .item: .done(start)
+            case .line: scanLine(bytes, start)
+            case .number: scanNumber(bytes, start)
+            case .payload: scanPayload(bytes, start)
+            }
+        switch step {
+        case .done(let position): return scanItems(bytes, position)
+        case .incomplete: return .incomplete
+        case .invalid(let error): return .invalid(error)
         }
     }
 
@@ -274,9 +295,9 @@ extension ReplyScanner {
     }
 
     private mutating func addItems(_ count: Int, _ position: Int) -> Step {
-        let (sum, overflow) = remaining.addingReportingOverflow(count)
-        guard !overflow else { return .invalid(.malformedHeader(type: itemType)) }
-        remaining = sum
+        // Far from the end of the number range, so that nothing that follows can reach it.
+        guard remaining < Int.max / 4 else { return .invalid(.malformedHeader(type: itemType)) }
+        remaining &+= count
         phase = .item
         return .done(position)
     }

@@ -2,60 +2,148 @@
 
 package import RESP
 
-/// The way of one command of a client that holds no upstream of its own.
-package enum Route: Equatable, Sendable {
-    /// On an upstream shared with others.
-    case share
+/// What to do with one command.
+package enum Plan: Equatable, Sendable {
+    /// On a shared upstream, or on the held one; the number belongs to the expectation.
+    case send(Expectation, UInt32 = 0)
     /// On an upstream shared with other slow commands.
-    case slow
-    /// Shared; `+OK` is recorded as the client's name or library information.
+    case sendSlow
+    /// On the held upstream; it may block, so a client that leaves gives it up at once.
+    case sendBlocking
+    /// CLIENT SETNAME or SETINFO.
     case mirror
     /// On an upstream of its own, for one reply.
-    case exclusive
+    case exclusive(isBlocking: Bool)
+    /// On a connection kept for commands that must not queue, for one reply.
+    case control
+    /// Takes an upstream of its own until the state that it creates is over.
+    case hold(Expectation, UInt32 = 0)
     /// On an upstream of its own for the rest of the session, bytes passed through both ways.
     case pipe
+    /// SELECT to a database.
+    case select(UInt32)
+    /// HELLO with a protocol version only.
+    case hello(UInt8)
+    /// HELLO with AUTH or SETNAME.
+    case helloChange
+    /// AUTH.
+    case authenticate
+    /// CLIENT REPLY.
+    case replyMode(ReplyMode)
     /// `+OK`, then close.
     case quit
     /// Close without a word (POST and Host:, which are HTTP requests gone astray).
     case vanish
+    /// RESET.
+    case reset
+    /// Refused by configuration.
+    case deny
     /// Not in the table: what the server says of it decides.
     case ask
 }
 
 extension CommandTable {
-    /// The route of a complete, canonical frame.
-    package func route(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Route {
+    /// The plan for a command of a client that holds no upstream.
+    package func plan(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Plan {
         guard let kind = commandClass(command) else { return .ask }
         switch kind {
         case .share, .admin, .unwatch, .unsubscribe, .endTransaction, .pinIfTracking:
             // The last four change nothing on a connection without the state they end.
-            return .share
-        case .shareSlow:
-            return .slow
-        case .mirror:
-            return .mirror
+            return .send(.plain)
+        case .shareSlow: return .sendSlow
+        case .mirror: return .mirror
+        case .rewrite: return Session.rewrite(command)
         case .pinReply:
-            return .exclusive
+            return .exclusive(isBlocking: info(command)?.isBlocking ?? true)
         case .pinReplyIfBlock:
-            return hasBlockArgument(bytes, frame) ? .exclusive : .share
-        case .local:
-            switch command {
-            case .quit: return .quit
-            case .post, .host: return .vanish
-            default: return .pipe
-            }
-        case .rewrite, .state, .stateRewrite, .pinReplyOffset, .pinMulti, .pinWatch,
-            .pinSubscribe, .pinForever, .pinNext, .control, .controlRewrite, .deny:
+            return CommandTable.hasBlockArgument(bytes, frame)
+                ? .exclusive(isBlocking: true) : .send(.plain)
+        case .pinMulti:
+            return frame.argumentCount == 1 ? .hold(.multi) : .send(.plain)
+        case .pinWatch:
+            return frame.argumentCount > 1 ? .hold(.watch) : .send(.plain)
+        case .pinSubscribe:
+            return frame.argumentCount > 1
+                ? .hold(.subscribe, UInt32(clamping: frame.argumentCount - 1)) : .send(.plain)
+        case .state, .stateRewrite:
+            return CommandTable.planState(command, bytes, frame)
+        case .local: return planLocal(command, bytes, frame)
+        case .control: return .control
+        case .deny: return .deny
+        case .pinReplyOffset, .pinForever, .pinNext, .controlRewrite:
             return .pipe
         }
     }
 
+    private func planLocal(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Plan {
+        switch command {
+        case .quit: .quit
+        case .post, .host: .vanish
+        case .reset: frame.argumentCount == 1 ? .reset : .send(.plain)
+        default: CommandTable.planReply(bytes, frame)
+        }
+    }
+
+    /// CLIENT REPLY; what is malformed goes to the server, which words the error.
+    static func planReply(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Plan {
+        guard frame.argumentCount == 3 else { return .send(.plain) }
+        switch Word.lowercased(argument(2, bytes, frame) ?? []) {
+        case "on": return .replyMode(.on)
+        case "off": return .replyMode(.off)
+        case "skip": return .replyMode(.skipNext)
+        default: return .send(.plain)
+        }
+    }
+
+    /// SELECT, AUTH, HELLO and the rarer commands that change a property of the connection.
+    static func planState(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Plan {
+        switch command {
+        case .select:
+            guard frame.argumentCount == 2, let word = argument(1, bytes, frame),
+                let number = Word.number(word)
+            else { return .send(.plain) }
+            return .select(number)
+        case .auth:
+            return frame.argumentCount == 2 || frame.argumentCount == 3
+                ? .authenticate : .send(.plain)
+        case .hello:
+            if frame.argumentCount == 1 { return .send(.hello) }
+            if frame.argumentCount > 2 { return .helloChange }
+            switch Word.number(argument(1, bytes, frame) ?? []) {
+            case 2: return .hello(2)
+            case 3: return .hello(3)
+            default: return .send(.plain)
+            }
+        default:
+            return .pipe
+        }
+    }
+
+    /// Argument `index` (0 is the name) of a complete frame.
+    package static func argument(
+        _ index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> [UInt8]? {
+        var arguments = CommandArguments(bytes, frame: frame)
+        var position = 0
+        while let found = arguments.next(bytes) {
+            if position == index {
+                return (0..<found.length).map { bytes[found.start + $0] }
+            }
+            position += 1
+        }
+        return nil
+    }
+
     /// True when any argument is BLOCK: a key of that name only costs an upstream of its own.
-    private func hasBlockArgument(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
+    static func hasBlockArgument(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         var arguments = CommandArguments(bytes, frame: frame)
         while let argument = arguments.next(bytes) {
             if argument.length == 5,
-                PackedName(bytes, start: argument.start, count: 5) == CommandTable.blockWord
+                PackedName(bytes, start: argument.start, count: 5) == blockWord
             {
                 return true
             }
@@ -67,4 +155,20 @@ extension CommandTable {
         let bytes = Array("block".utf8)
         return PackedName(bytes.span, start: 0, count: bytes.count)
     }()
+}
+
+/// Reading of short wire words, for rare paths.
+package enum Word {
+    /// Upper case ASCII letters become lower case; anything else stays.
+    package static func lowercased(_ bytes: [UInt8]) -> String {
+        String(decoding: bytes.map { $0 >= 65 && $0 <= 90 ? $0 | 0x20 : $0 }, as: UTF8.self)
+    }
+
+    /// A decimal number without sign or leading zeros, as Redis's string2ll takes it, up to 9 digits.
+    package static func number(_ bytes: [UInt8]) -> UInt32? {
+        guard (1...9).contains(bytes.count), bytes.allSatisfy({ $0 >= 48 && $0 <= 57 }),
+            bytes.count == 1 || bytes[0] != 48
+        else { return nil }
+        return bytes.reduce(0) { $0 * 10 + UInt32($1 - 48) }
+    }
 }

@@ -22,8 +22,8 @@ package struct LatencyHistogram: Sendable {
         if value > maximum { maximum = value }
     }
 
-    /// The time in nanoseconds that a part `quantile` of the recorded times, 0 to 1, did not exceed:
-    /// the upper end of its cell, never more than `maximum`; 0 if nothing was recorded.
+    /// The time in nanoseconds that a part `quantile` of the recorded times, 0 to 1, did not
+    /// exceed: the upper end of its cell, never more than `maximum`; 0 if nothing was recorded.
     package func quantile(_ quantile: Double) -> UInt64 {
         guard count > 0 else { return 0 }
         // Written so that a NaN becomes 0, because converting it to an integer would trap.

@@ -14,8 +14,8 @@ package enum LogFormat: String, Sendable, CaseIterable {
     ///
     /// `journalStream` is the environment variable `JOURNAL_STREAM`, `DEVICE:INODE` in decimal,
     /// which systemd sets; it is inherited by children whose standard error may be something else,
-    /// so it counts only if it names `device` and `inode`, those of standard error (systemd.exec(5),
-    /// systemd 231 and later).
+    /// so it counts only if it names `device` and `inode`, those of standard error
+    /// (systemd.exec(5), systemd 231 and later).
     package static func suited(
         journalStream: String?, device: UInt64, inode: UInt64, isTerminal: Bool
     ) -> LogFormat {

@@ -177,8 +177,8 @@ func formatTime(_ nanoseconds: Int64) -> String {
 }
 
 private func floored(_ value: Int64, by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
-    let remainder = (value % divisor + divisor) % divisor
-    return ((value - remainder) / divisor, remainder)
+    let (quotient, remainder) = value.quotientAndRemainder(dividingBy: divisor)
+    return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
 }
 
 private func padded(_ value: Int64, _ width: Int) -> String {

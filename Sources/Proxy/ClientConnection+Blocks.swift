@@ -1,0 +1,65 @@
+// MULTI ... EXEC that has arrived whole goes over a shared upstream in one piece: Redis runs the
+// commands of one connection in order, and nobody else's can get between.
+
+import EventLoop
+import Pool
+import RESP
+import Session
+
+/// A whole transaction in the input.
+struct Block {
+    /// Index after EXEC.
+    var end: Int
+    /// Commands between MULTI and EXEC.
+    var members: Int
+}
+
+extension ClientConnection {
+    /// The block that begins with the MULTI in `first`, if it is complete, and if all its members
+    /// may stand in one (the nine conditions of docs/compatibility.md); else nil.
+    func findBlock(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, after first: CommandFrame
+    ) -> Block? {
+        guard first.argumentCount == 1, session.replyMode == .on, pool.facts.hasTransactions
+        else { return nil }
+        var ahead = CommandScanner()
+        var position = first.end
+        var members = 0
+        while position < buffer.count {
+            guard
+                case .command(let frame) = ahead.scan(
+                    buffer.span, frameStart: position, limits: ClientConnection.limits)
+            else { return nil }
+            if !frame.isCanonical {
+                var span = buffer.mutableSpan
+                canonicalize(&span, frame: frame)
+            }
+            let command = worker.table.find(buffer.span, frame)
+            if command == .exec { return Block(end: frame.end, members: members) }
+            guard worker.table.info(command)?.mayStandInBlock == true, command != .discard else {
+                return nil
+            }
+            members += 1
+            position = frame.end
+        }
+        return nil
+    }
+
+    func forwardBlock(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, _ first: CommandFrame, _ block: Block
+    ) -> Outcome {
+        let start = UnsafeRawPointer(buffer.baseAddress! + first.start)
+        let before = inFlight
+        let outcome = forward(.shared, .plain, 0, start, block.end - first.start)
+        guard outcome == .done, inFlight > before, let upstream else { return outcome }
+        // MULTI is counted; its members and EXEC have a reply each.
+        for _ in 0..<block.members {
+            upstream.inFlight.append(id, .plain)
+            pool.machine.add(upstream.id)
+        }
+        upstream.inFlight.append(id, .blockEnd)
+        pool.machine.add(upstream.id)
+        inFlight += UInt32(block.members) + 1
+        return .done
+    }
+}

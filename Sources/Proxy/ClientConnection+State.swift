@@ -1,0 +1,216 @@
+// Commands that change what a connection is: user, protocol, database, reply mode, and the ends.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// Carries out everything that is not simply sent. Nothing after such a command is sent before
+    /// it is answered, because it might be meant for another state.
+    func carryOutState(
+        _ plan: Plan, _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer,
+        _ count: Int
+    ) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        switch plan {
+        case .select(let database): return select(database, bytes, count)
+        case .hello(let version): return hello(version, bytes, count)
+        case .authenticate:
+            return logIn(PendingLogin(authenticate: words(span, frame)), nil, bytes, count)
+        case .helloChange:
+            let words = words(span, frame)
+            // A version that is none is refused by the server before anything else happens.
+            guard let version = Word.number(words[1]), version == 2 || version == 3 else {
+                return forward(.shared, .plain, 0, bytes, count)
+            }
+            return logIn(PendingLogin(hello: words), UInt8(version), bytes, count)
+        case .replyMode(let mode):
+            session.setReplyMode(mode)
+            if mode == .on { reply("+OK\r\n") }
+            return .done
+        case .quit:
+            if !session.takeSilence() { reply("+OK\r\n") }
+            closeAfterFlush(.client_closed)
+            return .done
+        case .vanish:
+            closeAfterFlush(.client_closed)
+            return .done
+        case .reset:
+            reset()
+            return .done
+        case .deny:
+            let name = worker.table.info(lastCommand)?.name ?? "this command"
+            replyError("ERR '\(name)' is refused by Redpool: it does not fit a shared connection")
+            return .done
+        case .pipe: return mode == .held ? becomePipe() : beginPipe()
+        default: preconditionFailure("not a change of state: \(plan)")
+        }
+    }
+
+    /// SELECT: executed by the server the first time that anybody goes there as this user; after
+    /// that, answered here, and the next command goes to a connection that is there already.
+    private func select(_ database: UInt32, _ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        var target = key
+        target.database = database
+        if target == key { return forward(.shared, .plain, 0, bytes, count) }
+        if pool.isValidated(target), granted == nil {
+            key = target
+            if !session.takeSilence() { reply("+OK\r\n") }
+            return .done
+        }
+        return forwardAlone(.pin, .select, database, bytes, count, isBlocking: false)
+    }
+
+    /// HELLO with a version: on a connection that speaks it already, where it changes nothing, or
+    /// on one that learns it by this command.
+    private func hello(_ version: UInt8, _ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        let outcome: Outcome
+        var target = key
+        target.protocolVersion = version
+        if mode == .held || pool.isValidated(target) {
+            let before = inFlight
+            outcome = forward(.shared, key: target, .hello, UInt32(version), bytes, count)
+            if outcome == .done, inFlight > before { mode = .barrier }
+        } else {
+            outcome = forwardAlone(
+                .pin, .hello, UInt32(version), bytes, count, isBlocking: false)
+        }
+        return outcome
+    }
+
+    /// AUTH, and HELLO with options: always judged by the server, alone on a connection. Credentials
+    /// that were accepted before lead to one of that user's connections.
+    private func logIn(
+        _ pending: PendingLogin, _ version: UInt8?, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        login = pending
+        let expectation = version == nil ? Expectation.authenticate : .helloChange
+        if mode == .held {
+            _ = sendHeld(expectation, UInt32(version ?? 0), bytes, count)
+            mode = .barrier
+            return .done
+        }
+        var target = key
+        if let name = pending.user,
+            let user = pool.users.find(name: name, password: pending.password)
+        {
+            target.user = user
+            target.protocolVersion = version ?? key.protocolVersion
+        }
+        return forwardAlone(
+            .pin, key: target, expectation, UInt32(version ?? 0), bytes, count,
+            isBlocking: false)
+    }
+
+    func takeLogin() -> PendingLogin? {
+        defer { login = nil }
+        return login
+    }
+
+    /// RESET: back to a fresh connection. Library name and version survive it, as in Redis.
+    private func reset() {
+        if let upstream, upstream.hold != nil {
+            leaveSlowReaders(upstream)
+            self.upstream = nil
+            upstream.sharers -= 1
+            upstream.orphan()
+            mode = .open
+        }
+        session.reset()
+        key = pool.warmKey
+        identity.name = []
+        reply("+RESET\r\n")
+    }
+
+    /// The client's own value in place of the upstream's, for CLIENT ID, GETNAME, INFO and LIST.
+    func ownValue(_ expectation: Expectation, _ upstreamReply: [UInt8]) -> [UInt8]? {
+        var bytes: [UInt8] = []
+        switch expectation {
+        case .rewriteID:
+            Encode.integer(Int64(serial), into: &bytes)
+        case .rewriteName:
+            if identity.name.isEmpty {
+                Encode.null(key.protocolVersion == 3 ? .resp3 : .resp2, into: &bytes)
+            } else {
+                Encode.bulk(identity.name, into: &bytes)
+            }
+        case .rewriteInfo:
+            guard let text = ClientLine.text(of: upstreamReply) else { return nil }
+            let template = text.prefix { $0 != "\n" }
+            return ClientLine.encode(
+                ClientLine.line(template, for: self) + "\n", protocolVersion: key.protocolVersion)
+        case .rewriteList:
+            let filter = listFilters.isEmpty ? nil : listFilters.removeFirst()
+            return list(filter ?? ClientLine.Filter([]), upstreamReply)
+        default:
+            return nil
+        }
+        return bytes
+    }
+
+    private func list(_ filter: ClientLine.Filter, _ upstreamReply: [UInt8]) -> [UInt8]? {
+        guard let text = ClientLine.text(of: upstreamReply) else { return nil }
+        let template =
+            pool.facts.clientLine.isEmpty
+            ? text.prefix { $0 != "\n" } : pool.facts.clientLine[...]
+        let lines = worker.clients.all
+            .filter { $0.pool === pool && filter.admits($0) }
+            .sorted { $0.serial < $1.serial }
+            .map { ClientLine.line(template, for: $0) + "\n" }
+        return ClientLine.encode(lines.joined(), protocolVersion: key.protocolVersion)
+    }
+
+    /// The oldest change of identity whose reply has come.
+    func takeChange() -> IdentityChange? {
+        changes.isEmpty ? nil : changes.removeFirst()
+    }
+
+    // MARK: Unknown commands
+
+    /// Carries out a command that is not in the table, once the server has said what it is.
+    func carryOutUnknown(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        var kind = UnknownCommands.Kind.stranger
+        if frame.nameLength <= UnknownCommands.longestName {
+            let name = (0..<frame.nameLength).map { span[frame.nameStart + $0] }
+            guard let known = pool.unknownCommands.kind(of: name) ?? lesson else {
+                return ask(name)
+            }
+            lesson = nil
+            kind = known
+        }
+        switch kind {
+        case .stranger: return forward(.shared, .plain, 0, bytes, count)
+        case .module: return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
+        case .renamed: return beginPipe()
+        }
+    }
+
+    private func ask(_ name: [UInt8]) -> Outcome {
+        var question: [UInt8] = []
+        Encode.command([Array("COMMAND".utf8), Array("INFO".utf8), name], into: &question)
+        let before = (inFlight, session)
+        let outcome = question.withUnsafeBytes {
+            forward(.shared, .commandInfo, 0, $0.baseAddress!, $0.count)
+        }
+        // Blocked: it waits. Done without anything in flight: refused, and answered so.
+        guard outcome == .done, inFlight > before.0 else { return outcome }
+        session = before.1
+        askedName = name
+        mode = .asking
+        return .blocked
+    }
+
+    /// The server's answer to COMMAND INFO has come.
+    func learnedCommand(_ reply: [UInt8]) {
+        let (kind, isLasting) = UnknownCommands.judge(reply)
+        if isLasting { pool.unknownCommands.learn(askedName, kind) } else { lesson = kind }
+        askedName = []
+        if mode == .asking { mode = .open }
+        answered(1)
+        worker.ready(self)
+    }
+}

@@ -1,0 +1,96 @@
+// CLIENT LIST and CLIENT INFO show Redpool's clients in the server's own format: a line of the
+// server is the template, so that every version has its own fields in its own order.
+
+import EventLoop
+import Pool
+import RESP
+import Session
+
+enum ClientLine {
+    /// The fields of a line that belong to the client and not to the upstream it was asked on.
+    static func values(of client: ClientConnection) -> [String: String] {
+        let now = client.worker.now.nanoseconds
+        let hold = client.upstream?.hold
+        var flags = ""
+        if (hold?.subscriptions ?? 0) > 0 { flags += "P" }
+        if hold?.isInTransaction == true { flags += "x" }
+        if case .exclusive(isBlocking: true) = client.mode { flags += "b" }
+        return [
+            "id": "\(client.serial)",
+            "addr": client.peerText, "laddr": client.localText,
+            "fd": "\(client.channel.descriptor)",
+            "name": String(decoding: client.identity.name, as: UTF8.self),
+            "age": "\((now - client.connectedAt) / 1_000_000_000)",
+            "idle": "\((now - client.lastActivity) / 1_000_000_000)",
+            "flags": flags.isEmpty ? "N" : flags,
+            "db": "\(client.key.database)",
+            "sub": "\(hold?.channels ?? 0)", "psub": "\(hold?.patterns ?? 0)",
+            "ssub": "\(hold?.shards ?? 0)",
+            "multi": hold?.isInTransaction == true ? "0" : "-1",
+            "cmd": client.worker.table.info(client.lastCommand)?.name ?? "NULL",
+            "user": String(
+                decoding: client.pool.users.name(of: client.key.user), as: UTF8.self),
+            "redir": "-1", "resp": "\(client.key.protocolVersion)",
+            "lib-name": String(decoding: client.identity.libraryName, as: UTF8.self),
+            "lib-ver": String(decoding: client.identity.libraryVersion, as: UTF8.self),
+        ]
+    }
+
+    /// The template with a client's own values.
+    static func line(_ template: Substring, for client: ClientConnection) -> String {
+        let own = values(of: client)
+        return template.split(separator: " ", omittingEmptySubsequences: false).map { field in
+            guard let equals = field.firstIndex(of: "=") else { return String(field) }
+            let key = String(field[..<equals])
+            guard let value = own[key] else { return String(field) }
+            return "\(key)=\(value)"
+        }.joined(separator: " ")
+    }
+
+    /// The text inside a bulk or verbatim reply; nil for anything else.
+    static func text(of reply: [UInt8]) -> String? {
+        var cursor = ReplyCursor(from: 0)
+        guard let item = cursor.next(reply.span), item.length >= 0,
+            item.type == UInt8(ascii: "$") || item.type == UInt8(ascii: "=")
+        else { return nil }
+        return String(
+            decoding: reply[item.start..<(item.start + item.length)], as: UTF8.self)
+    }
+
+    /// A reply with `text` in the form of the client's protocol.
+    static func encode(_ text: String, protocolVersion: UInt8) -> [UInt8] {
+        var bytes: [UInt8] = []
+        if protocolVersion == 3 {
+            let length = text.utf8.count + 4
+            bytes = Array("=\(length)\r\ntxt:".utf8) + Array(text.utf8) + [13, 10]
+        } else {
+            Encode.bulk(text, into: &bytes)
+        }
+        return bytes
+    }
+
+    /// Which clients a CLIENT LIST asks for.
+    struct Filter {
+        var ids: Set<UInt64>?
+        var type: String?
+
+        /// Reads `CLIENT LIST [TYPE t | ID n ...]`; the server has accepted it already.
+        init(_ words: [[UInt8]]) {
+            guard words.count > 3 else { return }
+            switch Word.lowercased(words[2]) {
+            case "id":
+                ids = Set(
+                    words[3...].compactMap { UInt64(String(decoding: $0, as: UTF8.self)) })
+            case "type": type = Word.lowercased(words[3])
+            default: break
+            }
+        }
+
+        func admits(_ client: ClientConnection) -> Bool {
+            if let ids, !ids.contains(client.serial) { return false }
+            guard let type else { return true }
+            let isSubscriber = (client.upstream?.hold?.subscriptions ?? 0) > 0
+            return type == "pubsub" ? isSubscriber : type == "normal" && !isSubscriber
+        }
+    }
+}

@@ -1,0 +1,155 @@
+// A connection that one client holds: transactions, watches and subscriptions, and how it becomes
+// fit for others again.
+
+import Config
+import Pool
+import RESP
+import Session
+
+extension UpstreamConnection {
+    /// Lends this connection to one client, replies framed.
+    func beginHold(_ client: ClientConnection) {
+        hold = HeldState()
+        holder = client
+        isExclusive = true
+    }
+
+    /// The hold is over; the connection is clean.
+    func endHold() {
+        hold = nil
+        holder = nil
+        isExclusive = false
+        isInPush = false
+    }
+
+    /// True when the frame that begins with this byte (or goes on) belongs to a subscription. In
+    /// RESP2 a subscribed connection gets nothing but confirmations, messages, errors and the
+    /// array form of PONG; in RESP3 pushes have a type of their own.
+    func isPushFrame(_ first: UInt8) -> Bool {
+        if scanner.isInside { return isInPush }
+        if key.protocolVersion == 3 { return first == UInt8(ascii: ">") }
+        guard first == UInt8(ascii: "*") else { return false }
+        if (hold?.subscriptions ?? 0) > 0 { return true }
+        if inFlight.isEmpty { return false }
+        let next = inFlight.first.expectation
+        return next == .subscribe || next.isUnsubscribe
+    }
+
+    /// Relays one frame of a subscription, or as much of it as has come.
+    func relayPush(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
+        isInPush = true
+        let end: Int
+        let isComplete: Bool
+        switch scanner.scan(span, from: start) {
+        case .complete(let next):
+            end = next
+            isComplete = true
+        case .incomplete:
+            end = span.count
+            isComplete = false
+        case .invalid(let error):
+            poison(error.message)
+            return span.count
+        }
+        edges.add(span, from: start, to: end)
+        if let client = holder {
+            client.receive(bytes + start, count: end - start)
+            client.holdIfSlow(self)
+        }
+        if isComplete {
+            isInPush = false
+            let kind = edges.kind
+            edges.clear()
+            judgePush(kind)
+        }
+        return end
+    }
+
+    private func judgePush(_ kind: FrameEdges.Kind) {
+        switch kind {
+        case .message:
+            break
+        case .confirmation(let what, let count):
+            confirm(what, count)
+        case .other:
+            // The array form of PONG, or a push of another kind, which answers nothing.
+            if key.protocolVersion == 2 { finishHeadReply() }
+        }
+    }
+
+    private func confirm(_ what: SubscriptionKind, _ count: Int) {
+        let isAwaited: Bool
+        if inFlight.isEmpty {
+            isAwaited = false
+        } else {
+            let next = inFlight.first.expectation
+            isAwaited = next == .subscribe || next.isUnsubscribe
+        }
+        if isAwaited, inFlight.first.value == 0 {
+            let all = hold?.confirmations(of: inFlight.first.expectation) ?? 1
+            inFlight.first.value = UInt32(clamping: all)
+        }
+        hold?.confirmed(what, count: count)
+        guard isAwaited else { return }
+        inFlight.first.value -= 1
+        if inFlight.first.value == 0 { finishHeadReply() }
+    }
+
+    private func finishHeadReply() {
+        guard !inFlight.isEmpty else {
+            poison("a reply that nobody waits for on a subscribed connection")
+            return
+        }
+        let entry = inFlight.first
+        inFlight.finish()
+        if let client = worker.clients[entry.client], client.upstream === self {
+            client.answered(1)
+        }
+    }
+
+    // MARK: After the client
+
+    /// The holder has left. What it sent still runs; then the connection is cleaned, or closed when
+    /// that cannot be done with one command.
+    func orphan() {
+        holder = nil
+        isOrphaned = true
+        setDeadline(after: pool.config.connectTimeout)
+        cleanOrphan()
+    }
+
+    /// Called whenever a reply to nobody has come.
+    func cleanOrphan() {
+        guard isOrphaned, inFlight.isEmpty, stage == .ready, let state = hold else { return }
+        if state.isClean, !isSpoiled {
+            finishCleaning()
+        } else if state.isCleanable, !isSpoiled {
+            let word = state.isInTransaction ? "DISCARD" : "UNWATCH"
+            var bytes: [UInt8] = []
+            Encode.command([word], into: &bytes)
+            inFlight.append(UpstreamConnection.nobody, .clean)
+            send(bytes)
+        } else {
+            pool.machine.retire(id, .dirty, now: worker.now)
+            pool.hasWork = true
+        }
+    }
+
+    /// The answer to our DISCARD or UNWATCH has come: anything but +OK leaves doubts.
+    func cleaned() {
+        if scanner.isError || !scanner.head.matches("OK") {
+            pool.machine.retire(id, .dirty, now: worker.now)
+            pool.hasWork = true
+            return
+        }
+        finishCleaning()
+    }
+
+    private func finishCleaning() {
+        isOrphaned = false
+        clearDeadline()
+        endHold()
+        pool.machine.release(id, key: key, now: worker.now)
+        pool.hasWork = true
+    }
+}

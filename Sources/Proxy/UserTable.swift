@@ -1,0 +1,45 @@
+// Users whose credentials the server has accepted, so that connections can be opened in their name.
+// Nothing here is ever logged or shown but the name.
+
+/// The users of one pool. User 0 is the one that the configuration names, or the server's default.
+struct UserTable {
+    private struct Entry {
+        var name: [UInt8]
+        var password: [UInt8]
+    }
+    private var entries: [Entry]
+    /// A client that tries users out must not fill the memory.
+    private static let most = 4096
+
+    init(name: String, password: String?) {
+        entries = [
+            Entry(
+                name: Array((name.isEmpty ? "default" : name).utf8),
+                password: Array((password ?? "").utf8))
+        ]
+    }
+
+    /// The user for whom exactly these credentials were accepted the last time.
+    func find(name: [UInt8], password: [UInt8]) -> UInt32? {
+        entries.firstIndex { $0.name == name && $0.password == password }.map(UInt32.init)
+    }
+
+    /// Records credentials that the server has just accepted. Nil when there are too many users.
+    mutating func accepted(name: [UInt8], password: [UInt8]) -> UInt32? {
+        if let index = entries.firstIndex(where: { $0.name == name && $0.password == password }) {
+            return UInt32(index)
+        }
+        // User 0 keeps the configured password, whatever a client found to work as well.
+        if let index = entries.dropFirst().firstIndex(where: { $0.name == name }) {
+            entries[index].password = password
+            return UInt32(index)
+        }
+        guard entries.count < UserTable.most else { return nil }
+        entries.append(Entry(name: name, password: password))
+        return UInt32(entries.count - 1)
+    }
+
+    func name(of user: UInt32) -> [UInt8] { entries[Int(user)].name }
+
+    func password(of user: UInt32) -> [UInt8] { entries[Int(user)].password }
+}
