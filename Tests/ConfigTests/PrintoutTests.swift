@@ -1,0 +1,111 @@
+import FoundationEssentials
+import Testing
+
+@testable import Config
+
+/// The root of the project, found by this file's place in it.
+private let root = URL(filePath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent().deletingLastPathComponent()
+
+@Suite struct PrintoutTests {
+    static let rich = """
+        defaults:
+          poolTimeout: 1s
+        pools:
+          main:
+            listen: ["*:6380", "[::1]:6381", unix:/run/x.sock]
+            upstream: redis://app@h/2
+            passwordFile: /pw
+            maxOpen: 9
+          no:
+            listen: 127.0.0.1:7000
+            upstream: "[::1]:7001"
+        log: {level: notice}
+        """
+
+    @Test func effectiveYAMLSaysWhereValuesComeFrom() throws {
+        let text = try #require(Config.effectiveYAML(text: PrintoutTests.rich, file: "f.yaml"))
+        let lines = Set(text.split(separator: "\n").map(words))
+        for expected in [
+            "- \"*:6380\" # f.yaml:5",
+            "username: app # f.yaml:6",
+            "passwordFile: /pw # f.yaml:7",
+            "maxOpen: 9 # f.yaml:8",
+            "maxPinned: 8 # default: maxOpen less an eighth, at least one less",
+            "poolTimeout: 1s # f.yaml:2, defaults",
+            "socketMode: \"0660\" # default",
+            "\"no\":",
+            "maxClients: auto # default",
+            "level: notice # f.yaml:12",
+        ] {
+            #expect(lines.contains(words(expected[...])))
+        }
+    }
+
+    /// A line without its indentation and the width of its gaps.
+    private func words(_ line: Substring) -> [Substring] {
+        line.split(separator: " ")
+    }
+
+    @Test(arguments: [rich, DefaultsTests.smallest, Config.sampleFile()])
+    func effectiveYAMLIsAValidFileWithTheSameMeaning(_ text: String) throws {
+        let files = ["/pw": "hunter2"]
+        let printed = try #require(Config.effectiveYAML(text: text, file: file))
+        #expect(try valid(printed, files: files) == valid(text, files: files))
+        #expect(!printed.contains("hunter2"))
+        for key in Key.allCases {
+            #expect(printed.contains(" \(key.rawValue):") || printed.contains("\n\(key.rawValue):"))
+        }
+    }
+
+    @Test func invalidTextHasNoEffect() {
+        #expect(Config.effectiveYAML(text: pool("maxOpen: x"), file: file) == nil)
+    }
+
+    @Test func passwordsAreNotInDescriptions() throws {
+        let config = try valid(PrintoutTests.rich, files: ["/pw": "hunter2"])
+        var dumped = ""
+        dump(config, to: &dumped)
+        for text in [String(describing: config), String(reflecting: config), dumped] {
+            #expect(!text.contains("hunter2"))
+            #expect(text.contains("password ***"))
+        }
+    }
+
+    @Test func sampleFileMeansTheDefaults() throws {
+        #expect(try valid(Config.sampleFile()) == valid(DefaultsTests.smallest))
+        let sample = Config.sampleFile()
+        // Taking the comments off the derived keys makes them explicit, with the same values.
+        let explicit = sample.split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.contains("# unless set") ? $0.replacing("  # m", with: "  m") : $0[...] }
+            .joined(separator: "\n")
+        #expect(explicit != sample)
+        #expect(try valid(explicit) == valid(DefaultsTests.smallest))
+        for key in Key.allCases {
+            #expect(sample.contains(" \(key.rawValue):") || sample.contains("\n\(key.rawValue):"))
+        }
+    }
+
+    @Test func schemaHasEachKeyOnce() {
+        #expect(Schema.keys.map(\.key.rawValue).sorted() == Key.allCases.map(\.rawValue).sorted())
+        for spec in Schema.keys {
+            #expect(spec.doc.count <= 100 && !spec.doc.hasSuffix("."))
+            #expect(Config.referencePage().contains("| `\(spec.key.rawValue)` |"))
+        }
+    }
+
+    /// The files in the tree are what the schema generates. With REDPOOL_REGENERATE=1 in the
+    /// environment, the test writes them instead.
+    @Test(arguments: [
+        ("config/redpool.yaml", Config.sampleFile()),
+        ("docs/configuration.md", Config.referencePage()),
+    ])
+    func generatedFilesAreCurrent(path: String, generated: String) throws {
+        let place = root.appending(path: path).path
+        if ProcessInfo.processInfo.environment["REDPOOL_REGENERATE"] == "1" {
+            try Data(generated.utf8).write(to: URL(filePath: place))
+        }
+        let data = try Data(contentsOf: URL(filePath: place))
+        #expect(String(decoding: data, as: UTF8.self) == generated)
+    }
+}
