@@ -128,6 +128,19 @@ static inline int redpool_peer_address(int fd, struct sockaddr_storage *out, soc
     return n < 0 ? -errno : n;
 }
 
+// Bytes of ours that the peer's kernel has acknowledged on a TCP connection, or -errno. glibc's
+// struct tcp_info ends before this field; its place in the kernel's is part of the stable ABI
+// (include/uapi/linux/tcp.h, tcpi_bytes_acked, since Linux 4.1). It counts the SYN as one.
+static inline int64_t redpool_bytes_acknowledged(int fd) {
+    unsigned char info[256];
+    socklen_t length = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) < 0) return -errno;
+    if (length < 128) return -ENOPROTOOPT;
+    uint64_t acknowledged;
+    memcpy(&acknowledged, info + 120, sizeof acknowledged);
+    return acknowledged > 0 ? (int64_t)acknowledged - 1 : 0;
+}
+
 // The pending error of a socket, as a positive errno, 0 for none.
 static inline int redpool_socket_error(int fd) {
     int error = 0;

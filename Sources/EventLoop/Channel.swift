@@ -141,6 +141,13 @@ package struct Channel: ~Copyable {
         _ = redpool_linger_zero(descriptor)
     }
 
+    /// Bytes that the peer's kernel has acknowledged since the connection was made; nil where the
+    /// transport does not say (unix sockets).
+    package func acknowledged() -> Int64? {
+        let count = redpool_bytes_acknowledged(descriptor)
+        return count < 0 ? nil : count
+    }
+
     /// The socket's pending error as a positive errno, 0 when it is connected and well.
     package func pendingError() -> Int32 {
         redpool_socket_error(descriptor)

@@ -8,6 +8,8 @@ import Session
 
 /// A whole transaction in the input.
 struct Block {
+    /// Index of EXEC.
+    var execStart: Int
     /// Index after EXEC.
     var end: Int
     /// Commands between MULTI and EXEC.
@@ -35,7 +37,9 @@ extension ClientConnection {
                 canonicalize(&span, frame: frame)
             }
             let command = worker.table.find(buffer.span, frame)
-            if command == .exec { return Block(end: frame.end, members: members) }
+            if command == .exec {
+                return Block(execStart: frame.start, end: frame.end, members: members)
+             }
             guard worker.table.info(command)?.mayStandInBlock == true, command != .discard else {
                 return nil
             }
@@ -50,16 +54,21 @@ extension ClientConnection {
     ) -> Outcome {
         let start = UnsafeRawPointer(buffer.baseAddress! + first.start)
         let before = inFlight
-        let outcome = forward(.shared, .plain, 0, start, block.end - first.start)
+        let outcome = forward(
+            .shared, .block, 0, start, block.end - first.start,
+            kept: block.execStart - first.start)
         guard outcome == .done, inFlight > before, let upstream else { return outcome }
-        // MULTI is counted; its members and EXEC have a reply each.
-        for _ in 0..<block.members {
-            upstream.inFlight.append(id, .plain)
-            pool.machine.add(upstream.id)
-        }
-        upstream.inFlight.append(id, .blockEnd)
-        pool.machine.add(upstream.id)
+        upstream.extendBlock(id, block)
         inFlight += UInt32(block.members) + 1
         return .done
+    }
+}
+
+extension UpstreamConnection {
+    /// The MULTI of a block is in flight and counted; its members and its EXEC have a reply each.
+    func extendBlock(_ client: SlotID, _ block: Block) {
+        inFlight.extendLast(by: UInt32(block.members))
+        expect(client, .blockEnd, bytes: block.end - block.execStart)
+        for _ in 0...block.members { pool.machine.add(id) }
     }
 }

@@ -176,7 +176,7 @@ extension ClientConnection {
 
     func forward(
         _ kind: LeaseKind, key wanted: PoolKey? = nil, _ expectation: Expectation,
-        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
+        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, kept: Int? = nil
     ) -> Outcome {
         if mode == .held {
             return sendHeld(expectation, value, bytes, count)
@@ -196,8 +196,9 @@ extension ClientConnection {
         }
         inFlight += 1
         worker.statistics.commandsShared += 1
-        target.inFlight.append(
-            id, expectation, value: value, isSilent: session.takeSilence())
+        target.expect(
+            id, expectation, bytes: kept ?? count, value: value,
+            isSilent: session.takeSilence())
         target.send(bytes, count: count)
         if target.isFull(for: self) { pause(.upstreamFull) }
         return .done

@@ -32,7 +32,7 @@ extension ClientConnection {
             if mode == .open { mode = .swallowing }
             return
         }
-        take(own, .plain, 0)
+        take(own, .plain, 0, bytes: 0)
         mode = .streaming
     }
 

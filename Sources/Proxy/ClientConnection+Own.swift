@@ -15,17 +15,23 @@ extension ClientConnection {
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         guard let own = lease(kind, wanted ?? key) else { return mode == .open ? .done : .blocked }
-        take(own, expectation, value)
+        take(own, expectation, value, bytes: count)
         mode = .exclusive(isBlocking: isBlocking)
         own.send(bytes, count: count)
         return .done
     }
 
-    func take(_ own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32) {
+    /// Lends an upstream to this client for one reply; a command of 0 bytes is a stream, which is
+    /// not kept for sending again.
+    func take(
+        _ own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32, bytes: Int
+    ) {
         upstream = own
         own.isExclusive = true
         own.sharers += 1
-        own.inFlight.append(id, expectation, value: value, isSilent: session.takeSilence())
+        own.output.forgetsSent = bytes == 0
+        own.expect(
+            id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence())
         inFlight = 1
         worker.statistics.commandsPinned += 1
     }
@@ -52,8 +58,8 @@ extension ClientConnection {
         guard let upstream else { return .done }
         inFlight += 1
         worker.statistics.commandsPinned += 1
-        upstream.inFlight.append(
-            id, expectation, value: value, isSilent: session.takeSilence())
+        upstream.expect(
+            id, expectation, bytes: count, value: value, isSilent: session.takeSilence())
         upstream.send(bytes, count: count)
         if upstream.isFull(for: self) { pause(.upstreamFull) }
         return .done
@@ -96,6 +102,7 @@ extension ClientConnection {
     func prepared(_ own: UpstreamConnection) {
         guard channel.isOpen, mode == .preparing else { return }
         own.piped = self
+        own.output.forgetsSent = true
         mode = .piped
         worker.ready(self)
     }
@@ -107,6 +114,7 @@ extension ClientConnection {
         upstream.endHold()
         upstream.isExclusive = true
         upstream.piped = self
+        upstream.output.forgetsSent = true
         mode = .piped
         worker.ready(self)
         return .blocked

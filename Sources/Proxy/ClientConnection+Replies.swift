@@ -48,6 +48,7 @@ extension ClientConnection {
     func answered(_ replies: UInt32) {
         guard channel.isOpen, let upstream else { return }
         inFlight -= replies
+        retryUntil = nil
         if inFlight > 0 { return }
         isBlockingHeld = false
         switch mode {

@@ -1,5 +1,6 @@
 // One client: its socket, its place in the life of a session, and its way out.
 
+import Config
 import EventLoop
 import Glibc
 import Pool
@@ -75,6 +76,8 @@ final class ClientConnection {
     var lastCommand = Command.unknown
     /// The last command on the held upstream may block: a client that leaves does not wait for it.
     var isBlockingHeld = false
+    /// Until when unreceived commands are sent again; nil while nothing had to be.
+    var retryUntil: MonotonicTime?
     var inputEnded = false
     var isDirty = false
     var isReady = false
@@ -327,6 +330,33 @@ final class ClientConnection {
         if !address.isUnix { return address.description }
         let path = SocketAddress.local(of: channel.descriptor)?.description.dropFirst(5) ?? ""
         return "\(path):0"
+    }
+
+    /// What this client sent was provably not received: it is planned again as if it had just come,
+    /// before whatever came after it.
+    func sendAgain(_ bytes: [UInt8]) {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        let now = worker.now
+        let limit = retryUntil ?? now + pool.config.poolTimeout
+        retryUntil = limit
+        if now > limit {
+            upstreamLost()
+            return
+        }
+        upstream = nil
+        inFlight = 0
+        isSlow = false
+        isBlockingHeld = false
+        changes = []
+        listFilters = []
+        login = nil
+        session.released()
+        mode = .open
+        scanner = CommandScanner()
+        input.prepend(bytes)
+        worker.statistics.retried += 1
+        worker.ready(self)
     }
 
     /// The upstream that held this client's state or unanswered commands is gone.

@@ -7,6 +7,8 @@ import Session
 struct InFlight {
     var client: SlotID
     var count: UInt32
+    /// Bytes of these commands; 0 for a stream, which is not kept.
+    var bytes: UInt32
     /// Belongs to the expectation.
     var value: UInt32 = 0
     var expectation: Expectation
@@ -21,6 +23,8 @@ struct InFlightQueue: ~Copyable {
     private var head = 0
     private(set) var entries = 0
 
+    /// Bytes of commands in one entry: they are kept until the last of them is answered.
+    private static let longestRun = 32 << 10
     private static let smallest = 16
     private static let kept = 1024
 
@@ -38,14 +42,17 @@ struct InFlightQueue: ~Copyable {
 
     /// Adds one expected reply; plain ones of the same client join the last entry.
     mutating func append(
-        _ client: SlotID, _ expectation: Expectation, value: UInt32 = 0, isSilent: Bool = false
+        _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
+        isSilent: Bool = false
     ) {
         if entries > 0, expectation == .plain {
             let last = ring! + ((head + entries - 1) & (capacity - 1))
             if last.pointee.expectation == .plain, last.pointee.client == client,
-                last.pointee.isSilent == isSilent
+                last.pointee.isSilent == isSilent,
+                Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
             {
                 last.pointee.count += 1
+                last.pointee.bytes += UInt32(bytes)
                 return
             }
         }
@@ -53,9 +60,14 @@ struct InFlightQueue: ~Copyable {
         let index = (head + entries) & (capacity - 1)
         (ring! + index).initialize(
             to: InFlight(
-                client: client, count: 1, value: value, expectation: expectation,
-                isSilent: isSilent))
+                client: client, count: 1, bytes: UInt32(clamping: bytes), value: value,
+                expectation: expectation, isSilent: isSilent))
         entries += 1
+    }
+
+    /// Adds replies to the newest entry.
+    mutating func extendLast(by count: UInt32) {
+        ring![(head + entries - 1) & (capacity - 1)].count += count
     }
 
     /// Forgets everything that is expected.
@@ -64,10 +76,12 @@ struct InFlightQueue: ~Copyable {
         entries = 0
     }
 
-    /// Removes `count` replies from the oldest entry, and the entry with its last one.
-    mutating func finish(_ count: UInt32 = 1) {
+    /// Removes `count` replies from the oldest entry, and the entry with its last one. Returns the
+    /// number of bytes that need not be kept any more.
+    mutating func finish(_ count: UInt32 = 1) -> Int {
         ring![head].count -= count
-        guard ring![head].count == 0 else { return }
+        guard ring![head].count == 0 else { return 0 }
+        let bytes = Int(ring![head].bytes)
         head = (head + 1) & (capacity - 1)
         entries -= 1
         if entries == 0, capacity > InFlightQueue.kept {
@@ -76,6 +90,12 @@ struct InFlightQueue: ~Copyable {
             capacity = 0
             head = 0
         }
+        return bytes
+    }
+
+    /// Calls `body` with every entry, oldest first.
+    func forEach(_ body: (InFlight) -> Void) {
+        for index in 0..<entries { body(ring![(head + index) & (capacity - 1)]) }
     }
 
     private mutating func grow() {

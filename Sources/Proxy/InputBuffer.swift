@@ -52,6 +52,17 @@ struct InputBuffer: ~Copyable {
         count += wanted
     }
 
+    /// Puts bytes before those held.
+    mutating func prepend(_ bytes: [UInt8]) {
+        guard !bytes.isEmpty else { return }
+        let room = prepare(bytes.count)
+        guard let base = room.baseAddress else { return }
+        let front = base - count
+        (front + bytes.count).copyMemory(from: front, byteCount: count)
+        bytes.withUnsafeBytes { front.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        count += bytes.count
+    }
+
     /// Forgets handled bytes at the front; the memory goes with the last of them.
     mutating func consume(_ handled: Int) {
         count -= handled

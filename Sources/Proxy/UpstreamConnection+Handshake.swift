@@ -109,6 +109,7 @@ extension UpstreamConnection {
     }
 
     private func start(_ new: Handshake) {
+        output.forgetsSent = true
         handshake = new
         stage = .handshaking
         sendStep()
@@ -230,14 +231,14 @@ extension UpstreamConnection {
                 "cannot change the state of a connection to \(pool.config.upstream): \(text)")
             pool.forgetValidated()
             lose(.conversionFailed)
-        case .prepare(let client):
+        case .prepare:
             lose(.conversionFailed)
-            client.upstreamLost()
         }
     }
 
     private func finishHandshake() {
         stage = .ready
+        output.forgetsSent = false
         scanner = ReplyScanner()
         clearDeadline()
         let purpose = handshake.purpose

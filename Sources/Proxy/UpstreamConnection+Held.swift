@@ -20,6 +20,7 @@ extension UpstreamConnection {
         holder = nil
         isExclusive = false
         isInPush = false
+        output.forgetsSent = false
     }
 
     /// True when the frame that begins with this byte (or goes on) belongs to a subscription. In
@@ -101,7 +102,7 @@ extension UpstreamConnection {
             return
         }
         let entry = inFlight.first
-        inFlight.finish()
+        finishHead()
         if let client = worker.clients[entry.client], client.upstream === self {
             client.answered(1)
         }
@@ -127,7 +128,7 @@ extension UpstreamConnection {
             let word = state.isInTransaction ? "DISCARD" : "UNWATCH"
             var bytes: [UInt8] = []
             Encode.command([word], into: &bytes)
-            inFlight.append(UpstreamConnection.nobody, .clean)
+            expect(UpstreamConnection.nobody, .clean, bytes: bytes.count)
             send(bytes)
         } else {
             pool.machine.retire(id, .dirty, now: worker.now)

@@ -12,7 +12,7 @@ extension UpstreamConnection {
 
     /// Sends our PING; the pool lends the connection to nobody meanwhile.
     func probe() {
-        inFlight.append(UpstreamConnection.nobody, .probe)
+        expect(UpstreamConnection.nobody, .probe, bytes: UpstreamConnection.ping.count)
         send(UpstreamConnection.ping)
     }
 
@@ -65,7 +65,7 @@ extension UpstreamConnection {
         }
         isRelaying = scanner.isInside
         noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
-        if entry.expectation == .plain {
+        if entry.expectation == .plain || entry.expectation == .block {
             deliver(entry, bytes + start, position - start, finished)
         } else {
             handOver(entry, bytes + start, position - start, isComplete: finished > 0)
@@ -84,7 +84,7 @@ extension UpstreamConnection {
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
     ) {
         if finished > 0 {
-            inFlight.finish(finished)
+            finishHead(finished)
             if !isExclusive { countFinished(finished) }
         }
         guard let client = worker.clients[entry.client], client.upstream === self else {
@@ -124,12 +124,12 @@ extension UpstreamConnection {
         switch entry.expectation {
         case .probe:
             if !isComplete { return }
-            inFlight.finish()
+            finishHead()
             pool.machine.probed(id, now: worker.now)
             pool.hasWork = true
         case .clean:
             if !isComplete { return }
-            inFlight.finish()
+            finishHead()
             cleaned()
         default:
             deliver(entry, bytes, count, isComplete ? 1 : 0)
@@ -210,7 +210,7 @@ extension UpstreamConnection {
         let isGood = !scanner.isError && !scanner.head.matches("QUEUED")
         switch entry.expectation {
         case .commandInfo:
-            inFlight.finish()
+            finishHead()
             if !isExclusive { countFinished(1) }
             client?.learnedCommand(reply)
         case .hello:

@@ -28,7 +28,7 @@ final class UpstreamConnection {
     var key: PoolKey
     var channel: Channel
     var stage = Stage.connecting
-    var output = OutputBuffer()
+    var output = CommandBuffer()
     var inFlight = InFlightQueue()
     var scanner = ReplyScanner()
     var handshake = Handshake()
@@ -160,16 +160,37 @@ final class UpstreamConnection {
     }
 
     func send(_ bytes: [UInt8]) {
-        output.append(bytes, pool: worker.chunks)
+        bytes.withUnsafeBytes { raw in
+            if let base = raw.baseAddress {
+                output.append(base, count: raw.count, pool: worker.chunks)
+            }
+        }
         worker.markDirty(self)
+    }
+
+    /// Notes that a reply is owed for the `bytes` that are sent next.
+    func expect(
+        _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
+        isSilent: Bool = false
+    ) {
+        inFlight.append(client, expectation, bytes: bytes, value: value, isSilent: isSilent)
+    }
+
+    /// `count` replies of the oldest entry have come.
+    func finishHead(_ count: UInt32 = 1) {
+        let bytes = inFlight.finish(count)
+        if bytes > 0 { output.release(bytes, pool: worker.chunks) }
     }
 
     /// Queues bytes of a stream; large pieces go to the socket at once instead of being copied.
     func stream(_ bytes: UnsafeRawPointer, count: Int) {
         var sent = 0
-        if output.isEmpty, count >= 16 << 10 {
+        if output.isAllSent, output.forgetsSent, count >= 16 << 10 {
             let result = channel.send(bytes, count: count)
-            if result > 0 { sent = result }
+            if result > 0 {
+                sent = result
+                output.passed(result)
+            }
         }
         if sent < count { send(bytes + sent, count: count - sent) }
     }
@@ -183,8 +204,7 @@ final class UpstreamConnection {
             channel.awaitWritable()
         case .failed(let error):
             // What the server has already answered is still there to be read; the read says when
-            // the stream is over.
-            output.drop(pool: worker.chunks)
+            // the stream is over, and then what has not gone out is sent again elsewhere.
             if stage == .closing || !channel.isReading { ended(error: error) }
         }
         outputChanged()
@@ -192,7 +212,7 @@ final class UpstreamConnection {
 
     /// Pauses and resumes the clients that feed this connection.
     func outputChanged() {
-        if output.count <= UpstreamConnection.outputLowWater, !feeders.isEmpty {
+        if output.unsent <= UpstreamConnection.outputLowWater, !feeders.isEmpty {
             let waiting = feeders
             feeders = []
             for id in waiting { worker.clients[id]?.upstreamDrained() }
@@ -202,7 +222,7 @@ final class UpstreamConnection {
 
     /// True when a feeding client should stop: it is then resumed by `outputChanged`.
     func isFull(for client: ClientConnection) -> Bool {
-        guard output.count > UpstreamConnection.outputHighWater else { return false }
+        guard output.unsent > UpstreamConnection.outputHighWater else { return false }
         feeders.append(client.id)
         judgeAvailability()
         return true
@@ -214,7 +234,7 @@ final class UpstreamConnection {
     func judgeAvailability() {
         let available =
             !hasLargeReply && slowReaders == 0
-            && output.count <= UpstreamConnection.outputHighWater
+            && output.unsent <= UpstreamConnection.outputHighWater
         if available == isAvailable { return }
         isAvailable = available
         pool.machine.setAvailable(id, available)
@@ -242,6 +262,7 @@ final class UpstreamConnection {
     /// The connection is gone, or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
+        rescueUnreceived(reason)
         let wasInUse = !inFlight.isEmpty || piped != nil || holder != nil
         destroy()
         if wasInUse { pool.noteLoss(reason) }
@@ -267,7 +288,7 @@ final class UpstreamConnection {
         stage = .closing
         deadline = worker.now + UpstreamConnection.closeTimeout
         channel.startReading()
-        if output.isEmpty { channel.finishWriting() } else { worker.markDirty(self) }
+        if output.isAllSent { channel.finishWriting() } else { worker.markDirty(self) }
     }
 
     private func finishClosing() {
@@ -329,7 +350,7 @@ final class UpstreamConnection {
     private func abandonClients() {
         while !inFlight.isEmpty {
             let entry = inFlight.first
-            inFlight.finish(entry.count)
+            finishHead(entry.count)
             worker.clients[entry.client]?.upstreamLost()
         }
     }

@@ -43,5 +43,7 @@ struct WorkerStatistics {
     var commandsShared: UInt64 = 0
     var commandsPinned: UInt64 = 0
     var commandsLocal: UInt64 = 0
+    /// Times that a client's unreceived commands were sent again.
+    var retried: UInt64 = 0
     var closes = [UInt64](repeating: 0, count: ClientCloseReason.allCases.count)
 }

@@ -38,6 +38,8 @@ package enum Expectation: UInt8, Sendable {
     case unsubscribeChannels
     case unsubscribePatterns
     case unsubscribeShards
+    /// MULTI and the members of a block that was forwarded whole on a shared upstream.
+    case block
     /// The EXEC of a block that was forwarded whole on a shared upstream.
     case blockEnd
     /// Our PING.

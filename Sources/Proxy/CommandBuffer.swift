@@ -1,0 +1,181 @@
+// Commands on their way to the server. Bytes stay here until their replies have come, so that what
+// the server provably has not received can be sent again on another connection.
+
+import EventLoop
+import Glibc
+
+/// A queue of bytes with two cursors: what is sent, and what is answered and can be forgotten.
+///
+///     answered (memory given back) | sent, not answered | not sent
+///                                  ^ released           ^ sent        ^ appended
+///
+/// `drop` must be called before it goes away.
+struct CommandBuffer: ~Copyable {
+    /// Chunk with the first byte that is not released. A chunk's `head` is its released part.
+    private var first: ChunkPointer?
+    private var last: ChunkPointer?
+    /// Chunk and offset of the first byte that is not sent; nil when everything is.
+    private var cursor: ChunkPointer?
+    private var cursorOffset = 0
+
+    /// Positions in the connection's outgoing stream, from its first byte on.
+    private(set) var releasedTotal: Int64 = 0
+    private(set) var sentTotal: Int64 = 0
+    private(set) var appendedTotal: Int64 = 0
+    /// Bytes are not kept once they are sent: handshakes, streams and pipes are never sent again.
+    var forgetsSent = true
+
+    private static let partsPerWrite = 32
+
+    /// Bytes that are not sent yet.
+    var unsent: Int { Int(appendedTotal - sentTotal) }
+    var isAllSent: Bool { appendedTotal == sentTotal }
+
+    /// Copies bytes to the end.
+    mutating func append(_ source: UnsafeRawPointer, count wanted: Int, pool: ChunkPool) {
+        var source = source
+        var left = wanted
+        while left > 0 {
+            if last == nil || last!.pointee.tail == last!.pointee.capacity {
+                let chunk = pool.take(for: left, queued: Int(appendedTotal - releasedTotal))
+                if let tail = last { tail.pointee.next = chunk } else { first = chunk }
+                last = chunk
+            }
+            let chunk = last!
+            if cursor == nil {
+                cursor = chunk
+                cursorOffset = chunk.pointee.tail
+            }
+            let taken = min(left, chunk.pointee.capacity - chunk.pointee.tail)
+            (chunk.bytes + chunk.pointee.tail).copyMemory(from: source, byteCount: taken)
+            chunk.pointee.tail += taken
+            source += taken
+            left -= taken
+            appendedTotal += Int64(taken)
+        }
+    }
+
+    /// Counts bytes that went to the socket directly, past the buffer, which must be empty.
+    mutating func passed(_ count: Int) {
+        releasedTotal += Int64(count)
+        sentTotal += Int64(count)
+        appendedTotal += Int64(count)
+    }
+
+    /// Writes as much as the socket takes.
+    mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
+        while let chunk = cursor {
+            let offered: Int
+            let written: Int
+            if chunk.pointee.next == nil {
+                offered = chunk.pointee.tail - cursorOffset
+                written = channel.send(chunk.bytes + cursorOffset, count: offered)
+            } else {
+                (offered, written) = sendVector(to: channel)
+            }
+            if written < 0 {
+                return written == -Int(EAGAIN) ? .full : .failed(Int32(-written))
+            }
+            advance(written)
+            if forgetsSent { releaseSent(pool: pool) }
+            if written < offered { return .full }
+        }
+        return .empty
+    }
+
+    private func sendVector(to channel: borrowing Channel) -> (offered: Int, written: Int) {
+        withUnsafeTemporaryAllocation(of: IOPart.self, capacity: CommandBuffer.partsPerWrite) {
+            parts in
+            var used = 0
+            var offered = 0
+            var next = cursor
+            var offset = cursorOffset
+            while let chunk = next, used < parts.count {
+                let size = chunk.pointee.tail - offset
+                parts.initializeElement(
+                    at: used, to: IOPart(base: chunk.bytes + offset, count: size))
+                used += 1
+                offered += size
+                next = chunk.pointee.next
+                offset = next?.pointee.head ?? 0
+            }
+            let written = channel.send(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
+            return (offered, written)
+        }
+    }
+
+    private mutating func advance(_ written: Int) {
+        sentTotal += Int64(written)
+        var left = written
+        while left > 0, let chunk = cursor {
+            let size = chunk.pointee.tail - cursorOffset
+            if left < size {
+                cursorOffset += left
+                return
+            }
+            left -= size
+            cursor = chunk.pointee.next
+            cursorOffset = cursor?.pointee.head ?? 0
+        }
+    }
+
+    /// Forgets everything that is sent.
+    mutating func releaseSent(pool: ChunkPool) {
+        release(Int(sentTotal - releasedTotal), pool: pool)
+    }
+
+    /// Forgets the next `count` bytes: their replies have come. At most what is kept.
+    mutating func release(_ count: Int, pool: ChunkPool) {
+        var left = min(count, Int(appendedTotal - releasedTotal))
+        releasedTotal += Int64(left)
+        while let chunk = first {
+            let size = chunk.pointee.tail - chunk.pointee.head
+            if left < size {
+                chunk.pointee.head += left
+                return
+            }
+            left -= size
+            // The last chunk goes too once it is empty: an idle connection holds no memory.
+            first = chunk.pointee.next
+            if first == nil { last = nil }
+            if cursor == chunk { cursor = nil }
+            chunk.pointee.next = nil
+            pool.give(chunk)
+        }
+    }
+
+    /// A copy of `count` bytes that begin `offset` after the first one kept.
+    func copy(offset: Int, count: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        var skip = offset
+        var next = first
+        while let chunk = next, bytes.count < count {
+            let size = chunk.pointee.tail - chunk.pointee.head
+            if skip < size {
+                let taken = min(size - skip, count - bytes.count)
+                bytes.append(
+                    contentsOf: UnsafeRawBufferPointer(
+                        start: chunk.bytes + chunk.pointee.head + skip, count: taken))
+                skip = 0
+            } else {
+                skip -= size
+            }
+            next = chunk.pointee.next
+        }
+        return bytes
+    }
+
+    /// Throws everything away.
+    mutating func drop(pool: ChunkPool) {
+        while let chunk = first {
+            first = chunk.pointee.next
+            chunk.pointee.next = nil
+            pool.give(chunk)
+        }
+        last = nil
+        cursor = nil
+        releasedTotal = appendedTotal
+        sentTotal = appendedTotal
+    }
+}

@@ -1,0 +1,111 @@
+// What becomes of unanswered commands when a connection is lost. A command is sent again only when
+// it is proven that the server has not received it; everything else has an unknown outcome.
+//
+// The proof: its last byte was never written; or the stream ended in order (EOF, not a reset) and
+// the peer's kernel has not acknowledged that byte. A server that closes acknowledges with its FIN
+// everything that it had received before, so what is beyond can never have reached it. Unix sockets
+// acknowledge nothing: there, only unwritten commands are sent again.
+
+import EventLoop
+import Pool
+import RESP
+import Session
+
+extension UpstreamConnection {
+    /// One client's unanswered commands here.
+    private struct Claim {
+        var client: ClientConnection
+        var bytes: [UInt8] = []
+        /// At least one of them may have run.
+        var isLost = false
+    }
+
+    /// Hands unreceived commands back to their clients and closes the others. Afterwards nothing
+    /// is in flight.
+    func rescueUnreceived(_ reason: CloseReason) {
+        if case .prepare(let client) = handshake.purpose, stage == .handshaking {
+            // Of the client itself nothing was sent yet.
+            handshake = Handshake()
+            client.sendAgain([])
+        }
+        guard !inFlight.isEmpty else { return }
+        let claims = claims(receivedUpTo: received(reason))
+        output.release(Int(output.appendedTotal - output.releasedTotal), pool: worker.chunks)
+        inFlight.removeAll()
+        for claim in claims {
+            if claim.client === holder { holder = nil }
+            if claim.isLost {
+                claim.client.upstreamLost()
+            } else {
+                claim.client.sendAgain(claim.bytes)
+            }
+        }
+    }
+
+    /// The position in the outgoing stream before which the server may have received everything.
+    private func received(_ reason: CloseReason) -> Int64 {
+        guard reason == .upstreamClosed, let acknowledged = channel.acknowledged() else {
+            return output.sentTotal
+        }
+        return min(acknowledged, output.sentTotal)
+    }
+
+    private func claims(receivedUpTo received: Int64) -> [Claim] {
+        var claims: [Claim] = []
+        var places: [UInt64: Int] = [:]
+        var offset = output.releasedTotal
+        inFlight.forEach { entry in
+            let start = offset
+            offset += Int64(entry.bytes)
+            guard let client = worker.clients[entry.client], client.upstream === self else {
+                return
+            }
+            let place = places[entry.client.raw] ?? claims.count
+            if place == claims.count {
+                places[entry.client.raw] = place
+                claims.append(Claim(client: client, isLost: isStateLost(of: client)))
+            }
+            if entry.isSilent || entry.bytes == 0 {
+                claims[place].isLost = true
+            } else if let bytes = unreceived(entry, start: start, received: received) {
+                claims[place].bytes += bytes
+            } else {
+                claims[place].isLost = true
+            }
+        }
+        return claims
+    }
+
+    /// True when the connection carried state of this client that cannot be rebuilt.
+    private func isStateLost(of client: ClientConnection) -> Bool {
+        if case .streaming = client.mode { return true }
+        guard let hold else { return isRelaying && client.id == inFlight.first.client }
+        return !hold.isClean || isRelaying
+    }
+
+    /// The commands of an entry, if the server has received none of those still unanswered.
+    private func unreceived(_ entry: InFlight, start: Int64, received: Int64) -> [UInt8]? {
+        let all = output.copy(
+            offset: Int(start - output.releasedTotal), count: Int(entry.bytes))
+        if entry.expectation == .commandInfo { return start >= received ? [] : nil }
+        if entry.expectation == .block || entry.expectation == .blockEnd {
+            return start >= received ? all : nil
+        }
+        // Of a run, the last `count` commands are unanswered.
+        var ends: [Int] = []
+        var scanner = CommandScanner()
+        var position = 0
+        while position < all.count,
+            case .command(let frame) = scanner.scan(
+                all.span, frameStart: position, limits: ClientConnection.limits)
+        {
+            ends.append(frame.end)
+            position = frame.end
+        }
+        let answered = ends.count - Int(entry.count)
+        guard answered >= 0, answered < ends.count else { return nil }
+        // Commands are received in order: the first unanswered one decides.
+        guard start + Int64(ends[answered]) > received else { return nil }
+        return Array(all[(answered == 0 ? 0 : ends[answered - 1])...])
+    }
+}
