@@ -141,6 +141,7 @@ extension CommandScanner {
         }
     }
 
+    /// What a header line turned out to be when looked at the slow way.
     private enum SlowHeader {
         case header(Header)
         case incomplete, tooLong, notNumber, wrongMarker
@@ -275,9 +276,7 @@ extension CommandScanner {
         progress.firstStart = frameStart &+ firstStart
         progress.firstLength = firstLength
         progress.isCanonical = isCanonical
-        guard remaining > 0 else {
-            return finish(progress, frameStart)
-        }
+        guard remaining > 0 else { return finish(progress, frameStart) }
         return scanArguments(bytes, frameStart, limits, progress)
     }
 

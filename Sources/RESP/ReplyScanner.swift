@@ -42,6 +42,7 @@ package enum ReplyScan: Equatable, Sendable {
 package struct ReplyScanner: Sendable {
     private enum Phase: UInt8 { case item, line, number, payload }
 
+    /// What became of one item: `done` carries the index behind what was read of it.
     private enum Step {
         case done(Int)
         case incomplete
@@ -194,8 +195,7 @@ extension ReplyScanner {
         case Byte.plus, Byte.minus, Byte.comma, Byte.parenthesis:
             return scanLine(bytes, position &+ 1)
         case Byte.dollar, Byte.colon, Byte.asterisk, Byte.percent, Byte.tilde, Byte.greater,
-            Byte.pipe,
-            Byte.equals, Byte.exclamation, Byte.underscore, Byte.hash:
+            Byte.pipe, Byte.equals, Byte.exclamation, Byte.underscore, Byte.hash:
             header = HeaderNumber()
             return scanNumber(bytes, position &+ 1)
         default:

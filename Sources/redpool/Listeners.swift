@@ -16,7 +16,7 @@ enum Listeners {
         var bound: [BoundListener] = []
         do {
             for (index, pool) in config.pools.enumerated() {
-                for address in pool.listen {
+                for address in pool.listen.flatMap(families) {
                     bound.append(try bind(address, pool: pool, index: index))
                 }
             }
@@ -25,6 +25,12 @@ enum Listeners {
             throw error
         }
         return bound
+    }
+
+    /// `*` means every address of both families, which are two sockets.
+    private static func families(_ address: ListenAddress) -> [ListenAddress] {
+        guard case .tcp("*", let port) = address else { return [address] }
+        return [.tcp(host: "0.0.0.0", port: port), .tcp(host: "::", port: port)]
     }
 
     private static func release(_ listener: BoundListener) {
