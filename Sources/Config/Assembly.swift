@@ -80,7 +80,7 @@ extension PoolConfig {
         let target = settings.upstream(.upstream)
         let usesURL = draft.settings[.username]?.origin != .own
         name = draft.name
-        listen = settings.listen(.listen)
+        listen = settings.addresses(.listen)
         upstream = target.address
         upstreamDatabase = target.database
         username = (usesURL ? target.username : nil) ?? settings.text(.username)
@@ -94,8 +94,13 @@ extension PoolConfig {
         pingInterval = settings.duration(.pingInterval)
         connectTimeout = settings.duration(.connectTimeout)
         poolTimeout = settings.duration(.poolTimeout)
+        commandTimeout = settings.duration(.commandTimeout)
+        dnsRefresh = settings.duration(.dnsRefresh)
+        onUpstreamLoss = OnUpstreamLoss(rawValue: settings.text(.onUpstreamLoss)) ?? .close
+        denyCommands = settings.commands(.denyCommands)
         maxPipeline = settings.integer(.maxPipeline)
         clientIdleTimeout = settings.duration(.clientIdleTimeout)
+        transactionTimeout = settings.duration(.transactionTimeout)
         clientOutputLimit = settings.size(.clientOutputLimit)
         keepalive = settings.duration(.keepalive)
         socketMode = settings.mode(.socketMode)
@@ -147,9 +152,23 @@ private struct Settings {
         return bits
     }
 
-    func listen(_ key: Key) -> [ListenAddress] {
-        guard case .listen(let addresses)? = settings[key]?.value else { contradiction(key) }
-        return addresses
+    func addresses(_ key: Key) -> [ListenAddress] {
+        elements(key).map { element in
+            guard case .listen(let address) = element else { contradiction(key) }
+            return address
+        }
+    }
+
+    func commands(_ key: Key) -> [String] {
+        elements(key).map { element in
+            guard case .command(let name) = element else { contradiction(key) }
+            return name
+        }
+    }
+
+    private func elements(_ key: Key) -> [Element] {
+        guard case .list(let elements)? = settings[key]?.value else { contradiction(key) }
+        return elements
     }
 
     func upstream(_ key: Key) -> UpstreamSpec {

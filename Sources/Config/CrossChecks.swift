@@ -48,9 +48,10 @@ extension Resolution {
         var found: [Diagnostic] = []
         var earlier: [(pool: String, address: ListenAddress, line: Int)] = []
         for pool in pools {
-            guard let setting = pool.settings[.listen], case .listen(let list) = setting.value
+            guard let setting = pool.settings[.listen], case .list(let list) = setting.value
             else { continue }
-            for (address, place) in zip(list, setting.elements) {
+            for (element, place) in zip(list, setting.elements) {
+                guard case .listen(let address) = element else { continue }
                 if let other = earlier.first(where: { $0.address.overlaps(address) }) {
                     let owner = other.pool == pool.name ? "this pool" : "pool \(other.pool)"
                     found.append(

@@ -2,8 +2,6 @@ extension Kind {
     /// Reads the text of a value, with its range.
     func parse(_ text: String) throws(ValueProblem) -> Value {
         switch self {
-        case .listen:
-            return .listen([try parseListen(text)])
         case .upstream:
             return .upstream(try parseUpstream(text))
         case .text:
@@ -34,9 +32,11 @@ extension Kind {
         case .choice(let words):
             guard words.contains(text) else {
                 let hint = didYouMean(text, among: words)
-                throw ValueProblem("\(shown(text)) is not one of \(list(words))\(hint)")
+                throw ValueProblem("\(shown(text)) is not one of \(alternatives(words))\(hint)")
             }
             return .text(text)
+        case .list(let kind, _):
+            return .list([try kind.parse(text)])
         }
     }
 
@@ -50,7 +50,6 @@ extension Kind {
     /// The values that the key takes, for people: `1 to 10000`, `1s to 24h, or 0s (never)`.
     var range: String {
         switch self {
-        case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`, or a list"
         case .upstream: "`host:port`, `[v6]:port`, `unix:/path`, `redis://[user@]host[:port][/db]`"
         case .text: "text"
         case .path: "path"
@@ -62,13 +61,73 @@ extension Kind {
             "\(formatDuration(range.lowerBound)) to \(formatDuration(range.upperBound))"
                 + (zero.map { ", or 0s (\($0))" } ?? "")
         case .size(let range): "\(formatSize(range.lowerBound)) to \(formatSize(range.upperBound))"
-        case .choice(let words): list(words)
+        case .choice(let words): alternatives(words)
+        case .list(let kind, let empty):
+            "\(kind.range), or a list" + (empty.map { ", or [] (\($0))" } ?? "")
+        }
+    }
+}
+
+extension ElementKind {
+    /// Reads the text of an element.
+    func parse(_ text: String) throws(ValueProblem) -> Element {
+        switch self {
+        case .listen: .listen(try parseListen(text))
+        case .command: .command(try parseCommand(text))
+        }
+    }
+
+    /// What an element is, for people.
+    var noun: String {
+        switch self {
+        case .listen: "address"
+        case .command: "command"
+        }
+    }
+
+    /// Whether an element that appears twice in a list is refused as such. Addresses have a wider
+    /// check of their own, since they may overlap, and between pools too.
+    var isSet: Bool {
+        switch self {
+        case .listen: false
+        case .command: true
+        }
+    }
+
+    /// Why an element that is not text was refused.
+    var notText: String {
+        switch self {
+        case .listen: "an address has to be text; [v6]:port needs quotes"
+        case .command: "a command has to be text, such as SYNC or SCRIPT DEBUG"
+        }
+    }
+
+    /// The elements that the key takes, for people.
+    var range: String {
+        switch self {
+        case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`"
+        case .command: "NAME or NAME SUBNAME"
+        }
+    }
+}
+
+extension KeySpec {
+    /// The schema's value, with its text; nil if the file has to give one or it is derived.
+    var standardValue: (value: Value, text: String)? {
+        switch standard {
+        case .required, .derived:
+            return nil
+        case .text(let text):
+            return (try? kind.parse(text)).map { ($0, text) }
+        case .list(let texts):
+            guard case .list(let kind, _) = kind else { return nil }
+            return (try? .list(texts.map { try kind.parse($0) })).map { ($0, "") }
         }
     }
 }
 
 /// `a`, `a or b`, `a, b or c`.
-func list(_ words: [String]) -> String {
+func alternatives(_ words: [String]) -> String {
     guard let last = words.last, words.count > 1 else { return words.first ?? "" }
     return words.dropLast().joined(separator: ", ") + " or " + last
 }

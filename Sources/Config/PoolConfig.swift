@@ -1,6 +1,14 @@
 /// The configuration of one pool: where its clients connect, which upstream it uses, and the limits
 /// between the two. All durations are nanoseconds.
 package struct PoolConfig: Sendable, Equatable {
+    /// What a client sees of the loss of an upstream connection that has commands of it in flight.
+    package enum OnUpstreamLoss: String, Sendable, CaseIterable {
+        /// The client's connection is closed, as if the server itself had gone.
+        case close
+        /// The client gets an error reply, `-UPSTREAMLOST`, for each of the commands.
+        case error
+    }
+
     /// The name, `[a-z0-9_-]{1,32}`; it labels the pool's log lines and metrics.
     package let name: String
     /// Where clients connect; at least one address, none of them used by another pool.
@@ -34,10 +42,24 @@ package struct PoolConfig: Sendable, Equatable {
     package let connectTimeout: Int64
     /// The longest that a command waits for an upstream connection, in nanoseconds; at least 1 ms.
     package let poolTimeout: Int64
+    /// The longest that one command that does not block waits for its reply, in nanoseconds, 1 ms
+    /// to 1 h; 0 is without limit.
+    package let commandTimeout: Int64
+    /// The time between look-ups of the upstream's name, in nanoseconds, 1 s to 24 h; 0 is a
+    /// look-up for each connect only.
+    package let dnsRefresh: Int64
+    /// What a client sees when a connection is lost with its commands in flight.
+    package let onUpstreamLoss: OnUpstreamLoss
+    /// The commands and subcommands that are refused: lower case, each once, a subcommand as
+    /// `script|debug`; empty allows all.
+    package let denyCommands: [String]
     /// The most commands in flight on a shared upstream connection, 1 to 100000.
     package let maxPipeline: Int
     /// The time after which a client that sends nothing is closed, in nanoseconds; 0 is never.
     package let clientIdleTimeout: Int64
+    /// The time after which a client that is inside WATCH or MULTI and sends nothing is closed, in
+    /// nanoseconds; 0 is never.
+    package let transactionTimeout: Int64
     /// The most reply bytes that are held for a client that does not read them; at least 65536.
     package let clientOutputLimit: Int
     /// The idle time after which TCP keepalive probes begin, on both sides, in nanoseconds; 0 is

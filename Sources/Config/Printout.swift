@@ -48,22 +48,35 @@ private struct EffectivePrinter {
 
     private func print(_ spec: KeySpec, _ setting: Setting, indent: Int) -> [String] {
         let margin = String(repeating: " ", count: indent)
-        if case .listen(let addresses) = setting.value {
-            let items = zip(addresses, setting.elements).map { address, place in
-                annotated(
-                    "\(margin)  - \(quotedYAML(address.description))",
-                    "\(shown(file)):\(place.line)")
-            }
-            return ["\(margin)\(spec.key.rawValue):"] + items
+        if case .list(let elements) = setting.value {
+            return print(elements, of: setting, spec, margin: margin)
         }
         let value = quotedYAML(setting.text, isMode: spec.key == .socketMode)
         return [annotated("\(margin)\(spec.key.rawValue): \(value)", origin(of: setting, spec))]
     }
 
-    private func origin(of setting: Setting, _ spec: KeySpec) -> String {
+    /// A list in block style. Each element has the place where it stands in the file; a list that
+    /// stands nowhere, or is empty, has its origin beside the key.
+    private func print(
+        _ elements: [Element], of setting: Setting, _ spec: KeySpec, margin: String
+    ) -> [String] {
+        let head = "\(margin)\(spec.key.rawValue):"
+        if elements.isEmpty { return [annotated("\(head) []", origin(of: setting, spec))] }
+        let items = elements.map { "\(margin)  - \(quotedYAML($0.text))" }
+        guard !setting.elements.isEmpty else {
+            return [annotated(head, origin(of: setting, spec))] + items
+        }
+        return [head]
+            + zip(items, setting.elements).map { item, place in
+                annotated(item, origin(of: setting, spec, at: place))
+            }
+    }
+
+    private func origin(of setting: Setting, _ spec: KeySpec, at place: Position? = nil) -> String {
+        let line = (place ?? setting.position).line
         switch setting.origin {
-        case .own: return "\(shown(file)):\(setting.position.line)"
-        case .defaults: return "\(shown(file)):\(setting.position.line), defaults"
+        case .own: return "\(shown(file)):\(line)"
+        case .defaults: return "\(shown(file)):\(line), defaults"
         case .schema: return "default"
         case .derived:
             guard case .derived(_, let rule) = spec.standard else { return "default" }
@@ -81,16 +94,22 @@ func annotated(_ line: String, _ comment: String, column: Int = 36) -> String {
 /// Text as a YAML scalar, quoted unless every reader of YAML, old or new, takes it for what it is.
 func quotedYAML(_ text: String, isMode: Bool = false) -> String {
     let isPlain =
-        !isMode && text.utf8.first.map { isWordByte($0) || $0 == UInt8(ascii: "/") } == true
-        && text.utf8.allSatisfy { isWordByte($0) || "/:@-".utf8.contains($0) }
-        && !text.hasSuffix(":") && !["null", "yes", "no", "on", "off"].contains(text.lowercased())
-    if isPlain { return text }
+        text.split(separator: " ", omittingEmptySubsequences: false).allSatisfy(isPlainWord)
+        && !["null", "yes", "no", "on", "off"].contains(text.lowercased())
+    if isPlain, !isMode { return text }
     var result = "\""
     for scalar in text.unicodeScalars {
         if scalar == "\"" || scalar == "\\" { result += "\\" }
         result.unicodeScalars.append(scalar)
     }
     return result + "\""
+}
+
+/// Whether a word needs no quotes in YAML, at the beginning of a value or after a space.
+private func isPlainWord(_ word: Substring) -> Bool {
+    word.utf8.first.map { isWordByte($0) || $0 == UInt8(ascii: "/") } == true
+        && word.utf8.allSatisfy { isWordByte($0) || "/:@-".utf8.contains($0) }
+        && !word.hasSuffix(":")
 }
 
 private func isWordByte(_ byte: UInt8) -> Bool {

@@ -39,6 +39,10 @@ extension Config {
           `800ms`, `1m30s`.
         - **Sizes** are whole numbers with a unit, `b`, `kb`, `mb` or `gb`; `1kb` is 1024 bytes.
         - **Truth** is `true` or `false`; `yes`, `on` and the like are refused.
+        - **Lists** of one element may be the element by itself. A list replaces the one from
+          `defaults`, and the default; it is not added to them.
+        - **Commands** are names in any letter case; a space or `|` stands between a command and its
+          subcommand: `SCRIPT DEBUG`, `script|debug`.
         - **Text** that begins with `*`, `[` or another character that YAML uses needs quotes:
           `"*:6380"`, `"[::1]:6380"`.
         - Anchors, aliases, tags, merge keys, block text, a second document, a key that appears
@@ -83,6 +87,7 @@ extension Config {
         switch standard {
         case .required: "required"
         case .text(let text): text.isEmpty ? "`\"\"`" : "`\(text)`"
+        case .list(let texts): texts.map { "`\($0)`" }.joined(separator: ", ")
         case .derived(_, let rule): rule
         }
     }

@@ -18,7 +18,7 @@ struct Setting: Sendable {
     var origin: Origin
     /// Where the value stands in the file; for the schema's values, where the pool's name stands.
     var position: Position
-    /// Where the elements of a list stand.
+    /// Where the elements of a list stand; empty if the list does not stand in the file.
     var elements: [Position] = []
 
     /// The value as a message names it: `32, from defaults at line 17`.

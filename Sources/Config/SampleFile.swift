@@ -51,6 +51,9 @@ extension Config {
         case .text(let text):
             let value = quotedYAML(text, isMode: spec.key == .socketMode)
             return [comment, annotated("\(margin)\(name): \(value)", spec.kind.range)]
+        case .list(let texts):
+            let items = texts.map { "\(margin)  - \(quotedYAML($0))" }
+            return [comment, annotated("\(margin)\(name):", spec.kind.range)] + items
         case .derived(let text, let rule):
             return [comment, annotated("\(margin)# \(name): \(text)", "unless set: \(rule)")]
         }

@@ -4,8 +4,9 @@ enum Key: String, Sendable, CaseIterable {
     case username, passwordFile
     case maxOpen, maxPinned, maxIdle, minIdle
     case maxLifetime, idleTimeout, pingInterval, keepalive
-    case connectTimeout, poolTimeout, maxPipeline
-    case clientIdleTimeout, clientOutputLimit
+    case connectTimeout, poolTimeout, commandTimeout, dnsRefresh, maxPipeline
+    case onUpstreamLoss, denyCommands
+    case clientIdleTimeout, transactionTimeout, clientOutputLimit
     case socketMode, socketGroup
     case maxClients, drainTimeout
     case level, format, clients, stats
@@ -25,7 +26,7 @@ enum Scope: Sendable {
 
 /// What a key's value is. Ranges of durations are nanoseconds, of sizes bytes.
 enum Kind: Sendable {
-    case listen, upstream, text, path, mode, boolean
+    case upstream, text, path, mode, boolean
     case integer(ClosedRange<Int>)
     /// A whole number, or `auto`.
     case integerOrAuto(ClosedRange<Int>)
@@ -33,6 +34,16 @@ enum Kind: Sendable {
     case duration(ClosedRange<Int64>, zero: String?)
     case size(ClosedRange<Int>)
     case choice([String])
+    /// A list, or an element by itself; `empty` says what `[]` means, nil that it is refused.
+    case list(of: ElementKind, empty: String?)
+}
+
+/// What the elements of a list are.
+enum ElementKind: Sendable {
+    /// An address to listen on.
+    case listen
+    /// The name of a command or a subcommand.
+    case command
 }
 
 /// What a key's value is when the file does not give it.
@@ -41,6 +52,8 @@ enum Standard: Sendable {
     case required
     /// The text that the file could have.
     case text(String)
+    /// The elements that the file could have.
+    case list([String])
     /// It follows from other keys by the rule; the text is what comes of it by default.
     case derived(String, rule: String)
 }
@@ -82,8 +95,8 @@ enum Schema {
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(
-            key: .listen, scope: .poolOnly, kind: .listen, standard: .required,
-            reload: .structural,
+            key: .listen, scope: .poolOnly, kind: .list(of: .listen, empty: nil),
+            standard: .required, reload: .structural,
             doc: "where clients connect, one address or a list; no two pools share one"),
         KeySpec(
             key: .upstream, scope: .poolOnly, kind: .upstream, standard: .required,
@@ -147,13 +160,41 @@ enum Schema {
             kind: .duration(second / 1000...3600 * second, zero: nil), standard: .text("800ms"),
             reload: .live,
             doc: "longest wait for an upstream connection; keep it below the clients' timeouts"),
+        KeySpec(
+            key: .commandTimeout, scope: .pool,
+            kind: .duration(second / 1000...3600 * second, zero: "none"), standard: .text("0s"),
+            reload: .live, doc: "longest wait for the reply to one command that does not block"),
+        KeySpec(
+            key: .dnsRefresh, scope: .pool,
+            kind: .duration(second...24 * 3600 * second, zero: "only when connecting"),
+            standard: .text("30s"), reload: .live,
+            doc: "how often the upstream's name is looked up again"),
     ]
 
     private static let clientKeys: [KeySpec] = [
         KeySpec(
+            key: .onUpstreamLoss, scope: .pool,
+            kind: .choice(PoolConfig.OnUpstreamLoss.allCases.map(\.rawValue)),
+            standard: .text("close"), reload: .live,
+            doc:
+                "what a client sees of commands lost in flight: "
+                + "a closed connection, or -UPSTREAMLOST for each"
+        ),
+        KeySpec(
+            key: .denyCommands, scope: .pool,
+            kind: .list(of: .command, empty: "all are allowed"),
+            standard: .list([
+                "SYNC", "PSYNC", "REPLCONF", "DEBUG", "SCRIPT DEBUG", "MODULE LOAD",
+                "MODULE LOADEX", "MODULE UNLOAD",
+            ]), reload: .live, doc: "commands and subcommands that clients are refused"),
+        KeySpec(
             key: .clientIdleTimeout, scope: .pool, kind: .duration(never, zero: "never"),
             standard: .text("0s"), reload: .live,
             doc: "clients that send nothing for so long are closed"),
+        KeySpec(
+            key: .transactionTimeout, scope: .pool, kind: .duration(never, zero: "never"),
+            standard: .text("60s"), reload: .live,
+            doc: "clients inside WATCH or MULTI that send nothing for so long are closed"),
         KeySpec(
             key: .clientOutputLimit, scope: .pool, kind: .size(65_536...1_099_511_627_776),
             standard: .text("32mb"), reload: .live,

@@ -44,51 +44,75 @@ struct SectionReader {
                 report(entry.position, entry.key, unknown(entry.key))
                 continue
             }
-            do throws(ValueProblem) {
-                settings[spec.key] = try read(spec, entry.value)
-            } catch {
-                broken.insert(spec.key)
-                let isListed = spec.key == .listen
-                report(
-                    isListed ? failedElement ?? entry.value.position : entry.value.position,
-                    entry.key, error.message)
-            }
+            settings[spec.key] = read(entry, by: spec)
+            if settings[spec.key] == nil { broken.insert(spec.key) }
         }
     }
 
-    private var failedElement: Position?
-
-    private mutating func read(_ spec: KeySpec, _ tree: Tree) throws(ValueProblem) -> Setting {
-        failedElement = nil
-        if case .listen = spec.kind, case .sequence(let elements, let position) = tree {
-            return try readList(elements, position)
+    /// Reads a key's value; nil if it is invalid, which is reported.
+    private mutating func read(_ entry: Tree.Entry, by spec: KeySpec) -> Setting? {
+        do throws(ValueProblem) {
+            if case .list(let kind, let empty) = spec.kind,
+                case .sequence(let trees, _) = entry.value
+            {
+                guard !trees.isEmpty || empty != nil else {
+                    throw ValueProblem("at least one \(kind.noun) is needed")
+                }
+                return readList(trees, of: kind, entry)
+            }
+            return try readScalar(entry.value, spec.kind)
+        } catch {
+            report(entry.value.position, entry.key, error.message)
+            return nil
         }
+    }
+
+    private func readScalar(_ tree: Tree, _ kind: Kind) throws(ValueProblem) -> Setting {
         guard case .scalar(let text, let isQuoted, let position) = tree else {
+            if case .list = kind {
+                throw ValueProblem("has to be one value or a list, not a mapping")
+            }
             throw ValueProblem("has to be one value, not a list or a mapping")
         }
-        if !isQuoted, ["", "~", "null"].contains(text) {
+        if !isQuoted, isAbsent(text) {
             throw ValueProblem("has no value")
         }
-        let value = try spec.kind.parse(text)
         return Setting(
-            value: value, text: text, origin: origin, position: position, elements: [position])
+            value: try kind.parse(text), text: text, origin: origin, position: position,
+            elements: [position])
     }
 
+    /// Whether unquoted text is YAML's way to give no value.
+    private func isAbsent(_ text: String) -> Bool {
+        ["", "~", "null"].contains(text)
+    }
+
+    /// Reads a list, all of it even if an element is invalid, so that every problem is reported.
     private mutating func readList(
-        _ elements: [Tree], _ position: Position
-    ) throws(ValueProblem) -> Setting {
-        var addresses: [ListenAddress] = []
-        if elements.isEmpty { throw ValueProblem("at least one address is needed") }
-        for element in elements {
-            failedElement = element.position
-            guard case .scalar(let text, _, _) = element else {
-                throw ValueProblem("an address has to be text; [v6]:port needs quotes")
+        _ trees: [Tree], of kind: ElementKind, _ entry: Tree.Entry
+    ) -> Setting? {
+        var elements: [Element] = []
+        var lines: [String: Int] = [:]
+        for tree in trees {
+            do throws(ValueProblem) {
+                guard case .scalar(let text, let isQuoted, _) = tree else {
+                    throw ValueProblem(kind.notText)
+                }
+                if !isQuoted, isAbsent(text) { throw ValueProblem("an element has no value") }
+                let element = try kind.parse(text)
+                if kind.isSet, let line = lines[element.text] {
+                    throw ValueProblem("\(element.text) appears twice (first at line \(line))")
+                }
+                lines[element.text] = tree.position.line
+                elements.append(element)
+            } catch {
+                report(tree.position, entry.key, error.message)
             }
-            addresses.append(try parseListen(text))
         }
+        guard elements.count == trees.count else { return nil }
         return Setting(
-            value: .listen(addresses), text: "", origin: origin, position: position,
-            elements: elements.map(\.position))
+            value: .list(elements), text: "", origin: origin, position: entry.value.position,
+            elements: trees.map(\.position))
     }
 
     private mutating func report(_ position: Position, _ key: String?, _ message: String) {
@@ -129,9 +153,7 @@ extension SectionReader {
         for spec in specs where result[spec.key] == nil && !self.broken.contains(spec.key) {
             if let setting = defaults[spec.key] {
                 result[spec.key] = setting
-            } else if !broken.contains(spec.key), case .text(let text) = spec.standard,
-                let value = try? spec.kind.parse(text)
-            {
+            } else if !broken.contains(spec.key), let (value, text) = spec.standardValue {
                 result[spec.key] = Setting(
                     value: value, text: text, origin: .schema, position: position)
             }

@@ -19,10 +19,25 @@ enum Value: Sendable, Equatable {
     case text(String)
     /// Permission bits.
     case mode(UInt32)
-    case listen([ListenAddress])
     case upstream(UpstreamSpec)
     /// The word `auto`.
     case automatic
+    case list([Element])
+}
+
+/// An element of a list.
+enum Element: Sendable, Equatable {
+    case listen(ListenAddress)
+    /// A command in lower case, a subcommand as `script|debug`.
+    case command(String)
+
+    /// The element in the syntax of the file.
+    var text: String {
+        switch self {
+        case .listen(let address): address.description
+        case .command(let name): name.uppercased().replacing("|", with: " ")
+        }
+    }
 }
 
 /// The units of durations, greatest first, in nanoseconds.
@@ -128,6 +143,36 @@ func parseMode(_ text: String) throws(ValueProblem) -> UInt32 {
         throw ValueProblem("\(shown(text)) is not a file mode (such as \"0660\")")
     }
     return mode
+}
+
+/// The most characters of a command's name, and of a subcommand's.
+private let commandWordLimit = 24
+
+/// Reads the name of a command, or of a subcommand with a space or `|` between the two words, as
+/// lower case with `|` between: `SCRIPT DEBUG` is `script|debug`, as in the server's COMMAND INFO.
+func parseCommand(_ text: String) throws(ValueProblem) -> String {
+    let words = text.split(omittingEmptySubsequences: false) { $0 == " " || $0 == "|" }
+    guard words.count <= 2, words.allSatisfy(isCommandWord) else {
+        throw ValueProblem("\(shown(text)) is not a command (such as SYNC or SCRIPT DEBUG)")
+    }
+    guard words.allSatisfy({ $0.utf8.count <= commandWordLimit }) else {
+        throw ValueProblem(
+            "\(shown(text)) is not a command: a word has at most \(commandWordLimit) characters")
+    }
+    return words.joined(separator: "|").lowercased()
+}
+
+private func isCommandWord(_ word: Substring) -> Bool {
+    !word.isEmpty
+        && word.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
 }
 
 private func isDigit(_ character: Character) -> Bool {

@@ -37,6 +37,8 @@ package enum CloseReason: UInt8, CaseIterable, Sendable {
     case addressChanged
     /// A reload changed what the connection depends on, or lowered `maxOpen`.
     case configChanged
+    /// No reply within `commandTimeout`.
+    case commandTimeout
     /// The pool is being shut down.
     case drain
 
@@ -60,6 +62,7 @@ package enum CloseReason: UInt8, CaseIterable, Sendable {
         case .failoverSign: "failover_sign"
         case .addressChanged: "address_changed"
         case .configChanged: "config_changed"
+        case .commandTimeout: "command_timeout"
         case .drain: "drain"
         }
     }

@@ -36,8 +36,12 @@ package enum LeaseOutcome: Equatable, Sendable {
     case refused(Refusal)
 }
 
-/// What the shell has to do. It drains `nextAction()` after every call of a mutating method, in
-/// order, before it calls the next one.
+/// What the shell has to do. It drains `nextAction()` in order, before the loop iteration ends and
+/// before each `tick`.
+///
+/// Between a decision and the action that tells of it, other events may come in. Therefore an
+/// action may name an upstream that is gone: for `grant` the shell leases anew, others it drops.
+/// A `grant` or `refuse` may also name a waiter that has left: a granted lease is then returned.
 package enum PoolAction: Equatable, Sendable {
     /// Connect, authenticate and bring the connection into the key's state; answer `connected` or
     /// `connectFailed`. The deadline for it is the shell's.

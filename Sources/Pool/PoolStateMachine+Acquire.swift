@@ -72,6 +72,7 @@ extension PoolStateMachine {
     }
 
     /// Whether backoff, breaker and the cap on concurrent dials allow one more.
+    @inline(__always)
     func mayDial(_ now: Int64) -> Bool {
         !gate.isOpen && gate.allows(now) && count(.connecting) < limits.maxDials
     }

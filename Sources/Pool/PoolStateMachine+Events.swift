@@ -38,6 +38,7 @@ extension PoolStateMachine {
         assign(slot, to: groupIndex(of: key))
     }
 
+    @inline(__always)
     private func isExclusive(_ slot: Int) -> Bool {
         slots[slot].state == .pinned || slots[slot].state == .control
     }
@@ -77,8 +78,13 @@ extension PoolStateMachine {
         _ id: UpstreamID, _ reason: CloseReason, now: MonotonicTime
     ) {
         clock = now.nanoseconds
-        guard let slot = index(of: id), slots[slot].state == .connecting else { return }
-        dialFailed(slot, reason, now: now.nanoseconds)
+        guard let slot = index(of: id) else { return }
+        if slots[slot].state == .connecting {
+            dialFailed(slot, reason, now: now.nanoseconds)
+        } else if slots[slot].state == .closing {
+            // Retired meanwhile: it is gone all the same, and that says nothing of the server.
+            free(slot, slots[slot].closeReason ?? reason)
+        }
         pump(now.nanoseconds)
     }
 
@@ -121,6 +127,7 @@ extension PoolStateMachine {
         if trim { trimIdle(now) }
     }
 
+    @inline(__always)
     private func reasonToClose(_ slot: Int, now: Int64) -> CloseReason? {
         if isDraining { return .drain }
         if slots[slot].expiresAt <= now { return .maxLifetime }

@@ -21,12 +21,6 @@ extension PoolStateMachine {
         }
     }
 
-    /// Traps if there is a `brokenInvariant`.
-    package func checkInvariants() {
-        let broken = brokenInvariant()
-        precondition(broken == nil, broken ?? "")
-    }
-
     private func require(_ holds: Bool, _ what: StaticString) throws(BrokenInvariant) {
         if !holds { throw BrokenInvariant(what: what) }
     }
@@ -105,7 +99,8 @@ extension PoolStateMachine {
     }
 
     /// Walks a list and checks its links, its count and each member.
-    private func length(_ list: SlotList, where holds: (Int) -> Bool) throws(BrokenInvariant) -> Int {
+    private func length(_ list: SlotList, where holds: (Int) -> Bool) throws(BrokenInvariant) -> Int
+    {
         var length = 0
         var previous = none
         var slot = list.head

@@ -55,7 +55,7 @@ extension PoolStateMachine {
     private mutating func serveFirst(_ turn: Turn, now: Int64) {
         if let slot = take(turn.kind, of: turn.group, opening: true, now: now) {
             grantFirst(turn, slot, now: now)
-        } else {
+        } else if turn.kind.isExclusive {
             _ = acquire(for: turn.kind, of: turn.group, now: now)
         }
     }
@@ -67,7 +67,8 @@ extension PoolStateMachine {
             }
             grantFirst(turn, slot, now: now)
         }
-        guard opening, waiting(turn.kind, for: turn.group).count > 0 else { return }
+        guard opening, turn.kind.isExclusive, waiting(turn.kind, for: turn.group).count > 0
+        else { return }
         while acquire(for: turn.kind, of: turn.group, now: now) == .started {}
     }
 

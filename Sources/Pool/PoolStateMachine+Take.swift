@@ -23,19 +23,23 @@ extension PoolStateMachine {
     }
 
     /// Pins and shared commands leave the last upstream to control commands.
+    @inline(__always)
     var hasHeadroom: Bool { busy < limits.maxOpen - limits.controlReserve }
 
     /// Pins wait that could have an upstream: shared commands must not spread further.
+    @inline(__always)
     var isPinWaiting: Bool {
         queue.countByKind.pin > 0 && count(.pinned) < limits.maxPinned
     }
 
     /// Whether a listed upstream is not busy.
+    @inline(__always)
     func hasRoom(_ slot: Int, lane: Lane, now: Int64) -> Bool {
         isOpenToWork(slot, below: limits.pipelineLimit(lane), now: now)
     }
 
     /// Whether a listed upstream is available, not stalled, and has fewer than `limit` in flight.
+    @inline(__always)
     private func isOpenToWork(_ slot: Int, below limit: Int32, now: Int64) -> Bool {
         let inFlight = slots[slot].inFlight
         return slots[slot].isAvailable && inFlight < limit
@@ -52,7 +56,7 @@ extension PoolStateMachine {
             slots[slot].countCommand(now: now)
             return slot
         }
-        let mayAdd = !isPinWaiting || listed(lane, of: group).count == 0
+        let mayAdd = !isPinWaiting || !hasAvailable(lane, of: group)
         let slot = groups[group].idle.head
         if mayAdd, hasHeadroom, slot >= 0 {
             slots[slot].lane = lane
@@ -67,6 +71,15 @@ extension PoolStateMachine {
             ?? (isComing ? nil : leastDeep(lane.other, of: group, stalledToo: true, now: now))
         if let found { slots[found].countCommand(now: now) }
         return found
+    }
+
+    private func hasAvailable(_ lane: Lane, of group: Int) -> Bool {
+        var slot = listed(lane, of: group).head
+        while slot >= 0 {
+            if slots[slot].isAvailable { return true }
+            slot = slots[slot].next
+        }
+        return false
     }
 
     private mutating func shared(_ lane: Lane, of group: Int, now: Int64) -> Int? {

@@ -6,7 +6,7 @@
 /// Leases upstreams to clients.
 ///
 /// `now` never goes back between calls. An `UpstreamID` of a connection that is gone is ignored
-/// everywhere. After each mutating call the shell drains `nextAction()`.
+/// everywhere. What mutating calls decide comes out of `nextAction()`, see `PoolAction`.
 package struct PoolStateMachine: ~Copyable {
     /// What holds now; `setLimits` changes it.
     package internal(set) var limits: PoolLimits
@@ -102,11 +102,13 @@ package struct PoolStateMachine: ~Copyable {
         groups[group].references += 1
         let ticket = queue.append(
             waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind])
-        _ = acquire(for: kind, of: group, now: now)
+        // For shared commands `take` has tried already.
+        if kind.isExclusive { _ = acquire(for: kind, of: group, now: now) }
         return .queued(ticket)
     }
 
     /// What makes waiting pointless. Pins that are merely all taken are waited for.
+    @inline(__always)
     private func refusalAtOnce(_ kind: LeaseKind) -> Refusal? {
         if isDraining { return .draining }
         if gate.isOpen, connected == 0 { return .upstreamDown }

@@ -40,9 +40,9 @@ extension ClientConnection {
             if command == .exec {
                 return Block(execStart: frame.start, end: frame.end, members: members)
              }
-            guard worker.table.info(command)?.mayStandInBlock == true, command != .discard else {
-                return nil
-            }
+            guard worker.table.info(command)?.mayStandInBlock == true, command != .discard,
+                !pool.denyList.refuses(command)
+            else { return nil }
             members += 1
             position = frame.end
         }

@@ -128,6 +128,7 @@ extension ClientConnection {
     ) -> Outcome {
         if refuseIfDenied() { return .done }
         lastCommand = command
+        if pool.denyList.refuses(command) { return refuseCommand() }
         let bytes = UnsafeRawPointer(base + frame.start)
         let count = frame.end - frame.start
         if mode == .held {
@@ -239,6 +240,25 @@ extension ClientConnection {
         return words
     }
 
+    // MARK: Refused commands
+
+    /// A command of the pool's `denyCommands`. Inside a transaction the server is given a command
+    /// that it refuses in its own way, so that EXEC aborts as after any other bad command.
+    func refuseCommand() -> Outcome {
+        if mode == .held, session.isSendingTransaction {
+            let stand = ClientConnection.refusedCommand
+            return stand.withUnsafeBytes { sendHeld(.plain, 0, $0.baseAddress!, $0.count) }
+        }
+        if inFlight > 0 { return waitForReplies() }
+        let name = worker.table.info(lastCommand)?.name ?? "this command"
+        replyError(
+            "ERR '\(name)' is refused by Redpool: it is in denyCommands of pool "
+                + "\(pool.config.name)")
+        return .done
+    }
+
+    private static let refusedCommand = Array("*1\r\n$23\r\nCOMMAND_DENIED_BY_PROXY\r\n".utf8)
+
     // MARK: Leases
 
     /// An upstream at once, or nil: then either the mode says what is waited for, or an error
@@ -274,6 +294,13 @@ extension ClientConnection {
         mode = .open
         worker.ready(self)
         return true
+    }
+
+    /// What the pool has granted is gone already: the command at the head asks again.
+    func leaseAnew() {
+        guard channel.isOpen, case .waiting = mode else { return }
+        mode = .open
+        worker.ready(self)
     }
 
     /// The pool has given up on this client's wait.

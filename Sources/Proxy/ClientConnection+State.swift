@@ -40,10 +40,6 @@ extension ClientConnection {
         case .reset:
             reset()
             return .done
-        case .deny:
-            let name = worker.table.info(lastCommand)?.name ?? "this command"
-            replyError("ERR '\(name)' is refused by Redpool: it does not fit a shared connection")
-            return .done
         case .pipe: return mode == .held ? becomePipe() : beginPipe()
         default: preconditionFailure("not a change of state: \(plan)")
         }
@@ -176,6 +172,7 @@ extension ClientConnection {
         var kind = UnknownCommands.Kind.stranger
         if frame.nameLength <= UnknownCommands.longestName {
             let name = (0..<frame.nameLength).map { span[frame.nameStart + $0] }
+            if pool.denyList.refusesStranger(name) { return refuseCommand() }
             guard let known = pool.unknownCommands.kind(of: name) ?? lesson else {
                 return ask(name)
             }

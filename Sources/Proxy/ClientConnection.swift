@@ -344,6 +344,23 @@ final class ClientConnection {
             upstreamLost()
             return
         }
+        forgetUpstream()
+        input.prepend(bytes)
+        worker.statistics.retried += 1
+        worker.ready(self)
+    }
+
+    /// The replies to `count` commands are lost, and the client is told so in their place.
+    func answerLost(_ count: Int, _ text: String) {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        forgetUpstream()
+        for _ in 0..<count { replyError(text) }
+        worker.ready(self)
+    }
+
+    /// Back to a client that has nothing in flight and holds nothing.
+    private func forgetUpstream() {
         upstream = nil
         inFlight = 0
         isSlow = false
@@ -354,9 +371,6 @@ final class ClientConnection {
         session.released()
         mode = .open
         scanner = CommandScanner()
-        input.prepend(bytes)
-        worker.statistics.retried += 1
-        worker.ready(self)
     }
 
     /// The upstream that held this client's state or unanswered commands is gone.

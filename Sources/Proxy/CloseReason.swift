@@ -8,6 +8,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case client_reset
     /// Nothing came from the client for `clientIdleTimeout`.
     case idle_timeout
+    /// The client held an upstream by WATCH or MULTI and sent nothing for `transactionTimeout`.
+    case transaction_timeout
     /// The client did not read: more than `clientOutputLimit` was waiting for it.
     case output_limit
     /// Bytes that are not the Redis protocol.

@@ -6,6 +6,7 @@
 // everything that it had received before, so what is beyond can never have reached it. Unix sockets
 // acknowledge nothing: there, only unwritten commands are sent again.
 
+import Config
 import EventLoop
 import Pool
 import RESP
@@ -16,8 +17,13 @@ extension UpstreamConnection {
     private struct Claim {
         var client: ClientConnection
         var bytes: [UInt8] = []
+        /// How many they are.
+        var count = 0
         /// At least one of them may have run.
         var isLost = false
+        /// An error reply can stand for each of them: nothing of a reply has been relayed, and no
+        /// state of the client was on the connection.
+        var canBeAnswered = true
     }
 
     /// Hands unreceived commands back to their clients and closes the others. Afterwards nothing
@@ -34,7 +40,9 @@ extension UpstreamConnection {
         inFlight.removeAll()
         for claim in claims {
             if claim.client === holder { holder = nil }
-            if claim.isLost {
+            if claim.isLost, claim.canBeAnswered, pool.config.onUpstreamLoss == .error {
+                claim.client.answerLost(claim.count, pool.lossText(reason))
+            } else if claim.isLost {
                 claim.client.upstreamLost()
             } else {
                 claim.client.sendAgain(claim.bytes)
@@ -63,7 +71,15 @@ extension UpstreamConnection {
             let place = places[entry.client.raw] ?? claims.count
             if place == claims.count {
                 places[entry.client.raw] = place
-                claims.append(Claim(client: client, isLost: isStateLost(of: client)))
+                let isLost = isStateLost(of: client)
+                claims.append(
+                    Claim(
+                        client: client, isLost: isLost,
+                        canBeAnswered: !isLost && !isExclusive))
+            }
+            claims[place].count += Int(entry.count)
+            if entry.expectation == .commandInfo || entry.isSilent {
+                claims[place].canBeAnswered = false
             }
             if entry.isSilent || entry.bytes == 0 {
                 claims[place].isLost = true

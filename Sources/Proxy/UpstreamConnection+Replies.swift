@@ -54,6 +54,7 @@ extension UpstreamConnection {
                     poison("a push on a shared connection")
                     return span.count
                 }
+                if scanner.isError { noteError() }
                 position = end
                 finished += 1
             case .incomplete:
@@ -71,6 +72,16 @@ extension UpstreamConnection {
             handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
         return position
+    }
+
+    /// An error is the client's business, but some say that this is not the server to be at: a
+    /// failover is going on, or was.
+    private func noteError() {
+        guard
+            scanner.head.starts(with: "READONLY ") || scanner.head.starts(with: "LOADING ")
+                || scanner.head.starts(with: "MASTERDOWN ")
+        else { return }
+        pool.failoverSign(self)
     }
 
     private func noteLargeReply(_ isLarge: Bool) {

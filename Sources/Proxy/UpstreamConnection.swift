@@ -57,6 +57,10 @@ final class UpstreamConnection {
     /// Clients that are not read until this connection's output has drained.
     var feeders: [SlotID] = []
 
+    /// Where it is connected to, and how many answers of the resolver in a row were without that.
+    let address: String
+    var misses = 0
+
     var isDirty = false
     var isEmptiedNoted = false
     /// Bytes of the reply at the head have already gone to its client.
@@ -65,6 +69,8 @@ final class UpstreamConnection {
     private var isHeld = false
     private var isAvailable = true
     private var deadline: MonotonicTime?
+    /// Since when the oldest unanswered command is the oldest.
+    var waitingSince: MonotonicTime
     /// What the server believes this client's name and library are: a later client that looks must
     /// find its own.
     var identity = ClientIdentity()
@@ -77,11 +83,15 @@ final class UpstreamConnection {
     /// How long the server may take to see our end of the stream.
     private static let closeTimeout: Int64 = 1_000_000_000
 
-    init(id: UpstreamID, key: PoolKey, descriptor: Int32, pool: UpstreamPool) {
+    init(
+        id: UpstreamID, key: PoolKey, descriptor: Int32, address: String, pool: UpstreamPool
+    ) {
         self.id = id
+        self.address = address
         self.key = key
         self.pool = pool
         worker = pool.worker
+        waitingSince = pool.worker.now
         channel = Channel(
             descriptor: -1, loop: pool.worker.loop,
             owner: UnsafeMutableRawPointer(bitPattern: 1)!, onReadable: upstreamReadable,
@@ -173,11 +183,13 @@ final class UpstreamConnection {
         _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
         isSilent: Bool = false
     ) {
+        if inFlight.isEmpty { waitingSince = worker.now }
         inFlight.append(client, expectation, bytes: bytes, value: value, isSilent: isSilent)
     }
 
     /// `count` replies of the oldest entry have come.
     func finishHead(_ count: UInt32 = 1) {
+        waitingSince = worker.now
         let bytes = inFlight.finish(count)
         if bytes > 0 { output.release(bytes, pool: worker.chunks) }
     }
@@ -270,6 +282,16 @@ final class UpstreamConnection {
         pool.hasWork = true
     }
 
+    /// Closes it on purpose as soon as nobody needs it any more.
+    func retireWhenFree(_ reason: CloseReason) {
+        if isExclusive {
+            isSpoiled = true
+        } else {
+            pool.machine.retire(id, reason, now: worker.now)
+            pool.hasWork = true
+        }
+    }
+
     /// The pool wants it closed: says goodbye and waits for the server to do the same.
     func retire(_ reason: CloseReason) {
         guard stage != .closed, stage != .closing else { return }
@@ -297,8 +319,9 @@ final class UpstreamConnection {
         pool.hasWork = true
     }
 
-    /// Called with every tick: connects and closes do not take for ever.
+    /// Called with every tick: connects, closes, commands and transactions do not take for ever.
     func checkDeadline() {
+        if stage == .ready { checkTimeouts() }
         guard let deadline, worker.now >= deadline else { return }
         switch stage {
         case .connecting: fail(.connectTimeout, "connect timed out")
@@ -316,6 +339,29 @@ final class UpstreamConnection {
             self.deadline = nil
         case .closed: break
         }
+    }
+
+    private func checkTimeouts() {
+        let config = pool.config
+        if let holder, inFlight.isEmpty, let hold, hold.isInTransaction || hold.isWatching,
+            config.transactionTimeout > 0,
+            worker.now.nanoseconds - holder.lastActivity > config.transactionTimeout
+        {
+            holder.close(.transaction_timeout)
+        } else if config.commandTimeout > 0, !inFlight.isEmpty, !isBlocking,
+            worker.now - waitingSince > config.commandTimeout
+        {
+            pool.warnLimit(
+                "upstream.command_timeout", reason: CloseReason.commandTimeout.word,
+                "no reply from \(config.upstream) within commandTimeout")
+            lose(.commandTimeout)
+        }
+    }
+
+    /// The command at the head may take as long as it likes.
+    private var isBlocking: Bool {
+        guard isExclusive, let client = worker.clients[inFlight.first.client] else { return false }
+        return client.isBlockingHeld || client.mode == .exclusive(isBlocking: true)
     }
 
     func clearDeadline() {

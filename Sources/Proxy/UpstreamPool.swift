@@ -19,19 +19,17 @@ final class UpstreamPool {
     private var upstreams: ContiguousArray<UpstreamConnection?> = []
     /// Shared connections whose last reply has come in this iteration.
     private var emptied: ContiguousArray<UpstreamConnection> = []
-    /// Dials that wait for the resolver.
-    private var unresolved: [(UpstreamID, PoolKey)] = []
-    private var addresses: [SocketAddress] = []
-    private var nextAddress = 0
-    private var resolving = false
+    var names: NameResolution
     /// What the last failed connect came to, for people to read.
     private(set) var lastFailure = ""
     var facts = ServerFacts()
     var unknownCommands = UnknownCommands()
     var users: UserTable
+    let denyList: DenyList
     /// Keys that the server has accepted from some client: others may move there unseen.
     private var validated: Set<PoolKey> = []
     private var isDown = false
+    private var lastSign = MonotonicTime(nanoseconds: 0)
     private var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
     var hasWork = false
@@ -40,18 +38,14 @@ final class UpstreamPool {
         self.worker = worker
         self.index = index
         self.config = config
+        denyList = DenyList(config.denyCommands, table: worker.table)
+        names = NameResolution(config.upstream, refresh: config.dnsRefresh)
         users = UserTable(name: config.username, password: config.password)
         warmKey = PoolKey(
             user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
         machine = PoolStateMachine(
             limits: config.poolLimits, warmKey: warmKey,
             seed: UInt64(truncatingIfNeeded: EventLoop.now()) &+ UInt64(index), now: worker.now)
-        switch config.upstream {
-        case .unix(let path):
-            if let address = SocketAddress(unixPath: path) { addresses = [address] }
-        case .tcp(let host, let port):
-            if let address = SocketAddress(numericHost: host, port: port) { addresses = [address] }
-        }
         deadlineTimer = [
             DeadlineTimer(loop: worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
         ]
@@ -70,11 +64,14 @@ final class UpstreamPool {
 
     /// Has the state machine look at the clock.
     func tick() {
+        // What was decided before belongs to the time before.
+        runActions()
         machine.tick(now: worker.now)
         hasWork = true
         for upstream in upstreams {
             if let upstream { upstream.checkDeadline() }
         }
+        names.tick(self)
     }
 
     /// Wakes the worker for a deadline that comes before the next tick.
@@ -86,6 +83,7 @@ final class UpstreamPool {
     fileprivate func deadlinePassed() {
         worker.updateNow()
         deadlineTimer[0].armed = nil
+        runActions()
         machine.tick(now: worker.now)
         hasWork = true
     }
@@ -125,7 +123,11 @@ final class UpstreamPool {
     }
 
     private func grant(_ waiter: WaiterID, _ id: UpstreamID) {
-        guard let upstream = self[id] else { return }
+        guard let upstream = self[id] else {
+            // It was lost between the decision and now: the client asks again.
+            worker.clients[SlotID(raw: waiter.raw)]?.leaseAnew()
+            return
+        }
         if let client = worker.clients[SlotID(raw: waiter.raw)], client.granted(upstream) { return }
         // The client left between the decision and now: the lease goes back unused.
         giveBack(upstream)
@@ -163,13 +165,12 @@ final class UpstreamPool {
 // MARK: - Connecting
 
 extension UpstreamPool {
-    private func dial(_ id: UpstreamID, _ key: PoolKey) {
-        guard !addresses.isEmpty else {
-            unresolved.append((id, key))
-            resolve()
+    func dial(_ id: UpstreamID, _ key: PoolKey) {
+        guard let address = names.next() else {
+            names.wait(id, key)
+            names.resolve(self)
             return
         }
-        let address = addresses[nextAddress % addresses.count]
         let descriptor = address.connect(
             keepaliveSeconds: Int32(clamping: config.keepalive / 1_000_000_000),
             userTimeoutMilliseconds: 30_000)
@@ -177,53 +178,20 @@ extension UpstreamPool {
             dialFailed(id, .connectFailed, System.errorText(-descriptor))
             return
         }
-        let upstream = UpstreamConnection(id: id, key: key, descriptor: descriptor, pool: self)
+        let upstream = UpstreamConnection(
+            id: id, key: key, descriptor: descriptor, address: address.description, pool: self)
         let slot = Int(id.slot)
         while upstreams.count <= slot { upstreams.append(nil) }
         upstreams[slot] = upstream
         upstream.awaitConnect()
     }
 
-    /// Names are looked up on a thread of their own: the resolver may take seconds.
-    private func resolve() {
-        guard !resolving, case .tcp(let host, let port) = config.upstream else { return }
-        resolving = true
-        let mailbox = worker.mailbox
-        let pool = index
-        let error = Threads.start(name: "resolver") {
-            mailbox.post(.resolved(pool: pool, SocketAddress.resolve(host, port: port)))
-        }
-        if error != 0 { resolved([]) }
-    }
-
-    func resolved(_ found: [SocketAddress]) {
-        resolving = false
-        addresses = found
-        let waiting = unresolved
-        unresolved = []
-        for (id, key) in waiting {
-            if found.isEmpty {
-                dialFailed(id, .connectFailed, "the name \(config.upstream) cannot be resolved")
-            } else {
-                dial(id, key)
-            }
-        }
-        hasWork = true
-    }
-
     /// A connect or its handshake has failed; `text` says how, for people.
     func dialFailed(_ id: UpstreamID, _ reason: CloseReason, _ text: String) {
         lastFailure = text
-        nextAddress += 1
+        names.failed()
         machine.connectFailed(id, reason, now: worker.now)
         hasWork = true
-        // A name may point elsewhere now; a number cannot.
-        if case .tcp(let host, let port) = config.upstream,
-            SocketAddress(numericHost: host, port: port) == nil,
-            nextAddress % max(1, addresses.count) == 0
-        {
-            addresses = []
-        }
         warnLimit(
             "upstream.connect_failed", reason: reason.word,
             "cannot connect to \(config.upstream): \(text)")
@@ -257,6 +225,16 @@ extension UpstreamPool {
         warnLimit(
             "upstream.lost", reason: reason.word,
             "a connection to \(config.upstream) was lost while in use")
+    }
+
+    /// A reply suggests that the server has changed its role. The name is looked up again, and the
+    /// connection that said so is retired: not more than one a second, because a client that keeps
+    /// writing to a replica must not cost a connection each time.
+    func failoverSign(_ upstream: UpstreamConnection) {
+        guard worker.now - lastSign >= 1_000_000_000 else { return }
+        lastSign = worker.now
+        upstream.retireWhenFree(.failoverSign)
+        names.resolve(self)
     }
 
     /// Forgets a connection whose descriptor is closed.
@@ -309,6 +287,12 @@ extension UpstreamPool {
         case .draining:
             return "UPSTREAMDOWN \(name): Redpool is shutting down"
         }
+    }
+
+    /// The error reply for a command whose connection was lost before its reply.
+    func lossText(_ reason: CloseReason) -> String {
+        "UPSTREAMLOST pool \(config.name): the connection to \(config.upstream) was lost before "
+            + "the reply (\(reason.word)); the command may or may not have run"
     }
 
     /// A warning that is merged with its like to one line per 10 seconds.

@@ -135,7 +135,7 @@ package final class Worker {
             switch message {
             case .drain: beginDrain()
             case .stop: lifecycle = .stopped
-            case .resolved(let pool, let addresses): pools[pool].resolved(addresses)
+            case .resolved(let pool, let addresses): pools[pool].names.resolved(addresses, pools[pool])
             }
         }
     }

@@ -36,8 +36,6 @@ package enum Plan: Equatable, Sendable {
     case vanish
     /// RESET.
     case reset
-    /// Refused by configuration.
-    case deny
     /// Not in the table: what the server says of it decides.
     case ask
 }
@@ -69,8 +67,7 @@ extension CommandTable {
             return CommandTable.planState(command, bytes, frame)
         case .local: return planLocal(command, bytes, frame)
         case .control: return .control
-        case .deny: return .deny
-        case .pinReplyOffset, .pinForever, .pinNext, .controlRewrite:
+        case .pinReplyOffset, .deny, .pinForever, .pinNext, .controlRewrite:
             return .pipe
         }
     }

@@ -111,9 +111,8 @@ package struct Session: Sendable {
             return CommandTable.planState(command, bytes, frame)
         case .local:
             return command == .clientReply ? CommandTable.planReply(bytes, frame) : .send(.plain)
-        case .deny: return .deny
         case .pinReplyOffset: return .sendBlocking
-        case .pinForever, .pinNext, .controlRewrite:
+        case .pinForever, .pinNext, .controlRewrite, .deny:
             return .pipe
         }
     }

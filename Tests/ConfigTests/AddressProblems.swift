@@ -67,6 +67,10 @@ extension ProblemsTests {
             "pools: {main: {upstream: h:1, listen: [127.0.0.1:1, x]}}\n",
             "1:53: pools.main.listen: x has no port (such as 127.0.0.1:6380)"),
         Golden(
+            "pools: {main: {upstream: h:1, listen: [x, 127.0.0.1:1, [a]]}}\n",
+            "1:40: pools.main.listen: x has no port (such as 127.0.0.1:6380)",
+            "1:56: pools.main.listen: an address has to be text; [v6]:port needs quotes"),
+        Golden(
             "pools: {main: {upstream: h:1, listen: []}}\n",
             "1:39: pools.main.listen: at least one address is needed"),
         Golden(
@@ -74,7 +78,7 @@ extension ProblemsTests {
             "1:40: pools.main.listen: an address has to be text; [v6]:port needs quotes"),
         Golden(
             "pools: {main: {upstream: h:1, listen: {a: b}}}\n",
-            "1:39: pools.main.listen: has to be one value, not a list or a mapping"),
+            "1:39: pools.main.listen: has to be one value or a list, not a mapping"),
     ]
 
     private static let upstreams = [

@@ -32,8 +32,17 @@ private let second: Int64 = 1_000_000_000
         #expect(pool.pingInterval == 30 * second)
         #expect(pool.connectTimeout == 2 * second)
         #expect(pool.poolTimeout == 800 * millisecond)
+        #expect(pool.commandTimeout == 0)
+        #expect(pool.dnsRefresh == 30 * second)
         #expect(pool.maxPipeline == 1024)
+        #expect(pool.onUpstreamLoss == .close)
+        #expect(
+            pool.denyCommands == [
+                "sync", "psync", "replconf", "debug", "script|debug", "module|load",
+                "module|loadex", "module|unload",
+            ])
         #expect(pool.clientIdleTimeout == 0)
+        #expect(pool.transactionTimeout == 60 * second)
         #expect(pool.clientOutputLimit == 33_554_432)
         #expect(pool.keepalive == 60 * second)
         #expect(pool.socketMode == 0o660)
@@ -71,8 +80,13 @@ private let second: Int64 = 1_000_000_000
                 pingInterval: 1m30s
                 connectTimeout: 3s
                 poolTimeout: 750ms
+                commandTimeout: 1500ms
+                dnsRefresh: 2m
+                onUpstreamLoss: error
+                denyCommands: [FLUSHALL, Config Set, script|KILL]
                 maxPipeline: 13
                 clientIdleTimeout: 14m
+                transactionTimeout: 19s
                 clientOutputLimit: 15mb
                 keepalive: 16s
                 socketMode: 0600
@@ -101,8 +115,13 @@ private let second: Int64 = 1_000_000_000
         #expect(pool.pingInterval == 90 * second)
         #expect(pool.connectTimeout == 3 * second)
         #expect(pool.poolTimeout == 750 * millisecond)
+        #expect(pool.commandTimeout == 1500 * millisecond)
+        #expect(pool.dnsRefresh == 120 * second)
+        #expect(pool.onUpstreamLoss == .error)
+        #expect(pool.denyCommands == ["flushall", "config|set", "script|kill"])
         #expect(pool.maxPipeline == 13)
         #expect(pool.clientIdleTimeout == 840 * second)
+        #expect(pool.transactionTimeout == 19 * second)
         #expect(pool.clientOutputLimit == 15 * 1_048_576)
         #expect(pool.keepalive == 16 * second)
         #expect(pool.socketMode == 0o600)
@@ -124,6 +143,20 @@ private let second: Int64 = 1_000_000_000
         #expect(pools.map(\.poolTimeout) == [second, second, second])
         #expect(pools.map(\.username) == ["app", "other", ""])
         #expect(pools.map(\.password) == ["x", "x", nil])
+    }
+
+    @Test func listsReplaceThoseOfDefaults() throws {
+        let text = """
+            defaults: {denyCommands: [KEYS, SYNC], transactionTimeout: 0s, dnsRefresh: 0s}
+            pools:
+              a: {listen: 127.0.0.1:1, upstream: h:1}
+              b: {listen: 127.0.0.1:2, upstream: h:1, denyCommands: []}
+              c: {listen: 127.0.0.1:3, upstream: h:1, denyCommands: script debug, dnsRefresh: 1s}
+            """
+        let pools = try valid(text).pools
+        #expect(pools.map(\.denyCommands) == [["keys", "sync"], [], ["script|debug"]])
+        #expect(pools.map(\.transactionTimeout) == [0, 0, 0])
+        #expect(pools.map(\.dnsRefresh) == [0, 0, second])
     }
 
     @Test func emptySectionsAreAllowed() throws {

@@ -11,12 +11,16 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
     static let rich = """
         defaults:
           poolTimeout: 1s
+          denyCommands:
+            - SCRIPT DEBUG
+            - keys
         pools:
           main:
             listen: ["*:6380", "[::1]:6381", unix:/run/x.sock]
             upstream: redis://app@h/2
             passwordFile: /pw
             maxOpen: 9
+            denyCommands: []
           no:
             listen: 127.0.0.1:7000
             upstream: "[::1]:7001"
@@ -27,16 +31,20 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
         let text = try #require(Config.effectiveYAML(text: PrintoutTests.rich, file: "f.yaml"))
         let lines = Set(text.split(separator: "\n").map(words))
         for expected in [
-            "- \"*:6380\" # f.yaml:5",
-            "username: app # f.yaml:6",
-            "passwordFile: /pw # f.yaml:7",
-            "maxOpen: 9 # f.yaml:8",
+            "- \"*:6380\" # f.yaml:8",
+            "username: app # f.yaml:9",
+            "passwordFile: /pw # f.yaml:10",
+            "maxOpen: 9 # f.yaml:11",
             "maxPinned: 8 # default: maxOpen less an eighth, at least one less",
             "poolTimeout: 1s # f.yaml:2, defaults",
             "socketMode: \"0660\" # default",
+            "denyCommands: [] # f.yaml:12",
+            "denyCommands:",
+            "- SCRIPT DEBUG # f.yaml:4, defaults",
+            "- KEYS # f.yaml:5, defaults",
             "\"no\":",
             "maxClients: auto # default",
-            "level: notice # f.yaml:12",
+            "level: notice # f.yaml:16",
         ] {
             #expect(lines.contains(words(expected[...])))
         }
@@ -55,6 +63,33 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
         #expect(!printed.contains("hunter2"))
         for key in Key.allCases {
             #expect(printed.contains(" \(key.rawValue):") || printed.contains("\n\(key.rawValue):"))
+        }
+    }
+
+    @Test func effectiveYAMLSaysOnceThatAListIsTheDefault() throws {
+        let text = try #require(
+            Config.effectiveYAML(text: DefaultsTests.smallest, file: "f.yaml"))
+        let lines = text.split(separator: "\n").map(words)
+        let head = try #require(lines.firstIndex(of: words("denyCommands: # default")))
+        #expect(
+            lines[(head + 1)...].prefix { $0.first == "-" }.map { $0.joined(separator: " ") } == [
+                "- SYNC", "- PSYNC", "- REPLCONF", "- DEBUG", "- SCRIPT DEBUG", "- MODULE LOAD",
+                "- MODULE LOADEX", "- MODULE UNLOAD",
+            ])
+    }
+
+    @Test(arguments: [
+        ("a b", "a b"), ("/a b", "/a b"), ("a: b", "\"a: b\""), ("a b:", "\"a b:\""),
+        ("a -b", "\"a -b\""), ("a ", "\"a \""), (" a", "\" a\""), ("a  b", "\"a  b\""),
+        ("a #b", "\"a #b\""), ("No", "\"No\""), ("", "\"\""), ("script|debug", "\"script|debug\""),
+    ])
+    func textIsQuotedWhereYAMLCouldMisreadIt(text: String, printed: String) {
+        #expect(quotedYAML(text) == printed)
+    }
+
+    @Test func tablesOfTheReferenceHaveNoStrayColumns() throws {
+        for row in Config.referencePage().split(separator: "\n") where row.hasPrefix("| ") {
+            #expect(row.split(separator: "|").count == 5, "\(row)")
         }
     }
 

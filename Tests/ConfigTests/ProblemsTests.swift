@@ -16,7 +16,7 @@ struct Golden: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct ProblemsTests {
-    @Test(arguments: values + sections + addresses + crossChecks)
+    @Test(arguments: values + commands + sections + addresses + crossChecks)
     func golden(_ golden: Golden) {
         #expect(problems(golden.text) == golden.problems)
     }
@@ -97,6 +97,58 @@ struct Golden: Sendable, CustomTestStringConvertible {
         Golden(
             pool("keepalive: 10h"),
             "5:16: pools.main.keepalive: 10h is out of range (1s to 32767s, or 0s (off))"),
+    ]
+
+    static let commands = [
+        Golden(pool("onUpstreamLoss: error", "commandTimeout: 1h", "dnsRefresh: 24h")),
+        Golden(
+            pool("onUpstreamLoss: closed"),
+            "5:21: pools.main.onUpstreamLoss: closed is not one of close or error "
+                + "(did you mean close?)"),
+        Golden(
+            pool("commandTimeout: 61m"),
+            "5:21: pools.main.commandTimeout: 61m is out of range (1ms to 1h, or 0s (none))"),
+        Golden(
+            pool("transactionTimeout: 99ms"),
+            "5:25: pools.main.transactionTimeout: 99ms is out of range "
+                + "(100ms to 720h, or 0s (never))"),
+        Golden(
+            pool("dnsRefresh: 999ms"),
+            "5:17: pools.main.dnsRefresh: 999ms is out of range "
+                + "(1s to 24h, or 0s (only when connecting))"),
+        Golden(
+            pool("dnsRefresh: 25h"),
+            "5:17: pools.main.dnsRefresh: 25h is out of range "
+                + "(1s to 24h, or 0s (only when connecting))"),
+        Golden(pool("denyCommands:"), "5:18: pools.main.denyCommands: has no value"),
+        Golden(
+            pool("denyCommands:", "- null", "-", "- \"null\""),
+            "6:7: pools.main.denyCommands: an element has no value",
+            "7:6: pools.main.denyCommands: an element has no value"),
+        Golden(
+            pool("denyCommands: {SYNC: true}"),
+            "5:19: pools.main.denyCommands: has to be one value or a list, not a mapping"),
+        Golden(
+            pool("denyCommands: SYNC, PSYNC"),
+            "5:19: pools.main.denyCommands: SYNC, PSYNC is not a command "
+                + "(such as SYNC or SCRIPT DEBUG)"),
+        Golden(
+            pool("denyCommands: [SYNC, \"\", [DEBUG], MODULE LOAD EX]"),
+            "5:26: pools.main.denyCommands: \"\" is not a command (such as SYNC or SCRIPT DEBUG)",
+            "5:30: pools.main.denyCommands: a command has to be text, such as SYNC or SCRIPT DEBUG",
+            "5:39: pools.main.denyCommands: MODULE LOAD EX is not a command "
+                + "(such as SYNC or SCRIPT DEBUG)"),
+        Golden(
+            pool("denyCommands: x\(String(repeating: "y", count: 24))"),
+            "5:19: pools.main.denyCommands: xyyyyyyyyyyyyyyyyyyyyyyyy is not a command: "
+                + "a word has at most 24 characters"),
+        Golden(
+            pool("denyCommands:", "- SCRIPT DEBUG", "- script|debug", "- SYNC", "- Script|Debug"),
+            "7:7: pools.main.denyCommands: SCRIPT DEBUG appears twice (first at line 6)",
+            "9:7: pools.main.denyCommands: SCRIPT DEBUG appears twice (first at line 6)"),
+        Golden(
+            "defaults: {denyCommands: [SYNC, sync]}\n" + pool("denyCommands: []"),
+            "1:33: defaults.denyCommands: SYNC appears twice (first at line 1)"),
     ]
 
     static let sections = [

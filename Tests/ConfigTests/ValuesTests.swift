@@ -41,6 +41,28 @@ import Testing
     }
 
     @Test(arguments: [
+        ("SYNC", "sync"), ("Script Debug", "script|debug"), ("MODULE|LOADEX", "module|loadex"),
+        ("JSON.SET", "json.set"), ("restore-asking", "restore-asking"), ("_x 9", "_x|9"),
+        (
+            "abcdefghijklmnopqrstuvwx ABCDEFGHIJKLMNOPQRSTUVWX",
+            "abcdefghijklmnopqrstuvwx|abcdefghijklmnopqrstuvwx"
+        ),
+    ])
+    func commands(text: String, name: String) throws {
+        #expect(try parseCommand(text) == name)
+        #expect(try parseCommand(Element.command(name).text) == name)
+    }
+
+    @Test(arguments: [
+        "", " ", "|", "a ", " a", "a  b", "a||b", "a| b", "a b c", "a|b|c", "a\tb", "a,b", "a*",
+        "é", "a\u{301}", "\u{212A}ELVIN", "a:b", "abcdefghijklmnopqrstuvwxy",
+        "a abcdefghijklmnopqrstuvwxy",
+    ])
+    func notCommands(_ text: String) {
+        #expect(throws: ValueProblem.self) { try parseCommand(text) }
+    }
+
+    @Test(arguments: [
         ("::", "::"), ("::1", "::1"), ("1::", "1::"), ("0:0:0:0:0:0:0:1", "::1"),
         ("2001:DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1"), ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"),
         ("1:0:3:4:5:6:7:8", "1:0:3:4:5:6:7:8"), ("::ffff:1.2.3.4", "::ffff:102:304"),

@@ -1,0 +1,36 @@
+// Commands that a pool refuses: what does not fit a shared connection, unless the configuration says
+// otherwise, and whatever the operator adds.
+
+import RESP
+import Session
+
+/// The `denyCommands` of a pool, as a table that costs one look per command.
+struct DenyList {
+    /// By the command's place in the table.
+    private var isDenied: ContiguousArray<Bool>
+    /// Names that the table does not have: modules' commands, renamed ones.
+    private var strangers: Set<String> = []
+
+    /// `names` are in lower case, a subcommand as `container|subcommand`. A container's name stands
+    /// for all of its subcommands.
+    init(_ names: [String], table: CommandTable) {
+        let wanted = Set(names)
+        isDenied = ContiguousArray(
+            table.all.map { info in
+                let container = info.name.prefix { $0 != "|" }
+                return wanted.contains(info.name) || wanted.contains(String(container))
+            })
+        strangers = wanted.subtracting(table.all.map(\.name))
+    }
+
+    /// True when the command must not reach the server.
+    func refuses(_ command: Command) -> Bool {
+        let row = Int(command.rawValue)
+        return row < isDenied.count && isDenied[row]
+    }
+
+    /// The same for a name that is not in the table.
+    func refusesStranger(_ name: [UInt8]) -> Bool {
+        !strangers.isEmpty && strangers.contains(Word.lowercased(name))
+    }
+}
