@@ -54,7 +54,7 @@ let package = Package(
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Proxy", "Config", "Telemetry", "EventLoop",
+                "Proxy", "Config", "Telemetry", "EventLoop", "Session",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: shell),
@@ -62,7 +62,8 @@ let package = Package(
         .testTarget(name: "PoolTests", dependencies: ["Pool"], swiftSettings: strict),
         .testTarget(name: "ConfigTests", dependencies: ["Config"], swiftSettings: strict),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
-        .testTarget(name: "SessionTests", dependencies: ["Session", "RESP"], swiftSettings: strict),
+        .testTarget(
+            name: "SessionTests", dependencies: ["Session", "RESP"], swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
 )

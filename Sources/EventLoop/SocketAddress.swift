@@ -63,7 +63,8 @@ package struct SocketAddress: Sendable {
             }
         }
         if failed != 0 { return "?" }
-        let name = String(decoding: host.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let name = String(
+            decoding: host.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         let port = String(
             decoding: service.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         return Int32(storage.ss_family) == AF_INET6 ? "[\(name)]:\(port)" : "\(name):\(port)"
@@ -158,7 +159,6 @@ package struct SocketAddress: Sendable {
         _ = unlink(path)
     }
 }
-
 
 extension SocketAddress {
     /// Takes one connection from a listener: a descriptor, or -errno (EAGAIN when there is none).

@@ -9,7 +9,8 @@ package struct Timer: ~Copyable {
     private let loop: EventLoop
 
     /// `owner` is handed to `callback` unretained and must outlive the timer.
-    package init(loop: EventLoop, owner: UnsafeMutableRawPointer, callback: @escaping EventCallback) {
+    package init(loop: EventLoop, owner: UnsafeMutableRawPointer, callback: @escaping EventCallback)
+    {
         self.loop = loop
         event = .allocate(capacity: 1)
         event_assign(event, loop.base, -1, 0, callback, owner)

@@ -39,7 +39,7 @@ extension ClientConnection {
             let command = worker.table.find(buffer.span, frame)
             if command == .exec {
                 return Block(execStart: frame.start, end: frame.end, members: members)
-             }
+            }
             guard worker.table.info(command)?.mayStandInBlock == true, command != .discard,
                 !pool.denyList.refuses(command)
             else { return nil }

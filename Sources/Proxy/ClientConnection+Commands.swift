@@ -149,6 +149,7 @@ extension ClientConnection {
             return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: isBlocking)
         case .sendBlocking:
             return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
+        case .controlClients: return control(span, frame, bytes, count)
         case .control: return forwardAlone(.control, .plain, 0, bytes, count, isBlocking: false)
         case .hold(let expectation, let value):
             return beginHold(command, frame, expectation, value, bytes, count)

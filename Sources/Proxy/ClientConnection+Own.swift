@@ -14,11 +14,21 @@ extension ClientConnection {
         _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, isBlocking: Bool
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
+        if isBlocking, leaveInsteadOfBlocking() { return .done }
         guard let own = lease(kind, wanted ?? key) else { return mode == .open ? .done : .blocked }
+        if isBlocking { own.identify() }
         take(own, expectation, value, bytes: count)
         mode = .exclusive(isBlocking: isBlocking)
         own.send(bytes, count: count)
         return .done
+    }
+
+    /// A client that has ended its input is not there any more to be blocked: Redis unblocks it as
+    /// soon as it reads the end, and what comes behind is not run.
+    private func leaveInsteadOfBlocking() -> Bool {
+        guard inputEnded else { return false }
+        closeAfterFlush(.client_closed)
+        return true
     }
 
     /// Lends an upstream to this client for one reply; a command of 0 bytes is a stream, which is
@@ -75,8 +85,12 @@ extension ClientConnection {
             return sendHeld(expectation, value, bytes, count)
         case .sendSlow: return sendHeld(.plain, 0, bytes, count)
         case .sendBlocking:
+            if inputEnded, inFlight > 0 { return waitForReplies() }
+            if leaveInsteadOfBlocking() { return .done }
             isBlockingHeld = true
+            upstream?.identify()
             return sendHeld(.plain, 0, bytes, count)
+        case .controlClients: return control(span, frame, bytes, count)
         case .mirror: return forwardChange(span, frame, bytes, count)
         case .pipe: return becomePipe()
         case .select(let database): return sendHeld(.select, database, bytes, count)

@@ -114,10 +114,12 @@ extension ClientConnection {
             upstream.orphan()
             mode = .open
         }
+        // RESET ends CLIENT REPLY OFF and is answered; a SKIP that is in force still hides it.
+        let isSkipped = session.replyMode == .skipNext
         session.reset()
         key = pool.warmKey
         identity.name = []
-        reply("+RESET\r\n")
+        if !isSkipped { reply("+RESET\r\n") }
     }
 
     /// The client's own value in place of the upstream's, for CLIENT ID, GETNAME, INFO and LIST.

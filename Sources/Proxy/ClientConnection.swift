@@ -70,6 +70,8 @@ final class ClientConnection {
     var session = Session()
     /// What CLIENT LIST asked for, for when its reply comes.
     var listFilters: [ClientLine.Filter] = []
+    /// CLIENT KILLs that the server has not judged yet.
+    var killOrders: [KillOrder] = []
     /// The id that the client sees; never used twice.
     let serial: UInt64
     let connectedAt: Int64

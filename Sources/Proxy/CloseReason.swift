@@ -18,6 +18,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case upstream_lost
     /// Redpool is shutting down.
     case drain
+    /// Another client said so with CLIENT KILL, or it did itself.
+    case killed
     /// Over `maxClients`.
     case max_clients
 

@@ -81,7 +81,9 @@ extension UpstreamConnection {
     /// Moves an idle connection to the state that `key` stands for.
     func convert(to newKey: PoolKey) {
         var steps: [Handshake.Step] = []
-        if newKey.protocolVersion != key.protocolVersion { steps.append(.hello(newKey.protocolVersion)) }
+        if newKey.protocolVersion != key.protocolVersion {
+            steps.append(.hello(newKey.protocolVersion))
+        }
         if newKey.database != key.database { steps.append(.select(newKey.database)) }
         setDeadline(after: pool.config.connectTimeout)
         start(Handshake(purpose: .convert(newKey), steps: steps))
@@ -262,7 +264,8 @@ extension ServerFacts {
         for line in reply.split(separator: 10) {
             let text = String(decoding: line, as: UTF8.self)
             if text.hasPrefix(name + ":") {
-                return String(text.dropFirst(name.utf8.count + 1).prefix { $0 != "\r" && $0 != "\r\n" })
+                return String(
+                    text.dropFirst(name.utf8.count + 1).prefix { $0 != "\r" && $0 != "\r\n" })
             }
         }
         return nil

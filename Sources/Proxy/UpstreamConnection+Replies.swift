@@ -224,6 +224,13 @@ extension UpstreamConnection {
             finishHead()
             if !isExclusive { countFinished(1) }
             client?.learnedCommand(reply)
+        case .identify:
+            finishHead()
+            identified(reply)
+        case .kill:
+            let outcome = client?.carryOutKill(reply) ?? (reply, false)
+            deliver(entry, outcome.reply)
+            if outcome.isSuicide { client?.closeAfterFlush(.killed) }
         case .hello:
             if isGood, let client, entry.value != 0, client.upstream === self {
                 client.key.protocolVersion = UInt8(entry.value)

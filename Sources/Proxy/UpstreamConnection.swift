@@ -74,6 +74,9 @@ final class UpstreamConnection {
     /// What the server believes this client's name and library are: a later client that looks must
     /// find its own.
     var identity = ClientIdentity()
+    /// The id by which the server knows this connection, and whether it was asked for that.
+    var serverID: Int64?
+    var isIdentified = false
 
     /// Above this much unwritten output the clients that feed it are not read.
     static let outputHighWater = 1 << 20

@@ -280,7 +280,8 @@ extension UpstreamPool {
             return "POOLTIMEOUT \(name): the wait queue is full"
                 + " (\(use), \(census.waiting) waiting)"
         case .pinLimit:
-            return "PINLIMIT \(name): \(census.pinned) of \(config.maxPinned) connections are pinned"
+            return
+                "PINLIMIT \(name): \(census.pinned) of \(config.maxPinned) connections are pinned"
                 + " (\(use), waited \(wait))"
         case .upstreamDown:
             return "UPSTREAMDOWN \(name): cannot connect to \(config.upstream)\(cause)"

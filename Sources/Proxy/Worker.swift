@@ -135,7 +135,8 @@ package final class Worker {
             switch message {
             case .drain: beginDrain()
             case .stop: lifecycle = .stopped
-            case .resolved(let pool, let addresses): pools[pool].names.resolved(addresses, pools[pool])
+            case .resolved(let pool, let addresses):
+                pools[pool].names.resolved(addresses, pools[pool])
             }
         }
     }

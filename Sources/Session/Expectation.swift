@@ -46,6 +46,10 @@ package enum Expectation: UInt8, Sendable {
     case probe
     /// Our COMMAND INFO for a client that waits for it.
     case commandInfo
+    /// CLIENT KILL, sent as one that is meant for nobody: a success is carried out here.
+    case kill
+    /// Our CLIENT ID.
+    case identify
     /// Our DISCARD or UNWATCH after a client that left in the middle.
     case clean
 
@@ -53,7 +57,7 @@ package enum Expectation: UInt8, Sendable {
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
-            .commandInfo:
+            .commandInfo, .kill, .identify:
             true
         default: false
         }

@@ -16,6 +16,8 @@ package enum Plan: Equatable, Sendable {
     case exclusive(isBlocking: Bool)
     /// On a connection kept for commands that must not queue, for one reply.
     case control
+    /// CLIENT KILL or CLIENT UNBLOCK: as `control`, with ids and addresses to translate.
+    case controlClients
     /// Takes an upstream of its own until the state that it creates is over.
     case hold(Expectation, UInt32 = 0)
     /// On an upstream of its own for the rest of the session, bytes passed through both ways.
@@ -45,9 +47,13 @@ extension CommandTable {
     package func plan(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Plan {
         guard let kind = commandClass(command) else { return .ask }
         switch kind {
-        case .share, .admin, .unwatch, .unsubscribe, .endTransaction, .pinIfTracking:
-            // The last four change nothing on a connection without the state they end.
+        case .share, .admin, .unwatch, .endTransaction, .pinIfTracking:
+            // The last three change nothing on a connection without the state they end.
             return .send(.plain)
+        case .unsubscribe:
+            // It changes nothing either, but brings a confirmation per argument, pushes in RESP3.
+            return .hold(
+                Session.unsubscribe(command), UInt32(clamping: frame.argumentCount - 1))
         case .shareSlow: return .sendSlow
         case .mirror: return .mirror
         case .rewrite: return Session.rewrite(command)
@@ -67,7 +73,8 @@ extension CommandTable {
             return CommandTable.planState(command, bytes, frame)
         case .local: return planLocal(command, bytes, frame)
         case .control: return .control
-        case .pinReplyOffset, .deny, .pinForever, .pinNext, .controlRewrite:
+        case .controlRewrite: return .controlClients
+        case .pinReplyOffset, .deny, .pinForever, .pinNext:
             return .pipe
         }
     }

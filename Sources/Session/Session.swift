@@ -79,6 +79,7 @@ package struct Session: Sendable {
             return .send(.plain)
         default:
             // What may not stand in a block changes the connection when EXEC runs it.
+            if info.commandClass == .controlRewrite { return .controlClients }
             return info.mayStandInBlock ? .send(.plain) : .pipe
         }
     }
@@ -106,13 +107,14 @@ package struct Session: Sendable {
         case .share, .shareSlow, .admin, .control, .pinIfTracking:
             return .send(.plain)
         case .mirror: return .mirror
+        case .controlRewrite: return .controlClients
         case .rewrite: return Session.rewrite(command)
         case .state, .stateRewrite:
             return CommandTable.planState(command, bytes, frame)
         case .local:
             return command == .clientReply ? CommandTable.planReply(bytes, frame) : .send(.plain)
         case .pinReplyOffset: return .sendBlocking
-        case .pinForever, .pinNext, .controlRewrite, .deny:
+        case .pinForever, .pinNext, .deny:
             return .pipe
         }
     }

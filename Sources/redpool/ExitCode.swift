@@ -30,7 +30,9 @@ func complain(_ text: String) {
     let line = Array((text + "\n").utf8)
     var written = 0
     while written < line.count {
-        let count = line[written...].withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        let count = line[written...].withUnsafeBytes {
+            write(STDERR_FILENO, $0.baseAddress, $0.count)
+        }
         if count <= 0 { return }
         written += count
     }

@@ -62,7 +62,8 @@ enum Listeners {
                 if error == EINVAL {
                     throw StartFailure(
                         code: Sysexit.config,
-                        message: "redpool: pool \(pool.name): there is no group \(pool.socketGroup)")
+                        message: "redpool: pool \(pool.name): there is no group \(pool.socketGroup)"
+                    )
                 }
                 throw failure(address, pool, error)
             }

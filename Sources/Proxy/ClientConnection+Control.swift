@@ -1,0 +1,114 @@
+// CLIENT KILL and CLIENT UNBLOCK: about other clients, which the server does not know one by one.
+
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    var ageSeconds: Int64 { (worker.now.nanoseconds - connectedAt) / 1_000_000_000 }
+
+    /// The word of CLIENT LIST's and CLIENT KILL's TYPE.
+    var typeWord: String { (upstream?.hold?.subscriptions ?? 0) > 0 ? "pubsub" : "normal" }
+
+    /// Sends CLIENT KILL or CLIENT UNBLOCK past everything that it might be meant to end.
+    func control(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        if session.isSendingTransaction {
+            // EXEC runs it when nobody looks: meant for nobody, it does no harm there.
+            return sendControl(.plain, harmless(words(span, frame)))
+        }
+        let words = words(span, frame)
+        return Word.lowercased(words[1]) == "kill" ? kill(words) : unblock(words)
+    }
+
+    private func harmless(_ words: [[UInt8]]) -> [[UInt8]] {
+        Word.lowercased(words[1]) == "kill"
+            ? KillOrder.standIn(words) : ClientConnection.unblocking(words, as: 0)
+    }
+
+    private func kill(_ words: [[UInt8]]) -> Outcome {
+        let order = KillOrder(words)
+        if words.count < 3 || order.isForServer { return sendControl(.plain, words) }
+        let before = inFlight
+        let outcome = sendControl(.kill, KillOrder.standIn(words))
+        if outcome == .done, inFlight > before { killOrders.append(order) }
+        return outcome
+    }
+
+    /// CLIENT UNBLOCK with the id by which the server knows the blocked connection, or with one
+    /// that it does not know.
+    private func unblock(_ words: [[UInt8]]) -> Outcome {
+        guard words.count > 2, let serial = UInt64(String(decoding: words[2], as: UTF8.self))
+        else { return sendControl(.plain, words) }
+        let target = worker.clients.all.first { $0.serial == serial && $0.pool === pool }
+        let blocked = target?.blockedUpstream
+        let before = inFlight
+        let outcome = sendControl(
+            .plain, ClientConnection.unblocking(words, as: blocked?.serverID ?? 0))
+        if outcome == .done, inFlight > before {
+            // Whoever had this connection next could be unblocked in the other's place.
+            blocked?.isSpoiled = true
+        }
+        return outcome
+    }
+
+    private static func unblocking(_ words: [[UInt8]], as id: Int64) -> [[UInt8]] {
+        var words = words
+        if words.count > 2, Int64(String(decoding: words[2], as: UTF8.self)) != nil {
+            words[2] = Array(String(id).utf8)
+        }
+        return words
+    }
+
+    /// The upstream on which this client may be blocked.
+    private var blockedUpstream: UpstreamConnection? {
+        mode == .exclusive(isBlocking: true) || isBlockingHeld ? upstream : nil
+    }
+
+    private func sendControl(_ expectation: Expectation, _ words: [[UInt8]]) -> Outcome {
+        var encoded: [UInt8] = []
+        Encode.command(words, into: &encoded)
+        return encoded.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return .done }
+            if mode == .held { return sendHeld(expectation, 0, base, bytes.count) }
+            return forwardAlone(.control, expectation, 0, base, bytes.count, isBlocking: false)
+        }
+    }
+
+    /// The server has judged a CLIENT KILL: carries it out if the server has nothing against it.
+    /// Returns the reply, and whether this client is among those meant.
+    func carryOutKill(_ reply: [UInt8]) -> (reply: [UInt8], isSuicide: Bool) {
+        guard !killOrders.isEmpty else { return (reply, false) }
+        let order = killOrders.removeFirst()
+        let wasFound: [UInt8] = Array((order.isByAddress ? "-ERR No such client" : ":0").utf8)
+        guard reply.starts(with: wasFound) else { return (reply, false) }
+        let meant = worker.clients.all.filter { order.isMeant($0, by: self) }
+        for client in meant where client !== self { client.close(.killed) }
+        let isSuicide = meant.contains { $0 === self }
+        if order.isByAddress { return (meant.isEmpty ? reply : Array("+OK\r\n".utf8), isSuicide) }
+        var number: [UInt8] = []
+        Encode.integer(Int64(meant.count), into: &number)
+        return (number, isSuicide)
+    }
+}
+
+extension UpstreamConnection {
+    /// Has the server say by which id it knows this connection, once: CLIENT UNBLOCK needs it when
+    /// nobody can ask any more. Goes ahead of the next command, in the same write.
+    func identify() {
+        if isIdentified { return }
+        isIdentified = true
+        let question = UpstreamConnection.whoAmI
+        expect(UpstreamConnection.nobody, .identify, bytes: question.count)
+        send(question)
+    }
+
+    private static let whoAmI = Array("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n".utf8)
+
+    /// The answer to `identify`; an error (no permission) leaves the id unknown.
+    func identified(_ reply: [UInt8]) {
+        guard reply.first == UInt8(ascii: ":") else { return }
+        serverID = Int64(String(decoding: reply.dropFirst().dropLast(2), as: UTF8.self))
+    }
+}

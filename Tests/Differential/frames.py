@@ -1,0 +1,123 @@
+"""Byte streams of replies: cut into frames, masked, and shown.
+
+Two streams are equal when their frames are, after the masks below. Nothing else is forgiven.
+
+| mask | why |
+| --- | --- |
+| integers of four or more digits | ids of clients; both sides start counting above 1,000 |
+| `id`, `addr`, `laddr`, `fd`, `age`, `idle`, sizes in CLIENT LIST and INFO | the connection's own |
+| channel names in a run of UNSUBSCRIBE confirmations | Redis's order is that of a seeded hash |
+"""
+
+import re
+
+_AGGREGATES = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}
+_FIELDS = re.compile(
+    rb"\b(id|addr|laddr|fd|age|idle|qbuf|qbuf-free|argv-mem|multi-mem|rbs|rbp|obl|oll|omem|"
+    rb"tot-mem|events)=\S*"
+)
+_LONG = re.compile(rb":\d{4,}\r\n")
+_GONE = re.compile(
+    rb"([*>])3\r\n\$(\d+)\r\n(p|s)?unsubscribe\r\n(\$\d+\r\n[^\r]*\r\n|\$-1\r\n|_\r\n)(:\d+\r\n)"
+)
+
+
+def frames(stream: bytes) -> list:
+    """The complete replies of a stream; what is left over is the last element."""
+    found, position = [], 0
+    while position < len(stream):
+        end = _end(stream, position)
+        if end is None:
+            found.append(stream[position:])
+            break
+        found.append(stream[position:end])
+        position = end
+    return found
+
+
+def count(stream: bytes, position: int, wanted: int):
+    """Where `wanted` replies that begin at `position` end; None while they are incomplete."""
+    for _ in range(wanted):
+        position = _end(stream, position)
+        if position is None:
+            return None
+    return position
+
+
+def _end(stream, position):
+    missing = 1
+    while missing:
+        line = stream.find(b"\r\n", position)
+        if line < 0:
+            return None
+        kind = stream[position : position + 1]
+        missing -= 1
+        if kind in _AGGREGATES:
+            number = max(0, int(stream[position + 1 : line]))
+            missing += number * _AGGREGATES[kind] + (kind == b"|")
+        elif kind in b"$=!" and kind:
+            length = int(stream[position + 1 : line])
+            if length >= 0:
+                line += length + 2
+                if line + 2 > len(stream):
+                    return None
+        position = line + 2
+    return position
+
+
+def masked(stream: bytes) -> list:
+    """The frames with everything replaced that may differ."""
+    return _settle([_mask(frame) for frame in frames(stream)])
+
+
+def _mask(frame):
+    if b"laddr=" in frame:
+        text = _FIELDS.sub(rb"\1=?", frame)
+        return re.sub(rb"\A([$=])\d+", rb"\1?", text)
+    return _LONG.sub(b":<id>\r\n", frame)
+
+
+def _settle(found):
+    """Sorts the names inside each run of confirmations of one kind; the counts stay in place."""
+    start = 0
+    while start < len(found):
+        first = _GONE.fullmatch(found[start])
+        end = start + 1
+        if first:
+            run = [first]
+            while end < len(found):
+                following = _GONE.fullmatch(found[end])
+                if not following or following[3] != first[3]:
+                    break
+                run.append(following)
+                end += 1
+            names = sorted(one[4] for one in run)
+            for index, (one, name) in enumerate(zip(run, names)):
+                head = one[0][: one.start(4) - one.start()]
+                found[start + index] = head + name + one[5]
+        start = end
+    return found
+
+
+def difference(direct: bytes, proxied: bytes):
+    """None when the streams are equal, else a text that shows the first frame that differs."""
+    if direct == proxied:
+        return None
+    ours, theirs = masked(proxied), masked(direct)
+    if ours == theirs:
+        return None
+    place = next(
+        (i for i, pair in enumerate(zip(ours, theirs)) if pair[0] != pair[1]),
+        min(len(ours), len(theirs)),
+    )
+    lines = [f"reply {place} differs"]
+    for name, side in (("redis-server", theirs), ("Redpool", ours)):
+        lines.append(f"  {name}: ({len(side)} replies)")
+        for index in range(max(0, place - 2), min(len(side), place + 3)):
+            mark = ">" if index == place else " "
+            lines.append(f"   {mark} {index}: {short(side[index])}")
+    return "\n".join(lines)
+
+
+def short(data: bytes) -> str:
+    return repr(data) if len(data) <= 300 else f"{data[:150]!r} ... {data[-150:]!r} ({len(data)})"

@@ -1,0 +1,200 @@
+"""Random sequences of commands, from a weighted grammar. The same seed makes the same sequence."""
+
+import random
+
+from integration import encode
+
+KEYS = ("s1", "s2", "l1", "l2", "h1", "z1", "t1")
+CHANNELS = ("c1", "c2", "c3", "d1")
+
+
+def _key(r):
+    return r.choice(KEYS)
+
+
+def _channels(r):
+    return [r.choice(CHANNELS) for _ in range(r.choice((1, 1, 1, 2, 3)))]
+
+
+def _patterns(r):
+    return [r.choice(("c*", "d*", "c1", "?1")) for _ in range(r.choice((1, 1, 2)))]
+
+
+PLAIN = [
+    lambda r: ("SET", _key(r), r.choice(("v", "1", "x" * 60, "a b\r\nc"))),
+    lambda r: ("GET", _key(r)),
+    lambda r: ("INCR", r.choice(("s1", "s2", "l1"))),
+    lambda r: ("DEL", _key(r), _key(r)),
+    lambda r: ("EXISTS", _key(r)),
+    lambda r: ("TYPE", _key(r)),
+    lambda r: ("RPUSH", r.choice(("l1", "l2", "s1")), r.choice("abc"), r.choice("abc")),
+    lambda r: ("LPOP", r.choice(("l1", "l2"))),
+    lambda r: ("LRANGE", r.choice(("l1", "l2", "h1")), "0", "-1"),
+    lambda r: ("HSET", r.choice(("h1", "z1")), r.choice("ab"), r.choice("12")),
+    lambda r: ("HGETALL", r.choice(("h1", "s1"))),
+    lambda r: ("ZADD", "z1", r.choice(("1", "2.5", "x")), r.choice("ab")),
+    lambda r: ("ZRANGE", "z1", "0", "-1", "WITHSCORES"),
+    lambda r: ("ZSCORE", "z1", "a"),
+    lambda r: ("SADD", "t1", r.choice(("1", "2", "3"))),
+    lambda r: ("SMEMBERS", "t1"),
+    lambda r: ("PING",),
+    lambda r: ("PING", "hello"),
+    lambda r: ("ECHO", r.choice(("e", "", "+OK", "$-1"))),
+    lambda r: ("DBSIZE",),
+    lambda r: ("EVAL", "return {1,'x',{redis.error_reply('E no')}}", "0"),
+    lambda r: ("EVAL", "return redis.call('INCR', KEYS[1])", "1", _key(r)),
+    lambda r: ("EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "0"),
+    lambda r: ("OBJECT", "ENCODING", _key(r)),
+    lambda r: ("COMMAND", "COUNT"),
+]
+WRONG = [
+    lambda r: ("GET",),
+    lambda r: ("NOSUCH", "x"),
+    lambda r: ("SET", "s1", "1", "XX", "NX"),
+    lambda r: ("CLIENT", "NOSUCH"),
+    lambda r: ("CLIENT", "SETNAME", "two words"),
+    lambda r: ("CLIENT",),
+    lambda r: ("OBJECT", "ENCODING"),
+    lambda r: ("LRANGE", "l1", "a", "b"),
+    lambda r: ("SELECT", r.choice(("99", "abc", "-1", "01", ""))),
+    lambda r: ("SELECT",),
+    lambda r: ("HELLO", r.choice(("4", "x", "1", "-3", ""))),
+    lambda r: ("HELLO", "3", "SETNAME"),
+    lambda r: ("HELLO", "3", "NOSUCH", "x"),
+    lambda r: ("AUTH", "bob", "wrong"),
+    lambda r: ("AUTH", "off", "pw"),
+    lambda r: ("AUTH",),
+    lambda r: ("MULTI", "x"),
+    lambda r: ("WATCH",),
+    lambda r: ("DISCARD", "x"),
+    lambda r: ("UNWATCH", "x"),
+    lambda r: ("SUBSCRIBE",),
+    lambda r: ("RESET", "x"),
+    lambda r: ("CLIENT", "REPLY", "MAYBE"),
+    lambda r: ("CLIENT", "REPLY"),
+    lambda r: ("BLPOP", "l1", "x"),
+    lambda r: ("BLPOP", "l1"),
+]
+TRANSACTION = [
+    (6, lambda r: ("MULTI",)),
+    (5, lambda r: ("EXEC",)),
+    (2, lambda r: ("DISCARD",)),
+    (3, lambda r: ("WATCH", _key(r))),
+    (1, lambda r: ("WATCH", _key(r), _key(r))),
+    (1, lambda r: ("UNWATCH",)),
+    (1, lambda r: ("EXEC", "x")),
+]
+STATE = [
+    (5, lambda r: ("SELECT", r.choice("0012"))),
+    (2, lambda r: ("HELLO",)),
+    (2, lambda r: ("HELLO", "2")),
+    (3, lambda r: ("HELLO", "3")),
+    (1, lambda r: ("HELLO", r.choice("23"), "SETNAME", r.choice(("n1", "n2")))),
+    (1, lambda r: ("HELLO", r.choice("23"), "AUTH", "bob", "pw")),
+    (1, lambda r: ("HELLO", "3", "AUTH", "bob", "wrong", "SETNAME", "no")),
+    (2, lambda r: ("AUTH", r.choice(("bob", "ann", "eve")), "pw")),
+    (1, lambda r: ("AUTH", "default", "anything")),
+    (1, lambda r: ("AUTH", "anything")),
+    (3, lambda r: ("ACL", "WHOAMI")),
+    (3, lambda r: ("RESET",)),
+    (3, lambda r: ("CLIENT", "SETNAME", r.choice(("n1", "n2", "")))),
+    (4, lambda r: ("CLIENT", "GETNAME")),
+    (2, lambda r: ("CLIENT", "ID")),
+    (2, lambda r: ("CLIENT", "REPLY", "ON")),
+    (1, lambda r: ("CLIENT", "REPLY", "OFF")),
+    (2, lambda r: ("CLIENT", "REPLY", "SKIP")),
+]
+PUBSUB = [
+    (4, lambda r: ("SUBSCRIBE", *_channels(r))),
+    (3, lambda r: ("UNSUBSCRIBE", *_channels(r))),
+    (2, lambda r: ("UNSUBSCRIBE",)),
+    (2, lambda r: ("PSUBSCRIBE", *_patterns(r))),
+    (2, lambda r: ("PUNSUBSCRIBE", *_patterns(r))),
+    (1, lambda r: ("PUNSUBSCRIBE",)),
+    (1, lambda r: ("SSUBSCRIBE", *_channels(r))),
+    (1, lambda r: ("SUNSUBSCRIBE",)),
+    (4, lambda r: ("PUBLISH", r.choice(CHANNELS), "hi")),
+    (1, lambda r: ("SPUBLISH", r.choice(CHANNELS), "hi")),
+    (1, lambda r: ("PUBSUB", "NUMSUB", "c1", "c2")),
+]
+BLOCKING = [
+    lambda r: ("BLPOP", r.choice(("l1", "l2", "s1")), "0.002"),
+    lambda r: ("BRPOPLPUSH", "l1", "l2", "0.002"),
+    lambda r: ("BLMOVE", "l2", "l1", "LEFT", "RIGHT", "0.002"),
+    lambda r: ("BZPOPMIN", "z1", "0.002"),
+    lambda r: ("XREAD", "BLOCK", "2", "STREAMS", "x1", "$"),
+    lambda r: ("XREAD", "STREAMS", "x1", "0"),
+    lambda r: ("WAIT", "0", "1"),
+]
+ENDS = [lambda r: ("QUIT",), lambda r: ("POST", "/"), lambda r: ("QUIT", "x")]
+
+GROUPS = [
+    (46, lambda r: r.choice(PLAIN)(r)),
+    (7, lambda r: r.choice(WRONG)(r)),
+    (17, lambda r: _weighted(r, TRANSACTION)),
+    (15, lambda r: _weighted(r, STATE)),
+    (9, lambda r: _weighted(r, PUBSUB)),
+    (2.5, lambda r: r.choice(BLOCKING)(r)),
+    (0.3, lambda r: r.choice(ENDS)(r)),
+]
+
+
+def _weighted(r, table):
+    return r.choices([row[1] for row in table], [row[0] for row in table])[0](r)
+
+
+def _weighted_groups(r):
+    return r.choices([row[1] for row in GROUPS], [row[0] for row in GROUPS])[0](r)
+
+
+def _whole_transaction(r):
+    inside = [r.choice(PLAIN)(r) for _ in range(r.randrange(0, 4))]
+    if r.random() < 0.2:
+        inside.insert(r.randrange(0, len(inside) + 1), _weighted_groups(r))
+    return [("MULTI",), *inside, ("EXEC",)]
+
+
+def commands(seed) -> list:
+    """The sequence of a seed: tuples of words, 5 to 25 of them."""
+    r = random.Random(seed)
+    wanted, made = r.randrange(5, 26), []
+    while len(made) < wanted:
+        if r.random() < 0.05:
+            made += _whole_transaction(r)
+        else:
+            made.append(_weighted_groups(r))
+    return made
+
+
+def wire(sequence, seed) -> list:
+    """The bytes of a sequence as writes: some commands inline, cut at random places."""
+    r = random.Random(seed * 2 + 1)
+    parts = []
+    for command in sequence:
+        if r.random() < 0.06 and all(w and w.isalnum() for w in command):
+            parts.append(" ".join(command).encode() + r.choice((b"\r\n", b"\n")))
+        else:
+            parts.append(encode(*command))
+    how = r.random()
+    if how < 0.4:
+        return [b"".join(parts)]
+    if how < 0.7:
+        return _glued(r, parts)
+    data = b"".join(parts)
+    cuts = sorted(r.randrange(0, len(data) + 1) for _ in range(r.randrange(1, 6)))
+    edges = [0, *cuts, len(data)]
+    return [data[a:b] for a, b in zip(edges, edges[1:]) if a < b]
+
+
+def _glued(r, parts):
+    writes = [b""]
+    for part in parts:
+        if r.random() < 0.4:
+            writes.append(b"")
+        writes[-1] += part
+    return [w for w in writes if w]
+
+
+def blocks(sequence) -> bool:
+    """Whether a command may block: what stands behind it may not run after a half-close."""
+    return any(c[0].startswith("B") or "BLOCK" in c or c[0] == "WAIT" for c in sequence)

@@ -1,0 +1,159 @@
+"""Random sequences on both sides, streams compared.
+
+    random_run.py [--seed N] [--count M] [--processes P] [--quiet-neighbours]
+
+A failure prints its seed and the shortest sequence found that still fails; `--seed N --count 1`
+plays that one again.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import random
+import socket
+import sys
+import time
+
+import frames
+import grammar
+from play import GOODBYE, Barrier
+from world import World
+
+TIMEOUT = 20.0
+MOST_FAILURES = 12
+
+
+class Lane:
+    """Plays sequences on one world, one connection per sequence and side."""
+
+    def __init__(self, noise=True):
+        self.world = World(noise)
+        self._barriers = {s: Barrier(s) for s in (self.world.direct, self.world.proxied)}
+
+    def close(self):
+        for barrier in self._barriers.values():
+            barrier.close()
+        self.world.close()
+
+    def play(self, sequence, seed):
+        """None, or what differs."""
+        self.world.empty()
+        r = random.Random(seed * 3 + 2)
+        half = r.random() < 0.3 and not grammar.blocks(sequence)
+        # A write boundary that the other side is sure to see costs a round trip: not for all.
+        slow = r.random() < 0.4
+        writes = grammar.wire(sequence, seed)
+        streams = []
+        for address in (self.world.direct, self.world.proxied):
+            streams.append(self._one(address, writes, half, slow))
+        return frames.difference(*streams)
+
+    def _one(self, address, writes, half, slow):
+        stream = b""
+        with address.connect(TIMEOUT) as client:
+            try:
+                for index, data in enumerate(writes):
+                    if index and slow:
+                        self._barriers[address].pass_by()
+                    client.sendall(data)
+                if half:
+                    client.shutdown(socket.SHUT_WR)
+                else:
+                    client.sendall(GOODBYE)
+            except (BrokenPipeError, ConnectionResetError, OSError):
+                # QUIT or POST in the middle: the other side has closed.
+                pass
+            try:
+                while data := client.recv(1 << 18):
+                    stream += data
+            except TimeoutError:
+                stream += b"<nothing comes>"
+            except ConnectionResetError:
+                # Bytes behind a QUIT make the kernel answer with a reset, on either side.
+                pass
+        return stream
+
+
+def shrink(lane, sequence, seed):
+    """Leaves commands out for as long as the sequence still fails; None when it does not at all."""
+    best = lane.play(sequence, seed)
+    if best is None:
+        return sequence, None
+    size = max(1, len(sequence) // 2)
+    while size:
+        start = 0
+        while start < len(sequence):
+            shorter = sequence[:start] + sequence[start + size :]
+            found = lane.play(shorter, seed) if shorter else None
+            if found:
+                sequence, best = shorter, found
+            else:
+                start += size
+        size //= 2
+    return sequence, best
+
+
+def report(lane, seed, first):
+    sequence, last = shrink(lane, grammar.commands(seed), seed)
+    lines = [f"seed {seed}: {first if last is None else last}"]
+    if last is None:
+        lines.append("  (did not fail a second time)")
+    lines += ["  " + " ".join(repr(w) if " " in w or not w else w for w in c) for c in sequence]
+    return "\n".join(lines)
+
+
+def run(first, count, step, noise, results):
+    """The sequences first, first + step, ...; puts (played, failures) into `results`."""
+    failures, played = [], 0
+    try:
+        with contextlib.closing(Lane(noise)) as lane:
+            for seed in range(first, first + count * step, step):
+                found = lane.play(grammar.commands(seed), seed)
+                played += 1
+                if found:
+                    failures.append(report(lane, seed, found))
+                    print(failures[-1], file=sys.stderr, flush=True)
+                    if len(failures) >= MOST_FAILURES:
+                        break
+    except BaseException as problem:
+        failures.append(f"the run itself failed: {problem!r}")
+        raise
+    finally:
+        results.put((played, failures))
+
+
+def run_all(first, count, processes=2, noise=True):
+    """Plays `count` sequences over several processes. Returns the number played and failures."""
+    results = multiprocessing.Queue()
+    shares = [count // processes + (i < count % processes) for i in range(processes)]
+    workers = [
+        multiprocessing.Process(target=run, args=(first + i, share, processes, noise, results))
+        for i, share in enumerate(shares)
+        if share
+    ]
+    for worker in workers:
+        worker.start()
+    gathered = [results.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return sum(one[0] for one in gathered), [text for one in gathered for text in one[1]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--quiet-neighbours", action="store_true")
+    chosen = parser.parse_args()
+    started = time.monotonic()
+    processes = min(chosen.processes, chosen.count)
+    played, failures = run_all(
+        chosen.seed, chosen.count, processes, not chosen.quiet_neighbours
+    )
+    print(f"{played} sequences, {len(failures)} failures, {time.monotonic() - started:.1f} s")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Two servers alike; one of them behind a Redpool with a small pool and noisy neighbours."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+from integration import Redpool, RedisServer, encode
+
+# Client ids above this are longer than any number that the scripts make: they can be told apart.
+FIRST_ID = 1_000
+
+POOL = {"maxOpen": 6, "poolTimeout": "20s", "minIdle": 1}
+
+# Users with few rights, on both servers: what they may not do answers NOPERM.
+USERS = [
+    ("bob", ["on", ">pw", "~*", "&*", "+@all", "-incr", "-discard"]),
+    ("ann", ["on", ">pw", "~*", "&c*", "+@all", "-multi", "-select", "-subscribe"]),
+    ("eve", ["on", ">pw", "~*", "&*", "+@all", "-exec", "-client"]),
+    ("off", ["off", ">pw", "~*", "+@all"]),
+]
+
+
+class World:
+    """The two sides. `direct` and `proxied` are addresses, everything behind them is equal."""
+
+    def __init__(self, noise=True, pool=None):
+        # Frees what was started when a later part does not start.
+        self._started = []
+        try:
+            self.plain = self._keep(RedisServer())
+            self.pooled = self._keep(RedisServer())
+            for server in (self.plain, self.pooled):
+                prepare(server)
+            self.redpool = self._keep(Redpool(self.pooled, pool=POOL | (pool or {})))
+            self.direct, self.proxied = self.plain.tcp, self.redpool.tcp
+            burn_ids(self.direct)
+            burn_ids(self.proxied)
+            self._noise = start_noise(self.proxied) if noise else None
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(self, made):
+        self._started.append(made)
+        return made
+
+    def empty(self):
+        for server in (self.plain, self.pooled):
+            server.command("FLUSHALL")
+
+    def close(self):
+        noise = getattr(self, "_noise", None)
+        if noise:
+            noise.kill()
+            noise.wait()
+        while self._started:
+            self._started.pop().close()
+
+
+def prepare(server):
+    for name, rules in USERS:
+        assert server.command("ACL", "SETUSER", name, *rules) == b"OK"
+    server.command("SCRIPT", "LOAD", "return 1")
+
+
+def burn_ids(address):
+    """Uses client ids up, so that they are longer than the numbers that scripts make."""
+    for _ in range(FIRST_ID):
+        with socket.create_connection((address.host, address.port)):
+            pass
+
+
+def start_noise(address) -> subprocess.Popen:
+    path = pathlib.Path(__file__).with_name("noise.py")
+    return subprocess.Popen(
+        [sys.executable, str(path), address.host, str(address.port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ,
+    )
+
+
+__all__ = ["FIRST_ID", "POOL", "USERS", "World", "burn_ids", "encode"]

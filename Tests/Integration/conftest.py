@@ -1,0 +1,94 @@
+"""Fixtures of the integration tests; see README.md beside this file."""
+
+import contextlib
+import os
+import resource
+import shutil
+
+import pytest
+
+from harness.daemon import BINARY, DIRECT, Direct, Redpool
+from harness.server import RedisServer
+
+FULL = os.environ.get("REDPOOL_FULL") == "1"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "daemon: tests what Redpool does and redis-server does not")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def pytest_sessionstart():
+    tools = ("redis-server", "redis-cli", "redis-benchmark", "php")
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing:
+        pytest.exit(f"missing: {', '.join(missing)}; scripts/test installs what is needed", 2)
+    if not DIRECT and not os.access(BINARY, os.X_OK):
+        pytest.exit(f"no daemon at {BINARY}; scripts/test builds it", 2)
+
+
+def pytest_collection_modifyitems(items):
+    if not DIRECT:
+        return
+    for item in items:
+        if item.get_closest_marker("daemon"):
+            item.add_marker(pytest.mark.skip(reason="REDPOOL_DIRECT=1"))
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether the long tests run at the full size (REDPOOL_FULL=1)."""
+    return FULL
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The module's private redis-server."""
+    made = RedisServer()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def redpool(server):
+    """A daemon with default settings in front of `server`; it has to drain cleanly at the end."""
+    made = Direct(server) if DIRECT else Redpool(server)
+    yield made
+    code = 0 if DIRECT else made.stop()
+    made.close()
+    assert code == 0
+
+
+@pytest.fixture(autouse=True)
+def empty_server(request):
+    """Every test starts with an empty keyspace on the module's server."""
+    if "server" in request.fixturenames:
+        assert request.getfixturevalue("server").command("FLUSHALL") == b"OK"
+
+
+class Launcher:
+    """Starts servers and daemons that live as long as one test."""
+
+    def __init__(self):
+        self._started = contextlib.ExitStack()
+
+    def server(self, *options, **settings) -> RedisServer:
+        return self._keep(RedisServer(*options, **settings))
+
+    def redpool(self, server, **settings):
+        return self._keep(Direct(server) if DIRECT else Redpool(server, **settings))
+
+    def close(self):
+        self._started.close()
+
+    def _keep(self, made):
+        self._started.callback(made.close)
+        return made
+
+
+@pytest.fixture
+def launch():
+    made = Launcher()
+    yield made
+    made.close()

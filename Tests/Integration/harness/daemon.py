@@ -1,0 +1,171 @@
+"""The daemon under test."""
+
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import subprocess
+import tempfile
+
+from .ports import free_port
+from .waiting import eventually
+from .wire import Address, Connection
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BINARY = os.environ.get("REDPOOL_BINARY", str(ROOT / ".build" / "release" / "redpool"))
+
+# Runs the client-side tests against redis-server itself, to tell a broken test from a broken
+# daemon; tests of the daemon's own behaviour are skipped then.
+DIRECT = os.environ.get("REDPOOL_DIRECT") == "1"
+
+
+def yaml(value, indent=0) -> str:
+    """The configuration file's text for nested dicts, lists and scalars."""
+    pad = "  " * indent
+    if isinstance(value, dict):
+        return "".join(
+            f"{pad}{key}:" + _inline_or_block(item, indent) for key, item in value.items()
+        )
+    return "".join(f"{pad}- {_scalar(item)}\n" for item in value)
+
+
+def _inline_or_block(item, indent):
+    nested = isinstance(item, (dict, list))
+    return "\n" + yaml(item, indent + 1) if nested else f" {_scalar(item)}\n"
+
+
+def _scalar(item) -> str:
+    return json.dumps(item)
+
+
+def run_cli(*arguments, **options) -> subprocess.CompletedProcess:
+    """Runs the daemon's command line to its end."""
+    options = {"capture_output": True, "text": True, "timeout": 20} | options
+    return subprocess.run([BINARY, *map(str, arguments)], **options)
+
+
+class Redpool:
+    """One running daemon with a pool named `main` on TCP (v4 and v6) and a unix socket.
+
+    `pool` adds to that pool's keys, `pools` to the pools, `settings` to the file's own keys;
+    `limit` is the limit of open files it starts under.
+    """
+
+    def __init__(
+        self, server, pool=None, pools=None, settings=None, environment=None, limit=None
+    ):
+        self._killed_on_purpose = False
+        self._folder = tempfile.TemporaryDirectory(prefix="redpool-test-")
+        self.folder = pathlib.Path(self._folder.name)
+        port = free_port()
+        self.tcp = Address(host="127.0.0.1", port=port)
+        self.tcp6 = Address(host="::1", port=port)
+        self.unix = Address(path=str(self.folder / "main.sock"))
+        main = {"listen": [a.text for a in (self.tcp, self.tcp6, self.unix)]}
+        main |= {"upstream": server.tcp.text} | (pool or {})
+        self.config_path = self.folder / "redpool.yaml"
+        self.config_path.write_text(yaml({"pools": {"main": main} | (pools or {})} | (settings or {})))
+        self.log_path = self.folder / "redpool.log"
+        self._start(environment or {}, limit)
+        try:
+            eventually(self._ready, 20, what="the daemon being ready")
+        except AssertionError:
+            self.process.kill()
+            raise
+
+    def _start(self, environment, limit):
+        def lower_limit():
+            if limit:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "run", "--config", str(self.config_path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | environment,
+                preexec_fn=lower_limit,
+                start_new_session=True,
+            )
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log()}"
+        return "event=ready" in self.log()
+
+    def connect(self, timeout=10.0) -> Connection:
+        return Connection(self.tcp, timeout)
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def peak_rss(self) -> int:
+        """The highest resident set since the start, in bytes."""
+        return self._status("VmHWM") * 1024
+
+    def rss(self) -> int:
+        """The resident set now, in bytes."""
+        return self._status("VmRSS") * 1024
+
+    def fds(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def cpu_seconds(self) -> float:
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def limit_fds(self, count):
+        """Lowers the running process's soft limit of open files; None restores it."""
+        hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(
+            self.process.pid, resource.RLIMIT_NOFILE, (hard if count is None else count, hard)
+        )
+
+    def signal(self, which=signal.SIGTERM):
+        self.process.send_signal(which)
+
+    def wait(self, timeout=20.0) -> int:
+        """The exit code, once the process has ended by itself."""
+        return self.process.wait(timeout)
+
+    def stop(self) -> int:
+        """Drains the daemon as an operator would, and returns the exit code."""
+        if self.process.poll() is None:
+            self.signal()
+        return self.wait()
+
+    def crash(self):
+        """Kills the process: it cleans up nothing."""
+        self.process.kill()
+        self.process.wait(20)
+        self._killed_on_purpose = True
+
+    def close(self):
+        """Ends the process whatever its state, and fails if it had crashed."""
+        ended = None if self._killed_on_purpose else self.process.poll()
+        if ended is None:
+            self.process.kill()
+            self.process.wait(20)
+        log = self.log()
+        self._folder.cleanup()
+        assert ended is None or ended >= 0, f"the daemon died of signal {-ended}: {log[-4000:]}"
+        assert "Fatal error" not in log, log[-4000:]
+
+    def _status(self, field) -> int:
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"^{field}:\s+(\d+)", text, re.M).group(1))
+
+
+class Direct:
+    """Stands in for Redpool with the server's own addresses."""
+
+    def __init__(self, server):
+        self.tcp, self.tcp6, self.unix = server.tcp, server.tcp6, server.unix
+
+    def connect(self, timeout=10.0) -> Connection:
+        return Connection(self.tcp, timeout)
+
+    def close(self):
+        """Nothing of its own to close."""

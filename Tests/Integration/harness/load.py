@@ -1,0 +1,82 @@
+"""Clients that work in the background and notice everything."""
+
+import threading
+import time
+
+from .wire import Connection
+
+
+class Neighbours:
+    """A few clients that go on with ordinary commands while something unpleasant happens.
+
+    Used with `with`. Any error, any wrong reply and any reply slower than `slowest` seconds fails
+    the block, and so does a block in which they got no work done.
+    """
+
+    def __init__(self, address, clients=3, slowest=3.0):
+        self._address, self._slowest = address, slowest
+        self._stop = threading.Event()
+        self._failures, self._worst = [], 0.0
+        self._rounds = [0] * clients
+        self._threads = [
+            threading.Thread(target=self._work, args=(index,), daemon=True)
+            for index in range(clients)
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+        if kind is not None:
+            return
+        assert not self._failures, self._failures
+        assert min(self._rounds) > 0, f"neighbours got no work done: {self._rounds}"
+        assert self._worst < self._slowest, f"a neighbour waited {self._worst:.2f} s"
+
+    @property
+    def rounds(self) -> int:
+        return min(self._rounds)
+
+    def _work(self, index):
+        try:
+            with Connection(self._address, timeout=30) as client:
+                while not self._stop.wait(0.001):
+                    started = time.monotonic()
+                    self._round(client, index)
+                    self._worst = max(self._worst, time.monotonic() - started)
+        except Exception as failure:  # Reported by the block that uses us.
+            self._failures.append(f"neighbour {index}: {failure!r}")
+
+    def _round(self, client, index):
+        count = self._rounds[index] + 1
+        token = f"neighbour-{index}-{count}".encode()
+        assert client.command("INCR", f"neighbour:{index}") == count
+        assert client.command("ECHO", token) == token
+        assert client.command("GET", f"neighbour:{index}") == str(count).encode()
+        self._rounds[index] = count
+
+
+def in_threads(count, work, timeout=120.0):
+    """Runs `work(index)` in `count` threads; the first failure is raised here."""
+    failures = []
+
+    def guarded(index):
+        try:
+            work(index)
+        except BaseException as failure:  # Raised again below, in the test's own thread.
+            failures.append(failure)
+
+    threads = [threading.Thread(target=guarded, args=(i,), daemon=True) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + timeout
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if failures:
+        raise failures[0]
+    assert not any(thread.is_alive() for thread in threads), "a client hangs"

@@ -1,0 +1,139 @@
+"""A private redis-server."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+
+from .ports import free_port
+from .waiting import eventually
+from .wire import Address, Connection
+
+
+class RedisServer:
+    """A redis-server of our own on 127.0.0.1, ::1 and a unix socket, in a folder of its own.
+
+    The harness talks to it over the unix socket only. So every TCP client that the server lists
+    is an upstream of the daemon, and counting them needs no guess.
+    """
+
+    def __init__(self, *options, password=None):
+        self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="redpool-redis-")
+        self.folder = self._folder.name
+        self.tcp = Address(host="127.0.0.1", port=self.port)
+        self.tcp6 = Address(host="::1", port=self.port)
+        self.unix = Address(path=os.path.join(self.folder, "redis.sock"))
+        self.log_path = os.path.join(self.folder, "redis.log")
+        self.password = password
+        self._options = list(options)
+        self._process = None
+        self._control = None
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self):
+        """Starts it on the same port and folder as before, and waits until it answers."""
+        self._process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "::1"]
+            + ["--unixsocket", self.unix.path, "--dir", self.folder, "--logfile", self.log_path]
+            + ["--save", "", "--loglevel", "verbose", "--maxclients", "10000"]
+            + (["--requirepass", self.password] if self.password else [])
+            + self._options,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        eventually(self._answers, 30, what="redis-server answering")
+
+    def stop(self, how=signal.SIGTERM):
+        """Ends the process with a signal (SIGKILL for a crash) and waits for its end."""
+        self._forget_control()
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(how)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(20)
+
+    def restart(self, how=signal.SIGTERM):
+        self.stop(how)
+        self.start()
+
+    def pause(self):
+        """Freezes the process: connections stay, nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self):
+        self.stop(signal.SIGKILL)
+        self._folder.cleanup()
+
+    def command(self, *arguments):
+        """Runs one command over the harness's own connection."""
+        if not self._control:
+            self._control = self.connect()
+        return self._control.command(*arguments)
+
+    def connect(self) -> Connection:
+        """A new authenticated connection over the unix socket, which no count includes."""
+        made = Connection(self.unix, timeout=30)
+        if self.password:
+            assert made.command("AUTH", self.password) == b"OK"
+        return made
+
+    def forget_password(self, password):
+        """After CONFIG SET requirepass: what later connections of the harness use."""
+        self.password = password
+        self._forget_control()
+
+    def info(self, field: str) -> str:
+        found = re.search(rf"^{field}:(.*?)\r?$", self.command("INFO", "everything").decode(), re.M)
+        assert found, f"INFO has no {field}"
+        return found.group(1)
+
+    def upstreams(self, connection=None) -> list:
+        """The server's TCP clients, each a dict of CLIENT LIST's fields."""
+        text = connection.command("CLIENT", "LIST") if connection else self.command("CLIENT", "LIST")
+        rows = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in text.decode().splitlines()]
+        return [row for row in rows if "U" not in row["flags"]]
+
+    def client_count(self) -> int:
+        """How many upstream connections the daemon holds now."""
+        return len(self.upstreams())
+
+    def unread_bytes(self) -> int:
+        """Bytes that wait in the kernel for a paused server, over all its TCP connections."""
+        total = 0
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            with open(table) as rows:
+                for row in list(rows)[1:]:
+                    _, local, _, state, queues = row.split()[:5]
+                    if int(local.rsplit(":", 1)[1], 16) == self.port and state == "01":
+                        total += int(queues.split(":")[1], 16)
+        return total
+
+    def log(self) -> str:
+        with open(self.log_path, errors="replace") as text:
+            return text.read()
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, f"redis-server ended: {self.log()}"
+        try:
+            with Connection(self.unix, timeout=5) as probe:
+                reply = probe.command("PING")
+                return reply == b"PONG" or reply.startswith(b"NOAUTH")
+        except OSError:
+            return False
+
+    def _forget_control(self):
+        if self._control:
+            self._control.close()
+            self._control = None

@@ -1,0 +1,29 @@
+"""Waiting for a condition, always with a deadline."""
+
+import threading
+import time
+
+
+def eventually(condition, timeout=10.0, interval=0.01, what="condition"):
+    """Calls `condition` until it returns something true, and returns that.
+
+    Raises AssertionError with the last value seen once `timeout` seconds have passed.
+    """
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"{what} not met within {timeout} s, last value: {value!r}")
+        pause.wait(interval)
+
+
+def always(condition, seconds, interval=0.02, what="condition"):
+    """Asserts that `condition` stays true for `seconds`; only for 'nothing must happen'."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        assert condition(), f"{what} did not stay true"
+        pause.wait(interval)

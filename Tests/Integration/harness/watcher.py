@@ -1,0 +1,47 @@
+"""Watching the server while something else goes on."""
+
+import threading
+
+from .daemon import DIRECT
+
+
+class MaxOpenWatcher:
+    """Samples the server's upstream connections all the time; more than `max_open` fails.
+
+    Used with `with`; `peak` is the most seen, `ids` every upstream that was ever seen. Without a
+    daemon (REDPOOL_DIRECT=1) it does nothing.
+    """
+
+    def __init__(self, server, max_open, interval=0.002):
+        self._server, self._max_open, self._interval = server, max_open, interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._failure = None
+        self.peak, self.samples, self.ids = 0, 0, set()
+
+    def __enter__(self):
+        if not DIRECT:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        if DIRECT:
+            return
+        self._stop.set()
+        self._thread.join(30)
+        if kind is not None:
+            return
+        assert self._failure is None, f"the watcher failed: {self._failure!r}"
+        assert self.samples > 0, "the watcher never saw the server"
+        assert self.peak <= self._max_open, f"{self.peak} upstreams, maxOpen {self._max_open}"
+
+    def _watch(self):
+        try:
+            with self._server.connect() as control:
+                while not self._stop.wait(self._interval):
+                    rows = self._server.upstreams(control)
+                    self.samples += 1
+                    self.peak = max(self.peak, len(rows))
+                    self.ids.update(row["id"] for row in rows)
+        except (OSError, AssertionError) as failure:
+            self._failure = failure

@@ -1,0 +1,373 @@
+"""Start, readiness, drain, exit codes: what an operator and a service manager see."""
+
+import grp
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from harness.daemon import BINARY, run_cli, yaml
+from harness.ports import free_port
+from harness.waiting import always, eventually
+from harness.wire import Address, Closed, Connection, encode
+
+pytestmark = pytest.mark.daemon
+
+
+def refuses(address) -> bool:
+    try:
+        address.connect(1).close()
+        return False
+    except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
+        return True
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_idle_daemon_drains_at_once(launch, which):
+    redpool = launch.redpool(launch.server())
+    clients = [redpool.connect() for _ in range(20)]
+    assert all(client.command("PING") == b"PONG" for client in clients)
+    redpool.signal(which)
+    assert redpool.wait(5) == 0
+    assert all(client.read_until_closed() == b"" for client in clients)
+    assert not os.path.exists(redpool.unix.path)
+
+
+def test_sigquit_ends_it_at_once(launch):
+    redpool = launch.redpool(launch.server(), settings={"drainTimeout": "60s"})
+    with redpool.connect() as client:
+        assert client.command("WATCH", "k") == b"OK"
+        redpool.signal(signal.SIGQUIT)
+        assert redpool.wait(3) == 0
+    assert not os.path.exists(redpool.unix.path)
+
+
+def test_sighup_ends_nothing(launch):
+    redpool = launch.redpool(launch.server())
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+        redpool.signal(signal.SIGHUP)
+        eventually(lambda: "SIGHUP" in redpool.log())
+        assert client.command("PING") == b"PONG"
+
+
+def in_flight(server, redpool):
+    """A client whose INCR has been written to a server that does not answer yet."""
+    client = redpool.connect(timeout=30)
+    assert client.command("PING") == b"PONG"
+    server.pause()
+    client.send(encode("INCR", "in-flight"))
+    eventually(lambda: server.unread_bytes() > 0, what="the command reaching the server")
+    return client
+
+
+def test_commands_in_flight_are_finished(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, settings={"drainTimeout": "20s"})
+    with in_flight(server, redpool) as client:
+        redpool.signal()
+        eventually(lambda: refuses(redpool.tcp), what="the listener being closed")
+        assert redpool.process.poll() is None
+        server.resume()
+        assert client.read() == 1
+        assert client.read_until_closed() == b""
+        assert redpool.wait(5) == 0
+    assert server.command("GET", "in-flight") == b"1"
+
+
+def test_drain_has_a_deadline(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, settings={"drainTimeout": "1s"})
+    with in_flight(server, redpool) as client:
+        redpool.signal()
+        assert redpool.wait(10) == 0
+        assert client.read_until_closed() == b""
+        server.resume()
+
+
+def test_second_signal_ends_it_at_once(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, settings={"drainTimeout": "60s"})
+    with in_flight(server, redpool):
+        redpool.signal()
+        eventually(lambda: refuses(redpool.tcp), what="the listener being closed")
+        always(lambda: redpool.process.poll() is None, 0.3, what="draining")
+        redpool.signal()
+        assert redpool.wait(3) == 0
+        server.resume()
+
+
+def test_an_open_transaction_is_done_whole_or_not_at_all(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, settings={"drainTimeout": "20s"})
+    with redpool.connect() as client:
+        assert client.command("MULTI") == b"OK"
+        assert client.command("INCR", "k") == b"QUEUED"
+        redpool.signal()
+        eventually(lambda: refuses(redpool.tcp), what="the listener being closed")
+        try:
+            reply = client.command("EXEC")
+        except (Closed, ConnectionError):
+            reply = None
+        assert redpool.wait(5) == 0
+    assert (reply, server.command("GET", "k")) in (([1], b"1"), (None, None))
+
+
+def test_drain_under_load_loses_no_answered_command(launch):
+    server = launch.server()
+    redpool = launch.redpool(server)
+    clients = [redpool.connect() for _ in range(50)]
+    for client in clients:
+        client.send(encode("INCR", "total") * 200)
+    redpool.signal()
+    answers = sum(client.read_until_closed().count(b"\r\n") for client in clients)
+    assert redpool.wait(15) == 0
+    assert answers <= int(server.command("GET", "total") or 0) <= 50 * 200
+
+
+@pytest.fixture
+def notify(tmp_path):
+    """A service manager's socket; `messages` reads one datagram's lines as a dict."""
+    path = str(tmp_path / "notify.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(10)
+        yield path, lambda: dict(
+            line.split("=", 1) for line in listener.recv(4096).decode().splitlines()
+        )
+
+
+def until_keys(messages, *keys):
+    """What all messages up to the one that completes `keys` have said."""
+    seen = {}
+    while not seen.keys() >= set(keys):
+        seen |= messages()
+    return seen
+
+
+def test_service_manager_hears_of_ready_and_stopping(launch, notify):
+    path, messages = notify
+    redpool = launch.redpool(launch.server(), environment={"NOTIFY_SOCKET": path})
+    assert until_keys(messages, "READY", "STATUS")["READY"] == "1"
+    redpool.signal()
+    assert until_keys(messages, "STOPPING")["STOPPING"] == "1"
+    assert redpool.wait(5) == 0
+
+
+def test_ready_does_not_wait_for_the_server(launch, notify):
+    path, messages = notify
+    server = launch.server()
+    server.stop()
+    launch.redpool(server, environment={"NOTIFY_SOCKET": path})
+    assert until_keys(messages, "READY")["READY"] == "1"
+
+
+def test_abstract_notify_socket(launch):
+    name = f"redpool-test-{os.getpid()}-{free_port()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + name)
+        listener.settimeout(10)
+        launch.redpool(launch.server(), environment={"NOTIFY_SOCKET": "@" + name})
+        assert b"READY=1" in listener.recv(4096)
+
+
+def test_unusable_notify_socket_is_no_reason_not_to_start(launch, tmp_path):
+    gone = str(tmp_path / "nobody.sock")
+    redpool = launch.redpool(launch.server(), environment={"NOTIFY_SOCKET": gone})
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+
+
+# --- starts that fail
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a configuration with the given `main` pool and returns its path."""
+
+    def made(pool, **settings):
+        path = tmp_path / "redpool.yaml"
+        path.write_text(yaml({"pools": {"main": pool}} | settings))
+        return path
+
+    return made
+
+
+def fails(code, *words, arguments):
+    """Runs the daemon to its failed end: the code, and one plain line that says why."""
+    done = run_cli(*arguments)
+    assert done.returncode == code, done
+    lines = done.stderr.strip().splitlines()
+    assert all(word in lines[-1] for word in words), lines
+    assert len(lines) == 1 and "Fatal error" not in done.stderr, lines
+
+
+def test_missing_file(tmp_path):
+    path = tmp_path / "no-such.yaml"
+    fails(66, str(path), "No such file", arguments=["run", "--config", path])
+    fails(66, str(path), "No such file", arguments=["check", path])
+
+
+@pytest.mark.parametrize("arguments", [["run", "--nosuch"], ["nosuch"], ["run", "extra"]])
+def test_wrong_usage(arguments):
+    done = run_cli(*arguments)
+    assert done.returncode == 64 and "sage" in done.stderr, done
+
+
+def test_occupied_port(write):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        path = write({"listen": address, "upstream": "127.0.0.1:1"})
+        fails(73, address, "in use", arguments=["run", "--config", path])
+
+
+def test_unix_listener_in_a_missing_folder(write, tmp_path):
+    path = write({"listen": f"unix:{tmp_path}/no/such/x.sock", "upstream": "127.0.0.1:1"})
+    fails(73, "x.sock", "No such file", arguments=["run", "--config", path])
+
+
+def test_unix_listener_that_a_live_daemon_holds(launch, write):
+    redpool = launch.redpool(launch.server())
+    path = write({"listen": redpool.unix.text, "upstream": "127.0.0.1:1"})
+    fails(73, redpool.unix.path, "in use", arguments=["run", "--config", path])
+    with Connection(redpool.unix) as client:
+        assert client.command("PING") == b"PONG"
+
+
+def test_unix_listener_left_by_a_dead_daemon_is_replaced(launch):
+    server = launch.server()
+    crashed = launch.redpool(server)
+    crashed.crash()
+    assert os.path.exists(crashed.unix.path)
+    redpool = launch.redpool(server, pool={"listen": crashed.unix.text})
+    with Connection(crashed.unix) as client:
+        assert client.command("PING") == b"PONG"
+    assert redpool.stop() == 0
+
+
+def test_a_file_that_is_no_socket_is_never_replaced(write, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("data")
+    path = write({"listen": f"unix:{precious}", "upstream": "127.0.0.1:1"})
+    fails(73, str(precious), arguments=["run", "--config", path])
+    assert precious.read_text() == "data"
+
+
+def test_unknown_group(write, tmp_path):
+    pool = {"listen": f"unix:{tmp_path}/x.sock", "upstream": "127.0.0.1:1"}
+    path = write(pool | {"socketGroup": "no-such-group"})
+    done = run_cli("run", "--config", path)
+    assert done.returncode in (73, 78) and "no-such-group" in done.stderr, done
+
+
+@pytest.fixture
+def run_as_nobody(tmp_path):
+    """Runs the daemon as a user who owns nothing here."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    program = shutil.copy(BINARY, tmp_path / "redpool")
+    for folder in (tmp_path, *tmp_path.parents):
+        if "pytest-of-" in str(folder):
+            folder.chmod(0o755)
+
+    def made(path):
+        return subprocess.run(
+            [program, "run", "--config", path],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            user="nobody",
+            group="nogroup",
+        )
+
+    return made
+
+
+def test_unreadable_file(write, run_as_nobody):
+    path = write({"listen": "127.0.0.1:1", "upstream": "127.0.0.1:2"})
+    path.chmod(0o600)
+    done = run_as_nobody(path)
+    assert done.returncode == 66 and "Permission denied" in done.stderr, done
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_listener_that_is_not_permitted(write, run_as_nobody, tmp_path):
+    path = write({"listen": f"unix:{tmp_path}/x.sock", "upstream": "127.0.0.1:2"})
+    path.chmod(0o644)
+    done = run_as_nobody(path)
+    assert done.returncode == 77 and "Permission denied" in done.stderr, done
+    assert "x.sock" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_version_and_help():
+    version = run_cli("version")
+    assert version.returncode == 0 and version.stdout.strip(), version
+    usage = run_cli("--help")
+    assert usage.returncode == 0 and "run" in usage.stdout and "check" in usage.stdout
+
+
+# --- listeners
+
+
+@pytest.mark.parametrize("mode", ["0600", "0660", "0666", "0777"])
+def test_unix_listener_mode(launch, mode):
+    redpool = launch.redpool(launch.server(), pool={"socketMode": mode})
+    assert stat.S_IMODE(os.stat(redpool.unix.path).st_mode) == int(mode, 8)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to give a file to a group")
+def test_unix_listener_group(launch):
+    redpool = launch.redpool(launch.server(), pool={"socketGroup": "daemon"})
+    assert os.stat(redpool.unix.path).st_gid == grp.getgrnam("daemon").gr_gid
+
+
+def test_any_address_serves_both_families(launch):
+    port = free_port()
+    launch.redpool(launch.server(), pool={"listen": f"*:{port}"})
+    for host in ("127.0.0.1", "::1"):
+        with Connection(Address(host=host, port=port)) as client:
+            assert client.command("PING") == b"PONG"
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix"])
+def test_every_kind_of_upstream(launch, kind):
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"upstream": getattr(server, kind).text})
+    with redpool.connect() as client:
+        assert client.command("INCR", kind) == 1
+
+
+def test_upstream_by_url_with_a_database(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"upstream": f"redis://127.0.0.1:{server.port}/5"})
+    with redpool.connect() as client:
+        assert client.command("SET", "where", "five") == b"OK"
+        assert client.command("GET", "where") == b"five"
+    with server.connect() as direct:
+        assert direct.command("GET", "where") is None
+        assert direct.command("SELECT", "5") == b"OK"
+        assert direct.command("GET", "where") == b"five"
+
+
+def test_two_pools_keep_their_servers_apart(launch):
+    one, two = launch.server(), launch.server()
+    port = free_port()
+    other = {"listen": f"127.0.0.1:{port}", "upstream": two.tcp.text}
+    redpool = launch.redpool(one, pools={"other": other})
+    with redpool.connect() as first, Connection(Address("127.0.0.1", port)) as second:
+        assert first.command("SET", "k", "one") == b"OK"
+        assert second.command("SET", "k", "two") == b"OK"
+    assert (one.command("GET", "k"), two.command("GET", "k")) == (b"one", b"two")
+
+
+def test_no_error_is_logged_in_an_uneventful_life(launch):
+    redpool = launch.redpool(launch.server())
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+    assert redpool.stop() == 0
+    assert "event=ready" in redpool.log()
+    assert "level=error" not in redpool.log() and "level=warning" not in redpool.log()

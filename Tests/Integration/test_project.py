@@ -1,0 +1,163 @@
+"""What surrounds the daemon: the quick start, the layer check, the systemd unit."""
+
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from harness.daemon import BINARY, ROOT
+from harness.ports import free_port
+from harness.waiting import eventually
+from harness.wire import Address, Connection
+
+UNIT = ROOT / "systemd" / "redpool.service"
+
+
+def run(*arguments, **options) -> subprocess.CompletedProcess:
+    options = {"capture_output": True, "text": True, "timeout": 140} | options
+    return subprocess.run([*map(str, arguments)], **options)
+
+
+# --- the layers
+
+
+def test_layers_of_the_project_hold():
+    done = run(ROOT / "scripts/check-layers")
+    assert done.returncode == 0, done.stderr
+
+
+def layers_with(tmp_path, target, text) -> str:
+    """What the check says about a project whose only source is `text` in `target`."""
+    folder = tmp_path / "Sources" / target
+    folder.mkdir(parents=True)
+    (folder / "File.swift").write_text(text)
+    done = run(ROOT / "scripts/check-layers", tmp_path)
+    assert (done.returncode == 0) == (done.stderr == "")
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "target,text",
+    [
+        ("RESP", "import Glibc\n"),
+        ("RESP", "package import Foundation\n"),
+        ("RESP", "\n\n@preconcurrency internal import struct Pool.Limits\n"),
+        ("Pool", "let clock = ContinuousClock()\n"),
+        ("Session", "import Pool\n"),
+        ("Session", "func f() async {}\n"),
+        ("Session", "let task = Task { 1 }\n"),
+        ("Config", "import EventLoop\n"),
+        ("EventLoop", "import Proxy\n"),
+        ("Proxy", "import redpool\n"),
+        ("Stranger", "let a = 1\n"),
+    ],
+)
+def test_layer_check_sees_what_is_forbidden(tmp_path, target, text):
+    assert f"Sources/{target}" in layers_with(tmp_path, target, text)
+
+
+@pytest.mark.parametrize(
+    "target,text",
+    [
+        ("RESP", '// import Glibc, Task\n/* await\n Clock */ let a = "async Task // x"\n'),
+        ("Pool", 'let a = """\n  import Foundation\n  """\nlet taskCount = 1, clocks = 2\n'),
+        ("Session", "package import RESP\n"),
+        ("Config", "internal import Yams\n"),
+    ],
+)
+def test_layer_check_lets_pass_what_is_allowed(tmp_path, target, text):
+    assert layers_with(tmp_path, target, text) == ""
+
+
+# --- the systemd unit
+
+
+@pytest.fixture
+def unit(tmp_path):
+    """The unit with its program at a path that exists here."""
+    path = tmp_path / "redpool.service"
+    assert "ExecStart=/usr/bin/redpool run --config /etc/redpool/redpool.yaml" in UNIT.read_text()
+    path.write_text(UNIT.read_text().replace("/usr/bin/redpool", "/bin/true"))
+    return path
+
+
+def test_unit_is_valid(unit):
+    done = run("systemd-analyze", "verify", unit)
+    assert done.returncode == 0 and not done.stderr, done
+
+
+def test_unit_s_sandbox_is_tight(unit):
+    done = run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+
+# --- the quick start
+
+
+@pytest.fixture
+def quickstart():
+    """The script with its arguments, on ports of our own."""
+    if pathlib.Path(BINARY).resolve() != (ROOT / ".build/release/redpool").resolve():
+        pytest.skip("the quick start builds in the tree, and another daemon is under test")
+    ports = free_port(), free_port()
+    arguments = [ROOT / "scripts/quickstart", "--port", ports[0], "--upstream-port", ports[1]]
+    return ports, [*map(str, arguments)]
+
+
+@pytest.mark.daemon
+def test_quickstart_once(quickstart):
+    (port, upstream), command = quickstart
+    done = run(*command, "--once", stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done
+    assert f"redis-cli -p {port} PING\nPONG" in done.stdout
+    assert "it works" in done.stdout
+    for address in (Address("127.0.0.1", port), Address("127.0.0.1", upstream)):
+        with pytest.raises(ConnectionRefusedError):
+            address.connect()
+
+
+@pytest.mark.daemon
+def test_quickstart_stays_until_it_is_interrupted(quickstart, server):
+    (port, _), command = quickstart
+    command[-1] = str(server.port)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: _answers(Address("127.0.0.1", port)), 140, 0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+    assert server.command("PING") == b"PONG"
+
+
+def _answers(address) -> bool:
+    try:
+        with Connection(address) as client:
+            return client.command("PING") == b"PONG"
+    except OSError:
+        return False
+
+
+@pytest.mark.daemon
+def test_quickstart_names_an_occupied_port(quickstart, server):
+    _, command = quickstart
+    command[2] = str(server.port)
+    done = run(*command, "--once", stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and str(server.port) in done.stderr, done
+
+
+@pytest.mark.parametrize("arguments", [["--nosuch"], ["--port"], ["--port", "x"]])
+def test_quickstart_usage(arguments):
+    done = run(ROOT / "scripts/quickstart", *arguments)
+    assert done.returncode == 64 and "usage" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["install-dependencies", "format", "quickstart", "test"])
+def test_scripts_are_valid_shell(name):
+    script = ROOT / "scripts" / name
+    assert run("bash", "-n", script).returncode == 0
+    if shutil.which("shellcheck"):
+        done = run("shellcheck", "--severity=warning", script)
+        assert done.returncode == 0, done.stdout
