@@ -4,7 +4,8 @@
 ///
 /// - `closed`: dials are allowed, after failures with backoff. To `open` after `breakerThreshold`
 ///   consecutive failures.
-/// - `open`: one dial per second. To `halfOpen` when that begins.
+/// - `open`: one dial per second. To `halfOpen` when that begins; to `closed` if the pool is full,
+///   but then one more failure opens it again.
 /// - `halfOpen`: that dial is under way. To `closed` by its success, to `open` by its failure.
 package enum BreakerState: UInt8, Sendable {
     case closed, open, halfOpen
@@ -31,6 +32,12 @@ struct DialGate {
 
     mutating func succeeded() {
         self = DialGate(lastFailure: lastFailure)
+    }
+
+    /// Closes the breaker without a success: the next failure opens it again.
+    mutating func trust(threshold: Int) {
+        isOpen = false
+        consecutiveFailures = threshold - 1
     }
 
     init(lastFailure: CloseReason? = nil) {

@@ -44,7 +44,8 @@ extension PoolStateMachine {
     }
 
     /// Whether a shared upstream may take new work. False while a large reply is under way, its
-    /// reader is slow or its output is full; commands in flight are not affected.
+    /// reader is slow or its output is full; commands in flight are not affected. It takes place at
+    /// the `now` of the call before.
     package mutating func setAvailable(_ id: UpstreamID, _ isAvailable: Bool) {
         guard let slot = index(of: id), slots[slot].state == .shared,
             slots[slot].isAvailable != isAvailable

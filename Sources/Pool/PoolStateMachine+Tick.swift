@@ -84,15 +84,24 @@ extension PoolStateMachine {
     private mutating func keepWarm(_ now: Int64) {
         guard !isDraining else { return }
         if gate.isOpen {
-            if gate.allows(now), count(.connecting) == 0, open < limits.maxOpen {
-                dial(0, now: now)
-            }
+            tryAgain(now)
             return
         }
         while ready + count(.connecting) + count(.converting) < limits.minIdle,
             open < limits.maxOpen, mayDial(now)
         {
             dial(0, now: now)
+        }
+    }
+
+    /// The open breaker's one dial per second. A full pool has no slot for it, and should not need
+    /// it as its upstreams work; but it may want to replace one, and that is as good a trial.
+    private mutating func tryAgain(_ now: Int64) {
+        guard gate.allows(now), count(.connecting) == 0 else { return }
+        if open < limits.maxOpen {
+            dial(0, now: now)
+        } else if connected > 0 {
+            gate.trust(threshold: limits.breakerThreshold)
         }
     }
 

@@ -34,6 +34,11 @@ extension ClientConnection {
                 position = next
             case .piped:
                 guard !isPausedByUpstream else { return position }
+                if let head = pipeHead {
+                    pipeHead = nil
+                    position = pass(head, insteadOf: bytes, count, position)
+                    continue
+                }
                 pass(bytes + position, count - position)
                 return count
             case .closing:
@@ -264,7 +269,9 @@ extension ClientConnection {
 
     /// An upstream at once, or nil: then either the mode says what is waited for, or an error
     /// reply has been given and the command is done with.
-    func lease(_ kind: LeaseKind, _ wanted: PoolKey) -> UpstreamConnection? {
+    func lease(
+        _ kind: LeaseKind, _ wanted: PoolKey, mayBlock: Bool = false
+    ) -> UpstreamConnection? {
         if let granted {
             self.granted = nil
             if granted.stage == .ready { return granted }
@@ -279,7 +286,7 @@ extension ClientConnection {
             return found
         case .queued(let ticket):
             mode = .waiting(ticket)
-            waitsForOwnUpstream = kind == .pin || kind == .control
+            waitsToBlock = mayBlock
             pool.hasWork = true
             return nil
         case .refused(let refusal):

@@ -1,4 +1,5 @@
-// CLIENT KILL and CLIENT UNBLOCK: about other clients, which the server does not know one by one.
+// CLIENT KILL, CLIENT UNBLOCK and CLIENT TRACKING REDIRECT: about other clients, which the server
+// does not know one by one.
 
 import Pool
 import RESP
@@ -45,7 +46,7 @@ extension ClientConnection {
         let blocked = target?.blockedUpstream
         let before = inFlight
         let outcome = sendControl(
-            .plain, ClientConnection.unblocking(words, as: blocked?.serverID ?? 0))
+            .unblock, ClientConnection.unblocking(words, as: blocked?.serverID ?? 0))
         if outcome == .done, inFlight > before {
             // Whoever had this connection next could be unblocked in the other's place.
             blocked?.isSpoiled = true
@@ -90,6 +91,53 @@ extension ClientConnection {
         var number: [UInt8] = []
         Encode.integer(Int64(meant.count), into: &number)
         return (number, isSuicide)
+    }
+}
+
+// MARK: - CLIENT TRACKING
+
+extension ClientConnection {
+    /// Opens a pipe for the command at the head of the input.
+    func enterPipe(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome {
+        let words = lastCommand == .clientTracking ? words(span, frame) : []
+        let outcome = mode == .held ? becomePipe() : beginPipe()
+        if outcome == .blocked, mode == .piped || mode == .preparing {
+            pipeHead = redirected(words)
+        }
+        return outcome
+    }
+
+    /// CLIENT TRACKING with the id by which the server knows the connection that REDIRECT names:
+    /// one that holds a subscription. Any other id becomes one that the server does not know; it
+    /// could be that of a connection which others share. Nil when there is nothing to change.
+    private func redirected(_ words: [[UInt8]]) -> [UInt8]? {
+        guard let option = words.firstIndex(where: { Word.lowercased($0) == "redirect" }),
+            option + 1 < words.count,
+            let serial = UInt64(String(decoding: words[option + 1], as: UTF8.self)), serial > 0
+        else { return nil }
+        let target = worker.clients.all.first { $0.serial == serial && $0.pool === pool }
+        let upstream = target?.upstream?.hold == nil ? nil : target?.upstream
+        // Messages would follow the connection to its next client.
+        if upstream?.serverID != nil { upstream?.isSpoiled = true }
+        var words = words
+        words[option + 1] = Array(String(upstream?.serverID ?? 0).utf8)
+        var encoded: [UInt8] = []
+        Encode.command(words, into: &encoded)
+        return encoded
+    }
+
+    /// Sends `head` in place of the command at `start`. Returns where the next one begins.
+    func pass(
+        _ head: [UInt8], insteadOf bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int
+    ) -> Int {
+        head.withUnsafeBytes { if let base = $0.baseAddress { pass(base, $0.count) } }
+        let buffer = UnsafeBufferPointer(
+            start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        switch scanner.scan(buffer.span, frameStart: start, limits: ClientConnection.limits) {
+        case .command(let frame): return frame.end
+        case .inline(_, _, let next), .skip(let next): return next
+        case .incomplete, .invalid: return start
+        }
     }
 }
 

@@ -10,7 +10,8 @@ extension ClientConnection {
     /// A command that is still coming in.
     func handleUnfinished(_ span: Span<UInt8>, _ start: Int) {
         let size = scanner.scanned + scanner.payloadRemaining
-        guard size > ClientConnection.streamThreshold else { return }
+        // Without its end it will never be a command.
+        guard size > ClientConnection.streamThreshold, !inputEnded else { return }
         if refuseIfDenied() {
             mode = .swallowing
             return

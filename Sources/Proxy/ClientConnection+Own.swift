@@ -15,7 +15,9 @@ extension ClientConnection {
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if isBlocking, leaveInsteadOfBlocking() { return .done }
-        guard let own = lease(kind, wanted ?? key) else { return mode == .open ? .done : .blocked }
+        guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
+            return mode == .open ? .done : .blocked
+        }
         if isBlocking { own.identify() }
         take(own, expectation, value, bytes: count)
         mode = .exclusive(isBlocking: isBlocking)
@@ -59,6 +61,9 @@ extension ClientConnection {
         own.beginHold(self)
         mode = .held
         session.opened(command, frame)
+        own.rename(identity.name)
+        // Another client may want its invalidations sent here, and a subscriber cannot be asked.
+        if expectation == .subscribe { own.identify() }
         return sendHeld(expectation, value, bytes, count)
     }
 
@@ -92,10 +97,59 @@ extension ClientConnection {
             return sendHeld(.plain, 0, bytes, count)
         case .controlClients: return control(span, frame, bytes, count)
         case .mirror: return forwardChange(span, frame, bytes, count)
-        case .pipe: return becomePipe()
+        case .replyMode where isRestricted: return sendHeld(.plain, 0, bytes, count)
+        case .pipe: return pipeHeld(span, frame, bytes, count)
         case .select(let database): return sendHeld(.select, database, bytes, count)
         default: return carryOutState(plan, span, frame, bytes, count)
         }
+    }
+
+    /// A command on a held upstream whose effects cannot be followed. What the server refuses has
+    /// none; and under CLIENT REPLY OFF in a transaction nobody could tell the server to be silent,
+    /// so replies stay framed there and the connection is not used again.
+    private func pipeHeld(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        if isRestricted, session.isSendingTransaction {
+            // The server has refused that MULTI as well.
+            session.released()
+            let plan = session.planHeld(lastCommand, worker.table.info(lastCommand), span, frame)
+            return carryOutHeld(plan, span, frame, bytes, count)
+        }
+        if isRestricted || isStranger(span, frame) { return sendHeld(.plain, 0, bytes, count) }
+        if session.replyMode != .on, upstream?.hold?.isInTransaction == true {
+            let kind = worker.table.commandClass(lastCommand)
+            if kind == .pinSubscribe || kind == .unsubscribe || kind == .local {
+                // EXEC's array would be cut short or run over; nobody could tell where it ends.
+                closeAfterFlush(.upstream_lost)
+                return .done
+            }
+            upstream?.hold?.taint()
+            return sendHeld(.plain, 0, bytes, count)
+        }
+        if upstream?.hold?.isInTransaction == false, let name = nameToAskFor(span, frame) {
+            return ask(name)
+        }
+        return enterPipe(span, frame)
+    }
+
+    /// Before bytes pass through unread, the server takes over what CLIENT REPLY has asked for.
+    private func handReplyModeOver(to own: UpstreamConnection) {
+        let word: String
+        switch session.replyMode {
+        case .on: return
+        case .off: word = "OFF"
+        case .skipNext: word = "SKIP"
+        }
+        var bytes: [UInt8] = []
+        Encode.command(["CLIENT", "REPLY", word], into: &bytes)
+        own.send(bytes)
+    }
+
+    /// A subscribed RESP2 connection takes few commands; the server words the refusal.
+    private var isRestricted: Bool {
+        key.protocolVersion == 2 && inFlight == 0 && (upstream?.hold?.subscriptions ?? 0) > 0
     }
 
     // MARK: For good
@@ -117,6 +171,7 @@ extension ClientConnection {
         guard channel.isOpen, mode == .preparing else { return }
         own.piped = self
         own.output.forgetsSent = true
+        handReplyModeOver(to: own)
         mode = .piped
         worker.ready(self)
     }
@@ -129,6 +184,7 @@ extension ClientConnection {
         upstream.isExclusive = true
         upstream.piped = self
         upstream.output.forgetsSent = true
+        handReplyModeOver(to: upstream)
         mode = .piped
         worker.ready(self)
         return .blocked

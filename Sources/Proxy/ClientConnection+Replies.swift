@@ -16,6 +16,7 @@ extension ClientConnection {
         if output.isEmpty, count >= 16 << 10 {
             let result = channel.send(bytes, count: count)
             if result > 0 { sent = result }
+            bytesTaken &+= UInt64(sent)
         }
         if sent < count {
             output.append(bytes + sent, count: count - sent, pool: worker.chunks)
@@ -64,7 +65,8 @@ extension ClientConnection {
             return
         default:
             if let hold = upstream.hold {
-                if hold.isClean || upstream.isSpoiled { endHold(upstream) }
+                // A spoiled connection is retired then, but not taken from a client's state.
+                if hold.isClean { endHold(upstream) }
             } else {
                 leaveUpstream(upstream)
             }
@@ -102,7 +104,10 @@ extension ClientConnection {
     /// Writes what is queued.
     func flush() {
         guard channel.isOpen else { return }
-        switch output.flush(to: channel, pool: worker.chunks) {
+        let before = output.count
+        let result = output.flush(to: channel, pool: worker.chunks)
+        bytesTaken &+= UInt64(before - output.count)
+        switch result {
         case .empty:
             channel.forgetWritable()
             if case .closing(let reason) = mode {
@@ -115,8 +120,12 @@ extension ClientConnection {
             close(.client_reset)
             return
         }
-        if isSlow, output.count <= ClientConnection.outputLowWater, let upstream {
-            leaveSlowReaders(upstream)
+        if isSlow, let upstream {
+            if output.count <= ClientConnection.outputLowWater {
+                leaveSlowReaders(upstream)
+            } else if output.count <= pool.config.clientOutputLimit / 2 {
+                leaveLimit(upstream)
+            }
         }
         if inputEnded || worker.lifecycle != .running { worker.ready(self) }
     }
@@ -134,15 +143,45 @@ extension ClientConnection {
             upstream.judgeAvailability()
         }
         upstream.judgeHold()
-        if output.count > pool.config.clientOutputLimit {
-            pool.warnLimit(
-                "client.output_limit", reason: ClientCloseReason.output_limit.word,
-                "closing a client that does not read: \(output.count) bytes wait for it")
-            close(.output_limit)
+        if output.count > pool.config.clientOutputLimit, !upstream.isHeld { holdAtLimit(upstream) }
+    }
+
+    /// More than `clientOutputLimit` waits for this client, and others wait behind it. A client that
+    /// reads, only slower than the server writes, delays them for a while; one that does not read
+    /// is closed.
+    private func holdAtLimit(_ upstream: UpstreamConnection) {
+        guard limitCheck == nil else { return }
+        limitCheck = LimitCheck(since: worker.now, taken: bytesTaken)
+        upstream.readersAtLimit += 1
+        upstream.judgeHold()
+        worker.clientsAtLimit.append(id)
+    }
+
+    /// Called with every tick while the client is at its limit. Returns false when it is not any
+    /// more, or has been closed: within each second it has to take a 32nd of the limit.
+    func checkLimit() -> Bool {
+        guard channel.isOpen, let check = limitCheck else { return false }
+        guard worker.now - check.since >= LimitCheck.interval else { return true }
+        if bytesTaken - check.taken >= UInt64(pool.config.clientOutputLimit / 32) {
+            limitCheck = LimitCheck(since: worker.now, taken: bytesTaken)
+            return true
         }
+        pool.warnLimit(
+            "client.output_limit", reason: ClientCloseReason.output_limit.word,
+            "closing a client that does not read: \(output.count) bytes wait for it")
+        close(.output_limit)
+        return false
+    }
+
+    private func leaveLimit(_ upstream: UpstreamConnection) {
+        guard limitCheck != nil else { return }
+        limitCheck = nil
+        upstream.readersAtLimit -= 1
+        upstream.judgeHold()
     }
 
     func leaveSlowReaders(_ upstream: UpstreamConnection) {
+        leaveLimit(upstream)
         guard isSlow else { return }
         isSlow = false
         upstream.slowReaders -= 1

@@ -26,6 +26,9 @@ extension ClientConnection {
                 return forward(.shared, .plain, 0, bytes, count)
             }
             return logIn(PendingLogin(hello: words), UInt8(version), bytes, count)
+        case .replyMode(.on) where session.replyMode == .on:
+            // It changes nothing, so the server may judge whether this user is allowed to.
+            return forward(.shared, .plain, 0, bytes, count)
         case .replyMode(let mode):
             session.setReplyMode(mode)
             if mode == .on { reply("+OK\r\n") }
@@ -40,7 +43,7 @@ extension ClientConnection {
         case .reset:
             reset()
             return .done
-        case .pipe: return mode == .held ? becomePipe() : beginPipe()
+        case .pipe: return enterPipe(span, frame)
         default: preconditionFailure("not a change of state: \(plan)")
         }
     }
@@ -100,6 +103,11 @@ extension ClientConnection {
             isBlocking: false)
     }
 
+    /// The command at the head of the input is an AUTH or HELLO with this user's name.
+    func isLoggingIn(as name: [UInt8]) -> Bool {
+        (lastCommand == .auth || lastCommand == .hello) && login?.user == name
+    }
+
     func takeLogin() -> PendingLogin? {
         defer { login = nil }
         return login
@@ -137,6 +145,10 @@ extension ClientConnection {
         case .rewriteInfo:
             guard let text = ClientLine.text(of: upstreamReply) else { return nil }
             let template = text.prefix { $0 != "\n" }
+            // Commands behind this one may have been read already.
+            let newest = lastCommand
+            lastCommand = .clientInfo
+            defer { lastCommand = newest }
             return ClientLine.encode(
                 ClientLine.line(template, for: self) + "\n", protocolVersion: key.protocolVersion)
         case .rewriteList:
@@ -188,7 +200,26 @@ extension ClientConnection {
         }
     }
 
-    private func ask(_ name: [UInt8]) -> Outcome {
+    /// The server is known not to know this command.
+    func isStranger(_ span: Span<UInt8>, _ frame: CommandFrame) -> Bool {
+        guard worker.table.find(span, frame) == .unknown else { return false }
+        if frame.nameLength > UnknownCommands.longestName { return true }
+        let name = (0..<frame.nameLength).map { span[frame.nameStart + $0] }
+        return pool.unknownCommands.kind(of: name) == .stranger
+    }
+
+    /// The name of a command that nothing is known of; nil for any other.
+    func nameToAskFor(_ span: Span<UInt8>, _ frame: CommandFrame) -> [UInt8]? {
+        if lesson != nil {
+            lesson = nil
+            return nil
+        }
+        guard worker.table.find(span, frame) == .unknown else { return nil }
+        let name = (0..<frame.nameLength).map { span[frame.nameStart + $0] }
+        return pool.unknownCommands.kind(of: name) == nil ? name : nil
+    }
+
+    func ask(_ name: [UInt8]) -> Outcome {
         var question: [UInt8] = []
         Encode.command([Array("COMMAND".utf8), Array("INFO".utf8), name], into: &question)
         let before = (inFlight, session)
@@ -208,7 +239,7 @@ extension ClientConnection {
         let (kind, isLasting) = UnknownCommands.judge(reply)
         if isLasting { pool.unknownCommands.learn(askedName, kind) } else { lesson = kind }
         askedName = []
-        if mode == .asking { mode = .open }
+        if mode == .asking { mode = upstream?.hold == nil ? .open : .held }
         answered(1)
         worker.ready(self)
     }

@@ -70,6 +70,9 @@ final class ClientConnection {
     var session = Session()
     /// What CLIENT LIST asked for, for when its reply comes.
     var listFilters: [ClientLine.Filter] = []
+    /// What goes first into a pipe that is being opened, in place of the command at the head of
+    /// the input.
+    var pipeHead: [UInt8]?
     /// CLIENT KILLs that the server has not judged yet.
     var killOrders: [KillOrder] = []
     /// The id that the client sees; never used twice.
@@ -85,11 +88,16 @@ final class ClientConnection {
     var isReady = false
     /// The output has passed the high water mark and counts as slow on its upstream.
     var isSlow = false
+    /// Set while more than `clientOutputLimit` waits for this client.
+    var limitCheck: LimitCheck?
+    /// Bytes that the client's socket has taken since it connected.
+    var bytesTaken: UInt64 = 0
     /// In a pipe: the last bytes went to the server, so it probably owes an answer.
     var isOwed = false
     var lastActivity: Int64
-    /// The lease that is waited for is one of its own, not a shared one.
-    var waitsForOwnUpstream = false
+    /// The lease that is waited for is for a command that may block: not worth it for a client
+    /// that has ended its input. Any other command still runs, as it would in Redis.
+    var waitsToBlock = false
     /// The unknown name that the server was asked about, and an answer that holds only once.
     var askedName: [UInt8] = []
     var lesson: UnknownCommands.Kind?
@@ -238,11 +246,11 @@ final class ClientConnection {
         switch mode {
         case .piped:
             if let upstream { pool.machine.retire(upstream.id, .clientGone, now: worker.now) }
-        case .streaming, .swallowing, .preparing, .exclusive(isBlocking: true):
+        case .streaming, .swallowing, .exclusive(isBlocking: true):
             close(.client_closed)
         case .held where isBlockingHeld, .barrier where isBlockingHeld:
             close(.client_closed)
-        case .waiting where waitsForOwnUpstream:
+        case .waiting where waitsToBlock:
             close(.client_closed)
         default:
             finishIfDone()
@@ -250,12 +258,16 @@ final class ClientConnection {
     }
 
     private func peerClosedWhilePaused() {
-        if case .waiting = mode, waitsForOwnUpstream { close(.client_closed) }
+        if case .waiting = mode, waitsToBlock { close(.client_closed) }
     }
 
     /// Closes a client that has ended its input, or that is being drained, once it has everything
     /// that it is owed.
     private func finishIfDone() {
+        if mode == .piped, inputEnded, input.isEmpty, let upstream {
+            pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+            pool.hasWork = true
+        }
         guard mode == .open || mode == .held, inFlight == 0, !isReady else { return }
         if inputEnded {
             closeAfterFlush(.client_closed)
@@ -369,6 +381,7 @@ final class ClientConnection {
         isBlockingHeld = false
         changes = []
         listFilters = []
+        killOrders = []
         login = nil
         session.released()
         mode = .open
@@ -395,6 +408,14 @@ final class ClientConnection {
         worker.updateNow()
         flush()
     }
+}
+
+/// Since when a client at its output limit is watched, and what it had taken by then.
+struct LimitCheck {
+    let since: MonotonicTime
+    let taken: UInt64
+
+    static let interval: Int64 = 1_000_000_000
 }
 
 private func clientReadable(_: Int32, _ what: Int16, _ owner: UnsafeMutableRawPointer?) {

@@ -1,5 +1,6 @@
 // CLIENT KILL, which is about Redpool's clients: the server words the errors, the proxy kills.
 
+import Pool
 import Session
 
 /// Whom a CLIENT KILL is meant for, in Redpool's own ids and addresses.

@@ -67,7 +67,9 @@ extension UpstreamConnection {
         } else if hasCredentials {
             steps.append(.authenticate)
         }
-        steps.append(.ping)
+        // An answer to HELLO or AUTH shows as much, and a user without the right to PING would find
+        // ours in the ACL LOG.
+        if steps.isEmpty { steps.append(.ping) }
         if key.database != 0 { steps.append(.select(key.database)) }
         if pool.machine.census.connected == 0 {
             steps += [.information, .timeout, .transactions, .clientLine]
@@ -223,10 +225,22 @@ extension UpstreamConnection {
         return "\(handshake.currentName): \(String(decoding: line, as: UTF8.self))"
     }
 
+    /// A user other than the configured one whom the server does not let in any more.
+    private var refusedUser: UInt32? {
+        guard key.user != 0, scanner.isError else { return nil }
+        switch handshake.current {
+        case .authenticate, .hello: return key.user
+        default: return nil
+        }
+    }
+
     private func handshakeFailed(_ text: String) {
         collected = []
+        let refusedUser = refusedUser
         switch handshake.purpose {
-        case .dial: fail(.handshakeFailed, text)
+        case .dial:
+            fail(.handshakeFailed, text)
+            if let refusedUser { pool.credentialsRefused(refusedUser) }
         case .convert:
             pool.warnLimit(
                 "upstream.conversion_failed", reason: CloseReason.conversionFailed.word,

@@ -14,6 +14,17 @@ extension UpstreamConnection {
         isExclusive = true
     }
 
+    /// Gives the connection its holder's name where the server may know another: a transaction can
+    /// ask for it when nothing can be put right any more. The server has accepted this name before.
+    func rename(_ name: [UInt8]) {
+        if identity.name == name { return }
+        identity.name = name
+        var bytes: [UInt8] = []
+        Encode.command([Array("CLIENT".utf8), Array("SETNAME".utf8), name], into: &bytes)
+        expect(UpstreamConnection.nobody, .plain, bytes: bytes.count)
+        send(bytes)
+    }
+
     /// The hold is over; the connection is clean.
     func endHold() {
         hold = nil
@@ -53,10 +64,7 @@ extension UpstreamConnection {
             return span.count
         }
         edges.add(span, from: start, to: end)
-        if let client = holder {
-            client.receive(bytes + start, count: end - start)
-            client.holdIfSlow(self)
-        }
+        relayPush(bytes + start, count: end - start, isComplete: isComplete)
         if isComplete {
             isInPush = false
             let kind = edges.kind
@@ -64,6 +72,25 @@ extension UpstreamConnection {
             judgePush(kind)
         }
         return end
+    }
+
+    /// CLIENT REPLY hides no message and no confirmation, but the array form of PONG is a reply: what
+    /// may be one is kept until it can be told.
+    private func relayPush(_ bytes: UnsafeRawPointer, count: Int, isComplete: Bool) {
+        guard let client = holder else { return }
+        let mayBeHidden =
+            key.protocolVersion == 2 && !inFlight.isEmpty && inFlight.first.isSilent
+        if mayBeHidden || !collected.isEmpty {
+            collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+            guard isComplete else { return }
+            let frame = collected
+            collected = []
+            if mayBeHidden, edges.kind == .other { return }
+            frame.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
+        } else {
+            client.receive(bytes, count: count)
+        }
+        client.holdIfSlow(self)
     }
 
     private func judgePush(_ kind: FrameEdges.Kind) {

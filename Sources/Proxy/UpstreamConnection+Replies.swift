@@ -227,14 +227,23 @@ extension UpstreamConnection {
         case .identify:
             finishHead()
             identified(reply)
+        case .rewriteList where !isGood:
+            if client?.listFilters.isEmpty == false { client?.listFilters.removeFirst() }
+            deliver(entry, reply)
         case .kill:
-            let outcome = client?.carryOutKill(reply) ?? (reply, false)
+            let outcome = client?.carryOutKill(reply) ?? (reply: reply, isSuicide: false)
             deliver(entry, outcome.reply)
             if outcome.isSuicide { client?.closeAfterFlush(.killed) }
         case .hello:
-            if isGood, let client, entry.value != 0, client.upstream === self {
-                client.key.protocolVersion = UInt8(entry.value)
-                if isExclusive { move(to: client.key, with: client) }
+            if isGood, entry.value != 0 {
+                // On a connection of one's own it counts even when its client has left.
+                var newKey = key
+                newKey.protocolVersion = UInt8(entry.value)
+                if isExclusive {
+                    move(to: newKey, with: client)
+                } else if let client, client.upstream === self {
+                    client.key.protocolVersion = newKey.protocolVersion
+                }
             }
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         case .helloChange:

@@ -66,7 +66,10 @@ final class UpstreamConnection {
     /// Bytes of the reply at the head have already gone to its client.
     var isRelaying = false
     var hasLargeReply = false
-    private var isHeld = false
+    /// It is not read, because those who wait here do not read either.
+    private(set) var isHeld = false
+    /// Clients with more than `clientOutputLimit` waiting for them.
+    var readersAtLimit = 0
     private var isAvailable = true
     private var deadline: MonotonicTime?
     /// Since when the oldest unanswered command is the oldest.
@@ -259,7 +262,7 @@ final class UpstreamConnection {
     /// When everybody who is owed something here reads slowly, reading stops: the server then keeps
     /// the replies, exactly as it would for a slow client of its own.
     func judgeHold() {
-        let hold = slowReaders > 0 && slowReaders >= sharers
+        let hold = readersAtLimit > 0 || (slowReaders > 0 && slowReaders >= sharers)
         if hold == isHeld { return }
         isHeld = hold
         guard stage == .ready || stage == .closing else { return }

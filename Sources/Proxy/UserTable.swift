@@ -1,11 +1,15 @@
 // Users whose credentials the server has accepted, so that connections can be opened in their name.
 // Nothing here is ever logged or shown but the name.
 
+import Pool
+
 /// The users of one pool. User 0 is the one that the configuration names, or the server's default.
 struct UserTable {
     private struct Entry {
         var name: [UInt8]
         var password: [UInt8]
+        /// The server has accepted the credentials before and does not any more.
+        var isRefused = false
     }
     private var entries: [Entry]
     /// A client that tries users out must not fill the memory.
@@ -21,17 +25,20 @@ struct UserTable {
 
     /// The user for whom exactly these credentials were accepted the last time.
     func find(name: [UInt8], password: [UInt8]) -> UInt32? {
-        entries.firstIndex { $0.name == name && $0.password == password }.map(UInt32.init)
+        entries.firstIndex { $0.name == name && $0.password == password && !$0.isRefused }
+            .map(UInt32.init)
     }
 
     /// Records credentials that the server has just accepted. Nil when there are too many users.
     mutating func accepted(name: [UInt8], password: [UInt8]) -> UInt32? {
         if let index = entries.firstIndex(where: { $0.name == name && $0.password == password }) {
+            entries[index].isRefused = false
             return UInt32(index)
         }
         // User 0 keeps the configured password, whatever a client found to work as well.
         if let index = entries.dropFirst().firstIndex(where: { $0.name == name }) {
             entries[index].password = password
+            entries[index].isRefused = false
             return UInt32(index)
         }
         guard entries.count < UserTable.most else { return nil }
@@ -39,7 +46,31 @@ struct UserTable {
         return UInt32(entries.count - 1)
     }
 
+    /// The server has refused a user's credentials: the next client that brings them is judged anew.
+    mutating func refused(_ user: UInt32) {
+        entries[Int(user)].isRefused = true
+    }
+
     func name(of user: UInt32) -> [UInt8] { entries[Int(user)].name }
 
     func password(of user: UInt32) -> [UInt8] { entries[Int(user)].password }
+}
+
+extension UpstreamPool {
+    /// No connection can be had for `user` any more: the password has changed, or the user is gone.
+    /// Whoever waits to log in is judged by the server elsewhere; whoever is logged in already
+    /// cannot be served, and is closed as a client of a deleted user would be.
+    func credentialsRefused(_ user: UInt32) {
+        users.refused(user)
+        for client in worker.clients.all where client.pool === self {
+            guard case .waiting(let ticket) = client.mode else { continue }
+            if client.isLoggingIn(as: users.name(of: user)) {
+                machine.cancel(ticket)
+                client.leaseAnew()
+            } else if client.key.user == user {
+                client.close(.upstream_lost)
+            }
+        }
+        hasWork = true
+    }
 }

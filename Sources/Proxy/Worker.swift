@@ -48,6 +48,8 @@ package final class Worker {
     /// Clients whose wait is over: their input is looked at again before this iteration ends.
     var readyClients: ContiguousArray<ClientConnection> = []
 
+    /// Clients that are at their output limit while others wait behind them.
+    var clientsAtLimit: ContiguousArray<SlotID> = []
     /// Clients that are only waiting for their last bytes to be read, oldest first.
     var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
 
@@ -125,6 +127,7 @@ package final class Worker {
         for listener in listeners { listener.tick() }
         closeIdleClients()
         closeLingering()
+        clientsAtLimit.removeAll { clients[$0]?.checkLimit() != true }
         if case .draining(let deadline) = lifecycle { continueDrain(deadline) }
         if lifecycle != .stopped { tickTimer[0].timer.start(after: Worker.tickInterval) }
     }

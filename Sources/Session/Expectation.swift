@@ -48,6 +48,8 @@ package enum Expectation: UInt8, Sendable {
     case commandInfo
     /// CLIENT KILL, sent as one that is meant for nobody: a success is carried out here.
     case kill
+    /// CLIENT UNBLOCK, sent with the id by which the server knows the client.
+    case unblock
     /// Our CLIENT ID.
     case identify
     /// Our DISCARD or UNWATCH after a client that left in the middle.
@@ -62,6 +64,9 @@ package enum Expectation: UInt8, Sendable {
         default: false
         }
     }
+
+    /// True when the bytes that were sent are not those of the client: they cannot be sent again.
+    package var isTranslated: Bool { self == .kill || self == .unblock }
 
     /// True for the UNSUBSCRIBE family.
     package var isUnsubscribe: Bool {

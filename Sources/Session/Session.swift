@@ -74,9 +74,11 @@ package struct Session: Sendable {
         case .discard:
             if frame.argumentCount == 1 { isSendingTransaction = false }
             return .send(.discard)
-        case .multi, .watch:
-            // Errors, after which the transaction goes on or is doomed; EXEC tells.
-            return .send(.plain)
+        case .multi: return .send(.multi)
+        case .watch: return .send(.watch)
+        case .unwatch:
+            // Errors or queued; but MULTI itself may have been refused, and then these count.
+            return .send(.unwatch)
         default:
             // What may not stand in a block changes the connection when EXEC runs it.
             if info.commandClass == .controlRewrite { return .controlClients }

@@ -73,7 +73,7 @@ def masked(stream: bytes) -> list:
 def _mask(frame):
     if b"laddr=" in frame:
         text = _FIELDS.sub(rb"\1=?", frame)
-        return re.sub(rb"\A([$=])\d+", rb"\1?", text)
+        return re.sub(rb"([$=])\d+(\r\n(?:txt:)?id=)", rb"\1?\2", text)
     return _LONG.sub(b":<id>\r\n", frame)
 
 

@@ -100,6 +100,7 @@ STATE = [
     (3, lambda r: ("CLIENT", "SETNAME", r.choice(("n1", "n2", "")))),
     (4, lambda r: ("CLIENT", "GETNAME")),
     (2, lambda r: ("CLIENT", "ID")),
+    (1, lambda r: ("CLIENT", "INFO")),
     (2, lambda r: ("CLIENT", "REPLY", "ON")),
     (1, lambda r: ("CLIENT", "REPLY", "OFF")),
     (2, lambda r: ("CLIENT", "REPLY", "SKIP")),
@@ -126,7 +127,7 @@ BLOCKING = [
     lambda r: ("XREAD", "STREAMS", "x1", "0"),
     lambda r: ("WAIT", "0", "1"),
 ]
-ENDS = [lambda r: ("QUIT",), lambda r: ("POST", "/"), lambda r: ("QUIT", "x")]
+ENDS = [lambda r: ("QUIT",), lambda r: ("QUIT", "x")]
 
 GROUPS = [
     (46, lambda r: r.choice(PLAIN)(r)),
@@ -163,7 +164,37 @@ def commands(seed) -> list:
             made += _whole_transaction(r)
         else:
             made.append(_weighted_groups(r))
-    return made
+    return _documented_left_out(made)
+
+
+# What makes Redpool pass bytes through for the rest of the session: always, or when it is queued.
+PIPES = ("WAIT", "ASKING", "READONLY")
+PIPES_QUEUED = (
+    "SELECT", "AUTH", "HELLO", "CLIENT", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE",
+    "PUNSUBSCRIBE", "SUNSUBSCRIBE", "WAIT", "NOSUCH", "RESET",
+)
+
+
+def _documented_left_out(made):
+    """HELLO, CLIENT ID and CLIENT INFO show an upstream's id once the bytes pass through, and as
+    elements of EXEC's array: see documented.py."""
+    kept, queueing, piped, silent = [], False, False, False
+    for command in made:
+        word = command[0]
+        if word == "MULTI" and len(command) == 1:
+            queueing = True
+        elif word == "EXEC":
+            queueing = False
+        shows_id = word == "HELLO" or command in (("CLIENT", "ID"), ("CLIENT", "INFO"))
+        if shows_id and (queueing or piped):
+            continue
+        silent = silent or command[:2] == ("CLIENT", "REPLY")
+        cuts_array = word.endswith("SUBSCRIBE") or command[:2] == ("CLIENT", "REPLY")
+        if silent and queueing and cuts_array:
+            continue
+        kept.append(command)
+        piped = piped or word in PIPES or (queueing and word in PIPES_QUEUED)
+    return kept
 
 
 def wire(sequence, seed) -> list:

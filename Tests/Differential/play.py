@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import frames
 from integration import encode
 
-TIMEOUT = 15.0
+TIMEOUT = 6.0
 GOODBYE = encode("RESET") + encode("RESET") + encode("QUIT")
 
 

@@ -17,7 +17,8 @@ POOL = {"maxOpen": 6, "poolTimeout": "20s", "minIdle": 1}
 USERS = [
     ("bob", ["on", ">pw", "~*", "&*", "+@all", "-incr", "-discard"]),
     ("ann", ["on", ">pw", "~*", "&c*", "+@all", "-multi", "-select", "-subscribe"]),
-    ("eve", ["on", ">pw", "~*", "&*", "+@all", "-exec", "-client"]),
+    ("eve", ["on", ">pw", "~*", "&*", "+@all", "-exec", "-client|id", "-client|setname", "-info"]),
+    ("nor", ["on", ">pw", "~*", "&*", "+@all", "-client|reply"]),
     ("off", ["off", ">pw", "~*", "+@all"]),
 ]
 

@@ -172,7 +172,7 @@ def test_waiting_client_that_leaves_gives_up_its_place(launch):
     )
     with redpool.connect() as first, redpool.connect() as leaving, redpool.connect(30) as last:
         assert first.command("WATCH", "k") == b"OK"
-        leaving.send(encode("INCR", "gone") + encode("WATCH", "k") + encode("INCR", "never"))
+        leaving.send(encode("INCR", "gone") + encode("BLPOP", "none", "0") + encode("INCR", "never"))
         assert leaving.read() == 1
         last.send(encode("WATCH", "k"))
         leaving.close()

@@ -113,6 +113,31 @@ struct DialTests {
         #expect(pool.lease(.shared) == .granted(up(0, 4)))
     }
 
+    @Test(
+        "in a full pool, which has no slot for a trial, the breaker closes until the next failure")
+    func fullPool() {
+        let pool = PoolScript(PoolLimits(maxOpen: 2, minIdle: 1, breakerThreshold: 2))
+        pool.warm()
+        pool.queued(.shared, otherUser, by: 1)
+        pool.connectFailed(up(1))
+        pool.pass(.milliseconds(50))
+        pool.tick()
+        pool.connectFailed(up(1, 1))
+        #expect(pool.breaker == .open)
+        pool.setLimits(PoolLimits(maxOpen: 1, minIdle: 1, breakerThreshold: 2))
+        _ = pool.actions()
+        pool.pass(.seconds(1))
+        pool.tick()
+        #expect(pool.breaker == .closed)
+        pool.queued(.shared, otherUser, by: 2)
+        #expect(pool.actions().last == .close(up(0), .replaced))
+        pool.closed(up(0))
+        #expect(pool.actions() == [.dial(up(0, 1), otherUser)])
+        pool.connectFailed(up(0, 1))
+        #expect(pool.actions() == [.refuse(client(2), .upstreamDown)])
+        #expect(pool.breaker == .open)
+    }
+
     @Test("while upstreams work, failing dials refuse nothing that can be served")
     func worksBesideFailures() {
         let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1, breakerThreshold: 1))

@@ -154,6 +154,8 @@ extension Simulator {
     }
 
     func setAvailable(_ slot: Int, _ isAvailable: Bool) {
+        // This call has no `now`: whichever one before it tells the pool the time.
+        call("settle nobody") { $0.settle(up(.max), now: now) }
         guard let upstream = upstreams[slot], upstream.isAvailable != isAvailable else { return }
         upstreams[slot]!.isAvailable = isAvailable
         if isAvailable { settled(slot) }

@@ -1,0 +1,32 @@
+"""The scripted cases, played on both sides."""
+
+import pytest
+
+from cases import all_cases
+from documented import DIFFERENCES
+from play import compare
+from world import World
+
+CASES = all_cases()
+
+
+@pytest.fixture(scope="module")
+def world():
+    made = World()
+    yield made
+    made.close()
+
+
+def test_there_are_enough_cases():
+    assert len(CASES) >= 200
+
+
+@pytest.mark.parametrize("script", CASES.values(), ids=CASES.keys())
+def test_as_on_a_direct_connection(world, script):
+    found = compare(world, script)
+    assert found is None, found
+
+
+@pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.name)
+def test_a_documented_difference_is_still_one(world, row):
+    assert compare(world, row.script) is not None, f"{row.name}: no longer differs"

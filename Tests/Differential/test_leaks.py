@@ -1,0 +1,115 @@
+"""Hostile clients that vanish in every state: nobody else may find anything of theirs."""
+
+import random
+
+import pytest
+
+import grammar
+from integration import Redpool, RedisServer, encode
+from world import POOL, prepare
+
+# A ghost's steps: everything of the grammar, and what only a hostile client does.
+HOSTILE = [
+    ("MONITOR",),
+    ("CLIENT", "TRACKING", "ON"),
+    ("CLIENT", "TRACKING", "ON", "BCAST"),
+    ("CLIENT", "NO-EVICT", "ON"),
+    ("CLIENT", "REPLY", "OFF"),
+    ("CLIENT", "REPLY", "SKIP"),
+    ("BLPOP", "never", "0"),
+    ("XREAD", "BLOCK", "0", "STREAMS", "never", "$"),
+    ("WAIT", "9", "0"),
+    ("HELLO", "3", "SETNAME", "ghost"),
+    ("AUTH", "ann", "pw"),
+    ("SELECT", "7"),
+    ("MULTI",),
+    ("WATCH", "k"),
+    ("SUBSCRIBE", "ghosts"),
+    ("ASKING",),
+    ("READONLY",),
+]
+# In Redis's order: what the next client must find. A transaction or a reply mode left behind would
+# answer QUEUED or nothing, a subscription would refuse, another user or database would show.
+QUESTIONS = [
+    (("CLIENT", "GETNAME"), b"$-1\r\n"),
+    (("EXEC",), b"-ERR EXEC without MULTI\r\n"),
+    (("ACL", "WHOAMI"), b"$7\r\ndefault\r\n"),
+    (("HGETALL", "none"), b"*0\r\n"),
+    (("GET", "none"), b"$-1\r\n"),
+    (("GET", "which"), b"$4\r\nzero\r\n"),
+    (("CLIENT", "TRACKINGINFO"), b"*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n"),
+]
+# On an upstream of its own, where a watch or a database of somebody else's would still be in force.
+HELD = [
+    (("MULTI",), b"+OK\r\n"),
+    (("GET", "which"), b"+QUEUED\r\n"),
+    (("EXEC",), b"*1\r\n$4\r\nzero\r\n"),
+]
+
+
+@pytest.fixture(scope="module")
+def side():
+    server = RedisServer()
+    prepare(server)
+    redpool = Redpool(server, pool=POOL)
+    yield server, redpool
+    redpool.close()
+    server.close()
+
+
+def vanish(redpool, chance) -> int:
+    """One ghost. Returns the number of its steps."""
+    ghost = redpool.connect(timeout=20)
+    steps = chance.randrange(1, 12)
+    data = b""
+    for _ in range(steps):
+        if chance.random() < 0.35:
+            command = chance.choice(HOSTILE)
+        else:
+            command = grammar.commands(chance.randrange(1 << 40))[0]
+        data += encode(*command)
+        if chance.random() < 0.2:
+            ghost.socket.send(data)
+            data = b""
+    if chance.random() < 0.2:
+        data = data[: chance.randrange(len(data) + 1)]
+    try:
+        ghost.send(data)
+    except OSError:
+        # A QUIT among the steps has closed it already.
+        pass
+    if chance.random() < 0.5:
+        ghost.reset()
+    else:
+        ghost.close()
+    return steps
+
+
+def ask(client, questions):
+    client.send(b"".join(encode(*question) for question, _ in questions))
+    for question, expected in questions:
+        answer = client.read_raw()
+        assert answer.startswith(expected), f"{question}: {answer!r}"
+
+
+def test_whoever_comes_next_finds_nothing(side, full):
+    server, redpool = side
+    wanted = 1_000_000 if full else 100_000
+    chance = random.Random(7)
+    played = 0
+    while played < wanted:
+        server.command("FLUSHALL")
+        server.command("SET", "which", "zero")
+        for _ in range(24):
+            played += vanish(redpool, chance)
+        # A shared upstream, an idle one and one that is new: as many as the pool has.
+        clients = [redpool.connect(timeout=20) for _ in range(3)]
+        server.command("FLUSHALL")
+        server.command("SET", "which", "zero")
+        for client in clients:
+            with client:
+                ask(client, QUESTIONS[:-1])
+                ask(client, HELD)
+        if played % 50 == 0:
+            with redpool.connect(timeout=20) as client:
+                ask(client, QUESTIONS[-1:])

@@ -1,0 +1,241 @@
+import RESP
+import Testing
+
+@testable import Session
+
+private let table = CommandTable()
+
+/// One command as bytes, its frame, and what the table finds.
+private struct Sent {
+    let bytes: [UInt8]
+    let frame: CommandFrame
+    let command: Command
+
+    init(_ words: [String]) {
+        var bytes: [UInt8] = []
+        Encode.command(words.map { Array($0.utf8) }, into: &bytes)
+        var scanner = CommandScanner()
+        guard
+            case .command(let frame) = scanner.scan(
+                bytes.span, frameStart: 0, limits: CommandLimits())
+        else { preconditionFailure("not a frame: \(words)") }
+        self.bytes = bytes
+        self.frame = frame
+        command = table.find(bytes.span, frame)
+    }
+
+    init(_ text: String) {
+        self.init(text.split(separator: " ").map(String.init))
+    }
+
+    var plan: Plan { table.plan(command, bytes.span, frame) }
+
+    func held(_ session: inout Session) -> Plan {
+        session.planHeld(command, table.info(command), bytes.span, frame)
+    }
+}
+
+/// A command with its plan for a client that holds nothing, that holds an upstream, and that is in
+/// a transaction there.
+private struct Row {
+    let text: String
+    let free: Plan
+    let held: Plan
+    let queued: Plan
+}
+
+private let rows: [Row] = [
+    Row(text: "GET k", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
+    Row(text: "get k", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
+    Row(text: "SMEMBERS k", free: .sendSlow, held: .send(.plain), queued: .send(.plain)),
+    Row(text: "CONFIG GET x", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
+    Row(text: "CONFIG NOSUCH", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
+    Row(text: "NOSUCH", free: .ask, held: .pipe, queued: .pipe),
+    Row(
+        text: "BLPOP k 0", free: .exclusive(isBlocking: true), held: .sendBlocking,
+        queued: .send(.plain)),
+    Row(
+        text: "FLUSHALL", free: .exclusive(isBlocking: false), held: .sendBlocking,
+        queued: .send(.plain)),
+    Row(
+        text: "XREAD STREAMS k 0", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
+    Row(
+        text: "XREAD block 0 STREAMS k $", free: .exclusive(isBlocking: true), held: .sendBlocking,
+        queued: .send(.plain)),
+    Row(text: "MULTI x", free: .send(.plain), held: .send(.plain), queued: .send(.multi)),
+    Row(text: "EXEC", free: .send(.plain), held: .send(.exec), queued: .send(.exec)),
+    Row(text: "EXEC x", free: .send(.plain), held: .send(.exec), queued: .send(.exec)),
+    Row(text: "DISCARD", free: .send(.plain), held: .send(.discard), queued: .send(.discard)),
+    Row(text: "DISCARD x", free: .send(.plain), held: .send(.discard), queued: .send(.discard)),
+    Row(text: "WATCH k", free: .hold(.watch), held: .send(.watch), queued: .send(.watch)),
+    Row(text: "WATCH", free: .send(.plain), held: .send(.watch), queued: .send(.watch)),
+    Row(text: "UNWATCH", free: .send(.plain), held: .send(.unwatch), queued: .send(.unwatch)),
+    Row(
+        text: "SUBSCRIBE a b", free: .hold(.subscribe, 2), held: .send(.subscribe, 2),
+        queued: .pipe),
+    Row(text: "SUBSCRIBE", free: .send(.plain), held: .send(.subscribe, 1), queued: .pipe),
+    Row(
+        text: "PSUBSCRIBE a", free: .hold(.subscribe, 1), held: .send(.subscribe, 1),
+        queued: .pipe),
+    Row(
+        text: "UNSUBSCRIBE", free: .hold(.unsubscribeChannels), held: .send(.unsubscribeChannels),
+        queued: .pipe),
+    Row(
+        text: "PUNSUBSCRIBE a b", free: .hold(.unsubscribePatterns, 2),
+        held: .send(.unsubscribePatterns, 2), queued: .pipe),
+    Row(
+        text: "SUNSUBSCRIBE a", free: .hold(.unsubscribeShards, 1),
+        held: .send(.unsubscribeShards, 1), queued: .pipe),
+    Row(text: "SELECT 5", free: .select(5), held: .select(5), queued: .pipe),
+    Row(text: "SELECT 99999999999", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "SELECT abc", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "SELECT -1", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "SELECT 05", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "SELECT 1 2", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "AUTH pw", free: .authenticate, held: .authenticate, queued: .pipe),
+    Row(text: "AUTH bob pw", free: .authenticate, held: .authenticate, queued: .pipe),
+    Row(text: "AUTH", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "AUTH a b c", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "HELLO", free: .send(.hello), held: .send(.hello), queued: .pipe),
+    Row(text: "HELLO 2", free: .hello(2), held: .hello(2), queued: .pipe),
+    Row(text: "HELLO 3", free: .hello(3), held: .hello(3), queued: .pipe),
+    Row(text: "HELLO 4", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "HELLO 3 SETNAME n", free: .helloChange, held: .helloChange, queued: .pipe),
+    Row(text: "CLIENT REPLY ON", free: .replyMode(.on), held: .replyMode(.on), queued: .pipe),
+    Row(text: "CLIENT REPLY off", free: .replyMode(.off), held: .replyMode(.off), queued: .pipe),
+    Row(
+        text: "CLIENT REPLY SKIP", free: .replyMode(.skipNext), held: .replyMode(.skipNext),
+        queued: .pipe),
+    Row(text: "CLIENT REPLY x", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "CLIENT REPLY", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "CLIENT SETNAME n", free: .mirror, held: .mirror, queued: .pipe),
+    Row(text: "CLIENT ID", free: .send(.rewriteID), held: .send(.rewriteID), queued: .pipe),
+    Row(
+        text: "CLIENT GETNAME", free: .send(.rewriteName), held: .send(.rewriteName), queued: .pipe),
+    Row(text: "CLIENT INFO", free: .send(.rewriteInfo), held: .send(.rewriteInfo), queued: .pipe),
+    Row(text: "CLIENT TRACKING ON", free: .pipe, held: .pipe, queued: .pipe),
+    Row(text: "MONITOR", free: .pipe, held: .pipe, queued: .pipe),
+    Row(text: "SCRIPT KILL", free: .control, held: .send(.plain), queued: .send(.plain)),
+    Row(text: "QUIT", free: .quit, held: .quit, queued: .quit),
+    Row(text: "QUIT x", free: .quit, held: .quit, queued: .quit),
+    Row(text: "RESET", free: .reset, held: .reset, queued: .reset),
+    Row(text: "POST /", free: .vanish, held: .vanish, queued: .vanish),
+    Row(text: "Host: x", free: .vanish, held: .vanish, queued: .vanish),
+]
+
+@Suite struct SessionTests {
+    @Test func everyKindOfCommandInEveryState() {
+        for row in rows {
+            let sent = Sent(row.text)
+            #expect(sent.plan == row.free, "\(row.text), holding nothing")
+            var session = Session()
+            let held = sent.held(&session)
+            #expect(held == row.held, "\(row.text), holding an upstream")
+            var queueing = Session()
+            _ = Sent("MULTI").held(&queueing)
+            let queued = sent.held(&queueing)
+            #expect(queued == row.queued, "\(row.text), in a transaction")
+        }
+    }
+
+    @Test func everyCommandOfTheTableIsFoundAndHasAPlanInEveryState() {
+        for info in table.all {
+            let sent = Sent(info.name.split(separator: "|").map(String.init) + ["1", "2"])
+            #expect(table.info(sent.command)?.name == info.name)
+            #expect(sent.plan != .ask, "\(info.name)")
+            var queueing = Session()
+            _ = Sent("MULTI").held(&queueing)
+            let queued = sent.held(&queueing)
+            // Only what may stand in a block keeps a transaction's replies countable.
+            let isCountable = queued == .send(.plain)
+            let ends = [
+                "exec", "discard", "multi", "watch", "unwatch", "quit", "reset", "post", "host:",
+            ]
+            if !ends.contains(info.name) {
+                #expect(isCountable == info.mayStandInBlock, "\(info.name)")
+            }
+        }
+    }
+
+    @Test func whatSharesAnUpstreamNeverChangesIt() {
+        let sharing: Set<CommandClass> = [
+            .share, .shareSlow, .admin, .mirror, .rewrite, .unwatch, .endTransaction,
+            .pinIfTracking,
+        ]
+        for info in table.all {
+            let plan = Sent(info.name.split(separator: "|").map(String.init) + ["1"]).plan
+            switch plan {
+            case .send(.plain, _), .sendSlow:
+                let isMalformed = !sharing.contains(info.commandClass)
+                #expect(!isMalformed || info.commandClass.mayBeMalformed, "\(info.name)")
+            default: break
+            }
+        }
+    }
+
+    @Test func aTransactionIsOpenFromMultiToItsEnd() {
+        var session = Session()
+        _ = Sent("MULTI x").held(&session)
+        #expect(!session.isSendingTransaction)
+        _ = Sent("MULTI").held(&session)
+        #expect(session.isSendingTransaction)
+        for stays in ["MULTI", "WATCH k", "DISCARD x", "GET k", "UNWATCH", "NOSUCH", "SELECT 1"] {
+            _ = Sent(stays).held(&session)
+            #expect(session.isSendingTransaction, "\(stays)")
+        }
+        for end in ["EXEC", "EXEC x", "DISCARD"] {
+            var ending = session
+            _ = Sent(end).held(&ending)
+            #expect(!ending.isSendingTransaction, "\(end)")
+        }
+        session.released()
+        #expect(!session.isSendingTransaction)
+    }
+
+    @Test func openingMarksATransactionOnlyForMultiAlone() {
+        for (text, opens) in [("MULTI", true), ("MULTI x", false), ("WATCH k", false)] {
+            var session = Session()
+            let sent = Sent(text)
+            session.opened(sent.command, sent.frame)
+            #expect(session.isSendingTransaction == opens, "\(text)")
+        }
+    }
+
+    @Test func replyModes() {
+        let modes: [ReplyMode] = [.on, .off, .skipNext]
+        // From, asked for, and what is then in force.
+        let wanted: [[ReplyMode]] = [
+            [.on, .off, .skipNext], [.on, .off, .off], [.on, .off, .skipNext],
+        ]
+        for (from, row) in zip(modes, wanted) {
+            for (asked, result) in zip(modes, row) {
+                var session = Session()
+                session.setReplyMode(from)
+                session.setReplyMode(asked)
+                #expect(session.replyMode == result, "\(from) then \(asked)")
+            }
+        }
+    }
+
+    @Test func aSkipHidesOneReplyAndOffHidesAll() {
+        var session = Session()
+        var hidden = [session.takeSilence()]
+        session.setReplyMode(.skipNext)
+        hidden += [session.takeSilence(), session.takeSilence()]
+        session.setReplyMode(.off)
+        hidden += [session.takeSilence(), session.takeSilence()]
+        session.reset()
+        hidden.append(session.takeSilence())
+        #expect(hidden == [false, true, false, true, true, false])
+    }
+}
+
+extension CommandClass {
+    /// Classes whose commands go to a shared upstream when their arguments cannot be right.
+    fileprivate var mayBeMalformed: Bool {
+        switch self {
+        case .state, .stateRewrite, .local, .pinReplyIfBlock, .pinMulti: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,24 @@
+"""Tests that fail through Redpool and not on a direct connection, each with its reason.
+
+docs/compatibility.md says the same to users.
+"""
+
+import re
+
+# (pattern for the suite's name, pattern for the test's name, reason)
+KNOWN = [
+    (
+        r"redis-py",
+        r"::test_client_tracking$",
+        "REDIRECT takes the id of a client that holds a subscription at that moment; the test names"
+        " clients that do not, for which the error is that of an unknown id.",
+    ),
+]
+
+
+def reason(suite, test) -> str:
+    """Why this test may fail, empty when nothing is known."""
+    for suites, tests, why in KNOWN:
+        if re.search(suites, suite) and re.search(tests, test):
+            return why
+    return ""

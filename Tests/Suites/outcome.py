@@ -1,0 +1,52 @@
+"""What a suite's run came to, and running it as a process."""
+
+import os
+import signal
+import subprocess
+
+
+class Outcome:
+    """The tests of one run by name."""
+
+    def __init__(self):
+        self.tests = {}
+        self.messages = {}
+
+    def add(self, name, state, message=""):
+        self.tests[name] = state
+        if message:
+            self.messages[name] = " ".join(message.split())[:160]
+
+    @property
+    def failed(self) -> set:
+        return {name for name, state in self.tests.items() if state == "failed"}
+
+    @property
+    def ran(self) -> set:
+        return {name for name, state in self.tests.items() if state != "skipped"}
+
+
+def start(command, stand, folder, environment=None, report=None) -> subprocess.Popen:
+    """Starts a suite against a stand, its output kept in the stand's folder."""
+    log = stand.folder / "suite.log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder,
+            env=os.environ | (environment or {}), start_new_session=True,
+        )
+    process.log, process.report = log, report
+    return process
+
+
+def finish(process, timeout) -> str:
+    """The output of a suite, once it has ended; it is killed with its children at the timeout."""
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise RuntimeError(
+            f"still running after {timeout} s\n{process.log.read_text(errors='replace')[-3000:]}"
+        ) from None
+    return process.log.read_text(errors="replace")

@@ -1,0 +1,103 @@
+"""redis-py's own test suite, from its source distribution, without what needs a cluster, Sentinel,
+TLS or modules."""
+
+import xml.etree.ElementTree as xml
+
+from cache import CACHE, python_source, virtualenv
+from outcome import Outcome, finish, start
+
+TOOLS = [
+    "pytest==8.4.2", "pytest-asyncio==0.23.8", "pytest-timeout==2.4.0", "mock==5.2.0",
+    "numpy==1.26.4", "PyJWT==2.10.1", "packaging==24.2",
+]
+
+# Files that need a cluster, Sentinel, TLS, modules or an identity provider.
+WITHOUT = [
+    "cluster", "cluster_transaction", "sentinel", "sentinel_managed_connection", "ssl", "bloom",
+    "json", "search", "timeseries", "graph", "graph_utils", "vsets", "scenario",
+]
+# A proxy of the suite's own that delays replies; its fixed port allows one run at a time.
+WITHOUT += ["cwe_404"]
+
+MARKS = [
+    "onlycluster", "redismod", "ssl", "graph", "replica", "cp_integration", "auth_integration",
+]
+
+# What a short run leaves out: tests of the client's own parts that send no or few commands.
+SHORT_WITHOUT = [
+    "helpers", "utils", "retry", "backoff", "parsers", "encoding", "command_parser", "connect",
+    "max_connections_error", "auth",
+]
+
+# The suite traces every allocation of its own, which takes most of its time.
+PLUGIN = "import tracemalloc\ntracemalloc.start = lambda *_: None\n"
+
+SETTINGS = """[pytest]
+asyncio_mode = auto
+timeout = 60
+filterwarnings = ignore
+"""
+
+
+class RedisPy:
+    def __init__(self, version, protocol, parser="", short=False):
+        self.name = f"redis-py {version}, RESP{protocol}" + (f", {parser}" if parser else "")
+        self.version, self.protocol, self.short = version, protocol, short
+        extra = [f"{parser}==3.2.1"] if parser else []
+        self.requirements = [f"redis=={version}", *extra, *TOOLS]
+        self.environment = f"redis-{version}-{parser or 'python'}"
+
+    def prepare(self):
+        self.python = virtualenv(self.environment, *self.requirements)
+        self.folder = python_source(self.python, "redis", self.version)
+        (CACHE / "plugins").mkdir(parents=True, exist_ok=True)
+        (CACHE / "plugins" / "untraced.py").write_text(PLUGIN)
+        (CACHE / "plugins" / "pytest.ini").write_text(SETTINGS)
+
+    def begin(self, stand, only=None):
+        report = stand.folder / "report.xml"
+        ignored = WITHOUT + (SHORT_WITHOUT if self.short else [])
+        if self.version >= "6":
+            # It imports the client of an identity provider.
+            ignored = [*ignored, "credentials"]
+        command = [
+            self.python, "-m", "pytest", "-c", CACHE / "plugins" / "pytest.ini",
+            "--rootdir", self.folder, "-p", "untraced", "-p", "no:cacheprovider", "-q",
+            "--redis-url", f"redis://127.0.0.1:{stand.port}/0", "--protocol", self.protocol,
+            "--tb", "short", "--junitxml", report,
+            "-m", " and ".join(f"not {mark}" for mark in MARKS),
+        ]
+        for name in ignored:
+            for path in (f"tests/test_{name}", f"tests/test_asyncio/test_{name}"):
+                for file in (self.folder / path, self.folder / f"{path}.py"):
+                    if file.exists():
+                        command += ["--ignore", file.relative_to(self.folder)]
+        command += only or ["tests"]
+        environment = {"PYTHONPATH": str(CACHE / "plugins"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return start(command, stand, self.folder, environment, report=report)
+
+    def end(self, process, timeout) -> Outcome:
+        text = finish(process, timeout)
+        if not process.report.exists():
+            raise RuntimeError(f"{self.name}: no report\n{text[-3000:]}")
+        outcome = Outcome()
+        for case in xml.parse(process.report).getroot().iter("testcase"):
+            name = self._node(case)
+            problem = case.find("failure")
+            problem = case.find("error") if problem is None else problem
+            if problem is not None:
+                outcome.add(name, "failed", problem.get("message") or "")
+            else:
+                outcome.add(name, "passed" if case.find("skipped") is None else "skipped")
+        return outcome
+
+    @staticmethod
+    def _node(case) -> str:
+        """The name by which pytest runs this test again."""
+        words = case.get("classname").split(".")
+        files = [i for i in range(len(words), 0, -1) if words[i - 1].startswith("test_")]
+        if not files:
+            # A file that could not be imported.
+            return case.get("name")
+        split = files[0]
+        return "::".join(["/".join(words[:split]) + ".py", *words[split:], case.get("name")])
