@@ -71,7 +71,7 @@ final class UpstreamConnection {
     /// Clients with more than `clientOutputLimit` waiting for them.
     var readersAtLimit = 0
     private var isAvailable = true
-    private var deadline: MonotonicTime?
+    var deadline: MonotonicTime?
     /// Since when the oldest unanswered command is the oldest.
     var waitingSince: MonotonicTime
     /// What the server believes this client's name and library are: a later client that looks must
@@ -87,7 +87,7 @@ final class UpstreamConnection {
     /// A bulk longer than this makes the reply a large one: nobody else is put behind it.
     static let largeReply = 64 << 10
     /// How long the server may take to see our end of the stream.
-    private static let closeTimeout: Int64 = 1_000_000_000
+    static let closeTimeout: Int64 = 1_000_000_000
 
     init(
         id: UpstreamID, key: PoolKey, descriptor: Int32, address: String, pool: UpstreamPool
@@ -267,144 +267,6 @@ final class UpstreamConnection {
         isHeld = hold
         guard stage == .ready || stage == .closing else { return }
         if hold { channel.stopReading() } else { channel.startReading() }
-    }
-
-    // MARK: Ends
-
-    /// Connecting or the first handshake has failed.
-    func fail(_ reason: CloseReason, _ text: String) {
-        destroy()
-        pool.dialFailed(id, reason, text)
-    }
-
-    /// The connection is gone, or cannot be trusted any more.
-    func lose(_ reason: CloseReason) {
-        guard stage != .closed else { return }
-        rescueUnreceived(reason)
-        let wasInUse = !inFlight.isEmpty || piped != nil || holder != nil
-        destroy()
-        if wasInUse { pool.noteLoss(reason) }
-        pool.machine.lost(id, reason, now: worker.now)
-        pool.hasWork = true
-    }
-
-    /// Closes it on purpose as soon as nobody needs it any more.
-    func retireWhenFree(_ reason: CloseReason) {
-        if isExclusive {
-            isSpoiled = true
-        } else {
-            pool.machine.retire(id, reason, now: worker.now)
-            pool.hasWork = true
-        }
-    }
-
-    /// The pool wants it closed: says goodbye and waits for the server to do the same.
-    func retire(_ reason: CloseReason) {
-        guard stage != .closed, stage != .closing else { return }
-        if stage == .connecting {
-            destroy()
-            pool.machine.closed(id, now: worker.now)
-            return
-        }
-        if piped == nil {
-            let owner = holder
-            holder = nil
-            owner?.upstreamLost()
-            abandonClients()
-        }
-        handshake = Handshake()
-        stage = .closing
-        deadline = worker.now + UpstreamConnection.closeTimeout
-        channel.startReading()
-        if output.isAllSent { channel.finishWriting() } else { worker.markDirty(self) }
-    }
-
-    private func finishClosing() {
-        destroy()
-        pool.machine.closed(id, now: worker.now)
-        pool.hasWork = true
-    }
-
-    /// Called with every tick: connects, closes, commands and transactions do not take for ever.
-    func checkDeadline() {
-        if stage == .ready { checkTimeouts() }
-        guard let deadline, worker.now >= deadline else { return }
-        switch stage {
-        case .connecting: fail(.connectTimeout, "connect timed out")
-        case .handshaking:
-            if handshake.isFirst {
-                fail(.connectTimeout, "no answer to \(handshake.currentName)")
-            } else {
-                lose(.conversionFailed)
-            }
-        case .closing: finishClosing()
-        case .ready:
-            // An orphan that does not come to rest is not worth the wait.
-            if isOrphaned { pool.machine.retire(id, .dirty, now: worker.now) }
-            pool.hasWork = true
-            self.deadline = nil
-        case .closed: break
-        }
-    }
-
-    private func checkTimeouts() {
-        let config = pool.config
-        if let holder, inFlight.isEmpty, let hold, hold.isInTransaction || hold.isWatching,
-            config.transactionTimeout > 0,
-            worker.now.nanoseconds - holder.lastActivity > config.transactionTimeout
-        {
-            holder.close(.transaction_timeout)
-        } else if config.commandTimeout > 0, !inFlight.isEmpty, !isBlocking,
-            worker.now - waitingSince > config.commandTimeout
-        {
-            pool.warnLimit(
-                "upstream.command_timeout", reason: CloseReason.commandTimeout.word,
-                "no reply from \(config.upstream) within commandTimeout")
-            lose(.commandTimeout)
-        }
-    }
-
-    /// The command at the head may take as long as it likes.
-    private var isBlocking: Bool {
-        guard isExclusive, let client = worker.clients[inFlight.first.client] else { return false }
-        return client.isBlockingHeld || client.mode == .exclusive(isBlocking: true)
-    }
-
-    func clearDeadline() {
-        deadline = nil
-    }
-
-    func setDeadline(after duration: Int64) {
-        deadline = worker.now + duration
-    }
-
-    /// Closes the descriptor and whoever depended on it. Idempotent.
-    func destroy() {
-        guard stage != .closed else { return }
-        stage = .closed
-        channel.close()
-        output.drop(pool: worker.chunks)
-        handshake = Handshake()
-        let client = piped
-        piped = nil
-        client?.upstreamLost()
-        let owner = holder
-        holder = nil
-        owner?.upstreamLost()
-        abandonClients()
-        let waiting = feeders
-        feeders = []
-        for id in waiting { worker.clients[id]?.upstreamDrained() }
-        pool.forget(self)
-    }
-
-    /// Everybody with an unanswered command here has an unknown outcome: their connections end.
-    private func abandonClients() {
-        while !inFlight.isEmpty {
-            let entry = inFlight.first
-            finishHead(entry.count)
-            worker.clients[entry.client]?.upstreamLost()
-        }
     }
 }
 

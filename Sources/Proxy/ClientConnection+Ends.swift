@@ -1,0 +1,175 @@
+// How a client's connection ends, and what becomes of it when its upstream does.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// End of the stream from the client. As in Redis, complete commands sent before it still run
+    /// and are answered, but one that blocks is given up at once.
+    func ended() {
+        inputEnded = true
+        channel.stopReading()
+        switch mode {
+        case .piped:
+            if let upstream { pool.machine.retire(upstream.id, .clientGone, now: worker.now) }
+        case .streaming, .swallowing, .exclusive(isBlocking: true):
+            close(.client_closed)
+        case .held where isBlockingHeld, .barrier where isBlockingHeld:
+            close(.client_closed)
+        case .waiting where waitsToBlock:
+            close(.client_closed)
+        default:
+            finishIfDone()
+        }
+    }
+
+    func peerClosedWhilePaused() {
+        if case .waiting = mode, waitsToBlock { close(.client_closed) }
+    }
+
+    /// Closes a client that has ended its input, or that is being drained, once it has everything
+    /// that it is owed.
+    func finishIfDone() {
+        if mode == .piped, inputEnded, input.isEmpty, let upstream {
+            pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+            pool.hasWork = true
+        }
+        guard mode == .open || mode == .held, inFlight == 0, !isReady else { return }
+        if inputEnded {
+            closeAfterFlush(.client_closed)
+        } else if input.isEmpty, mode == .open || isQuiet {
+            closeAfterFlush(.drain)
+        }
+    }
+
+    /// Writes what is queued, then closes.
+    func closeAfterFlush(_ reason: ClientCloseReason) {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        if output.isEmpty {
+            close(reason)
+            return
+        }
+        letGo()
+        mode = .closing(reason)
+        input.drop()
+        channel.stopReading()
+        worker.linger(self)
+        worker.markDirty(self)
+    }
+
+    /// Closes now. Idempotent.
+    func close(_ reason: ClientCloseReason) {
+        guard channel.isOpen else { return }
+        letGo()
+        channel.close()
+        input.drop()
+        output.drop(pool: worker.chunks)
+        worker.closed(self, reason)
+    }
+
+    /// Gives up every claim on upstreams.
+    private func letGo() {
+        if case .waiting(let ticket) = mode { pool.machine.cancel(ticket) }
+        if let unused = granted {
+            granted = nil
+            pool.giveBack(unused)
+        }
+        guard let upstream else { return }
+        leaveSlowReaders(upstream)
+        self.upstream = nil
+        switch mode {
+        case .exclusive, .streaming, .preparing, .piped:
+            upstream.piped = nil
+            pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+        case _ where upstream.hold != nil:
+            upstream.sharers -= 1
+            if isBlockingHeld {
+                upstream.holder = nil
+                pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+            } else {
+                upstream.orphan()
+            }
+        default:
+            // Its commands run on; the answers find nobody and are dropped.
+            if inFlight > 0 {
+                upstream.sharers -= 1
+                upstream.judgeHold()
+            }
+        }
+        inFlight = 0
+        pool.hasWork = true
+    }
+
+    /// Where the client comes from and which address it connected to, as Redis writes them.
+    var peerText: String { addressText(SocketAddress.remote(of: channel.descriptor)) }
+    var localText: String { addressText(SocketAddress.local(of: channel.descriptor)) }
+
+    private func addressText(_ address: SocketAddress?) -> String {
+        guard let address else { return "?:0" }
+        if !address.isUnix { return address.description }
+        let path = SocketAddress.local(of: channel.descriptor)?.description.dropFirst(5) ?? ""
+        return "\(path):0"
+    }
+
+    /// What this client sent was provably not received: it is planned again as if it had just come,
+    /// before whatever came after it.
+    func sendAgain(_ bytes: [UInt8]) {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        let now = worker.now
+        let limit = retryUntil ?? now + pool.config.poolTimeout
+        retryUntil = limit
+        if now > limit {
+            upstreamLost()
+            return
+        }
+        forgetUpstream()
+        input.prepend(bytes)
+        worker.statistics.retried += 1
+        worker.ready(self)
+    }
+
+    /// The replies to `count` commands are lost, and the client is told so in their place.
+    func answerLost(_ count: Int, _ text: String) {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        forgetUpstream()
+        for _ in 0..<count { replyError(text) }
+        worker.ready(self)
+    }
+
+    /// Back to a client that has nothing in flight and holds nothing.
+    private func forgetUpstream() {
+        upstream = nil
+        inFlight = 0
+        isSlow = false
+        isBlockingHeld = false
+        changes = []
+        listFilters = []
+        killOrders = []
+        login = nil
+        session.released()
+        mode = .open
+        scanner = CommandScanner()
+    }
+
+    /// The upstream that held this client's state or unanswered commands is gone.
+    func upstreamLost() {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        upstream = nil
+        inFlight = 0
+        isSlow = false
+        if case .piped = mode, inputEnded {
+            mode = .open
+            closeAfterFlush(.client_closed)
+            return
+        }
+        if case .waiting = mode {} else { mode = .open }
+        closeAfterFlush(.upstream_lost)
+    }
+}
