@@ -37,7 +37,8 @@ package struct PoolLimits: Equatable, Sendable {
     package let closeTimeout: Int64
 
     /// - Parameters: see the properties; out of range values are clamped. `maxPinned` defaults
-    ///   to `maxOpen` minus an eighth (at least one), `maxIdle` and `breakerThreshold` to `maxOpen`.
+    ///   to `maxOpen` minus an eighth (at least one), `maxIdle` and `breakerThreshold` to
+    ///   `maxOpen`.
     package init(
         maxOpen: Int, maxPinned: Int? = nil, maxIdle: Int? = nil, minIdle: Int = 0,
         maxPipeline: Int = 1024, slowPipeline: Int = 4, maxWaiters: Int = 100_000,

@@ -155,6 +155,7 @@ extension ClientConnection {
         case .sendBlocking:
             return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
         case .controlClients: return control(span, frame, bytes, count)
+        case .waitForReplicas: return waitForReplicas(bytes, count)
         case .control: return forwardAlone(.control, .plain, 0, bytes, count, isBlocking: false)
         case .hold(let expectation, let value):
             return beginHold(command, frame, expectation, value, bytes, count)
@@ -202,6 +203,7 @@ extension ClientConnection {
             leased.sharers += 1
         }
         inFlight += 1
+        if worker.table.mayWrite(lastCommand) || expectation == .block { noteWrite(target) }
         worker.statistics.commandsShared += 1
         target.expect(
             id, expectation, bytes: kept ?? count, value: value,

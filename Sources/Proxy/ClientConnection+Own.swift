@@ -27,7 +27,7 @@ extension ClientConnection {
 
     /// A client that has ended its input is not there any more to be blocked: Redis unblocks it as
     /// soon as it reads the end, and what comes behind is not run.
-    private func leaveInsteadOfBlocking() -> Bool {
+    func leaveInsteadOfBlocking() -> Bool {
         guard inputEnded else { return false }
         closeAfterFlush(.client_closed)
         return true
@@ -45,6 +45,7 @@ extension ClientConnection {
         own.expect(
             id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence())
         inFlight = 1
+        if worker.table.mayWrite(lastCommand) { noteWrite(own) }
         worker.statistics.commandsPinned += 1
     }
 
@@ -71,6 +72,7 @@ extension ClientConnection {
         _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         guard let upstream else { return .done }
+        if expectation == .exec || worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
         inFlight += 1
         worker.statistics.commandsPinned += 1
         upstream.expect(
@@ -95,6 +97,7 @@ extension ClientConnection {
             isBlockingHeld = true
             upstream?.identify()
             return sendHeld(.plain, 0, bytes, count)
+        case .waitForReplicas: return waitOnHeld(bytes, count)
         case .controlClients: return control(span, frame, bytes, count)
         case .mirror: return forwardChange(span, frame, bytes, count)
         case .replyMode where isRestricted: return sendHeld(.plain, 0, bytes, count)

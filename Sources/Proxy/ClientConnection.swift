@@ -92,6 +92,8 @@ final class ClientConnection {
     var limitCheck: LimitCheck?
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
+    /// Where its writes went, for WAIT.
+    var writes = WriteTrail()
     /// In a pipe: the last bytes went to the server, so it probably owes an answer.
     var isOwed = false
     var lastActivity: Int64

@@ -131,6 +131,7 @@ extension UpstreamConnection {
         let waiting = feeders
         feeders = []
         for id in waiting { worker.clients[id]?.upstreamDrained() }
+        wakeSoloists()
         pool.forget(self)
     }
 

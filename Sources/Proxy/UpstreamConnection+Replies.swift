@@ -116,7 +116,10 @@ extension UpstreamConnection {
 
     private func countFinished(_ replies: UInt32) {
         for _ in 0..<replies { pool.machine.finish(id, now: worker.now) }
-        if inFlight.isEmpty { pool.noteEmptied(self) }
+        if inFlight.isEmpty {
+            pool.noteEmptied(self)
+            wakeSoloists()
+        }
     }
 
     /// Replies that the proxy itself has an interest in.
@@ -138,6 +141,9 @@ extension UpstreamConnection {
             finishHead()
             pool.machine.probed(id, now: worker.now)
             pool.hasWork = true
+            wakeSoloists()
+        case .ignored:
+            if isComplete { finishHead() }
         case .clean:
             if !isComplete { return }
             finishHead()

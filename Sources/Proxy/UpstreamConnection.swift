@@ -54,6 +54,8 @@ final class UpstreamConnection {
     var sharers = 0
     /// Those of them that do not read fast enough.
     var slowReaders = 0
+    /// Clients that wait until nobody has anything in flight here.
+    var soloists: [SlotID] = []
     /// Clients that are not read until this connection's output has drained.
     var feeders: [SlotID] = []
 
@@ -251,7 +253,7 @@ final class UpstreamConnection {
     /// Tells the pool whether more clients may be put on this shared connection.
     func judgeAvailability() {
         let available =
-            !hasLargeReply && slowReaders == 0
+            !hasLargeReply && slowReaders == 0 && soloists.isEmpty
             && output.unsent <= UpstreamConnection.outputHighWater
         if available == isAvailable { return }
         isAvailable = available

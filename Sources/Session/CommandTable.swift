@@ -125,6 +125,12 @@ package final class CommandTable: Sendable {
         return row < infos.count ? infos[row].commandClass : nil
     }
 
+    /// True for commands that may change data, directly or through a script.
+    package func mayWrite(_ command: Command) -> Bool {
+        let row = Int(command.rawValue)
+        return row >= infos.count || infos[row].mayWrite
+    }
+
     /// Finds the command of a frame. A container with an unknown subcommand is the container
     /// itself, whose class is SHARE: the server words the error.
     package func find(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Command {

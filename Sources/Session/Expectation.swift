@@ -52,6 +52,8 @@ package enum Expectation: UInt8, Sendable {
     case unblock
     /// Our CLIENT ID.
     case identify
+    /// Ours, sent for its effect; the reply means nothing.
+    case ignored
     /// Our DISCARD or UNWATCH after a client that left in the middle.
     case clean
 

@@ -14,6 +14,8 @@ package enum Plan: Equatable, Sendable {
     case mirror
     /// On an upstream of its own, for one reply.
     case exclusive(isBlocking: Bool)
+    /// WAIT and WAITAOF: on the upstream that carried the client's writes.
+    case waitForReplicas
     /// On a connection kept for commands that must not queue, for one reply.
     case control
     /// CLIENT KILL or CLIENT UNBLOCK: as `control`, with ids and addresses to translate.
@@ -74,7 +76,8 @@ extension CommandTable {
         case .local: return planLocal(command, bytes, frame)
         case .control: return .control
         case .controlRewrite: return .controlClients
-        case .pinReplyOffset, .deny, .pinForever, .pinNext:
+        case .pinReplyOffset: return .waitForReplicas
+        case .deny, .pinForever, .pinNext:
             return .pipe
         }
     }

@@ -115,7 +115,7 @@ package struct Session: Sendable {
             return CommandTable.planState(command, bytes, frame)
         case .local:
             return command == .clientReply ? CommandTable.planReply(bytes, frame) : .send(.plain)
-        case .pinReplyOffset: return .sendBlocking
+        case .pinReplyOffset: return .waitForReplicas
         case .pinForever, .pinNext, .deny:
             return .pipe
         }
