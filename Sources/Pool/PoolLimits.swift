@@ -37,8 +37,8 @@ package struct PoolLimits: Equatable, Sendable {
     package let closeTimeout: Int64
 
     /// - Parameters: see the properties; out of range values are clamped. `maxPinned` defaults
-    ///   to `maxOpen` minus an eighth (at least one), `maxIdle` and `breakerThreshold` to
-    ///   `maxOpen`.
+    ///   to `maxOpen` minus an eighth, less one more where that leaves none for control,
+    ///   `maxIdle` and `breakerThreshold` to `maxOpen`.
     package init(
         maxOpen: Int, maxPinned: Int? = nil, maxIdle: Int? = nil, minIdle: Int = 0,
         maxPipeline: Int = 1024, slowPipeline: Int = 4, maxWaiters: Int = 100_000,
@@ -48,11 +48,10 @@ package struct PoolLimits: Equatable, Sendable {
         closeTimeout: Int64 = .seconds(1)
     ) {
         let maxOpen = min(max(maxOpen, 1), 10_000)
-        let pinCeiling = maxOpen >= 3 ? maxOpen - 2 : maxOpen - 1
-        let pinned = maxPinned ?? maxOpen - max(1, maxOpen / 8)
+        let standard = min(maxOpen - max(1, maxOpen / 8), maxOpen >= 3 ? maxOpen - 2 : maxOpen - 1)
         let maxIdle = min(max(maxIdle ?? maxOpen, 0), maxOpen)
         self.maxOpen = maxOpen
-        self.maxPinned = min(max(pinned, 0), pinCeiling)
+        self.maxPinned = min(max(maxPinned ?? standard, 0), maxOpen - 1)
         self.maxIdle = maxIdle
         self.minIdle = min(max(minIdle, 0), maxIdle)
         self.maxPipeline = min(max(maxPipeline, 1), 1_000_000)
@@ -69,8 +68,9 @@ package struct PoolLimits: Equatable, Sendable {
     }
 
     /// One upstream is kept from pins and shared commands, so that a control command can always
-    /// be had; with fewer than three there is none to keep.
-    var controlReserve: Int { maxOpen >= 3 ? 1 : 0 }
+    /// be had. There is none to keep with fewer than three, or where `maxPinned` leaves but one,
+    /// which shared commands need.
+    var controlReserve: Int { maxOpen >= 3 && maxPinned <= maxOpen - 2 ? 1 : 0 }
 
     /// Dials at the same time: a restarted server must not meet all our handshakes at once.
     var maxDials: Int { max(1, maxOpen / 4) }

@@ -8,15 +8,17 @@ extension PoolStateMachine {
     }
 
     /// Pins this very upstream, past the queue: WAIT has to go where its client's writes went.
-    /// False when it has commands in flight, is lent out or not connected, or when `maxPinned` are
-    /// pinned.
+    /// False when it has commands in flight, is lent out, retiring or not connected, when `maxPinned`
+    /// are pinned, or when it is the last upstream, which is kept for control.
     package mutating func pin(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id), count(.pinned) < limits.maxPinned else { return false }
-        let state = slots[slot].state
-        guard state == .idle || (state == .shared && slots[slot].inFlight == 0) else {
-            return false
-        }
-        move(slot, to: .pinned)
-        return true
+        let mayPin =
+            switch slots[slot].state {
+            case .idle: hasHeadroom
+            case .shared: slots[slot].inFlight == 0 && slots[slot].closeReason == nil
+            default: false
+            }
+        if mayPin { move(slot, to: .pinned) }
+        return mayPin
     }
 }

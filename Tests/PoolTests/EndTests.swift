@@ -163,6 +163,17 @@ struct LimitsTests {
         #expect(PoolLimits(maxOpen: maxOpen).breakerThreshold == maxOpen)
     }
 
+    @Test("an explicit maxPinned may leave a single upstream, which is for shared commands")
+    func explicitPins() {
+        #expect(PoolLimits(maxOpen: 4, maxPinned: 3).maxPinned == 3)
+        #expect(PoolLimits(maxOpen: 4, maxPinned: 4).maxPinned == 3)
+        let pool = PoolScript(PoolLimits(maxOpen: 4, maxPinned: 3, minIdle: 4))
+        pool.warm()
+        for _ in 0..<3 { _ = pool.granted(.pin) }
+        _ = pool.granted(.shared)
+        #expect(pool.census.idle == 0)
+    }
+
     @Test("every reason and refusal has a word of its own, in snake case")
     func words() {
         let words = CloseReason.allCases.map(\.word) + Refusal.allCases.map(\.word)

@@ -164,6 +164,36 @@ struct ExclusiveTests {
         #expect(pool.lease(.shared, db1) == .granted(id))
     }
 
+    @Test("one particular upstream can be pinned while nothing is in flight there")
+    func pinThisOne() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, maxPinned: 2, minIdle: 4))
+        pool.warm()
+        let shared = pool.granted(.shared)
+        #expect(!pool.pin(shared))
+        pool.finish(shared)
+        #expect(pool.pin(shared))
+        #expect(!pool.pin(shared))
+        #expect(pool.pin(up(0)))
+        #expect(!pool.pin(up(1)))
+        #expect(pool.census.pinned == 2)
+        pool.release(shared)
+        #expect(pool.census.idle == 3)
+    }
+
+    @Test("pinning one particular upstream keeps to retirement, and to the reserve for control")
+    func pinThisOneNot() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 4, maxPipeline: 1))
+        pool.warm()
+        let shared = pool.granted(.shared)
+        pool.retire(shared, .failoverSign)
+        pool.finish(shared)
+        #expect(!pool.pin(shared))
+        _ = pool.granted(.shared)
+        _ = pool.granted(.shared)
+        #expect(!pool.pin(up(0)))
+        #expect(!pool.pin(up(9)))
+    }
+
     @Test("a pin that ends dirty is closed, and its place goes to the next")
     func dirty() {
         let pool = PoolScript(PoolLimits(maxOpen: 2, minIdle: 1))

@@ -38,6 +38,10 @@ final class PoolScript {
         return nil
     }
 
+    func pin(_ id: UpstreamID) -> Bool {
+        defer { check() }
+        return pool.pin(id)
+    }
     func add(_ id: UpstreamID) { does { $0.add(id) } }
     func finish(_ id: UpstreamID) { does { $0.finish(id, now: now) } }
     func settle(_ id: UpstreamID) { does { $0.settle(id, now: now) } }

@@ -9,7 +9,7 @@ extension Simulator {
         let client = random.below(clients.count)
         switch clients[client] {
         case .free:
-            lease(client)
+            random.chance(3) ? pinThisOne(client) : lease(client)
         case .waiting(let serial):
             if random.chance(6) { cancel(serial) }
         case .sharing(let slot, let count):
@@ -76,6 +76,26 @@ extension Simulator {
         guard let wait = waits.removeValue(forKey: serial) else { return }
         queues[wait.kind.modelIndex * Self.keys.count + wait.key].removeAll { $0 == serial }
         clients[wait.client] = .free
+    }
+
+    /// WAIT: the client pins the upstream that it last had, if that is possible.
+    private func pinThisOne(_ client: Int) {
+        guard failure == nil, !upstreams.isEmpty else { return }
+        catchUp()
+        let slot = random.below(upstreams.count)
+        guard let upstream = upstreams[slot] else { return }
+        begin("pin")
+        if pool.pin(upstream.id) {
+            let isIdle = upstream.phase == .idle
+            let isEmptied =
+                upstream.phase == .shared && upstream.inFlight.isEmpty && !upstream.isRetiring
+            if !isIdle && !isEmptied { fail("pinned what is in use") }
+            upstreams[slot]!.phase = .pinned
+            upstreams[slot]!.isAvailable = true
+            upstreams[slot]!.holder = client
+            clients[client] = .holding(slot: slot)
+        }
+        finishCall()
     }
 
     private func addCommand(_ client: Int, slot: Int, count: Int) {
