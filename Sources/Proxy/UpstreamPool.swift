@@ -30,7 +30,7 @@ final class UpstreamPool {
     private var validated: Set<PoolKey> = []
     private var isDown = false
     private var lastSign = MonotonicTime(nanoseconds: 0)
-    private var limiter = RateLimiter()
+    var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
     var hasWork = false
 

@@ -31,6 +31,10 @@ package final class Worker {
     let maxClients: Int
     let drainTimeout: Int64
     let logClients: Bool
+    /// Time between summary lines in nanoseconds; 0 = none.
+    let statisticsInterval: Int64
+    var lastStatistics: MonotonicTime
+    var lastSummaries: MonotonicTime
     let log: Logger
     let mailbox: Mailbox<WorkerMessage>
     let chunks = ChunkPool()
@@ -74,7 +78,10 @@ package final class Worker {
         maxClients = settings.maxClients
         drainTimeout = settings.config.drainTimeout
         logClients = settings.config.log.clients
+        statisticsInterval = settings.config.log.stats
         now = MonotonicTime(nanoseconds: EventLoop.now())
+        lastStatistics = now
+        lastSummaries = now
         readBuffer = .allocate(byteCount: Worker.readSize, alignment: 64)
         for (index, pool) in settings.config.pools.enumerated() {
             pools.append(UpstreamPool(worker: self, index: index, config: pool))
@@ -127,6 +134,7 @@ package final class Worker {
         for listener in listeners { listener.tick() }
         closeIdleClients()
         closeLingering()
+        logWhatIsDue()
         clientsAtLimit.removeAll { clients[$0]?.checkLimit() != true }
         if case .draining(let deadline) = lifecycle { continueDrain(deadline) }
         if lifecycle != .stopped { tickTimer[0].timer.start(after: Worker.tickInterval) }
