@@ -8,8 +8,8 @@ extension PoolStateMachine {
     }
 
     /// Pins this very upstream, past the queue: WAIT has to go where its client's writes went.
-    /// False when it has commands in flight, is lent out, retiring or not connected, when `maxPinned`
-    /// are pinned, or when it is the last upstream, which is kept for control.
+    /// False when it has commands in flight, is lent out, retiring or not connected, when
+    /// `maxPinned` are pinned, or when it is the last upstream, which is kept for control.
     package mutating func pin(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id), count(.pinned) < limits.maxPinned else { return false }
         let mayPin =
