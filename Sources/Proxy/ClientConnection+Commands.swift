@@ -16,6 +16,14 @@ enum Outcome {
 
 extension ClientConnection {
     static let limits = CommandLimits()
+    private static let limitsBeforeLogin = CommandLimits.beforeAuthentication
+
+    /// What the server would accept from this client: very little before it has logged in, and a
+    /// server that closes over it would close a connection that others share.
+    var limits: CommandLimits {
+        key.user == 0 && pool.defaultNeedsLogin
+            ? ClientConnection.limitsBeforeLogin : ClientConnection.limits
+    }
 
     /// Handles as many commands as possible. Returns the number of bytes that are done with.
     func handle(_ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
@@ -39,8 +47,9 @@ extension ClientConnection {
                     position = pass(head, insteadOf: bytes, count, position)
                     continue
                 }
-                pass(bytes + position, count - position)
-                return count
+                let next = passCommand(bytes, count, position)
+                if next == position { return position }
+                position = next
             case .closing:
                 return count
             case .waiting, .barrier, .asking, .exclusive, .preparing:
@@ -56,7 +65,7 @@ extension ClientConnection {
     ) -> Int? {
         let buffer = UnsafeMutableBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
-        switch scanner.scan(buffer.span, frameStart: start, limits: ClientConnection.limits) {
+        switch scanner.scan(buffer.span, frameStart: start, limits: limits) {
         case .command(let frame):
             if !frame.isCanonical {
                 var span = buffer.mutableSpan
@@ -119,9 +128,11 @@ extension ClientConnection {
             mode = .barrier
             return
         }
-        var bytes: [UInt8] = []
-        Encode.error(error, into: &bytes)
-        replyBytes(bytes)
+        if !session.takeSilence() {
+            var bytes: [UInt8] = []
+            Encode.error(error, into: &bytes)
+            replyBytes(bytes)
+        }
         closeAfterFlush(.protocol_error)
     }
 
@@ -265,7 +276,7 @@ extension ClientConnection {
         return .done
     }
 
-    private static let refusedCommand = Array("*1\r\n$23\r\nCOMMAND_DENIED_BY_PROXY\r\n".utf8)
+    static let refusedCommand = Array("*1\r\n$23\r\nCOMMAND_DENIED_BY_PROXY\r\n".utf8)
 
     // MARK: Leases
 
@@ -276,7 +287,12 @@ extension ClientConnection {
     ) -> UpstreamConnection? {
         if let granted {
             self.granted = nil
-            if granted.stage == .ready { return granted }
+            // Since it was asked for, a transaction may have become complete, or a key known: the
+            // command at the head then needs another kind of lease, and this one goes back.
+            if granted.stage == .ready {
+                if awaited == Awaited(kind: kind, key: wanted) { return granted }
+                pool.giveBack(granted)
+            }
         }
         switch pool.machine.lease(
             kind, key: wanted, for: WaiterID(raw: id.raw), now: worker.now)
@@ -288,6 +304,7 @@ extension ClientConnection {
             return found
         case .queued(let ticket):
             mode = .waiting(ticket)
+            awaited = Awaited(kind: kind, key: wanted)
             waitsToBlock = mayBlock
             pool.hasWork = true
             return nil

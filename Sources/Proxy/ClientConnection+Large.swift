@@ -20,6 +20,7 @@ extension ClientConnection {
             mode = .barrier
             return
         }
+        if refuseUnfinished(span, start) { return }
         if mode == .held {
             _ = becomePipe()
             return
@@ -37,12 +38,35 @@ extension ClientConnection {
         mode = .streaming
     }
 
+    /// A large command that the pool refuses is answered, and thrown away as it comes.
+    private func refuseUnfinished(_ span: Span<UInt8>, _ start: Int) -> Bool {
+        guard let command = unfinishedCommand(span, start), pool.denyList.refuses(command) else {
+            return false
+        }
+        lastCommand = command
+        if refuseCommand() == .done { mode = .swallowing }
+        return true
+    }
+
+    /// The command whose arguments are still coming in; nil while it cannot be told, because its
+    /// name, or the first argument of one with subcommands, has not come.
+    func unfinishedCommand(_ span: Span<UInt8>, _ start: Int) -> Command? {
+        guard let partial = scanner.partialFrame else { return nil }
+        let name = (start: start + partial.nameStart, length: partial.nameLength)
+        if let first = scanner.partialFirst {
+            return worker.table.find(
+                span, name: name, first: (start: start + first.start, length: first.length))
+        }
+        let command = worker.table.find(span, nameStart: name.start, nameLength: name.length)
+        let isContainer = worker.table.info(command)?.hasSubcommands == true
+        return isContainer && partial.argumentCount > 1 ? nil : command
+    }
+
     /// True for commands with one reply and no effect on the session.
     private func canStream(_ span: Span<UInt8>, _ start: Int) -> Bool {
-        guard let partial = scanner.partialFrame else { return false }
-        let command = worker.table.find(
-            span, nameStart: start + partial.nameStart, nameLength: partial.nameLength)
-        guard let info = worker.table.info(command), !info.hasSubcommands else { return false }
+        guard let command = unfinishedCommand(span, start),
+            let info = worker.table.info(command), !info.hasSubcommands
+        else { return false }
         switch info.commandClass {
         case .share, .shareSlow, .admin, .pinReply, .pinReplyIfBlock: return true
         default: return false
@@ -55,7 +79,7 @@ extension ClientConnection {
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         let end: Int
         let isWhole: Bool
-        switch scanner.scan(buffer.span, frameStart: start, limits: ClientConnection.limits) {
+        switch scanner.scan(buffer.span, frameStart: start, limits: limits) {
         case .command(let frame):
             end = frame.end
             isWhole = true
@@ -77,7 +101,7 @@ extension ClientConnection {
             if isWhole { mode = .exclusive(isBlocking: false) }
             if upstream.isFull(for: self) { pause(.upstreamFull) }
         } else if isWhole {
-            mode = .open
+            mode = upstream?.hold == nil ? .open : .held
         }
         return end
     }

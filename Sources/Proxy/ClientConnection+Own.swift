@@ -192,11 +192,4 @@ extension ClientConnection {
         worker.ready(self)
         return .blocked
     }
-
-    func pass(_ bytes: UnsafeRawPointer, _ count: Int) {
-        guard let upstream else { return }
-        isOwed = true
-        upstream.stream(bytes, count: count)
-        if upstream.isFull(for: self) { pause(.upstreamFull) }
-    }
 }

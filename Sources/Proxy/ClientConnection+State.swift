@@ -41,6 +41,7 @@ extension ClientConnection {
             closeAfterFlush(.client_closed)
             return .done
         case .reset:
+            if (upstream?.hold?.subscriptions ?? 0) > 0 { return resetOnHeld(bytes, count) }
             reset()
             return .done
         case .pipe: return enterPipe(span, frame)
@@ -54,7 +55,7 @@ extension ClientConnection {
         var target = key
         target.database = database
         if target == key { return forward(.shared, .plain, 0, bytes, count) }
-        if pool.isValidated(target), granted == nil {
+        if pool.maySelect(target), granted == nil {
             key = target
             if !session.takeSilence() { reply("+OK\r\n") }
             return .done
@@ -113,6 +114,26 @@ extension ClientConnection {
         return login
     }
 
+    /// RESET of a subscribed client: others see its subscriptions (PUBLISH, PUBSUB), so the server
+    /// has to have ended them before the client reads +RESET.
+    private func resetOnHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        guard let upstream else { return .done }
+        inFlight += 1
+        upstream.expect(id, .reset, bytes: count)
+        upstream.send(bytes, count: count)
+        mode = .barrier
+        return .done
+    }
+
+    /// The server has ended the subscriptions, or does not know RESET (before 6.2): then closing the
+    /// connection ends them.
+    func answeredReset() {
+        inFlight -= 1
+        retryUntil = nil
+        reset()
+        worker.ready(self)
+    }
+
     /// RESET: back to a fresh connection. Library name and version survive it, as in Redis.
     private func reset() {
         if let upstream, upstream.hold != nil {
@@ -150,7 +171,8 @@ extension ClientConnection {
             lastCommand = .clientInfo
             defer { lastCommand = newest }
             return ClientLine.encode(
-                ClientLine.line(template, for: self) + "\n", protocolVersion: key.protocolVersion)
+                ClientLine.line(template, for: self, isHeld: upstream?.hold != nil) + "\n",
+                protocolVersion: key.protocolVersion)
         case .rewriteList:
             let filter = listFilters.isEmpty ? nil : listFilters.removeFirst()
             return list(filter ?? ClientLine.Filter([]), upstreamReply)

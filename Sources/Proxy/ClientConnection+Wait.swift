@@ -43,6 +43,7 @@ extension ClientConnection {
             }
             guard pool.machine.pin(trail) else { return waitElsewhere(bytes, count) }
             granted = own
+            awaited = Awaited(kind: .pin, key: key)
         }
         return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
     }
@@ -63,6 +64,7 @@ extension ClientConnection {
         own.isExclusive = true
         own.raiseReplicationOffset()
         granted = own
+        awaited = Awaited(kind: .pin, key: key)
         return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
     }
 

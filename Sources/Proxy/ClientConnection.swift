@@ -61,6 +61,8 @@ final class ClientConnection {
     var inFlight: UInt32 = 0
     /// An upstream that the pool has just granted and that is not used yet.
     var granted: UpstreamConnection?
+    /// What the lease was asked for that is waited for, or has been granted.
+    var awaited: Awaited?
     /// The pool's refusal of the lease for the command at the head of the input.
     var refusal: Refusal?
     var identity = ClientIdentity()
@@ -94,6 +96,8 @@ final class ClientConnection {
     var bytesTaken: UInt64 = 0
     /// Where its writes went, for WAIT.
     var writes = WriteTrail()
+    /// In a pipe: how its bytes are looked at.
+    var pipeView = PipeView.watching
     /// In a pipe: the last bytes went to the server, so it probably owes an answer.
     var isOwed = false
     var lastActivity: Int64
@@ -242,6 +246,12 @@ final class ClientConnection {
         worker.updateNow()
         flush()
     }
+}
+
+/// A lease that has been asked for.
+struct Awaited: Equatable {
+    let kind: LeaseKind
+    let key: PoolKey
 }
 
 /// Since when a client at its output limit is watched, and what it had taken by then.

@@ -72,6 +72,8 @@ struct PendingLogin {
     var password: [UInt8]
     /// The name that HELLO SETNAME gives.
     var name: [UInt8]?
+    /// SETNAME stands before AUTH.
+    var isNameFirst = false
 
     /// Reads `AUTH [user] password`.
     init(authenticate words: [[UInt8]]) {
@@ -92,6 +94,7 @@ struct PendingLogin {
                 index += 3
             case "setname" where index + 1 < words.count:
                 name = words[index + 1]
+                isNameFirst = user == nil
                 index += 2
             default: return
             }

@@ -36,9 +36,19 @@ enum ClientLine {
         ]
     }
 
-    /// The template with a client's own values.
-    static func line(_ template: Substring, for client: ClientConnection) -> String {
-        let own = values(of: client)
+    /// What the server knows best of a connection that one client holds: a watched key that has
+    /// been touched shows in `flags` only.
+    private static let heldFields = ["flags", "db", "sub", "psub", "ssub", "multi", "resp"]
+
+    /// The template with a client's own values; `isHeld` when it is the line of an upstream that the
+    /// client holds.
+    static func line(
+        _ template: Substring, for client: ClientConnection, isHeld: Bool = false
+    ) -> String {
+        var own = values(of: client)
+        if isHeld {
+            for field in heldFields { own[field] = nil }
+        }
         return template.split(separator: " ", omittingEmptySubsequences: false).map { field in
             guard let equals = field.firstIndex(of: "=") else { return String(field) }
             let key = String(field[..<equals])

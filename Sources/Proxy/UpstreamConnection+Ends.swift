@@ -16,8 +16,8 @@ extension UpstreamConnection {
     /// The connection is gone, or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
-        rescueUnreceived(reason)
         let wasInUse = !inFlight.isEmpty || piped != nil || holder != nil
+        rescueUnreceived(reason)
         destroy()
         if wasInUse { pool.noteLoss(reason) }
         pool.machine.lost(id, reason, now: worker.now)

@@ -9,7 +9,7 @@ import RESP
 /// A sequence of commands, each with its own idea of a good answer.
 struct Handshake {
     enum Step {
-        case authenticate
+        case authenticate(user: UInt32)
         case hello(UInt8)
         case select(UInt32)
         case ping
@@ -33,10 +33,20 @@ struct Handshake {
     var purpose = Purpose.dial
     var steps: [Step] = []
     var index = 0
+    /// SELECT comes before the login of a client's user, who may not have the right to it.
+    var selectsEarly = false
 
     var isFirst: Bool {
         if case .dial = purpose { return true }
         return false
+    }
+
+    /// Has a SELECT that was refused before the login tried again after it: false when that is over.
+    mutating func postponeSelect() -> Bool {
+        guard selectsEarly, case .select = current else { return false }
+        selectsEarly = false
+        steps.append(steps[index])
+        return true
     }
 
     var current: Step? { index < steps.count ? steps[index] : nil }
@@ -62,19 +72,26 @@ struct Handshake {
 extension UpstreamConnection {
     func beginHandshake() {
         var steps: [Handshake.Step] = []
+        // A client may have selected its database as another user than it is now, and the present
+        // one may have no right to.
+        let selectsEarly = key.user != 0 && key.database != 0
+        if selectsEarly {
+            if pool.config.password != nil { steps.append(.authenticate(user: 0)) }
+            steps.append(.select(key.database))
+        }
         if key.protocolVersion == 3 {
             steps.append(.hello(3))
         } else if hasCredentials {
-            steps.append(.authenticate)
+            steps.append(.authenticate(user: key.user))
         }
         // An answer to HELLO or AUTH shows as much, and a user without the right to PING would find
         // ours in the ACL LOG.
         if steps.isEmpty { steps.append(.ping) }
-        if key.database != 0 { steps.append(.select(key.database)) }
+        if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
         if pool.machine.census.connected == 0 {
             steps += [.information, .timeout, .transactions, .clientLine]
         }
-        start(Handshake(purpose: .dial, steps: steps))
+        start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
     }
 
     /// The server's default user needs none, unless the configuration says so.
@@ -126,13 +143,13 @@ extension UpstreamConnection {
         }
         var words: [[UInt8]]
         switch step {
-        case .authenticate:
+        case .authenticate(let user):
             words = [Array("AUTH".utf8)]
             // Servers before ACLs know a password only.
-            if key.user != 0 || !pool.config.username.isEmpty {
-                words.append(pool.users.name(of: key.user))
+            if user != 0 || !pool.config.username.isEmpty {
+                words.append(pool.users.name(of: user))
             }
-            words.append(pool.users.password(of: key.user))
+            words.append(pool.users.password(of: user))
         case .hello(let version):
             words = [Array("HELLO".utf8), Array(String(version).utf8)]
             if handshake.isFirst, hasCredentials {
@@ -171,7 +188,7 @@ extension UpstreamConnection {
             collected.append(contentsOf: buffer[..<end])
             let problem = judgeStep()
             collected = []
-            if let problem {
+            if let problem, !(scanner.isError && handshake.postponeSelect()) {
                 handshakeFailed(problem)
             } else if end < count {
                 handshakeFailed("the server sent more than the answer to \(handshake.currentName)")
@@ -193,6 +210,9 @@ extension UpstreamConnection {
         case .ping:
             // Alive is enough: NOAUTH, LOADING and the like are for the clients to see. Errors
             // that come instead of an answer are not: "max number of clients reached", DENIED.
+            if key.user == 0 {
+                pool.defaultNeedsLogin = scanner.isError && scanner.head.starts(with: "NOAUTH")
+            }
             if !scanner.isError { return nil }
             let fatal = scanner.head.starts(with: "ERR") || scanner.head.starts(with: "DENIED")
             return fatal ? refusal() : nil
@@ -225,22 +245,31 @@ extension UpstreamConnection {
         return "\(handshake.currentName): \(String(decoding: line, as: UTF8.self))"
     }
 
-    /// A user other than the configured one whom the server does not let in any more.
-    private var refusedUser: UInt32? {
-        guard key.user != 0, scanner.isError else { return nil }
+    /// The server refuses the user or the database of a client: that says nothing of the server,
+    /// as a refusal of the configured ones does, or of any connection at all.
+    private var isRefusalOfClient: Bool {
+        guard key.user != 0, scanner.isError else { return false }
+        if case .authenticate(user: 0) = handshake.current { return false }
+        return !scanner.head.starts(with: "ERR max") && !scanner.head.starts(with: "DENIED")
+    }
+
+    private var isLogin: Bool {
         switch handshake.current {
-        case .authenticate, .hello: return key.user
-        default: return nil
+        case .authenticate(let user): user == key.user
+        case .hello: true
+        default: false
         }
     }
 
     private func handshakeFailed(_ text: String) {
         collected = []
-        let refusedUser = refusedUser
         switch handshake.purpose {
+        case .dial where isRefusalOfClient:
+            let isLogin = isLogin
+            destroy()
+            pool.stateRefused(id, key, isLogin: isLogin, text)
         case .dial:
             fail(.handshakeFailed, text)
-            if let refusedUser { pool.credentialsRefused(refusedUser) }
         case .convert:
             pool.warnLimit(
                 "upstream.conversion_failed", reason: CloseReason.conversionFailed.word,
@@ -273,6 +302,13 @@ extension UpstreamConnection {
 }
 
 extension ServerFacts {
+    /// HELLO carries its options out one by one, so that those before a bad one count: Redis before
+    /// 7.2. Valkey names the Redis version that it is compatible with, 7.2.4.
+    var appliesHelloInOrder: Bool {
+        let parts = (version ?? "").split(separator: ".").prefix(2).compactMap { Int($0) }
+        return parts.count == 2 && (parts[0], parts[1]) < (7, 2)
+    }
+
     /// The value of `name:` in the text of INFO.
     static func field(_ name: String, in reply: [UInt8]) -> String? {
         for line in reply.split(separator: 10) {

@@ -46,13 +46,14 @@ extension UpstreamConnection {
         let entry = inFlight.first
         var position = start
         var finished: UInt32 = 0
-        while position < span.count, finished < entry.count {
+        var problem: String?
+        scanning: while position < span.count, finished < entry.count {
             if hold != nil, !scanner.isInside, isPushFrame(span[position]) { break }
             switch scanner.scan(span, from: position) {
             case .complete(let end):
                 if scanner.isPush {
-                    poison("a push on a shared connection")
-                    return span.count
+                    problem = "a push on a shared connection"
+                    break scanning
                 }
                 if scanner.isError { noteError() }
                 position = end
@@ -60,9 +61,13 @@ extension UpstreamConnection {
             case .incomplete:
                 position = span.count
             case .invalid(let error):
-                poison(error.message)
-                return span.count
+                problem = error.message
+                break scanning
             }
+        }
+        if let problem {
+            poison(problem, behind: finished, of: entry, bytes + start, position - start)
+            return span.count
         }
         isRelaying = scanner.isInside
         noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
@@ -176,6 +181,7 @@ extension UpstreamConnection {
         case .select where facts.isOK:
             var newKey = key
             newKey.database = entry.value
+            pool.noteSelected(newKey)
             move(to: newKey, with: client)
         case .authenticate:
             let login = client?.takeLogin()
@@ -221,6 +227,19 @@ extension UpstreamConnection {
         }
     }
 
+    /// Redis up to 7.0 has applied the options of a HELLO before the one that it complains about.
+    private func acceptPart(of login: PendingLogin?, _ client: ClientConnection?) {
+        guard var login, let client else { return }
+        if scanner.head.starts(with: "WRONGPASS") {
+            if login.isNameFirst, let name = login.name { client.identity.name = name }
+        } else if scanner.head.starts(with: "ERR Client names"), !login.isNameFirst {
+            login.name = nil
+            acceptLogin(login, protocolVersion: nil, client)
+        } else if scanner.head.starts(with: "ERR Syntax error in HELLO option") {
+            acceptLogin(login, protocolVersion: nil, client)
+        }
+    }
+
     private func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
         takeNote(entry)
         let client = worker.clients[entry.client]
@@ -233,6 +252,13 @@ extension UpstreamConnection {
         case .identify:
             finishHead()
             identified(reply)
+        case .reset:
+            finishHead()
+            if let client, client.upstream === self {
+                client.answeredReset()
+            } else {
+                cleanOrphan()
+            }
         case .rewriteList where !isGood:
             if client?.listFilters.isEmpty == false { client?.listFilters.removeFirst() }
             deliver(entry, reply)
@@ -257,13 +283,26 @@ extension UpstreamConnection {
             if isGood {
                 acceptLogin(login, protocolVersion: UInt8(entry.value), client)
             } else {
-                // Redis up to 7.0 applies the options before the one that fails.
                 isSpoiled = true
+                if pool.facts.appliesHelloInOrder { acceptPart(of: login, client) }
             }
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         default:
             deliver(entry, isGood ? client?.ownValue(entry.expectation, reply) ?? reply : reply)
         }
+    }
+
+    /// As below, in the middle of a run: the complete replies before that place are good, and their
+    /// clients get them.
+    private func poison(
+        _ text: String, behind finished: UInt32, of entry: InFlight,
+        _ bytes: UnsafeRawPointer, _ count: Int
+    ) {
+        if finished > 0 {
+            isRelaying = false
+            deliver(entry, bytes, count, finished)
+        }
+        poison(text)
     }
 
     /// What the server sends cannot be matched with what it was asked: nothing behind it can be

@@ -26,8 +26,12 @@ final class UpstreamPool {
     var unknownCommands = UnknownCommands()
     var users: UserTable
     let denyList: DenyList
+    /// The server wants a password that the configuration does not give: clients log in themselves.
+    var defaultNeedsLogin = false
     /// Keys that the server has accepted from some client: others may move there unseen.
     private var validated: Set<PoolKey> = []
+    /// Databases that the server has let a user select, as keys of protocol 2.
+    private var selected: Set<PoolKey> = []
     private var isDown = false
     private var lastSign = MonotonicTime(nanoseconds: 0)
     var limiter = RateLimiter()
@@ -139,11 +143,28 @@ final class UpstreamPool {
         validated.insert(key)
     }
 
+    /// The server has carried out a SELECT. That a user is in a database proves no right to SELECT:
+    /// it may have been selected before the login.
+    func noteSelected(_ key: PoolKey) {
+        if selected.count >= 4096 { selected.removeAll() }
+        selected.insert(UpstreamPool.plain(key))
+    }
+
+    func maySelect(_ key: PoolKey) -> Bool {
+        let plain = UpstreamPool.plain(key)
+        return plain == warmKey || selected.contains(plain)
+    }
+
+    private static func plain(_ key: PoolKey) -> PoolKey {
+        PoolKey(user: key.user, protocolVersion: 2, database: key.database)
+    }
+
     func isValidated(_ key: PoolKey) -> Bool { key == warmKey || validated.contains(key) }
 
     /// A conversion to `key` was refused: nothing is taken for granted any more.
     func forgetValidated() {
         validated.removeAll()
+        selected.removeAll()
     }
 
     /// Returns a lease that was not used.
@@ -248,7 +269,7 @@ extension UpstreamPool {
     func learn(_ facts: ServerFacts) {
         // Another process answers: what its predecessor accepted says nothing about it.
         if facts.runID != self.facts.runID {
-            validated.removeAll()
+            forgetValidated()
             unknownCommands = UnknownCommands()
         }
         self.facts = facts

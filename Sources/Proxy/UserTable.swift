@@ -1,6 +1,7 @@
 // Users whose credentials the server has accepted, so that connections can be opened in their name.
 // Nothing here is ever logged or shown but the name.
 
+import Config
 import Pool
 
 /// The users of one pool. User 0 is the one that the configuration names, or the server's default.
@@ -57,20 +58,28 @@ struct UserTable {
 }
 
 extension UpstreamPool {
-    /// No connection can be had for `user` any more: the password has changed, or the user is gone.
-    /// Whoever waits to log in is judged by the server elsewhere; whoever is logged in already
-    /// cannot be served, and is closed as a client of a deleted user would be.
-    func credentialsRefused(_ user: UInt32) {
-        users.refused(user)
+    /// No connection can be had for `key`, whose user is a client's: the password has changed, or
+    /// the user is gone (`isLogin`), or may not select the database. Whoever waits to log in is
+    /// judged by the server elsewhere; whoever is logged in already cannot be served, and is closed
+    /// as a client of a deleted user would be. The breaker does not count it: no client may close
+    /// the pool to the others.
+    func stateRefused(_ id: UpstreamID, _ key: PoolKey, isLogin: Bool, _ text: String) {
+        users.refused(key.user)
+        forgetValidated()
         for client in worker.clients.all where client.pool === self {
             guard case .waiting(let ticket) = client.mode else { continue }
-            if client.isLoggingIn(as: users.name(of: user)) {
+            if client.isLoggingIn(as: users.name(of: key.user)) {
                 machine.cancel(ticket)
                 client.leaseAnew()
-            } else if client.key.user == user {
+            } else if isLogin ? client.key.user == key.user : client.key == key {
                 client.close(.upstream_lost)
             }
         }
+        machine.retire(id, .handshakeFailed, now: worker.now)
+        machine.closed(id, now: worker.now)
         hasWork = true
+        warnLimit(
+            "upstream.state_refused", reason: CloseReason.handshakeFailed.word,
+            "\(config.upstream) refuses a client's state: \(text)")
     }
 }

@@ -60,7 +60,9 @@ extension Worker {
         guard pools.contains(where: { $0.config.clientIdleTimeout > 0 }) else { return }
         for client in clients.all {
             let limit = client.pool.config.clientIdleTimeout
-            if limit > 0, client.isQuiet, now.nanoseconds - client.lastActivity > limit {
+            if limit > 0, client.mode == .open, client.isQuiet,
+                now.nanoseconds - client.lastActivity > limit
+            {
                 client.close(.idle_timeout)
             }
         }

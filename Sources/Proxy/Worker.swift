@@ -102,19 +102,21 @@ package final class Worker {
         readBuffer.deallocate()
     }
 
-    /// Runs until stopped. `started` is called once, before the first wait.
-    package func run(started: () -> Void) {
+    /// Runs until stopped. `started` is called once, before the first wait. False when the event
+    /// loop itself has failed.
+    package func run(started: () -> Void) -> Bool {
         tick()
         epilogue()
         started()
         while lifecycle != .stopped {
             if !loop.runOnce() {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
-                return
+                return false
             }
             epilogue()
         }
         closeEverything()
+        return true
     }
 
     /// An id for a new client, as CLIENT ID shows it.

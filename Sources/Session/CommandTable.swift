@@ -154,6 +154,19 @@ package final class CommandTable: Sendable {
         return Command(rawValue: UInt16(row)) ?? .unknown
     }
 
+    /// The same where the first argument is known as well.
+    package func find(
+        _ bytes: Span<UInt8>, name: (start: Int, length: Int), first: (start: Int, length: Int)
+    ) -> Command {
+        guard let row = look(bytes, start: name.start, count: name.length, salt: 0) else {
+            return .unknown
+        }
+        let sub =
+            infos[row].hasSubcommands
+            ? look(bytes, start: first.start, count: first.length, salt: UInt64(row) + 1) : nil
+        return Command(rawValue: UInt16(sub ?? row)) ?? .unknown
+    }
+
     private func look(_ bytes: Span<UInt8>, start: Int, count: Int, salt: UInt64) -> Int? {
         guard count > 0, count <= PackedName.longest else { return nil }
         let name = PackedName(bytes, start: start, count: count)

@@ -54,6 +54,8 @@ package enum Expectation: UInt8, Sendable {
     case identify
     /// Ours, sent for its effect; the reply means nothing.
     case ignored
+    /// RESET of a subscribed client on its held upstream: whatever the reply, the state is over.
+    case reset
     /// Our DISCARD or UNWATCH after a client that left in the middle.
     case clean
 
@@ -61,7 +63,7 @@ package enum Expectation: UInt8, Sendable {
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
-            .commandInfo, .kill, .identify:
+            .commandInfo, .kill, .identify, .reset:
             true
         default: false
         }

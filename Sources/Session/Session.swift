@@ -57,7 +57,8 @@ package struct Session: Sendable {
         switch command {
         case .quit: return .quit
         case .post, .host: return .vanish
-        case .reset where frame.argumentCount == 1: return .reset
+        // With arguments it is refused, queued or not.
+        case .reset: return frame.argumentCount == 1 ? .reset : .send(.plain)
         default: break
         }
         if isSendingTransaction { return planInTransaction(command, info, frame) }

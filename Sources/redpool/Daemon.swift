@@ -113,8 +113,8 @@ final class Daemon {
                 events.post(.failed("no descriptors left for the event loop"))
                 return
             }
-            worker.run { events.post(.started) }
-            events.post(.ended)
+            let isWell = worker.run { events.post(.started) }
+            events.post(isWell ? .ended : .failed("the event loop has failed"))
         }
         if error != 0 {
             throw StartFailure(
@@ -129,8 +129,8 @@ final class Daemon {
             case .started: started()
             case .ended: stage = .ended
             case .failed(let text):
-                log.critical("\(text)", metadata: ["event": "start.failed"])
-                exitCode = Sysexit.osError
+                log.critical("\(text)", metadata: ["event": "worker.failed"])
+                exitCode = stage == .starting ? Sysexit.osError : Sysexit.software
                 stage = .ended
             }
         }

@@ -1,0 +1,111 @@
+// A pipe: bytes go through as they are, both ways. The client's are still looked at, so that what the
+// pool refuses does not get through here either.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// How the bytes of a pipe's client are looked at.
+    enum PipeView {
+        /// At the beginning of a command, or inside one whose name is still coming in.
+        case watching
+        /// Inside of a long command that may pass.
+        case passing
+        /// Inside of a long command that may not.
+        case dropping
+        /// Not RESP any more: the server says so, and closes.
+        case blind
+    }
+
+    func pass(_ bytes: UnsafeRawPointer, _ count: Int) {
+        guard let upstream, count > 0 else { return }
+        isOwed = true
+        upstream.stream(bytes, count: count)
+        if upstream.isFull(for: self) { pause(.upstreamFull) }
+    }
+
+    /// Passes on the command at `start`, or as much of it as has come. Returns where it has got to.
+    func passCommand(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
+        if pipeView == .blind {
+            pass(bytes + start, count - start)
+            return count
+        }
+        let buffer = UnsafeBufferPointer(
+            start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        switch scanner.scan(buffer.span, frameStart: start, limits: ClientConnection.limits) {
+        case .command(let frame):
+            let isRefused =
+                pipeView == .watching
+                ? refuses(buffer.span, frame) : pipeView == .dropping
+            if isRefused, pipeView == .watching { passStandIn() }
+            if !isRefused { pass(bytes + start, frame.end - start) }
+            pipeView = .watching
+            return frame.end
+        case .inline(let lineStart, let lineEnd, let next):
+            if refusesLine(buffer, lineStart, lineEnd) {
+                passStandIn()
+            } else {
+                pass(bytes + start, next - start)
+            }
+            return next
+        case .skip(let next):
+            pass(bytes + start, next - start)
+            return next
+        case .incomplete:
+            return passUnfinished(bytes, buffer.span, start)
+        case .invalid:
+            pipeView = .blind
+            pass(bytes + start, count - start)
+            return count
+        }
+    }
+
+    /// A command that is still coming in passes as soon as it is known what it is.
+    private func passUnfinished(
+        _ bytes: UnsafeMutableRawPointer, _ span: Span<UInt8>, _ start: Int
+    ) -> Int {
+        if pipeView == .watching {
+            guard let command = unfinishedCommand(span, start) else { return start }
+            let isRefused = pool.denyList.refuses(command)
+            if isRefused { passStandIn() }
+            pipeView = isRefused ? .dropping : .passing
+        }
+        let end = start + scanner.scanned
+        if pipeView == .passing { pass(bytes + start, end - start) }
+        scanner.takeScanned()
+        return end
+    }
+
+    private func refuses(_ span: Span<UInt8>, _ frame: CommandFrame) -> Bool {
+        let command = worker.table.find(span, frame)
+        if command != .unknown { return pool.denyList.refuses(command) }
+        let length = min(frame.nameLength, UnknownCommands.longestName + 1)
+        return pool.denyList.refusesStranger((0..<length).map { span[frame.nameStart + $0] })
+    }
+
+    private func refusesLine(
+        _ buffer: UnsafeBufferPointer<UInt8>, _ start: Int, _ end: Int
+    ) -> Bool {
+        let line = UnsafeBufferPointer(rebasing: buffer[start..<end])
+        guard let words = InlineParser.split(line.span), !words.isEmpty else { return false }
+        var encoded: [UInt8] = []
+        Encode.command(words, into: &encoded)
+        var once = CommandScanner()
+        guard
+            case .command(let frame) = once.scan(
+                encoded.span, frameStart: 0, limits: ClientConnection.limits)
+        else { return false }
+        return refuses(encoded.span, frame)
+    }
+
+    /// In place of a refused command: one that the server refuses in its own way, so that order and
+    /// number of replies stay what they are.
+    private func passStandIn() {
+        ClientConnection.refusedCommand.withUnsafeBytes {
+            if let base = $0.baseAddress { pass(base, $0.count) }
+        }
+    }
+}
