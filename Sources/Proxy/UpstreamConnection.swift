@@ -73,6 +73,9 @@ final class UpstreamConnection {
     /// Clients with more than `clientOutputLimit` waiting for them.
     var readersAtLimit = 0
     private var isAvailable = true
+    /// A write has found the connection reset: what its peer acknowledged last is not all that it
+    /// may have received. EPIPE is none of that: it follows an orderly end.
+    private var isReset = false
     var deadline: MonotonicTime?
     /// Since when the oldest unanswered command is the oldest.
     var waitingSince: MonotonicTime
@@ -165,7 +168,7 @@ final class UpstreamConnection {
         case .closing:
             finishClosing()
         case .handshaking, .ready, .closed:
-            lose(error == 0 ? .upstreamClosed : .upstreamReset)
+            lose(error == 0 && !isReset ? .upstreamClosed : .upstreamReset)
         }
     }
 
@@ -224,7 +227,9 @@ final class UpstreamConnection {
             channel.awaitWritable()
         case .failed(let error):
             // What the server has already answered is still there to be read; the read says when
-            // the stream is over, and then what has not gone out is sent again elsewhere.
+            // the stream is over, and then what has not gone out is sent again elsewhere. The write
+            // has taken the error of a reset from the socket, so the read will show a mere end.
+            if error != EPIPE { isReset = true }
             if stage == .closing || !channel.isReading { ended(error: error) }
         }
         outputChanged()

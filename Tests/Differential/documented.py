@@ -5,7 +5,7 @@ A case of this table has to differ: when it no longer does, its row is out of da
 
 from dataclasses import dataclass
 
-from play import do, more
+from play import closed, do, more
 
 UPSTREAMS = "what it shows are connections of the server, and those are Redpool's upstreams"
 QUEUED_ID = "the elements of EXEC's array are not rewritten: the id is the upstream's"
@@ -13,6 +13,7 @@ PIPED_ID = "bytes pass through unread while a client tracks or monitors: the id 
 LOST = "Redis drops replies that it has not written yet when it sees POST; Redpool delivers them"
 REPLY_ACL = "Redpool carries out CLIENT REPLY OFF and SKIP, and does not know the user's rights"
 SILENT_SUBSCRIBE = "confirmations inside an array that is hidden cannot be told apart: it is closed"
+SILENT_END = "Redis up to 7.0 forgets to close a connection that ends without a reply"
 UNFIT = "it turns the connection into something that cannot be shared; refused by default"
 
 
@@ -31,7 +32,6 @@ DIFFERENCES = [
     Documented("DEBUG", UNFIT, [do("DEBUG SLEEP 0")]),
     Documented("SCRIPT DEBUG", UNFIT, [do("SCRIPT DEBUG NO")]),
     Documented("MODULE LOAD", UNFIT, [do("MODULE LOAD /nowhere")]),
-    Documented("INFO clients", UPSTREAMS, [do("INFO clients")]),
     Documented("MONITOR", UPSTREAMS, [do("MONITOR"), do("GET k", on="b"), more(1)]),
     Documented("CLIENT ID in MULTI", QUEUED_ID, [do("MULTI", "CLIENT ID", "EXEC")]),
     Documented("HELLO in MULTI", QUEUED_ID, [do("MULTI", "HELLO 3", "EXEC")]),
@@ -45,6 +45,11 @@ DIFFERENCES = [
         "SUBSCRIBE, CLIENT REPLY in MULTI under CLIENT REPLY OFF",
         SILENT_SUBSCRIBE,
         [do("CLIENT REPLY OFF", "MULTI", "SUBSCRIBE a b", "EXEC", n=2)],
+    ),
+    Documented(
+        "QUIT and protocol errors under CLIENT REPLY OFF",
+        SILENT_END,
+        [do("CLIENT REPLY OFF", n=0), closed("QUIT")],
     ),
     Documented("POST behind a pipeline", LOST, [do("SET k 1", "POST /", n=0)]),
 ]

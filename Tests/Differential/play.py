@@ -130,7 +130,13 @@ class Barrier:
         self._player = Player(address)
 
     def pass_by(self):
+        self.ask()
+        self.answered()
+
+    def ask(self):
         self._player.write(encode("PING"))
+
+    def answered(self):
         self._player.wait(1)
 
     def close(self):

@@ -19,7 +19,7 @@ import grammar
 from play import GOODBYE, Barrier
 from world import World
 
-TIMEOUT = 20.0
+TIMEOUT = 6.0
 MOST_FAILURES = 12
 
 
@@ -28,10 +28,10 @@ class Lane:
 
     def __init__(self, noise=True):
         self.world = World(noise)
-        self._barriers = {s: Barrier(s) for s in (self.world.direct, self.world.proxied)}
+        self._barriers = [Barrier(self.world.direct), Barrier(self.world.proxied)]
 
     def close(self):
-        for barrier in self._barriers.values():
+        for barrier in self._barriers:
             barrier.close()
         self.world.close()
 
@@ -43,34 +43,62 @@ class Lane:
         # A write boundary that the other side is sure to see costs a round trip: not for all.
         slow = r.random() < 0.4
         writes = grammar.wire(sequence, seed)
-        streams = []
-        for address in (self.world.direct, self.world.proxied):
-            streams.append(self._one(address, writes, half, slow))
-        return frames.difference(*streams)
+        sides = [Side(address) for address in (self.world.direct, self.world.proxied)]
+        try:
+            for index, data in enumerate(writes):
+                if index and slow:
+                    self._pass_by()
+                for side in sides:
+                    side.write(data)
+            for side in sides:
+                side.finish(half)
+            return frames.difference(*(side.read_all() for side in sides))
+        finally:
+            for side in sides:
+                side.socket.close()
 
-    def _one(self, address, writes, half, slow):
+    def _pass_by(self):
+        """Both sides have seen everything that was written."""
+        for barrier in self._barriers:
+            barrier.ask()
+        for barrier in self._barriers:
+            barrier.answered()
+
+
+class Side:
+    """One connection of a sequence. Both sides work at the same time."""
+
+    def __init__(self, address):
+        self.socket = address.connect(TIMEOUT)
+        self._ended = False
+
+    def write(self, data):
+        if self._ended:
+            return
+        try:
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            # QUIT in the middle: the other side has closed.
+            self._ended = True
+
+    def finish(self, half):
+        if not half:
+            self.write(GOODBYE)
+        elif not self._ended:
+            with contextlib.suppress(OSError):
+                # Closed by the other side already.
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def read_all(self) -> bytes:
         stream = b""
-        with address.connect(TIMEOUT) as client:
-            try:
-                for index, data in enumerate(writes):
-                    if index and slow:
-                        self._barriers[address].pass_by()
-                    client.sendall(data)
-                if half:
-                    client.shutdown(socket.SHUT_WR)
-                else:
-                    client.sendall(GOODBYE)
-            except (BrokenPipeError, ConnectionResetError, OSError):
-                # QUIT or POST in the middle: the other side has closed.
-                pass
-            try:
-                while data := client.recv(1 << 18):
-                    stream += data
-            except TimeoutError:
-                stream += b"<nothing comes>"
-            except ConnectionResetError:
-                # Bytes behind a QUIT make the kernel answer with a reset, on either side.
-                pass
+        try:
+            while data := self.socket.recv(1 << 18):
+                stream += data
+        except TimeoutError:
+            stream += b"<nothing comes>"
+        except ConnectionResetError:
+            # Bytes behind a QUIT make the kernel answer with a reset, on either side.
+            pass
         return stream
 
 

@@ -1,5 +1,6 @@
 """Hostile clients that vanish in every state: nobody else may find anything of theirs."""
 
+import contextlib
 import random
 
 import pytest
@@ -69,20 +70,22 @@ def vanish(redpool, chance) -> int:
             command = grammar.commands(chance.randrange(1 << 40))[0]
         data += encode(*command)
         if chance.random() < 0.2:
-            ghost.socket.send(data)
+            write(ghost, data)
             data = b""
     if chance.random() < 0.2:
         data = data[: chance.randrange(len(data) + 1)]
-    try:
-        ghost.send(data)
-    except OSError:
-        # A QUIT among the steps has closed it already.
-        pass
+    write(ghost, data)
     if chance.random() < 0.5:
         ghost.reset()
     else:
         ghost.close()
     return steps
+
+
+def write(ghost, data):
+    # A QUIT among the steps has closed it already.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        ghost.send(data)
 
 
 def ask(client, questions):

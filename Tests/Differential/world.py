@@ -13,6 +13,9 @@ FIRST_ID = 1_000
 
 POOL = {"maxOpen": 6, "poolTimeout": "20s", "minIdle": 1}
 
+# An idle server ends a blocking command's wait with its next cron run only: 100 ms by default.
+PROMPT = ("--hz", "500", "--dynamic-hz", "no")
+
 # Users with few rights, on both servers: what they may not do answers NOPERM.
 USERS = [
     ("bob", ["on", ">pw", "~*", "&*", "+@all", "-incr", "-discard"]),
@@ -30,10 +33,11 @@ class World:
         # Frees what was started when a later part does not start.
         self._started = []
         try:
-            self.plain = self._keep(RedisServer())
-            self.pooled = self._keep(RedisServer())
+            self.plain = self._keep(RedisServer(*PROMPT))
+            self.pooled = self._keep(RedisServer(*PROMPT))
             for server in (self.plain, self.pooled):
                 prepare(server)
+            self._controls = [server.connect() for server in (self.plain, self.pooled)]
             self.redpool = self._keep(Redpool(self.pooled, pool=POOL | (pool or {})))
             self.direct, self.proxied = self.plain.tcp, self.redpool.tcp
             burn_ids(self.direct)
@@ -48,10 +52,14 @@ class World:
         return made
 
     def empty(self):
-        for server in (self.plain, self.pooled):
-            server.command("FLUSHALL")
+        for control in self._controls:
+            control.send(encode("FLUSHALL"))
+        for control in self._controls:
+            assert control.read() == b"OK"
 
     def close(self):
+        for control in getattr(self, "_controls", ()):
+            control.close()
         noise = getattr(self, "_noise", None)
         if noise:
             noise.kill()

@@ -1,0 +1,360 @@
+"""A man in the middle between the daemon and a real server, who spoils what he is told to.
+
+He forwards whole commands and whole replies, so a fault strikes at an exact place: instead of a
+command, instead of its reply, in the middle of the reply or behind it.
+"""
+
+import collections
+import pathlib
+import queue
+import selectors
+import socket
+import struct
+import tempfile
+import threading
+from dataclasses import dataclass
+
+from harness.ports import free_port
+from harness.wire import _AGGREGATES, _BULKS, Address, encode
+
+SURPLUS = b"+SURPLUS\r\n"
+PUSH = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
+GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+def frame_end(data, kinds=_AGGREGATES):
+    """Where the first command or reply in `data` ends; None while it is incomplete."""
+    position, missing = 0, 1
+    while missing:
+        end = data.find(b"\r\n", position)
+        if end < 0:
+            return None
+        kind, count = bytes(data[position : position + 1]), data[position + 1 : end]
+        position, missing = end + 2, missing - 1
+        if kind in kinds:
+            missing += max(0, int(count)) * kinds[kind] + (kind == b"|")
+        elif kind in _BULKS and int(count) >= 0:
+            position += int(count) + 2
+            if position > len(data):
+                return None
+    return position
+
+
+@dataclass
+class Fault:
+    """What becomes of the commands that contain `marker`, as often as `times`: one of the kinds
+    below, or the reply that takes the place of the server's.
+    """
+
+    marker: bytes
+    kind: str | bytes
+    times: int = 1
+
+
+# Faults that strike instead of the command: the server never sees it.
+BEFORE = ("close", "reset", "stall", "deaf")
+# Faults that strike at its reply.
+AT_REPLY = ("cut", "last", "stall-inside", "garbage", "surplus", "push", "trickle")
+
+
+class Link:
+    """One upstream connection of the daemon and its counterpart to the server."""
+
+    def __init__(self, middleman, near):
+        self.middleman, self.near = middleman, near
+        self.far = middleman.server.unix.connect(30)
+        self.from_near, self.from_far = bytearray(), bytearray()
+        # The fault of every command that the server has yet to answer, None for most.
+        self.owed = collections.deque()
+        # A fault that strikes as soon as everything before it is answered.
+        self.pending = None
+        self.is_stalled = False
+        self.is_deaf = False
+        self.last = b""
+        for end, handler in ((near, self.near_readable), (self.far, self.far_readable)):
+            middleman.selector.register(end, selectors.EVENT_READ, handler)
+
+    def near_readable(self):
+        try:
+            data = self.near.recv(1 << 18)
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self.from_near += data
+        while self.is_working and (end := frame_end(self.from_near)):
+            frame = bytes(self.from_near[:end])
+            del self.from_near[:end]
+            self.command(frame)
+        if self.is_working and len(self.from_near) > 1 << 16:
+            self.long_command()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it still forwards commands."""
+        return self in self.middleman.links and not self.is_stalled and not self.pending
+
+    def command(self, frame):
+        self.last = frame[:200]
+        fault = self.middleman.fault_for(frame)
+        if fault in BEFORE:
+            self.strike_in_turn(fault)
+            return
+        self.owed.append(fault)
+        # What is answered by the middleman must have no effect, but keeps its place.
+        self.far.sendall(encode("ECHO", "x") if isinstance(fault, bytes) else frame)
+
+    def long_command(self):
+        """A fault that is to strike instead of the command strikes before its end."""
+        fault = self.middleman.fault_for(bytes(self.from_near[:100]), only=BEFORE)
+        if fault:
+            self.strike_in_turn(fault)
+
+    def strike_in_turn(self, fault):
+        """Strikes once the replies to earlier commands are through."""
+        if self.owed:
+            self.pending = fault
+        else:
+            self.strike(fault)
+
+    def far_readable(self):
+        try:
+            data = self.far.recv(1 << 18)
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self.from_far += data
+        while self in self.middleman.links and (end := frame_end(self.from_far)):
+            reply = bytes(self.from_far[:end])
+            del self.from_far[:end]
+            fault = self.owed.popleft() if self.owed else None
+            self.reply(reply, fault)
+        if self.pending and not self.owed and self in self.middleman.links:
+            fault, self.pending = self.pending, None
+            self.strike(fault)
+
+    def reply(self, reply, fault):
+        if self.is_stalled:
+            return
+        half = len(reply) // 2
+        if fault == "trickle":
+            for byte in reply:
+                self.send(bytes([byte]))
+            return
+        self.send(
+            {
+                "cut": reply[:half],
+                "stall-inside": reply[:half],
+                "garbage": GARBAGE,
+                "surplus": reply + SURPLUS,
+                "push": PUSH + reply,
+            }.get(fault, fault if isinstance(fault, bytes) else reply)
+        )
+        if fault in ("cut", "last"):
+            self.close()
+        elif fault == "stall-inside":
+            self.stall()
+
+    def send(self, data):
+        try:
+            self.near.sendall(data)
+        except OSError:
+            self.close()
+
+    def strike(self, kind):
+        """Does at once what a fault of this kind does."""
+        actions = {
+            "close": self.close,
+            "reset": self.reset,
+            "stall": self.stall,
+            "deaf": self.deafen,
+            "surplus": lambda: self.send(SURPLUS),
+            "push": lambda: self.send(PUSH),
+            "garbage": lambda: self.send(GARBAGE),
+        }
+        actions[kind]()
+
+    def stall(self):
+        self.is_stalled = True
+
+    def deafen(self):
+        """Reads nothing more: the kernel keeps what fits into the window."""
+        self.is_stalled = True
+        if not self.is_deaf:
+            self.is_deaf = True
+            self.middleman.selector.unregister(self.near)
+
+    def finish(self):
+        """The daemon gets a FIN, though not everything that it has sent was read."""
+        self.near.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        """The daemon gets a RST."""
+        linger = struct.pack("ii", 1, 0)
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close()
+
+    def close(self):
+        """The daemon gets a FIN behind what was sent."""
+        if self not in self.middleman.links:
+            return
+        self.middleman.links.remove(self)
+        for end in (self.near, self.far):
+            if end is self.far or not self.is_deaf:
+                self.middleman.selector.unregister(end)
+            end.close()
+
+
+class Middleman:
+    """Listens on TCP or a unix socket (`address`) and forwards to `server`."""
+
+    def __init__(self, server, unix=False):
+        self.server = server
+        self._folder = tempfile.TemporaryDirectory(prefix="redpool-middleman-")
+        port = free_port()
+        self.tcp = Address(host="127.0.0.1", port=port)
+        path = str(pathlib.Path(self._folder.name) / "middle.sock")
+        self.address = Address(path=path) if unix else self.tcp
+        self.selector = selectors.DefaultSelector()
+        self.links = []
+        # Commands with a marker that were seen, and connections that came.
+        self.seen = collections.Counter()
+        self.accepted = 0
+        self._faults = []
+        # What becomes of connections as they come: None, `close`, `reset` or `stall`.
+        self._welcome = None
+        self._orders = queue.SimpleQueue()
+        self._wake, self._bell = socket.socketpair()
+        self.selector.register(self._bell, selectors.EVENT_READ, self._obey)
+        self._listener = None
+        self._is_over = False
+        self._listen()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def arm(self, marker: bytes, kind, times=1):
+        """Commands that contain `marker` are struck by this fault from now on."""
+        self.order(lambda: self._faults.append(Fault(marker, kind, times)))
+
+    def welcome(self, kind):
+        """Connections that come are treated so: `close`, `reset`, `stall`, or None for well."""
+
+        def change():
+            self._welcome = kind
+
+        self.order(change)
+
+    def disarm(self):
+        """Everything is forwarded again; connections that are stalled stay so."""
+
+        def change():
+            self._welcome = None
+            self._faults.clear()
+
+        self.order(change)
+
+    def strike(self, kind):
+        """Every connection is struck now."""
+        self.order(lambda: [link.strike(kind) for link in list(self.links)])
+
+    def strike_at(self, mark: bytes, kind):
+        """The connections whose last command contained `mark` are struck now."""
+        those = [link for link in list(self.links) if mark in link.last]
+        assert those, f"nobody has sent {mark!r}"
+        self.order(lambda: [link.strike(kind) for link in those])
+
+    def refuse(self):
+        """Nobody listens any more, and every connection is closed."""
+
+        def change():
+            self.selector.unregister(self._listener)
+            self._listener.close()
+            for link in list(self.links):
+                link.close()
+
+        self.order(change)
+
+    def listen(self):
+        """Listens again after `refuse`."""
+        pathlib.Path(self.address.path or "/nowhere/at/all").unlink(missing_ok=True)
+        self.order(self._listen)
+
+    def order(self, action):
+        """Has the middleman's own thread do something, and waits until it has."""
+        done = threading.Event()
+        failures = []
+
+        def guarded():
+            try:
+                action()
+            except Exception as failure:  # Raised again below, in the caller's thread.
+                failures.append(failure)
+            done.set()
+
+        self._orders.put(guarded)
+        self._wake.send(b"!")
+        assert done.wait(20), "the middleman hangs"
+        if failures:
+            raise failures[0]
+
+    def fault_for(self, frame, only=None):
+        for fault in self._faults:
+            if fault.marker not in frame:
+                continue
+            if only and fault.kind not in only:
+                return None
+            self.seen[fault.marker] += 1
+            if fault.times > 0:
+                fault.times -= 1
+                return fault.kind
+        return None
+
+    def close(self):
+        self._is_over = True
+        self._wake.send(b"!")
+        self._thread.join(20)
+        for link in list(self.links):
+            link.close()
+        self._listener.close()
+        self._folder.cleanup()
+
+    def _listen(self):
+        if self.address.path:
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._listener.bind(self.address.path)
+            self._listener.listen(128)
+        else:
+            where = (self.address.host, self.address.port)
+            self._listener = socket.create_server(where, backlog=128)
+            # A small window, so that a deaf connection is soon full.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+    def _accept(self):
+        near, _ = self._listener.accept()
+        self.accepted += 1
+        if not self.address.path:
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            link = Link(self, near)
+        except OSError:
+            near.close()
+            return
+        self.links.append(link)
+        if self._welcome:
+            link.strike(self._welcome)
+
+    def _obey(self):
+        self._bell.recv(1)
+        if not self._is_over:
+            self._orders.get()()
+
+    def _run(self):
+        while not self._is_over:
+            for key, _ in self.selector.select():
+                # One event may have closed the connection of another.
+                if key.fileobj.fileno() >= 0:
+                    key.data()

@@ -1,0 +1,195 @@
+"""Faults at the moment of connecting and in the handshake, the breaker, and a frozen server."""
+
+import socket
+import time
+
+import pytest
+
+from harness.load import in_threads
+from harness.ports import free_port
+from harness.waiting import eventually
+from harness.wire import Address, Connection, ErrorReply, encode
+
+POOL_TIMEOUT = 0.5
+SETTINGS = {"connectTimeout": "200ms", "poolTimeout": "500ms", "maxOpen": 3}
+# What a loaded machine may add to a deadline.
+SLACK = 2.0
+
+# The fault, the command of the handshake that it strikes (None: connecting), and the word for it.
+HANDSHAKE = [
+    ("refuse", None, "refused"),
+    ("close", None, "closed the connection|reset"),
+    ("reset", None, "reset|closed the connection"),
+    ("stall", None, "no answer to PING"),
+    ("close", "PING", "closed the connection"),
+    ("reset", "PING", "reset"),
+    ("stall", "PING", "no answer to PING"),
+    ("cut", "PING", "closed the connection"),
+    ("stall-inside", "PING", "no answer to PING"),
+    ("garbage", "PING", "not a Redis server"),
+    ("surplus", "PING", "more than the answer to PING"),
+    ("push", "PING", "more than the answer to PING"),
+    ("cut", "INFO", "closed the connection"),
+    ("stall-inside", "INFO", "no answer to INFO"),
+    ("garbage", "INFO", "not a Redis server"),
+    ("stall", "CONFIG", "no answer to CONFIG GET timeout"),
+]
+
+
+# A unix socket differs where the kernel has a part in it.
+ROWS = [(False, *row) for row in HANDSHAKE]
+ROWS += [(True, *row) for row in HANDSHAKE if row[:2] in (("refuse", None), ("close", None))]
+ROWS += [(True, *row) for row in HANDSHAKE if row[:2] in (("reset", "PING"), ("stall", "PING"))]
+
+
+def spoil(middleman, fault, command):
+    if fault == "refuse":
+        middleman.refuse()
+    elif command:
+        middleman.arm(command.encode(), fault, times=1_000_000)
+    else:
+        middleman.welcome(fault)
+
+
+@pytest.fixture(scope="module")
+def healthy(keep):
+    """The server of the neighbours' pool."""
+    return keep.server()
+
+
+@pytest.fixture(scope="module")
+def real(keep):
+    """The server behind the middlemen."""
+    return keep.server()
+
+
+@pytest.mark.parametrize(
+    "unix, fault, command, words",
+    ROWS,
+    ids=[f"{'unix' if row[0] else 'tcp'}-{row[1]}-{row[2] or 'connecting'}" for row in ROWS],
+)
+def test_handshake(launch, healthy, real, unix, fault, command, words):
+    """Clients are told why, another pool notices nothing, and recovery needs nobody's help."""
+    middleman = launch.middleman(real, unix)
+    spoil(middleman, fault, command)
+    other = Address(host="127.0.0.1", port=free_port())
+    pools = {"other": {"listen": other.text, "upstream": healthy.tcp.text}}
+    redpool = launch.redpool(middleman, pool=SETTINGS, pools=pools)
+    with redpool.connect() as client, Connection(other) as neighbour:
+        if unix:
+            # A unix socket is not there, and knows no reset.
+            words += {"refuse": "|No such file", "reset": "|closed the connection"}.get(fault, "")
+        check_refusals(client, words.split("|"))
+        assert neighbour.command("ECHO", "neighbour") == b"neighbour"
+        if fault == "refuse":
+            middleman.listen()
+        middleman.disarm()
+        eventually(lambda: client.command("ECHO", "again") == b"again", 3 + SLACK)
+
+
+def check_refusals(client, words):
+    """Every refusal comes in time; before long it is UPSTREAMDOWN with the cause."""
+    started = time.monotonic()
+    while True:
+        asked = time.monotonic()
+        reply = client.command("ECHO", "anybody")
+        assert isinstance(reply, ErrorReply), reply
+        assert time.monotonic() - asked < POOL_TIMEOUT + SLACK
+        if reply.startswith(b"UPSTREAMDOWN pool main: ") and any(
+            word.lower() in reply.decode().lower() for word in words
+        ):
+            return
+        assert reply.startswith((b"UPSTREAMDOWN pool main", b"POOLTIMEOUT pool main")), reply
+        assert time.monotonic() - started < 5, reply
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_handshake_one_byte_at_a_time(launch, real, unix):
+    middleman = launch.middleman(real, unix)
+    for command in (b"PING", b"INFO", b"CONFIG", b"COMMAND", b"CLIENT"):
+        middleman.arm(command, "trickle", times=1_000_000)
+    redpool = launch.redpool(middleman)
+    with redpool.connect() as client:
+        assert client.command("ECHO", "slowly") == b"slowly"
+
+
+def test_connect_into_a_black_hole(launch):
+    """Nobody answers the SYN: the listener's queue is full."""
+    with socket.create_server(("127.0.0.1", free_port()), backlog=0) as hole:
+        address = Address(*hole.getsockname())
+        fillers = fill(address)
+
+        class Nowhere:
+            tcp = address
+
+        redpool = launch.redpool(Nowhere, pool=SETTINGS)
+        with redpool.connect() as client:
+            check_refusals(client, ["connect timed out"])
+        for filler in fillers:
+            filler.close()
+
+
+def fill(address):
+    fillers = []
+    for _ in range(8):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex((address.host, address.port))
+        fillers.append(filler)
+    return fillers
+
+
+def test_open_breaker_answers_at_once_and_dials_once_a_second(launch, real):
+    middleman = launch.middleman(real)
+    middleman.welcome("close")
+    redpool = launch.redpool(middleman, pool=SETTINGS | {"poolTimeout": "5s"})
+    with redpool.connect() as client:
+        eventually(lambda: client.command("ECHO", "x").startswith(b"UPSTREAMDOWN"))
+        # Two dials from here on are at least one second apart, whatever the clients do.
+        first = eventually(lambda: dialled_again(client, middleman, middleman.accepted), 5)
+        second = eventually(lambda: dialled_again(client, middleman, middleman.accepted), 5)
+        assert second - first > 0.8
+
+
+def dialled_again(client, middleman, before):
+    """Keeps asking until there is another dial; every answer is immediate."""
+    while middleman.accepted == before:
+        asked = time.monotonic()
+        assert client.command("ECHO", "x").startswith(b"UPSTREAMDOWN")
+        assert time.monotonic() - asked < 1.0
+    return time.monotonic()
+
+
+def test_frozen_server(launch):
+    """SIGSTOP: who waits is told why within the deadlines; SIGCONT is all that recovery needs."""
+    server = launch.server()
+    redpool = launch.redpool(
+        server,
+        pool={
+            "maxOpen": 4, "poolTimeout": "500ms", "connectTimeout": "300ms",
+            "commandTimeout": "500ms", "pingInterval": "200ms",
+        },
+    )
+    clients = [redpool.connect() for _ in range(20)]
+    assert {client.command("PING") for client in clients} == {b"PONG"}
+    server.pause()
+
+    def ask(index):
+        started = time.monotonic()
+        clients[index].send(encode("ECHO", "x"))
+        outcome = clients[index].socket.recv(1 << 16)
+        # Closed after commandTimeout, or refused after poolTimeout.
+        assert outcome == b"" or outcome.startswith((b"-POOLTIMEOUT", b"-UPSTREAMDOWN")), outcome
+        assert time.monotonic() - started < 1.0 + SLACK
+
+    in_threads(20, ask, timeout=20)
+    with redpool.connect() as late:
+        eventually(lambda: late.command("ECHO", "x").startswith(b"UPSTREAMDOWN"))
+        refusal = late.command("ECHO", "x")
+        assert b"no answer to PING" in refusal, refusal
+        server.resume()
+        eventually(lambda: late.command("ECHO", "back") == b"back", 1.5 + SLACK)
+    for client in clients:
+        client.close()
+    with server.connect() as control:
+        eventually(lambda: len(server.upstreams(control)) <= 4)

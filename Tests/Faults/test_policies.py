@@ -1,0 +1,119 @@
+"""Failover signs and the deadlines of commands and transactions."""
+
+import time
+
+import pytest
+
+from harness.waiting import eventually
+from harness.wire import ErrorReply, encode
+
+SLACK = 2.0
+SIGNS = {
+    "READONLY": b"-READONLY You can't write against a read only replica.\r\n",
+    "LOADING": b"-LOADING Redis is loading the dataset in memory\r\n",
+    "MASTERDOWN": b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is no.\r\n",
+}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("held", [False, True], ids=["shared", "held"])
+def test_failover_sign(launch, sign, held):
+    """It reaches the client as it is, and that upstream is used no more than it has to be."""
+    server = launch.server()
+    middleman = launch.middleman(server)
+    redpool = launch.redpool(middleman)
+    middleman.arm(b"fault:sign", SIGNS[sign])
+    with redpool.connect() as client:
+        if held:
+            assert client.command("WATCH", "k") == b"OK"
+        accepted = middleman.accepted
+        client.send(encode("SET", "fault:sign", "1") + encode("ECHO", "behind"))
+        assert client.read_raw() == SIGNS[sign]
+        assert client.read() == b"behind"
+        suspects = [link for link in list(middleman.links) if b"behind" in link.last]
+        if held:
+            assert suspects and client.command("UNWATCH") == b"OK"
+        eventually(lambda: middleman.accepted > accepted)
+        eventually(lambda: not set(suspects) & set(middleman.links))
+        assert client.command("SET", "fault:sign", "2") == b"OK"
+    assert server.command("GET", "fault:sign") == b"2"
+
+
+def test_real_replica(launch):
+    """A failover with two real servers' words: written again as soon as it can be."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    with redpool.connect() as client:
+        assert client.command("SET", "k", "1") == b"OK"
+        before = {row["id"] for row in server.upstreams()}
+        server.command("REPLICAOF", "127.0.0.1", "1")
+        reply = client.command("SET", "k", "2")
+        assert isinstance(reply, ErrorReply) and reply.startswith(b"READONLY"), reply
+        eventually(lambda: {row["id"] for row in server.upstreams()} - before)
+        server.command("REPLICAOF", "NO", "ONE")
+        assert client.command("SET", "k", "3") == b"OK"
+
+
+@pytest.mark.parametrize("policy", ["close", "error"])
+def test_command_timeout(launch, policy):
+    """A command that takes too long ends its upstream, nobody else's; blocking ones may wait."""
+    server = launch.server()
+    middleman = launch.middleman(server)
+    redpool = launch.redpool(
+        middleman, pool={"commandTimeout": "400ms", "onUpstreamLoss": policy, "poolTimeout": "5s"}
+    )
+    with (
+        redpool.connect() as client, redpool.connect() as blocked, redpool.connect() as transaction
+    ):
+        blocked.send(encode("BLPOP", "list", "0"))
+        eventually(lambda: server.info("blocked_clients") == "1")
+        assert transaction.command("MULTI") == b"OK"
+        middleman.arm(b"fault:slow", "stall")
+        started = time.monotonic()
+        client.send(encode("GET", "fault:slow"))
+        if policy == "close":
+            assert client.read_until_closed() == b""
+        else:
+            reply = client.read()
+            assert reply.startswith(b"UPSTREAMLOST pool main") and b"command_timeout" in reply
+            assert client.command("ECHO", "alive") == b"alive"
+        assert 0.4 <= time.monotonic() - started < 0.4 + SLACK
+        # Both have waited longer than commandTimeout by now, and neither was struck.
+        assert transaction.command("INCR", "k") == b"QUEUED"
+        assert transaction.command("EXEC") == [1]
+        assert server.command("RPUSH", "list", "x") == 1
+        assert blocked.read() == [b"list", b"x"]
+
+
+@pytest.mark.parametrize("command", ["WATCH", "MULTI"])
+def test_transaction_timeout(launch, command):
+    """Counted from the client's last command; its upstream serves others afterwards."""
+    server = launch.server()
+    redpool = launch.redpool(
+        server, pool={"transactionTimeout": "500ms", "maxOpen": 2, "maxPinned": 1}
+    )
+    with redpool.connect() as idle, redpool.connect() as holder, redpool.connect() as subscriber:
+        assert idle.command("PING") == b"PONG"
+        assert holder.command(*((command, "k") if command == "WATCH" else (command,))) == b"OK"
+        started = time.monotonic()
+        assert holder.read_until_closed() == b""
+        assert 0.5 <= time.monotonic() - started + 0.05 < 0.5 + SLACK
+        eventually(lambda: subscriber.command("SUBSCRIBE", "c") == [b"subscribe", b"c", 1])
+        # A subscription is no transaction, and an idle client holds nothing.
+        assert idle.command("PING") == b"PONG"
+        started = time.monotonic()
+        eventually(lambda: time.monotonic() - started > 0.8, what="more than the timeout")
+        assert server.command("PUBLISH", "c", "still here") == 1
+        assert subscriber.read() == [b"message", b"c", b"still here"]
+
+
+def test_blackholed_link_is_found_by_the_probe(launch):
+    """An idle upstream that answers nothing any more is replaced before a client needs it."""
+    middleman = launch.middleman(launch.server())
+    redpool = launch.redpool(middleman, pool={"pingInterval": "200ms", "connectTimeout": "200ms"})
+    with redpool.connect() as client:
+        assert client.command("ECHO", "x") == b"x"
+        accepted = middleman.accepted
+        middleman.strike("stall")
+        eventually(lambda: middleman.accepted > accepted)
+        assert client.command("ECHO", "y") == b"y"

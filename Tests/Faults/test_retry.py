@@ -1,0 +1,219 @@
+"""What is sent again unseen, and what never is: an INCR ledger over connections that end."""
+
+import fcntl
+import pathlib
+import random
+import signal
+import struct
+import termios
+
+import pytest
+
+from harness.waiting import eventually
+from harness.wire import Closed, encode
+
+# Everybody is behind everybody else, and behind nobody once that connection is replaced.
+ONE_UPSTREAM = {"maxOpen": 1, "poolTimeout": "5s"}
+SOME = 100_000  # Below the size at which a command is streamed.
+
+
+def freeze(redpool):
+    """Stops the daemon's process, and waits until it really stands still."""
+    redpool.signal(signal.SIGSTOP)
+    states = pathlib.Path(f"/proc/{redpool.process.pid}/task")
+    eventually(
+        lambda: all(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+            for task in states.iterdir()
+        )
+    )
+
+
+@pytest.mark.parametrize("order", ["command first", "end first"])
+def test_idle_close_crosses_a_command(launch, order):
+    """The daemon, frozen meanwhile, finds a command and the end of its only upstream at once."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"maxOpen": 3})
+    with redpool.connect() as client:
+        for count in range(1, 41):
+            upstreams = eventually(server.upstreams)
+            freeze(redpool)
+            if order == "command first":
+                client.send(encode("INCR", "ledger"))
+            for row in upstreams:
+                server.command("CLIENT", "KILL", "ID", row["id"])
+            if order == "end first":
+                client.send(encode("INCR", "ledger"))
+            redpool.signal(signal.SIGCONT)
+            assert client.read() == count
+    assert server.command("GET", "ledger") == b"40"
+
+
+def test_state_is_not_sent_again(launch):
+    """As above, with a WATCH on the upstream that ends: the client has to be told."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    with redpool.connect() as client:
+        assert client.command("WATCH", "k") == b"OK"
+        freeze(redpool)
+        client.send(encode("INCR", "ledger"))
+        for row in server.upstreams():
+            server.command("CLIENT", "KILL", "ID", row["id"])
+        redpool.signal(signal.SIGCONT)
+        assert client.read_until_closed() == b""
+    assert server.command("GET", "ledger") is None
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_unsent_command_of_a_server_that_stays_away_is_refused(launch, unix):
+    """Nothing is known to be lost, so the connection lives and the answer says what is wrong."""
+    middleman = launch.middleman(launch.server(), unix)
+    redpool = launch.redpool(middleman, pool={"maxOpen": 3, "poolTimeout": "500ms"})
+    with redpool.connect() as client:
+        assert client.command("INCR", "ledger") == 1
+        freeze(redpool)
+        client.send(encode("INCR", "ledger"))
+        middleman.refuse()
+        redpool.signal(signal.SIGCONT)
+        assert client.read().startswith(b"UPSTREAMDOWN pool main: ")
+        middleman.listen()
+        eventually(lambda: client.command("INCR", "ledger") == 2)
+
+
+def unread(link):
+    """Bytes that the middleman's kernel has taken and he has not."""
+    return struct.unpack("i", fcntl.ioctl(link.near, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def deafen(middleman, client):
+    """The client's command reaches a connection that reads nothing after it. Returns that."""
+    middleman.arm(b"fault:deaf", "deaf")
+    client.send(encode("GET", "fault:deaf"))
+    eventually(lambda: middleman.seen[b"fault:deaf"] == 1)
+    return eventually(lambda: [link for link in middleman.links if b"fault:deaf" in link.last])[0]
+
+
+def test_unacknowledged_commands_are_sent_again(launch):
+    """The server ends the stream with its window full: what it has not acknowledged, and only
+    that, runs elsewhere.
+    """
+    server = launch.server()
+    middleman = launch.middleman(server)
+    redpool = launch.redpool(middleman, pool=ONE_UPSTREAM)
+    with (
+        redpool.connect() as first, redpool.connect() as small, redpool.connect() as large,
+        redpool.connect() as both,
+    ):
+        link = deafen(middleman, first)
+        small.send(encode("INCR", "small"))
+        eventually(lambda: unread(link) > 0)
+        # Longer than any window of this listener.
+        large.send(encode("APPEND", "large", b"x" * SOME))
+        eventually(lambda: unread(link) > 1000)
+        both.send(encode("INCR", "behind"))
+        middleman.order(link.finish)
+        assert large.read() == SOME
+        assert both.read() == 1
+        assert first.read_until_closed() == b""
+        assert small.read_until_closed() == b""
+    assert server.command("STRLEN", "large") == SOME
+    assert server.command("MGET", "small", "behind") == [None, b"1"]
+
+
+def test_half_of_a_pipeline_received(launch):
+    """One client's commands, the first received and the last not: neither is sent again."""
+    server = launch.server()
+    middleman = launch.middleman(server)
+    redpool = launch.redpool(middleman, pool=ONE_UPSTREAM)
+    with redpool.connect() as first, redpool.connect() as client:
+        link = deafen(middleman, first)
+        client.send(encode("INCR", "head") + encode("APPEND", "large", b"x" * SOME))
+        eventually(lambda: unread(link) > 1000)
+        middleman.order(link.finish)
+        assert client.read_until_closed() == b""
+    assert server.command("EXISTS", "head", "large") == 0
+
+
+def test_reset_proves_nothing(launch):
+    """As above, but a RST may have overtaken what the server did: nothing written is sent again."""
+    server = launch.server()
+    middleman = launch.middleman(server)
+    redpool = launch.redpool(middleman, pool=ONE_UPSTREAM)
+    with redpool.connect() as first, redpool.connect() as large:
+        link = deafen(middleman, first)
+        large.send(encode("APPEND", "large", b"x" * 20_000))
+        eventually(lambda: unread(link) > 1000)
+        middleman.order(link.reset)
+        assert large.read_until_closed() == b""
+    assert server.command("EXISTS", "large") == 0
+
+
+def test_unix_sockets_acknowledge_nothing(launch):
+    """Written commands are lost; what the full socket had not taken is sent again."""
+    server = launch.server()
+    middleman = launch.middleman(server, unix=True)
+    redpool = launch.redpool(middleman, pool=ONE_UPSTREAM)
+    clients = [redpool.connect() for _ in range(6)]
+    with redpool.connect() as first, redpool.connect() as last:
+        link = deafen(middleman, first)
+        for index, client in enumerate(clients):
+            before = unread(link)
+            client.send(encode("APPEND", f"large:{index}", b"x" * SOME))
+            if index == 0:
+                eventually(lambda: unread(link) > before)
+        last.send(encode("INCR", "last"))
+        eventually(lambda: redpool_has_read(redpool, last))
+        middleman.order(link.finish)
+        assert last.read() == 1
+        assert first.read_until_closed() == b""
+        assert clients[0].read_until_closed() == b""
+        retried = [index for index, client in enumerate(clients) if was_answered(client)]
+    assert retried and retried == list(range(retried[0], 6)), retried
+    for index in range(6):
+        expected = SOME if index in retried else 0
+        assert server.command("STRLEN", f"large:{index}") == expected
+    assert server.command("GET", "last") == b"1"
+
+
+def redpool_has_read(redpool, client):
+    """The kernel holds nothing of the client's any more that the daemon has not taken."""
+    mine, theirs = client.socket.getsockname()[1], redpool.tcp.port
+    with open("/proc/net/tcp") as rows:
+        for row in list(rows)[1:]:
+            local, remote, _, queues = row.split()[1:5]
+            if int(local[-4:], 16) == theirs and int(remote[-4:], 16) == mine:
+                return int(queues.split(":")[1], 16) == 0
+    return False
+
+
+def was_answered(client):
+    try:
+        return client.read() == SOME
+    except Closed as end:
+        assert end.partial == b""
+        return False
+
+
+def test_server_that_closes_after_every_few_replies(launch, full):
+    """The close crosses the next command at every possible moment."""
+    server = launch.server()
+    middleman = launch.middleman(server)
+    redpool = launch.redpool(middleman, pool={"poolTimeout": "5s"})
+    chance = random.Random(5)
+    client = redpool.connect()
+    answered, unknown = [], []
+    for number in range(20_000 if full else 1000):
+        key = f"ledger:{number}"
+        if chance.random() < 0.3:
+            middleman.arm(key.encode(), "last")
+        try:
+            assert client.command("INCR", key) == 1
+            answered.append(key)
+        except Closed as end:
+            assert end.partial == b""
+            unknown.append(key)
+            client = redpool.connect()
+    client.close()
+    assert len(answered) > 9 * len(unknown), (len(answered), len(unknown))
+    assert set(server.command("MGET", *answered)) == {b"1"}
+    assert not unknown or set(server.command("MGET", *unknown)) <= {b"1", None}
