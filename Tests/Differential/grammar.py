@@ -16,8 +16,10 @@ def _channels(r):
     return [r.choice(CHANNELS) for _ in range(r.choice((1, 1, 1, 2, 3)))]
 
 
+# No channel matches two of them: in which order a server tells a subscriber of two matching patterns
+# is up to the seed of its hash function, which no two servers share.
 def _patterns(r):
-    return [r.choice(("c*", "d*", "c1", "?1")) for _ in range(r.choice((1, 1, 2)))]
+    return [r.choice(("c*", "d*", "x?")) for _ in range(r.choice((1, 1, 2)))]
 
 
 PLAIN = [
