@@ -159,13 +159,6 @@ static inline int redpool_shutdown_write(int fd) {
     return n < 0 ? -errno : n;
 }
 
-// Makes the close of this socket a reset: the peer learns at once, and nothing lingers.
-static inline int redpool_linger_zero(int fd) {
-    struct linger value = {1, 0};
-    int n = setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
-    return n < 0 ? -errno : n;
-}
-
 static inline int redpool_eventfd(void) {
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     return fd < 0 ? -errno : fd;

@@ -136,11 +136,6 @@ package struct Channel: ~Copyable {
         _ = redpool_shutdown_write(descriptor)
     }
 
-    /// Makes the coming `close()` a reset instead of an orderly end.
-    package func resetOnClose() {
-        _ = redpool_linger_zero(descriptor)
-    }
-
     /// Bytes that the peer's kernel has acknowledged since the connection was made; nil where the
     /// transport does not say (unix sockets).
     package func acknowledged() -> Int64? {

@@ -23,16 +23,6 @@ package enum System {
         return redpool_notify(path, state, state.utf8.count)
     }
 
-    /// Nanoseconds of CPU that the process has used, user and system.
-    package static func processTime() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-    }
-
-    /// True when the effective user is root.
-    package static var isRoot: Bool { geteuid() == 0 }
-
     /// Ends the process at once, without running anything more.
     package static func exitNow(_ code: Int32) -> Never {
         _exit(code)
