@@ -25,8 +25,6 @@ struct CommandBuffer: ~Copyable {
     /// Bytes are not kept once they are sent: handshakes, streams and pipes are never sent again.
     var forgetsSent = true
 
-    private static let partsPerWrite = 32
-
     /// Bytes that are not sent yet.
     var unsent: Int { Int(appendedTotal - sentTotal) }
     var isAllSent: Bool { appendedTotal == sentTotal }
@@ -71,7 +69,7 @@ struct CommandBuffer: ~Copyable {
                 offered = chunk.pointee.tail - cursorOffset
                 written = channel.send(chunk.bytes + cursorOffset, count: offered)
             } else {
-                (offered, written) = sendVector(to: channel)
+                (offered, written) = sendChain(from: cursor, offset: cursorOffset, to: channel)
             }
             if written < 0 {
                 return written == -Int(EAGAIN) ? .full : .failed(Int32(-written))
@@ -81,27 +79,6 @@ struct CommandBuffer: ~Copyable {
             if written < offered { return .full }
         }
         return .empty
-    }
-
-    private func sendVector(to channel: borrowing Channel) -> (offered: Int, written: Int) {
-        withUnsafeTemporaryAllocation(of: IOPart.self, capacity: CommandBuffer.partsPerWrite) {
-            parts in
-            var used = 0
-            var offered = 0
-            var next = cursor
-            var offset = cursorOffset
-            while let chunk = next, used < parts.count {
-                let size = chunk.pointee.tail - offset
-                parts.initializeElement(
-                    at: used, to: IOPart(base: chunk.bytes + offset, count: size))
-                used += 1
-                offered += size
-                next = chunk.pointee.next
-                offset = next?.pointee.head ?? 0
-            }
-            let written = channel.send(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
-            return (offered, written)
-        }
     }
 
     private mutating func advance(_ written: Int) {

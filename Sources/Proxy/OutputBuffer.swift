@@ -21,9 +21,6 @@ struct OutputBuffer: ~Copyable {
     /// Unsent bytes.
     private(set) var count = 0
 
-    /// Pieces of one vectored write.
-    private static let partsPerWrite = 32
-
     var isEmpty: Bool { count == 0 }
 
     /// Copies bytes to the end.
@@ -69,7 +66,8 @@ struct OutputBuffer: ~Copyable {
                 offered = chunk.pointee.tail - chunk.pointee.head
                 written = channel.send(chunk.bytes + chunk.pointee.head, count: offered)
             } else {
-                (offered, written) = sendVector(to: channel)
+                (offered, written) = sendChain(
+                    from: first, offset: first?.pointee.head ?? 0, to: channel)
             }
             if written < 0 {
                 return written == -Int(EAGAIN) ? .full : .failed(Int32(-written))
@@ -78,25 +76,6 @@ struct OutputBuffer: ~Copyable {
             if written < offered { return .full }
         }
         return .empty
-    }
-
-    private func sendVector(to channel: borrowing Channel) -> (offered: Int, written: Int) {
-        withUnsafeTemporaryAllocation(of: IOPart.self, capacity: OutputBuffer.partsPerWrite) {
-            parts in
-            var used = 0
-            var offered = 0
-            var next = first
-            while let chunk = next, used < parts.count {
-                let size = chunk.pointee.tail - chunk.pointee.head
-                parts.initializeElement(
-                    at: used, to: IOPart(base: chunk.bytes + chunk.pointee.head, count: size))
-                used += 1
-                offered += size
-                next = chunk.pointee.next
-            }
-            let written = channel.send(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
-            return (offered, written)
-        }
     }
 
     private mutating func consume(_ written: Int, pool: ChunkPool) {
@@ -119,5 +98,31 @@ struct OutputBuffer: ~Copyable {
     /// Throws everything away.
     mutating func drop(pool: ChunkPool) {
         consume(count, pool: pool)
+    }
+}
+
+/// Pieces of one vectored write.
+private let partsPerWrite = 32
+
+/// Offers a chain of chunks to a socket with one call, the first of them from `offset` on. Returns
+/// the number of bytes offered, and the number taken or -errno.
+func sendChain(
+    from first: ChunkPointer?, offset: Int, to channel: borrowing Channel
+) -> (offered: Int, written: Int) {
+    withUnsafeTemporaryAllocation(of: IOPart.self, capacity: partsPerWrite) { parts in
+        var used = 0
+        var offered = 0
+        var next = first
+        var offset = offset
+        while let chunk = next, used < parts.count {
+            let size = chunk.pointee.tail - offset
+            parts.initializeElement(at: used, to: IOPart(base: chunk.bytes + offset, count: size))
+            used += 1
+            offered += size
+            next = chunk.pointee.next
+            offset = next?.pointee.head ?? 0
+        }
+        let written = channel.send(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
+        return (offered, written)
     }
 }
