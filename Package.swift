@@ -25,7 +25,6 @@ let package = Package(
     name: "redpool",
     products: [.executable(name: "redpool", targets: ["redpool"])],
     dependencies: [
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
@@ -33,11 +32,11 @@ let package = Package(
         .systemLibrary(
             name: "CLibevent", pkgConfig: "libevent_core",
             providers: [.apt(["libevent-dev"])]),
+        .systemLibrary(
+            name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(name: "RESP", swiftSettings: pure),
         .target(name: "Pool", swiftSettings: pure),
-        .target(
-            name: "Config", dependencies: [.product(name: "Yams", package: "Yams")],
-            swiftSettings: pure),
+        .target(name: "Config", dependencies: ["CYaml"], swiftSettings: pure),
         .target(
             name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
             swiftSettings: strict),

@@ -78,18 +78,4 @@ struct TextLines {
         return !quoted && inside.contains(":")
             && inside.allSatisfy { $0 == ":" || $0 == "." || $0.properties.isHexDigit }
     }
-
-    /// Where a key that stands at `first` stands again: below, at the same column. In a flow
-    /// mapping there may be no such place; then it is `first`.
-    func repetition(of key: String, at first: Position) -> Position {
-        let name = Array(key.unicodeScalars)
-        for row in lines.indices.dropFirst(first.line) {
-            let rest = lines[row].dropFirst(first.column - 1)
-            let isIndented = lines[row].prefix(first.column - 1).allSatisfy { $0 == " " }
-            if isIndented, rest.starts(with: name), rest.dropFirst(name.count).first == ":" {
-                return Position(line: row + 1, column: first.column)
-            }
-        }
-        return first
-    }
 }

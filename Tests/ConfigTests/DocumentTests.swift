@@ -29,7 +29,10 @@ import Testing
             "2:1: maxClients appears twice (first at line 1)"),
         Golden(
             "pools: {1: {listen: 127.0.0.1:1, upstream: h:1}, \"1\": {}}\n",
-            "1:9: 1 appears twice"),
+            "1:49: 1 appears twice (first at column 9)"),
+        Golden(
+            "a: 1\nb: 2\na: 3\nb: 4\n" + pool(), "3:1: a appears twice (first at line 1)",
+            "4:1: b appears twice (first at line 2)"),
         Golden("---", "1:4: the file has to be a mapping, such as pools: ..."),
         Golden("? [a]\n: b\n", "1:3: a key has to be plain text"),
         Golden(

@@ -64,7 +64,7 @@ def test_layer_check_sees_what_is_forbidden(tmp_path, target, text):
         ("RESP", '// import Glibc, Task\n/* await\n Clock */ let a = "async Task // x"\n'),
         ("Pool", 'let a = """\n  import Foundation\n  """\nlet taskCount = 1, clocks = 2\n'),
         ("Session", "package import RESP\n"),
-        ("Config", "internal import Yams\n"),
+        ("Config", "internal import CYaml\n"),
     ],
 )
 def test_layer_check_lets_pass_what_is_allowed(tmp_path, target, text):

@@ -1,0 +1,3 @@
+// libyaml: the reader of the configuration file.
+
+#include <yaml.h>
