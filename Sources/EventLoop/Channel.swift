@@ -9,20 +9,24 @@ internal import Glibc
 /// is one-shot and armed only after a short write.
 package struct Channel: ~Copyable {
     package private(set) var descriptor: Int32
-    private let loop: EventLoop
-    private let owner: UnsafeMutableRawPointer
-    private let onReadable: EventCallback
-    private let onWritable: EventCallback
+    private var interest = Interest.none
+    /// Remembers the base, the callback and its argument as well; nil once closed.
     private var readEvent: UnsafeMutablePointer<event>?
     private var writeEvent: UnsafeMutablePointer<event>?
-    private var interest = Interest.none
+    private let onWritable: EventCallback?
 
     /// What the persistent registration waits for. `none` <-> `reading` <-> `closeOnly` at will.
-    private enum Interest {
+    private enum Interest: UInt8 {
         case none
         case reading
         /// Reading is paused, but the peer's close is still noticed (EPOLLRDHUP).
         case closeOnly
+    }
+
+    /// A channel that has never been open, for an owner that is not whole yet.
+    package init() {
+        descriptor = -1
+        onWritable = nil
     }
 
     /// Takes ownership of `descriptor`. `owner` must outlive the channel; it is handed to the
@@ -32,10 +36,10 @@ package struct Channel: ~Copyable {
         onReadable: @escaping EventCallback, onWritable: @escaping EventCallback
     ) {
         self.descriptor = descriptor
-        self.loop = loop
-        self.owner = owner
-        self.onReadable = onReadable
         self.onWritable = onWritable
+        let event = UnsafeMutablePointer<event>.allocate(capacity: 1)
+        event_assign(event, loop.base, descriptor, redpool_ev_read, onReadable, owner)
+        readEvent = event
     }
 
     package var isOpen: Bool { descriptor >= 0 }
@@ -59,24 +63,26 @@ package struct Channel: ~Copyable {
     }
 
     private mutating func register(_ wanted: Interest, flags: Int16) {
-        guard interest != wanted, descriptor >= 0 else { return }
-        let event = readEvent ?? .allocate(capacity: 1)
+        guard interest != wanted, let event = readEvent else { return }
         if interest != .none { event_del(event) }
-        event_assign(event, loop.base, descriptor, flags, onReadable, owner)
+        event_assign(
+            event, event_get_base(event), descriptor, flags, event_get_callback(event),
+            event_get_callback_arg(event))
         event_add(event, nil)
-        readEvent = event
         interest = wanted
     }
 
     /// Asks for one call of `onWritable` when the socket takes bytes again (or finished connecting).
     package mutating func awaitWritable() {
-        guard descriptor >= 0 else { return }
+        guard let readEvent else { return }
         if let event = writeEvent {
             if event_pending(event, redpool_ev_write, nil) == 0 { event_add(event, nil) }
             return
         }
         let event = UnsafeMutablePointer<event>.allocate(capacity: 1)
-        event_assign(event, loop.base, descriptor, redpool_ev_write, onWritable, owner)
+        event_assign(
+            event, event_get_base(readEvent), descriptor, redpool_ev_write, onWritable,
+            event_get_callback_arg(readEvent))
         event_add(event, nil)
         writeEvent = event
     }

@@ -150,10 +150,7 @@ extension ClientConnection {
         inFlight = 0
         isSlow = false
         isBlockingHeld = false
-        changes = []
-        listFilters = []
-        killOrders = []
-        login = nil
+        forgetQuestions()
         session.released()
         mode = .open
         scanner = CommandScanner()

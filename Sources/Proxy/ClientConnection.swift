@@ -45,69 +45,55 @@ final class ClientConnection {
         static let inputFull = Pauses(rawValue: 2)
     }
 
+    // In this order there is no padding between them.
     let id: SlotID
     unowned(unsafe) let pool: UpstreamPool
-    unowned(unsafe) let worker: Worker
     var channel: Channel
     var input = InputBuffer()
     var output = OutputBuffer()
-    var scanner = CommandScanner()
-    var mode = Mode.open
-    /// The key of the sub-pool whose upstreams fit this session.
-    var key: PoolKey
     /// Where its commands are in flight, or what it holds alone.
     var upstream: UpstreamConnection?
-    /// Commands sent and not answered yet.
-    var inFlight: UInt32 = 0
     /// An upstream that the pool has just granted and that is not used yet.
     var granted: UpstreamConnection?
-    /// What the lease was asked for that is waited for, or has been granted.
-    var awaited: Awaited?
-    /// The pool's refusal of the lease for the command at the head of the input.
-    var refusal: Refusal?
-    var identity = ClientIdentity()
-    /// Changes of identity and credentials whose replies are still to come.
-    var changes: [IdentityChange] = []
-    var login: PendingLogin?
-    var session = Session()
-    /// What CLIENT LIST asked for, for when its reply comes.
-    var listFilters: [ClientLine.Filter] = []
-    /// What goes first into a pipe that is being opened, in place of the command at the head of
-    /// the input.
-    var pipeHead: [UInt8]?
-    /// CLIENT KILLs that the server has not judged yet.
-    var killOrders: [KillOrder] = []
+    /// The command at the head of the input, while it has not come whole.
+    var unfinished: UnfinishedCommand?
+    var extras: ClientExtras?
     /// The id that the client sees; never used twice.
     let serial: UInt64
     let connectedAt: Int64
-    var lastCommand = Command.unknown
-    /// The last command on the held upstream may block: a client that leaves does not wait for it.
-    var isBlockingHeld = false
-    /// Until when unreceived commands are sent again; nil while nothing had to be.
-    var retryUntil: MonotonicTime?
-    var inputEnded = false
-    var isDirty = false
-    var isReady = false
-    /// The output has passed the high water mark and counts as slow on its upstream.
-    var isSlow = false
-    /// Set while more than `clientOutputLimit` waits for this client.
-    var limitCheck: LimitCheck?
+    var lastActivity: Int64
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
+    var mode = Mode.open
+    var session = Session()
+    var isDirty = false
+    var isReady = false
+    var inputEnded = false
+    private var pauses: Pauses = []
     /// Where its writes went, for WAIT.
     var writes = WriteTrail()
+    /// The key of the sub-pool whose upstreams fit this session.
+    var key: PoolKey
+    /// Commands sent and not answered yet.
+    var inFlight: UInt32 = 0
+    /// What the lease was asked for that is waited for, or has been granted.
+    var awaited: Awaited?
+    var lastCommand = Command.unknown
+    /// The pool's refusal of the lease for the command at the head of the input.
+    var refusal: Refusal?
+    /// The last command on the held upstream may block: a client that leaves does not wait for it.
+    var isBlockingHeld = false
+    /// The output has passed the high water mark and counts as slow on its upstream.
+    var isSlow = false
     /// In a pipe: how its bytes are looked at.
     var pipeView = PipeView.watching
     /// In a pipe: the last bytes went to the server, so it probably owes an answer.
     var isOwed = false
-    var lastActivity: Int64
     /// The lease that is waited for is for a command that may block: not worth it for a client
     /// that has ended its input. Any other command still runs, as it would in Redis.
     var waitsToBlock = false
-    /// The unknown name that the server was asked about, and an answer that holds only once.
-    var askedName: [UInt8] = []
-    var lesson: UnknownCommands.Kind?
-    private var pauses: Pauses = []
+
+    var worker: Worker { pool.worker }
 
     /// Input kept for a client that waits; beyond it the client is not read.
     static let inputLimit = 256 << 10
@@ -123,14 +109,11 @@ final class ClientConnection {
     ) {
         self.id = id
         self.pool = pool
-        self.worker = worker
         key = pool.warmKey
         serial = worker.takeSerial()
         connectedAt = worker.now.nanoseconds
         lastActivity = worker.now.nanoseconds
-        channel = Channel(
-            descriptor: -1, loop: worker.loop, owner: UnsafeMutableRawPointer(bitPattern: 1)!,
-            onReadable: clientReadable, onWritable: clientWritable)
+        channel = Channel()
         channel = Channel(
             descriptor: descriptor, loop: worker.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: clientReadable,

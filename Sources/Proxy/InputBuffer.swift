@@ -4,13 +4,31 @@
 /// A growable block. Holds no memory while empty. `drop` must be called before it goes away.
 struct InputBuffer: ~Copyable {
     private var memory: UnsafeMutableRawPointer?
-    private var capacity = 0
-    private var start = 0
-    private(set) var count = 0
+    // Small numbers, since every client has them: a buffer never holds more than a client may send
+    // ahead and one read on top of that.
+    private var size: UInt32 = 0
+    private var offset: UInt32 = 0
+    private var held: UInt32 = 0
 
     private static let smallest = 1024
 
-    var isEmpty: Bool { count == 0 }
+    private var capacity: Int {
+        get { Int(size) }
+        set { size = UInt32(newValue) }
+    }
+
+    private var start: Int {
+        get { Int(offset) }
+        set { offset = UInt32(newValue) }
+    }
+
+    /// Bytes held.
+    private(set) var count: Int {
+        get { Int(held) }
+        set { held = UInt32(newValue) }
+    }
+
+    var isEmpty: Bool { held == 0 }
 
     /// The first unhandled byte. Nil while empty.
     var bytes: UnsafeMutableRawPointer? {
@@ -63,11 +81,15 @@ struct InputBuffer: ~Copyable {
         count += bytes.count
     }
 
-    /// Forgets handled bytes at the front; the memory goes with the last of them.
+    /// Forgets handled bytes at the front; the memory goes with the last of them. Handling them may
+    /// have dropped everything already.
     mutating func consume(_ handled: Int) {
+        guard handled < count else {
+            drop()
+            return
+        }
         count -= handled
         start += handled
-        if count == 0 { drop() }
     }
 
     mutating func drop() {

@@ -26,9 +26,7 @@ final class Listener {
         address = bound.address
         keepaliveSeconds = Int32(clamping: pool.config.keepalive / 1_000_000_000)
         // Filled in below: the channel wants a pointer to its owner, which is not whole yet.
-        channel = Channel(
-            descriptor: -1, loop: worker.loop, owner: UnsafeMutableRawPointer(bitPattern: 1)!,
-            onReadable: listenerReadable, onWritable: listenerReadable)
+        channel = Channel()
         channel = Channel(
             descriptor: bound.descriptor, loop: worker.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: listenerReadable,

@@ -103,10 +103,7 @@ final class UpstreamConnection {
         self.pool = pool
         worker = pool.worker
         waitingSince = pool.worker.now
-        channel = Channel(
-            descriptor: -1, loop: pool.worker.loop,
-            owner: UnsafeMutableRawPointer(bitPattern: 1)!, onReadable: upstreamReadable,
-            onWritable: upstreamWritable)
+        channel = Channel()
         channel = Channel(
             descriptor: descriptor, loop: pool.worker.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: upstreamReadable,

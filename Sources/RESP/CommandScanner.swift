@@ -33,6 +33,9 @@ package struct CommandScanner: Sendable {
     /// A scanner between two frames.
     package init() {}
 
+    /// Nothing of a frame has been seen: the scanner is as it was made.
+    package var isBetweenFrames: Bool { remaining == 0 && searched == 0 && verified == 0 }
+
     /// Bytes of the unfinished frame, from `frameStart`, that are verified: whole header lines and
     /// payload bytes. 0 between frames and in an unfinished inline line.
     package var scanned: Int { verified }

@@ -1,0 +1,130 @@
+// What few clients have, or have for a moment only. Ten thousand idle connections pay for every byte
+// of `ClientConnection`; these are allocated for a client when it first needs one of them.
+
+import Pool
+import RESP
+
+/// The rare part of a client's state.
+final class ClientExtras {
+    var identity = ClientIdentity()
+    var changes: [IdentityChange] = []
+    var login: PendingLogin?
+    var listFilters: [ClientLine.Filter] = []
+    var pipeHead: [UInt8]?
+    var killOrders: [KillOrder] = []
+    var retryUntil: MonotonicTime?
+    var limitCheck: LimitCheck?
+    var askedName: [UInt8] = []
+    var lesson: UnknownCommands.Kind?
+}
+
+/// The scanner of a command that has not come whole.
+final class UnfinishedCommand {
+    var scanner: CommandScanner
+
+    init(_ scanner: CommandScanner) {
+        self.scanner = scanner
+    }
+}
+
+extension ClientConnection {
+    /// Where the command at the head of the input is cut. Between two commands it is in its first
+    /// state and nothing is kept of it.
+    var scanner: CommandScanner {
+        get { unfinished?.scanner ?? CommandScanner() }
+        set { keep(newValue) }
+        _modify {
+            var scanner = unfinished?.scanner ?? CommandScanner()
+            defer { keep(scanner) }
+            yield &scanner
+        }
+    }
+
+    @inline(__always)
+    private func keep(_ scanner: CommandScanner) {
+        if scanner.isBetweenFrames {
+            if unfinished != nil { unfinished = nil }
+        } else if let unfinished {
+            unfinished.scanner = scanner
+        } else {
+            unfinished = UnfinishedCommand(scanner)
+        }
+    }
+
+    private var ownExtras: ClientExtras {
+        if let extras { return extras }
+        let made = ClientExtras()
+        extras = made
+        return made
+    }
+
+    /// What the client has called itself.
+    var identity: ClientIdentity {
+        get { extras?.identity ?? ClientIdentity() }
+        set { ownExtras.identity = newValue }
+    }
+
+    /// Changes of identity whose replies are still to come.
+    var changes: [IdentityChange] {
+        get { extras?.changes ?? [] }
+        set { ownExtras.changes = newValue }
+    }
+
+    /// Credentials whose reply is still to come.
+    var login: PendingLogin? {
+        get { extras?.login }
+        set { if newValue != nil || extras != nil { ownExtras.login = newValue } }
+    }
+
+    /// What CLIENT LIST asked for, for when its reply comes.
+    var listFilters: [ClientLine.Filter] {
+        get { extras?.listFilters ?? [] }
+        set { ownExtras.listFilters = newValue }
+    }
+
+    /// What goes first into a pipe that is being opened, in place of the command at the head of
+    /// the input.
+    var pipeHead: [UInt8]? {
+        get { extras?.pipeHead }
+        set { if newValue != nil || extras != nil { ownExtras.pipeHead = newValue } }
+    }
+
+    /// CLIENT KILLs that the server has not judged yet.
+    var killOrders: [KillOrder] {
+        get { extras?.killOrders ?? [] }
+        set { ownExtras.killOrders = newValue }
+    }
+
+    /// Until when unreceived commands are sent again; nil while nothing had to be.
+    var retryUntil: MonotonicTime? {
+        get { extras?.retryUntil }
+        set { if newValue != nil || extras != nil { ownExtras.retryUntil = newValue } }
+    }
+
+    /// Set while more than `clientOutputLimit` waits for this client.
+    var limitCheck: LimitCheck? {
+        get { extras?.limitCheck }
+        set { if newValue != nil || extras != nil { ownExtras.limitCheck = newValue } }
+    }
+
+    /// The unknown name that the server was asked about.
+    var askedName: [UInt8] {
+        get { extras?.askedName ?? [] }
+        set { ownExtras.askedName = newValue }
+    }
+
+    /// What the server has said of an unknown name, when that holds only once.
+    var lesson: UnknownCommands.Kind? {
+        get { extras?.lesson }
+        set { if newValue != nil || extras != nil { ownExtras.lesson = newValue } }
+    }
+
+    /// Everything that was asked on a connection that is gone.
+    func forgetQuestions() {
+        guard let extras else { return }
+        extras.changes = []
+        extras.listFilters = []
+        extras.killOrders = []
+        extras.login = nil
+    }
+}
