@@ -13,8 +13,10 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +88,13 @@ static inline ssize_t redpool_send_vector(int fd, struct iovec *parts, size_t co
     ssize_t n;
     do n = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+static inline bool redpool_is_readable(int fd) {
+    struct pollfd entry = {.fd = fd, .events = POLLIN, .revents = 0};
+    int n;
+    do n = poll(&entry, 1, 0); while (n < 0 && errno == EINTR);
+    return n > 0;
 }
 
 static inline int redpool_accept(int fd, struct sockaddr_storage *peer, socklen_t *length) {

@@ -137,6 +137,9 @@ package struct Channel: ~Copyable {
         }
     }
 
+    /// Bytes, or the end of the stream, wait to be read.
+    package var hasInput: Bool { descriptor >= 0 && redpool_is_readable(descriptor) }
+
     /// Tells the peer that nothing more will come; what it still sends can be read.
     package func finishWriting() {
         _ = redpool_shutdown_write(descriptor)

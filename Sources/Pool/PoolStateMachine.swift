@@ -129,13 +129,14 @@ package struct PoolStateMachine: ~Copyable {
         slots[slot].countCommand(now: clock)
     }
 
-    /// One reply of a shared upstream is complete. When nothing is in flight any more, the shell
-    /// calls `settle` at the end of the loop iteration, so that a burst does not bounce.
-    package mutating func finish(_ id: UpstreamID, now: MonotonicTime) {
+    /// `count` replies (1 or more) of a shared upstream are complete. When nothing is in flight any
+    /// more, the shell calls `settle` at the end of the loop iteration, so that a burst does not
+    /// bounce.
+    package mutating func finish(_ id: UpstreamID, count: Int32 = 1, now: MonotonicTime) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
-        precondition(slots[slot].inFlight > 0, "a reply without a command")
+        precondition(slots[slot].inFlight >= count, "a reply without a command")
         clock = now.nanoseconds
-        slots[slot].inFlight -= 1
+        slots[slot].inFlight -= count
         slots[slot].progressAt = now.nanoseconds
         if queue.count > 0, groups[slots[slot].group].hasSharedWaiters { pump(now.nanoseconds) }
     }

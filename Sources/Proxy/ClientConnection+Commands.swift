@@ -65,7 +65,7 @@ extension ClientConnection {
     ) -> Int? {
         let buffer = UnsafeMutableBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
-        switch scanner.scan(buffer.span, frameStart: start, limits: limits) {
+        switch scanNext(buffer.span, start) {
         case .command(let frame):
             if !frame.isCanonical {
                 var span = buffer.mutableSpan
@@ -85,11 +85,21 @@ extension ClientConnection {
         }
     }
 
+    /// A command that has come whole is scanned without a look at what is kept of another.
+    @inline(__always)
+    private func scanNext(_ bytes: Span<UInt8>, _ start: Int) -> CommandScan {
+        if unfinished != nil { return scanner.scan(bytes, frameStart: start, limits: limits) }
+        var fresh = CommandScanner()
+        let found = fresh.scan(bytes, frameStart: start, limits: limits)
+        if case .incomplete = found { scanner = fresh }
+        return found
+    }
+
     private func handleFrame(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Int? {
         let command = worker.table.find(buffer.span, frame)
-        if command == .multi, mode == .open, refusal == nil,
+        if case .multi = command, case .open = mode, refusal == nil,
             let block = findBlock(buffer, after: frame)
         {
             return forwardBlock(buffer, frame, block) == .done ? block.end : nil
@@ -214,7 +224,7 @@ extension ClientConnection {
             leased.sharers += 1
         }
         inFlight += 1
-        if worker.table.mayWrite(lastCommand) || expectation == .block { noteWrite(target) }
+        if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
         worker.statistics.commandsShared += 1
         target.expect(
             id, expectation, bytes: kept ?? count, value: value,

@@ -47,7 +47,7 @@ final class ClientConnection {
 
     // In this order there is no padding between them.
     let id: SlotID
-    unowned(unsafe) let pool: UpstreamPool
+    let pool: UpstreamPool
     var channel: Channel
     var input = InputBuffer()
     var output = OutputBuffer()

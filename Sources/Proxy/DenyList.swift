@@ -5,11 +5,11 @@ import RESP
 import Session
 
 /// The `denyCommands` of a pool, as a table that costs one look per command.
-struct DenyList {
+final class DenyList {
     /// By the command's place in the table.
-    private var isDenied: ContiguousArray<Bool>
+    private let isDenied: ContiguousArray<Bool>
     /// Names that the table does not have: modules' commands, renamed ones.
-    private var strangers: Set<String> = []
+    private let strangers: Set<String>
 
     /// `names` are in lower case, a subcommand as `container|subcommand`. A container's name stands
     /// for all of its subcommands.

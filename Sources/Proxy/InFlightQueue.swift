@@ -45,9 +45,9 @@ struct InFlightQueue: ~Copyable {
         _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
         isSilent: Bool = false
     ) {
-        if entries > 0, expectation == .plain {
+        if entries > 0, case .plain = expectation {
             let last = ring! + ((head + entries - 1) & (capacity - 1))
-            if last.pointee.expectation == .plain, last.pointee.client == client,
+            if case .plain = last.pointee.expectation, last.pointee.client == client,
                 last.pointee.isSilent == isSilent,
                 Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
             {

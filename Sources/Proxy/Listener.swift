@@ -13,8 +13,8 @@ final class Listener {
     /// How long to rest after EMFILE, unless a client leaves earlier.
     private static let rest: Int64 = 1_000_000_000
 
-    private unowned(unsafe) let worker: Worker
-    private unowned(unsafe) let pool: UpstreamPool
+    private let worker: Worker
+    private let pool: UpstreamPool
     private let address: ListenAddress
     private var channel: Channel
     private var restingSince: Int64?

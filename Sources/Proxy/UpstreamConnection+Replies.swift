@@ -71,10 +71,9 @@ extension UpstreamConnection {
         }
         isRelaying = scanner.isInside
         noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
-        if entry.expectation == .plain || entry.expectation == .block {
-            deliver(entry, bytes + start, position - start, finished)
-        } else {
-            handOver(entry, bytes + start, position - start, isComplete: finished > 0)
+        switch entry.expectation {
+        case .plain, .block: deliver(entry, bytes + start, position - start, finished)
+        default: handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
         return position
     }
@@ -120,7 +119,7 @@ extension UpstreamConnection {
     }
 
     private func countFinished(_ replies: UInt32) {
-        for _ in 0..<replies { pool.machine.finish(id, now: worker.now) }
+        pool.machine.finish(id, count: Int32(truncatingIfNeeded: replies), now: worker.now)
         if inFlight.isEmpty {
             pool.noteEmptied(self)
             wakeSoloists()

@@ -23,8 +23,8 @@ final class UpstreamConnection {
     }
 
     let id: UpstreamID
-    unowned(unsafe) let pool: UpstreamPool
-    unowned(unsafe) let worker: Worker
+    let pool: UpstreamPool
+    let worker: Worker
     var key: PoolKey
     var channel: Channel
     var stage = Stage.connecting
@@ -229,6 +229,7 @@ final class UpstreamConnection {
             if error != EPIPE { isReset = true }
             if stage == .closing || !channel.isReading { ended(error: error) }
         }
+        pool.machine.written(id, since: worker.turnBegan, now: worker.now)
         outputChanged()
     }
 

@@ -10,7 +10,7 @@ import Telemetry
 
 /// One pool of one worker: the state machine, its connections, and what is known of the server.
 final class UpstreamPool {
-    unowned(unsafe) let worker: Worker
+    let worker: Worker
     let index: Int
     let config: PoolConfig
     /// The state a fresh client is in, and so that of the connections kept warm.
@@ -90,6 +90,15 @@ final class UpstreamPool {
         runActions()
         machine.tick(now: worker.now)
         hasWork = true
+    }
+
+    /// A long time has passed since the worker last read: shared connections that seem to be slow
+    /// have perhaps answered since.
+    func lookAtStalled() {
+        for upstream in upstreams {
+            guard let upstream, machine.isStalled(upstream.id, now: worker.now) else { continue }
+            if upstream.channel.hasInput { machine.hasAnswered(upstream.id, now: worker.now) }
+        }
     }
 
     /// A shared connection has nothing in flight any more; it is settled in the epilogue, in case

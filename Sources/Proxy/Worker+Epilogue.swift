@@ -1,36 +1,43 @@
 // The end of a loop iteration: hand-overs first, because they make more output, then one write per
 // connection that has any.
 
+import EventLoop
 import Pool
 
 extension Worker {
     /// Everything that was decided during the callbacks happens here.
     func epilogue() {
-        if readyClients.isEmpty && dirtyClients.isEmpty && dirtyUpstreams.isEmpty {
-            for pool in pools { pool.runActions() }
-            if readyClients.isEmpty && dirtyClients.isEmpty && dirtyUpstreams.isEmpty { return }
-        }
         settleAndResume()
         flushUpstreams()
         flushClients()
         // A flush can lose a connection, which can free a place for somebody who waits.
-        if !readyClients.isEmpty || pools.contains(where: { $0.hasWork }) {
+        if !readyClients.isEmpty || isPoolWaiting {
             settleAndResume()
             flushUpstreams()
             flushClients()
         }
+        isClockRead = false
     }
 
     /// Runs pool actions and wakes clients until neither makes the other necessary.
     private func settleAndResume() {
         repeat {
-            for pool in pools { pool.settleEmptied() }
-            for pool in pools { pool.runActions() }
+            for index in pools.indices {
+                let pool = pools[index]
+                pool.settleEmptied()
+                pool.runActions()
+            }
             while let client = readyClients.popLast() {
                 client.resume()
             }
-        } while !readyClients.isEmpty || pools.contains(where: { $0.hasWork })
-        for pool in pools { pool.armDeadline() }
+        } while !readyClients.isEmpty || isPoolWaiting
+        for index in pools.indices { pools[index].armDeadline() }
+    }
+
+    /// Some pool has decided something that is not carried out yet.
+    private var isPoolWaiting: Bool {
+        for index in pools.indices where pools[index].hasWork { return true }
+        return false
     }
 
     /// Queues a client for `resume()` in this iteration.
@@ -54,18 +61,28 @@ extension Worker {
     }
 
     private func flushUpstreams() {
-        // The server begins to work while we still write to the clients.
-        for upstream in dirtyUpstreams {
+        if dirtyUpstreams.isEmpty { return }
+        now = MonotonicTime(nanoseconds: EventLoop.now())
+        // The server begins to work while we still write to the clients. By index: a flush may add
+        // to the list, and an iterator would make that a copy of it.
+        var index = 0
+        while index < dirtyUpstreams.count {
+            let upstream = dirtyUpstreams[index]
             upstream.isDirty = false
             upstream.flush()
+            index += 1
         }
         dirtyUpstreams.removeAll(keepingCapacity: true)
     }
 
     private func flushClients() {
-        for client in dirtyClients {
+        if dirtyClients.isEmpty { return }
+        var index = 0
+        while index < dirtyClients.count {
+            let client = dirtyClients[index]
             client.isDirty = false
             client.flush()
+            index += 1
         }
         dirtyClients.removeAll(keepingCapacity: true)
     }

@@ -25,6 +25,8 @@ package final class Worker {
     static let readSize = 256 * 1024
     /// Janitor work is done this often; finer deadlines have the deadline timer.
     static let tickInterval: Int64 = 100_000_000
+    /// After a turn or a sleep of this length an upstream may seem slow that has long answered.
+    private static let longTurn: Int64 = 3_000_000
 
     let loop: EventLoop
     let table: CommandTable
@@ -39,7 +41,11 @@ package final class Worker {
     let mailbox: Mailbox<WorkerMessage>
     let chunks = ChunkPool()
     let readBuffer: UnsafeMutableRawPointer
+    /// When this turn of the loop began; in the epilogue, when it began to write.
     var now: MonotonicTime
+    var turnBegan: MonotonicTime
+    /// `now` is that of this turn.
+    var isClockRead = false
     var clients = SlotTable<ClientConnection>()
     var pools: ContiguousArray<UpstreamPool> = []
     var listeners: ContiguousArray<Listener> = []
@@ -80,6 +86,7 @@ package final class Worker {
         logClients = settings.config.log.clients
         statisticsInterval = settings.config.log.stats
         now = MonotonicTime(nanoseconds: EventLoop.now())
+        turnBegan = now
         lastStatistics = now
         lastSummaries = now
         readBuffer = .allocate(byteCount: Worker.readSize, alignment: 64)
@@ -116,6 +123,9 @@ package final class Worker {
             epilogue()
         }
         closeEverything()
+        // They refer to this worker.
+        listeners.removeAll()
+        pools.removeAll()
         return true
     }
 
@@ -125,9 +135,17 @@ package final class Worker {
         return nextSerial
     }
 
-    /// Reads the clock: once per batch of events, not once per command.
+    /// Reads the clock: once in a turn of the loop, by whichever event comes first. Everything that
+    /// happens in a turn happens at the same time, however long it takes.
     func updateNow() {
+        if isClockRead { return }
+        isClockRead = true
+        let last = now
         now = MonotonicTime(nanoseconds: EventLoop.now())
+        turnBegan = now
+        if now - last > Worker.longTurn {
+            for pool in pools { pool.lookAtStalled() }
+        }
     }
 
     fileprivate func tick() {

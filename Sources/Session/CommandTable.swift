@@ -20,6 +20,14 @@ struct PackedName: Hashable {
     }
 
     private static func word(_ bytes: Span<UInt8>, _ start: Int, _ count: Int) -> UInt64 {
+        // The frame goes on behind the name, so eight bytes are nearly always there to be read at
+        // once.
+        if count <= 8, start >= 0, start <= bytes.count &- 8 {
+            let mask = UInt64.max &>> (64 &- UInt64(truncatingIfNeeded: count) &* 8)
+            let eight = unsafe bytes.bytes.unsafeLoadUnaligned(
+                fromByteOffset: start, as: UInt64.self)
+            return (UInt64(littleEndian: eight) | 0x2020_2020_2020_2020) & mask
+        }
         var value: UInt64 = 0
         var shift: UInt64 = 0
         for index in start..<(start + count) {
@@ -59,7 +67,8 @@ package final class CommandTable: Sendable {
     private struct Slot {
         var name = PackedName(packed: (0, 0, 0))
         var salt: UInt64 = 0
-        var row: UInt16 = .max
+        /// `.unknown` in a slot that is not used.
+        var command = Command.unknown
     }
 
     private let slots: ContiguousArray<Slot>
@@ -90,7 +99,8 @@ package final class CommandTable: Sendable {
             }
             let packed = PackedName(text: words[words.count - 1])
             CommandTable.insert(
-                Slot(name: packed, salt: salt, row: UInt16(row)), into: &slots)
+                Slot(name: packed, salt: salt, command: Command(rawValue: UInt16(row)) ?? .unknown),
+                into: &slots)
             let flags = fields[3].split(separator: ",")
             infos.append(
                 CommandInfo(
@@ -104,7 +114,7 @@ package final class CommandTable: Sendable {
 
     private static func insert(_ slot: Slot, into slots: inout ContiguousArray<Slot>) {
         var index = slot.name.hash(salt: slot.salt) & (slotCount - 1)
-        while slots[index].row != .max {
+        while slots[index].command.rawValue != Command.unknown.rawValue {
             index = (index + 1) & (slotCount - 1)
         }
         slots[index] = slot
@@ -134,48 +144,49 @@ package final class CommandTable: Sendable {
     /// Finds the command of a frame. A container with an unknown subcommand is the container
     /// itself, whose class is SHARE: the server words the error.
     package func find(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Command {
-        guard
-            let row = look(bytes, start: frame.nameStart, count: frame.nameLength, salt: 0)
-        else { return .unknown }
-        if infos[row].hasSubcommands, frame.firstLength >= 0,
-            let sub = look(
-                bytes, start: frame.firstStart, count: frame.firstLength, salt: UInt64(row) + 1)
-        {
-            return Command(rawValue: UInt16(sub)) ?? .unknown
-        }
-        return Command(rawValue: UInt16(row)) ?? .unknown
+        let command = look(bytes, start: frame.nameStart, count: frame.nameLength, salt: 0)
+        guard frame.firstLength >= 0, hasSubcommands(command) else { return command }
+        return find(
+            of: command, bytes, start: frame.firstStart, count: frame.firstLength)
+    }
+
+    private func hasSubcommands(_ command: Command) -> Bool {
+        let row = Int(command.rawValue)
+        return row < infos.count && infos[row].hasSubcommands
+    }
+
+    /// The subcommand of a container, or the container if it has none of that name.
+    private func find(
+        of container: Command, _ bytes: Span<UInt8>, start: Int, count: Int
+    ) -> Command {
+        let salt = UInt64(container.rawValue) + 1
+        let found = look(bytes, start: start, count: count, salt: salt)
+        return found.rawValue == Command.unknown.rawValue ? container : found
     }
 
     /// Finds a command by name alone, for a frame whose arguments are still on the way.
     package func find(_ bytes: Span<UInt8>, nameStart: Int, nameLength: Int) -> Command {
-        guard let row = look(bytes, start: nameStart, count: nameLength, salt: 0) else {
-            return .unknown
-        }
-        return Command(rawValue: UInt16(row)) ?? .unknown
+        look(bytes, start: nameStart, count: nameLength, salt: 0)
     }
 
     /// The same where the first argument is known as well.
     package func find(
         _ bytes: Span<UInt8>, name: (start: Int, length: Int), first: (start: Int, length: Int)
     ) -> Command {
-        guard let row = look(bytes, start: name.start, count: name.length, salt: 0) else {
-            return .unknown
-        }
-        let sub =
-            infos[row].hasSubcommands
-            ? look(bytes, start: first.start, count: first.length, salt: UInt64(row) + 1) : nil
-        return Command(rawValue: UInt16(sub ?? row)) ?? .unknown
+        let command = look(bytes, start: name.start, count: name.length, salt: 0)
+        guard hasSubcommands(command) else { return command }
+        return find(of: command, bytes, start: first.start, count: first.length)
     }
 
-    private func look(_ bytes: Span<UInt8>, start: Int, count: Int, salt: UInt64) -> Int? {
-        guard count > 0, count <= PackedName.longest else { return nil }
+    private func look(_ bytes: Span<UInt8>, start: Int, count: Int, salt: UInt64) -> Command {
+        guard count > 0, count <= PackedName.longest else { return .unknown }
         let name = PackedName(bytes, start: start, count: count)
         var index = name.hash(salt: salt) & (CommandTable.slotCount - 1)
-        while slots[index].row != .max {
-            if slots[index].name == name, slots[index].salt == salt { return Int(slots[index].row) }
+        while slots[index].command.rawValue != Command.unknown.rawValue {
+            if slots[index].name == name, slots[index].salt == salt { return slots[index].command }
             index = (index + 1) & (CommandTable.slotCount - 1)
         }
-        return nil
+        return .unknown
     }
 }
 

@@ -72,6 +72,11 @@ package enum Expectation: UInt8, Sendable {
     /// True when the bytes that were sent are not those of the client: they cannot be sent again.
     package var isTranslated: Bool { self == .kill || self == .unblock }
 
+    /// True for a member of a block that was forwarded whole.
+    package var isBlock: Bool {
+        if case .block = self { true } else { false }
+    }
+
     /// True for the UNSUBSCRIBE family.
     package var isUnsubscribe: Bool {
         self == .unsubscribeChannels || self == .unsubscribePatterns || self == .unsubscribeShards

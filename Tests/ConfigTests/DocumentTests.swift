@@ -29,7 +29,7 @@ import Testing
             "2:1: maxClients appears twice (first at line 1)"),
         Golden(
             "pools: {1: {listen: 127.0.0.1:1, upstream: h:1}, \"1\": {}}\n",
-            "1:49: 1 appears twice (first at column 9)"),
+            "1:50: 1 appears twice (first at column 9)"),
         Golden(
             "a: 1\nb: 2\na: 3\nb: 4\n" + pool(), "3:1: a appears twice (first at line 1)",
             "4:1: b appears twice (first at line 2)"),
