@@ -19,11 +19,18 @@ UNFIT = "it turns the connection into something that cannot be shared; refused b
 
 @dataclass(frozen=True)
 class Documented:
-    """`script` answers differently through Redpool, because of `reason`."""
+    """`script` answers differently through Redpool, because of `reason`.
+
+    `before`: from this version of Redis on, or what Valkey is compatible with, it does not.
+    """
 
     name: str
     reason: str
     script: list
+    before: tuple = (99,)
+
+    def concerns(self, server) -> bool:
+        return server.compatible < self.before
 
 
 DIFFERENCES = [
@@ -50,6 +57,7 @@ DIFFERENCES = [
         "QUIT and protocol errors under CLIENT REPLY OFF",
         SILENT_END,
         [do("CLIENT REPLY OFF", n=0), closed("QUIT")],
+        before=(7, 2),
     ),
     Documented("POST behind a pipeline", LOST, [do("SET k 1", "POST /", n=0)]),
 ]

@@ -6,10 +6,11 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "Integration"))
 
 from harness.daemon import Redpool  # noqa: E402
-from harness.server import RedisServer  # noqa: E402
+from harness.server import DEFAULT, RedisServer  # noqa: E402
 from harness.waiting import eventually  # noqa: E402
 from harness.wire import Closed, Connection, ErrorReply, Push, encode  # noqa: E402
 
 __all__ = [
-    "Closed", "Connection", "ErrorReply", "Push", "Redpool", "RedisServer", "encode", "eventually",
+    "DEFAULT", "Closed", "Connection", "ErrorReply", "Push", "Redpool", "RedisServer", "encode",
+    "eventually",
 ]

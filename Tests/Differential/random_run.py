@@ -1,6 +1,7 @@
 """Random sequences on both sides, streams compared.
 
     random_run.py [--seed N] [--count M] [--processes P] [--quiet-neighbours]
+                  [--server PATH]
 
 A failure prints its seed and the shortest sequence found that still fails; `--seed N --count 1`
 plays that one again.
@@ -16,6 +17,7 @@ import time
 
 import frames
 import grammar
+import servers
 from play import GOODBYE, Barrier
 from world import World
 
@@ -26,8 +28,8 @@ MOST_FAILURES = 12
 class Lane:
     """Plays sequences on one world, one connection per sequence and side."""
 
-    def __init__(self, noise=True):
-        self.world = World(noise)
+    def __init__(self, noise=True, binary=servers.DEFAULT):
+        self.world = World(noise, binary=binary)
         self._barriers = [Barrier(self.world.direct), Barrier(self.world.proxied)]
 
     def close(self):
@@ -130,11 +132,11 @@ def report(lane, seed, first):
     return "\n".join(lines)
 
 
-def run(first, count, step, noise, results):
+def run(first, count, step, noise, binary, results):
     """The sequences first, first + step, ...; puts (played, failures) into `results`."""
     failures, played = [], 0
     try:
-        with contextlib.closing(Lane(noise)) as lane:
+        with contextlib.closing(Lane(noise, binary)) as lane:
             for seed in range(first, first + count * step, step):
                 found = lane.play(grammar.commands(seed), seed)
                 played += 1
@@ -150,12 +152,15 @@ def run(first, count, step, noise, results):
         results.put((played, failures))
 
 
-def run_all(first, count, processes=2, noise=True):
+def run_all(first, count, processes=2, noise=True, binary=servers.DEFAULT):
     """Plays `count` sequences over several processes. Returns the number played and failures."""
     results = multiprocessing.Queue()
     shares = [count // processes + (i < count % processes) for i in range(processes)]
     workers = [
-        multiprocessing.Process(target=run, args=(first + i, share, processes, noise, results))
+        multiprocessing.Process(
+            target=run,
+            args=(first + i, share, processes, noise, binary, results),
+        )
         for i, share in enumerate(shares)
         if share
     ]
@@ -173,11 +178,12 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quiet-neighbours", action="store_true")
+    parser.add_argument("--server", default=servers.DEFAULT)
     chosen = parser.parse_args()
     started = time.monotonic()
     processes = min(chosen.processes, chosen.count)
     played, failures = run_all(
-        chosen.seed, chosen.count, processes, not chosen.quiet_neighbours
+        chosen.seed, chosen.count, processes, not chosen.quiet_neighbours, chosen.server
     )
     print(f"{played} sequences, {len(failures)} failures, {time.monotonic() - started:.1f} s")
     sys.exit(1 if failures else 0)

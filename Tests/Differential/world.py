@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 
-from integration import Redpool, RedisServer, encode
+import servers
+from integration import ErrorReply, Redpool, RedisServer, encode
 
 # Client ids above this are longer than any number that the scripts make: they can be told apart.
 FIRST_ID = 1_000
@@ -19,7 +20,7 @@ PROMPT = ("--hz", "500", "--dynamic-hz", "no")
 # Users with few rights, on both servers: what they may not do answers NOPERM.
 USERS = [
     ("bob", ["on", ">pw", "~*", "&*", "+@all", "-incr", "-discard"]),
-    ("ann", ["on", ">pw", "~*", "&c*", "+@all", "-multi", "-select", "-subscribe"]),
+    ("ann", ["on", ">pw", "~*", "resetchannels", "&c*", "+@all", "-multi", "-select", "-subscribe"]),
     ("eve", ["on", ">pw", "~*", "&*", "+@all", "-exec", "-client|id", "-client|setname", "-info"]),
     ("nor", ["on", ">pw", "~*", "&*", "+@all", "-client|reply"]),
     ("off", ["off", ">pw", "~*", "+@all"]),
@@ -29,12 +30,12 @@ USERS = [
 class World:
     """The two sides. `direct` and `proxied` are addresses, everything behind them is equal."""
 
-    def __init__(self, noise=True, pool=None):
+    def __init__(self, noise=True, pool=None, binary=servers.DEFAULT):
         # Frees what was started when a later part does not start.
         self._started = []
         try:
-            self.plain = self._keep(RedisServer(*PROMPT))
-            self.pooled = self._keep(RedisServer(*PROMPT))
+            self.plain = self._keep(RedisServer(*PROMPT, binary=binary))
+            self.pooled = self._keep(RedisServer(*PROMPT, binary=binary))
             for server in (self.plain, self.pooled):
                 prepare(server)
             self._controls = [server.connect() for server in (self.plain, self.pooled)]
@@ -70,7 +71,12 @@ class World:
 
 def prepare(server):
     for name, rules in USERS:
-        assert server.command("ACL", "SETUSER", name, *rules) == b"OK"
+        reply = server.command("ACL", "SETUSER", name, *rules)
+        if isinstance(reply, ErrorReply) and b"'-client|" in reply:
+            # Redis 6.2 takes whole commands away only.
+            whole = [rule.partition("|")[0] for rule in rules]
+            reply = server.command("ACL", "SETUSER", name, *whole)
+        assert reply == b"OK", reply
     server.command("SCRIPT", "LOAD", "return 1")
 
 

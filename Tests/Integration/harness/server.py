@@ -10,15 +10,20 @@ from .ports import free_port
 from .waiting import eventually
 from .wire import Address, Connection
 
+# The server that tests start when they name none: a program on PATH, or a path.
+DEFAULT = os.environ.get("REDPOOL_SERVER", "redis-server")
+
 
 class RedisServer:
     """A redis-server of our own on 127.0.0.1, ::1 and a unix socket, in a folder of its own.
 
     The harness talks to it over the unix socket only. So every TCP client that the server lists
-    is an upstream of the daemon, and counting them needs no guess.
+    is an upstream of the daemon, and counting them needs no guess. `binary` is another server
+    program than DEFAULT.
     """
 
-    def __init__(self, *options, password=None):
+    def __init__(self, *options, password=None, binary=DEFAULT):
+        self._binary = binary
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-redis-")
         self.folder = self._folder.name
@@ -39,7 +44,7 @@ class RedisServer:
     def start(self):
         """Starts it on the same port and folder as before, and waits until it answers."""
         self._process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "::1"]
+            [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "::1"]
             + ["--unixsocket", self.unix.path, "--dir", self.folder, "--logfile", self.log_path]
             + ["--save", "", "--loglevel", "verbose", "--maxclients", "10000"]
             + (["--requirepass", self.password] if self.password else [])
