@@ -52,7 +52,11 @@ enum ClientLine {
         return template.split(separator: " ", omittingEmptySubsequences: false).map { field in
             guard let equals = field.firstIndex(of: "=") else { return String(field) }
             let key = String(field[..<equals])
-            guard let value = own[key] else { return String(field) }
+            guard var value = own[key] else { return String(field) }
+            if field == "cmd=client" {
+                // What CLIENT INFO says of itself before Redis 7.0: no subcommands there.
+                value = String(value.prefix { $0 != "|" })
+            }
             return "\(key)=\(value)"
         }.joined(separator: " ")
     }

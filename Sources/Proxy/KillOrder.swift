@@ -46,8 +46,14 @@ struct KillOrder {
         }
     }
 
-    /// The connections of masters and replicas are the server's own affair.
-    var isForServer: Bool { type == "master" || type == "replica" || type == "slave" }
+    /// The connections of masters and replicas are the server's own affair. Valkey from 8.0 on calls
+    /// a master primary as well; to others that is a word like any unknown one.
+    var isForServer: Bool {
+        switch type {
+        case "master", "primary", "replica", "slave": true
+        default: false
+        }
+    }
 
     /// The same command, meant for nobody: the server checks it and kills no connection. Later
     /// filters replace or narrow earlier ones (Redis 7.0 networking.c, clientKillCommand).

@@ -5,7 +5,7 @@ Two streams are equal when their frames are, after the masks below. Nothing else
 | mask | why |
 | --- | --- |
 | integers of four or more digits | ids of clients; both sides start counting above 1,000 |
-| `id`, `addr`, `laddr`, `fd`, `age`, `idle`, sizes in CLIENT LIST and INFO | the connection's own |
+| `id`, `addr`, `laddr`, `fd`, `age`, `idle`, sizes and traffic in CLIENT LIST and INFO | the connection's own |
 | channel names in a run of UNSUBSCRIBE confirmations | Redis's order is that of a seeded hash |
 """
 
@@ -14,7 +14,7 @@ import re
 _AGGREGATES = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}
 _FIELDS = re.compile(
     rb"\b(id|addr|laddr|fd|age|idle|qbuf|qbuf-free|argv-mem|multi-mem|rbs|rbp|obl|oll|omem|"
-    rb"tot-mem|events)=\S*"
+    rb"tot-mem|events|tot-net-in|tot-net-out|tot-cmds)=\S*"
 )
 _LONG = re.compile(rb":\d{4,}\r\n")
 _GONE = re.compile(

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 
+import documented
 import frames
 import grammar
 import servers
@@ -28,8 +29,8 @@ MOST_FAILURES = 12
 class Lane:
     """Plays sequences on one world, one connection per sequence and side."""
 
-    def __init__(self, noise=True, binary=servers.DEFAULT):
-        self.world = World(noise, binary=binary)
+    def __init__(self, noise=True, server=servers.DEFAULT):
+        self.world = World(noise, server=server)
         self._barriers = [Barrier(self.world.direct), Barrier(self.world.proxied)]
 
     def close(self):
@@ -39,6 +40,7 @@ class Lane:
 
     def play(self, sequence, seed):
         """None, or what differs."""
+        sequence = documented.left_out(sequence, self.world.server)
         self.world.empty()
         r = random.Random(seed * 3 + 2)
         half = r.random() < 0.3 and not grammar.blocks(sequence)
@@ -132,11 +134,11 @@ def report(lane, seed, first):
     return "\n".join(lines)
 
 
-def run(first, count, step, noise, binary, results):
+def run(first, count, step, noise, server, results):
     """The sequences first, first + step, ...; puts (played, failures) into `results`."""
     failures, played = [], 0
     try:
-        with contextlib.closing(Lane(noise, binary)) as lane:
+        with contextlib.closing(Lane(noise, server)) as lane:
             for seed in range(first, first + count * step, step):
                 found = lane.play(grammar.commands(seed), seed)
                 played += 1
@@ -152,14 +154,14 @@ def run(first, count, step, noise, binary, results):
         results.put((played, failures))
 
 
-def run_all(first, count, processes=2, noise=True, binary=servers.DEFAULT):
+def run_all(first, count, processes=2, noise=True, server=servers.DEFAULT):
     """Plays `count` sequences over several processes. Returns the number played and failures."""
     results = multiprocessing.Queue()
     shares = [count // processes + (i < count % processes) for i in range(processes)]
     workers = [
         multiprocessing.Process(
             target=run,
-            args=(first + i, share, processes, noise, binary, results),
+            args=(first + i, share, processes, noise, server, results),
         )
         for i, share in enumerate(shares)
         if share
@@ -178,12 +180,13 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quiet-neighbours", action="store_true")
-    parser.add_argument("--server", default=servers.DEFAULT)
+    parser.add_argument("--server", default=servers.DEFAULT.path)
     chosen = parser.parse_args()
     started = time.monotonic()
     processes = min(chosen.processes, chosen.count)
     played, failures = run_all(
-        chosen.seed, chosen.count, processes, not chosen.quiet_neighbours, chosen.server
+        chosen.seed, chosen.count, processes, not chosen.quiet_neighbours,
+        servers.ask(chosen.server),
     )
     print(f"{played} sequences, {len(failures)} failures, {time.monotonic() - started:.1f} s")
     sys.exit(1 if failures else 0)

@@ -30,12 +30,13 @@ USERS = [
 class World:
     """The two sides. `direct` and `proxied` are addresses, everything behind them is equal."""
 
-    def __init__(self, noise=True, pool=None, binary=servers.DEFAULT):
+    def __init__(self, noise=True, pool=None, server=servers.DEFAULT):
+        self.server = server
         # Frees what was started when a later part does not start.
         self._started = []
         try:
-            self.plain = self._keep(RedisServer(*PROMPT, binary=binary))
-            self.pooled = self._keep(RedisServer(*PROMPT, binary=binary))
+            self.plain = self._keep(RedisServer(*PROMPT, binary=server.path))
+            self.pooled = self._keep(RedisServer(*PROMPT, binary=server.path))
             for server in (self.plain, self.pooled):
                 prepare(server)
             self._controls = [server.connect() for server in (self.plain, self.pooled)]

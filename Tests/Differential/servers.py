@@ -1,0 +1,63 @@
+"""Which servers there are to compare with.
+
+The first is the one on PATH (or REDPOOL_SERVER), then those that scripts/install-servers has
+fetched, then those of REDPOOL_SERVERS: paths of server programs, separated by colons.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+from dataclasses import dataclass
+
+from integration import DEFAULT as ON_PATH
+
+# What Redpool is meant to be tested with, whatever is found here.
+WANTED = ("redis 6.2", "redis 7.0", "redis 7.2", "redis 7.4", "valkey 8.0")
+WHY_MISSING = "not here: scripts/install-servers fetches it, or REDPOOL_SERVERS names one"
+FETCHED = pathlib.Path(__file__).resolve().parents[2] / ".servers"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server program and what it calls itself, as `7.0.15`."""
+
+    path: str
+    product: str
+    text: str
+
+    def __str__(self):
+        return f"{self.product}-{self.text}"
+
+    @property
+    def name(self) -> str:
+        """As in WANTED."""
+        return f"{self.product} {'.'.join(self.text.split('.')[:2])}"
+
+    @property
+    def compatible(self) -> tuple:
+        """The version of Redis that it behaves like; Valkey's own answer is 7.2.4."""
+        return (7, 2, 4) if self.product == "valkey" else tuple(map(int, self.text.split(".")))
+
+
+def ask(path) -> Server:
+    """Has a program say its version, as in `Redis server v=7.0.15 sha=...`."""
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20)
+    found = re.match(r"(\w+) server v=([\d.]+)", done.stdout)
+    assert found, f"{path} is no server: {done.stdout or done.stderr}"
+    return Server(path, found[1].lower(), found[2])
+
+
+def find() -> list:
+    named = [path for path in os.environ.get("REDPOOL_SERVERS", "").split(":") if path]
+    fetched = sorted(map(str, FETCHED.glob("[!.]*"))) if FETCHED.is_dir() else []
+    made = {}
+    for path in (ON_PATH, *fetched, *named):
+        server = ask(path)
+        made.setdefault(str(server), server)
+    return list(made.values())
+
+
+FOUND = find()
+DEFAULT = FOUND[0]
+MISSING = [name for name in WANTED if name not in {server.name for server in FOUND}]
