@@ -193,7 +193,7 @@ def _documented_left_out(made):
         # Inside EXEC's array the order of the names, which is that of a hash, is not masked.
         if queueing and len(command) == 1 and word.endswith("UNSUBSCRIBE"):
             continue
-        # Redis up to 7.0 forgets to close then.
+        # The server forgets to close then.
         if word == "QUIT" and silent:
             continue
         silent = silent or command[:2] == ("CLIENT", "REPLY")
