@@ -187,6 +187,9 @@ extension ClientConnection {
         let template =
             pool.facts.clientLine.isEmpty
             ? text.prefix { $0 != "\n" } : pool.facts.clientLine[...]
+        let newest = lastCommand
+        lastCommand = .clientList
+        defer { lastCommand = newest }
         let lines = worker.clients.all
             .filter { $0.pool === pool && filter.admits($0) }
             .sorted { $0.serial < $1.serial }

@@ -35,7 +35,8 @@ struct KillOrder {
 
     private mutating func read(_ filter: String, _ value: String) {
         switch filter {
-        case "id": ids = [UInt64(value) ?? 0]
+        // Redis 6.2 takes 0 for no filter at all; later versions refuse it.
+        case "id": ids = value == "0" ? nil : [UInt64(value) ?? 0]
         case "addr": addresses = [value]
         case "laddr": localAddresses = [value]
         case "user": users = [value]

@@ -229,12 +229,16 @@ extension UpstreamConnection {
     /// Redis up to 7.0 has applied the options of a HELLO before the one that it complains about.
     private func acceptPart(of login: PendingLogin?, _ client: ClientConnection?) {
         guard var login, let client else { return }
+        // The version stands before the options and takes effect behind them: not at all.
+        let protocolVersion = client.key.protocolVersion
+        defer { client.key.protocolVersion = protocolVersion }
         if scanner.head.starts(with: "WRONGPASS") {
             if login.isNameFirst, let name = login.name { client.identity.name = name }
         } else if scanner.head.starts(with: "ERR Client names"), !login.isNameFirst {
             login.name = nil
             acceptLogin(login, protocolVersion: nil, client)
-        } else if scanner.head.starts(with: "ERR Syntax error in HELLO option") {
+        } else if scanner.head.starts(with: "ERR Syntax error") {
+            // "in HELLO option 'X'", of which a head keeps no more.
             acceptLogin(login, protocolVersion: nil, client)
         }
     }

@@ -6,9 +6,10 @@ from cases import all_cases
 from documented import DIFFERENCES, why_different
 from play import compare
 from servers import FOUND, MISSING, WHY_MISSING
+from versions import cases
 from world import World
 
-CASES = all_cases()
+CASES = all_cases() | cases()
 
 
 @pytest.fixture(scope="module", params=FOUND, ids=str)

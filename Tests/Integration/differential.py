@@ -49,7 +49,7 @@ INTEGER = Mask(rb"\A:\d+\r\n\Z", rb":<integer>\r\n")
 # CLIENT LIST and CLIENT INFO: ids, addresses, times, sizes; and the length of the whole text.
 CLIENT_FIELDS = Mask(
     rb"\b(id|addr|laddr|fd|age|idle|qbuf|qbuf-free|argv-mem|multi-mem|rbs|rbp|obl|oll|omem|"
-    rb"tot-mem)=\S*",
+    rb"tot-mem|tot-net-in|tot-net-out|tot-cmds)=\S*",
     rb"\1=<masked>",
 )
 TEXT_LENGTH = Mask(rb"\A([$=])\d+\r\n", rb"\1<length>\r\n")

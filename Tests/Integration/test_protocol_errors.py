@@ -63,6 +63,11 @@ SURVIVED = {
 }
 
 
+def skip_what_valkey_misreads(server, data):
+    if data.isspace() and b" " in data and b"valkey_version:8.0" in server.command("INFO", "server"):
+        pytest.skip("Valkey 8.0 takes an array behind a line of blanks for an inline command")
+
+
 @pytest.mark.parametrize("data", FATAL.values(), ids=FATAL.keys())
 def test_fatal(server, redpool, data):
     same(server, redpool, [step(("PING",)), step(data, replies=CLOSE)])
@@ -76,11 +81,13 @@ def test_fatal_inside_a_pinned_session(server, redpool, data):
 
 @pytest.mark.parametrize("data,replies", SURVIVED.values(), ids=SURVIVED.keys())
 def test_survived(server, redpool, data, replies):
+    skip_what_valkey_misreads(server, data)
     same(server, redpool, [step(data + b"*2\r\n$4\r\nPING\r\n$3\r\nend\r\n", replies + 1)])
 
 
 @pytest.mark.parametrize("data,replies", SURVIVED.values(), ids=SURVIVED.keys())
 def test_survived_inside_a_pinned_session(server, redpool, data, replies):
+    skip_what_valkey_misreads(server, data)
     tail = b"*2\r\n$4\r\nPING\r\n$3\r\nend\r\n"
     same(server, redpool, [step(("WATCH", "k")), step(data + tail, replies + 1)])
 
