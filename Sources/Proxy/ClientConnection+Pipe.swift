@@ -82,8 +82,8 @@ extension ClientConnection {
     private func refuses(_ span: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         let command = worker.table.find(span, frame)
         if command != .unknown { return pool.denyList.refuses(command) }
-        let length = min(frame.nameLength, UnknownCommands.longestName + 1)
-        return pool.denyList.refusesStranger((0..<length).map { span[frame.nameStart + $0] })
+        let name = UnknownCommands.name(of: frame, in: span, table: worker.table)
+        return pool.denyList.refusesStranger(name ?? [])
     }
 
     private func refusesLine(

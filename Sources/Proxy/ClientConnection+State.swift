@@ -209,8 +209,7 @@ extension ClientConnection {
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         var kind = UnknownCommands.Kind.stranger
-        if frame.nameLength <= UnknownCommands.longestName {
-            let name = (0..<frame.nameLength).map { span[frame.nameStart + $0] }
+        if let name = UnknownCommands.name(of: frame, in: span, table: worker.table) {
             if pool.denyList.refusesStranger(name) { return refuseCommand() }
             guard let known = pool.unknownCommands.kind(of: name) ?? lesson else {
                 return ask(name)
@@ -228,8 +227,9 @@ extension ClientConnection {
     /// The server is known not to know this command.
     func isStranger(_ span: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         guard worker.table.find(span, frame) == .unknown else { return false }
-        if frame.nameLength > UnknownCommands.longestName { return true }
-        let name = (0..<frame.nameLength).map { span[frame.nameStart + $0] }
+        guard let name = UnknownCommands.name(of: frame, in: span, table: worker.table) else {
+            return true
+        }
         return pool.unknownCommands.kind(of: name) == .stranger
     }
 
@@ -239,8 +239,9 @@ extension ClientConnection {
             lesson = nil
             return nil
         }
-        guard worker.table.find(span, frame) == .unknown else { return nil }
-        let name = (0..<frame.nameLength).map { span[frame.nameStart + $0] }
+        guard worker.table.find(span, frame) == .unknown,
+            let name = UnknownCommands.name(of: frame, in: span, table: worker.table)
+        else { return nil }
         return pool.unknownCommands.kind(of: name) == nil ? name : nil
     }
 

@@ -8,7 +8,8 @@ import Session
 final class DenyList {
     /// By the command's place in the table.
     private let isDenied: ContiguousArray<Bool>
-    /// Names that the table does not have: modules' commands, renamed ones.
+    /// Names that the table does not have: modules' commands, renamed ones, new subcommands; and
+    /// all that may be a container's name.
     private let strangers: Set<String>
 
     /// `names` are in lower case, a subcommand as `container|subcommand`. A container's name stands
@@ -20,7 +21,8 @@ final class DenyList {
                 let container = info.name.prefix { $0 != "|" }
                 return wanted.contains(info.name) || wanted.contains(String(container))
             })
-        strangers = wanted.subtracting(table.all.map(\.name))
+        let known = table.all.map(\.name).filter { $0.contains("|") }
+        strangers = wanted.subtracting(known)
     }
 
     /// True when the command must not reach the server.
@@ -29,8 +31,10 @@ final class DenyList {
         return row < isDenied.count && isDenied[row]
     }
 
-    /// The same for a name that is not in the table.
+    /// The same for a name that is not in the table; a subcommand as `container|subcommand`.
     func refusesStranger(_ name: [UInt8]) -> Bool {
-        !strangers.isEmpty && strangers.contains(Word.lowercased(name))
+        if strangers.isEmpty { return false }
+        let name = Word.lowercased(name)
+        return strangers.contains(name) || strangers.contains(String(name.prefix { $0 != "|" }))
     }
 }

@@ -3,6 +3,7 @@
 // the server does not know either is an error like any other.
 
 import RESP
+import Session
 
 /// What a server has said of names outside the table.
 struct UnknownCommands {
@@ -34,6 +35,23 @@ struct UnknownCommands {
 
     private static func folded(_ name: [UInt8]) -> [UInt8] {
         name.map { $0 >= 65 && $0 <= 90 ? $0 | 0x20 : $0 }
+    }
+
+    /// The name of a command that is not in the table, as COMMAND INFO takes it: a subcommand with
+    /// its container, `client|name`. Nil for what is longer than any name.
+    static func name(
+        of frame: CommandFrame, in bytes: Span<UInt8>, table: CommandTable
+    ) -> [UInt8]? {
+        guard frame.nameLength <= longestName else { return nil }
+        var name = (0..<frame.nameLength).map { bytes[frame.nameStart + $0] }
+        let container = table.find(
+            bytes, nameStart: frame.nameStart, nameLength: frame.nameLength)
+        if container == .unknown { return name }
+        let length = frame.firstLength
+        guard length >= 0, name.count + 1 + length <= longestName else { return nil }
+        name.append(UInt8(ascii: "|"))
+        name += (0..<length).map { bytes[frame.firstStart + $0] }
+        return name
     }
 
     /// Reads the reply to COMMAND INFO for one name. An error (no permission, LOADING) teaches

@@ -142,7 +142,8 @@ package final class CommandTable: Sendable {
     }
 
     /// Finds the command of a frame. A container with an unknown subcommand is the container
-    /// itself, whose class is SHARE: the server words the error.
+    /// itself, whose class is SHARE: the server words the error. For CLIENT, whose subcommands
+    /// change connections, it is unknown: a server that is newer than the table may have it.
     package func find(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Command {
         let command = look(bytes, start: frame.nameStart, count: frame.nameLength, salt: 0)
         guard frame.firstLength >= 0, hasSubcommands(command) else { return command }
@@ -155,13 +156,14 @@ package final class CommandTable: Sendable {
         return row < infos.count && infos[row].hasSubcommands
     }
 
-    /// The subcommand of a container, or the container if it has none of that name.
+    /// The subcommand of a container; if it has none of that name, the container, or unknown.
     private func find(
         of container: Command, _ bytes: Span<UInt8>, start: Int, count: Int
     ) -> Command {
         let salt = UInt64(container.rawValue) + 1
         let found = look(bytes, start: start, count: count, salt: salt)
-        return found.rawValue == Command.unknown.rawValue ? container : found
+        guard found.rawValue == Command.unknown.rawValue else { return found }
+        return container == .client ? .unknown : container
     }
 
     /// Finds a command by name alone, for a frame whose arguments are still on the way.

@@ -31,9 +31,16 @@ struct CommandNamesTests {
 
     @Test("a container with an unknown subcommand is the container")
     func unknownSubcommand() {
-        #expect(find(["CLIENT", "NOSUCH"], in: table) == .client)
+        #expect(find(["CONFIG", "NOSUCH"], in: table) == .config)
         #expect(find(["CLIENT"], in: table) == .client)
         #expect(find(["config", "get", "x"], in: table) == .configGet)
+    }
+
+    @Test("an unknown subcommand of CLIENT is unknown: it could change the connection")
+    func unknownClientSubcommand() {
+        #expect(find(["CLIENT", "NOSUCH"], in: table) == .unknown)
+        #expect(find(["client", ""], in: table) == .unknown)
+        #expect(find(["CLIENT", "NOSUCH", "x"], in: table) == .unknown)
     }
 
     @Test(
