@@ -60,4 +60,3 @@ def find() -> list:
 
 FOUND = find()
 DEFAULT = FOUND[0]
-MISSING = [name for name in WANTED if name not in {server.name for server in FOUND}]
