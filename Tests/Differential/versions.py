@@ -88,7 +88,7 @@ ROWS = {
     ],
     "WAITAOF": [
         "WAITAOF 0 0 0", "WAITAOF 1 0 0", "WAITAOF x 0 0", "WAITAOF 0 0", "WAITAOF 0 1 20",
-        "WAITAOF 2 0 0", "WAITAOF 0 0 -1", "SET k 1", "WAITAOF 0 0 10",
+        "WAITAOF 2 0 0", "WAITAOF 0 0 -1",
     ],
     "WAIT": ["SET k 1", "WAIT 0 10", "WAIT 1 10", "WAIT -1 10", "WAIT 0 -1"],
     "SCRIPT": [
