@@ -23,8 +23,11 @@ struct CommandNamesTests {
     func everyNameIsFound() {
         for (row, info) in table.all.enumerated() {
             let words = info.name.split(separator: "|").map(String.init)
+            // Behind CLIENT, anything is the name of a subcommand.
+            let arguments = info.name == "client" ? [] : ["x"]
             for spelling in [words, words.map { $0.uppercased() }] {
-                #expect(find(spelling + ["x"], in: table).rawValue == UInt16(row), "\(info.name)")
+                let found = find(spelling + arguments, in: table)
+                #expect(found.rawValue == UInt16(row), "\(info.name)")
             }
         }
     }

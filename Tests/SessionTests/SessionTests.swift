@@ -51,6 +51,8 @@ private let rows: [Row] = [
     Row(text: "CONFIG GET x", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
     Row(text: "CONFIG NOSUCH", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
     Row(text: "NOSUCH", free: .ask, held: .pipe, queued: .pipe),
+    Row(text: "CLIENT NOSUCH", free: .ask, held: .pipe, queued: .pipe),
+    Row(text: "CLIENT", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
     Row(
         text: "BLPOP k 0", free: .exclusive(isBlocking: true), held: .sendBlocking,
         queued: .send(.plain)),
@@ -140,7 +142,9 @@ private let rows: [Row] = [
 
     @Test func everyCommandOfTheTableIsFoundAndHasAPlanInEveryState() {
         for info in table.all {
-            let sent = Sent(info.name.split(separator: "|").map(String.init) + ["1", "2"])
+            // Behind CLIENT, anything is the name of a subcommand.
+            let arguments = info.name == "client" ? [] : ["1", "2"]
+            let sent = Sent(info.name.split(separator: "|").map(String.init) + arguments)
             #expect(table.info(sent.command)?.name == info.name)
             #expect(sent.plan != .ask, "\(info.name)")
             var queueing = Session()
