@@ -1,0 +1,1 @@
+"""What Benchmarks/run, Benchmarks/curve and scripts/budgets share."""

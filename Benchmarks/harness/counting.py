@@ -1,0 +1,232 @@
+"""Exact counts per command: what Redpool executes (callgrind) and asks of the kernel (strace).
+
+Counts are taken over N and over 2N commands, and the difference is divided by N: what happens once
+(the attaching of the tool, its first wake-up) cancels out. The load is the same every time: while
+the daemon is stopped by SIGSTOP, every client sends its batch, so that one iteration of its loop
+finds all of them. One upstream, because the tools make the daemon so slow that it would take its
+server for stalled and open more at moments that differ from run to run.
+"""
+
+import collections
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+from . import processes
+from .processes import Trouble, encode, eventually
+
+VALUE = b"v" * 16
+GET = encode("GET", "key:000000000001"), b"$16\r\n" + VALUE + b"\r\n"
+SET = encode("SET", "key:000000000001", VALUE), b"+OK\r\n"
+
+# name: (clients, commands per client and round, command, rounds of N)
+LOADS = {
+    "c1 GET": (1, 1, GET, 500),
+    "c1 SET": (1, 1, SET, 500),
+    "c50 GET": (50, 1, GET, 40),
+    "c50 SET": (50, 1, SET, 40),
+    "P16 GET": (50, 16, GET, 8),
+    "P16 SET": (50, 16, SET, 8),
+}
+
+# What a count is called, and the functions whose calls it adds up. A function that calls another
+# one of its row counts once: the row names what code calls, not what the allocator does inside.
+FUNCTIONS = {
+    "allocations": {
+        "malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "mmap",
+        "_Znwm", "_Znam"},
+    "objects": {"swift_allocObject", "swift_initStackObject"},
+    "retains": {
+        "swift_retain", "swift_retain_n", "swift_bridgeObjectRetain", "swift_bridgeObjectRetain_n",
+        "swift_unknownObjectRetain", "swift_nonatomic_retain"},
+    "releases": {
+        "swift_release", "swift_release_n", "swift_bridgeObjectRelease",
+        "swift_bridgeObjectRelease_n", "swift_unknownObjectRelease", "swift_nonatomic_release"},
+    "exclusivity": {"swift_beginAccess"},
+}
+
+
+class Crowd:
+    """The clients of one load, which send in step."""
+
+    def __init__(self, daemon, place, load):
+        clients, self.batch, (self.command, self.reply), self.rounds = LOADS[load]
+        self.daemon = daemon
+        self.links = [processes.connect(place, timeout=60) for _ in range(clients)]
+
+    @property
+    def commands(self):
+        return len(self.links) * self.batch * self.rounds
+
+    def run(self, times):
+        """Sends `times` times the rounds of this load, each of them answered before the next."""
+        for _ in range(self.rounds * times):
+            if len(self.links) > 1:
+                os.kill(self.daemon, signal.SIGSTOP)
+                eventually(lambda: processes.stopped(self.daemon), "the daemon is stopped")
+            for link in self.links:
+                link.sendall(self.command * self.batch)
+            if len(self.links) > 1:
+                os.kill(self.daemon, signal.SIGCONT)
+            for link in self.links:
+                processes.read_exactly(link, len(self.reply) * self.batch)
+
+    def close(self):
+        for link in self.links:
+            link.close()
+
+
+@contextlib.contextmanager
+def crowd(daemon, place, load):
+    people = Crowd(daemon, place, load)
+    try:
+        people.links[0].sendall(SET[0])
+        processes.read_exactly(people.links[0], len(SET[1]))
+        people.run(1)
+        yield people
+    finally:
+        people.close()
+
+
+def per_command(people, count):
+    """The counts of a steady state: `count` runs a function and returns what it counted then."""
+    once = count(lambda: people.run(1))
+    twice = count(lambda: people.run(2))
+    steady = collections.Counter(twice)
+    steady.subtract(once)
+    return {name: value / people.commands for name, value in steady.items()}
+
+
+# --- callgrind
+
+
+def without_debug_information(stage, binary):
+    """A copy with symbols alone: valgrind cannot read the debug information of Swift."""
+    copy = stage.directory / "redpool-symbols"
+    if not copy.exists():
+        subprocess.run(
+            [processes.need("objcopy"), "--strip-debug", binary, copy], check=True)
+    return copy
+
+
+class Callgrind:
+    """Redpool under callgrind, with counts for what is asked."""
+
+    def __init__(self, stage, upstream, binary):
+        self.stage = stage
+        self.output = stage.directory / "callgrind.out"
+        self.prefix = stage.directory / "vgdb"
+        self.dumps = 0
+        copy = without_debug_information(stage, binary)
+        wrapper = [
+            processes.need("valgrind"), "--tool=callgrind", "--instr-atstart=no",
+            f"--vgdb-prefix={self.prefix}", f"--callgrind-out-file={self.output}"]
+        try:
+            self.process, self.port, _ = stage.redpool(
+                upstream, copy, wrapper, seconds=120, maxOpen=1)
+        except Trouble as trouble:
+            raise Trouble(f"callgrind cannot run Redpool here: {trouble}") from None
+        self.order("instrumentation on")
+
+    def order(self, words):
+        done = subprocess.run(
+            [processes.need("vgdb"), f"--vgdb-prefix={self.prefix}",
+             f"--pid={self.process.pid}", *words.split()],
+            capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise Trouble(
+                f"vgdb cannot talk to callgrind (it needs the right to ptrace): {done.stderr}")
+
+    def dump(self):
+        self.order("dump")
+        self.dumps += 1
+        path = pathlib.Path(f"{self.output}.{self.dumps}")
+        return eventually(lambda: path.exists() and path, "callgrind has written its counts")
+
+    def count(self, work):
+        self.dump().unlink()
+        work()
+        path = self.dump()
+        counts = read_callgrind(path.read_text())
+        path.unlink()
+        return counts
+
+    def measure(self, load):
+        """Instructions and calls per command, by the names in FUNCTIONS."""
+        with crowd(self.process.pid, self.port, load) as people:
+            steady = per_command(people, self.count)
+        found = {"instructions": steady["instructions"]}
+        for name, functions in FUNCTIONS.items():
+            found[name] = sum(steady.get(function, 0) for function in functions)
+        found["who"] = {k: v for k, v in steady.items() if k != "instructions"}
+        return found
+
+
+def read_callgrind(text):
+    """Calls by function, and all instructions, of one file of callgrind's."""
+    names = {}
+    counts = collections.Counter()
+    callee = None
+    for line in text.splitlines():
+        if line.startswith(("fn=(", "cfn=(")):
+            number, _, name = line.partition("(")[2].partition(")")
+            if name:
+                names[number] = name.strip()
+            if line.startswith("cfn"):
+                callee = names[number]
+        elif line.startswith("calls="):
+            # A recursion has a name of its own, with its depth behind an apostrophe.
+            counts[callee.partition("'")[0]] += int(line[6:].split()[0])
+        elif line.startswith(("totals:", "summary:")):
+            counts["instructions"] = int(line.split()[1])
+    if not counts["instructions"]:
+        raise Trouble("callgrind has counted nothing")
+    return counts
+
+
+# --- strace
+
+
+class Strace:
+    """Redpool as it is, with strace attached while it is counted."""
+
+    def __init__(self, stage, upstream, binary):
+        self.stage = stage
+        self.process, self.port, _ = stage.redpool(upstream, binary, maxOpen=1)
+
+    def traced(self):
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        return all(
+            not re.search(r"^TracerPid:\s+0$", (task / "status").read_text(), re.MULTILINE)
+            for task in tasks.iterdir())
+
+    def count(self, work):
+        summary = self.stage.directory / "strace.out"
+        tracer = self.stage.start(
+            processes.need("strace"), "-f", "-c", "-U", "calls,name", "-o", summary, "-p",
+            self.process.pid)
+
+        def attached():
+            if tracer.poll() is not None:
+                raise Trouble(
+                    "strace cannot attach to Redpool (it needs the right to ptrace): "
+                    + tracer.log.read_text(errors="replace"))
+            return self.traced()
+        eventually(attached, "strace is attached to every thread")
+        work()
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(timeout=30)
+        counts = collections.Counter()
+        for line in summary.read_text().splitlines():
+            row = re.fullmatch(r"\s*(\d+)\s+(\w+)", line)
+            if row and row[2] != "total":
+                counts[row[2]] += int(row[1])
+        return counts
+
+    def measure(self, load):
+        """System calls per command, by name."""
+        with crowd(self.process.pid, self.port, load) as people:
+            return per_command(people, self.count)

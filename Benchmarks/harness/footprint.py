@@ -1,0 +1,143 @@
+"""What Redpool weighs: the file, the start, and the memory per client."""
+
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import time
+
+from . import processes
+from .processes import Trouble, connect, cpu_seconds, encode, eventually, memory_bytes
+
+IDLE_CLIENTS = 4000
+ACTIVE_CLIENTS = 1000
+STARTS = 5
+
+
+def stripped_size(stage, binary):
+    """Bytes of the binary as a package would have it."""
+    copy = stage.directory / "redpool-stripped"
+    subprocess.run([processes.need("strip"), "-o", copy, binary], check=True)
+    return copy.stat().st_size
+
+
+def start_up(stage, upstream, binary):
+    """Medians over some starts: ms until the first reply, ms of CPU until then, resident bytes."""
+    rows = []
+    for _ in range(STARTS):
+        before = time.monotonic()
+        daemon, _, _ = stage.redpool(upstream, binary)
+        elapsed = time.monotonic() - before
+        rows.append((elapsed * 1e3, cpu_seconds(daemon.pid) * 1e3, memory_bytes(daemon.pid)))
+        stage.end(daemon)
+    return [statistics.median(column) for column in zip(*rows)]
+
+
+@contextlib.contextmanager
+def clients(count, place):
+    links = []
+    try:
+        for _ in range(count):
+            links.append(connect(place))
+        yield links
+    finally:
+        for link in links:
+            link.close()
+
+
+def ask(links, command, reply, together=None):
+    """Every client sends once and reads the reply, `together` (or all) of them at a time."""
+    step = together or len(links)
+    for start in range(0, len(links), step):
+        for link in links[start:start + step]:
+            link.sendall(command)
+        for link in links[start:start + step]:
+            processes.read_exactly(link, len(reply))
+
+
+def settled(pid):
+    """Resident memory once two looks a tick of the daemon apart agree."""
+    looks = [memory_bytes(pid)]
+
+    def steady():
+        looks.append(memory_bytes(pid))
+        return len(looks) > 40 and max(looks[-40:]) == min(looks[-40:])
+    eventually(steady, "the memory of the daemon does not change any more")
+    return looks[-1]
+
+
+def idle_client(daemon, place, count=IDLE_CLIENTS):
+    """Resident bytes per client that has spoken once and is silent now.
+
+    The first hundred clients are not counted: they pay for the tables' first growth."""
+    room = processes.raise_file_limit(count + 1000) - 200
+    if room < count:
+        raise Trouble(f"{count} clients need a limit of {count + 200} open files (ulimit -Hn)")
+    ping, pong = encode("PING"), b"+PONG\r\n"
+    with clients(100, place) as first:
+        ask(first, ping, pong, 10)
+        before = settled(daemon.pid)
+        with clients(count, place) as many:
+            ask(many, ping, pong, 10)
+            return (settled(daemon.pid) - before) / count
+
+
+def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
+    """Resident bytes per client whose command waits for a server that has stopped."""
+    command, reply = encode("SET", "key", b"v" * 16), b"+OK\r\n"
+    with clients(count, place) as links:
+        ask(links, command, reply, 10)
+        before = settled(daemon.pid)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            for link in links:
+                link.sendall(command)
+            after = settled(daemon.pid)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        for link in links:
+            processes.read_exactly(link, len(reply))
+        return (after - before) / count
+
+
+def after_burst(daemon, place, size, count=50, pipeline=64):
+    """Resident bytes added by bursts of SET and GET, all asked before any reply is read: at their
+    peak, and when all is answered."""
+    value = b"v" * size
+    write, written = encode("SET", "burst", value), b"+OK\r\n"
+    read, found = encode("GET", "burst"), b"$%d\r\n%s\r\n" % (size, value)
+    with clients(count, place) as links:
+        ask(links, write, written)
+        before = settled(daemon.pid)
+        if not processes.reset_peak(daemon.pid):
+            raise Trouble("the kernel does not let the peak of memory be reset (clear_refs)")
+        for _ in range(5):
+            ask(links, write * pipeline, written * pipeline)
+            ask(links, read * pipeline, found * pipeline)
+        peak = memory_bytes(daemon.pid, "VmHWM")
+        return peak - before, settled(daemon.pid) - before
+
+
+def measure(stage, server, upstream, binary):
+    """Everything here, by name."""
+    milliseconds, cpu, resident = start_up(stage, upstream, binary)
+    found = {
+        "stripped binary": stripped_size(stage, binary) / 1e6,
+        "start": milliseconds,
+        "start CPU": cpu,
+        "memory after start": resident / 1e6,
+    }
+    daemon, port, _ = stage.redpool(upstream, binary)
+    found["memory per idle client"] = idle_client(daemon, port)
+    stage.end(daemon)
+    daemon, port, _ = stage.redpool(upstream, binary, poolTimeout="60s")
+    found["memory per active client"] = active_client(daemon, server, port)
+    stage.end(daemon)
+    for name, size in (("burst of 1 KB", 1024), ("burst of 16 KB", 16384)):
+        daemon, port, _ = stage.redpool(upstream, binary)
+        peak, left = after_burst(daemon, port, size)
+        found[f"{name}, peak"] = peak / 1e6
+        found[f"{name}, left"] = left / 1e6
+        stage.end(daemon)
+    return found

@@ -1,0 +1,209 @@
+"""Starting, watching and stopping the processes that are measured."""
+
+import contextlib
+import pathlib
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = ROOT / ".build/release/redpool"
+
+
+class Trouble(Exception):
+    """What keeps a measurement from being made, in words for the person at the terminal."""
+
+
+def need(program):
+    """The path of a program, or Trouble that says how to get it."""
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if not found:
+        raise Trouble(f"{program} is missing: scripts/install-dependencies bench installs it")
+    return found
+
+
+def raise_file_limit(wanted):
+    """Raises the limit of open files, for the processes to be started too; what is in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return soft if soft != resource.RLIM_INFINITY else wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(condition, what, seconds=30.0):
+    """Polls until `condition` gives something true, which is returned; Trouble after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise Trouble(f"after {seconds:.0f} s still not so: {what}")
+        time.sleep(0.005)
+
+
+def connect(place, timeout=30.0):
+    """A socket to `place`: a port on 127.0.0.1, or the path of a unix socket."""
+    if isinstance(place, int):
+        link = socket.create_connection(("127.0.0.1", place), timeout=timeout)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return link
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(timeout)
+    link.connect(str(place))
+    return link
+
+
+def answers(place):
+    """Whether something at `place` answers PING, be it with an error."""
+    try:
+        with connect(place, timeout=5) as link:
+            link.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return bool(link.recv(64))
+    except OSError:
+        return False
+
+
+def encode(*words):
+    """A command as RESP."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        word = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
+    return b"".join(parts)
+
+
+def read_exactly(link, count):
+    """Reads `count` bytes; Trouble if the other side closes before."""
+    left = count
+    while left:
+        got = link.recv(min(left, 1 << 20))
+        if not got:
+            raise Trouble("the connection was closed in the middle of a measurement")
+        left -= len(got)
+
+
+def cpu_seconds(pid):
+    """CPU time of all threads of a process, in seconds, with the scheduler's own precision."""
+    total = 0
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def memory_bytes(pid, field="VmRSS"):
+    """Resident memory (VmRSS) or its peak (VmHWM)."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise Trouble(f"process {pid} has no {field}")
+
+
+def reset_peak(pid):
+    """Lets VmHWM begin anew; False where the kernel does not permit it."""
+    try:
+        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def stopped(pid):
+    """Whether every thread of a process is stopped by SIGSTOP."""
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (thread / "stat").read_text().rsplit(")", 1)[1].split()[0] not in "Tt":
+            return False
+    return True
+
+
+class Stage:
+    """A temporary directory, and the processes that were started in it."""
+
+    def __enter__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="redpool-bench-"))
+        self.processes = []
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            self.end(process)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self, *command, **options):
+        """Starts a process whose output goes to a file named after its number."""
+        log = self.directory / f"process-{len(self.processes)}.log"
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [str(word) for word in command], stdout=output, stderr=output,
+                stdin=subprocess.DEVNULL, cwd=self.directory, **options)
+        process.log = log
+        self.processes.append(process)
+        return process
+
+    def ready(self, process, place, seconds=30.0):
+        """Waits until `process` answers at `place`."""
+        def check():
+            if process.poll() is not None:
+                text = process.log.read_text(errors="replace")[-2000:]
+                raise Trouble(f"{process.args[0]} ended with {process.returncode}: {text}")
+            return answers(place)
+        eventually(check, f"{process.args[0]} answers at {place}", seconds)
+        return process
+
+    def end(self, process, how=signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(how)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def redis(self, *options):
+        """A redis-server without persistence: process, port, path of its unix socket."""
+        port = free_port()
+        path = self.directory / f"redis-{port}.sock"
+        process = self.start(
+            need("redis-server"), "--port", port, "--unixsocket", path, "--save", "",
+            "--dir", self.directory, "--maxclients", 20000, "--tcp-backlog", 4096, *options)
+        self.ready(process, port)
+        return process, port, path
+
+    def redpool(self, upstream, binary=BINARY, wrapper=(), seconds=30.0, **keys):
+        """Redpool in front of `upstream`: process, port, path of its unix socket."""
+        port = free_port()
+        path = self.directory / f"redpool-{port}.sock"
+        config = self.directory / f"redpool-{port}.yaml"
+        where = f"127.0.0.1:{upstream}" if isinstance(upstream, int) else f"unix:{upstream}"
+        more = "".join(f", {key}: {value}" for key, value in keys.items())
+        config.write_text(
+            f"pools: {{main: {{listen: [127.0.0.1:{port}, \"unix:{path}\"], "
+            f"upstream: \"{where}\"{more}}}}}\n"
+            "maxClients: 15000\nlog: {level: warning, format: text}\n")
+        process = self.start(*wrapper, binary, "run", "--config", config)
+        self.ready(process, port, seconds)
+        return process, port, path
+
+
+def main_guard(main):
+    """Runs `main`; Trouble becomes a message and exit code 1."""
+    try:
+        sys.exit(main())
+    except Trouble as trouble:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {trouble}")
