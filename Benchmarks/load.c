@@ -1,0 +1,252 @@
+// A load generator for Redis that costs little itself: one thread, raw epoll, no library.
+//
+//   load [-h port | -s path] [-m mode] [-c clients] [-P pipeline] [-d bytes] [-k keys]
+//        [-n commands] [-r per second] [-a password] [-T]
+//
+// Modes: `mix` SET and GET batches in turn; `rate` the same one by one at a fixed rate, however late
+// the replies are; `short` connect, SET, GET, GET, close, with AUTH if there is a password;
+// `multi` MULTI, three commands, EXEC in one write; `steps` the same, waiting for each reply;
+// `queue` half of the clients BLPOP what the other half LPUSH. -T speaks TLS (built with -DTLS).
+//
+// Prints one line of JSON; latencies are microseconds from the (intended) time of sending to the end
+// of the last reply of a batch, a session or a transaction. An error reply ends the run.
+#include "load.h"
+
+// --- replies
+
+// Takes a whole header line; how many bytes of a bulk follow it (with their CRLF), or 0.
+static int64_t take_line(struct client *client) {
+    client->line[client->line_length] = 0;
+    client->line_length = 0;
+    char kind = client->line[0];
+    int64_t number = strtoll(client->line + 1, NULL, 10);
+    client->pending--;
+    if (kind == '-') {
+        fprintf(stderr, "load: the server says %s\n", client->line);
+        exit(1);
+    }
+    if (kind == '*' && number > 0) client->pending += number;
+    return kind == '$' && number >= 0 ? number + 2 : 0;
+}
+
+// Takes `count` bytes that have come; how many replies they complete.
+static int take(struct client *client, const char *bytes, size_t count) {
+    int complete = 0;
+    for (const char *end = bytes + count; bytes < end;) {
+        if (client->skip) {
+            int64_t part = end - bytes < client->skip ? end - bytes : client->skip;
+            bytes += part;
+            client->skip -= part;
+        } else {
+            if (!client->pending) client->pending = 1;
+            const char *stop = memchr(bytes, '\n', (size_t)(end - bytes));
+            for (const char *until = stop ? stop : end; bytes < until; bytes++)
+                if (client->line_length < (int)sizeof client->line - 1)
+                    client->line[client->line_length++] = *bytes;
+            if (!stop) return complete;
+            bytes++;
+            client->skip = take_line(client);
+        }
+        if (!client->pending && !client->skip) complete++;
+    }
+    return complete;
+}
+
+// --- what the clients do
+
+static int steps;
+
+static void next_batch(struct client *client) {
+    if (mode == QUEUE) start_batch(client, queue_batch(client));
+    else start_batch(client, &batches[client->step]);
+}
+
+// One more unit of work, if there is one left: a batch, a session, a transaction, a job.
+static void begin(struct client *client) {
+    if (begun >= total) return;
+    begun++;
+    client->started = now_ns();
+    if (mode == SHORT) open_client(client);
+    if (!client->connecting) next_batch(client);
+}
+
+// A job is pushed when its popper waits, and a popper asks when it has got the last one.
+static void queue_step(struct client *client) {
+    if (client->number % 2) return;
+    record(now_ns() - client->started);
+    done++;
+    if (begun >= total) return;
+    begin(client);
+    next_batch(client + 1);
+}
+
+static void batch_done(struct client *client) {
+    if (mode == QUEUE) {
+        queue_step(client);
+        return;
+    }
+    if (mode == MIX) {
+        client->step ^= 1;
+    } else if (++client->step < steps) {
+        next_batch(client);
+        return;
+    } else {
+        client->step = 0;
+    }
+    record(now_ns() - client->started);
+    done++;
+    if (mode == SHORT) close_client(client);
+    begin(client);
+}
+
+static void rate_reply(struct client *client) {
+    record(now_ns() - client->ring[client->ring_head++ % RING]);
+    done++;
+}
+
+static int readable(struct client *client) {
+    ssize_t n = receive(client);
+    if (n < 0 && errno == EAGAIN) return 0;
+    if (n <= 0) fail("the connection was closed");
+    int complete = take(client, input, (size_t)n);
+    commands_done += complete;
+    client->waiting -= complete;
+    if (client->waiting < 0) fail("a reply too many");
+    if (mode == RATE) while (complete--) rate_reply(client);
+    else if (complete && !client->waiting) batch_done(client);
+    return 1;
+}
+
+// Sends what has become due on the clients in turn.
+static void tick(int timer, int64_t origin) {
+    uint64_t expired;
+    if (read(timer, &expired, sizeof expired) != sizeof expired) return;
+    for (; expired && begun < total; expired--, begun++) {
+        struct client *client = &all[begun % clients];
+        if (client->ring_tail - client->ring_head >= RING) fail("the rate is too high to follow");
+        client->ring[client->ring_tail++ % RING] = origin + (begun + 1) * (1000000000 / rate);
+        // What is still being sent goes first; at these sizes a socket is never full for long.
+        while (client->sending) push(client);
+        start_batch(client, &batches[(begun / clients) % 2]);
+    }
+}
+
+static int start_timer(void) {
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    struct timespec period = {.tv_sec = rate == 1, .tv_nsec = rate == 1 ? 0 : 1000000000 / rate};
+    struct itimerspec spec = {.it_interval = period, .it_value = period};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    if (timer < 0 || timerfd_settime(timer, 0, &spec, NULL) < 0) fail("timerfd");
+    if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer, &event) < 0) fail("epoll_ctl");
+    return timer;
+}
+
+static void serve(struct client *client, uint32_t events) {
+    if (events & EPOLLOUT) {
+        if (client->connecting) {
+            client->connecting = 0;
+            if (mode == SHORT && !client->sending) next_batch(client);
+        }
+        if (client->sending) push(client);
+        else if (client->watches_write) watch(client, 0, EPOLL_CTL_MOD);
+    }
+    if (!(events & ~(uint32_t)EPOLLOUT)) return;
+#ifdef TLS
+    // TLS may hold more than the socket shows: read until it has no more.
+    if (client->tls) {
+        int fd = client->fd;
+        while (client->fd == fd && client->tls && readable(client)) continue;
+        if (client->fd == fd && client->tls && client->sending) push(client);
+        return;
+    }
+#endif
+    readable(client);
+}
+
+static void run(void) {
+    struct epoll_event events[512];
+    int timer = mode == RATE ? start_timer() : -1;
+    int64_t origin = now_ns();
+    for (int i = 0; i < clients && mode != RATE; i++) {
+        if (mode == QUEUE && i % 2) next_batch(&all[i]);
+        else begin(&all[i]);
+    }
+    while (done < total) {
+        int n = epoll_wait(poll_fd, events, 512, 30000);
+        if (n < 0 && errno != EINTR) fail("epoll_wait");
+        if (n == 0) fail("nothing has come for 30 s");
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.ptr) serve(events[i].data.ptr, events[i].events);
+            else tick(timer, origin);
+        }
+    }
+}
+
+static void connect_all(void) {
+    for (int i = 0; i < clients; i++) {
+        all[i].number = i;
+        if (mode == RATE && !(all[i].ring = calloc(RING, sizeof *all[i].ring))) fail("calloc");
+        if (mode != SHORT) open_client(&all[i]);
+    }
+    for (int i = 0; i < clients && mode != SHORT; i++) {
+        struct epoll_event event;
+        while (all[i].connecting) {
+            int n = epoll_wait(poll_fd, &event, 1, 30000);
+            if (n <= 0) fail("connecting takes too long");
+            serve(event.data.ptr, EPOLLOUT);
+        }
+    }
+}
+
+static void usage(void) {
+    fprintf(stderr, "load: see the first lines of load.c\n");
+    exit(64);
+}
+
+static void read_options(int count, char **words) {
+    for (int option; (option = getopt(count, words, "h:s:m:c:P:d:k:n:r:a:T")) != -1;) {
+        switch (option) {
+        case 'h': port = atoi(optarg); break;
+        case 's': path = optarg; break;
+        case 'c': clients = atoi(optarg); break;
+        case 'P': pipeline = atoi(optarg); break;
+        case 'd': value_size = atoi(optarg); break;
+        case 'k': key_count = atoi(optarg); break;
+        case 'n': total = atoll(optarg); break;
+        case 'r': rate = atoll(optarg); break;
+        case 'a': password = optarg; break;
+        case 'T': use_tls = 1; break;
+        case 'm':
+            for (mode = MIX; mode <= QUEUE && strcmp(mode_names[mode], optarg); mode++) continue;
+            if (mode > QUEUE) usage();
+            break;
+        default: usage();
+        }
+    }
+}
+
+int main(int count, char **words) {
+    read_options(count, words);
+#ifdef TLS
+    tls_context = SSL_CTX_new(TLS_client_method());
+#else
+    if (use_tls) fail("built without TLS");
+#endif
+    poll_fd = epoll_create1(0);
+    all = calloc((size_t)clients, sizeof *all);
+    if (poll_fd < 0 || !all || (!port && !path)) fail("cannot begin");
+    steps = prepare();
+    connect_all();
+    int64_t started = now_ns();
+    run();
+    double seconds = (double)(now_ns() - started) / 1e9;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+        + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    printf("{\"units\": %lld, \"commands\": %lld, \"seconds\": %.6f, \"cpu\": %.6f, "
+           "\"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f}\n",
+           (long long)done, (long long)commands_done, seconds, cpu, percentile(0.5),
+           percentile(0.99), percentile(0.999));
+    return 0;
+}
