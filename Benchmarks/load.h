@@ -22,7 +22,7 @@
 
 enum mode { MIX, RATE, SHORT, MULTI, STEPS, QUEUE };
 static const char *const mode_names[] = {"mix", "rate", "short", "multi", "steps", "queue"};
-enum { KEY_DIGITS = 12, RING = 1024, SUB = 32 };
+enum { KEY_DIGITS = 12, RING = 4096, SUB = 32 };
 
 // Bytes to send: commands whose keys are filled in before every use, always of the same length.
 struct batch {

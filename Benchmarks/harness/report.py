@@ -1,0 +1,173 @@
+"""Results as tables, as a plot, and in the READMEs."""
+
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+
+from .workloads import WORKLOADS
+
+REFERENCE = "nutcracker"
+OURS = "redpool"
+SHORT = ["c1", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
+
+
+def medians(samples):
+    """workload: contender: field: median over the rounds."""
+    found = {}
+    for workload, row in samples.items():
+        found[workload] = {}
+        for name, runs in row.items():
+            if runs:
+                found[workload][name] = {
+                    field: statistics.median(run[field] for run in runs)
+                    for field in runs[0] if runs[0][field] is not None}
+    return found
+
+
+def machine():
+    """A line about where the figures come from."""
+    cpu = platform.machine()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+
+    def version(*command):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        except FileNotFoundError:
+            return "absent"
+        found = re.search(r"\d+\.\d+[.\d]*", done.stdout + done.stderr)
+        return found[0] if found else "unknown"
+    return (f"{os.cpu_count()} processors ({cpu}), Linux {platform.release().split('-')[0]}, "
+            f"redis-server {version('redis-server', '--version')}, "
+            f"nutcracker {version('nutcracker', '--version')}, "
+            f"haproxy {version('haproxy', '-v')}")
+
+
+def number(value):
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 20 else f"{value:.2f}"
+
+
+def ratio(row, field, name, base):
+    ours, theirs = row.get(name, {}).get(field), row.get(base, {}).get(field)
+    return f"{ours / theirs:.2f}" if ours is not None and theirs else ""
+
+
+def table(results, rows, names, field, ratios=(), text=None):
+    """A Markdown table of one field, or of what `text` makes of a contender's figures."""
+    names = [name for name in names
+             if any(field in results[row].get(name, {}) for row in rows)]
+    heads = [*names, *(f"{OURS} / {base}" for base in ratios)]
+    lines = ["| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
+    for row in rows:
+        figures = results[row]
+        cells = [text(figures[name]) if text and field in figures.get(name, {})
+                 else number(figures.get(name, {}).get(field)) for name in names]
+        cells += [ratio(figures, field, OURS, base) for base in ratios]
+        if any(cells):
+            lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def full(results, about):
+    """All tables, as they stand in Benchmarks/README.md."""
+    rows = [row for row in WORKLOADS if row in results and row != "idle"]
+    names = list(dict.fromkeys(name for row in rows for name in results[row]))
+    proxies = [name for name in names if not name.startswith("direct")]
+
+    def latency(figures):
+        return " / ".join(number(figures[field]) for field in ("p50", "p99", "p999"))
+    parts = [
+        f"{about['machine']}; medians of {about['rounds']} rounds; load of the machine before: "
+        f"{about['load']:.1f}.",
+        "Proxy CPU, µs per command (of short sessions: per session; of transactions: per "
+        "transaction; of queues: per job):",
+        table(results, rows, proxies, "proxy_us", [REFERENCE, "floor"]),
+        "Server CPU, µs, in the same units:",
+        table(results, rows, names, "server_us", ["direct"]),
+        "Per second, in the same units:",
+        table(results, rows, names, "per_second", ["direct", REFERENCE]),
+        "Latency, µs, p50 / p99 / p99.9 (of a whole batch, session or transaction):",
+        table(results, rows, names, "p50", text=latency),
+        "Peak memory, MB:",
+        table(results, rows, proxies, "peak_mb"),
+        "Most connections to the server at once:",
+        table(results, rows, names, "upstreams"),
+    ]
+    if "idle" in results:
+        counts = {int(f["idle_clients"]) for f in results["idle"].values()}
+        parts += [f"Memory, bytes per idle client, over {max(counts):,} of them:",
+                  table(results, ["idle"], proxies, "idle_bytes")]
+    return "\n\n".join(parts)
+
+
+def short(results, about):
+    """The table of the top README."""
+    rows = [row for row in SHORT if row in results]
+    names = ["nutcracker", "nutcracker -m 512", "haproxy", "redpool"]
+    return "\n\n".join([
+        "CPU of the proxy, µs per command (per session of three commands for short sessions):",
+        table(results, rows, names, "proxy_us", [REFERENCE]),
+        "CPU of the server, µs:",
+        table(results, rows, ["direct", "nutcracker", "haproxy", "redpool"], "server_us",
+              ["direct"]),
+        f"{about['machine']}; medians of {about['rounds']} rounds.",
+    ])
+
+
+def rewrite(path, text):
+    """Puts `text` between the markers of a file."""
+    begin, end = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+    old = path.read_text()
+    head, found, rest = old.partition(begin)
+    tail = rest.partition(end)
+    if not found or not tail[1]:
+        raise SystemExit(f"{path} lacks {begin} or {end}")
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail[2]}")
+
+
+def plot(results, path, about):
+    """Bars of the proxies' CPU against nutcracker's, as SVG."""
+    colours = {"redpool": "#c6302b", "floor": "#999999", "nutcracker -m 512": "#7aa6c2",
+               "haproxy": "#3b6e8f"}
+    rows = [row for row in WORKLOADS
+            if results.get(row, {}).get(REFERENCE, {}).get("proxy_us")]
+    left, top, height, group, most = 50, 50, 300, 96, 2.0
+    width = left + group * len(rows) + 20
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 130}" '
+        'font-family="sans-serif" font-size="11">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="18" font-size="14">CPU of the proxy per command, '
+        'nutcracker as packaged = 1</text>']
+    for index, (name, colour) in enumerate(colours.items()):
+        x = left + index * 130
+        parts.append(f'<rect x="{x}" y="28" width="10" height="10" fill="{colour}"/>'
+                     f'<text x="{x + 14}" y="37">{name}</text>')
+    for step in range(0, 9):
+        y = top + height * (1 - step / 8)
+        line = "#444" if step == 4 else "#ddd"
+        parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y}" y2="{y}" stroke="{line}"/>'
+                     f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{step / 4:g}</text>')
+    for place, row in enumerate(rows):
+        x = left + place * group + 8
+        base = results[row][REFERENCE]["proxy_us"]
+        for index, (name, colour) in enumerate(colours.items()):
+            value = results[row].get(name, {}).get("proxy_us")
+            if value is None:
+                continue
+            bar = min(value / base, most) / most * height
+            parts.append(
+                f'<rect x="{x + index * 20}" y="{top + height - bar:.1f}" width="18" '
+                f'height="{bar:.1f}" fill="{colour}"><title>{name}: {value:.2f} µs, '
+                f'{value / base:.2f}</title></rect>')
+        parts.append(f'<text transform="translate({x + 20},{top + height + 14}) rotate(25)">'
+                     f'{WORKLOADS[row].title}</text>')
+    parts.append(f'<text x="{left}" y="{height + 124}" fill="#666">{about["machine"]}</text></svg>')
+    path.write_text("\n".join(parts) + "\n")

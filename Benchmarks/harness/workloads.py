@@ -1,0 +1,60 @@
+"""What is measured: the workloads, by name."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """One row of the tables. `units` are batches, sessions, transactions or jobs (load.c)."""
+
+    title: str
+    units: int
+    mode: str = "mix"
+    clients: int = 50
+    pipeline: int = 1
+    size: int = 16
+    keys: int = 1000
+    client_side: str = "tcp"
+    upstream_side: str = "tcp"
+    password: bool = False
+    rate: int | None = None
+    # What the contender has to be able to do.
+    needs: str = ""
+
+    @property
+    def unit(self):
+        return {"mix": "command", "rate": "command", "short": "session", "multi": "transaction",
+                "steps": "transaction", "queue": "job", "idle": "client"}[self.mode]
+
+
+WORKLOADS = {
+    "c1": Workload("1 client", 20_000, clients=1),
+    "c50": Workload("50 clients", 150_000),
+    "c50-unix": Workload("50 clients, unix socket to the proxy", 150_000, client_side="unix"),
+    "c50-tcp-unix": Workload("50 clients, unix socket to the server", 150_000,
+                             upstream_side="unix"),
+    "c50-unix-unix": Workload("50 clients, unix sockets on both sides", 150_000,
+                              client_side="unix", upstream_side="unix"),
+    "c1000": Workload("1,000 clients", 150_000, clients=1000),
+    "c5000": Workload("5,000 clients", 150_000, clients=5000),
+    "p16": Workload("50 clients, pipeline 16", 60_000, pipeline=16),
+    "p16-unix": Workload("50 clients, pipeline 16, unix socket", 60_000, pipeline=16,
+                         client_side="unix"),
+    "p64": Workload("50 clients, pipeline 64", 25_000, pipeline=64),
+    "p16-c1000": Workload("1,000 clients, pipeline 16", 60_000, clients=1000, pipeline=16),
+    "1k": Workload("50 clients, 1 KB", 120_000, size=1024),
+    "64k": Workload("8 clients, 64 KB", 15_000, clients=8, size=65536, keys=100),
+    "1m": Workload("4 clients, 1 MB", 1_000, clients=4, size=1 << 20, keys=10),
+    "short": Workload("short sessions", 12_000, mode="short", clients=16),
+    "short-unix": Workload("short sessions, unix socket", 12_000, mode="short", clients=16,
+                           client_side="unix"),
+    "short-auth": Workload("short sessions, server with AUTH", 8_000, mode="short", clients=16,
+                           password=True),
+    "rate": Workload("50 clients, 20,000 commands/s", 60_000, mode="rate", rate=20_000),
+    "multi": Workload("transactions, in one write", 20_000, mode="multi", needs="multi"),
+    "steps": Workload("transactions, step by step", 8_000, mode="steps", clients=20,
+                      needs="multi"),
+    "queue": Workload("20 blocking queues", 20_000, mode="queue", clients=40, needs="block"),
+    "idle": Workload("10,000 idle clients", 10_000, mode="idle"),
+}
+QUICK = ["c1", "c50", "c50-unix", "c1000", "p16", "p64", "short", "rate"]
