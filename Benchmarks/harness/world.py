@@ -92,6 +92,8 @@ class World:
         self.binary = binary
         self.speaks_tls = tools.build(stage)
         self.servers = {}
+        # Configuration of Redpool's pool, where it is not to be the default.
+        self.pool_keys = {}
 
     def server(self, password):
         if password not in self.servers:
@@ -144,7 +146,7 @@ class World:
         return server.path if "unix" in sides else server.port
 
     def redpool(self, name, server, upstream):
-        keys = {}
+        keys = dict(self.pool_keys)
         if name == "redpool, own AUTH":
             secret = self.stage.directory / "password"
             secret.write_text(server.password + "\n")
