@@ -121,9 +121,9 @@ def short(results, about):
     ])
 
 
-def rewrite(path, text):
+def rewrite(path, text, name="benchmarks"):
     """Puts `text` between the markers of a file."""
-    begin, end = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     old = path.read_text()
     head, found, rest = old.partition(begin)
     tail = rest.partition(end)
