@@ -71,6 +71,26 @@ def test_layer_check_lets_pass_what_is_allowed(tmp_path, target, text):
     assert layers_with(tmp_path, target, text) == ""
 
 
+# --- the budgets
+
+
+@pytest.mark.parametrize("limit,code", [(1.1, 0), (0.9, 1)])
+def test_budget_that_is_exceeded_fails(tmp_path, limit, code):
+    limits = tmp_path / "budgets.tsv"
+    limits.write_text(f"c50 GET, reads\t{limit}\t-\tper wake-up\treads\n")
+    done = run(ROOT / "scripts/budgets", "--limits", limits, "--binary", BINARY)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("EXCEEDED" in done.stdout) == (code == 1)
+
+
+def test_budget_for_what_nothing_measures_fails(tmp_path):
+    limits = tmp_path / "budgets.tsv"
+    limits.write_text("c51 GET, reads\t1\t-\tper wake-up\treads\n")
+    done = run(ROOT / "scripts/budgets", "--limits", limits, "--binary", BINARY)
+    assert done.returncode == 1
+    assert "c51 GET" in done.stderr
+
+
 # --- the systemd unit
 
 
