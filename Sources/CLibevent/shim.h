@@ -10,6 +10,7 @@
 #include <event2/event_struct.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -241,6 +242,12 @@ static inline void redpool_block_signals(void) {
 
 static inline void redpool_name_thread(const char *name) {
     pthread_setname_np(pthread_self(), name);
+}
+
+// Gives the system the pages of free heap memory, wherever in the heap they are. glibc by itself
+// gives back only what is free at the very end.
+static inline void redpool_trim_heap(void) {
+    malloc_trim(0);
 }
 
 // Raises the soft limit of open files to the hard one where it is lower than `wanted`, and returns

@@ -1,6 +1,8 @@
 // Memory for bytes in flight: chunks of three sizes, recycled by the worker. A connection owns
 // chunks only while bytes wait in it; an idle one owns none.
 
+import EventLoop
+
 /// Header of a block of raw memory; the bytes follow it directly.
 struct Chunk {
     var next: UnsafeMutablePointer<Chunk>?
@@ -36,6 +38,10 @@ final class ChunkPool {
     private var large = FreeList()
     /// Bytes handed out and not yet given back.
     private(set) var bytesInUse = 0
+    /// Bytes freed since the heap was last trimmed.
+    private var freedBytes = 0
+    /// So much has to be free for a trim to be worth its time.
+    private static let trimThreshold = 4 << 20
 
     deinit {
         ChunkPool.release(&small)
@@ -79,20 +85,34 @@ final class ChunkPool {
         chunk.pointee.head = 0
         chunk.pointee.tail = 0
         switch size {
-        case ChunkPool.sizes.small: ChunkPool.give(chunk, to: &small, size)
-        case ChunkPool.sizes.medium: ChunkPool.give(chunk, to: &medium, size)
-        default: ChunkPool.give(chunk, to: &large, size)
+        case ChunkPool.sizes.small: freedBytes += ChunkPool.give(chunk, to: &small, size)
+        case ChunkPool.sizes.medium: freedBytes += ChunkPool.give(chunk, to: &medium, size)
+        default: freedBytes += ChunkPool.give(chunk, to: &large, size)
         }
     }
 
-    private static func give(_ chunk: ChunkPointer, to list: inout FreeList, _ size: Int) {
+    /// Once a burst is over: gives what it has freed back to the system. The allocator keeps it
+    /// otherwise, as a few blocks that live on are in its way.
+    func trimAfterBurst() {
+        guard freedBytes >= ChunkPool.trimThreshold, bytesInUse < ChunkPool.keptBytes else {
+            return
+        }
+        freedBytes = 0
+        System.trimHeap()
+    }
+
+    /// Keeps a chunk for later, or frees it; how many bytes were freed.
+    private static func give(
+        _ chunk: ChunkPointer, to list: inout FreeList, _ size: Int
+    ) -> Int {
         if list.count * size >= keptBytes {
             UnsafeMutableRawPointer(chunk).deallocate()
-            return
+            return size
         }
         chunk.pointee.next = list.first
         list.first = chunk
         list.count += 1
+        return 0
     }
 
     private static func release(_ list: inout FreeList) {

@@ -155,6 +155,7 @@ package final class Worker {
         closeIdleClients()
         closeLingering()
         logWhatIsDue()
+        chunks.trimAfterBurst()
         clientsAtLimit.removeAll { clients[$0]?.checkLimit() != true }
         if case .draining(let deadline) = lifecycle { continueDrain(deadline) }
         if lifecycle != .stopped { tickTimer[0].timer.start(after: Worker.tickInterval) }
