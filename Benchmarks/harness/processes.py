@@ -202,7 +202,10 @@ class Stage:
 
 
 def main_guard(main):
-    """Runs `main`; Trouble becomes a message and exit code 1."""
+    """Runs `main`; Trouble becomes a message and exit code 1. SIGINT interrupts it, also in the
+    background of a script, and SIGTERM ends it, so that no process of a stage is left behind."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except Trouble as trouble:
