@@ -167,6 +167,8 @@ extension ClientConnection {
         }
         switch worker.table.plan(command, span, frame) {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
+        case .send(.plain, _) where provesWrite(command, frame):
+            return forward(.shared, .write, 0, bytes, count)
         case .send(let expectation, let value):
             return forward(.shared, expectation, value, bytes, count)
         case .sendSlow: return forward(.slow, .plain, 0, bytes, count)
@@ -178,6 +180,8 @@ extension ClientConnection {
         case .controlClients: return control(span, frame, bytes, count)
         case .waitForReplicas: return waitForReplicas(bytes, count)
         case .control: return forwardAlone(.control, .plain, 0, bytes, count, isBlocking: false)
+        case .hold(.trackingOn, let options):
+            return track(command, span, frame, TrackingOptions(rawValue: options))
         case .hold(let expectation, let value):
             return beginHold(command, frame, expectation, value, bytes, count)
         case .ask:

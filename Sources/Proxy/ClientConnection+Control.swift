@@ -101,29 +101,93 @@ extension ClientConnection {
     func enterPipe(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome {
         let words = lastCommand == .clientTracking ? words(span, frame) : []
         let outcome = mode == .held ? becomePipe() : beginPipe()
-        if outcome == .blocked, mode == .piped || mode == .preparing {
-            pipeHead = redirected(words)
+        if outcome == .blocked, mode == .piped || mode == .preparing, !words.isEmpty {
+            pipeHead = redirected(words).command
         }
         return outcome
     }
 
+    /// CLIENT TRACKING ON: holds an upstream until OFF or RESET.
+    func track(
+        _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame, _ options: TrackingOptions
+    ) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        var options = options
+        let (encoded, serial) = redirected(words(span, frame))
+        if serial == 0 { options.remove(.redirected) }
+        let outcome = encoded.withUnsafeBytes { bytes -> Outcome in
+            guard let base = bytes.baseAddress else { return .done }
+            return mode == .held
+                ? sendHeld(.trackingOn, options.rawValue, base, bytes.count)
+                : beginHold(command, frame, .trackingOn, options.rawValue, base, bytes.count)
+        }
+        if outcome == .done, inFlight > 0 {
+            askedRedirection = serial
+            // What comes behind it is told from where the invalidations go.
+            mode = .barrier
+        }
+        return outcome
+    }
+
+    /// The server has accepted this client's CLIENT TRACKING ON.
+    func trackingAccepted() {
+        redirection = askedRedirection
+    }
+
     /// CLIENT TRACKING with the id by which the server knows the connection that REDIRECT names:
-    /// one that holds a subscription. Any other id becomes one that the server does not know; it
-    /// could be that of a connection which others share. Nil when there is nothing to change.
-    private func redirected(_ words: [[UInt8]]) -> [UInt8]? {
-        guard let option = words.firstIndex(where: { Word.lowercased($0) == "redirect" }),
-            option + 1 < words.count,
-            let serial = UInt64(String(decoding: words[option + 1], as: UTF8.self)), serial > 0
-        else { return nil }
-        let target = worker.clients.all.first { $0.serial == serial && $0.pool === pool }
-        let upstream = target?.upstream?.hold == nil ? nil : target?.upstream
-        // Messages would follow the connection to its next client.
-        if upstream?.serverID != nil { upstream?.isSpoiled = true }
+    /// one that holds a subscription or tracks. Any other id becomes one that the server does not
+    /// know; it could be that of a connection which others share. Also the id of the client that is
+    /// meant, 0 for none.
+    private func redirected(_ words: [[UInt8]]) -> (command: [UInt8], serial: UInt64) {
         var words = words
-        words[option + 1] = Array(String(upstream?.serverID ?? 0).utf8)
+        var serial: UInt64 = 0
+        if let option = ClientConnection.redirectOption(words),
+            let named = UInt64(String(decoding: words[option + 1], as: UTF8.self)), named > 0
+        {
+            let target = worker.clients.all.first { $0.serial == named && $0.pool === pool }
+            let upstream = target?.upstream?.hold == nil ? nil : target?.upstream
+            // Messages would follow the connection to its next client.
+            if upstream?.serverID != nil { upstream?.isSpoiled = true }
+            words[option + 1] = Array(String(upstream?.serverID ?? 0).utf8)
+            serial = named
+        }
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)
-        return encoded
+        return (encoded, serial)
+    }
+
+    /// Where REDIRECT stands, if an argument follows it; the last one counts. What follows PREFIX is
+    /// no option.
+    private static func redirectOption(_ words: [[UInt8]]) -> Int? {
+        var found: Int?
+        var index = 3
+        while index + 1 < words.count {
+            switch Word.lowercased(words[index]) {
+            case "redirect":
+                found = index
+                index += 2
+            case "prefix": index += 2
+            default: index += 1
+            }
+        }
+        return found
+    }
+
+    /// A reply of the server with the id of a redirection: that of the client that is meant instead.
+    /// GETREDIR's is the reply, that of TRACKINGINFO and of a push stands behind a word.
+    func redirectedReply(_ reply: [UInt8]) -> [UInt8] {
+        var cursor = ReplyCursor(from: 0)
+        var isID = true
+        while let item = cursor.next(reply.span) {
+            if isID, item.type == UInt8(ascii: ":"), item.value > 0 {
+                return Array(reply[..<item.start]) + Array(String(redirection).utf8)
+                    + Array(reply[(item.start + item.length)...])
+            }
+            isID =
+                item.matches("redirect", in: reply.span)
+                || item.matches("tracking-redir-broken", in: reply.span)
+        }
+        return reply
     }
 
     /// Sends `head` in place of the command at `start`. Returns where the next one begins.

@@ -151,6 +151,8 @@ extension ClientConnection {
         isSlow = false
         isBlockingHeld = false
         forgetQuestions()
+        members = []
+        redirection = 0
         session.released()
         mode = .open
         scanner = CommandScanner()

@@ -63,8 +63,9 @@ extension ClientConnection {
         mode = .held
         session.opened(command, frame)
         own.rename(identity.name)
-        // Another client may want its invalidations sent here, and a subscriber cannot be asked.
-        if expectation == .subscribe { own.identify() }
+        // Another client may want its invalidations sent here, and a subscriber cannot be asked; and
+        // a question of ours would use up the CLIENT CACHING of one that tracks.
+        if expectation == .subscribe || expectation == .trackingOn { own.identify() }
         return sendHeld(expectation, value, bytes, count)
     }
 
@@ -88,8 +89,19 @@ extension ClientConnection {
     ) -> Outcome {
         switch plan {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
+        case .send(.trackingOn, let options):
+            return track(lastCommand, span, frame, TrackingOptions(rawValue: options))
+        case .send(.multi, _):
+            // What was queued before has been discarded; if not, `hold` knows.
+            if session.memberCount == 0 { members = [] }
+            return sendHeld(.multi, 0, bytes, count)
+        case .send(.exec, _) where !members.isEmpty: return execMembers(bytes, count)
+        case .send(.plain, _) where provesWrite(lastCommand, frame):
+            return sendHeld(.write, 0, bytes, count)
         case .send(let expectation, let value):
             return sendHeld(expectation, value, bytes, count)
+        case .queue(let expectation, let value):
+            return queueMember(expectation, value, span, frame, bytes, count)
         case .sendSlow: return sendHeld(.plain, 0, bytes, count)
         case .sendBlocking:
             if inputEnded, inFlight > 0 { return waitForReplies() }
@@ -110,14 +122,11 @@ extension ClientConnection {
     /// A command on a held upstream whose effects cannot be followed. What the server refuses has
     /// none; and under CLIENT REPLY OFF in a transaction nobody could tell the server to be silent,
     /// so replies stay framed there and the connection is not used again.
-    private func pipeHeld(
+    func pipeHeld(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        if isRestricted, session.isSendingTransaction {
-            // The server has refused that MULTI as well.
-            session.released()
-            let plan = session.planHeld(lastCommand, worker.table.info(lastCommand), span, frame)
+        if let plan = planWithoutTransaction(span, frame) {
             return carryOutHeld(plan, span, frame, bytes, count)
         }
         if isRestricted || isStranger(span, frame) { return sendHeld(.plain, 0, bytes, count) }
@@ -148,6 +157,17 @@ extension ClientConnection {
         var bytes: [UInt8] = []
         Encode.command(["CLIENT", "REPLY", word], into: &bytes)
         own.send(bytes)
+    }
+
+    /// The plan for the command at the head of the input when the server has refused the MULTI that
+    /// it was sent behind; nil when there is a transaction, or was no MULTI. Only when nothing is in
+    /// flight.
+    func planWithoutTransaction(_ span: Span<UInt8>, _ frame: CommandFrame) -> Plan? {
+        guard session.isSendingTransaction, upstream?.hold?.isInTransaction == false else {
+            return nil
+        }
+        session.released()
+        return session.planHeld(lastCommand, worker.table.info(lastCommand), span, frame)
     }
 
     /// A subscribed RESP2 connection takes few commands; the server words the refusal.

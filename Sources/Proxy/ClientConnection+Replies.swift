@@ -81,12 +81,15 @@ extension ClientConnection {
         leaveUpstream(upstream)
         if mode == .held { mode = .open }
         session.released()
+        members = []
+        redirection = 0
         giveBack(upstream)
     }
 
     private func giveBack(_ upstream: UpstreamConnection) {
+        let isSpent = upstream.isSpoiled || upstream.hold?.isCleanable == false
         upstream.endHold()
-        if upstream.isSpoiled {
+        if isSpent {
             pool.machine.retire(upstream.id, .dirty, now: worker.now)
         } else {
             pool.machine.release(upstream.id, key: upstream.key, now: worker.now)

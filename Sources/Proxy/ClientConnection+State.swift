@@ -41,7 +41,7 @@ extension ClientConnection {
             closeAfterFlush(.client_closed)
             return .done
         case .reset:
-            if (upstream?.hold?.subscriptions ?? 0) > 0 { return resetOnHeld(bytes, count) }
+            if upstream?.hold?.isListening == true { return resetOnHeld(bytes, count) }
             reset()
             return .done
         case .pipe: return enterPipe(span, frame)
@@ -114,8 +114,8 @@ extension ClientConnection {
         return login
     }
 
-    /// RESET of a subscribed client: others see its subscriptions (PUBLISH, PUBSUB), so the server
-    /// has to have ended them before the client reads +RESET.
+    /// RESET of a client that the server talks to unasked: others see its subscriptions (PUBLISH,
+    /// PUBSUB), and nothing may come behind +RESET, so the server has to have ended it all before.
     private func resetOnHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
         guard let upstream else { return .done }
         inFlight += 1
@@ -125,8 +125,8 @@ extension ClientConnection {
         return .done
     }
 
-    /// The server has ended the subscriptions, or does not know RESET (before 6.2): then closing the
-    /// connection ends them.
+    /// The server has ended what it had to say, or does not know RESET (before 6.2): then closing the
+    /// connection ends it.
     func answeredReset() {
         inFlight -= 1
         retryUntil = nil
@@ -146,6 +146,8 @@ extension ClientConnection {
         // RESET ends CLIENT REPLY OFF and is answered; a SKIP that is in force still hides it.
         let isSkipped = session.replyMode == .skipNext
         session.reset()
+        members = []
+        redirection = 0
         key = pool.warmKey
         identity.name = []
         if !isSkipped { reply("+RESET\r\n") }
@@ -163,6 +165,8 @@ extension ClientConnection {
             } else {
                 Encode.bulk(identity.name, into: &bytes)
             }
+        case .redirection:
+            return redirection == 0 ? nil : redirectedReply(upstreamReply)
         case .rewriteInfo:
             guard let text = ClientLine.text(of: upstreamReply) else { return nil }
             let template = text.prefix { $0 != "\n" }

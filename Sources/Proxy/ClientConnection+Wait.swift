@@ -19,12 +19,25 @@ struct WriteTrail {
         isSpread = upstream != nil
         upstream = id
     }
+
+    /// A write here has been seen to change data. The server's note of this connection's own place
+    /// in the replication stream is at least there, and so behind all earlier writes: a client has
+    /// commands in flight on one connection only.
+    mutating func collapse(to id: UpstreamID) {
+        upstream = id
+        isSpread = false
+    }
 }
 
 extension ClientConnection {
     /// Notes that a command that may write goes to `target`.
     func noteWrite(_ target: UpstreamConnection) {
         writes.add(target.id)
+    }
+
+    /// True for a command whose success would end a spread of writes over several connections.
+    func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
+        writes.isSpread && CommandTable.provesWrite(command, frame)
     }
 
     /// WAIT or WAITAOF of a client that holds nothing.

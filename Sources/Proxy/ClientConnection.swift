@@ -65,7 +65,6 @@ final class ClientConnection {
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
     var mode = Mode.open
-    var session = Session()
     var isDirty = false
     var isReady = false
     var inputEnded = false
@@ -76,6 +75,7 @@ final class ClientConnection {
     var key: PoolKey
     /// Commands sent and not answered yet.
     var inFlight: UInt32 = 0
+    var session = Session()
     /// What the lease was asked for that is waited for, or has been granted.
     var awaited: Awaited?
     var lastCommand = Command.unknown
@@ -130,7 +130,7 @@ final class ClientConnection {
         case .open: inFlight == 0 && input.isEmpty && output.isEmpty && !isReady
         case .held:
             inFlight == 0 && input.isEmpty && output.isEmpty
-                && (upstream?.hold?.subscriptions ?? 0) > 0
+                && upstream?.hold?.isListening == true
         case .piped: !isOwed && input.isEmpty && output.isEmpty
         default: false
         }
@@ -191,7 +191,10 @@ final class ClientConnection {
     func resume() {
         isReady = false
         guard channel.isOpen else { return }
-        if mode == .barrier, inFlight == 0 { mode = upstream?.hold == nil ? .open : .held }
+        if mode == .barrier, inFlight == 0 {
+            mode = upstream?.hold == nil ? .open : .held
+            pipeStranger()
+        }
         handlePending()
         afterInput()
     }

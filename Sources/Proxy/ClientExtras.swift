@@ -12,6 +12,10 @@ final class ClientExtras {
     var listFilters: [ClientLine.Filter] = []
     var pipeHead: [UInt8]?
     var killOrders: [KillOrder] = []
+    var members: [QueuedMember] = []
+    var hasQueuedStranger = false
+    var redirection: UInt64 = 0
+    var askedRedirection: UInt64 = 0
     var retryUntil: MonotonicTime?
     var limitCheck: LimitCheck?
     var askedName: [UInt8] = []
@@ -93,6 +97,30 @@ extension ClientConnection {
     var killOrders: [KillOrder] {
         get { extras?.killOrders ?? [] }
         set { ownExtras.killOrders = newValue }
+    }
+
+    /// Members of the open transaction whose elements of EXEC's array are looked at.
+    var members: [QueuedMember] {
+        get { extras?.members ?? [] }
+        set { if !newValue.isEmpty || extras != nil { ownExtras.members = newValue } }
+    }
+
+    /// The server has queued a command of which nothing is known.
+    var hasQueuedStranger: Bool {
+        get { extras?.hasQueuedStranger ?? false }
+        set { if newValue || extras != nil { ownExtras.hasQueuedStranger = newValue } }
+    }
+
+    /// The id of the client to which invalidations are redirected; 0 for none.
+    var redirection: UInt64 {
+        get { extras?.redirection ?? 0 }
+        set { if newValue != 0 || extras != nil { ownExtras.redirection = newValue } }
+    }
+
+    /// The same, as a CLIENT TRACKING that is not answered yet has asked for it.
+    var askedRedirection: UInt64 {
+        get { extras?.askedRedirection ?? 0 }
+        set { if newValue != 0 || extras != nil { ownExtras.askedRedirection = newValue } }
     }
 
     /// Until when unreceived commands are sent again; nil while nothing had to be.

@@ -39,6 +39,11 @@ enum IdentityChange {
         while let argument = arguments.next(bytes), words.count < 5 {
             words.append((0..<argument.length).map { bytes[argument.start + $0] })
         }
+        self.init(words)
+    }
+
+    /// Reads the same from all words of the command.
+    init?(_ words: [[UInt8]]) {
         switch (words.count, words.count > 1 ? Word.lowercased(words[1]) : "") {
         case (3, "setname"): self = .name(words[2])
         case (4, "setinfo"):

@@ -12,9 +12,16 @@ enum ClientLine {
         let now = client.worker.now.nanoseconds
         let hold = client.upstream?.hold
         var flags = ""
+        // In Redis's order.
+        if hold?.isMonitoring == true { flags += "O" }
         if (hold?.subscriptions ?? 0) > 0 { flags += "P" }
         if hold?.isInTransaction == true { flags += "x" }
         if case .exclusive(isBlocking: true) = client.mode { flags += "b" }
+        if hold?.isTracking == true { flags += "t" }
+        if hold?.isBroadcast == true { flags += "B" }
+        if hold?.flags.contains(.readOnly) == true { flags += "r" }
+        if hold?.flags.contains(.noEvict) == true { flags += "e" }
+        if hold?.flags.contains(.noTouch) == true { flags += "T" }
         return [
             "id": "\(client.serial)",
             "addr": client.peerText, "laddr": client.localText,
@@ -30,7 +37,8 @@ enum ClientLine {
             "cmd": client.worker.table.info(client.lastCommand)?.name ?? "NULL",
             "user": String(
                 decoding: client.pool.users.name(of: client.key.user), as: UTF8.self),
-            "redir": "-1", "resp": "\(client.key.protocolVersion)",
+            "redir": hold?.isTracking == true ? "\(client.redirection)" : "-1",
+            "resp": "\(client.key.protocolVersion)",
             "lib-name": String(decoding: client.identity.libraryName, as: UTF8.self),
             "lib-ver": String(decoding: client.identity.libraryVersion, as: UTF8.self),
         ]
@@ -38,7 +46,7 @@ enum ClientLine {
 
     /// What the server knows best of a connection that one client holds: a watched key that has
     /// been touched shows in `flags` only.
-    private static let heldFields = ["flags", "db", "sub", "psub", "ssub", "multi", "resp"]
+    private static let heldFields = ["flags", "db", "sub", "psub", "ssub", "multi", "cmd", "resp"]
 
     /// The template with a client's own values; `isHeld` when it is the line of an upstream that the
     /// client holds.

@@ -31,14 +31,21 @@ extension UpstreamConnection {
         holder = nil
         isExclusive = false
         isInPush = false
+        isPlusKept = false
         output.forgetsSent = false
     }
 
-    /// True when the frame that begins with this byte (or goes on) belongs to a subscription. In
+    /// True when the frame that begins at `position` (or goes on) is none that was asked for. In
     /// RESP2 a subscribed connection gets nothing but confirmations, messages, errors and the
-    /// array form of PONG; in RESP3 pushes have a type of their own.
-    func isPushFrame(_ first: UInt8) -> Bool {
+    /// array form of PONG; in RESP3 pushes have a type of their own. A line of MONITOR is a status
+    /// that begins with the time: no command's reply does, save for what a script makes up, and
+    /// then only its client loses count, on a connection that nobody will have after it.
+    func isPushFrame(_ span: Span<UInt8>, at position: Int) -> Bool {
         if scanner.isInside { return isInPush }
+        let first = span[position]
+        if hold?.isMonitoring == true, first == UInt8(ascii: "+"), position + 1 < span.count {
+            return (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(span[position + 1])
+        }
         if key.protocolVersion == 3 { return first == UInt8(ascii: ">") }
         guard first == UInt8(ascii: "*") else { return false }
         if (hold?.subscriptions ?? 0) > 0 { return true }
@@ -74,18 +81,27 @@ extension UpstreamConnection {
         return end
     }
 
+    /// True at the last byte of a read when it cannot be told yet what it begins.
+    func isUndecided(_ span: Span<UInt8>, at position: Int) -> Bool {
+        hold?.isMonitoring == true && position == span.count - 1 && !scanner.isInside
+            && span[position] == UInt8(ascii: "+")
+    }
+
     /// CLIENT REPLY hides no message and no confirmation, but the array form of PONG is a reply: what
-    /// may be one is kept until it can be told.
+    /// may be one is kept until it can be told. OFF hides MONITOR's lines.
     private func relayPush(_ bytes: UnsafeRawPointer, count: Int, isComplete: Bool) {
         guard let client = holder else { return }
         let mayBeHidden =
             key.protocolVersion == 2 && !inFlight.isEmpty && inFlight.first.isSilent
-        if mayBeHidden || !collected.isEmpty {
+        let isSilent = hold?.isMonitoring == true && client.session.replyMode == .off
+        if mayBeHidden || isSilent || client.redirection != 0 || !collected.isEmpty {
             collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
             guard isComplete else { return }
-            let frame = collected
+            var frame = collected
             collected = []
             if mayBeHidden, edges.kind == .other { return }
+            if isSilent, edges.kind == .line { return }
+            if edges.kind == .brokenRedirection { frame = client.redirectedReply(frame) }
             frame.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
         } else {
             client.receive(bytes, count: count)
@@ -95,7 +111,7 @@ extension UpstreamConnection {
 
     private func judgePush(_ kind: FrameEdges.Kind) {
         switch kind {
-        case .message:
+        case .message, .line, .brokenRedirection:
             break
         case .confirmation(let what, let count):
             confirm(what, count)
@@ -149,28 +165,28 @@ extension UpstreamConnection {
     /// Called whenever a reply to nobody has come.
     func cleanOrphan() {
         guard isOrphaned, inFlight.isEmpty, stage == .ready, let state = hold else { return }
-        if state.isClean, !isSpoiled {
-            finishCleaning()
-        } else if state.isCleanable, !isSpoiled {
-            let word = state.isInTransaction ? "DISCARD" : "UNWATCH"
+        if isSpoiled || !state.isCleanable {
+            pool.machine.retire(id, .dirty, now: worker.now)
+            pool.hasWork = true
+        } else if let cleaning = state.cleaning {
             var bytes: [UInt8] = []
-            Encode.command([word], into: &bytes)
+            Encode.command(cleaning.words.map { "\($0)" }, into: &bytes)
             expect(UpstreamConnection.nobody, .clean, bytes: bytes.count)
             send(bytes)
         } else {
-            pool.machine.retire(id, .dirty, now: worker.now)
-            pool.hasWork = true
+            finishCleaning()
         }
     }
 
-    /// The answer to our DISCARD or UNWATCH has come: anything but +OK leaves doubts.
+    /// The answer to one of our cleaning commands has come: anything but +OK leaves doubts.
     func cleaned() {
         if scanner.isError || !scanner.head.matches("OK") {
             pool.machine.retire(id, .dirty, now: worker.now)
             pool.hasWork = true
             return
         }
-        finishCleaning()
+        hold?.cleaned()
+        cleanOrphan()
     }
 
     private func finishCleaning() {

@@ -81,7 +81,7 @@ extension UpstreamConnection {
             if entry.expectation == .commandInfo || entry.isSilent {
                 claims[place].canBeAnswered = false
             }
-            if entry.isSilent || entry.bytes == 0 || entry.expectation.isTranslated {
+            if entry.isSilent || entry.bytes == 0 || entry.expectation.isTranslated(entry.value) {
                 claims[place].isLost = true
             } else if let bytes = unreceived(entry, start: start, received: received) {
                 claims[place].bytes += bytes

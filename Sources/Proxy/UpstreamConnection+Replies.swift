@@ -19,6 +19,13 @@ extension UpstreamConnection {
     private static let ping = Array("*1\r\n$4\r\nPING\r\n".utf8)
 
     func receiveReplies(_ bytes: UnsafeRawPointer, _ count: Int) {
+        if isPlusKept {
+            isPlusKept = false
+            let joined =
+                [UInt8(ascii: "+")] + UnsafeRawBufferPointer(start: bytes, count: count)
+            joined.withUnsafeBytes { receiveReplies($0.baseAddress!, $0.count) }
+            return
+        }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         let span = buffer.span
@@ -29,7 +36,11 @@ extension UpstreamConnection {
                 client.receive(bytes + position, count: count - position)
                 return
             }
-            if hold != nil, isPushFrame(span[position]) {
+            if isUndecided(span, at: position) {
+                isPlusKept = true
+                return
+            }
+            if hold != nil, isPushFrame(span, at: position) {
                 position = relayPush(bytes, span, from: position)
             } else if inFlight.isEmpty {
                 poison("an unexpected reply")
@@ -48,7 +59,9 @@ extension UpstreamConnection {
         var finished: UInt32 = 0
         var problem: String?
         scanning: while position < span.count, finished < entry.count {
-            if hold != nil, !scanner.isInside, isPushFrame(span[position]) { break }
+            if hold != nil, !scanner.isInside {
+                if isPushFrame(span, at: position) || isUndecided(span, at: position) { break }
+            }
             switch scanner.scan(span, from: position) {
             case .complete(let end):
                 if scanner.isPush {
@@ -168,7 +181,7 @@ extension UpstreamConnection {
     /// What a complete reply means for the state of this connection and of its client.
     private func takeNote(_ entry: InFlight) {
         let facts = facts
-        hold?.replied(to: entry.expectation, facts)
+        hold?.replied(to: entry.expectation, facts, value: entry.value)
         let client = worker.clients[entry.client]
         switch entry.expectation {
         case .mirrorName, .mirrorInfo:
@@ -186,6 +199,9 @@ extension UpstreamConnection {
             let login = client?.takeLogin()
             guard facts.isOK else { return }
             acceptLogin(login, protocolVersion: nil, client)
+        case .trackingOn where facts.isOK: client?.trackingAccepted()
+        case .stranger where facts.isQueued: client?.hasQueuedStranger = true
+        case .write where !facts.isError && !facts.isQueued: client?.writes.collapse(to: id)
         case .blockEnd where !facts.endsTransaction:
             // The transaction may still be open, and others' commands would be queued into it.
             isSpoiled = true
@@ -269,6 +285,8 @@ extension UpstreamConnection {
             let outcome = client?.carryOutKill(reply) ?? (reply: reply, isSuicide: false)
             deliver(entry, outcome.reply)
             if outcome.isSuicide { client?.closeAfterFlush(.killed) }
+        case .execWalked:
+            deliver(entry, walk(reply, client))
         case .hello:
             if isGood, entry.value != 0 {
                 // On a connection of one's own it counts even when its client has left.

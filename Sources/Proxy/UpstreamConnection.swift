@@ -42,6 +42,8 @@ final class UpstreamConnection {
     /// What the holder has tied to this connection; nil when nobody holds it.
     var hold: HeldState?
     var edges = FrameEdges()
+    /// A read has ended behind the first byte of what may be a line of MONITOR.
+    var isPlusKept = false
     /// A frame of a subscription is passing by.
     var isInPush = false
     /// The holder has left; the connection is being cleaned for the next.

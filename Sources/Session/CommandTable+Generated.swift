@@ -484,7 +484,7 @@ extension CommandTable {
         CLIENT IMPORT-SOURCE\tSTATE\tno\t
         CLIENT INFO\tREWRITE\tno\t
         CLIENT KILL\tCONTROL_REWRITE\tno\t
-        CLIENT LIST\tREWRITE\tok\t
+        CLIENT LIST\tREWRITE\tno\t
         CLIENT NO-EVICT\tSTATE\tno\t
         CLIENT NO-TOUCH\tSTATE\tno\t
         CLIENT PAUSE\tSHARE\tok\t

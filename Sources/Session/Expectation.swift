@@ -38,6 +38,27 @@ package enum Expectation: UInt8, Sendable {
     case unsubscribeChannels
     case unsubscribePatterns
     case unsubscribeShards
+    /// As `exec`, of a transaction with members whose elements are looked at.
+    case execWalked
+    /// CLIENT TRACKING ON; the number is a `TrackingOptions`.
+    case trackingOn
+    /// CLIENT TRACKING OFF.
+    case trackingOff
+    /// MONITOR.
+    case monitor
+    /// CLIENT NO-EVICT ON and the like; the number is the `ConnectionFlags`.
+    case flagOn
+    /// CLIENT NO-EVICT OFF and the like; the number is the `ConnectionFlags`.
+    case flagOff
+    /// A command (CLIENT CAPA, ASKING) whose `+OK` ties the connection to its client for good.
+    case bind
+    /// CLIENT GETREDIR and TRACKINGINFO: the id of the redirection is replaced by that of a client.
+    case redirection
+    /// A name that nothing is known of, in a transaction: an error changes nothing, `+QUEUED` may
+    /// mean anything.
+    case stranger
+    /// A command whose success proves that this connection has written.
+    case write
     /// MULTI and the members of a block that was forwarded whole on a shared upstream.
     case block
     /// The EXEC of a block that was forwarded whole on a shared upstream.
@@ -63,14 +84,17 @@ package enum Expectation: UInt8, Sendable {
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
-            .commandInfo, .kill, .identify, .reset:
+            .commandInfo, .kill, .identify, .reset, .redirection, .execWalked:
             true
         default: false
         }
     }
 
     /// True when the bytes that were sent are not those of the client: they cannot be sent again.
-    package var isTranslated: Bool { self == .kill || self == .unblock }
+    package func isTranslated(_ value: UInt32) -> Bool {
+        self == .kill || self == .unblock
+            || (self == .trackingOn && TrackingOptions(rawValue: value).contains(.redirected))
+    }
 
     /// True for a member of a block that was forwarded whole.
     package var isBlock: Bool {
@@ -81,6 +105,32 @@ package enum Expectation: UInt8, Sendable {
     package var isUnsubscribe: Bool {
         self == .unsubscribeChannels || self == .unsubscribePatterns || self == .unsubscribeShards
     }
+}
+
+/// What is noted of a CLIENT TRACKING ON.
+package struct TrackingOptions: OptionSet, Sendable {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The server keeps prefixes, not the keys that the client has read.
+    package static let broadcast = TrackingOptions(rawValue: 1)
+    /// The id behind REDIRECT was translated.
+    package static let redirected = TrackingOptions(rawValue: 2)
+}
+
+/// Properties of a connection that one command turns on and another off again.
+package struct ConnectionFlags: OptionSet, Sendable {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// CLIENT NO-EVICT.
+    package static let noEvict = ConnectionFlags(rawValue: 1)
+    /// CLIENT NO-TOUCH.
+    package static let noTouch = ConnectionFlags(rawValue: 2)
+    /// READONLY; READWRITE ends it.
+    package static let readOnly = ConnectionFlags(rawValue: 4)
+    /// CLIENT IMPORT-SOURCE (Valkey 8.1).
+    package static let importSource = ConnectionFlags(rawValue: 8)
 }
 
 /// The part of a reply that decides about state.

@@ -11,6 +11,20 @@ package struct HeldState: Equatable, Sendable {
     package private(set) var channels = 0
     package private(set) var patterns = 0
     package private(set) var shards = 0
+    /// CLIENT TRACKING ON was answered +OK, and OFF not since.
+    package private(set) var isTracking = false
+    /// The tracking is that of BCAST.
+    package private(set) var isBroadcast = false
+    /// MONITOR was answered +OK: only RESET ends it.
+    package private(set) var isMonitoring = false
+    /// What was turned on and not off again.
+    package private(set) var flags: ConnectionFlags = []
+    /// The open transaction has members that change the connection when EXEC runs them.
+    package private(set) var hasMembers = false
+    /// The server remembers keys that were read here, also when they are not tracked any more: the
+    /// next client that tracks here would be told of keys that it has never seen (Redis 7.0
+    /// tracking.c: entries of the table are dropped lazily, by client id).
+    package private(set) var remembersKeys = false
     /// Something happened whose effects cannot be told: the connection must not be used again.
     package private(set) var isTainted = false
 
@@ -20,29 +34,35 @@ package struct HeldState: Equatable, Sendable {
 
     /// Nothing ties the connection to its client.
     package var isClean: Bool {
-        !isInTransaction && !isWatching && subscriptions == 0 && !isTainted
+        !isInTransaction && !isWatching && !isListening && flags.isEmpty && !isTainted
     }
 
-    /// A DISCARD or an UNWATCH is enough to make it clean.
-    package var isCleanable: Bool { subscriptions == 0 && !isTainted }
+    /// A few commands are enough to make it fit for anybody; `cleaning` says which.
+    package var isCleanable: Bool { !isListening && !remembersKeys && !isTainted }
 
-    /// A reply has come. Redis 7.0 multi.c: any reply to EXEC ends the transaction, but for the one
-    /// to a renamed EXEC; only +OK of DISCARD does; EXEC and DISCARD outside of MULTI change nothing.
-    package mutating func replied(to expectation: Expectation, _ reply: ReplyFacts) {
+    /// The server says things here that nobody has asked for.
+    package var isListening: Bool { subscriptions > 0 || isTracking || isMonitoring }
+
+    /// A reply has come; `value` is the number of its expectation. Redis 7.0 multi.c: any reply to
+    /// EXEC ends the transaction, but for the one to a renamed EXEC; only +OK of DISCARD does; EXEC
+    /// and DISCARD outside of MULTI change nothing.
+    package mutating func replied(
+        to expectation: Expectation, _ reply: ReplyFacts, value: UInt32 = 0
+    ) {
         switch expectation {
         case .multi:
             if reply.isOK { isInTransaction = true }
-        case .exec:
+        case .exec, .execWalked:
+            // Members have run that nobody has looked at.
+            if expectation == .exec, hasMembers, !reply.isError { isTainted = true }
             if reply.isUnknownCommand {
                 isTainted = true
             } else if isInTransaction {
-                isInTransaction = false
-                isWatching = false
+                endTransaction()
             }
         case .discard:
             if reply.isOK {
-                isInTransaction = false
-                isWatching = false
+                endTransaction()
             } else if reply.isUnknownCommand {
                 isTainted = true
             }
@@ -54,8 +74,44 @@ package struct HeldState: Equatable, Sendable {
             // Queued in a transaction after all: it will take effect when nobody looks.
             if reply.isQueued { isTainted = true }
         default:
-            break
+            repliedToProperty(expectation, reply, value)
         }
+    }
+
+    private mutating func endTransaction() {
+        isInTransaction = false
+        isWatching = false
+        hasMembers = false
+    }
+
+    private mutating func repliedToProperty(
+        _ expectation: Expectation, _ reply: ReplyFacts, _ value: UInt32
+    ) {
+        switch expectation {
+        case .trackingOn, .trackingOff, .monitor, .flagOn, .flagOff, .bind:
+            if reply.isQueued { isTainted = true }
+        default: return
+        }
+        guard reply.isOK else { return }
+        switch expectation {
+        case .trackingOn:
+            isTracking = true
+            isBroadcast = TrackingOptions(rawValue: value).contains(.broadcast)
+            if !isBroadcast { remembersKeys = true }
+        case .trackingOff:
+            isTracking = false
+            isBroadcast = false
+        case .monitor: isMonitoring = true
+        case .flagOn: flags.insert(ConnectionFlags(rawValue: value))
+        case .flagOff: flags.remove(ConnectionFlags(rawValue: value))
+        case .bind: isTainted = true
+        default: break
+        }
+    }
+
+    /// A command was queued that changes the connection when EXEC runs it.
+    package mutating func queued() {
+        hasMembers = true
     }
 
     /// A confirmation of the SUBSCRIBE family has come, with the server's count after it.
@@ -82,72 +138,45 @@ package struct HeldState: Equatable, Sendable {
     }
 }
 
-/// What a confirmation is about.
-package enum SubscriptionKind: Sendable {
-    case channel
-    case pattern
-    case shard
-}
+// MARK: - Cleaning
 
-/// The beginning and the end of a frame that passes by in pieces: enough to tell a message from a
-/// confirmation, and to read a confirmation's count, without keeping the frame.
-package struct FrameEdges: Sendable {
-    private var prefix: [UInt8] = []
-    private var tail: [UInt8] = []
-    private static let prefixLength = 40
-    private static let tailLength = 24
+extension HeldState {
+    /// A command that ends what a client has left behind, when the server answers it with +OK.
+    package enum Cleaning: Equatable, Sendable {
+        case discard
+        case unwatch
+        case turnOff(ConnectionFlags)
 
-    package init() {}
-
-    /// What a frame on a subscribed connection is.
-    package enum Kind: Equatable, Sendable {
-        case message
-        case confirmation(SubscriptionKind, count: Int)
-        case other
-    }
-
-    package mutating func add(_ bytes: Span<UInt8>, from start: Int, to end: Int) {
-        var index = start
-        while index < end, prefix.count < FrameEdges.prefixLength {
-            prefix.append(bytes[index])
-            index += 1
-        }
-        index = max(start, end - FrameEdges.tailLength)
-        while index < end {
-            tail.append(bytes[index])
-            index += 1
-        }
-        if tail.count > FrameEdges.tailLength {
-            tail.removeFirst(tail.count - FrameEdges.tailLength)
+        package var words: [StaticString] {
+            switch self {
+            case .discard: ["DISCARD"]
+            case .unwatch: ["UNWATCH"]
+            case .turnOff(.noEvict): ["CLIENT", "NO-EVICT", "OFF"]
+            case .turnOff(.noTouch): ["CLIENT", "NO-TOUCH", "OFF"]
+            case .turnOff(.importSource): ["CLIENT", "IMPORT-SOURCE", "OFF"]
+            case .turnOff: ["READWRITE"]
+            }
         }
     }
 
-    package mutating func clear() {
-        prefix.removeAll(keepingCapacity: true)
-        tail.removeAll(keepingCapacity: true)
+    /// What has to be said next on a cleanable connection; nil when it is clean.
+    package var cleaning: Cleaning? {
+        if isInTransaction { return .discard }
+        if isWatching { return .unwatch }
+        for flag in [ConnectionFlags.noEvict, .noTouch, .readOnly, .importSource]
+        where flags.contains(flag) {
+            return .turnOff(flag)
+        }
+        return nil
     }
 
-    /// Judges the complete frame that was added.
-    package var kind: Kind {
-        guard let first = prefix.first, first == UInt8(ascii: "*") || first == UInt8(ascii: ">")
-        else { return .other }
-        let lines = prefix.split(separator: 10, maxSplits: 3, omittingEmptySubsequences: false)
-        guard lines.count >= 3, lines[1].first == UInt8(ascii: "$") else { return .other }
-        let word = String(decoding: lines[2].prefix { $0 != 13 }, as: UTF8.self)
-        switch word {
-        case "message", "pmessage", "smessage": return .message
-        case "subscribe", "unsubscribe": return .confirmation(.channel, count: lastNumber)
-        case "psubscribe", "punsubscribe": return .confirmation(.pattern, count: lastNumber)
-        case "ssubscribe", "sunsubscribe": return .confirmation(.shard, count: lastNumber)
-        default: return .other
+    /// The server has answered `cleaning` with +OK.
+    package mutating func cleaned() {
+        switch cleaning {
+        case .discard: endTransaction()
+        case .unwatch: isWatching = false
+        case .turnOff(let flag): flags.remove(flag)
+        case nil: break
         }
-    }
-
-    /// The number in the frame's last line.
-    private var lastNumber: Int {
-        guard tail.count > 2, let colon = tail.dropLast(2).lastIndex(of: UInt8(ascii: ":")) else {
-            return 0
-        }
-        return Int(String(decoding: tail[(colon + 1)...].dropLast(2), as: UTF8.self)) ?? 0
     }
 }

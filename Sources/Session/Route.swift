@@ -22,6 +22,8 @@ package enum Plan: Equatable, Sendable {
     case controlClients
     /// Takes an upstream of its own until the state that it creates is over.
     case hold(Expectation, UInt32 = 0)
+    /// On the held upstream, into the open transaction: EXEC's element for it is looked at.
+    case queue(Expectation, UInt32 = 0)
     /// On an upstream of its own for the rest of the session, bytes passed through both ways.
     case pipe
     /// SELECT to a database.
@@ -50,7 +52,7 @@ extension CommandTable {
         guard let kind = commandClass(command) else { return .ask }
         switch kind {
         case .share, .admin, .unwatch, .endTransaction, .pinIfTracking:
-            // The last three change nothing on a connection without the state they end.
+            // The last three change nothing on a connection without the state they are about.
             return .send(.plain)
         case .unsubscribe:
             // It changes nothing either, but brings a confirmation per argument, pushes in RESP3.
@@ -77,7 +79,9 @@ extension CommandTable {
         case .control: return .control
         case .controlRewrite: return .controlClients
         case .pinReplyOffset: return .waitForReplicas
-        case .deny, .pinForever, .pinNext:
+        case .pinForever, .pinNext:
+            return CommandTable.planState(command, bytes, frame)
+        case .deny:
             return .pipe
         }
     }
@@ -126,7 +130,86 @@ extension CommandTable {
             default: return .send(.plain)
             }
         default:
-            return .pipe
+            guard let (expectation, value) = property(command, bytes, frame) else {
+                return .send(.plain)
+            }
+            // Nothing is on where nothing is held.
+            let endsSomething = expectation == .trackingOff || expectation == .flagOff
+            return endsSomething ? .send(.plain) : .hold(expectation, value)
+        }
+    }
+
+    /// What a command means that turns a property of the connection on or off; nil when the server
+    /// will refuse it, whatever the connection is.
+    static func property(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> (Expectation, UInt32)? {
+        let count = frame.argumentCount
+        switch command {
+        case .monitor: return count == 1 ? (.monitor, 0) : nil
+        case .readonly: return count == 1 ? (.flagOn, ConnectionFlags.readOnly.rawValue) : nil
+        case .readwrite: return count == 1 ? (.flagOff, ConnectionFlags.readOnly.rawValue) : nil
+        case .asking: return count == 1 ? (.bind, 0) : nil
+        case .clientCapa: return count > 2 ? (.bind, 0) : nil
+        case .clientTracking: return tracking(bytes, frame)
+        case .clientNoEvict: return flag(.noEvict, bytes, frame)
+        case .clientNoTouch: return flag(.noTouch, bytes, frame)
+        case .clientImportSource: return flag(.importSource, bytes, frame)
+        default: return nil
+        }
+    }
+
+    private static func flag(
+        _ flag: ConnectionFlags, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> (Expectation, UInt32)? {
+        guard frame.argumentCount == 3 else { return nil }
+        switch Word.lowercased(argument(2, bytes, frame) ?? []) {
+        case "on": return (.flagOn, flag.rawValue)
+        case "off": return (.flagOff, flag.rawValue)
+        default: return nil
+        }
+    }
+
+    private static func tracking(
+        _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> (Expectation, UInt32)? {
+        var words: [String] = []
+        var arguments = CommandArguments(bytes, frame: frame)
+        while let found = arguments.next(bytes) {
+            // A prefix may be long; an option is not.
+            words.append(
+                Word.lowercased((0..<min(found.length, 16)).map { bytes[found.start + $0] }))
+        }
+        guard words.count > 2 else { return nil }
+        if words[2] == "off" { return (.trackingOff, 0) }
+        guard words[2] == "on" else { return nil }
+        return (.trackingOn, trackingOptions(words[3...]).rawValue)
+    }
+
+    /// What follows PREFIX and REDIRECT is no option.
+    private static func trackingOptions(_ words: ArraySlice<String>) -> TrackingOptions {
+        var options: TrackingOptions = []
+        var index = words.startIndex
+        while index < words.endIndex {
+            switch words[index] {
+            case "bcast": options.insert(.broadcast)
+            case "redirect":
+                options.insert(.redirected)
+                index += 1
+            case "prefix": index += 1
+            default: break
+            }
+            index += 1
+        }
+        return options
+    }
+
+    /// Commands whose success proves that they have written, whatever the data was.
+    package static func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
+        switch command {
+        case .set: frame.argumentCount == 3
+        case .mset, .hmset, .incr, .decr, .incrby, .decrby, .lpush, .rpush, .append, .xadd: true
+        default: false
         }
     }
 

@@ -17,6 +17,9 @@ package enum ReplyMode: UInt8, Sendable {
 package struct Session: Sendable {
     /// MULTI has been sent, and neither EXEC nor DISCARD since.
     package private(set) var isSendingTransaction = false
+    /// How many elements EXEC's array will have, if it has any: commands sent into the transaction,
+    /// but for those that are never queued.
+    package private(set) var memberCount: UInt32 = 0
     package private(set) var replyMode = ReplyMode.on
 
     package init() {}
@@ -29,6 +32,7 @@ package struct Session: Sendable {
     /// The held upstream has gone back to the pool.
     package mutating func released() {
         isSendingTransaction = false
+        memberCount = 0
     }
 
     /// CLIENT REPLY ON, OFF or SKIP was sent.
@@ -53,7 +57,11 @@ package struct Session: Sendable {
     package mutating func planHeld(
         _ command: Command, _ info: CommandInfo?, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan {
-        guard let info else { return .pipe }
+        guard let info else {
+            guard isSendingTransaction else { return .pipe }
+            memberCount &+= 1
+            return .queue(.stranger)
+        }
         switch command {
         case .quit: return .quit
         case .post, .host: return .vanish
@@ -61,12 +69,12 @@ package struct Session: Sendable {
         case .reset: return frame.argumentCount == 1 ? .reset : .send(.plain)
         default: break
         }
-        if isSendingTransaction { return planInTransaction(command, info, frame) }
+        if isSendingTransaction { return planInTransaction(command, info, bytes, frame) }
         return planOutsideTransaction(command, info, bytes, frame)
     }
 
     private mutating func planInTransaction(
-        _ command: Command, _ info: CommandInfo, _ frame: CommandFrame
+        _ command: Command, _ info: CommandInfo, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan {
         switch command {
         case .exec:
@@ -77,13 +85,54 @@ package struct Session: Sendable {
             return .send(.discard)
         case .multi: return .send(.multi)
         case .watch: return .send(.watch)
-        case .unwatch:
-            // Errors or queued; but MULTI itself may have been refused, and then these count.
-            return .send(.unwatch)
-        default:
-            // What may not stand in a block changes the connection when EXEC runs it.
-            if info.commandClass == .controlRewrite { return .controlClients }
-            return info.mayStandInBlock ? .send(.plain) : .pipe
+        default: break
+        }
+        memberCount &+= 1
+        // MULTI itself may have been refused, and then this counts.
+        if command == .unwatch { return .send(.unwatch) }
+        if info.mayStandInBlock { return .send(.plain) }
+        return Session.planMember(command, info.commandClass, bytes, frame)
+    }
+
+    /// What may not stand in a forwarded block: it changes the connection when EXEC runs it, or its
+    /// element of EXEC's array is not what the client should see.
+    private static func planMember(
+        _ command: Command, _ kind: CommandClass, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Plan {
+        switch kind {
+        case .controlRewrite: return .controlClients
+        case .mirror: return .queue(command == .clientSetname ? .mirrorName : .mirrorInfo)
+        case .rewrite:
+            guard case .send(let expectation, _) = rewrite(command) else { return .pipe }
+            return .queue(expectation)
+        case .pinIfTracking: return command == .clientCaching ? .send(.plain) : .queue(.redirection)
+        case .state, .stateRewrite, .pinForever, .pinNext:
+            return planStateMember(command, bytes, frame)
+        case .local:
+            return CommandTable.planReply(bytes, frame) == .send(.plain) ? .send(.plain) : .pipe
+        case .pinSubscribe where frame.argumentCount == 1: return .send(.plain)
+        // Their confirmations do not count as elements of the array that they stand in.
+        case .pinSubscribe, .unsubscribe, .deny: return .pipe
+        default: return .send(.plain)
+        }
+    }
+
+    private static func planStateMember(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Plan {
+        if let (expectation, value) = CommandTable.property(command, bytes, frame) {
+            let isRedirected =
+                expectation == .trackingOn
+                && TrackingOptions(rawValue: value).contains(.redirected)
+            return isRedirected ? .pipe : .queue(expectation, value)
+        }
+        switch CommandTable.planState(command, bytes, frame) {
+        case .select(let database): return .queue(.select, database)
+        case .hello(let version): return .queue(.hello, UInt32(version))
+        case .send(.hello, _): return .queue(.hello)
+        // An AUTH that fails in EXEC leaves no element in the array (Redis 7.2).
+        case .authenticate, .helloChange: return .pipe
+        default: return .send(.plain)
         }
     }
 
@@ -94,6 +143,7 @@ package struct Session: Sendable {
         case .pinMulti:
             guard frame.argumentCount == 1 else { return .send(.plain) }
             isSendingTransaction = true
+            memberCount = 0
             return .send(.multi)
         case .pinWatch: return .send(.watch)
         case .unwatch: return .send(.unwatch)
@@ -107,18 +157,20 @@ package struct Session: Sendable {
         case .pinReply: return .sendBlocking
         case .pinReplyIfBlock:
             return CommandTable.hasBlockArgument(bytes, frame) ? .sendBlocking : .send(.plain)
-        case .share, .shareSlow, .admin, .control, .pinIfTracking:
-            return .send(.plain)
+        case .share, .shareSlow, .admin, .control: return .send(.plain)
+        case .pinIfTracking: return .send(command == .clientCaching ? .plain : .redirection)
         case .mirror: return .mirror
         case .controlRewrite: return .controlClients
         case .rewrite: return Session.rewrite(command)
-        case .state, .stateRewrite:
+        case .state, .stateRewrite, .pinForever, .pinNext:
+            if let (expectation, value) = CommandTable.property(command, bytes, frame) {
+                return .send(expectation, value)
+            }
             return CommandTable.planState(command, bytes, frame)
         case .local:
             return command == .clientReply ? CommandTable.planReply(bytes, frame) : .send(.plain)
         case .pinReplyOffset: return .waitForReplicas
-        case .pinForever, .pinNext, .deny:
-            return .pipe
+        case .deny: return .pipe
         }
     }
 
@@ -141,6 +193,8 @@ package struct Session: Sendable {
 
     /// A command that opens a hold was sent as the first on its upstream.
     package mutating func opened(_ command: Command, _ frame: CommandFrame) {
-        if command == .multi, frame.argumentCount == 1 { isSendingTransaction = true }
+        guard command == .multi, frame.argumentCount == 1 else { return }
+        isSendingTransaction = true
+        memberCount = 0
     }
 }

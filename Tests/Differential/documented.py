@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from play import closed, do, more
 
 UPSTREAMS = "what it shows are connections of the server, and those are Redpool's upstreams"
-QUEUED_ID = "the elements of EXEC's array are not rewritten: the id is the upstream's"
-PIPED_ID = "bytes pass through unread while a client tracks or monitors: the id is the upstream's"
 LOST = "Redis drops replies that it has not written yet when it sees POST; Redpool delivers them"
 REPLY_ACL = "Redpool carries out CLIENT REPLY OFF and SKIP, and does not know the user's rights"
 SILENT_SUBSCRIBE = "confirmations inside an array that is hidden cannot be told apart: it is closed"
@@ -34,9 +32,6 @@ DIFFERENCES = [
     Documented("SCRIPT DEBUG", UNFIT, [do("SCRIPT DEBUG NO")]),
     Documented("MODULE LOAD", UNFIT, [do("MODULE LOAD /nowhere")]),
     Documented("MONITOR", UPSTREAMS, [do("MONITOR"), do("GET k", on="b"), more(1)]),
-    Documented("CLIENT ID in MULTI", QUEUED_ID, [do("MULTI", "CLIENT ID", "EXEC")]),
-    Documented("HELLO in MULTI", QUEUED_ID, [do("MULTI", "HELLO 3", "EXEC")]),
-    Documented("HELLO while tracking", PIPED_ID, [do("HELLO 3", "CLIENT TRACKING ON", "HELLO 3")]),
     Documented(
         "CLIENT REPLY without the right to",
         REPLY_ACL,

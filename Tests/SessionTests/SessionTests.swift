@@ -1,6 +1,8 @@
 import RESP
 import Testing
 
+import enum Session.Expectation
+
 @testable import Session
 
 private let table = CommandTable()
@@ -42,6 +44,30 @@ private struct Row {
     let free: Plan
     let held: Plan
     let queued: Plan
+
+    init(text: String, free: Plan, held: Plan, queued: Plan) {
+        (self.text, self.free, self.held, self.queued) = (text, free, held, queued)
+    }
+
+    /// The server refuses it, or it changes nothing, wherever it stands.
+    static func plain(_ text: String) -> Row {
+        Row(text: text, free: .send(.plain), held: .send(.plain), queued: .send(.plain))
+    }
+
+    static func rewritten(_ text: String, _ what: Expectation) -> Row {
+        Row(text: text, free: .send(what), held: .send(what), queued: .queue(what))
+    }
+
+    static func turnedOn(_ text: String, _ what: Expectation, _ value: UInt32 = 0) -> Row {
+        Row(
+            text: text, free: .hold(what, value), held: .send(what, value),
+            queued: .queue(what, value))
+    }
+
+    static func turnedOff(_ text: String, _ what: Expectation, _ value: UInt32 = 0) -> Row {
+        Row(
+            text: text, free: .send(.plain), held: .send(what, value), queued: .queue(what, value))
+    }
 }
 
 private let rows: [Row] = [
@@ -50,8 +76,8 @@ private let rows: [Row] = [
     Row(text: "SMEMBERS k", free: .sendSlow, held: .send(.plain), queued: .send(.plain)),
     Row(text: "CONFIG GET x", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
     Row(text: "CONFIG NOSUCH", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
-    Row(text: "NOSUCH", free: .ask, held: .pipe, queued: .pipe),
-    Row(text: "CLIENT NOSUCH", free: .ask, held: .pipe, queued: .pipe),
+    Row(text: "NOSUCH", free: .ask, held: .pipe, queued: .queue(.stranger)),
+    Row(text: "CLIENT NOSUCH", free: .ask, held: .pipe, queued: .queue(.stranger)),
     Row(text: "CLIENT", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
     Row(
         text: "BLPOP k 0", free: .exclusive(isBlocking: true), held: .sendBlocking,
@@ -75,7 +101,8 @@ private let rows: [Row] = [
     Row(
         text: "SUBSCRIBE a b", free: .hold(.subscribe, 2), held: .send(.subscribe, 2),
         queued: .pipe),
-    Row(text: "SUBSCRIBE", free: .send(.plain), held: .send(.subscribe, 1), queued: .pipe),
+    Row(
+        text: "SUBSCRIBE", free: .send(.plain), held: .send(.subscribe, 1), queued: .send(.plain)),
     Row(
         text: "PSUBSCRIBE a", free: .hold(.subscribe, 1), held: .send(.subscribe, 1),
         queued: .pipe),
@@ -88,35 +115,63 @@ private let rows: [Row] = [
     Row(
         text: "SUNSUBSCRIBE a", free: .hold(.unsubscribeShards, 1),
         held: .send(.unsubscribeShards, 1), queued: .pipe),
-    Row(text: "SELECT 5", free: .select(5), held: .select(5), queued: .pipe),
-    Row(text: "SELECT 99999999999", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "SELECT abc", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "SELECT -1", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "SELECT 05", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "SELECT 1 2", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row(text: "SELECT 5", free: .select(5), held: .select(5), queued: .queue(.select, 5)),
+    Row.plain("SELECT 99999999999"), Row.plain("SELECT abc"), Row.plain("SELECT -1"),
+    Row.plain("SELECT 05"), Row.plain("SELECT 1 2"),
     Row(text: "AUTH pw", free: .authenticate, held: .authenticate, queued: .pipe),
     Row(text: "AUTH bob pw", free: .authenticate, held: .authenticate, queued: .pipe),
-    Row(text: "AUTH", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "AUTH a b c", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "HELLO", free: .send(.hello), held: .send(.hello), queued: .pipe),
-    Row(text: "HELLO 2", free: .hello(2), held: .hello(2), queued: .pipe),
-    Row(text: "HELLO 3", free: .hello(3), held: .hello(3), queued: .pipe),
-    Row(text: "HELLO 4", free: .send(.plain), held: .send(.plain), queued: .pipe),
+    Row.plain("AUTH"), Row.plain("AUTH a b c"),
+    Row(text: "HELLO", free: .send(.hello), held: .send(.hello), queued: .queue(.hello)),
+    Row(text: "HELLO 2", free: .hello(2), held: .hello(2), queued: .queue(.hello, 2)),
+    Row(text: "HELLO 3", free: .hello(3), held: .hello(3), queued: .queue(.hello, 3)),
+    Row.plain("HELLO 4"),
     Row(text: "HELLO 3 SETNAME n", free: .helloChange, held: .helloChange, queued: .pipe),
     Row(text: "CLIENT REPLY ON", free: .replyMode(.on), held: .replyMode(.on), queued: .pipe),
     Row(text: "CLIENT REPLY off", free: .replyMode(.off), held: .replyMode(.off), queued: .pipe),
     Row(
         text: "CLIENT REPLY SKIP", free: .replyMode(.skipNext), held: .replyMode(.skipNext),
         queued: .pipe),
-    Row(text: "CLIENT REPLY x", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "CLIENT REPLY", free: .send(.plain), held: .send(.plain), queued: .pipe),
-    Row(text: "CLIENT SETNAME n", free: .mirror, held: .mirror, queued: .pipe),
-    Row(text: "CLIENT ID", free: .send(.rewriteID), held: .send(.rewriteID), queued: .pipe),
+    Row.plain("CLIENT REPLY x"), Row.plain("CLIENT REPLY"),
+    Row(text: "CLIENT SETNAME n", free: .mirror, held: .mirror, queued: .queue(.mirrorName)),
     Row(
-        text: "CLIENT GETNAME", free: .send(.rewriteName), held: .send(.rewriteName), queued: .pipe),
-    Row(text: "CLIENT INFO", free: .send(.rewriteInfo), held: .send(.rewriteInfo), queued: .pipe),
-    Row(text: "CLIENT TRACKING ON", free: .pipe, held: .pipe, queued: .pipe),
-    Row(text: "MONITOR", free: .pipe, held: .pipe, queued: .pipe),
+        text: "CLIENT SETINFO LIB-NAME n", free: .mirror, held: .mirror,
+        queued: .queue(.mirrorInfo)),
+    Row.rewritten("CLIENT ID", .rewriteID), Row.rewritten("CLIENT GETNAME", .rewriteName),
+    Row.rewritten("CLIENT INFO", .rewriteInfo), Row.rewritten("CLIENT LIST", .rewriteList),
+    Row.turnedOn("CLIENT TRACKING ON", .trackingOn),
+    Row.turnedOn("client tracking on OPTIN noloop", .trackingOn),
+    Row.turnedOn("CLIENT TRACKING ON bcast PREFIX a PREFIX b", .trackingOn, 1),
+    Row.turnedOn("CLIENT TRACKING ON PREFIX bcast", .trackingOn),
+    Row(
+        text: "CLIENT TRACKING ON BCAST REDIRECT 5", free: .hold(.trackingOn, 3),
+        held: .send(.trackingOn, 3), queued: .pipe),
+    Row.turnedOff("CLIENT TRACKING OFF", .trackingOff),
+    Row.turnedOff("CLIENT TRACKING off BCAST", .trackingOff),
+    Row.plain("CLIENT TRACKING"), Row.plain("CLIENT TRACKING MAYBE"),
+    Row.plain("CLIENT CACHING YES"),
+    Row(
+        text: "CLIENT GETREDIR", free: .send(.plain), held: .send(.redirection),
+        queued: .queue(.redirection)),
+    Row(
+        text: "CLIENT TRACKINGINFO", free: .send(.plain), held: .send(.redirection),
+        queued: .queue(.redirection)),
+    Row.turnedOn("CLIENT NO-EVICT on", .flagOn, 1),
+    Row.turnedOff("CLIENT NO-EVICT OFF", .flagOff, 1),
+    Row.turnedOn("CLIENT NO-TOUCH ON", .flagOn, 2),
+    Row.turnedOff("CLIENT NO-TOUCH off", .flagOff, 2),
+    Row.plain("CLIENT NO-EVICT MAYBE"), Row.plain("CLIENT NO-EVICT"),
+    Row.plain("CLIENT NO-EVICT ON x"),
+    Row.turnedOn("READONLY", .flagOn, 4), Row.turnedOff("READWRITE", .flagOff, 4),
+    Row.plain("READONLY x"), Row.plain("READWRITE x"),
+    Row.turnedOn("CLIENT IMPORT-SOURCE ON", .flagOn, 8),
+    Row.turnedOn("CLIENT CAPA redirect", .bind), Row.plain("CLIENT CAPA"),
+    Row.turnedOn("ASKING", .bind), Row.plain("ASKING x"),
+    Row.turnedOn("MONITOR", .monitor), Row.plain("MONITOR x"),
+    Row(text: "WAIT 0 0", free: .waitForReplicas, held: .waitForReplicas, queued: .send(.plain)),
+    Row(text: "SYNC", free: .pipe, held: .pipe, queued: .pipe),
+    Row(
+        text: "CLIENT KILL ID 5", free: .controlClients, held: .controlClients,
+        queued: .controlClients),
     Row(text: "SCRIPT KILL", free: .control, held: .send(.plain), queued: .send(.plain)),
     Row(text: "QUIT", free: .quit, held: .quit, queued: .quit),
     Row(text: "QUIT x", free: .quit, held: .quit, queued: .quit),
@@ -150,13 +205,18 @@ private let rows: [Row] = [
             var queueing = Session()
             _ = Sent("MULTI").held(&queueing)
             let queued = sent.held(&queueing)
-            // Only what may stand in a block keeps a transaction's replies countable.
-            let isCountable = queued == .send(.plain)
+            // What may stand in a block is an element like any other. What is piped there is what
+            // brings more or fewer replies than elements, or what nobody can follow.
             let ends = [
                 "exec", "discard", "multi", "watch", "unwatch", "quit", "reset", "post", "host:",
             ]
-            if !ends.contains(info.name) {
-                #expect(isCountable == info.mayStandInBlock, "\(info.name)")
+            if !ends.contains(info.name), info.mayStandInBlock {
+                #expect(queued == .send(.plain), "\(info.name)")
+            }
+            if queued == .pipe {
+                let isPiped: Set<CommandClass> = [.pinSubscribe, .unsubscribe, .deny, .state]
+                let isLogin = info.name == "auth" || info.name == "hello"
+                #expect(isPiped.contains(info.commandClass) || isLogin, "\(info.name)")
             }
         }
     }
@@ -166,6 +226,7 @@ private let rows: [Row] = [
             .share, .shareSlow, .admin, .mirror, .rewrite, .unwatch, .endTransaction,
             .pinIfTracking,
         ]
+        // Turning off what nothing has turned on changes nothing.
         for info in table.all {
             let plan = Sent(info.name.split(separator: "|").map(String.init) + ["1"]).plan
             switch plan {
@@ -194,6 +255,35 @@ private let rows: [Row] = [
         }
         session.released()
         #expect(!session.isSendingTransaction)
+    }
+
+    @Test func membersAreCountedAsTheServerQueuesThem() {
+        var session = Session()
+        _ = Sent("MULTI").held(&session)
+        let steps: [(String, Int)] = [
+            ("GET k", 1), ("MULTI", 1), ("WATCH k", 1), ("SELECT 1", 2), ("UNWATCH", 3),
+            ("NOSUCH", 4), ("CLIENT ID", 5), ("CLIENT KILL ID 5", 6), ("EXEC", 6), ("GET k", 6),
+            ("MULTI", 0), ("GET k", 1),
+        ]
+        for (text, count) in steps {
+            _ = Sent(text).held(&session)
+            #expect(session.memberCount == count, "\(text)")
+        }
+        session.released()
+        #expect(session.memberCount == 0)
+    }
+
+    @Test func aCommandProvesAWriteOnlyIfItsSuccessDoes() {
+        let proving = ["SET k v", "MSET a 1", "INCR n", "DECRBY n 1", "RPUSH l a", "XADD s * a b"]
+        let others = [
+            "SET k v NX", "SET k v PXAT 1", "DEL k", "RENAME k k", "LTRIM l 0 -1", "GET k", "EXEC",
+            "SADD s a", "EXPIRE k 1", "BLPOP k 0", "EVAL x 0", "PUBLISH c x",
+        ]
+        for text in proving + others {
+            let sent = Sent(text)
+            let isProof = CommandTable.provesWrite(sent.command, sent.frame)
+            #expect(isProof == proving.contains(text), "\(text)")
+        }
     }
 
     @Test func openingMarksATransactionOnlyForMultiAlone() {
@@ -238,7 +328,7 @@ extension CommandClass {
     /// Classes whose commands go to a shared upstream when their arguments cannot be right.
     fileprivate var mayBeMalformed: Bool {
         switch self {
-        case .state, .stateRewrite, .local, .pinReplyIfBlock, .pinMulti: true
+        case .state, .stateRewrite, .local, .pinReplyIfBlock, .pinMulti, .pinForever, .pinNext: true
         default: false
         }
     }

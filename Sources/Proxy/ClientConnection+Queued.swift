@@ -1,0 +1,169 @@
+// Commands in an open transaction that change the connection when EXEC runs them, or whose element of
+// EXEC's array is not what the client should see. The server's array is walked before it is passed on.
+
+import Pool
+import RESP
+import Session
+
+/// A member of a transaction whose element is looked at.
+struct QueuedMember {
+    /// Its place in EXEC's array.
+    let index: Int
+    let expectation: Expectation
+    /// Belongs to the expectation.
+    let value: UInt32
+    /// The command itself.
+    let words: [[UInt8]]
+}
+
+extension ClientConnection {
+    /// Sends a command into the transaction, once it is certain that there is one.
+    func queueMember(
+        _ expectation: Expectation, _ value: UInt32, _ span: Span<UInt8>, _ frame: CommandFrame,
+        _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        if let plan = planWithoutTransaction(span, frame) {
+            return carryOutHeld(plan, span, frame, bytes, count)
+        }
+        if expectation == .stranger {
+            return queueStranger(span, frame, bytes, count)
+        }
+        upstream?.hold?.queued()
+        members.append(
+            QueuedMember(
+                index: Int(session.memberCount) - 1, expectation: expectation, value: value,
+                words: words(span, frame)))
+        return sendHeld(.plain, 0, bytes, count)
+    }
+
+    /// An unknown name: the server's answer says whether it is one.
+    private func queueStranger(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        let length = min(frame.nameLength, UnknownCommands.longestName + 1)
+        if pool.denyList.refusesStranger((0..<length).map { span[frame.nameStart + $0] }) {
+            return refuseCommand()
+        }
+        if isStranger(span, frame) { return sendHeld(.plain, 0, bytes, count) }
+        if session.replyMode != .on { return pipeHeld(span, frame, bytes, count) }
+        let outcome = sendHeld(.stranger, 0, bytes, count)
+        mode = .barrier
+        return outcome
+    }
+
+    /// The server has queued a command that may do anything when EXEC runs it.
+    func pipeStranger() {
+        guard hasQueuedStranger else { return }
+        hasQueuedStranger = false
+        if mode == .held { _ = becomePipe() }
+    }
+
+    /// EXEC of a transaction with such members. Nothing is sent behind it before it is answered:
+    /// it may be meant for another user or database.
+    func execMembers(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        let outcome = sendHeld(.execWalked, session.memberCount, bytes, count)
+        mode = .barrier
+        return outcome
+    }
+
+    func takeMembers() -> [QueuedMember] {
+        defer { members = [] }
+        return members
+    }
+
+    /// What the client sees in place of `element`; its session changes as the element says.
+    fileprivate func see(_ member: QueuedMember, _ element: [UInt8]) -> [UInt8] {
+        switch member.expectation {
+        case .rewriteList:
+            listFilters.insert(ClientLine.Filter(member.words), at: 0)
+            return ownValue(.rewriteList, element) ?? element
+        case .hello:
+            return HelloReply.replacingID(element, self)
+        case .mirrorName, .mirrorInfo:
+            IdentityChange(member.words)?.apply(to: &identity)
+            return element
+        default:
+            return ownValue(member.expectation, element) ?? element
+        }
+    }
+}
+
+extension UpstreamConnection {
+    /// Walks the reply to EXEC. Returns what its client is to see.
+    func walk(_ reply: [UInt8], _ client: ClientConnection?) -> [UInt8] {
+        let members = client?.takeMembers() ?? []
+        guard !scanner.isError, scanner.type == UInt8(ascii: "*") else { return reply }
+        guard let client, client.upstream === self else {
+            // Members have run, and nobody knows any more what they were.
+            hold?.taint()
+            return reply
+        }
+        guard let elements = Elements(reply), elements.ends.count == Int(inFlight.first.value)
+        else {
+            hold?.taint()
+            return reply
+        }
+        var result = Array(reply[..<elements.start])
+        var position = elements.start
+        var next = members[...]
+        for (index, end) in elements.ends.enumerated() {
+            let element = Array(reply[position..<end])
+            position = end
+            if let member = next.first, member.index == index {
+                next = next.dropFirst()
+                result += walk(member, element, client)
+            } else {
+                result += element
+            }
+        }
+        return result
+    }
+
+    private func walk(
+        _ member: QueuedMember, _ element: [UInt8], _ client: ClientConnection
+    ) -> [UInt8] {
+        let isError = element.first == UInt8(ascii: "-") || element.first == UInt8(ascii: "!")
+        if isError { return element }
+        let facts = ReplyFacts(
+            type: element.first ?? 0, isError: false, isOK: element == Array("+OK\r\n".utf8),
+            isQueued: false, isUnknownCommand: false)
+        hold?.replied(to: member.expectation, facts, value: member.value)
+        var newKey = key
+        switch member.expectation {
+        case .select:
+            newKey.database = member.value
+            pool.noteSelected(newKey)
+            move(to: newKey, with: client)
+        case .hello where member.value != 0:
+            newKey.protocolVersion = UInt8(member.value)
+            move(to: newKey, with: client)
+        case .mirrorName, .mirrorInfo:
+            identity.taint(member.expectation)
+        default: break
+        }
+        return client.see(member, element)
+    }
+
+    /// Where the elements of an array end.
+    private struct Elements {
+        /// Where the first one begins.
+        let start: Int
+        var ends: [Int] = []
+
+        /// Nil when a push stands among them (Redis up to 7.0): they cannot be counted then.
+        init?(_ reply: [UInt8]) {
+            var cursor = ReplyCursor(from: 0)
+            guard let outer = cursor.next(reply.span), outer.type == UInt8(ascii: "*") else {
+                return nil
+            }
+            start = outer.start
+            while let item = cursor.next(reply.span) {
+                if item.type == UInt8(ascii: ">") { return nil }
+                // An element ends where the next one begins.
+                if item.depth == 1, item.start > start { ends.append(cursor.position) }
+                if item.depth > 1, !ends.isEmpty { ends[ends.count - 1] = cursor.position }
+            }
+        }
+    }
+}
