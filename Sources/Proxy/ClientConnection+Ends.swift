@@ -85,6 +85,7 @@ extension ClientConnection {
         self.upstream = nil
         switch mode {
         case .exclusive, .streaming, .preparing, .piped:
+            upstream.isAbandoned = upstream.piped != nil
             upstream.piped = nil
             pool.machine.retire(upstream.id, .clientGone, now: worker.now)
         case _ where upstream.hold != nil:

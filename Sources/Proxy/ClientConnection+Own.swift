@@ -91,6 +91,7 @@ extension ClientConnection {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
         case .send(.trackingOn, let options):
             return track(lastCommand, span, frame, TrackingOptions(rawValue: options))
+        case .send(.monitor, _): return monitorHeld(bytes, count)
         case .send(.multi, _):
             // What was queued before has been discarded; if not, `hold` knows.
             if session.memberCount == 0 { members = [] }
@@ -117,6 +118,17 @@ extension ClientConnection {
         case .select(let database): return sendHeld(.select, database, bytes, count)
         default: return carryOutState(plan, span, frame, bytes, count)
         }
+    }
+
+    /// MONITOR on a held upstream: one that monitors already is not answered (Redis 7.0
+    /// replication.c, monitorCommand), so that one is not sent either.
+    private func monitorHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        guard upstream?.hold?.isMonitoring == true, upstream?.hold?.isInTransaction == false else {
+            return sendHeld(.monitor, 0, bytes, count)
+        }
+        _ = session.takeSilence()
+        return .done
     }
 
     /// A command on a held upstream whose effects cannot be followed. What the server refuses has

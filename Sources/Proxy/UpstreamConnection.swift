@@ -37,6 +37,9 @@ final class UpstreamConnection {
 
     /// The client that holds this connection alone, bytes passing through unframed.
     var piped: ClientConnection?
+    /// The client of a pipe has left and the pool has not closed the connection yet: what still
+    /// comes answers nobody.
+    var isAbandoned = false
     /// The client that holds this connection alone, replies framed.
     var holder: ClientConnection?
     /// What the holder has tied to this connection; nil when nobody holds it.
@@ -149,7 +152,7 @@ final class UpstreamConnection {
             if let client = piped {
                 client.receive(UnsafeRawPointer(buffer), count: count)
                 client.holdIfSlow(self)
-            } else if stage == .ready {
+            } else if stage == .ready, !isAbandoned {
                 receiveReplies(UnsafeRawPointer(buffer), count)
             }
         case .connecting, .closed: break

@@ -6,9 +6,8 @@ A case of this table has to differ: when it no longer does, its row is out of da
 import re
 from dataclasses import dataclass
 
-from play import closed, do, more
+from play import closed, do
 
-UPSTREAMS = "what it shows are connections of the server, and those are Redpool's upstreams"
 LOST = "Redis drops replies that it has not written yet when it sees POST; Redpool delivers them"
 REPLY_ACL = "Redpool carries out CLIENT REPLY OFF and SKIP, and does not know the user's rights"
 SILENT_SUBSCRIBE = "confirmations inside an array that is hidden cannot be told apart: it is closed"
@@ -31,7 +30,6 @@ DIFFERENCES = [
     Documented("DEBUG", UNFIT, [do("DEBUG SLEEP 0")]),
     Documented("SCRIPT DEBUG", UNFIT, [do("SCRIPT DEBUG NO")]),
     Documented("MODULE LOAD", UNFIT, [do("MODULE LOAD /nowhere")]),
-    Documented("MONITOR", UPSTREAMS, [do("MONITOR"), do("GET k", on="b"), more(1)]),
     Documented(
         "CLIENT REPLY without the right to",
         REPLY_ACL,

@@ -6,6 +6,7 @@ Two streams are equal when their frames are, after the masks below. Nothing else
 | --- | --- |
 | integers of four or more digits | ids of clients; both sides start counting above 1,000 |
 | `id`, `addr`, `laddr`, `fd`, `age`, `idle`, sizes and traffic in CLIENT LIST and INFO | the connection's own |
+| lines of MONITOR | they show what neighbours and Redpool itself send |
 | channel names in a run of UNSUBSCRIBE confirmations | Redis's order is that of a seeded hash |
 """
 
@@ -16,6 +17,7 @@ _FIELDS = re.compile(
     rb"\b(id|addr|laddr|fd|age|idle|qbuf|qbuf-free|argv-mem|multi-mem|rbs|rbp|obl|oll|omem|"
     rb"tot-mem|events|tot-net-in|tot-net-out|tot-cmds)=\S*"
 )
+_LINE = re.compile(rb"\+\d+\.\d{6} \[")
 _LONG = re.compile(rb":\d{4,}\r\n")
 _GONE = re.compile(
     rb"([*>])3\r\n\$(\d+)\r\n(p|s)?unsubscribe\r\n(\$\d+\r\n[^\r]*\r\n|\$-1\r\n|_\r\n)(:\d+\r\n)"
@@ -36,11 +38,13 @@ def frames(stream: bytes) -> list:
 
 
 def count(stream: bytes, position: int, wanted: int):
-    """Where `wanted` replies that begin at `position` end; None while they are incomplete."""
-    for _ in range(wanted):
-        position = _end(stream, position)
+    """Where `wanted` replies that begin at `position` end; None while they are incomplete. Lines of
+    MONITOR are none."""
+    while wanted:
+        start, position = position, _end(stream, position)
         if position is None:
             return None
+        wanted -= not _LINE.match(stream, start)
     return position
 
 
@@ -67,13 +71,13 @@ def _end(stream, position):
 
 def masked(stream: bytes) -> list:
     """The frames with everything replaced that may differ."""
-    return _settle([_mask(frame) for frame in frames(stream)])
+    return _settle([_mask(frame) for frame in frames(stream) if not _LINE.match(frame)])
 
 
 def _mask(frame):
     if b"laddr=" in frame:
-        text = _FIELDS.sub(rb"\1=?", frame)
-        return re.sub(rb"([$=])\d+(\r\n(?:txt:)?id=)", rb"\1?\2", text)
+        frame = _FIELDS.sub(rb"\1=?", frame)
+        frame = re.sub(rb"([$=])\d+(\r\n(?:txt:)?id=)", rb"\1?\2", frame)
     return _LONG.sub(b":<id>\r\n", frame)
 
 

@@ -129,6 +129,23 @@ BLOCKING = [
     lambda r: ("XREAD", "STREAMS", "x1", "0"),
     lambda r: ("WAIT", "0", "1"),
 ]
+# States that a client keeps until it ends them. No BCAST: where its messages stand among the replies
+# to a pipeline depends on how the bytes of that arrive.
+HELD = [
+    (4, lambda r: ("CLIENT", "TRACKING", "ON")),
+    (2, lambda r: ("CLIENT", "TRACKING", "ON", r.choice(("OPTIN", "OPTOUT", "NOLOOP")))),
+    (5, lambda r: ("CLIENT", "TRACKING", "OFF")),
+    (1, lambda r: ("CLIENT", "TRACKING", "ON", "OPTIN", "OPTOUT")),
+    (1, lambda r: ("CLIENT", "TRACKING", "ON", "REDIRECT", "99999999")),
+    (3, lambda r: ("CLIENT", "CACHING", r.choice(("YES", "NO")))),
+    (2, lambda r: ("CLIENT", "TRACKINGINFO")),
+    (2, lambda r: ("CLIENT", "GETREDIR")),
+    (2, lambda r: ("MONITOR",)),
+    (3, lambda r: ("CLIENT", "NO-EVICT", r.choice(("ON", "OFF", "OFF", "MAYBE")))),
+    (1, lambda r: ("CLIENT", "NO-TOUCH", r.choice(("ON", "OFF")))),
+    (1, lambda r: (r.choice(("READONLY", "READWRITE", "ASKING")),)),
+    (3, lambda r: ("RESET",)),
+]
 ENDS = [lambda r: ("QUIT",), lambda r: ("QUIT", "x")]
 
 GROUPS = [
@@ -137,6 +154,7 @@ GROUPS = [
     (17, lambda r: _weighted(r, TRANSACTION)),
     (15, lambda r: _weighted(r, STATE)),
     (9, lambda r: _weighted(r, PUBSUB)),
+    (6, lambda r: _weighted(r, HELD)),
     (2.5, lambda r: r.choice(BLOCKING)(r)),
     (0.3, lambda r: r.choice(ENDS)(r)),
 ]
@@ -169,26 +187,26 @@ def commands(seed) -> list:
     return _documented_left_out(made)
 
 
-# What makes Redpool pass bytes through for the rest of the session: always, or when it is queued.
-PIPES = ("WAIT", "ASKING", "READONLY")
-PIPES_QUEUED = (
-    "SELECT", "AUTH", "HELLO", "CLIENT", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE",
-    "PUNSUBSCRIBE", "SUNSUBSCRIBE", "WAIT", "NOSUCH", "RESET",
-)
+def _pipes(command) -> bool:
+    """Whether a command that is queued makes Redpool pass bytes through for the rest of the
+    session."""
+    if command[0] == "HELLO":
+        return len(command) > 2
+    is_reply = command[:2] == ("CLIENT", "REPLY") and len(command) == 3
+    return command[0] == "AUTH" or command[0].endswith("SUBSCRIBE") or is_reply
 
 
 def _documented_left_out(made):
-    """HELLO, CLIENT ID and CLIENT INFO show an upstream's id once the bytes pass through, and as
-    elements of EXEC's array: see documented.py."""
-    kept, queueing, piped, silent = [], False, False, False
+    """HELLO, CLIENT ID and CLIENT INFO show an upstream's id once the bytes pass through, and in the
+    transaction that makes them: see docs/compatibility.md."""
+    kept, queueing, piped, silent, begun = [], False, False, False, 0
     for command in made:
         word = command[0]
         if word == "MULTI" and len(command) == 1:
-            queueing = True
+            queueing, begun = True, begun if queueing else len(kept)
         elif word == "EXEC":
             queueing = False
-        shows_id = word == "HELLO" or command in (("CLIENT", "ID"), ("CLIENT", "INFO"))
-        if shows_id and (queueing or piped):
+        if _shows_id(command) and piped:
             continue
         # Inside EXEC's array the order of the names, which is that of a hash, is not masked.
         if queueing and len(command) == 1 and word.endswith("UNSUBSCRIBE"):
@@ -201,8 +219,15 @@ def _documented_left_out(made):
         if silent and queueing and cuts_array:
             continue
         kept.append(command)
-        piped = piped or word in PIPES or (queueing and word in PIPES_QUEUED)
+        if queueing and _pipes(command):
+            piped = True
+            kept[begun:] = [c for c in kept[begun:] if not _shows_id(c)]
     return kept
+
+
+def _shows_id(command) -> bool:
+    # Who has turned CLIENT NO-EVICT on before a RESET sees it in CLIENT INFO on some versions.
+    return command[0] == "HELLO" or command in (("CLIENT", "ID"), ("CLIENT", "INFO"))
 
 
 def wire(sequence, seed) -> list:

@@ -12,6 +12,7 @@ often, is seen as well; `hang_up` and `closed` end one otherwise.
 
 import shlex
 import socket
+import time
 from dataclasses import dataclass, replace
 
 import frames
@@ -91,8 +92,9 @@ class Player:
 
     def wait(self, n):
         """Reads until `n` more replies are complete."""
+        deadline = time.monotonic() + 2 * TIMEOUT
         while n and (end := frames.count(self.stream, self.counted, n)) is None:
-            if not self.receive():
+            if not self.receive() or time.monotonic() > deadline:
                 return
         if n:
             self.counted = end
@@ -118,8 +120,12 @@ class Player:
             except OSError:
                 # Closed by the peer already.
                 pass
+        deadline = time.monotonic() + 2 * TIMEOUT
         while self.receive():
-            pass
+            # A client that monitors hears something for ever.
+            if time.monotonic() > deadline:
+                self.stream += b"<no end>"
+                break
         self.socket.close()
 
 

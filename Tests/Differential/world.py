@@ -23,6 +23,7 @@ USERS = [
     ("ann", ["on", ">pw", "~*", "resetchannels", "&c*", "+@all", "-multi", "-select", "-subscribe"]),
     ("eve", ["on", ">pw", "~*", "&*", "+@all", "-exec", "-client|id", "-client|setname", "-info"]),
     ("nor", ["on", ">pw", "~*", "&*", "+@all", "-client|reply"]),
+    ("kim", ["on", ">pw", "~*", "&*", "+@all", "-multi"]),
     ("off", ["off", ">pw", "~*", "+@all"]),
 ]
 
