@@ -1,7 +1,9 @@
 """Many clients in one thread, each a generator: it yields what to send and how many replies to wait
 for, and is given their bytes."""
 
+import multiprocessing
 import selectors
+import time
 
 import frames
 
@@ -70,3 +72,57 @@ def _serve(selector):
             descriptor = key.fd
             if not key.data.receive():
                 selector.unregister(descriptor)
+
+
+class Pace:
+    """An open loop in a process of its own: `data` is sent `rate` times a second by the clock, over
+    `clients` connections in turn, whether or not the earlier ones are answered; each is answered
+    with `replies` replies, which `check` judges."""
+
+    def __init__(self, address, data, replies, check, rate, seconds, clients):
+        self._results = multiprocessing.Queue()
+        self._process = multiprocessing.Process(
+            target=self._run, args=(address, data, replies, check, rate * seconds, rate, clients)
+        )
+        self._process.start()
+
+    def finish(self):
+        """The number of answers, and how long the whole took, in seconds."""
+        outcome = self._results.get()
+        self._process.join()
+        assert not isinstance(outcome, str), outcome
+        return outcome
+
+    def _run(self, *arguments):
+        try:
+            self._results.put(self._load(*arguments))
+        except BaseException as problem:
+            self._results.put(repr(problem))
+            raise
+
+    @staticmethod
+    def _load(address, data, replies, check, wanted, rate, clients):
+        sockets = [address.connect(PATIENCE) for _ in range(clients)]
+        streams = dict.fromkeys(sockets, b"")
+        sent, answered, started = 0, 0, time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            for one in sockets:
+                selector.register(one, selectors.EVENT_READ)
+            while answered < wanted:
+                now = time.monotonic()
+                due = min(wanted, int((now - started) * rate) + 1)
+                for turn in range(sent, due):
+                    sockets[turn % clients].sendall(data)
+                sent = due
+                pause = PATIENCE if sent == wanted else started + sent / rate - now
+                ready = selector.select(max(0, pause))
+                assert ready or sent < wanted, f"{wanted - answered} are never answered"
+                for key, _ in ready:
+                    stream = streams[key.fileobj] + key.fileobj.recv(1 << 16)
+                    while (end := frames.count(stream, 0, replies)) is not None:
+                        check(stream[:end])
+                        stream, answered = stream[end:], answered + 1
+                    streams[key.fileobj] = stream
+        for one in sockets:
+            one.close()
+        return answered, time.monotonic() - started

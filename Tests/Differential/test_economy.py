@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from crowd import run_crowd
+from crowd import Pace, run_crowd
 from integration import Redpool, RedisServer, encode, eventually
 
 
@@ -64,6 +64,30 @@ def test_transactions_open_no_connection(one, full):
         assert opened(server) == before
         assert server.client_count() == 16
         total = sum(int(server.command("GET", f"k{i}")) for i in range(keys))
+        assert total == clients * (rounds + 1)
+
+
+def is_counted(answer):
+    assert answer.startswith(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:"), answer
+
+
+def test_optimistic_updates_beside_a_thousand_blocks_a_second(full):
+    """1,000 clients with WATCH, GET, MULTI, SET, EXEC, and 1,000 whole transactions a second by the
+    clock: nothing is opened, and nothing is counted twice or lost."""
+    clients, rounds, rate, seconds = 1000, 20 if full else 2, 1000, 60 if full else 5
+    block = encode("MULTI") + encode("INCR", "paced") + encode("GET", "paced") + encode("EXEC")
+    with pair(**FULL_POOL) as (server, redpool):
+        eventually(lambda: server.client_count() == 16, 20)
+        run_crowd(redpool.tcp, [interactive(f"k{i % 100}", 1) for i in range(clients)])
+        before = opened(server)
+        pace = Pace(redpool.tcp, block, 4, is_counted, rate, seconds, clients=200)
+        run_crowd(redpool.tcp, [interactive(f"k{i % 100}", rounds) for i in range(clients)])
+        answered, elapsed = pace.finish()
+        print(f"{answered / elapsed:.0f} transactions a second")
+        assert opened(server) == before
+        assert server.client_count() == 16
+        assert int(server.command("GET", "paced")) == answered == rate * seconds
+        total = sum(int(server.command("GET", f"k{i}")) for i in range(100))
         assert total == clients * (rounds + 1)
 
 

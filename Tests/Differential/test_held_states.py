@@ -268,7 +268,7 @@ def test_lines_of_monitor_and_replies_are_told_apart_byte_by_byte(server):
                         lines += 1
                     else:
                         assert frame == wanted.pop(0)
-            assert lines >= 30
+            assert lines >= 20
             client.send(encode("RESET"))
             while (frame := client.read_raw()) != b"+RESET\r\n":
                 assert LINE.match(frame[1:]), frame
