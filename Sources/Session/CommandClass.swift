@@ -30,9 +30,9 @@ package enum CommandClass: UInt8, Sendable, CaseIterable {
     case pinWatch
     /// The SUBSCRIBE family: an upstream of its own until the last subscription is gone.
     case pinSubscribe
-    /// An upstream of its own for the rest of the session, or until RESET (MONITOR, tracking).
+    /// An upstream of its own until OFF or RESET (tracking, MONITOR).
     case pinForever
-    /// ASKING: an upstream of its own together with the next command.
+    /// ASKING: an upstream of its own from then on, where the server takes it.
     case pinNext
     /// Stateless unless the client tracks keys, in which case it is pinned already.
     case pinIfTracking
