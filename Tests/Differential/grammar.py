@@ -199,7 +199,8 @@ def _pipes(command) -> bool:
 def _documented_left_out(made):
     """HELLO, CLIENT ID and CLIENT INFO show an upstream's id once the bytes pass through, and in the
     transaction that makes them: see docs/compatibility.md."""
-    kept, queueing, piped, silent, begun = [], False, False, False, 0
+    kept, begun = [], 0
+    queueing = piped = silent = flagged = kept_flag = False
     for command in made:
         word = command[0]
         if word == "MULTI" and len(command) == 1:
@@ -207,6 +208,11 @@ def _documented_left_out(made):
         elif word == "EXEC":
             queueing = False
         if _shows_id(command) and piped:
+            continue
+        # Up to 7.0, RESET does not end CLIENT NO-EVICT.
+        flagged = flagged or command == ("CLIENT", "NO-EVICT", "ON")
+        kept_flag = kept_flag or (flagged and word == "RESET")
+        if kept_flag and command == ("CLIENT", "INFO"):
             continue
         # Inside EXEC's array the order of the names, which is that of a hash, is not masked.
         if queueing and len(command) == 1 and word.endswith("UNSUBSCRIBE"):
@@ -226,7 +232,6 @@ def _documented_left_out(made):
 
 
 def _shows_id(command) -> bool:
-    # Who has turned CLIENT NO-EVICT on before a RESET sees it in CLIENT INFO on some versions.
     return command[0] == "HELLO" or command in (("CLIENT", "ID"), ("CLIENT", "INFO"))
 
 
