@@ -95,12 +95,16 @@ class Counter:
 
 
 class Vandal:
-    """Breaks the server in turn, each way at random; `done` counts what he did."""
+    """Breaks the server in turn, each way at random, and the link to it if it is on an island;
+    `done` counts what he did.
+    """
 
-    def __init__(self, server, seed):
-        self._server, self._chance = server, random.Random(seed)
+    def __init__(self, server, seed, island=None):
+        self._server, self._island, self._chance = server, island, random.Random(seed)
         self.done = collections.Counter()
         self._ways = [self.crash, self.freeze, self.kill_connections, self.idle_timeout]
+        if island:
+            self._ways += [self.cut, self.cut, self.crash_behind_a_cut]
 
     def strike(self):
         way = self._chance.choice(self._ways)
@@ -113,10 +117,29 @@ class Vandal:
     def freeze(self):
         """For 0.1 to 2 s: below and above every deadline of the daemon."""
         self._server.pause()
+        self._linger()
+        self._server.resume()
+
+    def cut(self):
+        """The link, in one or both directions, for as long as a freeze."""
+        kind = self._chance.choice(self._island.CUTS)
+        self._island.cut(kind)
+        self._linger()
+        self._island.mend()
+        self.done[kind] += 1
+
+    def crash_behind_a_cut(self):
+        """The server's kernel says goodbye, and nobody hears it."""
+        self._island.cut(self._chance.choice(self._island.CUTS))
+        self._server.stop(signal.SIGKILL)
+        self._linger()
+        self._island.mend()
+        self._server.start()
+
+    def _linger(self):
         until = time.monotonic() + self._chance.uniform(0.1, 2.0)
         while time.monotonic() < until:
             self._server.unread_bytes()
-        self._server.resume()
 
     def kill_connections(self):
         self._command("CLIENT", "KILL", "TYPE", "normal")
@@ -133,15 +156,19 @@ class Vandal:
             control.command(*words)
 
 
-def open_upstreams(server_port) -> int:
-    """TCP connections to the server that some process still holds, connecting ones included."""
-    count = 0
+def open_upstreams(server_port) -> set:
+    """The TCP connections to the server that some process holds, connecting ones included.
+
+    The kernel does not list all of them at one moment. What stands in two lists in a row was there
+    at the moment between them.
+    """
+    found = set()
     with open("/proc/net/tcp") as rows:
         for row in list(rows)[1:]:
             fields = row.split()
-            is_to_server = int(fields[2][-4:], 16) == server_port
-            count += is_to_server and fields[9] != "0"
-    return count
+            if int(fields[2][-4:], 16) == server_port and fields[9] != "0":
+                found.add((fields[1], fields[9]))
+    return found
 
 
 async def gather(tasks):

@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "Integra
 
 from harness.daemon import Redpool  # noqa: E402
 from harness.server import RedisServer  # noqa: E402
+from island import Island, Unavailable  # noqa: E402
 from middleman import Middleman  # noqa: E402
 
 FULL = os.environ.get("REDPOOL_FULL") == "1"
@@ -36,6 +37,13 @@ class Launcher:
 
     def server(self, *options, **settings) -> RedisServer:
         return self._keep(RedisServer(*options, **settings))
+
+    def island(self) -> Island:
+        """A network of its own for a server; skips the test where that cannot be had."""
+        try:
+            return self._keep(Island())
+        except Unavailable as reason:
+            pytest.skip(str(reason))
 
     def middleman(self, server, unix=False) -> Middleman:
         return self._keep(Middleman(server, unix))

@@ -1,9 +1,11 @@
-"""An INCR ledger while the server is killed, frozen, and throws its clients out."""
+"""An INCR ledger while the server is killed, frozen, cut off, and throws its clients out."""
 
 import asyncio
 import os
 import random
 import time
+
+import pytest
 
 from chaos import Counter, Vandal, gather, open_upstreams
 from harness.waiting import eventually
@@ -14,11 +16,13 @@ MAX_OPEN = 8
 DEADLINE = 0.8 + 1.0 + 0.8 + 0.2 + 3.0
 
 
-def test_ledger(launch, full):
+@pytest.mark.parametrize("place", ["loopback", "island"])
+def test_ledger(launch, full, place):
     seconds = 600 if full else 60
     seed = int(os.environ.get("REDPOOL_SEED", random.SystemRandom().randrange(1 << 30)))
     print(f"REDPOOL_SEED={seed}")
-    server = launch.server("--appendonly", "yes", "--appendfsync", "always")
+    island = launch.island() if place == "island" else None
+    server = launch.server("--appendonly", "yes", "--appendfsync", "always", island=island)
     redpool = launch.redpool(
         server,
         # So many clients want more upstreams than there may be.
@@ -29,7 +33,7 @@ def test_ledger(launch, full):
     )
     chance = random.Random(seed)
     counters = [Counter(n, redpool.tcp, DEADLINE, chance) for n in range(CLIENTS)]
-    vandal = Vandal(server, seed)
+    vandal = Vandal(server, seed, island)
     fds = redpool.fds()
     peak = asyncio.run(run(counters, vandal, server, seconds))
     assert MAX_OPEN // 2 < peak <= MAX_OPEN
@@ -65,8 +69,11 @@ async def run(counters, vandal, server, seconds):
 
     async def watch():
         nonlocal peak
+        before = set()
         while not over.is_set():
-            peak = max(peak, await asyncio.to_thread(open_upstreams, server.port))
+            now = await asyncio.to_thread(open_upstreams, server.port)
+            peak = max(peak, len(now & before))
+            before = now
 
     await gather([break_things(), watch(), *(count(counter) for counter in counters)])
     for counter in counters:

@@ -18,16 +18,20 @@ class RedisServer:
     """A redis-server of our own on 127.0.0.1, ::1 and a unix socket, in a folder of its own.
 
     The harness talks to it over the unix socket only. So every TCP client that the server lists
-    is an upstream of the daemon, and counting them needs no guess. `binary` is another server
-    program than DEFAULT.
+    is an upstream of the daemon, and counting them needs no guess. On an `island` (see the fault
+    tests) it has that one's address instead, and is reached over that one's link. `binary` is
+    another server program than DEFAULT.
     """
 
-    def __init__(self, *options, password=None, binary=DEFAULT):
+    def __init__(self, *options, password=None, binary=DEFAULT, island=None):
         self._binary = binary
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-redis-")
         self.folder = self._folder.name
-        self.tcp = Address(host="127.0.0.1", port=self.port)
+        host = island.host if island else "127.0.0.1"
+        self._prefix = island.prefix if island else []
+        self._hosts = [host, "--protected-mode", "no"] if island else [host, "::1"]
+        self.tcp = Address(host=host, port=self.port)
         self.tcp6 = Address(host="::1", port=self.port)
         self.unix = Address(path=os.path.join(self.folder, "redis.sock"))
         self.log_path = os.path.join(self.folder, "redis.log")
@@ -44,7 +48,8 @@ class RedisServer:
     def start(self):
         """Starts it on the same port and folder as before, and waits until it answers."""
         self._process = subprocess.Popen(
-            [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "::1"]
+            self._prefix
+            + [self._binary, "--port", str(self.port), "--bind", *self._hosts]
             + ["--unixsocket", self.unix.path, "--dir", self.folder, "--logfile", self.log_path]
             + ["--save", "", "--loglevel", "verbose", "--maxclients", "10000"]
             + (["--requirepass", self.password] if self.password else [])

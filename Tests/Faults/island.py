@@ -1,0 +1,82 @@
+"""A network namespace that one link joins to this one, so that the link can be cut."""
+
+import os
+import random
+import subprocess
+
+# Addresses for private use that no network of a test machine is likely to have.
+NETWORK = "10.213"
+
+
+class Unavailable(Exception):
+    """This machine does not let us make a namespace; says why."""
+
+
+class Island:
+    """Holds a server's processes; they have one address, `host`, and one link.
+
+    A cut is one of `CUTS`, and lasts until `mend`. Nothing on either side hears of the first three:
+    packets vanish.
+    """
+
+    # commands, replies: only that direction is lost. both: both. unplugged: our end of the link is
+    # down, so that connecting fails at once.
+    CUTS = ("commands", "replies", "both", "unplugged")
+
+    def __init__(self):
+        number = os.getpid() % 256, random.SystemRandom().randrange(64) * 4
+        network = f"{NETWORK}.{number[0]}"
+        self.host = f"{network}.{number[1] + 2}"
+        self._name = f"redpool-{number[0]}-{number[1]}"
+        self._near, self._far = f"rpn{number[0]}-{number[1]}", f"rpf{number[0]}-{number[1]}"
+        try:
+            self._run(f"ip netns add {self._name}")
+        except (OSError, subprocess.CalledProcessError) as failure:
+            raise Unavailable(f"no network namespace: {failure}") from None
+        try:
+            self._run(f"ip link add {self._near} type veth peer {self._far} netns {self._name}")
+            self._run(f"ip -n {self._name} address add {self.host}/30 dev {self._far}")
+            self._run(f"ip -n {self._name} link set lo up")
+            self._run(f"ip -n {self._name} link set {self._far} up")
+            self._run(f"ip address add {network}.{number[1] + 1}/30 dev {self._near}")
+            self._run(f"ip link set {self._near} up")
+            # Both kinds of cut have to be possible.
+            self.cut("commands")
+            self.mend()
+        except (OSError, subprocess.CalledProcessError) as failure:
+            self.close()
+            raise Unavailable(f"no link into a network namespace: {failure}") from None
+
+    @property
+    def prefix(self) -> list:
+        """What runs a command in there."""
+        return ["ip", "netns", "exec", self._name]
+
+    def cut(self, kind):
+        if kind == "commands":
+            self._run(f"tc qdisc replace dev {self._near} root pfifo limit 0")
+        elif kind == "replies":
+            self._run(f"tc -n {self._name} qdisc replace dev {self._far} root pfifo limit 0")
+        elif kind == "both":
+            self._run(f"ip -n {self._name} link set {self._far} down")
+        else:
+            self._run(f"ip link set {self._near} down")
+
+    def mend(self):
+        """Undoes every cut."""
+        for command in (
+            f"tc qdisc replace dev {self._near} root pfifo limit 1000",
+            f"tc -n {self._name} qdisc replace dev {self._far} root pfifo limit 1000",
+            f"ip -n {self._name} link set {self._far} up",
+            f"ip link set {self._near} up",
+        ):
+            self._run(command)
+
+    def close(self):
+        """The link goes with the namespace, once no process is in there any more."""
+        subprocess.run(["ip", "netns", "delete", self._name], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "delete", self._near], capture_output=True, check=False)
+
+    @staticmethod
+    def _run(command):
+        subprocess.run(command.split(), capture_output=True, check=True, timeout=20)
