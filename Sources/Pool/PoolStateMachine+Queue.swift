@@ -96,7 +96,7 @@ extension PoolStateMachine {
     private func refusalAtDeadline(_ kind: LeaseKind) -> Refusal {
         if connected == 0, gate.isFailing { return .upstreamDown }
         if kind == .pin, count(.pinned) >= limits.maxPinned { return .pinLimit }
-        return .poolTimeout
+        return gate.isOpen ? .upstreamDown : .poolTimeout
     }
 
     private mutating func refuseWaiter(_ node: Int, _ refusal: Refusal, now: Int64) {

@@ -24,6 +24,11 @@ struct CommandBuffer: ~Copyable {
     private(set) var appendedTotal: Int64 = 0
     /// Bytes are not kept once they are sent: handshakes, streams and pipes are never sent again.
     var forgetsSent = true
+    /// Released bytes of commands that are not answered: there was no room to keep them.
+    private(set) var forgotten: Int64 = 0
+    /// Sent bytes that are kept for sending again; beyond it those commands are given up for lost
+    /// should the connection end.
+    static let keptLimit: Int64 = 4 << 20
 
     /// Bytes that are not sent yet.
     var unsent: Int { Int(appendedTotal - sentTotal) }
@@ -97,12 +102,31 @@ struct CommandBuffer: ~Copyable {
     }
 
     /// Forgets everything that is sent.
-    mutating func releaseSent(pool: ChunkPool) {
+    private mutating func releaseSent(pool: ChunkPool) {
         release(Int(sentTotal - releasedTotal), pool: pool)
     }
 
-    /// Forgets the next `count` bytes: their replies have come. At most what is kept.
-    mutating func release(_ count: Int, pool: ChunkPool) {
+    /// A server that takes commands and does not answer must not cost memory without end: beyond
+    /// `keptLimit`, what is sent is forgotten before its replies have come.
+    mutating func boundKept(pool: ChunkPool) {
+        let kept = sentTotal - releasedTotal
+        guard kept > CommandBuffer.keptLimit else { return }
+        forgotten += kept
+        releaseSent(pool: pool)
+    }
+
+    /// Where the oldest unanswered command begins.
+    var answeredTotal: Int64 { releasedTotal - forgotten }
+
+    /// The replies to the next `count` bytes of commands have come.
+    mutating func answered(_ count: Int, pool: ChunkPool) {
+        let gone = min(Int64(count), forgotten)
+        forgotten -= gone
+        release(count - Int(gone), pool: pool)
+    }
+
+    /// Forgets the next `count` bytes, or as many as are kept.
+    private mutating func release(_ count: Int, pool: ChunkPool) {
         var left = min(count, Int(appendedTotal - releasedTotal))
         releasedTotal += Int64(left)
         while let chunk = first {
@@ -152,6 +176,7 @@ struct CommandBuffer: ~Copyable {
         }
         last = nil
         cursor = nil
+        forgotten = 0
         releasedTotal = appendedTotal
         sentTotal = appendedTotal
     }

@@ -36,7 +36,7 @@ extension UpstreamConnection {
         }
         guard !inFlight.isEmpty else { return }
         let claims = claims(receivedUpTo: received(reason))
-        output.release(Int(output.appendedTotal - output.releasedTotal), pool: worker.chunks)
+        output.drop(pool: worker.chunks)
         inFlight.removeAll()
         for claim in claims {
             if claim.client === holder { holder = nil }
@@ -61,7 +61,7 @@ extension UpstreamConnection {
     private func claims(receivedUpTo received: Int64) -> [Claim] {
         var claims: [Claim] = []
         var places: [UInt64: Int] = [:]
-        var offset = output.releasedTotal
+        var offset = output.answeredTotal
         inFlight.forEach { entry in
             let start = offset
             offset += Int64(entry.bytes)
@@ -101,6 +101,7 @@ extension UpstreamConnection {
 
     /// The commands of an entry, if the server has received none of those still unanswered.
     private func unreceived(_ entry: InFlight, start: Int64, received: Int64) -> [UInt8]? {
+        guard start >= output.releasedTotal else { return nil }
         let all = output.copy(
             offset: Int(start - output.releasedTotal), count: Int(entry.bytes))
         if entry.expectation == .commandInfo { return start >= received ? [] : nil }

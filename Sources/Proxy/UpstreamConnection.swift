@@ -96,8 +96,9 @@ final class UpstreamConnection {
     static let outputLowWater = 64 << 10
     /// A bulk longer than this makes the reply a large one: nobody else is put behind it.
     static let largeReply = 64 << 10
-    /// How long the server may take to see our end of the stream.
-    static let closeTimeout: Int64 = 1_000_000_000
+    /// How long the server may take to see our end of the stream: less than the pool's own
+    /// `closeTimeout`, after which the pool takes the connection for gone and opens another.
+    static let closeTimeout: Int64 = 900_000_000
 
     init(
         id: UpstreamID, key: PoolKey, descriptor: Int32, address: String, pool: UpstreamPool
@@ -204,7 +205,7 @@ final class UpstreamConnection {
     func finishHead(_ count: UInt32 = 1) {
         waitingSince = worker.now
         let bytes = inFlight.finish(count)
-        if bytes > 0 { output.release(bytes, pool: worker.chunks) }
+        if bytes > 0 { output.answered(bytes, pool: worker.chunks) }
     }
 
     /// Queues bytes of a stream; large pieces go to the socket at once instead of being copied.
@@ -215,6 +216,8 @@ final class UpstreamConnection {
             if result > 0 {
                 sent = result
                 output.passed(result)
+            } else if result < 0 {
+                noteFailedWrite(Int32(-result))
             }
         }
         if sent < count { send(bytes + sent, count: count - sent) }
@@ -229,13 +232,19 @@ final class UpstreamConnection {
             channel.awaitWritable()
         case .failed(let error):
             // What the server has already answered is still there to be read; the read says when
-            // the stream is over, and then what has not gone out is sent again elsewhere. The write
-            // has taken the error of a reset from the socket, so the read will show a mere end.
-            if error != EPIPE { isReset = true }
+            // the stream is over, and then what has not gone out is sent again elsewhere.
+            noteFailedWrite(error)
             if stage == .closing || !channel.isReading { ended(error: error) }
         }
+        output.boundKept(pool: worker.chunks)
         pool.machine.written(id, since: worker.turnBegan, now: worker.now)
         outputChanged()
+    }
+
+    /// A write that finds the connection reset takes the error from the socket, so that the read
+    /// behind it shows a mere end, which would be taken for an orderly one.
+    private func noteFailedWrite(_ error: Int32) {
+        if error != EPIPE, error != EAGAIN { isReset = true }
     }
 
     /// Pauses and resumes the clients that feed this connection.

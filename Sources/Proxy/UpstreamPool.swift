@@ -68,13 +68,7 @@ final class UpstreamPool {
 
     /// Has the state machine look at the clock.
     func tick() {
-        // What was decided before belongs to the time before.
-        runActions()
-        machine.tick(now: worker.now)
-        hasWork = true
-        for upstream in upstreams {
-            if let upstream { upstream.checkDeadline() }
-        }
+        passTime()
         names.tick(self)
     }
 
@@ -87,7 +81,16 @@ final class UpstreamPool {
     fileprivate func deadlinePassed() {
         worker.updateNow()
         deadlineTimer[0].armed = nil
+        passTime()
+    }
+
+    private func passTime() {
+        // What was decided before belongs to the time before.
         runActions()
+        // A connection whose time to close is over has to be gone before its place is taken.
+        for upstream in upstreams {
+            if let upstream { upstream.checkDeadline() }
+        }
         machine.tick(now: worker.now)
         hasWork = true
     }

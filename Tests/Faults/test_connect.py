@@ -1,5 +1,6 @@
 """Faults at the moment of connecting and in the handshake, the breaker, and a frozen server."""
 
+import select
 import socket
 import time
 
@@ -182,9 +183,12 @@ def test_frozen_server(launch):
         assert outcome == b"" or outcome.startswith((b"-POOLTIMEOUT", b"-UPSTREAMDOWN")), outcome
         assert time.monotonic() - started < 1.0 + SLACK
 
+    frozen = time.monotonic()
     in_threads(20, ask, timeout=20)
     with redpool.connect() as late:
         eventually(lambda: late.command("ECHO", "x").startswith(b"UPSTREAMDOWN"))
+        # commandTimeout, 4 rounds of connectTimeout with the backoff between them, and two ticks.
+        assert time.monotonic() - frozen < 0.5 + 4 * 0.3 + 0.35 + 0.2 + SLACK
         refusal = late.command("ECHO", "x")
         assert b"no answer to PING" in refusal, refusal
         server.resume()
@@ -193,3 +197,82 @@ def test_frozen_server(launch):
         client.close()
     with server.connect() as control:
         eventually(lambda: len(server.upstreams(control)) <= 4)
+
+
+def test_never_more_than_max_open_while_connections_close(launch):
+    """A stopped server does not see them close: each counts until the daemon has let it go."""
+    server = launch.server()
+    redpool = launch.redpool(
+        server, pool={"maxOpen": 4, "maxPinned": 3, "poolTimeout": "300ms"}
+    )
+    assert eventually(server.client_count) == 1
+    others = redpool.fds() - 1
+    blocked = [redpool.connect() for _ in range(3)]
+    for index, client in enumerate(blocked):
+        client.send(encode("BLPOP", f"list:{index}", "0"))
+    eventually(lambda: server.info("blocked_clients") == "3")
+    waiting = [redpool.connect() for _ in range(80)]
+    server.pause()
+    for client in blocked:
+        client.close()
+    eventually(lambda: redpool.fds() <= others + len(waiting) + 4)
+    # Their deadlines have the daemon look at the clock at other times than its tick.
+    started, asked, most = time.monotonic(), 0, 0
+    while time.monotonic() - started < 2.5:
+        if (time.monotonic() - started) * 200 > asked:
+            client = waiting[asked % len(waiting)]
+            client.send(encode("BLPOP", "list", "0"))
+            asked += 1
+        most = max(most, redpool.fds() - others - len(waiting))
+    server.resume()
+    for client in waiting:
+        client.close()
+    assert most == 4, f"{most} upstreams for maxOpen 4"
+
+
+def test_frozen_server_without_command_timeout(launch):
+    """The breaker opens within the time that docs/operations.md gives. From then on nobody is put
+    behind the command that hangs, and all are served as soon as the server goes on.
+    """
+    server = launch.server()
+    settings = {"maxOpen": 4, "connectTimeout": "300ms", "poolTimeout": "400ms"}
+    redpool = launch.redpool(server, pool=settings)
+    stuck = redpool.connect()
+    assert stuck.command("PING") == b"PONG"
+    server.pause()
+    started = time.monotonic()
+    stuck.send(encode("INCR", "stuck"))
+    # maxOpen / D rounds of connectTimeout, the backoff between them, and two ticks.
+    bound = 4 * 0.3 + 0.05 + 0.1 + 0.2 + 0.2
+    hanging = ask_until_refused(redpool, started + bound + 0.4 + SLACK)
+    print(f"refused after {time.monotonic() - started:.2f} s, bound {bound + 0.4:.2f} s")
+    for _ in range(5):
+        with redpool.connect(0.4 + SLACK) as client:
+            assert client.command("ECHO", "x").startswith(b"UPSTREAMDOWN pool main: ")
+    server.resume()
+    assert stuck.read() == 1
+    for client in hanging:
+        # Put behind it before the breaker opened, or waiting when it did.
+        reply = client.read()
+        assert reply == b"x" or reply.startswith((b"UPSTREAMDOWN", b"POOLTIMEOUT")), reply
+        client.close()
+    with redpool.connect() as late:
+        assert late.command("ECHO", "back") == b"back"
+    stuck.close()
+    assert server.command("GET", "stuck") == b"1"
+
+
+def ask_until_refused(redpool, deadline):
+    """New clients ask all the time, until one is told UPSTREAMDOWN. Returns those without answer."""
+    asking = []
+    while time.monotonic() < deadline:
+        client = redpool.connect()
+        client.send(encode("ECHO", "x"))
+        asking.append(client)
+        answered = select.select([one.socket for one in asking], [], [], 0.05)[0]
+        for one in [one for one in asking if one.socket in answered]:
+            asking.remove(one)
+            with one:
+                if one.read().startswith(b"UPSTREAMDOWN"):
+                    return asking
+    raise AssertionError("the breaker does not open")

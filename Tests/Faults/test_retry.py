@@ -148,6 +148,59 @@ def test_reset_proves_nothing(launch):
     assert server.command("EXISTS", "large") == 0
 
 
+def test_reset_that_a_write_finds_first(launch):
+    """The write takes the error, so that the read finds a mere end; it is a reset all the same."""
+    server = launch.server()
+    middleman = launch.middleman(server)
+    redpool = launch.redpool(middleman, pool=ONE_UPSTREAM)
+    # Many more than the socket takes, so that the daemon waits to write.
+    clients = [redpool.connect() for _ in range(80)]
+    with redpool.connect() as first:
+        link = deafen(middleman, first)
+        for index, client in enumerate(clients):
+            client.send(encode("APPEND", f"large:{index}", b"x" * SOME))
+        sizes = [0]
+        eventually(lambda: sizes.append(unacknowledged(middleman.address.port)) or is_full(sizes), 30)
+        written = sizes[-1]
+        middleman.order(link.reset)
+        assert first.read_until_closed() == b""
+        retried = [index for index, client in enumerate(clients) if was_answered(client)]
+    assert 0 < len(retried) * SOME <= len(clients) * SOME - written
+    for index in range(len(clients)):
+        assert server.command("STRLEN", f"large:{index}") == SOME * (index in retried)
+    assert "reason=upstream_reset" in redpool.log()
+
+
+def is_full(sizes):
+    """The socket takes no more: its queue has long stopped growing."""
+    return sizes[-1] > SOME and len(sizes) > 4 and len(set(sizes[-4:])) == 1
+
+
+def unacknowledged(port):
+    """The most bytes that one connection to the port has written and its peer not acknowledged."""
+    with open("/proc/net/tcp") as rows:
+        fields = [row.split() for row in list(rows)[1:]]
+    queues = [row[4] for row in fields if int(row[2][-4:], 16) == port and row[3] == "01"]
+    return max(int(queue.split(":")[0], 16) for queue in queues)
+
+
+def test_reset_in_the_middle_of_an_upload(launch):
+    """The stream's own write finds the reset: the log says so."""
+    middleman = launch.middleman(launch.server())
+    redpool = launch.redpool(middleman)
+    with redpool.connect() as client:
+        client.send(encode("SET", "fault:upload", b"x" * 1_000_000)[:200_000])
+        link = eventually(lambda: [one for one in middleman.links if one.from_near])[0]
+        eventually(lambda: redpool_has_read(redpool, client))
+        freeze(redpool)
+        client.send(b"x" * 100_000)
+        middleman.order(link.reset)
+        redpool.signal(signal.SIGCONT)
+        assert client.read_until_closed() == b""
+    eventually(lambda: "event=upstream.lost" in redpool.log())
+    assert "reason=upstream_reset" in redpool.log()
+
+
 def test_unix_sockets_acknowledge_nothing(launch):
     """Written commands are lost; what the full socket had not taken is sent again."""
     server = launch.server()

@@ -167,6 +167,32 @@ struct DialTests {
         #expect(pool.actions() == [.grant(client(2), only)])
     }
 
+    @Test("with the breaker open, nobody is put behind what hangs: the wait has a deadline")
+    func openBreakerBesideStalled() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1, breakerThreshold: 1))
+        pool.warm()
+        let only = pool.granted(.shared)
+        pool.pass(.milliseconds(11))
+        pool.queued(.shared, by: 2)
+        _ = pool.actions()
+        pool.connectFailed(up(1), .connectTimeout)
+        #expect(pool.breaker == .open)
+        pool.queued(.slow, by: 3)
+        #expect(pool.actions() == [])
+        pool.pass(.milliseconds(800))
+        pool.tick()
+        #expect(
+            pool.actions().prefix(2) == [
+                .refuse(client(2), .upstreamDown), .refuse(client(3), .upstreamDown),
+            ])
+        // Its first answer shows that it is alive, and that serves whoever waits.
+        pool.add(only)
+        pool.queued(.shared, by: 4)
+        _ = pool.actions()
+        pool.finish(only)
+        #expect(pool.actions() == [.grant(client(4), only)])
+    }
+
     @Test("a connection lost while it is dialled is a failed dial")
     func lostWhileDialled() {
         let pool = PoolScript(PoolLimits(maxOpen: 4))
