@@ -66,6 +66,7 @@ extension Config {
         let globals = Settings(resolution.globals)
         pools = zip(resolution.pools, passwords).map { PoolConfig($0, password: $1) }
         maxClients = globals.optionalInteger(.maxClients)
+        totalOutputLimit = globals.size(.totalOutputLimit)
         drainTimeout = globals.duration(.drainTimeout)
         log = LogConfig(
             level: LogConfig.Level(rawValue: globals.text(.level)) ?? .info,

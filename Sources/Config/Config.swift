@@ -8,6 +8,8 @@ package struct Config: Sendable, Equatable {
     /// The most client connections at once, 1 to 1000000; nil is `auto`: what the limit of open
     /// files allows, at most 10000.
     package let maxClients: Int?
+    /// The most reply bytes that are held for all clients together; at least 4194304.
+    package let totalOutputLimit: Int
     /// How long SIGTERM and SIGINT wait for what is in flight, in nanoseconds; 0 does not wait.
     package let drainTimeout: Int64
     /// What is logged and how.

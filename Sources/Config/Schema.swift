@@ -8,7 +8,7 @@ enum Key: String, Sendable, CaseIterable {
     case onUpstreamLoss, denyCommands
     case clientIdleTimeout, transactionTimeout, clientOutputLimit
     case socketMode, socketGroup
-    case maxClients, drainTimeout
+    case maxClients, totalOutputLimit, drainTimeout
     case level, format, clients, stats
 }
 
@@ -216,6 +216,10 @@ enum Schema {
             doc:
                 "most client connections at once; auto is what the open-file limit allows, to 10000"
         ),
+        KeySpec(
+            key: .totalOutputLimit, scope: .global, kind: .size(4 << 20...1_099_511_627_776),
+            standard: .text("256mb"), reload: .live,
+            doc: "most reply bytes held for all clients together; then those with most are closed"),
         KeySpec(
             key: .drainTimeout, scope: .global,
             kind: .duration(second / 1000...24 * 3600 * second, zero: "do not wait"),

@@ -20,6 +20,9 @@ extension UnsafeMutablePointer<Chunk> {
     var bytes: UnsafeMutableRawPointer {
         UnsafeMutableRawPointer(self) + MemoryLayout<Chunk>.stride
     }
+
+    /// What the block takes, header included.
+    var size: Int { pointee.capacity + MemoryLayout<Chunk>.stride }
 }
 
 /// A worker's free lists. Not thread-safe: one worker, one pool.
@@ -38,6 +41,8 @@ final class ChunkPool {
     private var large = FreeList()
     /// Bytes handed out and not yet given back.
     private(set) var bytesInUse = 0
+    /// The part of them that waits for clients to read, whole chunks counted.
+    var outputBytes = 0
     /// Bytes freed since the heap was last trimmed.
     private var freedBytes = 0
     /// So much has to be free for a trim to be worth its time.
@@ -80,7 +85,7 @@ final class ChunkPool {
 
     /// Takes a chunk back.
     func give(_ chunk: ChunkPointer) {
-        let size = chunk.pointee.capacity + MemoryLayout<Chunk>.stride
+        let size = chunk.size
         bytesInUse -= size
         chunk.pointee.head = 0
         chunk.pointee.tail = 0

@@ -124,9 +124,9 @@ extension ClientConnection {
             return
         }
         if isSlow, let upstream {
-            if output.count <= ClientConnection.outputLowWater {
+            if output.count <= outputLowWater {
                 leaveSlowReaders(upstream)
-            } else if output.count <= pool.config.clientOutputLimit / 2 {
+            } else if output.count <= outputLimit / 2 {
                 leaveLimit(upstream)
             }
         }
@@ -137,19 +137,36 @@ extension ClientConnection {
 
     /// A client that does not read: its upstream is kept for it alone as soon as nobody else waits
     /// there, and is then not read either. While others wait, its replies are buffered up to
-    /// `clientOutputLimit`.
+    /// `clientOutputLimit`, or to this mark if memory for all clients' replies is short.
     func holdIfSlow(_ upstream: UpstreamConnection) {
-        guard output.count > ClientConnection.outputHighWater, channel.isOpen else { return }
+        guard output.count > ClientConnection.shortHighWater, output.count > outputHighWater,
+            channel.isOpen
+        else { return }
         if !isSlow {
             isSlow = true
             upstream.slowReaders += 1
             upstream.judgeAvailability()
         }
         upstream.judgeHold()
-        if output.count > pool.config.clientOutputLimit, !upstream.isHeld { holdAtLimit(upstream) }
+        if output.count > outputLimit, !upstream.isHeld { holdAtLimit(upstream) }
     }
 
-    /// More than `clientOutputLimit` waits for this client, and others wait behind it. A client that
+    private var outputHighWater: Int {
+        worker.isOutputShort
+            ? ClientConnection.shortHighWater : ClientConnection.outputHighWater
+    }
+
+    private var outputLowWater: Int {
+        worker.isOutputShort ? ClientConnection.shortLowWater : ClientConnection.outputLowWater
+    }
+
+    private var outputLimit: Int {
+        worker.isOutputShort
+            ? ClientConnection.shortHighWater
+            : max(pool.config.clientOutputLimit, ClientConnection.outputHighWater)
+    }
+
+    /// More than its limit waits for this client, and others wait behind it. A client that
     /// reads, only slower than the server writes, delays them for a while; one that does not read
     /// is closed.
     private func holdAtLimit(_ upstream: UpstreamConnection) {
@@ -161,11 +178,16 @@ extension ClientConnection {
     }
 
     /// Called with every tick while the client is at its limit. Returns false when it is not any
-    /// more, or has been closed: within each second it has to take a 32nd of the limit.
+    /// more, or has been closed: within each second it has to take a 32nd of the limit. A limit that
+    /// was low because memory was short may be high again.
     func checkLimit() -> Bool {
         guard channel.isOpen, let check = limitCheck else { return false }
+        if let upstream, output.count <= outputLimit / 2 {
+            leaveLimit(upstream)
+            return false
+        }
         guard worker.now - check.since >= LimitCheck.interval else { return true }
-        if bytesTaken - check.taken >= UInt64(pool.config.clientOutputLimit / 32) {
+        if bytesTaken - check.taken >= UInt64(outputLimit / 32) {
             limitCheck = LimitCheck(since: worker.now, taken: bytesTaken)
             return true
         }

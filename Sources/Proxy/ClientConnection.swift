@@ -95,12 +95,20 @@ final class ClientConnection {
 
     var worker: Worker { pool.worker }
 
-    /// Input kept for a client that waits; beyond it the client is not read.
+    /// The most that is read of a client in one iteration of the loop: others have their turn before
+    /// the rest of a long pipeline. Redis itself takes 16 KB (PROTO_IOBUF_LEN) at a time.
+    static let turn = 64 << 10
+    /// Input kept for a command that is coming in; beyond it the client is not read.
     static let inputLimit = 256 << 10
+    /// The same while its command waits for something else than its own end.
+    static let waitingInputLimit = 64 << 10
     /// A command longer than this gets an upstream of its own and streams through.
     static let streamThreshold = 128 << 10
     static let outputHighWater = 1 << 20
     static let outputLowWater = 256 << 10
+    /// The same while memory for all clients' replies is short.
+    static let shortHighWater = 64 << 10
+    static let shortLowWater = 16 << 10
     /// How long a closing client may take to read its last bytes.
     static let lingerTimeout: Int64 = 5_000_000_000
 
@@ -160,8 +168,9 @@ final class ClientConnection {
     private func readOnce() -> Int {
         let shared = worker.readBuffer
         let pending = input.count
-        if pending > Worker.readSize / 8 {
-            let wanted = min(max(scanner.payloadRemaining, 16 << 10), Worker.readSize)
+        let most = readLimit
+        if pending > ClientConnection.turn / 2 {
+            let wanted = min(max(scanner.payloadRemaining, 16 << 10), most)
             let room = input.prepare(wanted)
             let count = channel.receive(into: room.baseAddress!, count: wanted)
             if count > 0 {
@@ -171,13 +180,28 @@ final class ClientConnection {
             return count
         }
         if let bytes = input.bytes { shared.copyMemory(from: bytes, byteCount: pending) }
-        let count = channel.receive(into: shared + pending, count: Worker.readSize - pending)
+        let count = channel.receive(into: shared + pending, count: most - pending)
         guard count > 0 else { return count }
         let handled = handle(shared, pending + count)
         if !channel.isOpen { return count }
         input.drop()
         input.append(shared + handled, count: pending + count - handled)
         return count
+    }
+
+    /// Large values cost the server little per byte and delay nobody: they are read in large pieces.
+    private var readLimit: Int {
+        switch mode {
+        case .streaming, .swallowing, .piped: Worker.readSize
+        default: ClientConnection.turn
+        }
+    }
+
+    private var inputLimit: Int {
+        switch mode {
+        case .waiting, .barrier, .exclusive: ClientConnection.waitingInputLimit
+        default: ClientConnection.inputLimit
+        }
     }
 
     /// Looks at the pending input again.
@@ -201,7 +225,7 @@ final class ClientConnection {
 
     private func afterInput() {
         guard channel.isOpen else { return }
-        if input.count >= ClientConnection.inputLimit {
+        if input.count >= inputLimit {
             pause(.inputFull)
         } else {
             unpause(.inputFull)

@@ -10,6 +10,7 @@ extension Worker {
         settleAndResume()
         flushUpstreams()
         flushClients()
+        if chunks.outputBytes > totalOutputLimit { closeSlowestReaders() }
         // A flush can lose a connection, which can free a place for somebody who waits.
         if !readyClients.isEmpty || isPoolWaiting {
             settleAndResume()

@@ -68,6 +68,26 @@ extension Worker {
         }
     }
 
+    /// Memory for replies runs short: a client that is slow holds up its upstream now, instead of
+    /// having up to `clientOutputLimit` kept for it.
+    var isOutputShort: Bool { chunks.outputBytes > totalOutputLimit / 4 * 3 }
+
+    /// Memory for replies that nobody reads has run out: those who hold most of it go.
+    func closeSlowestReaders() {
+        while chunks.outputBytes > totalOutputLimit {
+            var largest: ClientConnection?
+            for client in clients.all where client.output.count > largest?.output.count ?? 0 {
+                largest = client
+            }
+            guard let largest else { return }
+            largest.pool.warnLimit(
+                "client.output_limit", reason: ClientCloseReason.output_limit.word,
+                "closing a client that does not read: \(largest.output.count) of "
+                    + "\(chunks.outputBytes) bytes that wait for all clients")
+            largest.close(.output_limit)
+        }
+    }
+
     /// Notes a closing client, so that one that never reads its last bytes does not stay.
     func linger(_ client: ClientConnection) {
         lingering.append((client.id, since: now))

@@ -32,6 +32,8 @@ package final class Worker {
     let table: CommandTable
     let maxClients: Int
     let drainTimeout: Int64
+    /// Bytes that may wait for all clients together.
+    let totalOutputLimit: Int
     let logClients: Bool
     /// Time between summary lines in nanoseconds; 0 = none.
     let statisticsInterval: Int64
@@ -83,6 +85,7 @@ package final class Worker {
         table = settings.table
         maxClients = settings.maxClients
         drainTimeout = settings.config.drainTimeout
+        totalOutputLimit = settings.config.totalOutputLimit
         logClients = settings.config.log.clients
         statisticsInterval = settings.config.log.stats
         now = MonotonicTime(nanoseconds: EventLoop.now())

@@ -11,6 +11,7 @@ private let second: Int64 = 1_000_000_000
     @Test func smallestFileHasEveryDefault() throws {
         let config = try valid(DefaultsTests.smallest)
         #expect(config.maxClients == nil)
+        #expect(config.totalOutputLimit == 256 << 20)
         #expect(config.drainTimeout == 10 * second)
         #expect(
             config.log
@@ -92,11 +93,13 @@ private let second: Int64 = 1_000_000_000
                 socketMode: 0600
                 socketGroup: redis
             maxClients: 17
+            totalOutputLimit: 20mb
             drainTimeout: 18s
             log: {level: debug, format: logfmt, clients: true, stats: 0s}
             """
         let config = try valid(text, files: ["/etc/redpool/secrets/main": "hunter2\nsecond\n"])
         #expect(config.maxClients == 17)
+        #expect(config.totalOutputLimit == 20 << 20)
         #expect(config.drainTimeout == 18 * second)
         #expect(config.log == LogConfig(level: .debug, format: .logfmt, clients: true, stats: 0))
         let pool = config.pools[0]

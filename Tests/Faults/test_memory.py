@@ -4,9 +4,9 @@ import pytest
 
 from harness.load import Neighbours
 from harness.waiting import eventually
-from harness.wire import Closed, encode
+from harness.wire import Closed, Connection, encode
 
-MB = 1 << 20
+KB, MB = 1 << 10, 1 << 20
 MAX_OPEN = 32
 LIMIT = 4 * MB
 # What malloc keeps of small pieces, and the buffers that a debug build's classes take.
@@ -43,18 +43,67 @@ def test_pipelines_of_clients_that_do_not_read(launch, full):
     print(f"{served} of {count} served")
 
 
-def start(launch, **pool):
+@pytest.mark.parametrize("count, replies", [(60, 10), (1000, 1)])
+def test_total_output_limit(launch, count, replies):
+    """Whatever is asked for and not read: the sum of what waits stays below its own limit."""
+    total = 64 * MB
+    redpool = start(launch, {"totalOutputLimit": "64mb"})
+    baseline = redpool.rss()
+    # A unix socket holds little, so that nearly everything would be the daemon's to keep.
+    clients = ask(redpool, count, replies, redpool.unix)
+    settled(redpool)
+    peak = redpool.peak_rss()
+    served = sum(has_all(client, replies) for client in clients)
+    print(f"{served} of {count} served")
+    assert peak < baseline + documented(clients=count, total=total) + SLACK
+    # Those who had nothing waiting for them, or read in time, lose nothing.
+    assert served > 0
+    given_back(redpool, baseline)
+    with redpool.connect() as late:
+        assert late.command("ECHO", "still here") == b"still here"
+
+
+def documented(clients=0, waiting=0, total=0):
+    """docs/operations.md, Memory, without the program itself."""
+    return clients * KB + waiting * 256 * KB + total + MAX_OPEN * 256 * KB
+
+
+# What malloc cannot give back in between.
+SLACK = 8 * MB
+
+
+def test_ten_thousand_idle_clients(launch):
+    """They cost what the manual says, and nothing once they have left."""
+    redpool = start(launch, {"maxClients": 10_000})
+    baseline = redpool.rss()
+    clients = []
+    for _ in range(10):
+        crowd = [Connection(redpool.unix, 60) for _ in range(1000)]
+        for client in crowd:
+            client.send(encode("GET", "nothing"))
+        assert {client.read() for client in crowd} == {None}
+        clients += crowd
+    used = redpool.rss() - baseline
+    print(f"{used / 10_000:.0f} bytes for each of 10,000 clients")
+    assert used < documented(clients=10_000) - MAX_OPEN * 256 * KB
+    for client in clients:
+        client.close()
+    given_back(redpool, baseline)
+
+
+def start(launch, settings=None, **pool):
     """A daemon that has relayed a large reply before, so that its buffers are there."""
     server = launch.server()
-    redpool = launch.redpool(server, pool={"maxOpen": MAX_OPEN, "poolTimeout": "60s"} | pool)
+    pool = {"maxOpen": MAX_OPEN, "poolTimeout": "60s"} | pool
+    redpool = launch.redpool(server, pool=pool, settings=settings)
     server.command("SET", "big", b"x" * MB)
     with redpool.connect() as first:
         assert len(first.command("GET", "big")) == MB
     return redpool
 
 
-def ask(redpool, count, replies):
-    clients = [redpool.connect(60) for _ in range(count)]
+def ask(redpool, count, replies, address=None):
+    clients = [Connection(address or redpool.tcp, 60) for _ in range(count)]
     for client in clients:
         client.send(encode("GET", "big") * replies)
     return clients

@@ -1,0 +1,199 @@
+"""One client or a crowd that wants everything: the others go on being served."""
+
+import asyncio
+import pathlib
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from harness.load import Neighbours
+from harness.waiting import eventually
+from harness.wire import AsyncConnection, Connection, encode
+
+POLITE = 50
+ROUNDS = 40
+
+# As accept4 and connect fail where the kernel has no memory; which one is in a file, so that it
+# can change while the daemon runs.
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int fails(const char *call) {
+    char wanted[32] = "";
+    int file = open(getenv("SHIM_FILE"), O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t count = read(file, wanted, sizeof wanted - 1);
+    close(file);
+    return count > 0 && strcmp(wanted, call) == 0;
+}
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
+    static int (*real)(int, struct sockaddr *, socklen_t *, int);
+    if (!real) real = dlsym(RTLD_NEXT, "accept4");
+    if (fails("accept4")) { errno = ENOMEM; return -1; }
+    return real(fd, address, length, flags);
+}
+int socket(int domain, int type, int protocol) {
+    static int (*real)(int, int, int);
+    if (!real) real = dlsym(RTLD_NEXT, "socket");
+    if (fails("socket")) { errno = ENOBUFS; return -1; }
+    return real(domain, type, protocol);
+}
+"""
+
+
+async def polite(address, rounds=ROUNDS):
+    """The latencies of fifty clients that wait for each reply, in seconds."""
+    clients = [await AsyncConnection.open(address) for _ in range(POLITE)]
+    taken = []
+
+    async def work(number, client):
+        for turn in range(rounds):
+            started = time.monotonic()
+            token = f"{number}-{turn}".encode()
+            assert await client.command("ECHO", token) == token
+            taken.append(time.monotonic() - started)
+
+    async with asyncio.timeout(100):
+        await asyncio.gather(*(work(*item) for item in enumerate(clients)))
+    for client in clients:
+        client.close()
+    return sorted(taken)
+
+
+def p99(latencies):
+    return latencies[len(latencies) * 99 // 100]
+
+
+class Greedy:
+    """redis-benchmark with one client and a deep pipeline that never ends."""
+
+    def __init__(self, address, depth):
+        self._process = subprocess.Popen(
+            ["redis-benchmark", *address.cli, "-c", "1", "-P", str(depth), "-l", "INCR", "greedy"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait(20)
+
+
+@pytest.mark.parametrize("depth", [1000, 20_000])
+def test_greedy_pipeline(launch, depth):
+    """It gets as much as the server gives it, but not the others' turns."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    alone = p99(asyncio.run(polite(redpool.tcp)))
+    with Greedy(redpool.tcp, depth):
+        eventually(lambda: int(server.command("GET", "greedy") or 0) > 5 * depth)
+        before = int(server.command("GET", "greedy"))
+        through = p99(asyncio.run(polite(redpool.tcp)))
+        assert int(server.command("GET", "greedy")) > before
+    with Greedy(server.tcp, depth):
+        direct = p99(asyncio.run(polite(server.tcp)))
+    print(
+        f"p99 of {POLITE} clients: {alone * 1e3:.1f} ms alone, {through * 1e3:.1f} ms beside a "
+        f"pipeline of {depth}; without Redpool {direct * 1e3:.1f} ms"
+    )
+    # No more than a few turns of the greedy one, each of at most 64 KB of commands.
+    assert through < max(3 * direct, alone + 0.1)
+
+
+def test_accept_storm(launch):
+    """Thousands who come and go do not keep the others from being served."""
+    redpool = launch.redpool(launch.server())
+    with Neighbours(redpool.tcp, slowest=1.0) as neighbours:
+        eventually(lambda: neighbours.rounds > 10)
+        for _ in range(5):
+            before = neighbours.rounds
+            crowd = [redpool.connect() for _ in range(1000)]
+            eventually(lambda: neighbours.rounds > before + 5)
+            for client in crowd:
+                client.close()
+    with redpool.connect() as late:
+        assert late.command("PING") == b"PONG"
+
+
+@pytest.fixture
+def starving(launch, tmp_path):
+    """A server, a daemon whose calls can be made to fail, and how to do that."""
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc to make calls of the kernel fail with")
+    source, library = tmp_path / "shim.c", tmp_path / "shim.so"
+    source.write_text(SHIM)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True
+    )
+    switch = pathlib.Path(tmp_path / "fails")
+    server = launch.server()
+    redpool = launch.redpool(
+        server,
+        pool={"maxOpen": 4},
+        environment={"LD_PRELOAD": str(library), "SHIM_FILE": str(switch)},
+    )
+
+    def fail(call):
+        fresh = switch.with_suffix(".new")
+        fresh.write_text(call)
+        fresh.rename(switch)
+
+    return server, redpool, fail
+
+
+def test_no_memory_for_new_clients(starving):
+    """The listener rests without spinning; whoever is connected notices nothing."""
+    _, redpool, fail = starving
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+        fail("accept4")
+        late = redpool.connect()
+        late.send(encode("ECHO", "late"))
+        eventually(lambda: "event=listener.rest" in redpool.log())
+        cpu, clock = redpool.cpu_seconds(), time.monotonic()
+        eventually(lambda: client.command("PING") and time.monotonic() - clock > 1.5, interval=0.05)
+        assert redpool.cpu_seconds() - cpu < 0.5
+        fail("")
+        assert late.read() == b"late"
+        late.close()
+
+
+def test_no_memory_for_upstreams(starving):
+    """Waiting commands are told why; the next connection that can be had serves again."""
+    server, redpool, fail = starving
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+        fail("socket")
+        server.command("CLIENT", "KILL", "TYPE", "normal")
+        refusal = eventually(
+            lambda: (lambda reply: reply.startswith(b"UPSTREAMDOWN") and reply)(
+                client.command("ECHO", "x")
+            )
+        )
+        assert b"No buffer space available" in refusal, refusal
+        fail("")
+        eventually(lambda: client.command("ECHO", "back") == b"back")
+
+
+def test_full_wait_queue_and_its_end(launch):
+    """Everybody who waits has a place, a deadline, and gets an answer in words."""
+    redpool = launch.redpool(launch.server(), pool={"maxOpen": 2, "poolTimeout": "500ms"})
+    with Connection(redpool.tcp) as holder:
+        holder.send(encode("BLPOP", "list", "0"))
+        clients = [redpool.connect() for _ in range(500)]
+        for client in clients:
+            client.send(encode("BLPOP", "list", "0"))
+        replies = [client.read() for client in clients]
+        assert all(reply.startswith(b"PINLIMIT pool main: ") for reply in replies)
+        for client in clients:
+            client.close()
