@@ -1,0 +1,103 @@
+"""How a client ends x what it was doing: what has run, what it still gets, and what it leaves."""
+
+import itertools
+import socket
+from dataclasses import dataclass
+
+import pytest
+
+from harness.waiting import eventually
+from harness.wire import encode
+
+MB = 1 << 20
+
+
+@dataclass
+class State:
+    """What a client has sent when it ends."""
+
+    name: str
+    burst: bytes
+    # What it still gets if it ends only its own direction, before the end of the other.
+    replies: bytes = b""
+    # Increments of `ends:count` that have run, unless a reset has overtaken them.
+    runs: int = 0
+    setup: tuple = ()
+
+
+INCR = encode("INCR", "ends:count")
+STATES = [
+    State("idle", b""),
+    State("plain", INCR, b":1\r\n", 1),
+    State("pipeline", INCR * 200, b"".join(b":%d\r\n" % n for n in range(1, 201)), 200),
+    State("half a command", INCR + INCR[:-3], b":1\r\n", 1),
+    State(
+        "transaction in one burst",
+        encode("MULTI") + INCR + encode("EXEC"),
+        b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n",
+        1,
+    ),
+    State("half a transaction", encode("MULTI") + INCR, b"+OK\r\n+QUEUED\r\n"),
+    State("queueing", INCR, b"+QUEUED\r\n", 0, (("MULTI",),)),
+    State("watching", INCR, b":1\r\n", 1, (("WATCH", "w"),)),
+    State("blocked", encode("BLPOP", "ends:list", "0")),
+    State("behind a blocked command", encode("BLPOP", "ends:list", "0") + INCR),
+    State("subscribed", b"", b"", 0, (("SUBSCRIBE", "ends:channel"),)),
+    State("uploading", encode("SET", "ends:value", b"x" * MB)[: MB // 2]),
+]
+ENDS = {
+    "half-close": lambda client: client.socket.shutdown(socket.SHUT_WR),
+    "close": lambda client: client.close(),
+    "reset": lambda client: client.reset(),
+}
+
+
+@pytest.fixture(scope="module")
+def world(keep):
+    """One pin at a time: whoever keeps it is noticed."""
+    server = keep.server()
+    return server, keep.redpool(server, pool={"maxOpen": 3, "maxPinned": 1, "poolTimeout": "5s"})
+
+
+@pytest.mark.parametrize(
+    "state, end",
+    itertools.product(STATES, ENDS),
+    ids=[f"{state.name}-{end}" for state, end in itertools.product(STATES, ENDS)],
+)
+def test_end(world, state, end):
+    server, redpool = world
+    server.command("FLUSHALL")
+    with redpool.connect() as neighbour:
+        client = redpool.connect()
+        for command in state.setup:
+            client.command(*command)
+        client.send(state.burst)
+        if "blocked" in state.name:
+            eventually(lambda: server.info("blocked_clients") == "1")
+        ENDS[end](client)
+        assert neighbour.command("ECHO", "works") == b"works"
+        if end == "half-close":
+            assert client.read_until_closed() == state.replies
+            client.close()
+        check_what_has_run(server, state, end)
+        check_what_is_left(server, neighbour)
+
+
+def check_what_has_run(server, state, end):
+    if end == "reset":
+        # What had not been read when the reset came never was there.
+        assert int(server.command("GET", "ends:count") or 0) <= state.runs
+    else:
+        eventually(lambda: int(server.command("GET", "ends:count") or 0) == state.runs)
+    assert server.command("EXISTS", "ends:value") == 0
+
+
+def check_what_is_left(server, neighbour):
+    """Nobody waits in its place, and the pin is free, and clean."""
+    eventually(lambda: server.info("blocked_clients") == "0")
+    eventually(lambda: server.command("PUBSUB", "NUMSUB", "ends:channel") == [b"ends:channel", 0])
+    assert server.command("RPUSH", "ends:list", "x") == 1
+    assert neighbour.command("BLPOP", "ends:list", "1") == [b"ends:list", b"x"]
+    assert neighbour.command("WATCH", "w") == b"OK"
+    assert neighbour.command("MULTI") == b"OK"
+    assert neighbour.command("EXEC") == []
