@@ -279,9 +279,11 @@ final class UpstreamConnection {
     }
 
     /// When everybody who is owed something here reads slowly, reading stops: the server then keeps
-    /// the replies, exactly as it would for a slow client of its own.
+    /// the replies, exactly as it would for a slow client of its own. A shared upstream that is
+    /// wanted is read on, until the client's limit decides whether it may go on like that.
     func judgeHold() {
-        let hold = readersAtLimit > 0 || (slowReaders > 0 && slowReaders >= sharers)
+        let isWanted = pool.isCrowded && !isExclusive
+        let hold = readersAtLimit > 0 || (slowReaders > 0 && slowReaders >= sharers && !isWanted)
         if hold == isHeld { return }
         isHeld = hold
         guard stage == .ready || stage == .closing else { return }

@@ -37,6 +37,8 @@ final class UpstreamPool {
     var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
     var hasWork = false
+    /// Clients have waited for an upstream since before the last tick.
+    private(set) var isCrowded = false
 
     init(worker: Worker, index: Int, config: PoolConfig) {
         self.worker = worker
@@ -69,6 +71,7 @@ final class UpstreamPool {
     /// Has the state machine look at the clock.
     func tick() {
         passTime()
+        judgeCrowd()
         names.tick(self)
     }
 
@@ -82,6 +85,14 @@ final class UpstreamPool {
         worker.updateNow()
         deadlineTimer[0].armed = nil
         passTime()
+    }
+
+    /// Shared upstreams are not kept for those who do not read while others wait for one.
+    private func judgeCrowd() {
+        let isCrowded = machine.census.waiting > 0
+        if isCrowded == self.isCrowded { return }
+        self.isCrowded = isCrowded
+        for upstream in upstreams { upstream?.judgeHold() }
     }
 
     private func passTime() {

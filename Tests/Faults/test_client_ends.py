@@ -61,7 +61,7 @@ def world(keep):
 
 @pytest.mark.parametrize(
     "state, end",
-    itertools.product(STATES, ENDS),
+    list(itertools.product(STATES, ENDS)),
     ids=[f"{state.name}-{end}" for state, end in itertools.product(STATES, ENDS)],
 )
 def test_end(world, state, end):

@@ -47,7 +47,7 @@ def test_pipelines_of_clients_that_do_not_read(launch, full):
 def test_total_output_limit(launch, count, replies):
     """Whatever is asked for and not read: the sum of what waits stays below its own limit."""
     total = 64 * MB
-    redpool = start(launch, {"totalOutputLimit": "64mb"})
+    redpool = start(launch, {"totalOutputLimit": "64mb"}, poolTimeout="10s")
     baseline = redpool.rss()
     # A unix socket holds little, so that nearly everything would be the daemon's to keep.
     clients = ask(redpool, count, replies, redpool.unix)
@@ -61,6 +61,23 @@ def test_total_output_limit(launch, count, replies):
     given_back(redpool, baseline)
     with redpool.connect() as late:
         assert late.command("ECHO", "still here") == b"still here"
+
+
+def test_clients_that_do_not_read_keep_no_upstreams(launch):
+    """As many as there are upstreams; who comes after them is served, sooner or later."""
+    server = launch.server()
+    pool = {"maxOpen": 2, "poolTimeout": "10s", "clientOutputLimit": "2mb"}
+    redpool = launch.redpool(server, pool=pool)
+    server.command("SET", "big", b"x" * MB)
+    clients = []
+    for _ in range(2):
+        clients += ask(redpool, 1, 20, redpool.unix)
+        settled(redpool)
+    with redpool.connect(30) as late:
+        assert late.command("ECHO", "served") == b"served"
+    for client in clients:
+        client.close()
+    assert "event=client.output_limit" in redpool.log()
 
 
 def documented(clients=0, waiting=0, total=0):
@@ -110,10 +127,15 @@ def ask(redpool, count, replies, address=None):
 
 
 def has_all(client, replies) -> bool:
-    """Whether all replies come; a client that is closed had some of them, and part of one."""
+    """Whether all replies come; a client that is closed had some of them, and part of one, and one
+    that got no upstream was told so.
+    """
     with client:
         try:
-            return all(len(client.read()) == MB for _ in range(replies))
+            for _ in range(replies):
+                reply = client.read()
+                assert len(reply) == MB or reply.startswith(b"POOLTIMEOUT"), reply[:100]
+            return len(reply) == MB
         except Closed as end:
             assert len(end.partial) < MB + 20
             return False
