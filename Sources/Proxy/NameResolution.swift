@@ -71,14 +71,17 @@ struct NameResolution {
         if error != 0 { mailbox.post(.resolved(pool: index, [])) }
     }
 
-    /// The resolver has answered; an empty answer changes nothing that is known.
-    mutating func resolved(_ found: [SocketAddress], _ pool: UpstreamPool) {
+    /// The resolver has answered; an empty answer changes nothing that is known. Returns the dials
+    /// that have waited for it. They are the caller's to carry out: a dial looks at this value.
+    mutating func resolved(
+        _ found: [SocketAddress], connections: [UpstreamConnection]
+    ) -> [(UpstreamID, PoolKey)] {
         isResolving = false
         if !found.isEmpty {
             addresses = found
             let current = Set(found.map(\.description))
             stale = []
-            for connection in pool.allUpstreams {
+            for connection in connections {
                 connection.misses = current.contains(connection.address) ? 0 : connection.misses + 1
                 if connection.misses >= NameResolution.missesBeforeRetiring {
                     stale.append(connection.id)
@@ -87,14 +90,7 @@ struct NameResolution {
         }
         let dials = waiting
         waiting = []
-        for (id, key) in dials {
-            if addresses.isEmpty {
-                pool.dialFailed(id, .connectFailed, "the name \(upstream) cannot be resolved")
-            } else {
-                pool.dial(id, key)
-            }
-        }
-        pool.hasWork = true
+        return dials
     }
 
     /// Janitor work: the next look-up when it is due, and one stale connection less.

@@ -230,6 +230,19 @@ extension UpstreamPool {
         upstream.awaitConnect()
     }
 
+    /// The resolver has answered, with nothing if there is no answer.
+    func resolved(_ addresses: [SocketAddress]) {
+        for (id, key) in names.resolved(addresses, connections: allUpstreams) {
+            if names.next() == nil {
+                dialFailed(
+                    id, .connectFailed, "the name \(config.upstream) cannot be resolved")
+            } else {
+                dial(id, key)
+            }
+        }
+        hasWork = true
+    }
+
     /// A connect or its handshake has failed; `text` says how, for people.
     func dialFailed(_ id: UpstreamID, _ reason: CloseReason, _ text: String) {
         lastFailure = text

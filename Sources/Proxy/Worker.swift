@@ -171,7 +171,7 @@ package final class Worker {
             case .drain: beginDrain()
             case .stop: lifecycle = .stopped
             case .resolved(let pool, let addresses):
-                pools[pool].names.resolved(addresses, pools[pool])
+                pools[pool].resolved(addresses)
             }
         }
     }

@@ -14,6 +14,7 @@ from harness.daemon import Redpool  # noqa: E402
 from harness.server import RedisServer  # noqa: E402
 from island import Island, Unavailable  # noqa: E402
 from middleman import Middleman  # noqa: E402
+from shim import Shim  # noqa: E402
 
 FULL = os.environ.get("REDPOOL_FULL") == "1"
 
@@ -75,3 +76,11 @@ def keep():
     made = Launcher()
     yield made
     made.close()
+
+
+@pytest.fixture
+def shim(tmp_path) -> Shim:
+    """Calls of the C library that can be made to fail; for `redpool(environment=...)`."""
+    if not Shim.is_possible():
+        pytest.skip("no gcc to make calls of the C library fail with")
+    return Shim(tmp_path)

@@ -1,8 +1,6 @@
 """One client or a crowd that wants everything: the others go on being served."""
 
 import asyncio
-import pathlib
-import shutil
 import subprocess
 import time
 
@@ -14,40 +12,6 @@ from harness.wire import AsyncConnection, Connection, encode
 
 POLITE = 50
 ROUNDS = 40
-
-# As accept4 and connect fail where the kernel has no memory; which one is in a file, so that it
-# can change while the daemon runs.
-SHIM = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <string.h>
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <stdlib.h>
-#include <unistd.h>
-static int fails(const char *call) {
-    char wanted[32] = "";
-    int file = open(getenv("SHIM_FILE"), O_RDONLY | O_CLOEXEC);
-    if (file < 0) return 0;
-    ssize_t count = read(file, wanted, sizeof wanted - 1);
-    close(file);
-    return count > 0 && strcmp(wanted, call) == 0;
-}
-int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
-    static int (*real)(int, struct sockaddr *, socklen_t *, int);
-    if (!real) real = dlsym(RTLD_NEXT, "accept4");
-    if (fails("accept4")) { errno = ENOMEM; return -1; }
-    return real(fd, address, length, flags);
-}
-int socket(int domain, int type, int protocol) {
-    static int (*real)(int, int, int);
-    if (!real) real = dlsym(RTLD_NEXT, "socket");
-    if (fails("socket")) { errno = ENOBUFS; return -1; }
-    return real(domain, type, protocol);
-}
-"""
-
 
 async def polite(address, rounds=ROUNDS):
     """The latencies of fifty clients that wait for each reply, in seconds."""
@@ -126,29 +90,10 @@ def test_accept_storm(launch):
 
 
 @pytest.fixture
-def starving(launch, tmp_path):
-    """A server, a daemon whose calls can be made to fail, and how to do that."""
-    if not shutil.which("gcc"):
-        pytest.skip("no gcc to make calls of the kernel fail with")
-    source, library = tmp_path / "shim.c", tmp_path / "shim.so"
-    source.write_text(SHIM)
-    subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True
-    )
-    switch = pathlib.Path(tmp_path / "fails")
+def starving(launch, shim):
+    """A server, a daemon whose calls of the kernel can be made to fail, and how to do that."""
     server = launch.server()
-    redpool = launch.redpool(
-        server,
-        pool={"maxOpen": 4},
-        environment={"LD_PRELOAD": str(library), "SHIM_FILE": str(switch)},
-    )
-
-    def fail(call):
-        fresh = switch.with_suffix(".new")
-        fresh.write_text(call)
-        fresh.rename(switch)
-
-    return server, redpool, fail
+    return server, launch.redpool(server, pool={"maxOpen": 4}, environment=shim.environment), shim.say
 
 
 def test_no_memory_for_new_clients(starving):
