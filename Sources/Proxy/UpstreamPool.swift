@@ -89,7 +89,7 @@ final class UpstreamPool {
 
     /// Shared upstreams are not kept for those who do not read while others wait for one.
     private func judgeCrowd() {
-        let isCrowded = machine.census.waiting > 0
+        let isCrowded = machine.oldestWait(now: worker.now) >= Worker.tickInterval
         if isCrowded == self.isCrowded { return }
         self.isCrowded = isCrowded
         for upstream in upstreams { upstream?.judgeHold() }

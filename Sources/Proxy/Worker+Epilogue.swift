@@ -28,9 +28,13 @@ extension Worker {
                 pool.settleEmptied()
                 pool.runActions()
             }
-            while let client = readyClients.popLast() {
-                client.resume()
+            // In order: those who have waited longest come first. More may be added on the way.
+            var next = 0
+            while next < readyClients.count {
+                readyClients[next].resume()
+                next += 1
             }
+            readyClients.removeAll(keepingCapacity: true)
         } while !readyClients.isEmpty || isPoolWaiting
         for index in pools.indices { pools[index].armDeadline() }
     }

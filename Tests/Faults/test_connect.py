@@ -276,3 +276,21 @@ def ask_until_refused(redpool, deadline):
                 if one.read().startswith(b"UPSTREAMDOWN"):
                     return asking
     raise AssertionError("the breaker does not open")
+
+
+def test_waiters_are_served_in_order(launch):
+    """Those who have waited for one connection come to the server as they came to the daemon."""
+    server = launch.server()
+    settings = {"minIdle": 0, "connectTimeout": "8s", "poolTimeout": "9s"}
+    redpool = launch.redpool(server, pool=settings)
+    server.pause()
+    clients = [redpool.connect(15) for _ in range(50)]
+    with redpool.connect() as local:
+        for index, client in enumerate(clients):
+            client.send(encode("RPUSH", "order", index))
+            # Refused without the server, so the daemon has read what came before.
+            assert b"denyCommands" in local.command("DEBUG", "JMAP")
+    server.resume()
+    assert [client.read() for client in clients] == list(range(1, 51))
+    for client in clients:
+        client.close()
