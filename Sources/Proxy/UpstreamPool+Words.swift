@@ -1,0 +1,51 @@
+// What a pool tells clients and operators: refusals and losses in words.
+
+import Config
+import Logging
+import Pool
+import Telemetry
+
+extension UpstreamPool {
+    /// The error reply for a refused lease: first word, pool, numbers, last cause.
+    func errorText(_ refusal: Refusal) -> String {
+        let census = machine.census
+        let name = "pool \(config.name)"
+        let use = "\(census.open)/\(config.maxOpen) open"
+        let cause = lastFailure.isEmpty ? "" : ", last error: \(lastFailure)"
+        let wait = "\(config.poolTimeout / 1_000_000)ms"
+        switch refusal {
+        case .poolTimeout:
+            return "POOLTIMEOUT \(name): no free connection within \(wait)"
+                + " (\(use), \(census.pinned) pinned, \(census.waiting) waiting)"
+        case .queueFull:
+            return "POOLTIMEOUT \(name): the wait queue is full"
+                + " (\(use), \(census.waiting) waiting)"
+        case .pinLimit:
+            return
+                "PINLIMIT \(name): \(census.pinned) of \(config.maxPinned) connections are pinned"
+                + " (\(use), waited \(wait))"
+        case .upstreamDown:
+            return "UPSTREAMDOWN \(name): cannot connect to \(config.upstream)\(cause)"
+        case .draining:
+            return "UPSTREAMDOWN \(name): Redpool is shutting down"
+        }
+    }
+
+    /// The error reply for a command whose connection was lost before its reply.
+    func lossText(_ reason: CloseReason) -> String {
+        "UPSTREAMLOST pool \(config.name): the connection to \(config.upstream) was lost before "
+            + "the reply (\(reason.word)); the command may or may not have run"
+    }
+
+    /// A warning that is merged with its like to one line per 10 seconds.
+    func warnLimit(_ event: String, reason: String, _ text: String) {
+        let key = RateLimiter.Key(event: event, pool: config.name, reason: reason)
+        guard let count = limiter.record(key, now: worker.now.nanoseconds) else { return }
+        worker.log.warning(
+            "\(text)",
+            metadata: [
+                "event": "\(event)", "pool": "\(config.name)", "reason": "\(reason)",
+                "count": "\(count)",
+            ])
+    }
+}
