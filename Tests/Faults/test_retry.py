@@ -215,6 +215,8 @@ def test_unix_sockets_acknowledge_nothing(launch):
             client.send(encode("APPEND", f"large:{index}", b"x" * SOME))
             if index == 0:
                 eventually(lambda: unread(link) > before)
+            # It takes the daemon more than one turn to read it; nobody may come in between.
+            eventually(lambda: redpool_has_read(redpool, client))
         last.send(encode("INCR", "last"))
         eventually(lambda: redpool_has_read(redpool, last))
         middleman.order(link.finish)
