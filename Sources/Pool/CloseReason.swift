@@ -31,6 +31,8 @@ package enum CloseReason: UInt8, CaseIterable, Sendable {
     case dirty
     /// Closed to make room for an upstream of another user.
     case replaced
+    /// Closed so that another worker, whose clients waited, could open one.
+    case rebalanced
     /// READONLY, LOADING or MASTERDOWN: the server's role changed.
     case failoverSign
     /// The upstream's name now stands for another address.
@@ -59,6 +61,7 @@ package enum CloseReason: UInt8, CaseIterable, Sendable {
         case .clientGone: "client_gone"
         case .dirty: "dirty"
         case .replaced: "replaced"
+        case .rebalanced: "rebalanced"
         case .failoverSign: "failover_sign"
         case .addressChanged: "address_changed"
         case .configChanged: "config_changed"

@@ -33,6 +33,8 @@ package struct PoolLimits: Equatable, Sendable {
     package let poolTimeout: Int64
     /// A shared upstream that owes replies and has sent none for this long is stalled. At least 1.
     package let slowThreshold: Int64
+    /// The workers that share the limits, of which this pool is one's part. At least 1.
+    package let workers: Int
     /// A closing connection's slot is reused after this even if the peer's end was not seen.
     package let closeTimeout: Int64
 
@@ -45,7 +47,7 @@ package struct PoolLimits: Equatable, Sendable {
         breakerThreshold: Int? = nil, maxLifetime: Int64 = 0, idleTimeout: Int64 = 0,
         pingInterval: Int64 = 0, pingTimeout: Int64 = .seconds(1),
         poolTimeout: Int64 = .milliseconds(800), slowThreshold: Int64 = .milliseconds(10),
-        closeTimeout: Int64 = .seconds(1)
+        closeTimeout: Int64 = .seconds(1), workers: Int = 1
     ) {
         let maxOpen = min(max(maxOpen, 1), 10_000)
         let standard = min(maxOpen - max(1, maxOpen / 8), maxOpen >= 3 ? maxOpen - 2 : maxOpen - 1)
@@ -65,6 +67,7 @@ package struct PoolLimits: Equatable, Sendable {
         self.poolTimeout = max(poolTimeout, .milliseconds(1))
         self.slowThreshold = max(slowThreshold, 1)
         self.closeTimeout = max(closeTimeout, 0)
+        self.workers = max(workers, 1)
     }
 
     /// One upstream is kept from pins and shared commands, so that a control command can always
@@ -73,7 +76,7 @@ package struct PoolLimits: Equatable, Sendable {
     var controlReserve: Int { maxOpen >= 3 && maxPinned <= maxOpen - 2 ? 1 : 0 }
 
     /// Dials at the same time: a restarted server must not meet all our handshakes at once.
-    var maxDials: Int { max(1, maxOpen / 4) }
+    var maxDials: Int { max(1, maxOpen / (4 * workers)) }
 
     /// How long a waiter lets waiters of another key go first because an upstream of that key
     /// falls free. Reusing it as it is saves a round trip; waiting longer would be starvation.

@@ -15,8 +15,11 @@ extension PoolStateMachine {
     /// even if nobody of that kind waits yet.
     mutating func acquire(for kind: LeaseKind, of group: Int, now: Int64) -> Acquisition {
         guard !isDraining else { return .impossible }
+        // What others of the group want is theirs to ask for: a pin that cannot be had would take
+        // upstreams from other keys without end.
+        guard kind != .pin || count(.pinned) < permits.pins else { return .impossible }
         guard groups[group].coming < wanted(of: group, including: kind) else { return .covered }
-        let hasRoom = busy + coming < limits.maxOpen - limits.controlReserve
+        let hasRoom = busy + coming < permits.open
         guard kind == .control || hasRoom else { return .impossible }
         let user = groups[group].key.user
         if let slot = longestIdle(where: { $0 != group && groups[$0].key.user == user }) {
@@ -24,7 +27,7 @@ extension PoolStateMachine {
             return .started
         }
         guard mayDial(now) else { return .impossible }
-        if open < limits.maxOpen {
+        if open < permits.connections {
             dial(group, now: now)
             return .started
         }
@@ -40,7 +43,7 @@ extension PoolStateMachine {
     func wanted(of group: Int, including kind: LeaseKind) -> Int {
         let waitingPins = groups[group].waiting.pin.count
         let comingElsewhere = coming - groups[group].coming
-        let allowedPins = limits.maxPinned - count(.pinned) - comingElsewhere
+        let allowedPins = permits.pins - count(.pinned) - comingElsewhere
         var wanted = min(waitingPins, max(0, allowedPins))
         wanted += groups[group].waiting.control.count
         if kind == .shared || groups[group].waiting.shared.count > 0 { wanted += 1 }
@@ -79,7 +82,7 @@ extension PoolStateMachine {
 
     /// Takes a slot, of which there is one, and dials.
     mutating func dial(_ group: Int, now: Int64) {
-        precondition(open < limits.maxOpen, "no slot to dial with")
+        precondition(open < permits.connections, "no slot to dial with")
         if freeSlots.head < 0 {
             slots.append(UpstreamSlot())
             stateCounts[UpstreamState.free.index] += 1

@@ -132,7 +132,8 @@ extension PoolStateMachine {
     private func reasonToClose(_ slot: Int, now: Int64) -> CloseReason? {
         if isDraining { return .drain }
         if slots[slot].expiresAt <= now { return .maxLifetime }
-        return open > limits.maxOpen ? .configChanged : nil
+        guard open - count(.closing) > permits.connections else { return nil }
+        return isRationed ? .rebalanced : .configChanged
     }
 
     mutating func trimIdle(_ now: Int64) {

@@ -26,8 +26,8 @@ extension PoolStateMachine {
     }
 
     private func checkLimits() throws(BrokenInvariant) {
-        try require(open <= openCeiling, "more open than maxOpen")
-        try require(count(.pinned) <= pinCeiling, "more pinned than maxPinned")
+        try require(open <= openCeiling, "more open than allowed")
+        try require(count(.pinned) <= pinCeiling, "more pinned than allowed")
         try require(isDraining == false || queue.count == 0, "waiters in a draining pool")
         try require(
             !gate.isOpen || connected > 0 || queue.count == 0, "waiters behind an open breaker")

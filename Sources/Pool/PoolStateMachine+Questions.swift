@@ -9,9 +9,9 @@ extension PoolStateMachine {
 
     /// Pins this very upstream, past the queue: WAIT has to go where its client's writes went.
     /// False when it has commands in flight, is lent out, retiring or not connected, when
-    /// `maxPinned` are pinned, or when it is the last upstream, which is kept for control.
+    /// no pin is allowed any more, or when it is the last upstream, which is kept for control.
     package mutating func pin(_ id: UpstreamID) -> Bool {
-        guard let slot = index(of: id), count(.pinned) < limits.maxPinned else { return false }
+        guard let slot = index(of: id), count(.pinned) < permits.pins else { return false }
         let mayPin =
             switch slots[slot].state {
             case .idle: hasHeadroom

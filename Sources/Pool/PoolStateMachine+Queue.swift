@@ -95,7 +95,7 @@ extension PoolStateMachine {
 
     private func refusalAtDeadline(_ kind: LeaseKind) -> Refusal {
         if connected == 0, gate.isFailing { return .upstreamDown }
-        if kind == .pin, count(.pinned) >= limits.maxPinned { return .pinLimit }
+        if kind == .pin, count(.pinned) >= permits.pins { return .pinLimit }
         return gate.isOpen ? .upstreamDown : .poolTimeout
     }
 

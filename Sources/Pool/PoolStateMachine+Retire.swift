@@ -10,7 +10,7 @@ extension PoolStateMachine {
         pump(now.nanoseconds)
     }
 
-    private mutating func retire(_ slot: Int, _ reason: CloseReason, now: Int64) {
+    mutating func retire(_ slot: Int, _ reason: CloseReason, now: Int64) {
         switch slots[slot].state {
         case .free, .closing:
             break
@@ -97,13 +97,14 @@ extension PoolStateMachine {
     package mutating func setLimits(_ limits: PoolLimits, now: MonotonicTime) {
         clock = now.nanoseconds
         self.limits = limits
-        openCeiling = max(limits.maxOpen, open)
-        pinCeiling = max(limits.maxPinned, count(.pinned))
+        if !isRationed { permits = limits.permits }
+        openCeiling = max(permits.connections, open)
+        pinCeiling = max(permits.pins, count(.pinned))
         pingInterval = limits.pingInterval
         for slot in slots.indices where slots[slot].state.isConnected {
             slots[slot].expiresAt = expiry(of: slot)
         }
-        while open - count(.closing) > limits.maxOpen,
+        while open - count(.closing) > permits.connections,
             let slot = longestIdle(where: { _ in true })
         {
             close(slot, .configChanged, now: now.nanoseconds)

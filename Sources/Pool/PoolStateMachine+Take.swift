@@ -8,7 +8,7 @@ extension PoolStateMachine {
         case .shared, .slow:
             return takeShared(Lane(kind), of: group, opening: opening, now: now)
         case .pin:
-            guard count(.pinned) < limits.maxPinned, hasHeadroom else { return nil }
+            guard count(.pinned) < permits.pins, hasHeadroom else { return nil }
             return takeIdle(of: group, as: .pinned)
         case .control:
             return takeIdle(of: group, as: .control)
@@ -24,12 +24,12 @@ extension PoolStateMachine {
 
     /// Pins and shared commands leave the last upstream to control commands.
     @inline(__always)
-    var hasHeadroom: Bool { busy < limits.maxOpen - limits.controlReserve }
+    var hasHeadroom: Bool { busy < permits.open }
 
     /// Pins wait that could have an upstream: shared commands must not spread further.
     @inline(__always)
     var isPinWaiting: Bool {
-        queue.countByKind.pin > 0 && count(.pinned) < limits.maxPinned
+        queue.countByKind.pin > 0 && count(.pinned) < permits.pins
     }
 
     /// Whether a listed upstream is not busy.
@@ -68,6 +68,7 @@ extension PoolStateMachine {
         }
         guard opening else { return nil }
         let isComing = mayAdd && acquire(for: lane.kind, of: group, now: now) != .impossible
+        if isRationed, !isComing { isCramped = true }
         let found =
             leastDeep(lane, of: group, stalledToo: !isComing && !gate.isOpen, now: now)
             ?? (isComing

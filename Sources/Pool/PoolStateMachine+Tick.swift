@@ -9,8 +9,8 @@ extension PoolStateMachine {
         expireWaiters(now)
         probeDeadline = .max
         for slot in slots.indices { sweep(slot, now: now) }
-        openCeiling = max(limits.maxOpen, min(openCeiling, open))
-        pinCeiling = max(limits.maxPinned, min(pinCeiling, count(.pinned)))
+        openCeiling = max(permits.connections, min(openCeiling, open))
+        pinCeiling = max(permits.pins, min(pinCeiling, count(.pinned)))
         reclaimGroups()
         keepWarm(now)
         pump(now)
@@ -76,19 +76,19 @@ extension PoolStateMachine {
     }
 
     /// Upstreams that are open to work, or will be as soon as a probe is answered.
-    private var ready: Int {
+    var ready: Int {
         count(.idle) + count(.probing) + count(.shared) - retiring - yielding
     }
 
     /// Dials for `minIdle`, and once per second while the breaker is open.
-    private mutating func keepWarm(_ now: Int64) {
+    mutating func keepWarm(_ now: Int64) {
         guard !isDraining else { return }
         if gate.isOpen {
             tryAgain(now)
             return
         }
         while ready + count(.connecting) + count(.converting) < limits.minIdle,
-            open < limits.maxOpen, mayDial(now)
+            open < permits.connections, mayDial(now)
         {
             dial(0, now: now)
         }
@@ -98,7 +98,7 @@ extension PoolStateMachine {
     /// it as its upstreams work; but it may want to replace one, and that is as good a trial.
     private mutating func tryAgain(_ now: Int64) {
         guard gate.allows(now), count(.connecting) == 0 else { return }
-        if open < limits.maxOpen {
+        if open < permits.connections {
             dial(0, now: now)
         } else if connected > 0 {
             gate.trust(threshold: limits.breakerThreshold)

@@ -15,6 +15,13 @@ package struct PoolStateMachine: ~Copyable {
     /// Whether `drain` was called.
     package internal(set) var isDraining = false
 
+    /// What of the limits this machine may use: all, or its share of them, see `setPermits`.
+    package internal(set) var permits: PoolPermits
+    /// Others share the limits.
+    var isRationed: Bool
+    /// A shared command was served worse than with one upstream more, for want of a permit.
+    var isCramped = false
+
     var slots: [UpstreamSlot] = []
     var freeSlots = SlotList()
     var stateCounts = InlineArray<9, Int>(repeating: 0)
@@ -40,20 +47,27 @@ package struct PoolStateMachine: ~Copyable {
     var probeDeadline = Int64.max
     /// The `now` of the latest call.
     var clock: Int64
-    /// `maxOpen` and `maxPinned`, or what there was when `setLimits` lowered them.
+    /// The permits' connections and pins, or what there was when they were lowered.
     var openCeiling: Int
     var pinCeiling: Int
 
     /// An empty pool. The first `tick` dials `minIdle` upstreams of `warmKey`.
     ///
-    /// - Parameter seed: of lifetimes' and backoffs' jitter; a different one per pool.
-    package init(limits: PoolLimits, warmKey: PoolKey, seed: UInt64, now: MonotonicTime) {
+    /// - Parameters:
+    ///   - permits: what it may use of the limits at first; nil for all, if it is alone.
+    ///   - seed: of lifetimes' and backoffs' jitter; a different one per pool.
+    package init(
+        limits: PoolLimits, permits: PoolPermits? = nil, warmKey: PoolKey, seed: UInt64,
+        now: MonotonicTime
+    ) {
         self.limits = limits
+        self.permits = permits ?? limits.permits
+        isRationed = permits != nil
         random = RandomSource(seed: seed)
         pingInterval = limits.pingInterval
         clock = now.nanoseconds
-        openCeiling = limits.maxOpen
-        pinCeiling = limits.maxPinned
+        openCeiling = self.permits.connections
+        pinCeiling = self.permits.pins
         slots.reserveCapacity(min(limits.maxOpen, 64))
         // Group 0 is that of `warmKey` for ever, so every entry of `recentGroups` names a group.
         groups.append(KeyGroup(key: warmKey))

@@ -159,4 +159,20 @@ struct AcquireTests {
         _ = pool.actions()
         #expect(pool.lease(.shared) == .granted(zero))
     }
+
+    @Test("a pin that cannot be had takes no upstream from those who can use it")
+    func hopelessPin() {
+        let pool = PoolScript(PoolLimits(maxOpen: 2, maxPinned: 1, minIdle: 2))
+        pool.warm()
+        _ = pool.granted(.pin)
+        let control = pool.granted(.control)
+        pool.queued(.pin, by: 1)
+        pool.queued(.shared, db1, by: 2)
+        pool.queued(.shared, by: 3)
+        pool.pass(.milliseconds(300))
+        pool.release(control)
+        #expect(pool.actions() == [.convert(control, from: db0, to: db1)])
+        pool.converted(control)
+        #expect(pool.actions() == [.grant(client(2), control)])
+    }
 }

@@ -1,0 +1,199 @@
+// The machine's side of sharing the process's limits with other workers: what it lacks, what it can
+// spare, and how it keeps to what it has. A machine that is alone has all permits from the start.
+
+extension PoolStateMachine {
+    /// How long somebody of another worker waits, at least, before this one gives up a shared
+    /// upstream that is at work. Long enough for a batch of commands to pay for the new connection.
+    private static let handOverTime = Int64.milliseconds(10)
+
+    /// Puts another number of permits into force. Upstreams above it are closed: idle ones at once,
+    /// shared ones when they have answered, others when their lease ends.
+    package mutating func setPermits(_ permits: PoolPermits, now: MonotonicTime) {
+        let now = now.nanoseconds
+        clock = now
+        isRationed = true
+        self.permits = permits
+        openCeiling = max(permits.connections, open)
+        pinCeiling = max(permits.pins, count(.pinned))
+        shed(now)
+        keepWarm(now)
+        pump(now)
+    }
+
+    private mutating func shed(_ now: Int64) {
+        while true {
+            if busy - retiring > permits.open, let slot = slotToShed() {
+                retire(slot, .rebalanced, now: now)
+                continue
+            }
+            guard open - count(.closing) - retiring > permits.connections else { return }
+            if let slot = longestIdle(where: { _ in true }) {
+                close(slot, .rebalanced, now: now)
+            } else if let slot = slotToShed() {
+                retire(slot, .rebalanced, now: now)
+            } else {
+                return
+            }
+        }
+    }
+
+    /// A shared upstream at work, of a key that has several if there is one.
+    private func slotToShed() -> Int? {
+        var best: Int?
+        for slot in slots.indices where slots[slot].state == .shared && slots[slot].isListed {
+            if groups[slots[slot].group].listed > 1 { return slot }
+            best = best ?? slot
+        }
+        return best
+    }
+
+    // MARK: What it lacks
+
+    /// Whether `permitNeed` could answer anything but "nothing".
+    @inline(__always)
+    package var mayNeedPermits: Bool { queue.count > 0 || isCramped }
+
+    /// What those who wait lack, or those who were served worse than with one upstream more. Asking
+    /// forgets the latter.
+    package mutating func permitNeed() -> PermitNeed {
+        var need = PermitNeed()
+        let wasCramped = isCramped
+        isCramped = false
+        if isDraining { return need }
+        if gate.isOpen {
+            // One connection, to try whether the server is back.
+            need.permits.open = permits.connections == 0 ? 1 : 0
+            return need
+        }
+        let most = limits.permits
+        let used = busy + coming
+        let waitingPins = queue.countByKind.pin
+        if queue.count > 0 {
+            need.permits.open = max(0, min(used + demand, most.open) - permits.open)
+            if waitingPins > 0 {
+                need.permits.pins = max(
+                    0, min(count(.pinned) + waitingPins, most.pins) - permits.pins)
+            }
+            if queue.countByKind.control > 0 {
+                need.permits.control = max(0, most.control - permits.control)
+            }
+            (need.sharedSince, need.pinSince) = waitingSince()
+        }
+        if wasCramped, need.permits.open == 0, used + 1 > permits.open, permits.open < most.open {
+            need.permits.open = 1
+        }
+        return need
+    }
+
+    /// Upstreams that are wanted besides those that are there or coming. Pins count only as far as
+    /// there are permits for them: a connection without is of no use, and two workers that lack pins
+    /// must not hand it to and fro.
+    private var demand: Int {
+        var sum = 0
+        var pins = max(0, permits.pins - count(.pinned))
+        for group in groups.indices where groups[group].references > 0 {
+            var wanted = min(waiting(.pin, for: group).count, pins)
+            pins -= wanted
+            if waiting(.shared, for: group).count > 0 { wanted += 1 }
+            if waiting(.slow, for: group).count > 0 { wanted += 1 }
+            if limits.controlReserve == 0 { wanted += waiting(.control, for: group).count }
+            sum += max(0, wanted - groups[group].coming)
+        }
+        return sum
+    }
+
+    private func waitingSince() -> (shared: Int64, pin: Int64) {
+        var shared = Int64.max
+        var pin = Int64.max
+        for group in groups.indices where groups[group].references > 0 {
+            for kind in LeaseKind.allCases {
+                let head = waiting(kind, for: group).head
+                guard head >= 0 else { continue }
+                if kind == .pin {
+                    pin = min(pin, queue.nodes[head].since)
+                } else {
+                    shared = min(shared, queue.nodes[head].since)
+                }
+            }
+        }
+        return (shared, pin)
+    }
+
+    /// What is worth having while nobody else lacks it: one more connection and one more pin, so
+    /// that the next lease need not wait, and what `minIdle` takes.
+    package var permitWish: PoolPermits {
+        if isDraining { return PoolPermits() }
+        let most = limits.permits
+        let cold = max(0, limits.minIdle - ready - count(.connecting) - count(.converting))
+        let open = max(busy + coming + 1, self.open + cold - permits.control)
+        return PoolPermits(
+            open: max(0, min(open, most.open) - permits.open),
+            pins: max(0, min(count(.pinned) + 1, most.pins) - permits.pins))
+    }
+
+    // MARK: What it can spare
+
+    /// What has not been used of late and is nobody's: to be asked at most once a tick, so that what
+    /// comes back at once is not given away.
+    package var permitSpare: PoolPermits {
+        var spare = PoolPermits()
+        guard queue.count == 0 else { return spare }
+        spare.pins = max(0, permits.pins - count(.pinned) - 1)
+        if open <= permits.open { spare.control = permits.control }
+        let connections = permits.connections - spare.control
+        spare.open = max(0, min(permits.open - busy - coming, connections - open) - 1)
+        return spare
+    }
+
+    /// What a worker that lacks something may have of this one, by promise: what is still in use is
+    /// handed over as soon as it is not. Idle upstreams are given up; one at work only to somebody
+    /// who has waited for long, as others here would have to make room for him too.
+    package func permitOffer(to rival: PermitNeed, now: MonotonicTime) -> PoolPermits {
+        let now = now.nanoseconds
+        let own = queue.count > 0 ? waitingSince() : (shared: Int64.max, pin: Int64.max)
+        return PoolPermits(
+            open: rival.permits.open > 0 ? openOffer(rival, own.shared, now) : 0,
+            control: rival.permits.control > 0 && maySpareControl ? permits.control : 0,
+            pins: rival.permits.pins > 0 ? pinOffer(rival, own.pin, now) : 0)
+    }
+
+    /// How much of a debt can be paid now: what is not in use of the permits that are `held`, which
+    /// are the machine's own and its debts.
+    package func payable(_ debt: PoolPermits, of held: PoolPermits) -> PoolPermits {
+        let unused = held.connections - open
+        let control = max(0, min(debt.control, unused))
+        return PoolPermits(
+            open: max(0, min(debt.open, held.open - busy, unused - control)), control: control,
+            pins: max(0, min(debt.pins, held.pins - count(.pinned))))
+    }
+
+    private func pinOffer(_ rival: PermitNeed, _ ownSince: Int64, _ now: Int64) -> Int {
+        let spare = permits.pins - count(.pinned) - queue.countByKind.pin
+        if spare > 0 { return min(rival.permits.pins, spare) }
+        // The next pin that ends is for whoever has waited longest, wherever that is.
+        let isOwed = count(.pinned) > permits.pins
+        let isDue = rival.pinSince < ownSince && now - rival.pinSince >= limits.patience
+        return isDue && !isOwed && ownSince != .max && permits.pins > 0 ? 1 : 0
+    }
+
+    private var maySpareControl: Bool {
+        let leaving = count(.closing) + min(1, count(.idle))
+        return queue.countByKind.control == 0 && open - leaving <= permits.open
+    }
+
+    private func openOffer(_ rival: PermitNeed, _ ownSince: Int64, _ now: Int64) -> Int {
+        let spare = permits.open - busy - coming - demand
+        // Nobody waits there: it would merely be better, and is not worth running dry.
+        if rival.since == .max { return max(0, min(rival.permits.open, spare - 1)) }
+        if spare > 0 { return min(rival.permits.open, spare) }
+        let isOwed =
+            busy - retiring > permits.open
+            || open - count(.closing) - retiring > permits.connections
+        guard !isOwed, permits.open > 0, now - rival.since >= Self.handOverTime else { return 0 }
+        let atWork = count(.shared) - retiring - yielding
+        if atWork > 1 { return 1 }
+        let isDue =
+            rival.sharedSince < ownSince && now - rival.sharedSince >= Self.handOverTime
+        return atWork == 1 && isDue ? 1 : 0
+    }
+}

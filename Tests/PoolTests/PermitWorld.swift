@@ -1,0 +1,293 @@
+import Pool
+
+// Several workers' pools that share one set of limits: what `PermitKeeper` and the machines make of
+// it, whatever the order in which workers get to run.
+
+/// The permits nobody has, and the workers' needs, in one thread.
+final class TestLedger: PermitLedger {
+    private(set) var free: PoolPermits
+    private var needs: [PermitNeed]
+    private var promised: [PoolPermits]
+    private(set) var credits: [PoolPermits]
+    private(set) var hungry: UInt64 = 0
+    /// Workers that were woken and have not run since.
+    var awake: Set<Int> = []
+
+    init(_ permits: PoolPermits, members: Int) {
+        free = permits
+        needs = Array(repeating: PermitNeed(), count: members)
+        promised = Array(repeating: PoolPermits(), count: members)
+        credits = promised
+    }
+
+    func take(_ wanted: PoolPermits) -> PoolPermits {
+        let taken = wanted.limited(to: free)
+        free = free - taken
+        return taken
+    }
+
+    func putBack(_ permits: PoolPermits) { free = free + permits }
+
+    func collect(_ member: Int) -> PoolPermits {
+        defer { credits[member] = PoolPermits() }
+        return credits[member]
+    }
+
+    func publish(_ need: PermitNeed, of member: Int) {
+        needs[member] = need
+        let bit = UInt64(1) << UInt64(member)
+        hungry = need.permits.isEmpty ? hungry & ~bit : hungry | bit
+    }
+
+    func need(of member: Int) -> PermitNeed {
+        var need = needs[member]
+        let rest = need.permits - promised[member]
+        need.permits = PoolPermits(
+            open: max(0, rest.open), control: max(0, rest.control), pins: max(0, rest.pins))
+        return need
+    }
+
+    func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
+        let given = permits.limited(to: need(of: member).permits)
+        promised[member] = promised[member] + given
+        return given
+    }
+
+    func pay(_ permits: PoolPermits, to member: Int) {
+        credits[member] = credits[member] + permits
+        promised[member] = promised[member] - permits
+        needs[member].permits = needs[member].permits - permits
+        awake.insert(member)
+    }
+
+    func forgetPromises(to member: Int) { promised[member] = PoolPermits() }
+
+    func wakeOthers(than member: Int) {
+        awake.formUnion(credits.indices.filter { $0 != member })
+    }
+}
+
+/// One worker's pool and what is under way there.
+final class Member {
+    var pool: PoolStateMachine
+    var keeper: PermitKeeper
+    var dialing: [UpstreamID] = []
+    var converting: [UpstreamID] = []
+    var closing: [UpstreamID] = []
+    /// An entry for each shared command in flight.
+    var shared: [UpstreamID] = []
+    var exclusive: [UpstreamID] = []
+    var waits: [UInt64: (kind: LeaseKind, ticket: WaitTicket)] = [:]
+    var served = 0
+    var refusals: [Refusal] = []
+
+    init(_ index: Int, limits: PoolLimits, now: MonotonicTime) {
+        pool = PoolStateMachine(
+            limits: limits, permits: PoolPermits(), warmKey: db0, seed: UInt64(index) + 1,
+            now: now)
+        keeper = PermitKeeper(member: index)
+    }
+}
+
+/// A process with several workers.
+final class PermitWorld {
+    let limits: PoolLimits
+    let ledger: TestLedger
+    let members: [Member]
+    private(set) var now = MonotonicTime(nanoseconds: .seconds(1))
+    private var nextTick: MonotonicTime
+    private var serial: UInt64 = 0
+    private(set) var failure: String?
+
+    init(_ limits: PoolLimits, members count: Int) {
+        self.limits = limits
+        ledger = TestLedger(limits.permits, members: count)
+        let now = now
+        members = (0..<count).map { Member($0, limits: limits, now: now) }
+        nextTick = now
+        advance(.milliseconds(200))
+    }
+
+    func lease(_ kind: LeaseKind, on index: Int, key: PoolKey = db0) {
+        let member = members[index]
+        serial += 1
+        switch member.pool.lease(kind, key: key, for: WaiterID(raw: serial), now: now) {
+        case .granted(let id): accept(id, kind, member)
+        case .queued(let ticket): member.waits[serial] = (kind, ticket)
+        case .refused(let refusal): member.refusals.append(refusal)
+        }
+        run(index)
+    }
+
+    private func accept(_ id: UpstreamID, _ kind: LeaseKind, _ member: Member) {
+        member.served += 1
+        if kind == .pin || kind == .control {
+            member.exclusive.append(id)
+        } else {
+            member.shared.append(id)
+        }
+    }
+
+    /// The end of a worker's loop iteration.
+    func run(_ index: Int, isTick: Bool = false) {
+        let member = members[index]
+        ledger.awake.remove(index)
+        var isFirst = true
+        var rounds = 0
+        repeat {
+            rounds += 1
+            if rounds > 100 { fail("a worker comes to no end") }
+            while let action = member.pool.nextAction() { perform(action, member) }
+            defer { isFirst = false }
+            guard
+                member.keeper.balance(
+                    &member.pool, ledger, now: now, isTick: isTick && isFirst)
+            else { break }
+        } while failure == nil
+        while let action = member.pool.nextAction() { perform(action, member) }
+        check(member)
+    }
+
+    private func perform(_ action: PoolAction, _ member: Member) {
+        switch action {
+        case .dial(let id, _): member.dialing.append(id)
+        case .convert(let id, from: _, to: _): member.converting.append(id)
+        case .probe(let id): member.pool.probed(id, now: now)
+        case .close(let id, _):
+            member.dialing.removeAll { $0 == id }
+            member.closing.append(id)
+        case .grant(let waiter, let id):
+            guard let wait = member.waits.removeValue(forKey: waiter.raw) else {
+                fail("granted to nobody")
+                return
+            }
+            accept(id, wait.kind, member)
+        case .refuse(let waiter, let refusal):
+            member.waits[waiter.raw] = nil
+            member.refusals.append(refusal)
+        }
+    }
+
+    // MARK: What the server and the clients do
+
+    func answerShared(_ index: Int, _ position: Int) {
+        let member = members[index]
+        let id = member.shared.remove(at: position)
+        member.pool.finish(id, now: now)
+        if !member.shared.contains(id) { member.pool.settle(id, now: now) }
+        run(index)
+    }
+
+    func endExclusive(_ index: Int, _ position: Int) {
+        let member = members[index]
+        let id = member.exclusive.remove(at: position)
+        member.pool.release(id, key: db0, now: now)
+        run(index)
+    }
+
+    func answerDial(_ index: Int, _ position: Int, succeeds: Bool = true) {
+        let member = members[index]
+        let id = member.dialing.remove(at: position)
+        if succeeds {
+            member.pool.connected(id, now: now)
+        } else {
+            member.pool.connectFailed(id, .connectFailed, now: now)
+        }
+        run(index)
+    }
+
+    func finishClose(_ index: Int, _ position: Int) {
+        let member = members[index]
+        member.pool.closed(member.closing.remove(at: position), now: now)
+        run(index)
+    }
+
+    func cancel(_ index: Int) {
+        let member = members[index]
+        guard let (serial, wait) = member.waits.first else { return }
+        member.waits[serial] = nil
+        member.pool.cancel(wait.ticket)
+        run(index)
+    }
+
+    /// The server answers everything at once, but leases stay.
+    func serve() {
+        for index in members.indices {
+            while !members[index].dialing.isEmpty, failure == nil { answerDial(index, 0) }
+            while !members[index].closing.isEmpty, failure == nil { finishClose(index, 0) }
+            while !members[index].converting.isEmpty, failure == nil {
+                let id = members[index].converting.removeFirst()
+                members[index].pool.converted(id, now: now)
+                run(index)
+            }
+        }
+        var rounds = 0
+        while let index = ledger.awake.first, failure == nil {
+            run(index)
+            rounds += 1
+            if rounds > 1000 { fail("permits go to and fro") }
+        }
+    }
+
+    /// Lets time pass in steps of a millisecond, with a server that answers.
+    func advance(_ duration: Int64) {
+        let end = now + duration
+        while now < end, failure == nil {
+            serve()
+            now = now + .milliseconds(1)
+            tickIfDue()
+        }
+        serve()
+    }
+
+    /// Lets time pass for nobody but the clock.
+    func pass(_ duration: Int64) {
+        now = now + duration
+        tickIfDue()
+    }
+
+    private func tickIfDue() {
+        guard now >= nextTick else { return }
+        nextTick = now + .milliseconds(100)
+        for index in members.indices {
+            members[index].pool.tick(now: now)
+            // The machine has freed those whose end did not come in time.
+            run(index, isTick: true)
+        }
+    }
+
+    func releaseEverything() {
+        for index in members.indices {
+            while !members[index].shared.isEmpty, failure == nil { answerShared(index, 0) }
+            while !members[index].exclusive.isEmpty, failure == nil { endExclusive(index, 0) }
+        }
+    }
+
+    // MARK: What must hold
+
+    func fail(_ what: String) {
+        if failure == nil { failure = what + "; limits \(limits)" }
+    }
+
+    private func check(_ changed: Member) {
+        if let broken = changed.pool.brokenInvariant() { fail(broken) }
+        var sum = (open: 0, pinned: 0, busy: 0)
+        var permits = ledger.free
+        for index in members.indices {
+            let member = members[index]
+            let census = member.pool.census
+            sum.open += census.open
+            sum.pinned += census.pinned
+            sum.busy += census.pinned + census.shared
+            permits = permits + member.keeper.held + ledger.credits[index]
+            let held = member.keeper.held
+            if census.open > held.connections { fail("more open than held") }
+            if census.pinned > held.pins { fail("more pinned than held") }
+            if census.pinned + census.shared > held.open { fail("the reserve is used") }
+        }
+        if sum.open > limits.maxOpen { fail("more open than maxOpen") }
+        if sum.pinned > limits.maxPinned { fail("more pinned than maxPinned") }
+        if sum.busy > limits.permits.open { fail("nothing is left for control") }
+        if permits != limits.permits { fail("permits \(permits), not \(limits.permits)") }
+    }
+}
