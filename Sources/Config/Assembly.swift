@@ -65,6 +65,7 @@ extension Config {
     init(_ resolution: Resolution, passwords: [String?]) {
         let globals = Settings(resolution.globals)
         pools = zip(resolution.pools, passwords).map { PoolConfig($0, password: $1) }
+        threads = globals.integer(.threads)
         maxClients = globals.optionalInteger(.maxClients)
         totalOutputLimit = globals.size(.totalOutputLimit)
         drainTimeout = globals.duration(.drainTimeout)

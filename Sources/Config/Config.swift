@@ -5,6 +5,8 @@
 package struct Config: Sendable, Equatable {
     /// The pools, in the order of the file; at least one.
     package let pools: [PoolConfig]
+    /// The worker threads, 1 to 64.
+    package let threads: Int
     /// The most client connections at once, 1 to 1000000; nil is `auto`: what the limit of open
     /// files allows, at most 10000.
     package let maxClients: Int?

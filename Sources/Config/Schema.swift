@@ -8,7 +8,7 @@ enum Key: String, Sendable, CaseIterable {
     case onUpstreamLoss, denyCommands
     case clientIdleTimeout, transactionTimeout, clientOutputLimit
     case socketMode, socketGroup
-    case maxClients, totalOutputLimit, drainTimeout
+    case threads, maxClients, totalOutputLimit, drainTimeout
     case level, format, clients, stats
 }
 
@@ -210,6 +210,10 @@ enum Schema {
 
     /// The keys at the top of the file, apart from `pools`, `defaults` and `log`.
     static let globalKeys: [KeySpec] = [
+        KeySpec(
+            key: .threads, scope: .global, kind: .integer(1...64), standard: .text("1"),
+            reload: .structural,
+            doc: "worker threads, each with a loop of its own; all limits hold for all together"),
         KeySpec(
             key: .maxClients, scope: .global, kind: .integerOrAuto(1...1_000_000),
             standard: .text("auto"), reload: .graceful,

@@ -52,7 +52,7 @@ extension ClientConnection {
                 position = next
             case .closing:
                 return count
-            case .waiting, .barrier, .asking, .exclusive, .preparing:
+            case .waiting, .barrier, .asking, .gathering, .exclusive, .preparing:
                 return position
             }
         }
@@ -255,10 +255,14 @@ extension ClientConnection {
     func forwardList(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
+        // A transaction answers QUEUED now; its own list is of this worker's clients.
+        guard let others = session.isSendingTransaction ? [] : otherClients() else {
+            return .blocked
+        }
         let before = inFlight
         let outcome = forward(.shared, .rewriteList, 0, bytes, count)
         if outcome == .done, inFlight > before {
-            listFilters.append(ClientLine.Filter(words(span, frame)))
+            listFilters.append(ClientLine.Filter(words(span, frame), others: others))
         }
         return outcome
     }

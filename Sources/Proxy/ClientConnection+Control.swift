@@ -1,6 +1,7 @@
 // CLIENT KILL, CLIENT UNBLOCK and CLIENT TRACKING REDIRECT: about other clients, which the server
 // does not know one by one.
 
+import EventLoop
 import Pool
 import RESP
 import Session
@@ -29,8 +30,11 @@ extension ClientConnection {
     }
 
     private func kill(_ words: [[UInt8]]) -> Outcome {
-        let order = KillOrder(words)
-        if words.count < 3 || order.isForServer { return sendControl(.plain, words) }
+        if words.count < 3 || KillOrder(words, others: []).isForServer {
+            return sendControl(.plain, words)
+        }
+        guard let others = otherClients() else { return .blocked }
+        let order = KillOrder(words, others: others)
         let before = inFlight
         let outcome = sendControl(.kill, KillOrder.standIn(words))
         if outcome == .done, inFlight > before { killOrders.append(order) }
@@ -42,11 +46,17 @@ extension ClientConnection {
     private func unblock(_ words: [[UInt8]]) -> Outcome {
         guard words.count > 2, let serial = UInt64(String(decoding: words[2], as: UTF8.self))
         else { return sendControl(.plain, words) }
-        let target = worker.clients.all.first { $0.serial == serial && $0.pool === pool }
+        let target = pool.client(serial: serial)
         let blocked = target?.blockedUpstream
+        var serverID = blocked?.serverID
+        if target == nil {
+            let question = WorkerQuestion.blocked(pool: pool.index, serial: serial)
+            guard let answer = otherConnection(question) else { return .blocked }
+            serverID = answer
+        }
         let before = inFlight
         let outcome = sendControl(
-            .unblock, ClientConnection.unblocking(words, as: blocked?.serverID ?? 0))
+            .unblock, ClientConnection.unblocking(words, as: serverID ?? 0))
         if outcome == .done, inFlight > before {
             // Whoever had this connection next could be unblocked in the other's place.
             blocked?.isSpoiled = true
@@ -63,9 +73,12 @@ extension ClientConnection {
     }
 
     /// The upstream on which this client may be blocked.
-    private var blockedUpstream: UpstreamConnection? {
+    var blockedUpstream: UpstreamConnection? {
         mode == .exclusive(isBlocking: true) || isBlockingHeld ? upstream : nil
     }
+
+    /// The upstream that this client holds for its state.
+    var heldUpstream: UpstreamConnection? { upstream?.hold == nil ? nil : upstream }
 
     private func sendControl(_ expectation: Expectation, _ words: [[UInt8]]) -> Outcome {
         var encoded: [UInt8] = []
@@ -84,9 +97,16 @@ extension ClientConnection {
         let order = killOrders.removeFirst()
         let wasFound: [UInt8] = Array((order.isByAddress ? "-ERR No such client" : ":0").utf8)
         guard reply.starts(with: wasFound) else { return (reply, false) }
-        let meant = worker.clients.all.filter { order.isMeant($0, by: self) }
-        for client in meant where client !== self { client.close(.killed) }
-        let isSuicide = meant.contains { $0 === self }
+        let meant = (pool.snapshots + order.others).filter { order.isMeant($0, by: self) }
+        let isSuicide = meant.contains { $0.serial == serial }
+        for (place, victims) in Dictionary(grouping: meant, by: \.worker) {
+            let ids = victims.filter { $0.serial != serial }.map(\.id.raw)
+            if place != worker.index {
+                worker.group.mailboxes[place].post(.kill(ids))
+            } else {
+                for id in ids { worker.clients[SlotID(raw: id)]?.close(.killed) }
+            }
+        }
         if order.isByAddress { return (meant.isEmpty ? reply : Array("+OK\r\n".utf8), isSuicide) }
         var number: [UInt8] = []
         Encode.integer(Int64(meant.count), into: &number)
@@ -100,9 +120,10 @@ extension ClientConnection {
     /// Opens a pipe for the command at the head of the input.
     func enterPipe(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome {
         let words = lastCommand == .clientTracking ? words(span, frame) : []
+        guard let receiver = receiver(words) else { return .blocked }
         let outcome = mode == .held ? becomePipe() : beginPipe()
         if outcome == .blocked, mode == .piped || mode == .preparing, !words.isEmpty {
-            pipeHead = redirected(words).command
+            pipeHead = redirected(words, to: receiver)
         }
         return outcome
     }
@@ -112,9 +133,11 @@ extension ClientConnection {
         _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame, _ options: TrackingOptions
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
+        let words = words(span, frame)
+        guard let receiver = receiver(words) else { return .blocked }
         var options = options
-        let (encoded, serial) = redirected(words(span, frame))
-        if serial == 0 { options.remove(.redirected) }
+        let encoded = redirected(words, to: receiver)
+        if receiver.serial == 0 { options.remove(.redirected) }
         let outcome = encoded.withUnsafeBytes { bytes -> Outcome in
             guard let base = bytes.baseAddress else { return .done }
             return mode == .held
@@ -122,7 +145,7 @@ extension ClientConnection {
                 : beginHold(command, frame, .trackingOn, options.rawValue, base, bytes.count)
         }
         if outcome == .done, inFlight > 0 {
-            askedRedirection = serial
+            askedRedirection = receiver.serial
             // What comes behind it is told from where the invalidations go.
             mode = .barrier
         }
@@ -134,26 +157,47 @@ extension ClientConnection {
         redirection = askedRedirection
     }
 
-    /// CLIENT TRACKING with the id by which the server knows the connection that REDIRECT names:
-    /// one that holds a subscription or tracks. Any other id becomes one that the server does not
-    /// know; it could be that of a connection which others share. Also the id of the client that is
-    /// meant, 0 for none.
-    private func redirected(_ words: [[UInt8]]) -> (command: [UInt8], serial: UInt64) {
-        var words = words
+    /// Where a CLIENT TRACKING wants its messages to go.
+    private struct Receiver {
+        /// The place of its id among the words; nil when they name none.
+        var option: Int?
+        /// The client that is meant, 0 for none.
         var serial: UInt64 = 0
-        if let option = ClientConnection.redirectOption(words),
-            let named = UInt64(String(decoding: words[option + 1], as: UTF8.self)), named > 0
-        {
-            let target = worker.clients.all.first { $0.serial == named && $0.pool === pool }
-            let upstream = target?.upstream?.hold == nil ? nil : target?.upstream
+        /// Its connection, by the server's id, or 0, which the server does not know.
+        var serverID: Int64 = 0
+    }
+
+    /// The connection that REDIRECT names: one that holds a subscription or tracks. Nil while other
+    /// workers are being asked.
+    private func receiver(_ words: [[UInt8]]) -> Receiver? {
+        guard let option = ClientConnection.redirectOption(words),
+            let serial = UInt64(String(decoding: words[option + 1], as: UTF8.self)), serial > 0
+        else { return Receiver() }
+        var found: Int64?
+        if let target = pool.client(serial: serial) {
+            let upstream = target.heldUpstream
             // Messages would follow the connection to its next client.
             if upstream?.serverID != nil { upstream?.isSpoiled = true }
-            words[option + 1] = Array(String(upstream?.serverID ?? 0).utf8)
-            serial = named
+            found = upstream?.serverID
+        } else {
+            let question = WorkerQuestion.subscribed(pool: pool.index, serial: serial)
+            guard let answer = otherConnection(question) else { return nil }
+            found = answer
+        }
+        return Receiver(option: option + 1, serial: serial, serverID: found ?? 0)
+    }
+
+    /// CLIENT TRACKING with the id by which the server knows the connection that REDIRECT names.
+    /// Any other id becomes one that the server does not know; it could be that of a connection
+    /// which others share.
+    private func redirected(_ words: [[UInt8]], to receiver: Receiver) -> [UInt8] {
+        var words = words
+        if let option = receiver.option {
+            words[option] = Array(String(receiver.serverID).utf8)
         }
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)
-        return (encoded, serial)
+        return encoded
     }
 
     /// Where REDIRECT stands, if an argument follows it; the last one counts. What follows PREFIX is

@@ -76,7 +76,7 @@ extension ClientConnection {
     fileprivate func see(_ member: QueuedMember, _ element: [UInt8]) -> [UInt8] {
         switch member.expectation {
         case .rewriteList:
-            listFilters.insert(ClientLine.Filter(member.words), at: 0)
+            listFilters.insert(ClientLine.Filter(member.words, others: []), at: 0)
             return ownValue(.rewriteList, element) ?? element
         case .hello:
             return HelloReply.replacingID(element, self)

@@ -175,11 +175,13 @@ extension ClientConnection {
             lastCommand = .clientInfo
             defer { lastCommand = newest }
             return ClientLine.encode(
-                ClientLine.line(template, for: self, isHeld: upstream?.hold != nil) + "\n",
+                ClientLine.line(
+                    template, with: ClientLine.values(of: self), isHeld: upstream?.hold != nil)
+                    + "\n",
                 protocolVersion: key.protocolVersion)
         case .rewriteList:
             let filter = listFilters.isEmpty ? nil : listFilters.removeFirst()
-            return list(filter ?? ClientLine.Filter([]), upstreamReply)
+            return list(filter ?? ClientLine.Filter([], others: []), upstreamReply)
         default:
             return nil
         }
@@ -194,10 +196,10 @@ extension ClientConnection {
         let newest = lastCommand
         lastCommand = .clientList
         defer { lastCommand = newest }
-        let lines = worker.clients.all
-            .filter { $0.pool === pool && filter.admits($0) }
+        let lines = (pool.snapshots + filter.others)
+            .filter { filter.admits($0) }
             .sorted { $0.serial < $1.serial }
-            .map { ClientLine.line(template, for: $0) + "\n" }
+            .map { ClientLine.line(template, with: $0.values) + "\n" }
         return ClientLine.encode(lines.joined(), protocolVersion: key.protocolVersion)
     }
 

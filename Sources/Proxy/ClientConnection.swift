@@ -19,6 +19,8 @@ final class ClientConnection {
         case barrier
         /// The server is being asked what the command at the head of the input is.
         case asking
+        /// Other workers are being asked what the command at the head of the input has to know.
+        case gathering
         /// One command has an upstream of its own until its reply.
         case exclusive(isBlocking: Bool)
         /// As `exclusive`, and the command itself is still coming in.
@@ -112,18 +114,16 @@ final class ClientConnection {
     /// How long a closing client may take to read its last bytes.
     static let lingerTimeout: Int64 = 5_000_000_000
 
-    init(
-        id: SlotID, descriptor: Int32, peer: SocketAddress, pool: UpstreamPool, worker: Worker
-    ) {
+    init(id: SlotID, _ accepted: AcceptedClient, pool: UpstreamPool, worker: Worker) {
         self.id = id
         self.pool = pool
         key = pool.warmKey
-        serial = worker.takeSerial()
+        serial = accepted.serial
         connectedAt = worker.now.nanoseconds
         lastActivity = worker.now.nanoseconds
         channel = Channel()
         channel = Channel(
-            descriptor: descriptor, loop: worker.loop,
+            descriptor: accepted.descriptor, loop: worker.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: clientReadable,
             onWritable: clientWritable)
     }

@@ -51,9 +51,9 @@ enum ClientLine {
     /// The template with a client's own values; `isHeld` when it is the line of an upstream that the
     /// client holds.
     static func line(
-        _ template: Substring, for client: ClientConnection, isHeld: Bool = false
+        _ template: Substring, with values: [String: String], isHeld: Bool = false
     ) -> String {
-        var own = values(of: client)
+        var own = values
         if isHeld {
             for field in heldFields { own[field] = nil }
         }
@@ -95,9 +95,12 @@ enum ClientLine {
     struct Filter {
         var ids: Set<UInt64>?
         var type: String?
+        /// The clients of other workers, all of them.
+        let others: [ClientSnapshot]
 
         /// Reads `CLIENT LIST [TYPE t | ID n ...]`; the server has accepted it already.
-        init(_ words: [[UInt8]]) {
+        init(_ words: [[UInt8]], others: [ClientSnapshot]) {
+            self.others = others
             guard words.count > 3 else { return }
             switch Word.lowercased(words[2]) {
             case "id":
@@ -108,11 +111,9 @@ enum ClientLine {
             }
         }
 
-        func admits(_ client: ClientConnection) -> Bool {
+        func admits(_ client: ClientSnapshot) -> Bool {
             if let ids, !ids.contains(client.serial) { return false }
-            guard let type else { return true }
-            let isSubscriber = (client.upstream?.hold?.subscriptions ?? 0) > 0
-            return type == "pubsub" ? isSubscriber : type == "normal" && !isSubscriber
+            return type == nil || type == client.type
         }
     }
 }

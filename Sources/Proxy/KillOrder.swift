@@ -7,6 +7,8 @@ import Session
 struct KillOrder {
     /// The form with an address only, which answers +OK or an error instead of a number.
     let isByAddress: Bool
+    /// The clients of other workers, all of them.
+    let others: [ClientSnapshot]
     private var ids: Set<UInt64>?
     private var addresses: Set<String>?
     private var localAddresses: Set<String>?
@@ -21,7 +23,8 @@ struct KillOrder {
     private static let nobodysAddress = Array("redpool:0".utf8)
 
     /// Reads a whole command; what is malformed the server refuses.
-    init(_ words: [[UInt8]]) {
+    init(_ words: [[UInt8]], others: [ClientSnapshot]) {
+        self.others = others
         isByAddress = words.count == 3
         if isByAddress {
             addresses = [KillOrder.text(words[2])]
@@ -67,17 +70,15 @@ struct KillOrder {
     }
 
     /// True when `client` is meant, in an order that `killer` has given.
-    func isMeant(_ client: ClientConnection, by killer: ClientConnection) -> Bool {
-        guard isUnderstood, client.pool === killer.pool else { return false }
-        if skipsSelf, client === killer { return false }
+    func isMeant(_ client: ClientSnapshot, by killer: ClientConnection) -> Bool {
+        guard isUnderstood else { return false }
+        if skipsSelf, client.serial == killer.serial { return false }
         if let ids, !ids.contains(client.serial) { return false }
-        if let addresses, !addresses.contains(client.peerText) { return false }
-        if let localAddresses, !localAddresses.contains(client.localText) { return false }
-        if let users, !users.contains(KillOrder.text(client.pool.users.name(of: client.key.user))) {
-            return false
-        }
+        if let addresses, !addresses.contains(client.address) { return false }
+        if let localAddresses, !localAddresses.contains(client.localAddress) { return false }
+        if let users, !users.contains(client.user) { return false }
         if let maximumAge, client.ageSeconds < maximumAge { return false }
-        return type == nil || type == client.typeWord
+        return type == nil || type == client.type
     }
 
     private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }

@@ -1,87 +1,173 @@
-// A listening socket: accepts in small batches, and rests when there is no room.
+// Listening sockets: they accept in small batches, and rest when there is no room. With one worker
+// they live on its loop; with several, on the main thread's, which hands the clients out.
 
 import Config
 import EventLoop
 import Glibc
-import Logging
-import Pool
+import Synchronization
 
-/// Accepts clients for one pool. `open` <-> `resting` when descriptors or memory run out, -> `closed`.
-final class Listener {
-    /// An accept storm must not starve established clients.
-    private static let batch = 64
+/// A client's connection that has just been accepted and counted.
+package struct AcceptedClient: Sendable {
+    /// Index of the pool.
+    let pool: Int
+    let descriptor: Int32
+    let peer: SocketAddress
+    /// The id that the client sees; never used twice.
+    let serial: UInt64
+}
+
+/// Who takes what an acceptor has for a worker.
+protocol ClientTaker: AnyObject {
+    func take(_ client: AcceptedClient, for worker: Int)
+    func warn(_ warning: AcceptWarning)
+}
+
+/// Something about listening that people should know of; merged with its like.
+package struct AcceptWarning: Sendable {
+    let pool: Int
+    let event: String
+    let reason: String
+    let text: String
+}
+
+/// All listeners of the process, and the limit of clients.
+package final class Acceptor {
+    fileprivate let loop: EventLoop
+    fileprivate let group: WorkerGroup
+    private let maxClients: Int
+    private unowned let taker: any ClientTaker
+    private var listeners: [Listener] = []
+    fileprivate var restingSince: Int64?
     /// How long to rest after EMFILE, unless a client leaves earlier.
     private static let rest: Int64 = 1_000_000_000
 
-    private let worker: Worker
-    private let pool: UpstreamPool
-    private let address: ListenAddress
+    init(
+        _ settings: WorkerSettings, loop: EventLoop, group: WorkerGroup, taker: any ClientTaker
+    ) {
+        self.loop = loop
+        self.group = group
+        self.taker = taker
+        maxClients = settings.maxClients
+        listeners = settings.listeners.map { bound in
+            Listener(bound, self, keepalive: settings.config.pools[bound.pool].keepalive)
+        }
+    }
+
+    /// Counts an accepted connection and hands it over, or refuses it with Redis's own words.
+    fileprivate func accepted(_ descriptor: Int32, from peer: SocketAddress, for pool: Int) {
+        guard let place = group.admit(maxClients, to: pool) else {
+            refuse(descriptor, pool)
+            return
+        }
+        taker.take(
+            AcceptedClient(
+                pool: pool, descriptor: descriptor, peer: peer, serial: place.serial),
+            for: place.worker)
+    }
+
+    private func refuse(_ descriptor: Int32, _ pool: Int) {
+        group.countRejected()
+        let text: StaticString = "-ERR max number of clients reached\r\n"
+        // Best effort, as in Redis: the socket buffer of a new connection takes 36 bytes.
+        var refused = Channel(
+            descriptor: descriptor, loop: loop,
+            owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: ignoreEvent,
+            onWritable: ignoreEvent)
+        _ = refused.send(text.utf8Start, count: text.utf8CodeUnitCount)
+        refused.close()
+        taker.warn(
+            AcceptWarning(
+                pool: pool, event: "client.rejected", reason: "max_clients",
+                text: "max number of clients reached (\(maxClients))"))
+    }
+
+    /// Out of descriptors or memory: a level-triggered listener would spin.
+    fileprivate func takeRest(_ error: Int32, _ listener: Listener) {
+        restingSince = EventLoop.now()
+        for listener in listeners { listener.pause() }
+        group.countRejected()
+        taker.warn(
+            AcceptWarning(
+                pool: listener.pool, event: "listener.rest", reason: "fd_limit",
+                text: "cannot accept on \(listener.address): \(System.errorText(error)); "
+                    + "trying again in 1s"))
+        group.isAcceptorResting.store(true, ordering: .sequentiallyConsistent)
+    }
+
+    /// Called about every 100 ms.
+    package func tick() {
+        if let since = restingSince, EventLoop.now() - since >= Acceptor.rest { roomAgain() }
+    }
+
+    /// A descriptor may have become free.
+    package func roomAgain() {
+        guard restingSince != nil else { return }
+        restingSince = nil
+        group.isAcceptorResting.store(false, ordering: .relaxed)
+        for listener in listeners { listener.resume() }
+    }
+
+    /// Stops listening and removes the socket files of unix listeners.
+    package func close() {
+        restingSince = nil
+        for listener in listeners { listener.close() }
+        listeners = []
+    }
+}
+
+/// Accepts clients for one pool. `open` <-> `resting` when descriptors or memory run out, -> `closed`.
+private final class Listener {
+    /// An accept storm must not starve established clients.
+    private static let batch = 64
+
+    private unowned let acceptor: Acceptor
+    let pool: Int
+    let address: ListenAddress
     private var channel: Channel
-    private var restingSince: Int64?
     private let keepaliveSeconds: Int32
 
-    init(_ bound: BoundListener, worker: Worker, pool: UpstreamPool) {
-        self.worker = worker
-        self.pool = pool
+    init(_ bound: BoundListener, _ acceptor: Acceptor, keepalive: Int64) {
+        self.acceptor = acceptor
+        pool = bound.pool
         address = bound.address
-        keepaliveSeconds = Int32(clamping: pool.config.keepalive / 1_000_000_000)
+        keepaliveSeconds = Int32(clamping: keepalive / 1_000_000_000)
         // Filled in below: the channel wants a pointer to its owner, which is not whole yet.
         channel = Channel()
         channel = Channel(
-            descriptor: bound.descriptor, loop: worker.loop,
+            descriptor: bound.descriptor, loop: acceptor.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: listenerReadable,
             onWritable: listenerReadable)
         channel.startReading()
     }
 
-    fileprivate func acceptSome() {
-        worker.updateNow()
+    func acceptSome() {
         for _ in 0..<Listener.batch {
             let (descriptor, peer) = SocketAddress.accept(channel.descriptor)
             if descriptor >= 0 {
                 if !peer.isUnix {
                     SocketAddress.tune(descriptor, keepaliveSeconds: keepaliveSeconds)
                 }
-                worker.accepted(descriptor, from: peer, for: pool)
+                acceptor.accepted(descriptor, from: peer, for: pool)
                 continue
             }
             switch -descriptor {
             case EAGAIN: return
             case ECONNABORTED, EPROTO: continue
             default:
-                takeRest(-descriptor)
+                acceptor.takeRest(-descriptor, self)
                 return
             }
         }
     }
 
-    /// Out of descriptors or memory: a level-triggered listener would spin.
-    private func takeRest(_ error: Int32) {
-        channel.stopReading()
-        restingSince = worker.now.nanoseconds
-        worker.statistics.rejected += 1
-        pool.warnLimit(
-            "listener.rest", reason: "fd_limit",
-            "cannot accept on \(address): \(System.errorText(error)); trying again in 1s")
+    func pause() { channel.stopReading() }
+
+    func resume() {
+        if channel.isOpen { channel.startReading() }
     }
 
-    func tick() {
-        if let since = restingSince, worker.now.nanoseconds - since >= Listener.rest {
-            roomAgain()
-        }
-    }
-
-    /// A descriptor may have become free.
-    func roomAgain() {
-        guard restingSince != nil else { return }
-        restingSince = nil
-        channel.startReading()
-    }
-
-    /// Stops listening and removes the socket file of a unix listener.
     func close() {
         guard channel.isOpen else { return }
-        restingSince = nil
         channel.close()
         if case .unix(let path) = address { SocketAddress.removeFile(path: path) }
     }
@@ -91,3 +177,5 @@ private func listenerReadable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPoint
     guard let owner else { return }
     Unmanaged<Listener>.fromOpaque(owner).takeUnretainedValue().acceptSome()
 }
+
+private func ignoreEvent(_: Int32, _: Int16, _: UnsafeMutableRawPointer?) {}

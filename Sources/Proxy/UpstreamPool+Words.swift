@@ -8,7 +8,7 @@ import Telemetry
 extension UpstreamPool {
     /// The error reply for a refused lease: first word, pool, numbers, last cause.
     func errorText(_ refusal: Refusal) -> String {
-        let census = machine.census
+        let census = use
         let name = "pool \(config.name)"
         let use = "\(census.open)/\(config.maxOpen) open"
         let cause = lastFailure.isEmpty ? "" : ", last error: \(lastFailure)"

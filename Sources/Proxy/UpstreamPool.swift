@@ -12,6 +12,12 @@ final class UpstreamPool {
     let worker: Worker
     let index: Int
     let config: PoolConfig
+    let group: PoolGroup
+    /// This worker's place among the pool's; 0 where it does not serve the pool.
+    let member: Int
+    var keeper: PermitKeeper
+    /// A tick has passed since the permits were last balanced.
+    var isTickDue = false
     /// The state a fresh client is in, and so that of the connections kept warm.
     let warmKey: PoolKey
     var machine: PoolStateMachine
@@ -31,7 +37,7 @@ final class UpstreamPool {
     private var validated: Set<PoolKey> = []
     /// Databases that the server has let a user select, as keys of protocol 2.
     private var selected: Set<PoolKey> = []
-    private var isDown = false
+    var isDown = false
     private var lastSign = MonotonicTime(nanoseconds: 0)
     var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
@@ -48,9 +54,17 @@ final class UpstreamPool {
         users = UserTable(name: config.username, password: config.password)
         warmKey = PoolKey(
             user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
+        group = worker.group.pools[index]
+        let place = group.members.firstIndex(of: worker.index)
+        member = place ?? 0
+        keeper = PermitKeeper(member: member)
+        // Only a worker that serves the pool alone has all permits from the start.
+        let hasAll = place != nil && group.budget == nil
         machine = PoolStateMachine(
-            limits: config.poolLimits, warmKey: warmKey,
-            seed: UInt64(truncatingIfNeeded: EventLoop.now()) &+ UInt64(index), now: worker.now)
+            limits: config.limits(member: member, of: group.members.count),
+            permits: hasAll ? nil : PoolPermits(), warmKey: warmKey,
+            seed: UInt64(truncatingIfNeeded: EventLoop.now()) &+ UInt64(index << 8 + worker.index),
+            now: worker.now)
         deadlineTimer = [
             DeadlineTimer(loop: worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
         ]
@@ -70,6 +84,7 @@ final class UpstreamPool {
     /// Has the state machine look at the clock.
     func tick() {
         passTime()
+        isTickDue = true
         judgeCrowd()
         names.tick(self)
     }
@@ -135,6 +150,10 @@ final class UpstreamPool {
     /// Carries out what the state machine has decided.
     func runActions() {
         hasWork = false
+        repeat { carryOutActions() } while balance()
+    }
+
+    private func carryOutActions() {
         while let action = machine.nextAction() {
             switch action {
             case .dial(let id, let key): dial(id, key)
@@ -251,8 +270,7 @@ extension UpstreamPool {
         warnLimit(
             "upstream.connect_failed", reason: reason.word,
             "cannot connect to \(config.upstream): \(text)")
-        if machine.census.connected == 0, !isDown {
-            isDown = true
+        if machine.census.connected == 0, becomesDown() {
             worker.log.error(
                 "no upstream connection is left",
                 metadata: [
@@ -265,8 +283,7 @@ extension UpstreamPool {
     func connected(_ upstream: UpstreamConnection) {
         machine.connected(upstream.id, now: worker.now)
         hasWork = true
-        if isDown {
-            isDown = false
+        if becomesUp() {
             worker.log.notice(
                 "connected again",
                 metadata: [
@@ -328,16 +345,6 @@ struct ServerFacts {
     var clientLine = ""
     /// MULTI and EXEC go by their own names: only then can a block be trusted to end.
     var hasTransactions = false
-}
-
-extension PoolConfig {
-    /// The state machine's part of the configuration.
-    var poolLimits: PoolLimits {
-        PoolLimits(
-            maxOpen: maxOpen, maxPinned: maxPinned, maxIdle: maxIdle, minIdle: minIdle,
-            maxPipeline: maxPipeline, maxLifetime: maxLifetime, idleTimeout: idleTimeout,
-            pingInterval: pingInterval, pingTimeout: connectTimeout, poolTimeout: poolTimeout)
-    }
 }
 
 /// Wakes the worker at the earliest deadline of a pool, when that is sooner than the tick.

@@ -2,32 +2,18 @@
 
 import Config
 import EventLoop
-import Glibc
 import Logging
 import Pool
+import Synchronization
 
-extension Worker {
-    /// Takes over an accepted connection, or refuses it with Redis's own words.
-    func accepted(_ descriptor: Int32, from peer: SocketAddress, for pool: UpstreamPool) {
-        guard clients.count < maxClients else {
-            statistics.rejected += 1
-            statistics.closes[Int(ClientCloseReason.max_clients.rawValue)] += 1
-            let text: StaticString = "-ERR max number of clients reached\r\n"
-            // Best effort, as in Redis: the socket buffer of a new connection takes 36 bytes.
-            var refused = Channel(
-                descriptor: descriptor, loop: loop,
-                owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: ignoreEvent,
-                onWritable: ignoreEvent)
-            _ = refused.send(text.utf8Start, count: text.utf8CodeUnitCount)
-            refused.close()
-            pool.warnLimit(
-                "client.rejected", reason: "max_clients",
-                "max number of clients reached (\(maxClients))")
-            return
-        }
+extension Worker: ClientTaker {
+    /// Takes over an accepted connection.
+    func take(_ accepted: AcceptedClient, for worker: Int) {
+        updateNow()
         statistics.accepted += 1
+        let pool = pools[accepted.pool]
         let client = clients.insert { id in
-            ClientConnection(id: id, descriptor: descriptor, peer: peer, pool: pool, worker: self)
+            ClientConnection(id: id, accepted, pool: pool, worker: self)
         }
         client.start()
         if logClients {
@@ -35,22 +21,36 @@ extension Worker {
                 "client connected",
                 metadata: [
                     "event": "client.connected", "pool": "\(pool.config.name)",
-                    "client": "\(client.id.raw)", "peer": "\(peer.description)",
+                    "client": "\(client.serial)", "peer": "\(accepted.peer.description)",
                 ])
         }
     }
 
+    func warn(_ warning: AcceptWarning) {
+        pools[warning.pool].warnLimit(
+            warning.event, reason: warning.reason, warning.text)
+    }
+}
+
+extension Worker {
     /// Forgets a client whose connection has been closed.
     func closed(_ client: ClientConnection, _ reason: ClientCloseReason) {
         statistics.closes[Int(reason.rawValue)] += 1
         clients.remove(client.id)
-        for listener in listeners { listener.roomAgain() }
+        if !asking.isEmpty { asking[client.id.raw] = nil }
+        if !answers.isEmpty { answers[client.id.raw] = nil }
+        group.left(index)
+        if let acceptor {
+            acceptor.roomAgain()
+        } else if group.isAcceptorResting.load(ordering: .sequentiallyConsistent) {
+            group.room.signal()
+        }
         if logClients {
             log.info(
                 "client disconnected",
                 metadata: [
                     "event": "client.disconnected", "pool": "\(client.pool.config.name)",
-                    "client": "\(client.id.raw)", "reason": "\(reason.word)",
+                    "client": "\(client.serial)", "reason": "\(reason.word)",
                 ])
         }
     }
@@ -112,31 +112,18 @@ extension Worker {
         guard lifecycle == .running else { return }
         let deadline = MonotonicTime(nanoseconds: now.nanoseconds + drainTimeout)
         lifecycle = .draining(deadline: deadline)
-        for listener in listeners { listener.close() }
-        log.notice(
-            "draining",
-            metadata: ["event": "drain.begin", "clients": "\(clients.count)"])
+        acceptor?.close()
         continueDrain(deadline)
     }
 
     func continueDrain(_ deadline: MonotonicTime) {
         for client in clients.all where client.isQuiet { client.close(.drain) }
-        if clients.count == 0 {
-            lifecycle = .stopped
-            log.notice("drained", metadata: ["event": "drain.end", "cut": "0"])
-        } else if now >= deadline {
-            lifecycle = .stopped
-            log.warning(
-                "drain timeout: clients were cut off",
-                metadata: ["event": "drain.end", "cut": "\(clients.count)"])
-        }
+        if clients.count == 0 || now >= deadline { lifecycle = .drained }
     }
 
     func closeEverything() {
-        for listener in listeners { listener.close() }
+        acceptor?.close()
         for client in clients.all { client.close(.drain) }
         for pool in pools { pool.closeEverything() }
     }
 }
-
-private func ignoreEvent(_: Int32, _: Int16, _: UnsafeMutableRawPointer?) {}

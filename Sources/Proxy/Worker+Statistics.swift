@@ -14,35 +14,105 @@ extension Worker {
         }
         if statisticsInterval > 0, now - lastStatistics >= statisticsInterval {
             lastStatistics = now
-            for pool in pools { logStatistics(pool) }
+            // One line for the process: the first worker asks the others.
+            if group.workers == 1 {
+                logStatistics(with: [])
+            } else if index == 0 {
+                ask(.statistics, Array(1..<group.workers), for: .statistics)
+            }
         }
     }
 
     /// How often it is looked whether a burst of warnings is over.
     private static let summaryInterval: Int64 = 1_000_000_000
 
-    /// Totals since the start, but for what is counted now: clients and connections.
-    private func logStatistics(_ pool: UpstreamPool) {
+    /// One line for each pool: its numbers here and what other workers say of theirs.
+    func logStatistics(with answers: [WorkerAnswer]) {
+        for pool in pools {
+            var sum = PoolStatistics(pool)
+            for case .statistics(let other) in answers { sum.add(other.list[pool.index]) }
+            log.info("statistics", metadata: sum.metadata(of: pool, rejected: group.rejectedCount))
+        }
+    }
+}
+
+/// The numbers of all pools of one worker.
+package struct PoolStatisticsList: Sendable {
+    let list: [PoolStatistics]
+}
+
+/// The numbers of a pool: totals since the start, but for what is counted now, which are clients and
+/// connections.
+struct PoolStatistics: Sendable {
+    private var clients: Int
+    private var open: Int
+    private var idle: Int
+    private var shared: Int
+    private var pinned: Int
+    private var waiting: Int
+    private var commandsShared: UInt64
+    private var commandsPinned: UInt64
+    private var commandsLocal: UInt64
+    private var retried: UInt64
+    private var accepted: UInt64
+    private var counters: PoolCounters
+    private var closes: UInt64
+
+    /// Those of one worker.
+    init(_ pool: UpstreamPool) {
         let census = pool.machine.census
-        let counters = pool.machine.counters
+        let statistics = pool.worker.statistics
+        clients = pool.worker.clients.count
+        open = census.open
+        idle = census.idle
+        shared = census.shared
+        pinned = census.pinned
+        waiting = census.waiting
+        commandsShared = statistics.commandsShared
+        commandsPinned = statistics.commandsPinned
+        commandsLocal = statistics.commandsLocal
+        retried = statistics.retried
+        accepted = statistics.accepted
+        counters = pool.machine.counters
+        closes = counters.allCloses
+    }
+
+    mutating func add(_ other: PoolStatistics) {
+        clients += other.clients
+        open += other.open
+        idle += other.idle
+        shared += other.shared
+        pinned += other.pinned
+        waiting += other.waiting
+        commandsShared += other.commandsShared
+        commandsPinned += other.commandsPinned
+        commandsLocal += other.commandsLocal
+        retried += other.retried
+        accepted += other.accepted
+        closes += other.closes
+        counters.hits += other.counters.hits
+        counters.misses += other.counters.misses
+        counters.waits += other.counters.waits
+        counters.waitNanoseconds += other.counters.waitNanoseconds
+        counters.waitTimeouts += other.counters.waitTimeouts
+        counters.dials += other.counters.dials
+        counters.dialFailures += other.counters.dialFailures
+    }
+
+    func metadata(of pool: UpstreamPool, rejected: UInt64) -> Logger.Metadata {
         let wait = counters.waits == 0 ? 0 : counters.waitNanoseconds / counters.waits / 1000
-        log.info(
-            "statistics",
-            metadata: [
-                "event": "pool.statistics", "pool": "\(pool.config.name)",
-                "clients": "\(clients.count)", "open": "\(census.open)/\(pool.config.maxOpen)",
-                "idle": "\(census.idle)", "shared": "\(census.shared)",
-                "pinned": "\(census.pinned)", "waiting": "\(census.waiting)",
-                "commands_shared": "\(statistics.commandsShared)",
-                "commands_pinned": "\(statistics.commandsPinned)",
-                "commands_local": "\(statistics.commandsLocal)",
-                "retried": "\(statistics.retried)", "accepted": "\(statistics.accepted)",
-                "rejected": "\(statistics.rejected)", "hits": "\(counters.hits)",
-                "misses": "\(counters.misses)", "waits": "\(counters.waits)",
-                "wait_mean_us": "\(wait)", "wait_timeouts": "\(counters.waitTimeouts)",
-                "opened": "\(counters.opens)", "closed": "\(counters.allCloses)",
-                "dial_failures": "\(counters.dialFailures)",
-            ])
+        return [
+            "event": "pool.statistics", "pool": "\(pool.config.name)",
+            "clients": "\(clients)", "open": "\(open)/\(pool.config.maxOpen)",
+            "idle": "\(idle)", "shared": "\(shared)", "pinned": "\(pinned)",
+            "waiting": "\(waiting)", "commands_shared": "\(commandsShared)",
+            "commands_pinned": "\(commandsPinned)", "commands_local": "\(commandsLocal)",
+            "retried": "\(retried)", "accepted": "\(accepted)", "rejected": "\(rejected)",
+            "hits": "\(counters.hits)", "misses": "\(counters.misses)",
+            "waits": "\(counters.waits)", "wait_mean_us": "\(wait)",
+            "wait_timeouts": "\(counters.waitTimeouts)", "opened": "\(counters.opens)",
+            "closed": "\(closes)", "dial_failures": "\(counters.dialFailures)",
+        ]
     }
 }
 

@@ -11,10 +11,22 @@ import Telemetry
 
 /// What other threads ask of a worker.
 package enum WorkerMessage: Sendable {
-    /// Stop accepting, finish what is in flight, then end.
+    /// A client that was accepted for this worker.
+    case accepted(AcceptedClient)
+    /// Listening has met with something that people should know of.
+    case warning(AcceptWarning)
+    /// Accept no more, finish what is in flight, then say so.
     case drain
     /// End now.
     case stop
+    /// Look at what other workers lack of a pool's connections, or have handed over.
+    case permits(pool: Int)
+    /// Another worker wants to know something.
+    case question(WorkerQuestion, token: UInt64, from: Int)
+    /// What it says to a question of this worker.
+    case answer(WorkerAnswer, token: UInt64, from: Int)
+    /// CLIENT KILL has met clients of this worker.
+    case kill([UInt64])
     /// An upstream's name has been resolved; empty when it could not be.
     case resolved(pool: Int, [SocketAddress])
 }
@@ -28,9 +40,11 @@ package final class Worker {
     /// After a turn or a sleep of this length an upstream may seem slow that has long answered.
     private static let longTurn: Int64 = 3_000_000
 
+    /// This worker's number, from 0.
+    let index: Int
+    let group: WorkerGroup
     let loop: EventLoop
     let table: CommandTable
-    let maxClients: Int
     let drainTimeout: Int64
     /// Bytes that may wait for all clients together.
     let totalOutputLimit: Int
@@ -50,7 +64,8 @@ package final class Worker {
     var isClockRead = false
     var clients = SlotTable<ClientConnection>()
     var pools: ContiguousArray<UpstreamPool> = []
-    var listeners: ContiguousArray<Listener> = []
+    /// Where this is the only worker; otherwise the main thread accepts.
+    var acceptor: Acceptor?
     var statistics = WorkerStatistics()
     var lifecycle = Lifecycle.running
 
@@ -65,27 +80,37 @@ package final class Worker {
     /// Clients that are only waiting for their last bytes to be read, oldest first.
     var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
 
-    private var nextSerial: UInt64 = 0
+    /// What other workers are being asked, by token, and for which client.
+    var gatherings: [UInt64: Gathering] = [:]
+    var asking: [UInt64: UInt64] = [:]
+    var lastToken: UInt64 = 0
+    /// What they have answered to a client's command, which is about to be looked at again.
+    var answers: [UInt64: [WorkerAnswer]] = [:]
     private var tickTimer: [TimerBox] = []
     private var mailWatch: [WatchBox] = []
 
-    /// Where a worker stands. `running` -> `draining` -> `stopped`, or straight to `stopped`.
+    /// Where a worker stands. `running` -> `draining` -> `drained` -> `stopped`, or straight to
+    /// `stopped`.
     enum Lifecycle: Equatable {
         case running
         case draining(deadline: MonotonicTime)
+        /// Its clients are gone, or their time is over; other workers may still want its permits.
+        case drained
         case stopped
     }
 
     /// Nil when the system is out of descriptors.
-    package init?(settings: WorkerSettings, mailbox: Mailbox<WorkerMessage>, log: Logger) {
+    package init?(settings: WorkerSettings, index: Int, group: WorkerGroup, log: Logger) {
         guard let loop = EventLoop() else { return nil }
+        self.index = index
+        self.group = group
         self.loop = loop
-        self.mailbox = mailbox
+        mailbox = group.mailboxes[index]
         self.log = log
         table = settings.table
-        maxClients = settings.maxClients
         drainTimeout = settings.config.drainTimeout
-        totalOutputLimit = settings.config.totalOutputLimit
+        // Each worker sees only what waits for its own clients.
+        totalOutputLimit = settings.config.totalOutputLimit / group.workers
         logClients = settings.config.log.clients
         statisticsInterval = settings.config.log.stats
         now = MonotonicTime(nanoseconds: EventLoop.now())
@@ -96,8 +121,8 @@ package final class Worker {
         for (index, pool) in settings.config.pools.enumerated() {
             pools.append(UpstreamPool(worker: self, index: index, config: pool))
         }
-        for listening in settings.listeners {
-            listeners.append(Listener(listening, worker: self, pool: pools[listening.pool]))
+        if group.workers == 1 {
+            acceptor = Acceptor(settings, loop: loop, group: group, taker: self)
         }
         let me = Unmanaged.passUnretained(self).toOpaque()
         tickTimer = [TimerBox(loop: loop, owner: me, callback: workerTick)]
@@ -112,9 +137,11 @@ package final class Worker {
         readBuffer.deallocate()
     }
 
-    /// Runs until stopped. `started` is called once, before the first wait. False when the event
-    /// loop itself has failed.
-    package func run(started: () -> Void) -> Bool {
+    /// Runs until stopped. `started` is called once, before the first wait, and `drained` when a
+    /// drain is over, with the number of clients that are left. False when the event loop itself
+    /// has failed.
+    package func run(started: () -> Void, drained: (_ cut: Int) -> Void) -> Bool {
+        var hasReported = false
         tick()
         epilogue()
         started()
@@ -124,18 +151,16 @@ package final class Worker {
                 return false
             }
             epilogue()
+            if lifecycle == .drained, !hasReported {
+                hasReported = true
+                drained(clients.count)
+            }
         }
         closeEverything()
         // They refer to this worker.
-        listeners.removeAll()
+        acceptor = nil
         pools.removeAll()
         return true
-    }
-
-    /// An id for a new client, as CLIENT ID shows it.
-    func takeSerial() -> UInt64 {
-        nextSerial += 1
-        return nextSerial
     }
 
     /// Reads the clock: once in a turn of the loop, by whichever event comes first. Everything that
@@ -154,9 +179,11 @@ package final class Worker {
     fileprivate func tick() {
         updateNow()
         for pool in pools { pool.tick() }
-        for listener in listeners { listener.tick() }
+        acceptor?.tick()
+        group.seen(index, at: now)
         closeIdleClients()
         closeLingering()
+        endGatherings()
         logWhatIsDue()
         chunks.trimAfterBurst()
         clientsAtLimit.removeAll { clients[$0]?.checkLimit() != true }
@@ -170,6 +197,15 @@ package final class Worker {
             switch message {
             case .drain: beginDrain()
             case .stop: lifecycle = .stopped
+            case .accepted(let client): take(client, for: index)
+            case .warning(let warning): warn(warning)
+            case .permits(let pool): pools[pool].hasWork = true
+            case .question(let question, let token, let asker):
+                answer(question, token: token, to: asker)
+            case .answer(let answer, let token, let other):
+                answered(answer, token: token, by: other)
+            case .kill(let ids):
+                for id in ids { clients[SlotID(raw: id)]?.close(.killed) }
             case .resolved(let pool, let addresses):
                 pools[pool].resolved(addresses)
             }

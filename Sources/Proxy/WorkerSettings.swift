@@ -39,7 +39,6 @@ package struct WorkerSettings: Sendable {
 /// Plain counters of one worker, written by its thread only.
 struct WorkerStatistics {
     var accepted: UInt64 = 0
-    var rejected: UInt64 = 0
     var commandsShared: UInt64 = 0
     var commandsPinned: UInt64 = 0
     var commandsLocal: UInt64 = 0

@@ -1,5 +1,6 @@
 // The life of the process: start, signals, notification of systemd, end. The main thread does only
-// this; clients and upstreams live on a worker's thread.
+// this, and accepts where there are several workers; clients and upstreams live on the workers'
+// threads.
 
 import Config
 import EventLoop
@@ -12,6 +13,8 @@ import Telemetry
 /// What a worker tells the main thread.
 private enum WorkerEvent: Sendable {
     case started
+    /// It has drained, and so many clients are left.
+    case drained(cut: Int)
     case ended
     case failed(String)
 }
@@ -21,9 +24,16 @@ final class Daemon {
     private let log: Logger
     private let loop: EventLoop
     private let events: Mailbox<WorkerEvent>
-    private let mailbox: Mailbox<WorkerMessage>
+    private let group: WorkerGroup
     private let settings: WorkerSettings
     private var stage = Stage.starting
+    /// How many workers have started, drained and ended.
+    private var count = (started: 0, drained: 0, ended: 0)
+    private var cut = 0
+    /// Accepts where there are several workers.
+    private var dispatcher: Dispatcher?
+    /// Runs out when a worker does not end in time.
+    private var patience: [EndTimer] = []
     private var exitCode: Int32 = 0
 
     /// `starting` -> `running` -> `draining` -> `ended`.
@@ -43,14 +53,14 @@ final class Daemon {
         }
         let maxClients = try Listeners.clientLimit(config)
         guard let loop = EventLoop(), let events = Mailbox<WorkerEvent>(),
-            let mailbox = Mailbox<WorkerMessage>()
+            let group = WorkerGroup(config)
         else {
             throw StartFailure(
                 code: Sysexit.osError, message: "redpool: no descriptors left to start with")
         }
         self.loop = loop
         self.events = events
-        self.mailbox = mailbox
+        self.group = group
         if config.maxClients == nil, maxClients < 10_000 {
             log.warning(
                 "the limit of open files allows \(maxClients) clients only: raise LimitNOFILE",
@@ -83,7 +93,7 @@ final class Daemon {
         }
     }
 
-    /// Runs until the worker has ended. Throws a `StartFailure` or returns for exit code 0.
+    /// Runs until all workers have ended. Throws a `StartFailure` or returns for exit code 0.
     func run() throws {
         Signals.ignoreBrokenPipe()
         let me = Unmanaged.passUnretained(self).toOpaque()
@@ -92,28 +102,32 @@ final class Daemon {
         }
         let mail = DescriptorWatch(
             descriptor: events.wakeup.descriptor, loop: loop, owner: me, callback: daemonMail)
-        try startWorker()
+        patience = [EndTimer(loop: loop, owner: me)]
+        for index in 0..<group.workers { try startWorker(index) }
         while stage != .ended {
             if !loop.runOnce() { break }
         }
         withExtendedLifetime(watches) {}
         withExtendedLifetime(mail) {}
         if exitCode != 0 {
-            throw StartFailure(code: exitCode, message: "redpool: the worker has failed")
+            throw StartFailure(code: exitCode, message: "redpool: a worker has failed")
         }
     }
 
-    private func startWorker() throws {
+    private func startWorker(_ index: Int) throws {
         let settings = settings
-        let mailbox = mailbox
+        let group = group
         let events = events
         let log = log
-        let error = Threads.start(name: "worker-0") {
-            guard let worker = Worker(settings: settings, mailbox: mailbox, log: log) else {
+        let error = Threads.start(name: "worker-\(index)") {
+            guard
+                let worker = Worker(settings: settings, index: index, group: group, log: log)
+            else {
                 events.post(.failed("no descriptors left for the event loop"))
                 return
             }
-            let isWell = worker.run { events.post(.started) }
+            let isWell = worker.run(
+                started: { events.post(.started) }, drained: { events.post(.drained(cut: $0)) })
             events.post(isWell ? .ended : .failed("the event loop has failed"))
         }
         if error != 0 {
@@ -126,8 +140,16 @@ final class Daemon {
     fileprivate func readMail() {
         for event in events.takeAll() {
             switch event {
-            case .started: started()
-            case .ended: stage = .ended
+            case .started:
+                count.started += 1
+                if count.started == group.workers { started() }
+            case .drained(let left):
+                count.drained += 1
+                cut += left
+                if count.drained == group.workers { drained() }
+            case .ended:
+                count.ended += 1
+                if count.ended == group.workers { stage = .ended }
             case .failed(let text):
                 log.critical("\(text)", metadata: ["event": "worker.failed"])
                 exitCode = stage == .starting ? Sysexit.osError : Sysexit.software
@@ -137,7 +159,12 @@ final class Daemon {
     }
 
     private func started() {
-        if stage == .starting { stage = .running }
+        if stage == .starting {
+            stage = .running
+            if group.workers > 1 {
+                dispatcher = Dispatcher(settings, loop: loop, group: group)
+            }
+        }
         let places = config.pools.map { pool in
             pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.upstream)"
         }
@@ -145,7 +172,7 @@ final class Daemon {
             "ready",
             metadata: [
                 "event": "ready", "version": "\(redpoolVersion)",
-                "maxClients": "\(settings.maxClients)",
+                "maxClients": "\(settings.maxClients)", "threads": "\(group.workers)",
                 "pools": "\(places.joined(separator: ", "))",
             ])
         notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
@@ -161,10 +188,41 @@ final class Daemon {
             endNow()
         default:
             if stage == .draining { endNow() }
-            stage = .draining
-            notify("STOPPING=1\nSTATUS=Draining")
-            mailbox.post(.drain)
+            drain()
         }
+    }
+
+    private func drain() {
+        stage = .draining
+        notify("STOPPING=1\nSTATUS=Draining")
+        log.notice(
+            "draining",
+            metadata: ["event": "drain.begin", "clients": "\(group.clientCount)"])
+        dispatcher?.close()
+        for mailbox in group.mailboxes { mailbox.post(.drain) }
+        patience[0].timer.start(after: config.drainTimeout + Daemon.grace)
+    }
+
+    /// What a worker may take beyond `drainTimeout` to say that it has drained, and to end.
+    private static let grace: Int64 = 2_000_000_000
+
+    private func drained() {
+        if cut == 0 {
+            log.notice("drained", metadata: ["event": "drain.end", "cut": "0"])
+        } else {
+            log.warning(
+                "drain timeout: clients were cut off",
+                metadata: ["event": "drain.end", "cut": "\(cut)"])
+        }
+        for mailbox in group.mailboxes { mailbox.post(.stop) }
+        patience[0].timer.start(after: Daemon.grace)
+    }
+
+    fileprivate func waitedLongEnough() {
+        log.critical(
+            "a worker does not end", metadata: ["event": "worker.failed"])
+        exitCode = Sysexit.software
+        stage = .ended
     }
 
     private func endNow() -> Never {
@@ -192,6 +250,20 @@ private final class SignalBox {
         watch = SignalWatch(
             signal: signal, loop: loop, owner: owner, callback: daemonSignal)
     }
+}
+
+/// As above.
+private final class EndTimer {
+    let timer: Timer
+
+    init(loop: EventLoop, owner: UnsafeMutableRawPointer) {
+        timer = Timer(loop: loop, owner: owner, callback: daemonTimer)
+    }
+}
+
+private func daemonTimer(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<Daemon>.fromOpaque(owner).takeUnretainedValue().waitedLongEnough()
 }
 
 private func daemonSignal(_ signal: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {

@@ -10,6 +10,8 @@ enum Listeners {
     private static let backlog: Int32 = 4096
     /// Descriptors for everything that is not a client, an upstream or a listener.
     private static let reserve = 64
+    /// A worker's epoll, its mailbox, and what libevent has for itself.
+    private static let descriptorsPerWorker = 6
 
     /// Binds every address of every pool; on a failure nothing stays bound.
     static func bindAll(_ config: Config) throws -> [BoundListener] {
@@ -85,7 +87,7 @@ enum Listeners {
     /// as many as they do.
     static func clientLimit(_ config: Config) throws -> Int {
         let upstreams = config.pools.reduce(0) { $0 + $1.maxOpen + $1.listen.count }
-        let others = upstreams + reserve
+        let others = upstreams + reserve + config.threads * descriptorsPerWorker
         let wanted = config.maxClients ?? 10_000
         let limit = System.raiseFileLimit(Int64(wanted + others))
         if limit < 0 {

@@ -10,6 +10,7 @@ private let second: Int64 = 1_000_000_000
 
     @Test func smallestFileHasEveryDefault() throws {
         let config = try valid(DefaultsTests.smallest)
+        #expect(config.threads == 1)
         #expect(config.maxClients == nil)
         #expect(config.totalOutputLimit == 256 << 20)
         #expect(config.drainTimeout == 10 * second)

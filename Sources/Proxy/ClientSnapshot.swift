@@ -1,0 +1,47 @@
+// What is known of a client, as a value: commands about other clients work on these, because a
+// client of another worker can only be heard of.
+
+import EventLoop
+import Pool
+import Session
+
+/// A client at one moment, with what CLIENT LIST shows of it and CLIENT KILL chooses by.
+struct ClientSnapshot: Sendable {
+    /// Where it lives.
+    let worker: Int
+    let id: SlotID
+    /// The id that the client sees.
+    let serial: UInt64
+    let address: String
+    let localAddress: String
+    let user: String
+    /// The word of CLIENT LIST's and CLIENT KILL's TYPE.
+    let type: String
+    let ageSeconds: Int64
+    /// The fields of its CLIENT LIST line that are its own.
+    let values: [String: String]
+
+    init(_ client: ClientConnection) {
+        worker = client.worker.index
+        id = client.id
+        serial = client.serial
+        values = ClientLine.values(of: client)
+        address = values["addr"] ?? ""
+        localAddress = values["laddr"] ?? ""
+        user = values["user"] ?? ""
+        type = client.typeWord
+        ageSeconds = client.ageSeconds
+    }
+}
+
+extension UpstreamPool {
+    /// The clients of this pool on this worker.
+    var snapshots: [ClientSnapshot] {
+        worker.clients.all.filter { $0.pool === self }.map { ClientSnapshot($0) }
+    }
+
+    /// The client of this pool with an id, if it is on this worker.
+    func client(serial: UInt64) -> ClientConnection? {
+        worker.clients.all.first { $0.serial == serial && $0.pool === self }
+    }
+}

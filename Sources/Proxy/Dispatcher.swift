@@ -1,0 +1,75 @@
+// Accepting for several workers: on the main thread, which has nothing else to do, so that a worker
+// that is busy or hangs delays no client of another.
+
+package import EventLoop
+
+/// Accepts on a loop of its own and hands each client to the worker that has the fewest.
+package final class Dispatcher: ClientTaker {
+    private let group: WorkerGroup
+    private var acceptor: Acceptor?
+    private var roomWatch: [RoomWatch] = []
+    private var timer: [RestTimer] = []
+    private static let tickInterval: Int64 = 100_000_000
+
+    /// Begins to accept.
+    package init(_ settings: WorkerSettings, loop: EventLoop, group: WorkerGroup) {
+        self.group = group
+        acceptor = Acceptor(settings, loop: loop, group: group, taker: self)
+        let me = Unmanaged.passUnretained(self).toOpaque()
+        roomWatch = [RoomWatch(group.room, loop: loop, owner: me)]
+        timer = [RestTimer(loop: loop, owner: me)]
+        timer[0].timer.start(after: Dispatcher.tickInterval)
+    }
+
+    func take(_ client: AcceptedClient, for worker: Int) {
+        group.mailboxes[worker].post(.accepted(client))
+    }
+
+    func warn(_ warning: AcceptWarning) {
+        group.mailboxes[group.pools[warning.pool].members[0]].post(.warning(warning))
+    }
+
+    fileprivate func tick() {
+        acceptor?.tick()
+        timer[0].timer.start(after: Dispatcher.tickInterval)
+    }
+
+    fileprivate func roomAgain() {
+        group.room.clear()
+        acceptor?.roomAgain()
+    }
+
+    /// Stops listening and removes the socket files of unix listeners.
+    package func close() {
+        acceptor?.close()
+        acceptor = nil
+    }
+}
+
+/// A non-copyable watch cannot stand in an array; a box can.
+private final class RoomWatch {
+    private let watch: DescriptorWatch
+
+    init(_ room: Wakeup, loop: EventLoop, owner: UnsafeMutableRawPointer) {
+        watch = DescriptorWatch(
+            descriptor: room.descriptor, loop: loop, owner: owner, callback: dispatcherRoom)
+    }
+}
+
+private final class RestTimer {
+    let timer: Timer
+
+    init(loop: EventLoop, owner: UnsafeMutableRawPointer) {
+        timer = Timer(loop: loop, owner: owner, callback: dispatcherTick)
+    }
+}
+
+private func dispatcherRoom(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<Dispatcher>.fromOpaque(owner).takeUnretainedValue().roomAgain()
+}
+
+private func dispatcherTick(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<Dispatcher>.fromOpaque(owner).takeUnretainedValue().tick()
+}

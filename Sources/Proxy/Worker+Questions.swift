@@ -1,0 +1,145 @@
+// What a worker has to know of the others: it asks them all, and goes on when the last has answered
+// or the deadline has passed. A worker that does not answer counts as having nothing to say.
+
+import EventLoop
+import Pool
+
+/// What one worker asks another. Pools are given by their index.
+package enum WorkerQuestion: Sendable {
+    /// Who is there?
+    case clients(pool: Int)
+    /// On which connection is this client blocked? It is not used again after that.
+    case blocked(pool: Int, serial: UInt64)
+    /// On which connection does this client hold a subscription? It is not used again after that.
+    case subscribed(pool: Int, serial: UInt64)
+    /// The numbers of all pools.
+    case statistics
+}
+
+/// The answer to a `WorkerQuestion`.
+package enum WorkerAnswer: Sendable {
+    case clients(ClientSnapshots)
+    /// The server's id of a connection; nil if there is none.
+    case connection(Int64?)
+    case statistics(PoolStatisticsList)
+}
+
+/// The clients of one worker.
+package struct ClientSnapshots: Sendable {
+    let list: [ClientSnapshot]
+}
+
+/// Answers that are still coming in.
+struct Gathering {
+    enum Purpose {
+        /// The command at the head of a client's input waits for them.
+        case client(SlotID)
+        case statistics
+    }
+
+    let purpose: Purpose
+    var missing: Set<Int>
+    var answers: [WorkerAnswer] = []
+    let deadline: MonotonicTime
+    static let patience: Int64 = 500_000_000
+}
+
+extension Worker {
+    /// Asks `others` and calls `gathered` when they have answered.
+    func ask(_ question: WorkerQuestion, _ others: [Int], for purpose: Gathering.Purpose) {
+        lastToken += 1
+        if case .client(let id) = purpose { asking[id.raw] = lastToken }
+        gatherings[lastToken] = Gathering(
+            purpose: purpose, missing: Set(others), deadline: now + Gathering.patience)
+        for other in others {
+            group.mailboxes[other].post(
+                .question(question, token: lastToken, from: index))
+        }
+    }
+
+    func answer(_ question: WorkerQuestion, token: UInt64, to asker: Int) {
+        group.mailboxes[asker].post(.answer(answer(question), token: token, from: index))
+    }
+
+    private func answer(_ question: WorkerQuestion) -> WorkerAnswer {
+        switch question {
+        case .clients(let pool):
+            return .clients(ClientSnapshots(list: pools[pool].snapshots))
+        case .blocked(let pool, let serial):
+            let upstream = pools[pool].client(serial: serial)?.blockedUpstream
+            // Whoever had this connection next could be unblocked in the other's place.
+            upstream?.isSpoiled = true
+            return .connection(upstream?.serverID)
+        case .subscribed(let pool, let serial):
+            let upstream = pools[pool].client(serial: serial)?.heldUpstream
+            // Messages would follow the connection to its next client.
+            if upstream?.serverID != nil { upstream?.isSpoiled = true }
+            return .connection(upstream?.serverID)
+        case .statistics:
+            return .statistics(PoolStatisticsList(list: pools.map { PoolStatistics($0) }))
+        }
+    }
+
+    func answered(_ answer: WorkerAnswer, token: UInt64, by other: Int) {
+        guard gatherings[token]?.missing.remove(other) != nil else { return }
+        gatherings[token]?.answers.append(answer)
+        if gatherings[token]?.missing.isEmpty == true { gathered(token) }
+    }
+
+    /// Called with every tick: who has not answered in time is not waited for.
+    func endGatherings() {
+        if gatherings.isEmpty { return }
+        for (token, gathering) in gatherings where gathering.deadline <= now {
+            let workers = gathering.missing.sorted().map(String.init).joined(separator: " ")
+            pools[0].warnLimit(
+                "worker.silent", reason: "no_answer", "no answer from worker \(workers)")
+            gathered(token)
+        }
+    }
+
+    private func gathered(_ token: UInt64) {
+        guard let gathering = gatherings.removeValue(forKey: token) else { return }
+        switch gathering.purpose {
+        case .statistics: logStatistics(with: gathering.answers)
+        case .client(let id):
+            guard asking[id.raw] == token else { return }
+            asking[id.raw] = nil
+            guard let client = clients[id], client.mode == .gathering else { return }
+            answers[id.raw] = gathering.answers
+            client.gathered()
+        }
+    }
+}
+
+extension ClientConnection {
+    /// What the other workers of the pool say to `question`, each in its own answer. Nil while they
+    /// are being asked: the command at the head of the input then waits.
+    func askOthers(_ question: WorkerQuestion) -> [WorkerAnswer]? {
+        let others = pool.otherWorkers
+        if others.isEmpty { return [] }
+        if let answers = worker.answers.removeValue(forKey: id.raw) { return answers }
+        worker.ask(question, others, for: .client(id))
+        mode = .gathering
+        return nil
+    }
+
+    /// As above, for all clients of the pool on other workers.
+    func otherClients() -> [ClientSnapshot]? {
+        askOthers(.clients(pool: pool.index))?.flatMap { answer -> [ClientSnapshot] in
+            if case .clients(let snapshots) = answer { snapshots.list } else { [] }
+        }
+    }
+
+    /// As above, for the connection that one of them knows.
+    func otherConnection(_ question: WorkerQuestion) -> Int64?? {
+        guard let answers = askOthers(question) else { return nil }
+        for case .connection(let id?) in answers { return .some(id) }
+        return .some(nil)
+    }
+
+    /// The answers are there: the command at the head is looked at again.
+    func gathered() {
+        mode = upstream?.hold == nil ? .open : .held
+        worker.ready(self)
+    }
+}

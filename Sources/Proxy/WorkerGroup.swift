@@ -1,0 +1,149 @@
+// All workers of the process, as each of them sees it: mailboxes, and the few numbers that are
+// counted over all. Nothing else is shared between workers.
+
+package import Config
+package import EventLoop
+import Pool
+import Synchronization
+
+/// What the workers of a process share: immutable, but for atomics and mailboxes.
+package final class WorkerGroup: Sendable {
+    /// One for each worker.
+    package let mailboxes: [Mailbox<WorkerMessage>]
+    let pools: [PoolGroup]
+    private let lastSerial = Atomic<UInt64>(0)
+    private let clients = Atomic<Int>(0)
+    private let rejected = Atomic<UInt64>(0)
+    private let loads: [WorkerLoad]
+    /// The acceptor is out of descriptors and would like to know of one that is free.
+    let isAcceptorResting = Atomic<Bool>(false)
+    /// Wakes the main thread's acceptor then.
+    let room: Wakeup
+
+    /// A worker that has not come round its loop for this long gets no new clients.
+    private static let patience: Int64 = 1_000_000_000
+
+    /// Nil when no descriptor is left.
+    package init?(_ config: Config) {
+        var mailboxes: [Mailbox<WorkerMessage>] = []
+        for _ in 0..<config.threads {
+            guard let mailbox = Mailbox<WorkerMessage>() else { return nil }
+            mailboxes.append(mailbox)
+        }
+        guard let room = Wakeup() else { return nil }
+        self.room = room
+        self.mailboxes = mailboxes
+        loads = mailboxes.map { _ in WorkerLoad() }
+        pools = config.pools.enumerated().map { index, pool in
+            PoolGroup(index: index, config: pool, mailboxes: mailboxes)
+        }
+    }
+
+    package var workers: Int { mailboxes.count }
+
+    // MARK: Clients
+
+    /// All clients of the process.
+    package var clientCount: Int { clients.load(ordering: .relaxed) }
+
+    /// Connections that were not accepted, for want of room.
+    var rejectedCount: UInt64 { rejected.load(ordering: .relaxed) }
+
+    func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
+
+    /// Takes a place for a client of a pool: the worker that it is for, and the id that it has, as
+    /// CLIENT ID shows it. Nil when there are `limit` clients. Ids grow in the order of the calls.
+    func admit(_ limit: Int, to pool: Int) -> (worker: Int, serial: UInt64)? {
+        if clients.wrappingAdd(1, ordering: .relaxed).newValue > limit {
+            clients.wrappingSubtract(1, ordering: .relaxed)
+            return nil
+        }
+        let serial = lastSerial.wrappingAdd(1, ordering: .relaxed).newValue
+        if workers == 1 { return (0, serial) }
+        let worker = leastLoaded(of: pools[pool].members, serial)
+        loads[worker].clients.wrappingAdd(1, ordering: .relaxed)
+        return (worker, serial)
+    }
+
+    /// A client of `worker` has left.
+    func left(_ worker: Int) {
+        clients.wrappingSubtract(1, ordering: .relaxed)
+        if workers > 1 { loads[worker].clients.wrappingSubtract(1, ordering: .relaxed) }
+    }
+
+    /// The worker with the fewest clients; one that hangs only if all do. Among equals it goes
+    /// round.
+    private func leastLoaded(of members: [Int], _ serial: UInt64) -> Int {
+        let now = EventLoop.now()
+        let first = Int(serial % UInt64(members.count))
+        var best = members[first]
+        var bestLoad = Int.max
+        for offset in members.indices {
+            let worker = members[(first + offset) % members.count]
+            let isStuck =
+                now - loads[worker].seenAt.load(ordering: .relaxed) > WorkerGroup.patience
+            let load = loads[worker].clients.load(ordering: .relaxed) + (isStuck ? 1 << 32 : 0)
+            if load < bestLoad {
+                best = worker
+                bestLoad = load
+            }
+        }
+        return best
+    }
+
+    /// A worker has come round its loop.
+    func seen(_ worker: Int, at now: MonotonicTime) {
+        loads[worker].seenAt.store(now.nanoseconds, ordering: .relaxed)
+    }
+}
+
+/// What the acceptor knows of a worker.
+private final class WorkerLoad: Sendable {
+    let clients = Atomic<Int>(0)
+    let seenAt = Atomic<Int64>(0)
+}
+
+/// The workers that serve one pool.
+final class PoolGroup: Sendable {
+    let index: Int
+    /// Workers by their numbers, the pool's members in order.
+    let members: [Int]
+    /// Nil where one worker serves the pool, which then has all permits.
+    let budget: PoolBudget?
+    private let mailboxes: [Mailbox<WorkerMessage>]
+
+    /// A pool is spread over no more workers than can have two upstreams each, and can keep one
+    /// idle: below that they would but take connections from each other.
+    init(index: Int, config: PoolConfig, mailboxes: [Mailbox<WorkerMessage>]) {
+        let most = max(1, min(config.maxOpen / 2, config.maxIdle))
+        let count = min(mailboxes.count, most)
+        self.index = index
+        self.mailboxes = mailboxes
+        // Pools that do not need all workers begin with different ones.
+        members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
+        budget =
+            count == 1 ? nil : PoolBudget(config.limits(member: 0, of: count), members: count)
+    }
+
+    /// Has a member look at the pool's budget.
+    func wake(_ member: Int) {
+        mailboxes[members[member]].post(.permits(pool: index))
+    }
+}
+
+extension PoolConfig {
+    /// The state machine's part of the configuration, for one of the workers that share the pool.
+    /// What connections may be open and pinned is shared out by permits; the others are split.
+    func limits(member: Int, of members: Int) -> PoolLimits {
+        func part(_ number: Int) -> Int {
+            number / members + (member < number % members ? 1 : 0)
+        }
+        return PoolLimits(
+            maxOpen: maxOpen, maxPinned: maxPinned,
+            maxIdle: maxIdle == maxOpen ? maxIdle : part(maxIdle), minIdle: part(minIdle),
+            maxPipeline: maxPipeline, maxWaiters: 100_000 / members,
+            breakerThreshold: max(1, maxOpen / members), maxLifetime: maxLifetime,
+            idleTimeout: idleTimeout, pingInterval: pingInterval, pingTimeout: connectTimeout,
+            poolTimeout: poolTimeout, workers: members)
+    }
+}
