@@ -20,6 +20,9 @@ BINARY = os.environ.get("REDPOOL_BINARY", str(ROOT / ".build" / "release" / "red
 # daemon; tests of the daemon's own behaviour are skipped then.
 DIRECT = os.environ.get("REDPOOL_DIRECT") == "1"
 
+# The worker threads of every daemon whose test does not choose them itself.
+THREADS = os.environ.get("REDPOOL_THREADS")
+
 
 def yaml(value, indent=0) -> str:
     """The configuration file's text for nested dicts, lists and scalars."""
@@ -66,7 +69,8 @@ class Redpool:
         main = {"listen": [a.text for a in (self.tcp, self.tcp6, self.unix)]}
         main |= {"upstream": server.tcp.text} | (pool or {})
         self.config_path = self.folder / "redpool.yaml"
-        self.config_path.write_text(yaml({"pools": {"main": main} | (pools or {})} | (settings or {})))
+        settings = ({"threads": int(THREADS)} if THREADS else {}) | (settings or {})
+        self.config_path.write_text(yaml({"pools": {"main": main} | (pools or {})} | settings))
         self.log_path = self.folder / "redpool.log"
         self._start(environment or {}, limit)
         try:
