@@ -176,6 +176,7 @@ final class Daemon {
                 "pools": "\(places.joined(separator: ", "))",
             ])
         notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
+        StartPages.giveBack()
     }
 
     fileprivate func received(_ signal: Int32) {
