@@ -67,11 +67,15 @@ package struct FrameEdges: Sendable {
         }
     }
 
-    /// The number in the frame's last line.
+    /// No server has more subscriptions; what says so is nobody's count, and must not overflow sums.
+    private static let countLimit = Int(UInt32.max)
+
+    /// The number in the frame's last line, 0 ... `countLimit`.
     private var lastNumber: Int {
         guard tail.count > 2, let colon = tail.dropLast(2).lastIndex(of: UInt8(ascii: ":")) else {
             return 0
         }
-        return Int(String(decoding: tail[(colon + 1)...].dropLast(2), as: UTF8.self)) ?? 0
+        let number = Int(String(decoding: tail[(colon + 1)...].dropLast(2), as: UTF8.self)) ?? 0
+        return min(max(0, number), FrameEdges.countLimit)
     }
 }

@@ -18,6 +18,15 @@ import Testing
             .confirmation(.shard, count: 1_000_000)
         ),
         ("*3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\n", .confirmation(.shard, count: 0)),
+        // Counts that no server has: sums of them must not overflow.
+        (
+            "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:9223372036854775807\r\n",
+            .confirmation(.channel, count: Int(UInt32.max))
+        ),
+        (
+            "*3\r\n$10\r\npsubscribe\r\n$1\r\nc\r\n:-9223372036854775808\r\n",
+            .confirmation(.pattern, count: 0)
+        ),
         ("*2\r\n$4\r\npong\r\n$0\r\n\r\n", .other),
         (">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", .other),
         ("*1\r\n:1\r\n", .other),
