@@ -72,7 +72,8 @@ package struct Channel: ~Copyable {
         interest = wanted
     }
 
-    /// Asks for one call of `onWritable` when the socket takes bytes again (or finished connecting).
+    /// Asks for one call of `onWritable` when the socket takes bytes again (or finished
+    /// connecting).
     package mutating func awaitWritable() {
         guard let readEvent else { return }
         if let event = writeEvent {

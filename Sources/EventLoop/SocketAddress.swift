@@ -78,8 +78,9 @@ package struct SocketAddress: Sendable {
         }
     }
 
-    /// Begins a non-blocking connect. Returns a descriptor that becomes writable when it is decided,
-    /// or -errno. Anything but EINPROGRESS (EAGAIN on unix: the backlog is full) fails at once.
+    /// Begins a non-blocking connect. Returns a descriptor that becomes writable when it is
+    /// decided, or -errno. Anything but EINPROGRESS (EAGAIN on unix: the backlog is full) fails at
+    /// once.
     package func connect(keepaliveSeconds: Int32, userTimeoutMilliseconds: Int32) -> Int32 {
         let fd = redpool_socket(Int32(storage.ss_family))
         guard fd >= 0 else { return fd }
@@ -99,7 +100,8 @@ package struct SocketAddress: Sendable {
         return fd
     }
 
-    /// No delay, and keepalive after `keepaliveSeconds` of silence (then 3 probes, 10 s apart); 0 = off.
+    /// No delay, and keepalive after `keepaliveSeconds` of silence (then 3 probes, 10 s apart); 0 =
+    /// off.
     package static func tune(_ fd: Int32, keepaliveSeconds: Int32) {
         let tcp = Int32(IPPROTO_TCP)
         _ = redpool_set_option(fd, tcp, TCP_NODELAY, 1)

@@ -1,6 +1,6 @@
 // Whether a shared upstream is slow. What counts is the server's time: replies that lie unread, and
-// commands that lie unwritten because the worker itself was busy, are not its delay. Without this, a
-// turn of the loop that takes longer than `slowThreshold` (thousands of clients at once, a busy
+// commands that lie unwritten because the worker itself was busy, are not its delay. Without this,
+// a turn of the loop that takes longer than `slowThreshold` (thousands of clients at once, a busy
 // machine) would make every upstream look stalled, and spread the batches over new connections.
 
 extension PoolStateMachine {

@@ -47,10 +47,10 @@ extension PoolStateMachine {
     }
 
     /// In this order: the first shared upstream of the lane that is not busy; an idle one; one
-    /// more, while the least deep of those that are only deep is filled further; if no more can
-    /// be had, the least deep one although it is stalled, be it of the other lane. But with the
-    /// breaker open a stalled one is as dead as what cannot be dialled: whoever waits for it does so
-    /// in the queue, where there is a deadline.
+    /// more, while the least deep of those that are only deep is filled further; if no more can be
+    /// had, the least deep one although it is stalled, be it of the other lane. But with the
+    /// breaker open a stalled one is as dead as what cannot be dialled: whoever waits for it does
+    /// so in the queue, where there is a deadline.
     private mutating func takeShared(
         _ lane: Lane, of group: Int, opening: Bool, now: Int64
     ) -> Int? {

@@ -200,8 +200,8 @@ extension ClientConnection {
         return encoded
     }
 
-    /// Where REDIRECT stands, if an argument follows it; the last one counts. What follows PREFIX is
-    /// no option.
+    /// Where REDIRECT stands, if an argument follows it; the last one counts. What follows PREFIX
+    /// is no option.
     private static func redirectOption(_ words: [[UInt8]]) -> Int? {
         var found: Int?
         var index = 3
@@ -217,8 +217,8 @@ extension ClientConnection {
         return found
     }
 
-    /// A reply of the server with the id of a redirection: that of the client that is meant instead.
-    /// GETREDIR's is the reply, that of TRACKINGINFO and of a push stands behind a word.
+    /// A reply of the server with the id of a redirection: that of the client that is meant
+    /// instead. GETREDIR's is the reply, that of TRACKINGINFO and of a push stands behind a word.
     func redirectedReply(_ reply: [UInt8]) -> [UInt8] {
         var cursor = ReplyCursor(from: 0)
         var isID = true

@@ -63,8 +63,8 @@ extension ClientConnection {
         mode = .held
         session.opened(command, frame)
         own.rename(identity.name)
-        // Another client may want its invalidations sent here, and a subscriber cannot be asked; and
-        // a question of ours would use up the CLIENT CACHING of one that tracks.
+        // Another client may want its invalidations sent here, and a subscriber cannot be asked;
+        // and a question of ours would use up the CLIENT CACHING of one that tracks.
         if expectation == .subscribe || expectation == .trackingOn { own.identify() }
         return sendHeld(expectation, value, bytes, count)
     }
@@ -172,8 +172,8 @@ extension ClientConnection {
     }
 
     /// The plan for the command at the head of the input when the server has refused the MULTI that
-    /// it was sent behind; nil when there is a transaction, or was no MULTI. Only when nothing is in
-    /// flight.
+    /// it was sent behind; nil when there is a transaction, or was no MULTI. Only when nothing is
+    /// in flight.
     func planWithoutTransaction(_ span: Span<UInt8>, _ frame: CommandFrame) -> Plan? {
         guard session.isSendingTransaction, upstream?.hold?.isInTransaction == false else {
             return nil

@@ -1,5 +1,5 @@
-// A pipe: bytes go through as they are, both ways. The client's are still looked at, so that what the
-// pool refuses does not get through here either.
+// A pipe: bytes go through as they are, both ways. The client's are still looked at, so that what
+// the pool refuses does not get through here either.
 
 import Config
 import EventLoop

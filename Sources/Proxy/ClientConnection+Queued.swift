@@ -1,5 +1,6 @@
-// Commands in an open transaction that change the connection when EXEC runs them, or whose element of
-// EXEC's array is not what the client should see. The server's array is walked before it is passed on.
+// Commands in an open transaction that change the connection when EXEC runs them, or whose element
+// of EXEC's array is not what the client should see. The server's array is walked before it is
+// passed on.
 
 import Pool
 import RESP

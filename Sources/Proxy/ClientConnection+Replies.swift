@@ -178,8 +178,8 @@ extension ClientConnection {
     }
 
     /// Called with every tick while the client is at its limit. Returns false when it is not any
-    /// more, or has been closed: within each second it has to take a 32nd of the limit. A limit that
-    /// was low because memory was short may be high again.
+    /// more, or has been closed: within each second it has to take a 32nd of the limit. A limit
+    /// that was low because memory was short may be high again.
     func checkLimit() -> Bool {
         guard channel.isOpen, let check = limitCheck else { return false }
         if let upstream, output.count <= outputLimit / 2 {

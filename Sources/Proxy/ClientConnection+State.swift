@@ -80,8 +80,8 @@ extension ClientConnection {
         return outcome
     }
 
-    /// AUTH, and HELLO with options: always judged by the server, alone on a connection. Credentials
-    /// that were accepted before lead to one of that user's connections.
+    /// AUTH, and HELLO with options: always judged by the server, alone on a connection.
+    /// Credentials that were accepted before lead to one of that user's connections.
     private func logIn(
         _ pending: PendingLogin, _ version: UInt8?, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
@@ -125,8 +125,8 @@ extension ClientConnection {
         return .done
     }
 
-    /// The server has ended what it had to say, or does not know RESET (before 6.2): then closing the
-    /// connection ends it.
+    /// The server has ended what it had to say, or does not know RESET (before 6.2): then closing
+    /// the connection ends it.
     func answeredReset() {
         inFlight -= 1
         retryUntil = nil

@@ -97,8 +97,8 @@ final class ClientConnection {
 
     var worker: Worker { pool.worker }
 
-    /// The most that is read of a client in one iteration of the loop: others have their turn before
-    /// the rest of a long pipeline. Redis itself takes 16 KB (PROTO_IOBUF_LEN) at a time.
+    /// The most that is read of a client in one iteration of the loop: others have their turn
+    /// before the rest of a long pipeline. Redis itself takes 16 KB (PROTO_IOBUF_LEN) at a time.
     static let turn = 64 << 10
     /// Input kept for a command that is coming in; beyond it the client is not read.
     static let inputLimit = 256 << 10
@@ -189,7 +189,8 @@ final class ClientConnection {
         return count
     }
 
-    /// Large values cost the server little per byte and delay nobody: they are read in large pieces.
+    /// Large values cost the server little per byte and delay nobody: they are read in large
+    /// pieces.
     private var readLimit: Int {
         switch mode {
         case .streaming, .swallowing, .piped: Worker.readSize

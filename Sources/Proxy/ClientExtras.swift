@@ -1,5 +1,5 @@
-// What few clients have, or have for a moment only. Ten thousand idle connections pay for every byte
-// of `ClientConnection`; these are allocated for a client when it first needs one of them.
+// What few clients have, or have for a moment only. Ten thousand idle connections pay for every
+// byte of `ClientConnection`; these are allocated for a client when it first needs one of them.
 
 import Pool
 import RESP

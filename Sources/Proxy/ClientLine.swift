@@ -48,8 +48,8 @@ enum ClientLine {
     /// been touched shows in `flags` only.
     private static let heldFields = ["flags", "db", "sub", "psub", "ssub", "multi", "cmd", "resp"]
 
-    /// The template with a client's own values; `isHeld` when it is the line of an upstream that the
-    /// client holds.
+    /// The template with a client's own values; `isHeld` when it is the line of an upstream that
+    /// the client holds.
     static func line(
         _ template: Substring, with values: [String: String], isHeld: Bool = false
     ) -> String {

@@ -1,5 +1,5 @@
-// Commands that a pool refuses: what does not fit a shared connection, unless the configuration says
-// otherwise, and whatever the operator adds.
+// Commands that a pool refuses: what does not fit a shared connection, unless the configuration
+// says otherwise, and whatever the operator adds.
 
 import RESP
 import Session

@@ -50,8 +50,8 @@ struct KillOrder {
         }
     }
 
-    /// The connections of masters and replicas are the server's own affair. Valkey from 8.0 on calls
-    /// a master primary as well; to others that is a word like any unknown one.
+    /// The connections of masters and replicas are the server's own affair. Valkey from 8.0 on
+    /// calls a master primary as well; to others that is a word like any unknown one.
     var isForServer: Bool {
         switch type {
         case "master", "primary", "replica", "slave": true

@@ -115,7 +115,8 @@ package final class Acceptor {
     }
 }
 
-/// Accepts clients for one pool. `open` <-> `resting` when descriptors or memory run out, -> `closed`.
+/// Accepts clients for one pool. `open` <-> `resting` when descriptors or memory run out, ->
+/// `closed`.
 private final class Listener {
     /// An accept storm must not starve established clients.
     private static let batch = 64

@@ -41,7 +41,8 @@ struct Handshake {
         return false
     }
 
-    /// Has a SELECT that was refused before the login tried again after it: false when that is over.
+    /// Has a SELECT that was refused before the login tried again after it: false when that is
+    /// over.
     mutating func postponeSelect() -> Bool {
         guard selectsEarly, case .select = current else { return false }
         selectsEarly = false

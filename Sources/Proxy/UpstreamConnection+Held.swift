@@ -87,8 +87,8 @@ extension UpstreamConnection {
             && span[position] == UInt8(ascii: "+")
     }
 
-    /// CLIENT REPLY hides no message and no confirmation, but the array form of PONG is a reply: what
-    /// may be one is kept until it can be told. OFF hides MONITOR's lines.
+    /// CLIENT REPLY hides no message and no confirmation, but the array form of PONG is a reply:
+    /// what may be one is kept until it can be told. OFF hides MONITOR's lines.
     private func relayPush(_ bytes: UnsafeRawPointer, count: Int, isComplete: Bool) {
         guard let client = holder else { return }
         let mayBeHidden =

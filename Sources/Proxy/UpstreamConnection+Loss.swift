@@ -3,13 +3,13 @@
 //
 // The proof: its last byte was never written; or the stream ended in order (EOF, not a reset) and
 // the peer's kernel has not acknowledged that byte. A server that closes acknowledges with its FIN
-// everything that it had received before (RFC 9293, 3.10.7.4: a segment's ACK field is RCV.NXT), read
-// or not; what arrives later finds the receiving side shut and is answered with a reset. So what is
-// beyond can never have reached it. That holds for close(), for the end of a process, and for
-// shutdown(SHUT_RDWR), which Redis 7.2 uses while it has a child; not for a peer that ends only its
-// own direction and goes on reading, which neither Redis nor Valkey does. A reset may have overtaken
-// a read or a reply, so it proves nothing, whichever call on the socket is the one that sees it.
-// Unix sockets acknowledge nothing: there, only unwritten commands are sent again.
+// everything that it had received before (RFC 9293, 3.10.7.4: a segment's ACK field is RCV.NXT),
+// read or not; what arrives later finds the receiving side shut and is answered with a reset. So
+// what is beyond can never have reached it. That holds for close(), for the end of a process, and
+// for shutdown(SHUT_RDWR), which Redis 7.2 uses while it has a child; not for a peer that ends only
+// its own direction and goes on reading, which neither Redis nor Valkey does. A reset may have
+// overtaken a read or a reply, so it proves nothing, whichever call on the socket is the one that
+// sees it. Unix sockets acknowledge nothing: there, only unwritten commands are sent again.
 
 import Config
 import EventLoop

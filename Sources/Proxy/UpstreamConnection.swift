@@ -1,4 +1,5 @@
-// One connection to the server: its socket, what it owes to whom, and its way from connect to close.
+// One connection to the server: its socket, what it owes to whom, and its way from connect to
+// close.
 
 import Config
 import EventLoop
@@ -7,7 +8,8 @@ import Pool
 import RESP
 import Session
 
-/// An upstream connection. The pool's state machine decides what it is used for; this class does it.
+/// An upstream connection. The pool's state machine decides what it is used for; this class does
+/// it.
 final class UpstreamConnection {
     /// From `connecting` by way of `handshaking` to `ready`; a conversion goes back to
     /// `handshaking`; `closing` from anywhere, and `closed` at the end.

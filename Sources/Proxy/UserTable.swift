@@ -47,7 +47,8 @@ struct UserTable {
         return UInt32(entries.count - 1)
     }
 
-    /// The server has refused a user's credentials: the next client that brings them is judged anew.
+    /// The server has refused a user's credentials: the next client that brings them is judged
+    /// anew.
     mutating func refused(_ user: UInt32) {
         entries[Int(user)].isRefused = true
     }

@@ -41,8 +41,8 @@ package struct PoolStatisticsList: Sendable {
     let list: [PoolStatistics]
 }
 
-/// The numbers of a pool: totals since the start, but for what is counted now, which are clients and
-/// connections.
+/// The numbers of a pool: totals since the start, but for what is counted now, which are clients
+/// and connections.
 struct PoolStatistics: Sendable {
     private var clients: Int
     private var open: Int

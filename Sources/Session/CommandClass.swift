@@ -10,7 +10,8 @@ package enum CommandClass: UInt8, Sendable, CaseIterable {
     case admin
     /// Forwarded as `share`; a success is also recorded in the session (CLIENT SETNAME, SETINFO).
     case mirror
-    /// Forwarded as `share`; a success reply is replaced by the session's own value (CLIENT ID ...).
+    /// Forwarded as `share`; a success reply is replaced by the session's own value (CLIENT ID
+    /// ...).
     case rewrite
     /// Changes the user, the database or another property of the connection.
     case state

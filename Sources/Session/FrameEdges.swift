@@ -67,7 +67,8 @@ package struct FrameEdges: Sendable {
         }
     }
 
-    /// No server has more subscriptions; what says so is nobody's count, and must not overflow sums.
+    /// No server has more subscriptions; what says so is nobody's count, and must not overflow
+    /// sums.
     private static let countLimit = Int(UInt32.max)
 
     /// The number in the frame's last line, 0 ... `countLimit`.

@@ -254,7 +254,8 @@ package enum Word {
         String(decoding: bytes.map { $0 >= 65 && $0 <= 90 ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 
-    /// A decimal number without sign or leading zeros, as Redis's string2ll takes it, up to 9 digits.
+    /// A decimal number without sign or leading zeros, as Redis's string2ll takes it, up to 9
+    /// digits.
     package static func number(_ bytes: [UInt8]) -> UInt32? {
         guard (1...9).contains(bytes.count), bytes.allSatisfy({ $0 >= 48 && $0 <= 57 }),
             bytes.count == 1 || bytes[0] != 48

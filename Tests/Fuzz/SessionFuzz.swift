@@ -1,6 +1,6 @@
 // Fuzzes the session machine: any commands in any state, any replies to them, any frames of a
-// subscription. Nothing may trap, what is said to be clean must be, and what is said to be cleanable
-// must become clean by the commands that it names.
+// subscription. Nothing may trap, what is said to be clean must be, and what is said to be
+// cleanable must become clean by the commands that it names.
 
 internal import RESP
 

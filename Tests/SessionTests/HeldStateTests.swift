@@ -87,7 +87,8 @@ enum Event: CustomStringConvertible {
     }
 }
 
-/// The rules of Redis, written down a second time: what is tied to the connection is a set of words.
+/// The rules of Redis, written down a second time: what is tied to the connection is a set of
+/// words.
 struct Reference {
     var tied: Set<String> = []
     var counts = ["channel": 0, "pattern": 0, "shard": 0]
