@@ -227,7 +227,8 @@ def test_never_more_than_max_open_while_connections_close(launch):
     server.resume()
     for client in waiting:
         client.close()
-    assert most == 4, f"{most} upstreams for maxOpen 4"
+    # How many there are at most depends on how soon the daemon lets go of those that close.
+    assert 0 < most <= 4, f"{most} upstreams for maxOpen 4"
 
 
 def test_frozen_server_without_command_timeout(launch):
