@@ -51,9 +51,11 @@ DIFFERENCES = [
 # Differences of some versions only: the names of scripted cases, which servers, the reason.
 OF_VERSIONS = [
     (
-        r"(\bMULTI|one write|subscribed|by pattern), then POST$|^frame: (POST|Host:).*, in MULTI$",
+        r"(\bMULTI|one write|^subscribed|by pattern|^monitoring(, RESP3)?), then POST$"
+        r"|^frame: (POST|Host:).*, in MULTI$",
         lambda server: server.compatible < (7, 0),
-        "up to 6.2 they are commands, which MULTI queues; Redpool closes at once",
+        "up to 6.2 they are commands, which MULTI queues, and which subscribers and those who"
+        " monitor may not send; Redpool closes at once",
     ),
     (
         r"AUTH (bob wrong|nobody pw|off pw)' in a pipeline$|^AUTH wrong, then right$",

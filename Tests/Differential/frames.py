@@ -6,7 +6,8 @@ Two streams are equal when their frames are, after the masks below. Nothing else
 | --- | --- |
 | integers of four or more digits | ids of clients; both sides start counting above 1,000 |
 | `id`, `addr`, `laddr`, `fd`, `age`, `idle`, sizes and traffic in CLIENT LIST and INFO | the connection's own |
-| lines of MONITOR | they show what neighbours and Redpool itself send |
+| lines of MONITOR, also inside EXEC's array | they show what neighbours and Redpool itself send |
+| the offset in ROLE | it counts what neighbours write, once something has asked for a replica's feed |
 | channel names in a run of UNSUBSCRIBE confirmations | Redis's order is that of a seeded hash |
 """
 
@@ -18,6 +19,8 @@ _FIELDS = re.compile(
     rb"tot-mem|events|tot-net-in|tot-net-out|tot-cmds)=\S*"
 )
 _LINE = re.compile(rb"\+\d+\.\d{6} \[")
+_INNER_LINE = re.compile(rb"(?<=\r\n)\+\d+\.\d{6} \[[^\r]*\r\n")
+_ROLE = re.compile(rb"(\*3\r\n\$6\r\nmaster\r\n):\d+\r\n")
 _LONG = re.compile(rb":\d{4,}\r\n")
 _GONE = re.compile(
     rb"([*>])3\r\n\$(\d+)\r\n(p|s)?unsubscribe\r\n(\$\d+\r\n[^\r]*\r\n|\$-1\r\n|_\r\n)(:\d+\r\n)"
@@ -49,13 +52,14 @@ def count(stream: bytes, position: int, wanted: int):
 
 
 def _end(stream, position):
-    missing = 1
+    missing, start = 1, position
     while missing:
         line = stream.find(b"\r\n", position)
         if line < 0:
             return None
         kind = stream[position : position + 1]
-        missing -= 1
+        # A line of MONITOR between the elements of EXEC's array is none of them.
+        missing -= position == start or not _LINE.match(stream, position)
         if kind in _AGGREGATES:
             number = max(0, int(stream[position + 1 : line]))
             missing += number * _AGGREGATES[kind] + (kind == b"|")
@@ -78,6 +82,8 @@ def _mask(frame):
     if b"laddr=" in frame:
         frame = _FIELDS.sub(rb"\1=?", frame)
         frame = re.sub(rb"([$=])\d+(\r\n(?:txt:)?id=)", rb"\1?\2", frame)
+    if frame.startswith(b"*"):
+        frame = _ROLE.sub(rb"\1:<offset>\r\n", _INNER_LINE.sub(b"", frame))
     return _LONG.sub(b":<id>\r\n", frame)
 
 

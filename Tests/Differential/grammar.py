@@ -193,6 +193,7 @@ def _pipes(command) -> bool:
     if command[0] == "HELLO":
         return len(command) > 2
     is_reply = command[:2] == ("CLIENT", "REPLY") and len(command) == 3
+    is_reply = is_reply or "REDIRECT" in command
     return command[0] == "AUTH" or command[0].endswith("SUBSCRIBE") or is_reply
 
 
