@@ -121,12 +121,11 @@ extension ClientConnection {
     }
 
     /// MONITOR on a held upstream: one that monitors already is not answered (Redis 7.0
-    /// replication.c, monitorCommand), so that one is not sent either.
+    /// replication.c, monitorCommand), so that one is not sent either, unless the server refuses it.
     private func monitorHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        guard upstream?.hold?.isMonitoring == true, upstream?.hold?.isInTransaction == false else {
-            return sendHeld(.monitor, 0, bytes, count)
-        }
+        guard let hold = upstream?.hold, hold.isMonitoring, !hold.isInTransaction, !isRestricted
+        else { return sendHeld(.monitor, 0, bytes, count) }
         _ = session.takeSilence()
         return .done
     }

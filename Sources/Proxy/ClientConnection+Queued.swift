@@ -100,17 +100,19 @@ extension UpstreamConnection {
             hold?.taint()
             return reply
         }
-        guard let elements = Elements(reply), elements.ends.count == Int(inFlight.first.value)
+        guard let elements = Elements(reply, passesLines: scanner.passesLines),
+            elements.found.count == Int(inFlight.first.value)
         else {
             hold?.taint()
             return reply
         }
-        var result = Array(reply[..<elements.start])
-        var position = elements.start
+        var result: [UInt8] = []
+        var position = 0
         var next = members[...]
-        for (index, end) in elements.ends.enumerated() {
-            let element = Array(reply[position..<end])
-            position = end
+        for (index, place) in elements.found.enumerated() {
+            result += reply[position..<place.lowerBound]
+            let element = Array(reply[place])
+            position = place.upperBound
             if let member = next.first, member.index == index {
                 next = next.dropFirst()
                 result += walk(member, element, client)
@@ -118,7 +120,7 @@ extension UpstreamConnection {
                 result += element
             }
         }
-        return result
+        return result + reply[position...]
     }
 
     private func walk(
@@ -146,24 +148,25 @@ extension UpstreamConnection {
         return client.see(member, element)
     }
 
-    /// Where the elements of an array end.
+    /// Where the elements of an array are. Lines of MONITOR may stand between them.
     private struct Elements {
-        /// Where the first one begins.
-        let start: Int
-        var ends: [Int] = []
+        var found: [Range<Int>] = []
 
         /// Nil when a push stands among them (Redis up to 7.0): they cannot be counted then.
-        init?(_ reply: [UInt8]) {
-            var cursor = ReplyCursor(from: 0)
+        init?(_ reply: [UInt8], passesLines: Bool) {
+            var cursor = ReplyCursor(from: 0, passesLines: passesLines)
             guard let outer = cursor.next(reply.span), outer.type == UInt8(ascii: "*") else {
                 return nil
             }
-            start = outer.start
+            var begin = cursor.position
             while let item = cursor.next(reply.span) {
                 if item.type == UInt8(ascii: ">") { return nil }
-                // An element ends where the next one begins.
-                if item.depth == 1, item.start > start { ends.append(cursor.position) }
-                if item.depth > 1, !ends.isEmpty { ends[ends.count - 1] = cursor.position }
+                if item.depth == 1, !item.isPassedLine {
+                    found.append(begin..<cursor.position)
+                } else if item.depth > 1, let last = found.last {
+                    found[found.count - 1] = last.lowerBound..<cursor.position
+                }
+                begin = cursor.position
             }
         }
     }

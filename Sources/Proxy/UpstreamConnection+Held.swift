@@ -32,6 +32,7 @@ extension UpstreamConnection {
         isExclusive = false
         isInPush = false
         isPlusKept = false
+        scanner.passesLines = false
         output.forgetsSent = false
     }
 
@@ -52,6 +53,11 @@ extension UpstreamConnection {
         if inFlight.isEmpty { return false }
         let next = inFlight.first.expectation
         return next == .subscribe || next.isUnsubscribe
+    }
+
+    /// Whether lines of MONITOR may stand among the elements of the reply that begins.
+    func expectsLines(in expectation: Expectation) -> Bool {
+        hold?.isMonitoring == true && (expectation == .exec || expectation == .execWalked)
     }
 
     /// Relays one frame of a subscription, or as much of it as has come.

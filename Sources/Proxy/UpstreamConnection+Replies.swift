@@ -61,6 +61,7 @@ extension UpstreamConnection {
         scanning: while position < span.count, finished < entry.count {
             if hold != nil, !scanner.isInside {
                 if isPushFrame(span, at: position) || isUndecided(span, at: position) { break }
+                scanner.passesLines = expectsLines(in: entry.expectation)
             }
             switch scanner.scan(span, from: position) {
             case .complete(let end):

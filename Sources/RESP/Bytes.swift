@@ -23,6 +23,9 @@ enum Byte {
     static let pipe = UInt8(ascii: "|")
 }
 
+/// Whether the byte is an ASCII digit.
+func isDigit(_ byte: UInt8) -> Bool { byte &- Byte.zero < 10 }
+
 /// Every byte of the word that equals the repeated byte in `pattern` gets its top bit set; bits
 /// above the lowest one set may be false hits, so only the lowest may be used.
 @inline(__always)

@@ -13,6 +13,9 @@ package struct ReplyItem: Equatable, Sendable {
     package let value: Int64
     /// How many aggregates and attributes the item lies in: 0 for the reply itself.
     package let depth: Int
+    /// Whether this is a line of MONITOR that stands among an aggregate's elements: see
+    /// `ReplyScanner.passesLines`.
+    package var isPassedLine = false
 
     /// Whether the item is a null of RESP2 or RESP3.
     package var isNull: Bool { type == Byte.underscore || (value == -1 && type != Byte.colon) }
@@ -38,10 +41,13 @@ package struct ReplyCursor: Sendable {
     /// Elements still to come, one entry for every aggregate that is open; the first entry stands
     /// for the reply itself. Empty when there is nothing left to read.
     private var open = [1]
+    private let passesLines: Bool
 
-    /// A walk over the reply that begins at `start`.
-    package init(from start: Int) {
+    /// A walk over the reply that begins at `start`. `passesLines` is that of `ReplyScanner`: such
+    /// lines are items, but no elements.
+    package init(from start: Int, passesLines: Bool = false) {
         position = start
+        self.passesLines = passesLines
     }
 
     /// The next item, or nil after the last one, or when the bytes are not a whole reply.
@@ -54,9 +60,12 @@ package struct ReplyCursor: Sendable {
         let next = end + 2
         switch type {
         case Byte.plus, Byte.minus, Byte.comma, Byte.parenthesis:
-            advance(to: next, elements: 0, isElement: true)
+            let isPassed =
+                passesLines && depth > 0 && type == Byte.plus && isDigit(bytes[content])
+            advance(to: next, elements: 0, isElement: !isPassed)
             return ReplyItem(
-                type: type, start: content, length: end - content, value: 0, depth: depth)
+                type: type, start: content, length: end - content, value: 0, depth: depth,
+                isPassedLine: isPassed)
         default: break
         }
         guard let value = number(bytes, type, content, end) else { return fail() }

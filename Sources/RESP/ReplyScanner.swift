@@ -59,6 +59,13 @@ package struct ReplyScanner: Sendable {
     /// Whether the current item is the reply itself: not in an attribute, not an element.
     private var isTop = false
     private var sawReturn = false
+    /// Whether the line that begins may be one of MONITOR: its first byte has not been seen.
+    private var mayBePassedLine = false
+
+    /// Whether statuses among the elements of an aggregate that begin with a digit are passed over:
+    /// lines of MONITOR, which the server writes between the elements of EXEC's array to a
+    /// connection that monitors (Redis 6.2 to 7.4, Valkey 8.0). To be set between two replies.
+    package var passesLines = false
 
     /// The reply's type byte; 0 when none has begun or only attributes have. Like the properties
     /// below it stays as it is after `.complete` until the next scan.
@@ -193,6 +200,7 @@ extension ReplyScanner {
         if isTop { type = marker }
         switch marker {
         case Byte.plus, Byte.minus, Byte.comma, Byte.parenthesis:
+            mayBePassedLine = passesLines && marker == Byte.plus && !isTop
             return scanLine(bytes, position &+ 1)
         case Byte.dollar, Byte.colon, Byte.asterisk, Byte.percent, Byte.tilde, Byte.greater,
             Byte.pipe, Byte.equals, Byte.exclamation, Byte.underscore, Byte.hash:
@@ -224,6 +232,10 @@ extension ReplyScanner {
         let keepsHead = isTop && (itemType == Byte.plus || itemType == Byte.minus)
         var position = start
         phase = .line
+        if mayBePassedLine, position < bytes.count {
+            mayBePassedLine = false
+            if isDigit(bytes[position]) { remaining &+= 1 }
+        }
         if sawReturn, position < bytes.count {
             sawReturn = false
             if bytes[position] == Byte.lineFeed { return finishItem(position &+ 1) }

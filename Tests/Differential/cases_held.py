@@ -1,6 +1,6 @@
 """Scripted cases of states that end: tracking, MONITOR, flags, and what a transaction changes."""
 
-from play import closed, do, hang_up, more
+from play import closed, do, hang_up, more, split
 
 # On a direct connection and through Redpool, these say who the client is.
 WHO = ("CLIENT ID", "CLIENT GETNAME", "ACL WHOAMI")
@@ -100,7 +100,7 @@ def _tracking():
         "tracking, and FLUSHALL": [on, do("FLUSHALL", on="b"), more(1)],
         "tracking under CLIENT REPLY OFF": [
             do("HELLO 3", "CLIENT REPLY OFF", "CLIENT TRACKING ON", "GET k", n=1),
-            do("PING", on="b"), do("SET k 1", on="b"), do("CLIENT REPLY ON", n=2),
+            do("PING", on="b"), do("SET k 1", on="b"), more(1), do("CLIENT REPLY ON"),
         ],
         "tracking, then half-close": [on, hang_up("GET j", "CLIENT TRACKING OFF", *WHO)],
         "tracking, then QUIT": [on, closed("CLIENT ID", "QUIT")],
@@ -150,6 +150,27 @@ def _monitor():
         "MONITOR and WATCH": [do("WATCH k", "MONITOR", "UNWATCH", "PING", "RESET", "GET k")],
         "MONITOR and a transaction": [
             do("MONITOR", "MULTI", "PING", "EXEC", "MULTI"), do("PING"), do("DISCARD"), do("RESET")
+        ],
+        # Every member's line comes inside EXEC's array, among the elements.
+        "MONITOR and a longer transaction": [
+            do("MONITOR", "MULTI", "PING", "GET k", "ECHO x", "EXEC", "PING", *WHO),
+            do("MULTI"), do("PING"), do("LRANGE none 0 -1"), do("EXEC"), do("RESET", *WHO),
+        ],
+        "MONITOR and a transaction that is walked": [
+            do("MONITOR", "MULTI", "CLIENT ID", "PING", "CLIENT GETNAME", "SELECT 3", "CLIENT INFO",
+               "EXEC", "PING", *WHO, "CLIENT INFO"),
+            do("RESET", *WHO),
+        ],
+        "MONITOR and a longer transaction, RESP3": [
+            do("HELLO 3", "MONITOR", "MULTI", "PING", "CLIENT ID", "HGETALL none", "EXEC", *WHO),
+            split("MULTI", "PING", "GET k", "EXEC", "PING"),
+        ],
+        "MONITOR and a longer transaction, silent": [
+            do("MONITOR", "CLIENT REPLY OFF", "MULTI", "PING", "CLIENT GETNAME", "EXEC", "PING",
+               "CLIENT REPLY ON", "PING", n=3),
+        ],
+        "MONITOR twice, subscribed": [
+            do("MONITOR", "SUBSCRIBE c", "MONITOR", "UNSUBSCRIBE c", "MONITOR", "PING", n=5),
         ],
         "MONITOR and SUBSCRIBE": [
             do("MONITOR", "SUBSCRIBE c"), do("PUBLISH c x", on="b"), more(1),

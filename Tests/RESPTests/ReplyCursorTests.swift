@@ -53,6 +53,17 @@ struct ReplyCursorTests {
         #expect(end == text.utf8.count)
     }
 
+    @Test("lines of MONITOR among elements are items, but no elements")
+    func passedLines() {
+        let bytes = utf8(
+            "*2\r\n+1.5 [0 a] \"A\"\r\n+OK\r\n+1.6 [0 a] \"B\"\r\n*1\r\n+2\r\n+3\r\n:4\r\n")
+        var cursor = ReplyCursor(from: 0, passesLines: true)
+        var passed: [Bool] = []
+        while let item = cursor.next(bytes.span) { passed.append(item.isPassedLine) }
+        #expect(passed == [false, true, false, true, false, true, true, false])
+        #expect(cursor.position == bytes.count)
+    }
+
     @Test("a minus one is a number, not a null")
     func minusOne() {
         #expect(Self.outline(":-1\r\n").lines == [":-1"])

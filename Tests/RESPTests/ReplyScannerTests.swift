@@ -162,6 +162,27 @@ struct ReplyScannerTests {
         }
     }
 
+    @Test("lines of MONITOR among elements are passed over, however they are cut")
+    func passedLines() {
+        let line = "+1700000000.000001 [0 127.0.0.1:5] \"PING\"\r\n"
+        let array = utf8("*3\r\n+PONG\r\n\(line)\(line)*1\r\n:1\r\n\(line)$1\r\nx\r\n")
+        for cut in 0..<array.count {
+            var scanner = ReplyScanner()
+            scanner.passesLines = true
+            let first = scanner.scan(array.span.extracting(0..<cut), from: 0)
+            #expect(first == .incomplete)
+            let second = scanner.scan(array.span.extracting(cut..<array.count), from: 0)
+            #expect(second == .complete(end: array.count - cut), "cut at \(cut)")
+            #expect(scanner.type == UInt8(ascii: "*"))
+        }
+        var scanner = ReplyScanner()
+        let counted = scanner.scan(array.span, from: 0)
+        #expect(counted == .complete(end: 4 + 7 + 2 * line.utf8.count))
+        scanner.passesLines = true
+        let alone = scanner.scan(utf8(line).span, from: 0)
+        #expect(alone == .complete(end: line.utf8.count))
+    }
+
     @Test("heads are compared with text")
     func heads() {
         func head(_ text: String) -> ReplyHead {
