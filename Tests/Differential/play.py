@@ -19,6 +19,8 @@ import frames
 from integration import encode
 
 TIMEOUT = 6.0
+# For what is known to differ: mostly because one side stays silent, or open.
+SHORT_TIMEOUT = 1.5
 GOODBYE = encode("RESET") + encode("RESET") + encode("QUIT")
 
 
@@ -77,8 +79,9 @@ def closed(*commands, on="a") -> Step:
 class Player:
     """One client of a script."""
 
-    def __init__(self, address):
-        self.socket = address.connect(TIMEOUT)
+    def __init__(self, address, timeout=TIMEOUT):
+        self.socket = address.connect(timeout)
+        self._timeout = timeout
         self.stream = b""
         self.counted = 0
         self.ended = False
@@ -92,7 +95,7 @@ class Player:
 
     def wait(self, n):
         """Reads until `n` more replies are complete."""
-        deadline = time.monotonic() + 2 * TIMEOUT
+        deadline = time.monotonic() + 2 * self._timeout
         while n and (end := frames.count(self.stream, self.counted, n)) is None:
             if not self.receive() or time.monotonic() > deadline:
                 return
@@ -120,7 +123,7 @@ class Player:
             except OSError:
                 # Closed by the peer already.
                 pass
-        deadline = time.monotonic() + 2 * TIMEOUT
+        deadline = time.monotonic() + 2 * self._timeout
         while self.receive():
             # A client that monitors hears something for ever.
             if time.monotonic() > deadline:
@@ -149,13 +152,13 @@ class Barrier:
         self._player.socket.close()
 
 
-def play(address, script) -> dict:
+def play(address, script, timeout=TIMEOUT) -> dict:
     """The stream of every client of a script."""
     players, barrier = {}, None
     try:
         for step in script:
             if step.on not in players:
-                players[step.on] = Player(address)
+                players[step.on] = Player(address, timeout)
             player = players[step.on]
             for index, piece in enumerate(step.pieces):
                 if index:
@@ -177,10 +180,10 @@ def play(address, script) -> dict:
     return {name: player.stream for name, player in players.items()}
 
 
-def compare(world, script):
+def compare(world, script, timeout=TIMEOUT):
     """None when both sides answer alike, else what differs."""
     world.empty()
-    direct, proxied = play(world.direct, script), play(world.proxied, script)
+    direct, proxied = (play(side, script, timeout) for side in (world.direct, world.proxied))
     for name in direct:
         found = frames.difference(direct[name], proxied[name])
         if found:

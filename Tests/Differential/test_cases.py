@@ -4,7 +4,7 @@ import pytest
 
 from cases import all_cases
 from documented import DIFFERENCES, why_different
-from play import compare
+from play import SHORT_TIMEOUT, TIMEOUT, compare
 from servers import FOUND, WANTED, WHY_MISSING
 from versions import cases
 from world import World
@@ -32,13 +32,15 @@ def test_server_is_there(name):
 # First of all: the ids of upstreams are still short then, and can be told from those of clients.
 @pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.name)
 def test_a_documented_difference_is_still_one(world, row):
-    assert compare(world, row.script) is not None, f"{row.name}: no longer differs"
+    found = compare(world, row.script, SHORT_TIMEOUT)
+    assert found is not None, f"{row.name}: no longer differs"
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_as_on_a_direct_connection(world, name):
-    found = compare(world, CASES[name])
-    if why_different(name, world.server):
+    differs = why_different(name, world.server)
+    found = compare(world, CASES[name], SHORT_TIMEOUT if differs else TIMEOUT)
+    if differs:
         assert found is not None, f"no longer differs: {name}"
     else:
         assert found is None, found
