@@ -38,7 +38,7 @@ package struct PermitKeeper {
     package private(set) var held = PoolPermits()
     private var debts: [Debt] = []
     /// What others have been told of, and whether that has been paid in part.
-    private var published = PermitNeed()
+    package private(set) var published = PermitNeed()
     private var isOutdated = false
     private var progressAt: Int64 = 0
     /// A promise is kept when a connection has closed, which takes a second at the most.

@@ -176,7 +176,9 @@ struct PermitTests {
                 world.finishClose(index, random.below(member.closing.count))
             }
         case ..<82: world.cancel(index)
-        case ..<92: if let woken = world.ledger.awake.randomElement() { world.run(woken) }
+        case ..<92:
+            let awake = world.ledger.awake.sorted()
+            if !awake.isEmpty { world.run(awake[random.below(awake.count)]) }
         case ..<99: world.pass(Int64(random.below(3_000_000)))
         default: random.chance(80) ? world.serve() : world.pass(.milliseconds(120))
         }

@@ -80,12 +80,69 @@ final class Member {
     var waits: [UInt64: (kind: LeaseKind, ticket: WaitTicket)] = [:]
     var served = 0
     var refusals: [Refusal] = []
+    private var hasGrantedToNobody = false
 
     init(_ index: Int, limits: PoolLimits, now: MonotonicTime) {
         pool = PoolStateMachine(
             limits: limits, permits: PoolPermits(), warmKey: db0, seed: UInt64(index) + 1,
             now: now)
         keeper = PermitKeeper(member: index)
+    }
+
+    func lease(_ kind: LeaseKind, key: PoolKey, serial: UInt64, now: MonotonicTime) {
+        switch pool.lease(kind, key: key, for: WaiterID(raw: serial), now: now) {
+        case .granted(let id): accept(id, kind)
+        case .queued(let ticket): waits[serial] = (kind, ticket)
+        case .refused(let refusal): refusals.append(refusal)
+        }
+    }
+
+    private func accept(_ id: UpstreamID, _ kind: LeaseKind) {
+        served += 1
+        if kind == .pin || kind == .control {
+            exclusive.append(id)
+        } else {
+            shared.append(id)
+        }
+    }
+
+    func performActions(now: MonotonicTime) {
+        while let action = pool.nextAction() { perform(action, now) }
+    }
+
+    private func perform(_ action: PoolAction, _ now: MonotonicTime) {
+        switch action {
+        case .dial(let id, _): dialing.append(id)
+        case .convert(let id, from: _, to: _): converting.append(id)
+        case .probe(let id): pool.probed(id, now: now)
+        case .close(let id, _):
+            dialing.removeAll { $0 == id }
+            closing.append(id)
+        case .grant(let waiter, let id):
+            guard let wait = waits.removeValue(forKey: waiter.raw) else {
+                hasGrantedToNobody = true
+                return
+            }
+            accept(id, wait.kind)
+        case .refuse(let waiter, let refusal):
+            waits[waiter.raw] = nil
+            refusals.append(refusal)
+        }
+    }
+
+    /// What does not hold of this worker alone, or nil.
+    var brokenPromise: String? {
+        if hasGrantedToNobody { return "granted to nobody" }
+        return pool.brokenInvariant() ?? usesTooMuch
+    }
+
+    var usesTooMuch: String? {
+        let census = pool.census
+        let held = keeper.held
+        if census.open > held.connections { return "more open than held" }
+        if census.pinned > held.pins { return "more pinned than held" }
+        if census.pinned + census.shared > held.open { return "the reserve is used" }
+        return nil
     }
 }
 
@@ -111,21 +168,8 @@ final class PermitWorld {
     func lease(_ kind: LeaseKind, on index: Int, key: PoolKey = db0) {
         let member = members[index]
         serial += 1
-        switch member.pool.lease(kind, key: key, for: WaiterID(raw: serial), now: now) {
-        case .granted(let id): accept(id, kind, member)
-        case .queued(let ticket): member.waits[serial] = (kind, ticket)
-        case .refused(let refusal): member.refusals.append(refusal)
-        }
+        member.lease(kind, key: key, serial: serial, now: now)
         run(index)
-    }
-
-    private func accept(_ id: UpstreamID, _ kind: LeaseKind, _ member: Member) {
-        member.served += 1
-        if kind == .pin || kind == .control {
-            member.exclusive.append(id)
-        } else {
-            member.shared.append(id)
-        }
     }
 
     /// The end of a worker's loop iteration.
@@ -137,35 +181,15 @@ final class PermitWorld {
         repeat {
             rounds += 1
             if rounds > 100 { fail("a worker comes to no end") }
-            while let action = member.pool.nextAction() { perform(action, member) }
+            member.performActions(now: now)
             defer { isFirst = false }
             guard
                 member.keeper.balance(
                     &member.pool, ledger, now: now, isTick: isTick && isFirst)
             else { break }
         } while failure == nil
-        while let action = member.pool.nextAction() { perform(action, member) }
+        member.performActions(now: now)
         check(member)
-    }
-
-    private func perform(_ action: PoolAction, _ member: Member) {
-        switch action {
-        case .dial(let id, _): member.dialing.append(id)
-        case .convert(let id, from: _, to: _): member.converting.append(id)
-        case .probe(let id): member.pool.probed(id, now: now)
-        case .close(let id, _):
-            member.dialing.removeAll { $0 == id }
-            member.closing.append(id)
-        case .grant(let waiter, let id):
-            guard let wait = member.waits.removeValue(forKey: waiter.raw) else {
-                fail("granted to nobody")
-                return
-            }
-            accept(id, wait.kind, member)
-        case .refuse(let waiter, let refusal):
-            member.waits[waiter.raw] = nil
-            member.refusals.append(refusal)
-        }
     }
 
     // MARK: What the server and the clients do
@@ -204,7 +228,7 @@ final class PermitWorld {
 
     func cancel(_ index: Int) {
         let member = members[index]
-        guard let (serial, wait) = member.waits.first else { return }
+        guard let (serial, wait) = member.waits.min(by: { $0.key < $1.key }) else { return }
         member.waits[serial] = nil
         member.pool.cancel(wait.ticket)
         run(index)
@@ -222,7 +246,7 @@ final class PermitWorld {
             }
         }
         var rounds = 0
-        while let index = ledger.awake.first, failure == nil {
+        while let index = ledger.awake.min(), failure == nil {
             run(index)
             rounds += 1
             if rounds > 1000 { fail("permits go to and fro") }
@@ -270,7 +294,7 @@ final class PermitWorld {
     }
 
     private func check(_ changed: Member) {
-        if let broken = changed.pool.brokenInvariant() { fail(broken) }
+        if let broken = changed.brokenPromise { fail(broken) }
         var sum = (open: 0, pinned: 0, busy: 0)
         var permits = ledger.free
         for index in members.indices {
@@ -280,10 +304,7 @@ final class PermitWorld {
             sum.pinned += census.pinned
             sum.busy += census.pinned + census.shared
             permits = permits + member.keeper.held + ledger.credits[index]
-            let held = member.keeper.held
-            if census.open > held.connections { fail("more open than held") }
-            if census.pinned > held.pins { fail("more pinned than held") }
-            if census.pinned + census.shared > held.open { fail("the reserve is used") }
+            if let broken = member.usesTooMuch { fail(broken) }
         }
         if sum.open > limits.maxOpen { fail("more open than maxOpen") }
         if sum.pinned > limits.maxPinned { fail("more pinned than maxPinned") }

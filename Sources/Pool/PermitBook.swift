@@ -1,0 +1,179 @@
+// The permits of one pool that no worker holds, and what workers lack: the only state of a pool
+// that its workers share. What a number is, and how it is shared by threads, is up to `Cell`.
+
+/// One number that several workers use at the same time. Its steps are atomic, and all steps of
+/// all numbers have one order that every worker sees: the order of steps below is what keeps a
+/// need from being lost.
+package protocol PermitCell: Sendable {
+    func load() -> Int
+    func store(_ value: Int)
+    /// Stores `desired` where the number is `expected`. Says what it was.
+    func compareExchange(expected: Int, desired: Int) -> Int
+}
+
+/// What workers put into one place for each other. A worker is one `member`, from 0, and alone
+/// calls what is said to be of it.
+package struct PermitBook<Cell: PermitCell>: Sendable {
+    private let free: PermitCells<Cell>
+    private let accounts: [Account]
+    private let hungryMask: Cell
+
+    /// What one worker publishes, and what others have for it.
+    private struct Account: Sendable {
+        let need: PermitCells<Cell>
+        let sharedSince: Cell
+        let pinSince: Cell
+        let promised: PermitCells<Cell>
+        let credit: PermitCells<Cell>
+    }
+
+    /// - Parameters:
+    ///   - permits: all that there are.
+    ///   - members: the workers that share them, 2 to 64.
+    ///   - makeCell: a number with this value.
+    package init(_ permits: PoolPermits, members: Int, makeCell: (Int) -> Cell) {
+        let nothing = PoolPermits()
+        free = PermitCells(permits, makeCell)
+        accounts = (0..<members).map { _ in
+            Account(
+                need: PermitCells(nothing, makeCell), sharedSince: makeCell(.max),
+                pinSince: makeCell(.max), promised: PermitCells(nothing, makeCell),
+                credit: PermitCells(nothing, makeCell))
+        }
+        hungryMask = makeCell(0)
+    }
+
+    /// How many workers share the permits.
+    package var members: Int { accounts.count }
+
+    /// See `PermitLedger`, also for all that follow.
+    package func take(_ wanted: PoolPermits) -> PoolPermits { free.take(upTo: wanted) }
+    package func putBack(_ permits: PoolPermits) { free.add(permits) }
+
+    package func collect(_ member: Int) -> PoolPermits {
+        accounts[member].credit.take(upTo: PoolPermits(open: .max, control: .max, pins: .max))
+    }
+
+    package var hungry: UInt64 { UInt64(bitPattern: Int64(hungryMask.load())) }
+
+    package func publish(_ need: PermitNeed, of member: Int) {
+        let account = accounts[member]
+        account.sharedSince.store(Int(need.sharedSince))
+        account.pinSince.store(Int(need.pinSince))
+        account.need.store(need.permits)
+        let bit = Int(bitPattern: 1 << UInt(member))
+        var mask = hungryMask.load()
+        while true {
+            let now = hungryMask.compareExchange(
+                expected: mask, desired: need.permits.isEmpty ? mask & ~bit : mask | bit)
+            if now == mask { return }
+            mask = now
+        }
+    }
+
+    package func need(of member: Int) -> PermitNeed {
+        let account = accounts[member]
+        return PermitNeed(
+            account.need.load().less(account.promised.load()),
+            sharedSince: Int64(account.sharedSince.load()),
+            pinSince: Int64(account.pinSince.load()))
+    }
+
+    /// What `member` has published and nobody has paid yet.
+    package func unpaidNeed(of member: Int) -> PoolPermits { accounts[member].need.load() }
+
+    /// Two workers may promise at the same time: what is promised twice is given back.
+    package func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
+        let account = accounts[member]
+        return account.promised.raise(by: permits, atMostTo: account.need.load())
+    }
+
+    /// The credit comes last: once `member` can see it, it may publish a need that no longer counts
+    /// it, and what was taken off that need would be lost for good.
+    package func pay(_ permits: PoolPermits, to member: Int) {
+        let account = accounts[member]
+        account.need.subtract(permits)
+        account.promised.subtract(permits)
+        account.credit.add(permits)
+    }
+
+    package func forgetPromises(to member: Int) {
+        accounts[member].promised.store(PoolPermits())
+    }
+}
+
+/// Permits that any worker may add to and take from.
+private struct PermitCells<Cell: PermitCell>: Sendable {
+    private let open: Cell
+    private let control: Cell
+    private let pins: Cell
+
+    init(_ permits: PoolPermits, _ makeCell: (Int) -> Cell) {
+        open = makeCell(permits.open)
+        control = makeCell(permits.control)
+        pins = makeCell(permits.pins)
+    }
+
+    func load() -> PoolPermits {
+        PoolPermits(open: open.load(), control: control.load(), pins: pins.load())
+    }
+
+    func store(_ permits: PoolPermits) {
+        open.store(permits.open)
+        control.store(permits.control)
+        pins.store(permits.pins)
+    }
+
+    func add(_ permits: PoolPermits) {
+        _ = raise(by: permits, atMostTo: PoolPermits(open: .max, control: .max, pins: .max))
+    }
+
+    /// Never below zero: what was forgotten meanwhile is not taken twice.
+    func subtract(_ permits: PoolPermits) { _ = take(upTo: permits) }
+
+    func take(upTo wanted: PoolPermits) -> PoolPermits {
+        PoolPermits(
+            open: PermitCells.take(open, wanted.open),
+            control: PermitCells.take(control, wanted.control),
+            pins: PermitCells.take(pins, wanted.pins))
+    }
+
+    func raise(by permits: PoolPermits, atMostTo limit: PoolPermits) -> PoolPermits {
+        PoolPermits(
+            open: PermitCells.raise(open, permits.open, limit.open),
+            control: PermitCells.raise(control, permits.control, limit.control),
+            pins: PermitCells.raise(pins, permits.pins, limit.pins))
+    }
+
+    private static func take(_ number: Cell, _ wanted: Int) -> Int {
+        if wanted <= 0 { return 0 }
+        var current = number.load()
+        while current > 0 {
+            let taken = min(current, wanted)
+            let now = number.compareExchange(expected: current, desired: current - taken)
+            if now == current { return taken }
+            current = now
+        }
+        return 0
+    }
+
+    private static func raise(_ number: Cell, _ by: Int, _ limit: Int) -> Int {
+        if by <= 0 { return 0 }
+        var current = number.load()
+        while current < limit {
+            let raised = min(limit - current, by)
+            let now = number.compareExchange(expected: current, desired: current + raised)
+            if now == current { return raised }
+            current = now
+        }
+        return 0
+    }
+}
+
+extension PoolPermits {
+    fileprivate func less(_ other: PoolPermits) -> PoolPermits {
+        PoolPermits(
+            open: max(0, open - other.open), control: max(0, control - other.control),
+            pins: max(0, pins - other.pins))
+    }
+}
