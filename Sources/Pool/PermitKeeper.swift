@@ -40,8 +40,11 @@ package struct PermitKeeper {
     /// What others have been told of, and whether that has been paid in part.
     package private(set) var published = PermitNeed()
     private var isOutdated = false
-    private var progressAt: Int64 = 0
-    /// A promise is kept when a connection has closed, which takes a second at the most.
+    /// Since when promises to this worker count. That it has got something since does not matter:
+    /// one kind must not wait for a promise because another is being had.
+    private var promisesSince: Int64 = 0
+    /// A promise is kept when a connection has closed, which takes a second at the most; but that of
+    /// a pin may take for ever. What is then promised twice is given back.
     private static let promiseTime = Int64.seconds(2)
 
     package init(member: Int) {
@@ -83,7 +86,6 @@ package struct PermitKeeper {
     ) -> Bool {
         if permits.isEmpty { return false }
         held = held + permits
-        progressAt = now.nanoseconds
         machine.setPermits(machine.permits + permits, now: now)
         return true
     }
@@ -104,32 +106,28 @@ package struct PermitKeeper {
             need = machine.permitNeed()
         }
         if need.permits.isEmpty { need = PermitNeed() }
-        if need == published, !isOutdated {
-            if isTick { remind(need, ledger, now) }
-            return hasChanged
-        }
-        let known = isOutdated ? PoolPermits() : published.permits
-        let hasGrown = need.permits.limited(to: known) != need.permits
-        if published == PermitNeed() { progressAt = now.nanoseconds }
+        let isNew = need != published || isOutdated
+        guard isNew || (isTick && !need.permits.isEmpty) else { return hasChanged }
+        if published == PermitNeed() { promisesSince = now.nanoseconds }
+        if isTick { forgetOldPromises(ledger, now) }
+        // With every tick everything is said anew, so that nothing is lost for longer.
+        let known = isOutdated || isTick ? PoolPermits() : published.permits
+        let isMore = need.permits.limited(to: known) != need.permits
+        let isUrgent = need.since != .max && published.since == .max
         published = need
         isOutdated = false
         ledger.publish(need, of: member)
-        guard hasGrown else { return hasChanged }
+        guard isMore || isUrgent else { return hasChanged }
         // What was put back before others could see the need is found now.
         if receive(ledger.take(need.permits), &machine, now) { hasChanged = true }
         ledger.wakeOthers(than: member)
         return hasChanged
     }
 
-    private mutating func remind(
-        _ need: PermitNeed, _ ledger: some PermitLedger, _ now: MonotonicTime
-    ) {
-        guard !need.permits.isEmpty else { return }
-        if now.nanoseconds - progressAt >= Self.promiseTime {
-            progressAt = now.nanoseconds
-            ledger.forgetPromises(to: member)
-        }
-        ledger.wakeOthers(than: member)
+    private mutating func forgetOldPromises(_ ledger: some PermitLedger, _ now: MonotonicTime) {
+        guard now.nanoseconds - promisesSince >= Self.promiseTime else { return }
+        promisesSince = now.nanoseconds
+        ledger.forgetPromises(to: member)
     }
 
     /// Takes the worker that has lacked something for longest out of `members`.
@@ -180,11 +178,21 @@ package struct PermitKeeper {
     private mutating func giveBackSpare(
         _ machine: inout PoolStateMachine, _ ledger: some PermitLedger, _ now: MonotonicTime
     ) {
-        let spare = machine.permitSpare
+        // Where somebody waits although what he lacks has been promised, an unused permit is his.
+        let spare = machine.permitSpare(keeping: isAnyoneElseWaiting(ledger) ? 0 : 1)
         if spare.isEmpty { return }
         held = held - spare
         machine.setPermits(machine.permits - spare, now: now)
         ledger.putBack(spare)
         if ledger.hungry != 0 { ledger.wakeOthers(than: member) }
+    }
+
+    private func isAnyoneElseWaiting(_ ledger: some PermitLedger) -> Bool {
+        var others = ledger.hungry & ~(1 << UInt64(member))
+        while others != 0 {
+            if ledger.need(of: others.trailingZeroBitCount).since != .max { return true }
+            others &= others - 1
+        }
+        return false
     }
 }

@@ -79,7 +79,11 @@ extension PoolStateMachine {
             }
             (need.sharedSince, need.pinSince) = waitingSince()
         }
-        if wasCramped, need.permits.open == 0, used + 1 > permits.open, permits.open < most.open {
+        // Beside somebody who waits and lacks nothing, a wish would look like his need: two workers
+        // would pass a permit to and fro, each for the other's waiter.
+        if wasCramped, need.sharedSince == .max, need.permits.open == 0,
+            used + 1 > permits.open, permits.open < most.open
+        {
             need.permits.open = 1
         }
         return need
@@ -135,13 +139,14 @@ extension PoolStateMachine {
 
     /// What has not been used of late and is nobody's: to be asked at most once a tick, so that what
     /// comes back at once is not given away.
-    package var permitSpare: PoolPermits {
+    /// All but `reserve` of each kind.
+    package func permitSpare(keeping reserve: Int) -> PoolPermits {
         var spare = PoolPermits()
         guard queue.count == 0 else { return spare }
-        spare.pins = max(0, permits.pins - count(.pinned) - 1)
+        spare.pins = max(0, permits.pins - count(.pinned) - reserve)
         if open <= permits.open { spare.control = permits.control }
         let connections = permits.connections - spare.control
-        spare.open = max(0, min(permits.open - busy - coming, connections - open) - 1)
+        spare.open = max(0, min(permits.open - busy - coming, connections - open) - reserve)
         return spare
     }
 

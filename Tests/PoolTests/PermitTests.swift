@@ -132,6 +132,43 @@ struct PermitTests {
         #expect(world.failure == nil)
     }
 
+    /// All connections are idle on worker 0, and a client waits on worker 1.
+    private func waiting() -> PermitWorld {
+        let world = PermitWorld(
+            PoolLimits(maxOpen: 4, maxPinned: 2, poolTimeout: .seconds(20), workers: 3), members: 3)
+        for kind in [LeaseKind.pin, .pin, .control] { world.lease(kind, on: 0) }
+        world.advance(.milliseconds(300))
+        world.lease(.shared, on: 0)
+        world.advance(.milliseconds(100))
+        world.releaseEverything()
+        #expect(world.members[0].pool.census.idle == 4)
+        world.lease(.shared, on: 1)
+        #expect(world.members[1].waits.count == 1)
+        return world
+    }
+
+    @Test("a need that others have lost sight of is said again with the next tick")
+    func lostNeed() {
+        let world = waiting()
+        world.ledger.lose(needOf: 1)
+        world.advance(.milliseconds(110))
+        #expect(world.members[1].shared.count == 1)
+        #expect(world.failure == nil)
+    }
+
+    @Test("a promise that nobody keeps is forgotten, whatever else is had meanwhile")
+    func forgottenPromise() {
+        let world = waiting()
+        _ = world.ledger.promise(PoolPermits(open: 9, control: 9, pins: 9), to: 1)
+        for _ in 0..<11 {
+            // Pins come and go; what is lacked is a connection.
+            world.ledger.pay(PoolPermits(), to: 1)
+            world.advance(.milliseconds(200))
+        }
+        #expect(world.members[1].shared.count == 1)
+        #expect(world.failure == nil)
+    }
+
     @Test("whatever workers, clients and server do, the limits hold", arguments: 0..<60)
     func simulation(seed: UInt64) {
         var random = SeededRandom(seed: seed)

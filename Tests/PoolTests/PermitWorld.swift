@@ -60,6 +60,13 @@ final class TestLedger: PermitLedger {
         awake.insert(member)
     }
 
+    /// Others believe that `member` lacks nothing, and are not told otherwise.
+    func lose(needOf member: Int) {
+        needs[member] = PermitNeed()
+        hungry &= ~(1 << UInt64(member))
+        awake = []
+    }
+
     func forgetPromises(to member: Int) { promised[member] = PoolPermits() }
 
     func wakeOthers(than member: Int) {
