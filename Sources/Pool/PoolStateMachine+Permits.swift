@@ -196,9 +196,11 @@ extension PoolStateMachine {
             || open - count(.closing) - retiring > permits.connections
         guard !isOwed, permits.open > 0, now - rival.since >= Self.handOverTime else { return 0 }
         let atWork = count(.shared) - retiring - yielding
-        if atWork > 1 { return 1 }
+        // What is not at work is there for somebody who waits here. Unless the older of two waiters
+        // has it, both workers would pass it to and fro.
+        if atWork > 1, permits.open <= busy { return 1 }
         let isDue =
             rival.sharedSince < ownSince && now - rival.sharedSince >= Self.handOverTime
-        return atWork == 1 && isDue ? 1 : 0
+        return atWork > 0 && isDue ? 1 : 0
     }
 }

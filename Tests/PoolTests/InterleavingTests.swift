@@ -3,7 +3,7 @@ import Testing
 
 @Suite("Permits: workers that are interrupted anywhere")
 struct InterleavingTests {
-    @Test("nobody starves, whatever is interrupted where", arguments: 0..<40)
+    @Test("nobody starves, whatever is interrupted where", arguments: 0..<30)
     func bySeed(block: UInt64) {
         for seed in block * 100..<(block + 1) * 100 {
             var random = SeededRandom(seed: seed)
