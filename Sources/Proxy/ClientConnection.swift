@@ -47,11 +47,24 @@ final class ClientConnection {
         static let inputFull = Pauses(rawValue: 2)
     }
 
-    // In this order there is no padding between them.
+    // In this order hardly a byte between them is padding: 245 bytes, where malloc would round 249 up
+    // to the next 16.
     let id: SlotID
     let pool: UpstreamPool
     var channel: Channel
+    var isDirty = false
+    var isReady = false
+    var inputEnded = false
+    private var pauses: Pauses = []
+    /// The last command on the held upstream may block: a client that leaves does not wait for it.
+    var isBlockingHeld = false
+    /// The output has passed the high water mark and counts as slow on its upstream.
+    var isSlow = false
+    /// In a pipe: the last bytes went to the server, so it probably owes an answer.
+    var isOwed = false
     var input = InputBuffer()
+    /// Commands sent and not answered yet.
+    var inFlight: UInt32 = 0
     var output = OutputBuffer()
     /// Where its commands are in flight, or what it holds alone.
     var upstream: UpstreamConnection?
@@ -67,33 +80,21 @@ final class ClientConnection {
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
     var mode = Mode.open
-    var isDirty = false
-    var isReady = false
-    var inputEnded = false
-    private var pauses: Pauses = []
-    /// Where its writes went, for WAIT.
-    var writes = WriteTrail()
-    /// The key of the sub-pool whose upstreams fit this session.
-    var key: PoolKey
-    /// Commands sent and not answered yet.
-    var inFlight: UInt32 = 0
-    var session = Session()
-    /// What the lease was asked for that is waited for, or has been granted.
-    var awaited: Awaited?
-    var lastCommand = Command.unknown
     /// The pool's refusal of the lease for the command at the head of the input.
     var refusal: Refusal?
-    /// The last command on the held upstream may block: a client that leaves does not wait for it.
-    var isBlockingHeld = false
-    /// The output has passed the high water mark and counts as slow on its upstream.
-    var isSlow = false
     /// In a pipe: how its bytes are looked at.
     var pipeView = PipeView.watching
-    /// In a pipe: the last bytes went to the server, so it probably owes an answer.
-    var isOwed = false
     /// The lease that is waited for is for a command that may block: not worth it for a client
     /// that has ended its input. Any other command still runs, as it would in Redis.
     var waitsToBlock = false
+    /// Where its writes went, for WAIT.
+    var writes = WriteTrail()
+    var lastCommand = Command.unknown
+    /// The key of the sub-pool whose upstreams fit this session.
+    var key: PoolKey
+    /// What the lease was asked for that is waited for, or has been granted.
+    var awaited: Awaited?
+    var session = Session()
 
     var worker: Worker { pool.worker }
 
