@@ -87,6 +87,12 @@ package struct PoolLimits: Equatable, Sendable {
         Int32(truncatingIfNeeded: lane == .fast ? maxPipeline : slowPipeline)
     }
 
-    /// Commands in flight above which a shared upstream takes no more, whatever the need.
-    func hardLimit(_ lane: Lane) -> Int32 { pipelineLimit(lane) * 16 }
+    /// Commands in flight above which a shared upstream takes no more, whatever the need. Where no
+    /// other can be had, slow commands are put as deep as fast ones usually are: behind each other
+    /// they are served sooner or later, as on a connection of their own, while in the queue they
+    /// would fail at its deadline.
+    func hardLimit(_ lane: Lane) -> Int32 {
+        lane == .fast
+            ? pipelineLimit(.fast) * 16 : max(pipelineLimit(.slow) * 16, pipelineLimit(.fast))
+    }
 }

@@ -142,3 +142,25 @@ def test_full_wait_queue_and_its_end(launch):
         assert all(reply.startswith(b"PINLIMIT pool main: ") for reply in replies)
         for client in clients:
             client.close()
+
+
+def test_slow_pipelines_are_queued_behind_each_other(launch):
+    """More slow commands than upstreams like to have at once, and a server that takes its time:
+    they wait where they would on a connection of their own, not in a queue with a deadline."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"maxOpen": 4, "poolTimeout": "200ms"})
+    server.command("RPUSH", "list", *range(10))
+    clients = [redpool.connect() for _ in range(12)]
+    for client in clients:
+        assert client.command("PING") == b"PONG"
+    server.pause()
+    for client in clients:
+        client.send(encode("LRANGE", "list", "0", "-1") * 64)
+    with redpool.connect() as last:
+        # Its deadline comes after that of anybody who waits by now.
+        reply = last.command("BLPOP", "nothing", "0")
+        assert reply.startswith((b"POOLTIMEOUT", b"PINLIMIT")), reply
+    server.resume()
+    for client in clients:
+        for _ in range(64):
+            assert client.read() == [b"%d" % number for number in range(10)]

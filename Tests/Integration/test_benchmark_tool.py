@@ -22,7 +22,7 @@ def benchmark(server, redpool, arguments, names):
             ["redis-benchmark", *redpool.tcp.cli, "-q", *arguments],
             capture_output=True,
             text=True,
-            timeout=55,
+            timeout=240,
         )
     assert done.returncode == 0, done
     output = done.stdout.replace("\r", "\n")
