@@ -2,7 +2,7 @@
 // appears in the log, in the metric label and in the manual.
 
 /// Why an upstream connection ended.
-package enum CloseReason: UInt8, CaseIterable, Sendable {
+package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     /// More than `maxIdle` were idle.
     case maxIdle
     /// Idle longer than `idleTimeout`.

@@ -32,7 +32,7 @@ package struct WaitTicket: Hashable, Sendable {
 
 /// What state an upstream is in. Commands of clients with different keys never share one: a
 /// dependent command must not be pipelined behind a SELECT, AUTH or HELLO that may yet fail.
-package struct PoolKey: Hashable, Sendable {
+package struct PoolKey: BitwiseCopyable, Hashable, Sendable {
     /// The shell's number for an ACL user and its credentials.
     package var user: UInt32
     /// RESP version, 2 or 3.

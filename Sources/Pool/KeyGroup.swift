@@ -2,7 +2,7 @@
 
 /// One value per lane. Named fields, since reading one element of an `InlineArray` inside an array
 /// element copies the whole (Swift 6.3).
-struct ByLane<Value> {
+struct ByLane<Value: BitwiseCopyable>: BitwiseCopyable {
     var fast: Value
     var slow: Value
 
@@ -18,7 +18,7 @@ struct ByLane<Value> {
 }
 
 /// One value per kind of lease.
-struct ByKind<Value> {
+struct ByKind<Value: BitwiseCopyable>: BitwiseCopyable {
     var shared: Value
     var slow: Value
     var pin: Value

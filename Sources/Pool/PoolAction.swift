@@ -69,6 +69,8 @@ struct ActionQueue: ~Copyable {
         actions.reserveCapacity(64)
     }
 
+    var hasNext: Bool { head < actions.count }
+
     mutating func append(_ action: PoolAction) {
         actions.append(action)
     }

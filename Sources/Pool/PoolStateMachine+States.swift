@@ -40,13 +40,17 @@ extension PoolStateMachine {
 
     /// When `tick` has something to do that cannot wait for the next regular one: the earliest
     /// deadline of a waiter or a probe, or the end of a backoff that somebody waits for.
+    ///
+    /// `mutating` for the same reason as `hasActions`.
     package var nextDeadline: MonotonicTime? {
-        var earliest = probeDeadline
-        if queue.oldest >= 0 {
-            earliest = min(earliest, queue.nodes[queue.oldest].since + limits.poolTimeout)
-            if gate.nextDialAt > clock { earliest = min(earliest, gate.nextDialAt) }
+        mutating get {
+            var earliest = probeDeadline
+            if queue.oldest >= 0 {
+                earliest = min(earliest, queue.nodes[queue.oldest].since + limits.poolTimeout)
+                if gate.nextDialAt > clock { earliest = min(earliest, gate.nextDialAt) }
+            }
+            return earliest == .max ? nil : MonotonicTime(nanoseconds: earliest)
         }
-        return earliest == .max ? nil : MonotonicTime(nanoseconds: earliest)
     }
 
     @inline(__always)

@@ -22,7 +22,7 @@ package struct PoolStateMachine: ~Copyable {
     /// A shared command was served worse than with one upstream more, for want of a permit.
     var isCramped = false
 
-    var slots: [UpstreamSlot] = []
+    var slots: Rows<UpstreamSlot>
     var freeSlots = SlotList()
     var stateCounts = InlineArray<9, Int>(repeating: 0)
     /// Sum of all groups' `coming`.
@@ -32,7 +32,7 @@ package struct PoolStateMachine: ~Copyable {
     /// Shared upstreams that take no new work, because they yield.
     var yielding = 0
 
-    var groups: [KeyGroup] = []
+    var groups = Rows<KeyGroup>(capacity: 4)
     var groupIndices: [PoolKey: Int] = [:]
     var freeGroups: [Int] = []
     var recentGroups = InlineArray<16, Int>(repeating: 0)
@@ -68,7 +68,7 @@ package struct PoolStateMachine: ~Copyable {
         clock = now.nanoseconds
         openCeiling = self.permits.connections
         pinCeiling = self.permits.pins
-        slots.reserveCapacity(min(limits.maxOpen, 64))
+        slots = Rows(capacity: max(1, min(limits.maxOpen, 64)))
         // Group 0 is that of `warmKey` for ever, so every entry of `recentGroups` names a group.
         groups.append(KeyGroup(key: warmKey))
         groupIndices[warmKey] = 0
@@ -153,6 +153,12 @@ package struct PoolStateMachine: ~Copyable {
         slots[slot].inFlight -= count
         slots[slot].progressAt = now.nanoseconds
         if queue.count > 0, groups[slots[slot].group].hasSharedWaiters { pump(now.nanoseconds) }
+    }
+
+    /// Whether `nextAction` has something. Asked for every command: `mutating`, because a call of
+    /// another module that cannot change the machine gets a copy of it, of 900 bytes (Swift 6.3).
+    package var hasActions: Bool {
+        mutating get { actions.hasNext }
     }
 
     /// The next thing for the shell to do, in order, or nil.

@@ -86,7 +86,7 @@ struct SlotList {
     var tail = none
     var count = 0
 
-    mutating func pushFront(_ index: Int, in slots: inout [UpstreamSlot]) {
+    mutating func pushFront(_ index: Int, in slots: inout Rows<UpstreamSlot>) {
         slots[index].previous = none
         slots[index].next = head
         if head >= 0 { slots[head].previous = index } else { tail = index }
@@ -94,7 +94,7 @@ struct SlotList {
         count += 1
     }
 
-    mutating func pushBack(_ index: Int, in slots: inout [UpstreamSlot]) {
+    mutating func pushBack(_ index: Int, in slots: inout Rows<UpstreamSlot>) {
         slots[index].previous = tail
         slots[index].next = none
         if tail >= 0 { slots[tail].next = index } else { head = index }
@@ -102,7 +102,7 @@ struct SlotList {
         count += 1
     }
 
-    mutating func remove(_ index: Int, in slots: inout [UpstreamSlot]) {
+    mutating func remove(_ index: Int, in slots: inout Rows<UpstreamSlot>) {
         let previous = slots[index].previous
         let next = slots[index].next
         if previous >= 0 { slots[previous].next = next } else { head = next }
