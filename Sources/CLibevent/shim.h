@@ -25,7 +25,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +36,7 @@
 // beside the one in Swift's own Glibc module.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int pthread_setname_np(pthread_t, const char *);
+extern long syscall(long, ...);
 
 // libevent's flags are plain ints in the header and shorts in its functions.
 static const short redpool_ev_read = EV_READ;
@@ -49,18 +52,12 @@ static inline struct event_base *redpool_base_new(void) {
     if (config == NULL) return NULL;
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
     event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
+    // Nobody asks libevent for the time.
+    event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME);
     event_config_require_features(config, EV_FEATURE_O1 | EV_FEATURE_EARLY_CLOSE);
     struct event_base *base = event_base_new_with_config(config);
     event_config_free(config);
     return base;
-}
-
-static inline int redpool_event_add_timeout(struct event *event, int64_t nanoseconds) {
-    if (nanoseconds < 0) nanoseconds = 0;
-    struct timeval tv;
-    tv.tv_sec = nanoseconds / 1000000000;
-    tv.tv_usec = (nanoseconds % 1000000000) / 1000;
-    return event_add(event, &tv);
 }
 
 static inline int64_t redpool_monotonic(void) {
@@ -69,15 +66,19 @@ static inline int64_t redpool_monotonic(void) {
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+// Not recv(3) and send(3): those are points at which a thread can be cancelled, and prepare for
+// that with two atomic operations and a call, twice. Nobody here cancels threads.
 static inline ssize_t redpool_recv(int fd, void *into, size_t count) {
     ssize_t n;
-    do n = recv(fd, into, count, MSG_DONTWAIT); while (n < 0 && errno == EINTR);
+    do n = syscall(SYS_recvfrom, fd, into, count, MSG_DONTWAIT, NULL, NULL);
+    while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
 
 static inline ssize_t redpool_send(int fd, const void *from, size_t count) {
     ssize_t n;
-    do n = send(fd, from, count, MSG_DONTWAIT | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
+    do n = syscall(SYS_sendto, fd, from, count, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+    while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
 
@@ -186,6 +187,19 @@ static inline int redpool_eventfd_clear(int fd) {
     ssize_t n;
     do n = read(fd, &value, sizeof value); while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : 0;
+}
+
+static inline int redpool_timerfd(void) {
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+// Readable from `deadline` on, nanoseconds of CLOCK_MONOTONIC; what is past is readable at once.
+static inline void redpool_timerfd_set(int fd, int64_t deadline) {
+    if (deadline < 1) deadline = 1;  // 0 would disarm it.
+    struct itimerspec when = {
+        .it_value = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000}};
+    timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
 // A datagram to systemd's notification socket; `path` may name an abstract socket with a leading @.

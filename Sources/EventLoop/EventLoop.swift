@@ -11,14 +11,19 @@ package typealias EventCallback = @convention(c) (Int32, Int16, UnsafeMutableRaw
 /// A libevent base. Lives as long as the thread that created it runs its loop.
 package final class EventLoop {
     let base: OpaquePointer
+    /// Nil only while the loop is being made or ended: it has an event of the base.
+    private(set) var alarm: Alarm!
 
     /// Creates a base on epoll; nil when the system has no descriptor or memory left for one.
     package init?() {
         guard let base = redpool_base_new() else { return nil }
         self.base = base
+        guard let alarm = Alarm(base: base) else { return nil }
+        self.alarm = alarm
     }
 
     deinit {
+        alarm = nil
         event_base_free(base)
     }
 
