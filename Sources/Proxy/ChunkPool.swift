@@ -25,33 +25,52 @@ extension UnsafeMutablePointer<Chunk> {
     var size: Int { pointee.capacity + MemoryLayout<Chunk>.stride }
 }
 
-/// A worker's free lists. Not thread-safe: one worker, one pool.
-final class ChunkPool {
+/// A worker's free lists. Not thread-safe: one worker, one pool. A pointer and no object: every
+/// reply passes here several times, and counting references to it was a fifth of all that was
+/// counted. `destroy` must be called before it goes away.
+struct ChunkPool {
     /// Whole sizes, header included.
     private static let sizes = (small: 512, medium: 4096, large: 32768)
     /// Free memory kept per size; the rest goes back to the system.
     private static let keptBytes = 1 << 20
+    /// So much has to be free for a trim to be worth its time.
+    private static let trimThreshold = 4 << 20
 
     private struct FreeList {
         var first: ChunkPointer?
         var count = 0
     }
-    private var small = FreeList()
-    private var medium = FreeList()
-    private var large = FreeList()
-    /// Bytes handed out and not yet given back.
-    private(set) var bytesInUse = 0
-    /// The part of them that waits for clients to read, whole chunks counted.
-    var outputBytes = 0
-    /// Bytes freed since the heap was last trimmed.
-    private var freedBytes = 0
-    /// So much has to be free for a trim to be worth its time.
-    private static let trimThreshold = 4 << 20
 
-    deinit {
-        ChunkPool.release(&small)
-        ChunkPool.release(&medium)
-        ChunkPool.release(&large)
+    private struct State {
+        var small = FreeList()
+        var medium = FreeList()
+        var large = FreeList()
+        var bytesInUse = 0
+        var outputBytes = 0
+        /// Bytes freed since the heap was last trimmed.
+        var freedBytes = 0
+    }
+    private let state: UnsafeMutablePointer<State>
+
+    init() {
+        state = .allocate(capacity: 1)
+        state.initialize(to: State())
+    }
+
+    /// Bytes handed out and not yet given back.
+    var bytesInUse: Int { state.pointee.bytesInUse }
+    /// The part of them that waits for clients to read, whole chunks counted.
+    var outputBytes: Int { state.pointee.outputBytes }
+
+    /// Counts bytes that begin to wait for clients to read, or cease to if fewer than zero.
+    func countOutput(_ bytes: Int) { state.pointee.outputBytes += bytes }
+
+    /// Gives all free memory back; chunks that are still in use are lost.
+    func destroy() {
+        ChunkPool.release(&state.pointee.small)
+        ChunkPool.release(&state.pointee.medium)
+        ChunkPool.release(&state.pointee.large)
+        state.deallocate()
     }
 
     /// A chunk for `wanted` bytes that follow `queued` others: small answers stay in small chunks,
@@ -59,15 +78,17 @@ final class ChunkPool {
     func take(for wanted: Int, queued: Int) -> ChunkPointer {
         let header = MemoryLayout<Chunk>.stride
         let expected = wanted + queued
-        if expected <= ChunkPool.sizes.small - header { return take(&small, ChunkPool.sizes.small) }
-        if expected <= ChunkPool.sizes.medium - header {
-            return take(&medium, ChunkPool.sizes.medium)
+        if expected <= ChunkPool.sizes.small - header {
+            return take(&state.pointee.small, ChunkPool.sizes.small)
         }
-        return take(&large, ChunkPool.sizes.large)
+        if expected <= ChunkPool.sizes.medium - header {
+            return take(&state.pointee.medium, ChunkPool.sizes.medium)
+        }
+        return take(&state.pointee.large, ChunkPool.sizes.large)
     }
 
     private func take(_ list: inout FreeList, _ size: Int) -> ChunkPointer {
-        bytesInUse += size
+        state.pointee.bytesInUse += size
         if let chunk = list.first {
             list.first = chunk.pointee.next
             list.count -= 1
@@ -86,23 +107,25 @@ final class ChunkPool {
     /// Takes a chunk back.
     func give(_ chunk: ChunkPointer) {
         let size = chunk.size
-        bytesInUse -= size
+        state.pointee.bytesInUse -= size
         chunk.pointee.head = 0
         chunk.pointee.tail = 0
-        switch size {
-        case ChunkPool.sizes.small: freedBytes += ChunkPool.give(chunk, to: &small, size)
-        case ChunkPool.sizes.medium: freedBytes += ChunkPool.give(chunk, to: &medium, size)
-        default: freedBytes += ChunkPool.give(chunk, to: &large, size)
-        }
+        let freed =
+            switch size {
+            case ChunkPool.sizes.small: ChunkPool.give(chunk, to: &state.pointee.small, size)
+            case ChunkPool.sizes.medium: ChunkPool.give(chunk, to: &state.pointee.medium, size)
+            default: ChunkPool.give(chunk, to: &state.pointee.large, size)
+            }
+        state.pointee.freedBytes += freed
     }
 
     /// Once a burst is over: gives what it has freed back to the system. The allocator keeps it
     /// otherwise, as a few blocks that live on are in its way.
     func trimAfterBurst() {
-        guard freedBytes >= ChunkPool.trimThreshold, bytesInUse < ChunkPool.keptBytes else {
-            return
-        }
-        freedBytes = 0
+        guard state.pointee.freedBytes >= ChunkPool.trimThreshold,
+            bytesInUse < ChunkPool.keptBytes
+        else { return }
+        state.pointee.freedBytes = 0
         System.trimHeap()
     }
 

@@ -316,6 +316,8 @@ extension ClientConnection {
             kind, key: wanted, for: WaiterID(raw: id.raw), now: worker.now)
         {
         case .granted(let upstream):
+            // Another connection may have been asked for as well.
+            if pool.machine.hasActions { pool.noteWork() }
             guard let found = pool[upstream] else {
                 preconditionFailure("the pool has lent a connection that does not exist")
             }
@@ -324,7 +326,7 @@ extension ClientConnection {
             mode = .waiting(ticket)
             awaited = Awaited(kind: kind, key: wanted)
             waitsToBlock = mayBlock
-            pool.hasWork = true
+            pool.noteWork()
             return nil
         case .refused(let refusal):
             replyError(pool.errorText(refusal))

@@ -15,6 +15,7 @@ extension ClientConnection {
         switch mode {
         case .piped:
             if let upstream { pool.machine.retire(upstream.id, .clientGone, now: worker.now) }
+            pool.noteWork()
         case .streaming, .swallowing, .exclusive(isBlocking: true):
             close(.client_closed)
         case .held where isBlockingHeld, .barrier where isBlockingHeld:
@@ -37,7 +38,7 @@ extension ClientConnection {
         // complete.
         if mode == .piped, inputEnded, input.isEmpty || !isPausedByUpstream, let upstream {
             pool.machine.retire(upstream.id, .clientGone, now: worker.now)
-            pool.hasWork = true
+            pool.noteWork()
         }
         guard mode == .open || mode == .held, inFlight == 0, !isReady else { return }
         if inputEnded {
@@ -75,6 +76,7 @@ extension ClientConnection {
 
     /// Gives up every claim on upstreams.
     private func letGo() {
+        pool.noteWork()
         if case .waiting(let ticket) = mode { pool.machine.cancel(ticket) }
         if let unused = granted {
             granted = nil
@@ -104,7 +106,6 @@ extension ClientConnection {
             }
         }
         inFlight = 0
-        pool.hasWork = true
     }
 
     /// Where the client comes from and which address it connected to, as Redis writes them.

@@ -94,7 +94,7 @@ extension ClientConnection {
         } else {
             pool.machine.release(upstream.id, key: upstream.key, now: worker.now)
         }
-        pool.hasWork = true
+        pool.noteWork()
     }
 
     private func leaveUpstream(_ upstream: UpstreamConnection) {

@@ -97,7 +97,7 @@ struct NameResolution {
     mutating func tick(_ pool: UpstreamPool) {
         if let id = stale.popLast() {
             pool[id]?.retireWhenFree(.addressChanged)
-            pool.hasWork = true
+            pool.noteWork()
         }
         guard isName, refresh > 0, let lastAsked, pool.worker.now - lastAsked >= refresh else {
             return

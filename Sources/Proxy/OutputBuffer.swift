@@ -53,7 +53,7 @@ struct OutputBuffer: ~Copyable {
 
     private mutating func grow(for wanted: Int, pool: ChunkPool) {
         let chunk = pool.take(for: wanted, queued: count)
-        pool.outputBytes += chunk.size
+        pool.countOutput(chunk.size)
         if let tail = last { tail.pointee.next = chunk } else { first = chunk }
         last = chunk
     }
@@ -92,7 +92,7 @@ struct OutputBuffer: ~Copyable {
             first = chunk.pointee.next
             if first == nil { last = nil }
             chunk.pointee.next = nil
-            pool.outputBytes -= chunk.size
+            pool.countOutput(-chunk.size)
             pool.give(chunk)
         }
     }

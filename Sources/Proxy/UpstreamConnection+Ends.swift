@@ -21,7 +21,7 @@ extension UpstreamConnection {
         destroy()
         if wasInUse { pool.noteLoss(reason) }
         pool.machine.lost(id, reason, now: worker.now)
-        pool.hasWork = true
+        pool.noteWork()
     }
 
     /// Closes it on purpose as soon as nobody needs it any more.
@@ -30,7 +30,7 @@ extension UpstreamConnection {
             isSpoiled = true
         } else {
             pool.machine.retire(id, reason, now: worker.now)
-            pool.hasWork = true
+            pool.noteWork()
         }
     }
 
@@ -58,7 +58,7 @@ extension UpstreamConnection {
     func finishClosing() {
         destroy()
         pool.machine.closed(id, now: worker.now)
-        pool.hasWork = true
+        pool.noteWork()
     }
 
     /// Called with every tick: connects, closes, commands and transactions do not take for ever.
@@ -77,7 +77,7 @@ extension UpstreamConnection {
         case .ready:
             // An orphan that does not come to rest is not worth the wait.
             if isOrphaned { pool.machine.retire(id, .dirty, now: worker.now) }
-            pool.hasWork = true
+            pool.noteWork()
             self.deadline = nil
         case .closed: break
         }

@@ -295,7 +295,7 @@ extension UpstreamConnection {
         case .convert(let newKey):
             key = newKey
             pool.machine.converted(id, now: worker.now)
-            pool.hasWork = true
+            pool.noteWork()
         case .prepare(let client):
             client.prepared(self)
         }

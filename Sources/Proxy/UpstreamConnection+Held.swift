@@ -173,7 +173,7 @@ extension UpstreamConnection {
         guard isOrphaned, inFlight.isEmpty, stage == .ready, let state = hold else { return }
         if isSpoiled || !state.isCleanable {
             pool.machine.retire(id, .dirty, now: worker.now)
-            pool.hasWork = true
+            pool.noteWork()
         } else if let cleaning = state.cleaning {
             var bytes: [UInt8] = []
             Encode.command(cleaning.words.map { "\($0)" }, into: &bytes)
@@ -188,7 +188,7 @@ extension UpstreamConnection {
     func cleaned() {
         if scanner.isError || !scanner.head.matches("OK") {
             pool.machine.retire(id, .dirty, now: worker.now)
-            pool.hasWork = true
+            pool.noteWork()
             return
         }
         hold?.cleaned()
@@ -200,6 +200,6 @@ extension UpstreamConnection {
         clearDeadline()
         endHold()
         pool.machine.release(id, key: key, now: worker.now)
-        pool.hasWork = true
+        pool.noteWork()
     }
 }

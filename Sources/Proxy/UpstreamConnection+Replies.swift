@@ -134,6 +134,7 @@ extension UpstreamConnection {
 
     private func countFinished(_ replies: UInt32) {
         pool.machine.finish(id, count: Int32(truncatingIfNeeded: replies), now: worker.now)
+        if pool.machine.hasActions { pool.noteWork() }
         if inFlight.isEmpty {
             pool.noteEmptied(self)
             wakeSoloists()
@@ -158,7 +159,7 @@ extension UpstreamConnection {
             if !isComplete { return }
             finishHead()
             pool.machine.probed(id, now: worker.now)
-            pool.hasWork = true
+            pool.noteWork()
             wakeSoloists()
         case .ignored:
             if isComplete { finishHead() }
@@ -207,7 +208,7 @@ extension UpstreamConnection {
             // The transaction may still be open, and others' commands would be queued into it.
             isSpoiled = true
             pool.machine.retire(id, .dirty, now: worker.now)
-            pool.hasWork = true
+            pool.noteWork()
         default: break
         }
     }

@@ -277,7 +277,7 @@ final class UpstreamConnection {
         if available == isAvailable { return }
         isAvailable = available
         pool.machine.setAvailable(id, available)
-        pool.hasWork = true
+        pool.noteWork()
     }
 
     /// When everybody who is owed something here reads slowly, reading stops: the server then keeps

@@ -23,7 +23,7 @@ final class UpstreamPool {
     var machine: PoolStateMachine
     private var upstreams: ContiguousArray<UpstreamConnection?> = []
     /// Shared connections whose last reply has come in this iteration.
-    private var emptied: ContiguousArray<UpstreamConnection> = []
+    private var emptied = WorkList<UpstreamConnection>()
     var names: NameResolution
     /// What the last failed connect came to, for people to read.
     private(set) var lastFailure = ""
@@ -41,7 +41,7 @@ final class UpstreamPool {
     private var lastSign = MonotonicTime(nanoseconds: 0)
     var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
-    var hasWork = false
+    private var hasWork = false
     /// Clients have waited for an upstream since before the last tick.
     private(set) var isCrowded = false
 
@@ -90,7 +90,7 @@ final class UpstreamPool {
     }
 
     /// Wakes the worker for a deadline that comes before the next tick.
-    func armDeadline() {
+    private func armDeadline() {
         guard let deadline = machine.nextDeadline else { return }
         deadlineTimer[0].arm(deadline, now: worker.now)
     }
@@ -117,7 +117,7 @@ final class UpstreamPool {
             if let upstream { upstream.checkDeadline() }
         }
         machine.tick(now: worker.now)
-        hasWork = true
+        noteWork()
     }
 
     /// A long time has passed since the worker last read: shared connections that seem to be slow
@@ -135,21 +135,36 @@ final class UpstreamPool {
         if upstream.isEmptiedNoted { return }
         upstream.isEmptiedNoted = true
         emptied.append(upstream)
+        noteWork()
     }
 
-    func settleEmptied() {
+    /// Has the epilogue look at this pool: something is decided, or may be.
+    func noteWork() {
+        if hasWork { return }
+        hasWork = true
+        worker.poolsWithWork.append(self)
+    }
+
+    /// What the epilogue does for a pool in its list.
+    func settle() {
+        hasWork = false
+        settleEmptied()
+        runActions()
+        armDeadline()
+    }
+
+    private func settleEmptied() {
         if emptied.isEmpty { return }
-        for upstream in emptied {
+        for index in 0..<emptied.count {
+            let upstream = emptied[index]
             upstream.isEmptiedNoted = false
             machine.settle(upstream.id, now: worker.now)
         }
-        emptied.removeAll(keepingCapacity: true)
-        hasWork = true
+        emptied.removeAll()
     }
 
     /// Carries out what the state machine has decided.
-    func runActions() {
-        hasWork = false
+    private func runActions() {
         repeat { carryOutActions() } while balance()
     }
 
@@ -216,7 +231,7 @@ final class UpstreamPool {
             machine.finish(upstream.id, now: worker.now)
             noteEmptied(upstream)
         }
-        hasWork = true
+        noteWork()
     }
 
     func closeEverything() {
@@ -258,7 +273,7 @@ extension UpstreamPool {
                 dial(id, key)
             }
         }
-        hasWork = true
+        noteWork()
     }
 
     /// A connect or its handshake has failed; `text` says how, for people.
@@ -266,7 +281,7 @@ extension UpstreamPool {
         lastFailure = text
         names.failed()
         machine.connectFailed(id, reason, now: worker.now)
-        hasWork = true
+        noteWork()
         warnLimit(
             "upstream.connect_failed", reason: reason.word,
             "cannot connect to \(config.upstream): \(text)")
@@ -282,7 +297,7 @@ extension UpstreamPool {
 
     func connected(_ upstream: UpstreamConnection) {
         machine.connected(upstream.id, now: worker.now)
-        hasWork = true
+        noteWork()
         if becomesUp() {
             worker.log.notice(
                 "connected again",
@@ -314,7 +329,7 @@ extension UpstreamPool {
     func forget(_ upstream: UpstreamConnection) {
         let slot = Int(upstream.id.slot)
         if slot < upstreams.count, upstreams[slot] === upstream { upstreams[slot] = nil }
-        hasWork = true
+        noteWork()
     }
 
     /// Keeps the PING interval below a third of the server's own idle timeout.

@@ -78,7 +78,7 @@ extension UpstreamPool {
         }
         machine.retire(id, .handshakeFailed, now: worker.now)
         machine.closed(id, now: worker.now)
-        hasWork = true
+        noteWork()
         warnLimit(
             "upstream.state_refused", reason: CloseReason.handshakeFailed.word,
             "\(config.upstream) refuses a client's state: \(text)")

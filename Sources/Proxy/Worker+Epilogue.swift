@@ -12,37 +12,35 @@ extension Worker {
         flushClients()
         if chunks.outputBytes > totalOutputLimit { closeSlowestReaders() }
         // A flush can lose a connection, which can free a place for somebody who waits.
-        if !readyClients.isEmpty || isPoolWaiting {
+        if !readyClients.isEmpty || !poolsWithWork.isEmpty {
             settleAndResume()
             flushUpstreams()
             flushClients()
         }
         isClockRead = false
+        assert(
+            pools.allSatisfy { !$0.machine.hasActions }, "a pool has decided something unsaid")
     }
 
     /// Runs pool actions and wakes clients until neither makes the other necessary.
     private func settleAndResume() {
-        repeat {
-            for index in pools.indices {
-                let pool = pools[index]
-                pool.settleEmptied()
-                pool.runActions()
-            }
+        // What other workers lack may concern any pool that is shared with them.
+        if group.workers > 1 { for pool in pools { pool.noteWork() } }
+        while !poolsWithWork.isEmpty || !readyClients.isEmpty {
             // In order: those who have waited longest come first. More may be added on the way.
             var next = 0
+            while next < poolsWithWork.count {
+                poolsWithWork[next].settle()
+                next += 1
+            }
+            poolsWithWork.removeAll()
+            next = 0
             while next < readyClients.count {
                 readyClients[next].resume()
                 next += 1
             }
-            readyClients.removeAll(keepingCapacity: true)
-        } while !readyClients.isEmpty || isPoolWaiting
-        for index in pools.indices { pools[index].armDeadline() }
-    }
-
-    /// Some pool has decided something that is not carried out yet.
-    private var isPoolWaiting: Bool {
-        for index in pools.indices where pools[index].hasWork { return true }
-        return false
+            readyClients.removeAll()
+        }
     }
 
     /// Queues a client for `resume()` in this iteration.
@@ -77,7 +75,7 @@ extension Worker {
             upstream.flush()
             index += 1
         }
-        dirtyUpstreams.removeAll(keepingCapacity: true)
+        dirtyUpstreams.removeAll()
     }
 
     private func flushClients() {
@@ -89,6 +87,6 @@ extension Worker {
             client.flush()
             index += 1
         }
-        dirtyClients.removeAll(keepingCapacity: true)
+        dirtyClients.removeAll()
     }
 }

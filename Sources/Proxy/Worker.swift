@@ -70,10 +70,12 @@ package final class Worker {
     var lifecycle = Lifecycle.running
 
     /// Connections with bytes to write, each at most once.
-    var dirtyClients: ContiguousArray<ClientConnection> = []
-    var dirtyUpstreams: ContiguousArray<UpstreamConnection> = []
+    var dirtyClients = WorkList<ClientConnection>()
+    var dirtyUpstreams = WorkList<UpstreamConnection>()
+    /// Pools that have decided something, or have connections to settle.
+    var poolsWithWork = WorkList<UpstreamPool>()
     /// Clients whose wait is over: their input is looked at again before this iteration ends.
-    var readyClients: ContiguousArray<ClientConnection> = []
+    var readyClients = WorkList<ClientConnection>()
 
     /// Clients that are at their output limit while others wait behind them.
     var clientsAtLimit: ContiguousArray<SlotID> = []
@@ -135,6 +137,7 @@ package final class Worker {
 
     deinit {
         readBuffer.deallocate()
+        chunks.destroy()
     }
 
     /// Runs until stopped. `started` is called once, before the first wait, and `drained` when a
@@ -159,6 +162,7 @@ package final class Worker {
         closeEverything()
         // They refer to this worker.
         acceptor = nil
+        poolsWithWork.removeAll()
         pools.removeAll()
         return true
     }
@@ -199,7 +203,7 @@ package final class Worker {
             case .stop: lifecycle = .stopped
             case .accepted(let client): take(client, for: index)
             case .warning(let warning): warn(warning)
-            case .permits(let pool): pools[pool].hasWork = true
+            case .permits(let pool): pools[pool].noteWork()
             case .question(let question, let token, let asker):
                 answer(question, token: token, to: asker)
             case .answer(let answer, let token, let other):
