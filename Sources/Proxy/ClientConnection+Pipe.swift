@@ -83,7 +83,7 @@ extension ClientConnection {
         let command = worker.table.find(span, frame)
         if command != .unknown { return pool.denyList.refuses(command) }
         let name = UnknownCommands.name(of: frame, in: span, table: worker.table)
-        return pool.denyList.refusesStranger(name ?? [])
+        return pool.deniedStrangers.refuses(name ?? [])
     }
 
     private func refusesLine(

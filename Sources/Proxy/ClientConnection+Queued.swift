@@ -43,7 +43,7 @@ extension ClientConnection {
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         let length = min(frame.nameLength, UnknownCommands.longestName + 1)
-        if pool.denyList.refusesStranger((0..<length).map { span[frame.nameStart + $0] }) {
+        if pool.deniedStrangers.refuses((0..<length).map { span[frame.nameStart + $0] }) {
             return refuseCommand()
         }
         if isStranger(span, frame) { return sendHeld(.plain, 0, bytes, count) }

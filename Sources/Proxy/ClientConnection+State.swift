@@ -216,7 +216,7 @@ extension ClientConnection {
     ) -> Outcome {
         var kind = UnknownCommands.Kind.stranger
         if let name = UnknownCommands.name(of: frame, in: span, table: worker.table) {
-            if pool.denyList.refusesStranger(name) { return refuseCommand() }
+            if pool.deniedStrangers.refuses(name) { return refuseCommand() }
             guard let known = pool.unknownCommands.kind(of: name) ?? lesson else {
                 return ask(name)
             }

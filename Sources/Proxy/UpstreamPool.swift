@@ -31,6 +31,7 @@ final class UpstreamPool {
     var unknownCommands = UnknownCommands()
     var users: UserTable
     let denyList: DenyList
+    let deniedStrangers: DeniedStrangers
     /// The server wants a password that the configuration does not give: clients log in themselves.
     var defaultNeedsLogin = false
     /// Keys that the server has accepted from some client: others may move there unseen.
@@ -50,6 +51,7 @@ final class UpstreamPool {
         self.index = index
         self.config = config
         denyList = DenyList(config.denyCommands, table: worker.table)
+        deniedStrangers = DeniedStrangers(config.denyCommands, table: worker.table)
         names = NameResolution(config.upstream, refresh: config.dnsRefresh)
         users = UserTable(name: config.username, password: config.password)
         warmKey = PoolKey(
@@ -68,6 +70,10 @@ final class UpstreamPool {
         deadlineTimer = [
             DeadlineTimer(loop: worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
         ]
+    }
+
+    deinit {
+        denyList.destroy()
     }
 
     /// The connection that an id means; nil when it has gone.

@@ -62,8 +62,10 @@ package struct CommandInfo: Sendable {
     package let mayWrite: Bool
 }
 
-/// All known commands. Immutable once built, so that workers can share it.
-package final class CommandTable: Sendable {
+/// All known commands. Immutable, so that workers can share it, and never freed: a table is for the
+/// life of the process, and pointers to it need no counting of references with every command.
+@safe
+package struct CommandTable: @unchecked Sendable {
     private struct Slot {
         var name = PackedName(packed: (0, 0, 0))
         var salt: UInt64 = 0
@@ -71,8 +73,8 @@ package final class CommandTable: Sendable {
         var command = Command.unknown
     }
 
-    private let slots: ContiguousArray<Slot>
-    private let infos: ContiguousArray<CommandInfo>
+    private let slots: UnsafePointer<Slot>
+    private let infos: UnsafeBufferPointer<CommandInfo>
     private static let slotCount = 2048
 
     /// Builds the table from the generated definitions.
@@ -108,8 +110,12 @@ package final class CommandTable: Sendable {
                     mayStandInBlock: fields[2] == "ok", isBlocking: flags.contains("BLOCKING"),
                     mayWrite: flags.contains("WRITE") || flags.contains("MAY_REPLICATE")))
         }
-        self.slots = slots
-        self.infos = infos
+        let place = UnsafeMutableBufferPointer<Slot>.allocate(capacity: slots.count)
+        _ = unsafe place.initialize(from: slots)
+        unsafe self.slots = UnsafePointer(place.baseAddress!)
+        let infoPlace = UnsafeMutableBufferPointer<CommandInfo>.allocate(capacity: infos.count)
+        _ = unsafe infoPlace.initialize(from: infos)
+        unsafe self.infos = UnsafeBufferPointer(infoPlace)
     }
 
     private static func insert(_ slot: Slot, into slots: inout ContiguousArray<Slot>) {
@@ -121,24 +127,24 @@ package final class CommandTable: Sendable {
     }
 
     /// Everything in the table, in the order of `Command`'s raw values.
-    package var all: some RandomAccessCollection<CommandInfo> { infos }
+    package var all: [CommandInfo] { unsafe Array(infos) }
 
     /// What is known of a command; nil for `.unknown`.
     package func info(_ command: Command) -> CommandInfo? {
         let row = Int(command.rawValue)
-        return row < infos.count ? infos[row] : nil
+        return unsafe row < infos.count ? infos[row] : nil
     }
 
     /// The class alone: the hot path's question.
     package func commandClass(_ command: Command) -> CommandClass? {
         let row = Int(command.rawValue)
-        return row < infos.count ? infos[row].commandClass : nil
+        return unsafe row < infos.count ? infos[row].commandClass : nil
     }
 
     /// True for commands that may change data, directly or through a script.
     package func mayWrite(_ command: Command) -> Bool {
         let row = Int(command.rawValue)
-        return row >= infos.count || infos[row].mayWrite
+        return unsafe row >= infos.count || infos[row].mayWrite
     }
 
     /// Finds the command of a frame. A container with an unknown subcommand is the container
@@ -153,7 +159,7 @@ package final class CommandTable: Sendable {
 
     private func hasSubcommands(_ command: Command) -> Bool {
         let row = Int(command.rawValue)
-        return row < infos.count && infos[row].hasSubcommands
+        return unsafe row < infos.count && infos[row].hasSubcommands
     }
 
     /// The subcommand of a container; if it has none of that name, the container, or unknown.
@@ -184,8 +190,11 @@ package final class CommandTable: Sendable {
         guard count > 0, count <= PackedName.longest else { return .unknown }
         let name = PackedName(bytes, start: start, count: count)
         var index = name.hash(salt: salt) & (CommandTable.slotCount - 1)
-        while slots[index].command.rawValue != Command.unknown.rawValue {
-            if slots[index].name == name, slots[index].salt == salt { return slots[index].command }
+        // The mask keeps the index inside the table.
+        while unsafe slots[index].command.rawValue != Command.unknown.rawValue {
+            if unsafe slots[index].name == name, unsafe slots[index].salt == salt {
+                return unsafe slots[index].command
+            }
             index = (index + 1) & (CommandTable.slotCount - 1)
         }
         return .unknown
