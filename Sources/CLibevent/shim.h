@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-// glibc declares these only under _GNU_SOURCE, which would give its other types a second definition
+// glibc declares these only under _GNU_SOURCE and the like, which would give its other types a second definition
 // beside the one in Swift's own Glibc module.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int pthread_setname_np(pthread_t, const char *);

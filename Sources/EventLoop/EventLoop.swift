@@ -27,9 +27,15 @@ package final class EventLoop {
         event_base_free(base)
     }
 
+    /// How often `runOnce` was called.
+    package private(set) var turns: UInt64 = 0
+
     /// Waits for readiness and runs the callbacks of one batch. Returns false when libevent failed.
     package func runOnce() -> Bool {
-        event_base_loop(base, EVLOOP_ONCE) >= 0
+        turns &+= 1
+        if event_base_loop(base, EVLOOP_ONCE) < 0 { return false }
+        alarm.runIfRung()
+        return true
     }
 
     /// Nanoseconds of `CLOCK_MONOTONIC`.

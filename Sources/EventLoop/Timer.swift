@@ -1,6 +1,9 @@
 // One-shot timers. There are only a handful of them in a worker: deadlines live in queues whose
 // head is the earliest, and one timer waits for the head.
 //
+// They run behind everything else that is ready in a turn: an answer that is there is read before
+// a deadline for it is looked at, however late both are.
+//
 // They are behind one timerfd per loop instead of libevent's own timeouts: those have libevent read
 // the clock twice in every turn, which was a twelfth of what Redpool executes for the command of a
 // single client.
@@ -29,13 +32,14 @@ package struct Timer: ~Copyable {
 
     /// (Re)arms the timer, `nanoseconds` from now; less than zero counts as zero.
     package func start(after nanoseconds: Int64) {
-        entry.pointee.deadline = EventLoop.now().addingReportingOverflow(max(0, nanoseconds)).0
-        loop.alarm.arm()
+        let (deadline, isTooFar) = EventLoop.now().addingReportingOverflow(max(0, nanoseconds))
+        start(at: isTooFar ? .max : deadline)
     }
 
-    /// Disarms the timer.
-    package func stop() {
-        entry.pointee.deadline = .max
+    /// (Re)arms the timer for a moment, nanoseconds of `CLOCK_MONOTONIC`, which may be past.
+    package func start(at deadline: Int64) {
+        entry.pointee.deadline = deadline
+        loop.alarm.arm()
     }
 }
 
@@ -53,6 +57,8 @@ final class Alarm {
     /// When the descriptor becomes readable.
     private var armed = Int64.max
     private let event: UnsafeMutablePointer<CLibevent.event>
+    /// The descriptor has become readable in this turn.
+    fileprivate var hasRung = false
 
     /// Nil when there is no descriptor left. It must go before `base` does.
     init?(base: OpaquePointer) {
@@ -87,14 +93,18 @@ final class Alarm {
         redpool_timerfd_set(descriptor, earliest)
     }
 
-    fileprivate func ring() {
+    /// At the end of a turn: runs what is due, once each.
+    func runIfRung() {
+        guard hasRung else { return }
+        hasRung = false
         _ = redpool_eventfd_clear(descriptor)
         armed = .max
         let now = EventLoop.now()
-        // Looked up anew each time: a callback may end timers.
-        while let due = entries.first(where: { $0.pointee.deadline <= now }) {
-            due.pointee.deadline = .max
-            due.pointee.callback(-1, redpool_ev_timeout, due.pointee.owner)
+        let due = entries.filter { $0.pointee.deadline <= now }
+        // A callback may end timers.
+        for entry in due where entries.contains(entry) && entry.pointee.deadline <= now {
+            entry.pointee.deadline = .max
+            entry.pointee.callback(-1, redpool_ev_timeout, entry.pointee.owner)
         }
         arm()
     }
@@ -102,5 +112,5 @@ final class Alarm {
 
 private func alarmRings(_: Int32, _: Int16, _ alarm: UnsafeMutableRawPointer?) {
     guard let alarm else { return }
-    Unmanaged<Alarm>.fromOpaque(alarm).takeUnretainedValue().ring()
+    Unmanaged<Alarm>.fromOpaque(alarm).takeUnretainedValue().hasRung = true
 }

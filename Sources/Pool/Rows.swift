@@ -10,6 +10,7 @@ struct Rows<Element: BitwiseCopyable>: ~Copyable {
 
     /// An empty table with room for `capacity` rows, at least 1, before it grows.
     init(capacity: Int) {
+        precondition(capacity > 0)
         self.capacity = capacity
         unsafe base = .allocate(capacity: capacity)
     }

@@ -312,12 +312,12 @@ extension ClientConnection {
                 pool.giveBack(granted)
             }
         }
-        switch pool.machine.lease(
+        let outcome = pool.machine.lease(
             kind, key: wanted, for: WaiterID(raw: id.raw), now: worker.now)
-        {
+        // Whatever the outcome, another connection may have been asked for as well.
+        if pool.machine.hasActions { pool.noteWork() }
+        switch outcome {
         case .granted(let upstream):
-            // Another connection may have been asked for as well.
-            if pool.machine.hasActions { pool.noteWork() }
             guard let found = pool[upstream] else {
                 preconditionFailure("the pool has lent a connection that does not exist")
             }

@@ -119,40 +119,50 @@ package final class Acceptor {
 /// `closed`.
 private final class Listener {
     /// An accept storm must not starve established clients.
-    private static let batch = 64
+    private static let largestBatch = 64
+    /// How many are accepted in this turn of the loop. Where one comes at a time, one is: to ask for
+    /// another in vain costs as much as to read a command. It doubles while every turn has more.
+    private var batch = 1
+    private var lastTurn: UInt64 = 0
 
     private unowned let acceptor: Acceptor
     let pool: Int
     let address: ListenAddress
     private var channel: Channel
-    private let keepaliveSeconds: Int32
 
     init(_ bound: BoundListener, _ acceptor: Acceptor, keepalive: Int64) {
         self.acceptor = acceptor
         pool = bound.pool
         address = bound.address
-        keepaliveSeconds = Int32(clamping: keepalive / 1_000_000_000)
         // Filled in below: the channel wants a pointer to its owner, which is not whole yet.
         channel = Channel()
         channel = Channel(
             descriptor: bound.descriptor, loop: acceptor.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: listenerReadable,
             onWritable: listenerReadable)
+        if case .unix = address {
+        } else {
+            // Linux hands these on to every connection that is accepted: five system calls less.
+            SocketAddress.tune(
+                channel.descriptor, keepaliveSeconds: Int32(clamping: keepalive / 1_000_000_000))
+        }
         channel.startReading()
     }
 
     func acceptSome() {
-        for _ in 0..<Listener.batch {
+        let turn = acceptor.loop.turns
+        batch = turn == lastTurn + 1 ? min(batch * 2, Listener.largestBatch) : 1
+        lastTurn = turn
+        for _ in 0..<batch {
             let (descriptor, peer) = SocketAddress.accept(channel.descriptor)
             if descriptor >= 0 {
-                if !peer.isUnix {
-                    SocketAddress.tune(descriptor, keepaliveSeconds: keepaliveSeconds)
-                }
                 acceptor.accepted(descriptor, from: peer, for: pool)
                 continue
             }
             switch -descriptor {
-            case EAGAIN: return
+            case EAGAIN:
+                lastTurn = 0
+                return
             case ECONNABORTED, EPROTO: continue
             default:
                 acceptor.takeRest(-descriptor, self)

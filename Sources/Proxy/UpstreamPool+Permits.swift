@@ -11,7 +11,7 @@ extension UpstreamPool {
 
     /// Takes, gives back and hands over permits. True when the machine may have new actions.
     func balance() -> Bool {
-        guard let budget = group.budget else { return false }
+        guard let budget = group.budget, let member else { return false }
         let isTick = isTickDue
         isTickDue = false
         if isTick { budget.report(machine.census, of: member) }
@@ -22,7 +22,7 @@ extension UpstreamPool {
     /// How the pool is used, over all workers.
     var use: PoolUse {
         let census = machine.census
-        guard let budget = group.budget else {
+        guard let budget = group.budget, let member else {
             return PoolUse(open: census.open, pinned: census.pinned, waiting: census.waiting)
         }
         budget.report(census, of: member)
@@ -31,14 +31,14 @@ extension UpstreamPool {
 
     /// No connection is left here. True when that is so for the whole pool, and news.
     func becomesDown() -> Bool {
-        if let budget = group.budget { return budget.disconnected(member) }
+        if let budget = group.budget, let member { return budget.disconnected(member) }
         defer { isDown = true }
         return !isDown
     }
 
     /// There is a connection. True when the pool was down.
     func becomesUp() -> Bool {
-        if let budget = group.budget { return budget.connected(member) }
+        if let budget = group.budget, let member { return budget.connected(member) }
         defer { isDown = false }
         return isDown
     }

@@ -13,8 +13,9 @@ final class UpstreamPool {
     let index: Int
     let config: PoolConfig
     let group: PoolGroup
-    /// This worker's place among the pool's; 0 where it does not serve the pool.
-    let member: Int
+    /// This worker's place among the pool's; nil where it does not serve the pool, and so has no
+    /// permits and no connections.
+    let member: Int?
     var keeper: PermitKeeper
     /// A tick has passed since the permits were last balanced.
     var isTickDue = false
@@ -57,13 +58,12 @@ final class UpstreamPool {
         warmKey = PoolKey(
             user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
         group = worker.group.pools[index]
-        let place = group.members.firstIndex(of: worker.index)
-        member = place ?? 0
-        keeper = PermitKeeper(member: member)
+        member = group.members.firstIndex(of: worker.index)
+        keeper = PermitKeeper(member: member ?? 0)
         // Only a worker that serves the pool alone has all permits from the start.
-        let hasAll = place != nil && group.budget == nil
+        let hasAll = member != nil && group.budget == nil
         machine = PoolStateMachine(
-            limits: config.limits(member: member, of: group.members.count),
+            limits: config.limits(member: member ?? 0, of: group.members.count),
             permits: hasAll ? nil : PoolPermits(), warmKey: warmKey,
             seed: UInt64(truncatingIfNeeded: EventLoop.now()) &+ UInt64(index << 8 + worker.index),
             now: worker.now)
@@ -98,7 +98,7 @@ final class UpstreamPool {
     /// Wakes the worker for a deadline that comes before the next tick.
     private func armDeadline() {
         guard let deadline = machine.nextDeadline else { return }
-        deadlineTimer[0].arm(deadline, now: worker.now)
+        deadlineTimer[0].arm(deadline)
     }
 
     fileprivate func deadlinePassed() {
@@ -150,6 +150,9 @@ final class UpstreamPool {
         hasWork = true
         worker.poolsWithWork.append(self)
     }
+
+    /// What is decided has been noted, if it is not carried out. For tests.
+    var hasNotedWork: Bool { hasWork || !machine.hasActions }
 
     /// What the epilogue does for a pool in its list.
     func settle() {
@@ -242,6 +245,7 @@ final class UpstreamPool {
 
     func closeEverything() {
         for upstream in allUpstreams { upstream.destroy() }
+        emptied.removeAll()
     }
 }
 
@@ -377,10 +381,10 @@ private final class DeadlineTimer {
         timer = Timer(loop: loop, owner: owner, callback: deadlineReached)
     }
 
-    func arm(_ deadline: MonotonicTime, now: MonotonicTime) {
+    func arm(_ deadline: MonotonicTime) {
         if let armed, armed <= deadline { return }
         armed = deadline
-        timer.start(after: deadline - now)
+        timer.start(at: deadline.nanoseconds)
     }
 }
 

@@ -18,8 +18,7 @@ extension Worker {
             flushClients()
         }
         isClockRead = false
-        assert(
-            pools.allSatisfy { !$0.machine.hasActions }, "a pool has decided something unsaid")
+        assert(pools.allSatisfy(\.hasNotedWork), "a pool has decided something unsaid")
     }
 
     /// Runs pool actions and wakes clients until neither makes the other necessary.
@@ -66,8 +65,7 @@ extension Worker {
     private func flushUpstreams() {
         if dirtyUpstreams.isEmpty { return }
         now = MonotonicTime(nanoseconds: EventLoop.now())
-        // The server begins to work while we still write to the clients. By index: a flush may add
-        // to the list, and an iterator would make that a copy of it.
+        // The server begins to work while we still write to the clients. A flush may add to the list.
         var index = 0
         while index < dirtyUpstreams.count {
             let upstream = dirtyUpstreams[index]

@@ -163,6 +163,9 @@ package final class Worker {
         // They refer to this worker.
         acceptor = nil
         poolsWithWork.removeAll()
+        readyClients.removeAll()
+        dirtyClients.removeAll()
+        dirtyUpstreams.removeAll()
         pools.removeAll()
         return true
     }

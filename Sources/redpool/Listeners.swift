@@ -10,7 +10,7 @@ enum Listeners {
     private static let backlog: Int32 = 4096
     /// Descriptors for everything that is not a client, an upstream or a listener.
     private static let reserve = 64
-    /// A worker's epoll, its mailbox, and what libevent has for itself.
+    /// A worker's epoll, its timers, its mailbox, and what libevent has for itself.
     private static let descriptorsPerWorker = 6
 
     /// Binds every address of every pool; on a failure nothing stays bound.

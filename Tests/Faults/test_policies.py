@@ -1,5 +1,6 @@
 """Failover signs and the deadlines of commands and transactions."""
 
+import signal
 import time
 
 import pytest
@@ -83,6 +84,25 @@ def test_command_timeout(launch, policy):
         assert transaction.command("EXEC") == [1]
         assert server.command("RPUSH", "list", "x") == 1
         assert blocked.read() == [b"list", b"x"]
+
+
+def test_answers_that_came_in_time_count(launch):
+    """A daemon that was not running reads what has come before it looks at deadlines."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"commandTimeout": "600ms"})
+    with redpool.connect() as client, server.connect() as control:
+        assert control.command("CLIENT", "PAUSE", "60000", "WRITE") == b"OK"
+        client.send(encode("INCR", "n"))
+        eventually(lambda: control.command("INFO", "clients").count(b"blocked_clients:1\r\n") == 1)
+        redpool.signal(signal.SIGSTOP)
+        # The daemon's own timers are due by now, and the answer comes after them.
+        stopped = time.monotonic()
+        eventually(lambda: time.monotonic() - stopped > 0.2, what="a tick")
+        assert control.command("CLIENT", "UNPAUSE") == b"OK"
+        eventually(lambda: time.monotonic() - stopped > 0.8, what="more than the timeout")
+        redpool.signal(signal.SIGCONT)
+        assert client.read() == 1
+        assert client.command("INCR", "n") == 2
 
 
 @pytest.mark.parametrize("command", ["WATCH", "MULTI"])

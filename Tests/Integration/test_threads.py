@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from harness.load import Neighbours, in_threads
-from harness.waiting import eventually
+from harness.waiting import always, eventually
 from harness.watcher import MaxOpenWatcher
 from harness.wire import Closed, Connection, ErrorReply, encode
 
@@ -310,4 +310,26 @@ def test_a_thousand_clients(launch, threads):
     assert len(rows(clients[0])) >= 1000
     sizes = [len(group) for group in by_worker(redpool, clients).values()]
     assert len(sizes) == threads and max(sizes) - min(sizes) <= 4
+    close_all(clients)
+
+
+def test_workers_that_do_not_serve_a_pool_keep_out_of_it(launch, tmp_path):
+    """Pools of four connections are served by two workers each; the other six want none."""
+    server = launch.server()
+    pool = {"maxOpen": 4, "maxPinned": 3, "minIdle": 2}
+    others = {
+        f"other-{index}": pool | {
+            "listen": f"unix:{tmp_path}/{index}.sock", "upstream": server.tcp.text}
+        for index in range(11)
+    }
+    redpool = launch.redpool(server, pool=pool, pools=others, settings={"threads": 8})
+    # Ours is one of those that the server counts.
+    wanted = 1 + 2 * 12
+    eventually(lambda: int(server.info("connected_clients")) == wanted, what="minIdle")
+    always(lambda: int(server.info("connected_clients")) == wanted, 1, what="minIdle")
+    clients = [redpool.connect() for _ in range(4)]
+    for client in clients[:3]:
+        client.send(encode("BLPOP", "nothing", "60"))
+    eventually(lambda: int(server.info("blocked_clients")) == 3, what="all pins")
+    assert clients[3].command("PING") == b"PONG"
     close_all(clients)
