@@ -1,6 +1,7 @@
 """The contenders: who stands between the load generator and the server, freshly started."""
 
 import contextlib
+import itertools
 import shutil
 import threading
 
@@ -92,6 +93,7 @@ class World:
         self.binary = binary
         self.speaks_tls = tools.build(stage)
         self.servers = {}
+        self.numbers = itertools.count(1)
         # Configuration of Redpool's pool, where it is not to be the default.
         self.pool_keys = {}
 
@@ -126,7 +128,8 @@ class World:
         if name.startswith("direct"):
             return None, self.straight(name, server, workload)
         port = processes.free_port()
-        path = self.stage.directory / f"proxy-{port}.sock"
+        # Not named after the port, which may come again in a long run.
+        path = self.stage.directory / f"proxy-{next(self.numbers)}.sock"
         if name.startswith("redpool"):
             process, port, path = self.redpool(name, server, upstream)
         elif name == "haproxy":
