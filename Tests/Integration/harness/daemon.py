@@ -45,7 +45,7 @@ def _scalar(item) -> str:
 
 def run_cli(*arguments, **options) -> subprocess.CompletedProcess:
     """Runs the daemon's command line to its end."""
-    options = {"capture_output": True, "text": True, "timeout": 20} | options
+    options = {"capture_output": True, "text": True, "timeout": 60} | options
     return subprocess.run([BINARY, *map(str, arguments)], **options)
 
 
@@ -53,7 +53,8 @@ class Redpool:
     """One running daemon with a pool named `main` on TCP (v4 and v6) and a unix socket.
 
     `pool` adds to that pool's keys, `pools` to the pools, `settings` to the file's own keys;
-    `limit` is the limit of open files it starts under.
+    `limit` is the limit of open files it starts under. `poolTimeout` is longer than its default in
+    every pool, so that a busy machine is no reason for POOLTIMEOUT.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class Redpool:
         main |= {"upstream": server.tcp.text} | (pool or {})
         self.config_path = self.folder / "redpool.yaml"
         settings = ({"threads": int(THREADS)} if THREADS else {}) | (settings or {})
-        self.config_path.write_text(yaml({"pools": {"main": main} | (pools or {})} | settings))
+        file = {"defaults": {"poolTimeout": "8s"}, "pools": {"main": main} | (pools or {})}
+        self.config_path.write_text(yaml(file | settings))
         self.log_path = self.folder / "redpool.log"
         self._start(environment or {}, limit)
         try:
-            eventually(self._ready, 20, what="the daemon being ready")
+            eventually(self._ready, 60, what="the daemon being ready")
         except AssertionError:
             self.process.kill()
             raise
@@ -99,8 +101,23 @@ class Redpool:
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log()}"
         return "event=ready" in self.log()
 
-    def connect(self, timeout=10.0) -> Connection:
+    def connect(self, timeout=20.0) -> Connection:
         return Connection(self.tcp, timeout)
+
+    def warm_up(self):
+        """Waits for a first command to come through: being ready does not wait for the server."""
+        with self.connect() as client:
+            eventually(lambda: client.command("PING") == b"PONG", what="an answer of the server")
+
+    def has_read(self, client) -> bool:
+        """The kernel holds nothing of the client's any more that the daemon has not taken."""
+        mine, theirs = client.socket.getsockname()[1], self.tcp.port
+        with open("/proc/net/tcp") as rows:
+            for row in list(rows)[1:]:
+                local, remote, _, queues = row.split()[1:5]
+                if int(local[-4:], 16) == theirs and int(remote[-4:], 16) == mine:
+                    return int(queues.split(":")[1], 16) == 0
+        return False
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
@@ -130,7 +147,7 @@ class Redpool:
     def signal(self, which=signal.SIGTERM):
         self.process.send_signal(which)
 
-    def wait(self, timeout=20.0) -> int:
+    def wait(self, timeout=60.0) -> int:
         """The exit code, once the process has ended by itself."""
         return self.process.wait(timeout)
 
@@ -143,7 +160,7 @@ class Redpool:
     def crash(self):
         """Kills the process: it cleans up nothing."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
         self._killed_on_purpose = True
 
     def close(self):
@@ -151,7 +168,7 @@ class Redpool:
         ended = None if self._killed_on_purpose else self.process.poll()
         if ended is None:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(60)
         log = self.log()
         self._folder.cleanup()
         assert ended is None or ended >= 0, f"the daemon died of signal {-ended}: {log[-4000:]}"
@@ -168,7 +185,7 @@ class Direct:
     def __init__(self, server):
         self.tcp, self.tcp6, self.unix = server.tcp, server.tcp6, server.unix
 
-    def connect(self, timeout=10.0) -> Connection:
+    def connect(self, timeout=20.0) -> Connection:
         return Connection(self.tcp, timeout)
 
     def close(self):

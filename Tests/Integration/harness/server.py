@@ -57,7 +57,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        eventually(self._answers, 30, what="redis-server answering")
+        eventually(self._answers, 60, what="redis-server answering")
 
     def stop(self, how=signal.SIGTERM):
         """Ends the process with a signal (SIGKILL for a crash) and waits for its end."""
@@ -66,10 +66,10 @@ class RedisServer:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(how)
             try:
-                self._process.wait(20)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait(20)
+                self._process.wait(60)
 
     def restart(self, how=signal.SIGTERM):
         self.stop(how)

@@ -4,10 +4,12 @@ import threading
 import time
 
 
-def eventually(condition, timeout=10.0, interval=0.01, what="condition"):
+def eventually(condition, timeout=20.0, interval=0.01, what="condition"):
     """Calls `condition` until it returns something true, and returns that.
 
-    Raises AssertionError with the last value seen once `timeout` seconds have passed.
+    The deadline is long enough for a busy machine, and shorter than the timers (30 s and more) by
+    which the daemon gets over what it has missed. Raises AssertionError with the last value seen
+    once `timeout` seconds have passed.
     """
     deadline = time.monotonic() + timeout
     pause = threading.Event()

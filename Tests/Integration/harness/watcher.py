@@ -8,8 +8,9 @@ from .daemon import DIRECT
 class MaxOpenWatcher:
     """Samples the server's upstream connections all the time; more than `max_open` fails.
 
-    Used with `with`; `peak` is the most seen, `ids` every upstream that was ever seen. Without a
-    daemon (REDPOOL_DIRECT=1) it does nothing.
+    Used with `with`; `peak` is the most seen, `ids` every upstream that was ever seen. The server
+    may accept a connection before it finds the end of one that was closed earlier, so only those
+    in two lists in a row count. Without a daemon (REDPOOL_DIRECT=1) it does nothing.
     """
 
     def __init__(self, server, max_open, interval=0.002):
@@ -28,7 +29,7 @@ class MaxOpenWatcher:
         if DIRECT:
             return
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
         if kind is not None:
             return
         assert self._failure is None, f"the watcher failed: {self._failure!r}"
@@ -38,10 +39,14 @@ class MaxOpenWatcher:
     def _watch(self):
         try:
             with self._server.connect() as control:
-                while not self._stop.wait(self._interval):
-                    rows = self._server.upstreams(control)
+                before = set()
+                while True:
+                    now = {row["id"] for row in self._server.upstreams(control)}
                     self.samples += 1
-                    self.peak = max(self.peak, len(rows))
-                    self.ids.update(row["id"] for row in rows)
+                    self.peak = max(self.peak, len(now & before))
+                    self.ids |= now & before
+                    before = now
+                    if self._stop.wait(self._interval):
+                        return
         except (OSError, AssertionError) as failure:
             self._failure = failure

@@ -49,7 +49,7 @@ class Address:
             return {"unix_socket_path": self.path}
         return {"host": self.host, "port": self.port}
 
-    def connect(self, timeout=10.0) -> socket.socket:
+    def connect(self, timeout=20.0) -> socket.socket:
         if self.path:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             made.settimeout(timeout)
@@ -77,7 +77,7 @@ _BULKS = b"$=!"
 class Connection:
     """A blocking connection; every read has the timeout given at the start, in seconds."""
 
-    def __init__(self, address: Address, timeout=10.0):
+    def __init__(self, address: Address, timeout=20.0):
         self.socket = address.connect(timeout)
         self._buffer = bytearray()
         self._start = 0
