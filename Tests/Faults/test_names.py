@@ -1,7 +1,5 @@
 """An upstream whose name moves: followed in the background, and nobody is cut off."""
 
-import time
-
 from harness.waiting import always, eventually
 
 
@@ -64,6 +62,4 @@ def test_name_without_address_at_the_start(launch, shim):
     server.command("CLIENT", "KILL", "TYPE", "normal")
     with redpool.connect() as client:
         shim.say("127.0.0.1")
-        started = time.monotonic()
         eventually(lambda: client.command("ECHO", "x") == b"x")
-        assert time.monotonic() - started < 5

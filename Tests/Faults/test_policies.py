@@ -8,7 +8,8 @@ import pytest
 from harness.waiting import eventually
 from harness.wire import ErrorReply, encode
 
-SLACK = 2.0
+# What a loaded machine may add to a deadline.
+SLACK = 8.0
 SIGNS = {
     "READONLY": b"-READONLY You can't write against a read only replica.\r\n",
     "LOADING": b"-LOADING Redis is loading the dataset in memory\r\n",
@@ -61,7 +62,7 @@ def test_command_timeout(launch, policy):
     server = launch.server()
     middleman = launch.middleman(server)
     redpool = launch.redpool(
-        middleman, pool={"commandTimeout": "400ms", "onUpstreamLoss": policy, "poolTimeout": "5s"}
+        middleman, pool={"commandTimeout": "2s", "onUpstreamLoss": policy}
     )
     with (
         redpool.connect() as client, redpool.connect() as blocked, redpool.connect() as transaction
@@ -78,7 +79,7 @@ def test_command_timeout(launch, policy):
             reply = client.read()
             assert reply.startswith(b"UPSTREAMLOST pool main") and b"command_timeout" in reply
             assert client.command("ECHO", "alive") == b"alive"
-        assert 0.4 <= time.monotonic() - started < 0.4 + SLACK
+        assert 2.0 <= time.monotonic() - started < 2.0 + SLACK
         # Both have waited longer than commandTimeout by now, and neither was struck.
         assert transaction.command("INCR", "k") == b"QUEUED"
         assert transaction.command("EXEC") == [1]
@@ -89,7 +90,7 @@ def test_command_timeout(launch, policy):
 def test_answers_that_came_in_time_count(launch):
     """A daemon that was not running reads what has come before it looks at deadlines."""
     server = launch.server()
-    redpool = launch.redpool(server, pool={"commandTimeout": "600ms"})
+    redpool = launch.redpool(server, pool={"commandTimeout": "2s"})
     with redpool.connect() as client, server.connect() as control:
         assert control.command("CLIENT", "PAUSE", "60000", "WRITE") == b"OK"
         client.send(encode("INCR", "n"))
@@ -99,7 +100,7 @@ def test_answers_that_came_in_time_count(launch):
         stopped = time.monotonic()
         eventually(lambda: time.monotonic() - stopped > 0.2, what="a tick")
         assert control.command("CLIENT", "UNPAUSE") == b"OK"
-        eventually(lambda: time.monotonic() - stopped > 0.8, what="more than the timeout")
+        eventually(lambda: time.monotonic() - stopped > 2.2, what="more than the timeout")
         redpool.signal(signal.SIGCONT)
         assert client.read() == 1
         assert client.command("INCR", "n") == 2
@@ -114,10 +115,11 @@ def test_transaction_timeout(launch, command):
     )
     with redpool.connect() as idle, redpool.connect() as holder, redpool.connect() as subscriber:
         assert idle.command("PING") == b"PONG"
-        assert holder.command(*((command, "k") if command == "WATCH" else (command,))) == b"OK"
+        # Before the daemon's clock starts.
         started = time.monotonic()
+        assert holder.command(*((command, "k") if command == "WATCH" else (command,))) == b"OK"
         assert holder.read_until_closed() == b""
-        assert 0.5 <= time.monotonic() - started + 0.05 < 0.5 + SLACK
+        assert 0.5 <= time.monotonic() - started < 0.5 + SLACK
         eventually(lambda: subscriber.command("SUBSCRIBE", "c") == [b"subscribe", b"c", 1])
         # A subscription is no transaction, and an idle client holds nothing.
         assert idle.command("PING") == b"PONG"
@@ -130,10 +132,10 @@ def test_transaction_timeout(launch, command):
 def test_blackholed_link_is_found_by_the_probe(launch):
     """An idle upstream that answers nothing any more is replaced before a client needs it."""
     middleman = launch.middleman(launch.server())
-    redpool = launch.redpool(middleman, pool={"pingInterval": "200ms", "connectTimeout": "200ms"})
+    redpool = launch.redpool(middleman, pool={"pingInterval": "1s", "connectTimeout": "2s"})
     with redpool.connect() as client:
         assert client.command("ECHO", "x") == b"x"
-        accepted = middleman.accepted
+        accepted, old = middleman.accepted, set(middleman.links)
         middleman.strike("stall")
-        eventually(lambda: middleman.accepted > accepted)
+        eventually(lambda: middleman.accepted > accepted and not old & set(middleman.links))
         assert client.command("ECHO", "y") == b"y"
