@@ -42,7 +42,11 @@ def test_client_that_stops_reading_is_closed_past_its_output_limit(launch):
 
 
 def test_client_that_sends_a_byte_at_a_time(redpool):
-    with Neighbours(redpool.tcp), redpool.connect() as slow:
+    with Neighbours(redpool.tcp) as neighbours, redpool.connect() as slow:
+        slow.send(b"*2\r\n$4\r\nEC")
+        neighbours.go_on()
+        slow.send(b"HO\r\n$1\r\nx\r\n")
+        assert slow.read() == b"x"
         for number in range(5):
             for byte in encode("SET", f"slow:{number}", "a\r\nb"):
                 slow.send(bytes([byte]))
@@ -54,9 +58,10 @@ def test_client_that_sends_a_byte_at_a_time(redpool):
 
 def test_client_that_reads_a_little_at_a_time(server, redpool):
     server.command("SET", "big", b"y" * (2 * MB))
-    with Neighbours(redpool.tcp), redpool.connect(timeout=30) as slow:
+    with Neighbours(redpool.tcp) as neighbours, redpool.connect(timeout=30) as slow:
         slow.send(encode("GET", "big"))
-        seen = 0
+        seen = len(slow.socket.recv(997))
+        neighbours.go_on()
         while seen < 2 * MB + len(b"$2097152\r\n\r\n"):
             data = slow.socket.recv(997)
             assert data
@@ -134,10 +139,11 @@ def garbage(chance) -> bytes:
 
 def test_client_that_announces_what_it_never_sends(redpool):
     """Half a gigabyte announced a hundred times over costs nothing."""
-    with Neighbours(redpool.tcp):
+    with Neighbours(redpool.tcp) as neighbours:
         greedy = [redpool.connect() for _ in range(100)]
         for client in greedy:
             client.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nx")
+        neighbours.go_on()
         for client in greedy:
             client.close()
     if not DIRECT:

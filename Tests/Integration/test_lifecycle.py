@@ -16,6 +16,10 @@ from harness.waiting import always, eventually
 from harness.wire import Address, Closed, Connection, encode
 
 pytestmark = pytest.mark.daemon
+# A drain that waits for something takes the one; one that does not, less than the other even on a
+# busy machine.
+LONG_DRAIN = {"drainTimeout": "120s"}
+AT_ONCE = 30
 
 
 def refuses(address) -> bool:
@@ -28,21 +32,21 @@ def refuses(address) -> bool:
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_idle_daemon_drains_at_once(launch, which):
-    redpool = launch.redpool(launch.server())
+    redpool = launch.redpool(launch.server(), settings=LONG_DRAIN)
     clients = [redpool.connect() for _ in range(20)]
     assert all(client.command("PING") == b"PONG" for client in clients)
     redpool.signal(which)
-    assert redpool.wait(5) == 0
+    assert redpool.wait(AT_ONCE) == 0
     assert all(client.read_until_closed() == b"" for client in clients)
     assert not os.path.exists(redpool.unix.path)
 
 
 def test_sigquit_ends_it_at_once(launch):
-    redpool = launch.redpool(launch.server(), settings={"drainTimeout": "60s"})
+    redpool = launch.redpool(launch.server(), settings=LONG_DRAIN)
     with redpool.connect() as client:
         assert client.command("WATCH", "k") == b"OK"
         redpool.signal(signal.SIGQUIT)
-        assert redpool.wait(3) == 0
+        assert redpool.wait(AT_ONCE) == 0
     assert not os.path.exists(redpool.unix.path)
 
 
@@ -67,7 +71,7 @@ def in_flight(server, redpool):
 
 def test_commands_in_flight_are_finished(launch):
     server = launch.server()
-    redpool = launch.redpool(server, settings={"drainTimeout": "20s"})
+    redpool = launch.redpool(server, settings=LONG_DRAIN)
     with in_flight(server, redpool) as client:
         redpool.signal()
         eventually(lambda: refuses(redpool.tcp), what="the listener being closed")
@@ -75,7 +79,7 @@ def test_commands_in_flight_are_finished(launch):
         server.resume()
         assert client.read() == 1
         assert client.read_until_closed() == b""
-        assert redpool.wait(5) == 0
+        assert redpool.wait(AT_ONCE) == 0
     assert server.command("GET", "in-flight") == b"1"
 
 
@@ -84,26 +88,26 @@ def test_drain_has_a_deadline(launch):
     redpool = launch.redpool(server, settings={"drainTimeout": "1s"})
     with in_flight(server, redpool) as client:
         redpool.signal()
-        assert redpool.wait(10) == 0
+        assert redpool.wait() == 0
         assert client.read_until_closed() == b""
         server.resume()
 
 
 def test_second_signal_ends_it_at_once(launch):
     server = launch.server()
-    redpool = launch.redpool(server, settings={"drainTimeout": "60s"})
+    redpool = launch.redpool(server, settings=LONG_DRAIN)
     with in_flight(server, redpool):
         redpool.signal()
         eventually(lambda: refuses(redpool.tcp), what="the listener being closed")
         always(lambda: redpool.process.poll() is None, 0.3, what="draining")
         redpool.signal()
-        assert redpool.wait(3) == 0
+        assert redpool.wait(AT_ONCE) == 0
         server.resume()
 
 
 def test_an_open_transaction_is_done_whole_or_not_at_all(launch):
     server = launch.server()
-    redpool = launch.redpool(server, settings={"drainTimeout": "20s"})
+    redpool = launch.redpool(server, settings=LONG_DRAIN)
     with redpool.connect() as client:
         assert client.command("MULTI") == b"OK"
         assert client.command("INCR", "k") == b"QUEUED"
@@ -113,7 +117,7 @@ def test_an_open_transaction_is_done_whole_or_not_at_all(launch):
             reply = client.command("EXEC")
         except (Closed, ConnectionError):
             reply = None
-        assert redpool.wait(5) == 0
+        assert redpool.wait(AT_ONCE) == 0
     assert (reply, server.command("GET", "k")) in (([1], b"1"), (None, None))
 
 
@@ -125,7 +129,7 @@ def test_drain_under_load_loses_no_answered_command(launch):
         client.send(encode("INCR", "total") * 200)
     redpool.signal()
     answers = sum(client.read_until_closed().count(b"\r\n") for client in clients)
-    assert redpool.wait(15) == 0
+    assert redpool.wait() == 0
     assert answers <= int(server.command("GET", "total") or 0) <= 50 * 200
 
 
@@ -135,7 +139,7 @@ def notify(tmp_path):
     path = str(tmp_path / "notify.sock")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)
-        listener.settimeout(10)
+        listener.settimeout(30)
         yield path, lambda: dict(
             line.split("=", 1) for line in listener.recv(4096).decode().splitlines()
         )
@@ -151,11 +155,13 @@ def until_keys(messages, *keys):
 
 def test_service_manager_hears_of_ready_and_stopping(launch, notify):
     path, messages = notify
-    redpool = launch.redpool(launch.server(), environment={"NOTIFY_SOCKET": path})
+    redpool = launch.redpool(
+        launch.server(), environment={"NOTIFY_SOCKET": path}, settings=LONG_DRAIN
+    )
     assert until_keys(messages, "READY", "STATUS")["READY"] == "1"
     redpool.signal()
     assert until_keys(messages, "STOPPING")["STOPPING"] == "1"
-    assert redpool.wait(5) == 0
+    assert redpool.wait(AT_ONCE) == 0
 
 
 def test_ready_does_not_wait_for_the_server(launch, notify):
@@ -170,7 +176,7 @@ def test_abstract_notify_socket(launch):
     name = f"redpool-test-{os.getpid()}-{free_port()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + name)
-        listener.settimeout(10)
+        listener.settimeout(30)
         launch.redpool(launch.server(), environment={"NOTIFY_SOCKET": "@" + name})
         assert b"READY=1" in listener.recv(4096)
 

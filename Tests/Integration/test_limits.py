@@ -81,7 +81,7 @@ def test_descriptors_that_the_configuration_needs_are_checked_at_the_start(launc
 def test_automatic_max_clients_fits_a_small_descriptor_limit(launch):
     redpool = launch.redpool(launch.server(), limit=200)
     clients = []
-    with Neighbours(redpool.tcp):
+    with Neighbours(redpool.tcp) as neighbours:
         while len(clients) < 200:
             client = redpool.connect()
             client.send(b"PING\r\n")
@@ -93,16 +93,18 @@ def test_automatic_max_clients_fits_a_small_descriptor_limit(launch):
                 break
             clients.append(client)
         assert reply == REFUSAL
+        neighbours.go_on()
         assert 50 < len(clients) < 170
     for client in clients:
         client.close()
 
 
 def test_idle_clients_are_closed_after_client_idle_timeout(launch):
-    redpool = launch.redpool(launch.server(), pool={"clientIdleTimeout": "1s"})
-    with Neighbours(redpool.tcp), redpool.connect() as idle, redpool.connect() as silent:
-        assert idle.command("PING") == b"PONG"
+    redpool = launch.redpool(launch.server(), pool={"clientIdleTimeout": "4s"})
+    with Neighbours(redpool.tcp), redpool.connect(30) as idle, redpool.connect(30) as silent:
+        # Before the daemon's clock starts.
         started = time.monotonic()
+        assert idle.command("PING") == b"PONG"
         assert idle.read_until_closed() == b""
-        assert 0.8 < time.monotonic() - started < 3.0
+        assert 3.8 < time.monotonic() - started < 20
         assert silent.read_until_closed() == b""

@@ -16,7 +16,7 @@ UNIT = ROOT / "systemd" / "redpool.service"
 
 
 def run(*arguments, **options) -> subprocess.CompletedProcess:
-    options = {"capture_output": True, "text": True, "timeout": 140} | options
+    options = {"capture_output": True, "text": True, "timeout": 500} | options
     return subprocess.run([*map(str, arguments)], **options)
 
 
@@ -74,8 +74,9 @@ def test_layer_check_lets_pass_what_is_allowed(tmp_path, target, text):
 # --- the budgets
 
 
-@pytest.mark.parametrize("limit,code", [(1.1, 0), (0.9, 1)])
+@pytest.mark.parametrize("limit,code", [(100, 0), (0.01, 1)])
 def test_budget_that_is_exceeded_fails(tmp_path, limit, code):
+    # Limits that nothing comes near to: this is about the tool, not about what it measures.
     limits = tmp_path / "budgets.tsv"
     limits.write_text(f"c50 GET, reads\t{limit}\t-\tper wake-up\treads\n")
     done = run(ROOT / "scripts/budgets", "--limits", limits, "--binary", BINARY)
@@ -139,25 +140,22 @@ def test_quickstart_once(quickstart):
 
 
 @pytest.mark.daemon
-def test_quickstart_stays_until_it_is_interrupted(quickstart, server):
+def test_quickstart_stays_until_it_is_interrupted(quickstart, server, tmp_path):
     (port, _), command = quickstart
     command[-1] = str(server.port)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    output = tmp_path / "output"
+    with open(output, "wb") as stdout:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout)
     try:
-        eventually(lambda: _answers(Address("127.0.0.1", port)), 140, 0.1)
+        # Behind the demonstration, which a signal would end as well.
+        eventually(lambda: "Redpool is running" in output.read_text(), 500, 0.1)
+        with Connection(Address("127.0.0.1", port)) as client:
+            assert client.command("PING") == b"PONG"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
     assert server.command("PING") == b"PONG"
-
-
-def _answers(address) -> bool:
-    try:
-        with Connection(address) as client:
-            return client.command("PING") == b"PONG"
-    except OSError:
-        return False
 
 
 @pytest.mark.daemon
