@@ -99,8 +99,13 @@ def _tracking():
         ],
         "tracking, and FLUSHALL": [on, do("FLUSHALL", on="b"), more(1)],
         "tracking under CLIENT REPLY OFF": [
-            do("HELLO 3", "CLIENT REPLY OFF", "CLIENT TRACKING ON", "GET k", n=1),
+            do("HELLO 3", "CLIENT TRACKING ON"), do("CLIENT REPLY OFF", "GET k", n=0),
             do("PING", on="b"), do("SET k 1", on="b"), more(1), do("CLIENT REPLY ON"),
+        ],
+        # Tracking waits for a pin, so that only a reply tells when it is on.
+        "tracking turned on under CLIENT REPLY OFF": [
+            do("HELLO 3", "CLIENT REPLY OFF", "CLIENT TRACKING ON", "CLIENT REPLY ON", "GET k", n=3),
+            do("SET k 1", on="b"), more(1), do("CLIENT TRACKING OFF"),
         ],
         "tracking, then half-close": [on, hang_up("GET j", "CLIENT TRACKING OFF", *WHO)],
         "tracking, then QUIT": [on, closed("CLIENT ID", "QUIT")],

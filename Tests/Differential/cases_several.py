@@ -46,7 +46,8 @@ def several() -> dict:
             do("RPUSH q x", on="b"), more(1),
         ],
         "XREAD BLOCK served": [
-            do("PING"), do("XREAD BLOCK 10000 STREAMS st $", n=0), do("PING", on="b"),
+            # Not `$`, which means whatever is there once a pin is had.
+            do("PING"), do("XREAD BLOCK 10000 STREAMS st 0", n=0), do("PING", on="b"),
             do("XADD st 5-1 f v", on="b"), more(1),
         ],
         "published": [

@@ -32,7 +32,7 @@ def daemon(server, **pool):
 
 
 # There is one pin to be had, so a client that kept it would keep everybody from it.
-ONE_PIN = {"maxOpen": 3, "maxPinned": 1, "poolTimeout": "5s"}
+ONE_PIN = {"maxOpen": 3, "maxPinned": 1, "poolTimeout": "15s"}
 ENDS = {
     "tracking, OFF": [("CLIENT", "TRACKING", "ON"), ("CLIENT", "TRACKING", "OFF")],
     "tracking, RESET": [("CLIENT", "TRACKING", "ON"), ("RESET",)],
@@ -255,7 +255,9 @@ class Dribble:
 def test_lines_of_monitor_and_replies_are_told_apart_byte_by_byte(server):
     dribble = Dribble(server)
     try:
-        with daemon(dribble, maxOpen=3) as redpool, redpool.connect(timeout=30) as client:
+        # Every byte wakes two processes: on a busy machine a handshake takes a while.
+        slowly = {"maxOpen": 3, "connectTimeout": "50s", "poolTimeout": "50s"}
+        with daemon(dribble, **slowly) as redpool, redpool.connect(timeout=60) as client:
             own = client.command("CLIENT", "ID")
             assert client.command("MONITOR") == b"OK"
             lines = 0

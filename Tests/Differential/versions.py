@@ -110,7 +110,7 @@ ROWS = {
     "NO-TOUCH in MULTI": ["MULTI", "CLIENT NO-TOUCH ON", "GET k", "EXEC", "PING"],
     "HEXPIRE in MULTI": ["MULTI", "HEXPIRE h 10 FIELDS 1 a", "EXEC"],
     "hash fields that expire": [
-        "HSET h a 1", "HEXPIRE h 100 FIELDS 1 a", "HTTL h FIELDS 1 a", "HPERSIST h FIELDS 1 a",
+        "HSET h a 1", "HEXPIRE h 100000 FIELDS 1 a", "HTTL h FIELDS 1 a", "HPERSIST h FIELDS 1 a",
         "HEXPIRE h", "HPEXPIRETIME h FIELDS 1 a", "HEXPIREAT h 1 FIELDS 1 a", "HGETALL h",
     ],
     "new keys' commands": [
