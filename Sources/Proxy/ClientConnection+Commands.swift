@@ -229,7 +229,7 @@ extension ClientConnection {
         }
         inFlight += 1
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
-        worker.statistics.commandsShared += 1
+        pool.traffic.commandsShared += 1
         target.expect(
             id, expectation, bytes: kept ?? count, value: value,
             isSilent: session.takeSilence())

@@ -133,7 +133,7 @@ extension ClientConnection {
         }
         forgetUpstream()
         input.prepend(bytes)
-        worker.statistics.retried += 1
+        pool.traffic.retried += 1
         worker.ready(self)
     }
 

@@ -46,7 +46,7 @@ extension ClientConnection {
             id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence())
         inFlight = 1
         if worker.table.mayWrite(lastCommand) { noteWrite(own) }
-        worker.statistics.commandsPinned += 1
+        pool.traffic.commandsPinned += 1
     }
 
     // MARK: Until a state is over
@@ -75,7 +75,7 @@ extension ClientConnection {
         guard let upstream else { return .done }
         if expectation == .exec || worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
         inFlight += 1
-        worker.statistics.commandsPinned += 1
+        pool.traffic.commandsPinned += 1
         upstream.expect(
             id, expectation, bytes: count, value: value, isSilent: session.takeSilence())
         upstream.send(bytes, count: count)
@@ -195,7 +195,7 @@ extension ClientConnection {
         own.sharers += 1
         own.isExclusive = true
         mode = .preparing
-        worker.statistics.commandsPinned += 1
+        pool.traffic.commandsPinned += 1
         own.prepare(for: self)
         return .blocked
     }

@@ -28,13 +28,13 @@ extension ClientConnection {
     func reply(_ text: StaticString) {
         output.append(text, pool: worker.chunks)
         worker.markDirty(self)
-        worker.statistics.commandsLocal += 1
+        pool.traffic.commandsLocal += 1
     }
 
     func replyBytes(_ bytes: [UInt8]) {
         output.append(bytes, pool: worker.chunks)
         worker.markDirty(self)
-        worker.statistics.commandsLocal += 1
+        pool.traffic.commandsLocal += 1
     }
 
     /// An error reply; `text` begins with its first word.

@@ -66,7 +66,7 @@ package final class Acceptor {
     }
 
     private func refuse(_ descriptor: Int32, _ pool: Int) {
-        group.countRejected()
+        group.pools[pool].countRejected()
         let text: StaticString = "-ERR max number of clients reached\r\n"
         // Best effort, as in Redis: the socket buffer of a new connection takes 36 bytes.
         var refused = Channel(
@@ -85,7 +85,7 @@ package final class Acceptor {
     fileprivate func takeRest(_ error: Int32, _ listener: Listener) {
         restingSince = EventLoop.now()
         for listener in listeners { listener.pause() }
-        group.countRejected()
+        group.pools[listener.pool].countRejected()
         taker.warn(
             AcceptWarning(
                 pool: listener.pool, event: "listener.rest", reason: "fd_limit",

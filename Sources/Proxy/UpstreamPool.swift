@@ -25,6 +25,7 @@ final class UpstreamPool {
     private var upstreams: ContiguousArray<UpstreamConnection?> = []
     /// Shared connections whose last reply has come in this iteration.
     private var emptied = WorkList<UpstreamConnection>()
+    var traffic = ClientTraffic()
     var names: NameResolution
     /// What the last failed connect came to, for people to read.
     private(set) var lastFailure = ""

@@ -10,8 +10,9 @@ extension Worker: ClientTaker {
     /// Takes over an accepted connection.
     func take(_ accepted: AcceptedClient, for worker: Int) {
         updateNow()
-        statistics.accepted += 1
         let pool = pools[accepted.pool]
+        pool.traffic.accepted += 1
+        pool.traffic.clients += 1
         let client = clients.insert { id in
             ClientConnection(id: id, accepted, pool: pool, worker: self)
         }
@@ -35,7 +36,7 @@ extension Worker: ClientTaker {
 extension Worker {
     /// Forgets a client whose connection has been closed.
     func closed(_ client: ClientConnection, _ reason: ClientCloseReason) {
-        statistics.closes[Int(reason.rawValue)] += 1
+        client.pool.traffic.clients -= 1
         clients.remove(client.id)
         if !asking.isEmpty { asking[client.id.raw] = nil }
         if !answers.isEmpty { answers[client.id.raw] = nil }

@@ -31,7 +31,7 @@ extension Worker {
         for pool in pools {
             var sum = PoolStatistics(pool)
             for case .statistics(let other) in answers { sum.add(other.list[pool.index]) }
-            log.info("statistics", metadata: sum.metadata(of: pool, rejected: group.rejectedCount))
+            log.info("statistics", metadata: sum.metadata(of: pool))
         }
     }
 }
@@ -41,54 +41,60 @@ package struct PoolStatisticsList: Sendable {
     let list: [PoolStatistics]
 }
 
+/// What the clients of a pool do, on one worker: totals since the start, but for `clients`.
+struct ClientTraffic: Sendable {
+    /// Connected now.
+    var clients = 0
+    var accepted: UInt64 = 0
+    var commandsShared: UInt64 = 0
+    var commandsPinned: UInt64 = 0
+    /// Answered by Redpool itself.
+    var commandsLocal: UInt64 = 0
+    /// Times that a client's unreceived commands were sent again.
+    var retried: UInt64 = 0
+
+    mutating func add(_ other: ClientTraffic) {
+        clients += other.clients
+        accepted += other.accepted
+        commandsShared += other.commandsShared
+        commandsPinned += other.commandsPinned
+        commandsLocal += other.commandsLocal
+        retried += other.retried
+    }
+}
+
 /// The numbers of a pool: totals since the start, but for what is counted now, which are clients
 /// and connections.
 struct PoolStatistics: Sendable {
-    private var clients: Int
+    private var traffic: ClientTraffic
     private var open: Int
     private var idle: Int
     private var shared: Int
     private var pinned: Int
     private var waiting: Int
-    private var commandsShared: UInt64
-    private var commandsPinned: UInt64
-    private var commandsLocal: UInt64
-    private var retried: UInt64
-    private var accepted: UInt64
     private var counters: PoolCounters
     private var closes: UInt64
 
     /// Those of one worker.
     init(_ pool: UpstreamPool) {
         let census = pool.machine.census
-        let statistics = pool.worker.statistics
-        clients = pool.worker.clients.count
+        traffic = pool.traffic
         open = census.open
         idle = census.idle
         shared = census.shared
         pinned = census.pinned
         waiting = census.waiting
-        commandsShared = statistics.commandsShared
-        commandsPinned = statistics.commandsPinned
-        commandsLocal = statistics.commandsLocal
-        retried = statistics.retried
-        accepted = statistics.accepted
         counters = pool.machine.counters
         closes = counters.allCloses
     }
 
     mutating func add(_ other: PoolStatistics) {
-        clients += other.clients
+        traffic.add(other.traffic)
         open += other.open
         idle += other.idle
         shared += other.shared
         pinned += other.pinned
         waiting += other.waiting
-        commandsShared += other.commandsShared
-        commandsPinned += other.commandsPinned
-        commandsLocal += other.commandsLocal
-        retried += other.retried
-        accepted += other.accepted
         closes += other.closes
         counters.hits += other.counters.hits
         counters.misses += other.counters.misses
@@ -99,15 +105,16 @@ struct PoolStatistics: Sendable {
         counters.dialFailures += other.counters.dialFailures
     }
 
-    func metadata(of pool: UpstreamPool, rejected: UInt64) -> Logger.Metadata {
+    func metadata(of pool: UpstreamPool) -> Logger.Metadata {
         let wait = counters.waits == 0 ? 0 : counters.waitNanoseconds / counters.waits / 1000
         return [
             "event": "pool.statistics", "pool": "\(pool.config.name)",
-            "clients": "\(clients)", "open": "\(open)/\(pool.config.maxOpen)",
+            "clients": "\(traffic.clients)", "open": "\(open)/\(pool.config.maxOpen)",
             "idle": "\(idle)", "shared": "\(shared)", "pinned": "\(pinned)",
-            "waiting": "\(waiting)", "commands_shared": "\(commandsShared)",
-            "commands_pinned": "\(commandsPinned)", "commands_local": "\(commandsLocal)",
-            "retried": "\(retried)", "accepted": "\(accepted)", "rejected": "\(rejected)",
+            "waiting": "\(waiting)", "commands_shared": "\(traffic.commandsShared)",
+            "commands_pinned": "\(traffic.commandsPinned)",
+            "commands_local": "\(traffic.commandsLocal)", "retried": "\(traffic.retried)",
+            "accepted": "\(traffic.accepted)", "rejected": "\(pool.group.rejectedCount)",
             "hits": "\(counters.hits)", "misses": "\(counters.misses)",
             "waits": "\(counters.waits)", "wait_mean_us": "\(wait)",
             "wait_timeouts": "\(counters.waitTimeouts)", "opened": "\(counters.opens)",

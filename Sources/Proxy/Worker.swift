@@ -66,7 +66,6 @@ package final class Worker {
     var pools: ContiguousArray<UpstreamPool> = []
     /// Where this is the only worker; otherwise the main thread accepts.
     var acceptor: Acceptor?
-    var statistics = WorkerStatistics()
     var lifecycle = Lifecycle.running
 
     /// Connections with bytes to write, each at most once.

@@ -13,7 +13,6 @@ package final class WorkerGroup: Sendable {
     let pools: [PoolGroup]
     private let lastSerial = Atomic<UInt64>(0)
     private let clients = Atomic<Int>(0)
-    private let rejected = Atomic<UInt64>(0)
     private let loads: [WorkerLoad]
     /// The acceptor is out of descriptors and would like to know of one that is free.
     let isAcceptorResting = Atomic<Bool>(false)
@@ -45,11 +44,6 @@ package final class WorkerGroup: Sendable {
 
     /// All clients of the process.
     package var clientCount: Int { clients.load(ordering: .relaxed) }
-
-    /// Connections that were not accepted, for want of room.
-    var rejectedCount: UInt64 { rejected.load(ordering: .relaxed) }
-
-    func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
 
     /// Takes a place for a client of a pool: the worker that it is for, and the id that it has, as
     /// CLIENT ID shows it. Nil when there are `limit` clients. Ids grow in the order of the calls.
@@ -111,6 +105,7 @@ final class PoolGroup: Sendable {
     /// Nil where one worker serves the pool, which then has all permits.
     let budget: PoolBudget?
     private let mailboxes: [Mailbox<WorkerMessage>]
+    private let rejected = Atomic<UInt64>(0)
 
     /// A pool is spread over no more workers than can have two upstreams each, and can keep one
     /// idle: below that they would but take connections from each other.
@@ -124,6 +119,11 @@ final class PoolGroup: Sendable {
         budget =
             count == 1 ? nil : PoolBudget(config.limits(member: 0, of: count), members: count)
     }
+
+    /// Connections that were not accepted, for want of room.
+    var rejectedCount: UInt64 { rejected.load(ordering: .relaxed) }
+
+    func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
 
     /// Has a member look at the pool's budget.
     func wake(_ member: Int) {

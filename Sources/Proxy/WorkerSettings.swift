@@ -35,14 +35,3 @@ package struct WorkerSettings: Sendable {
         self.maxClients = maxClients
     }
 }
-
-/// Plain counters of one worker, written by its thread only.
-struct WorkerStatistics {
-    var accepted: UInt64 = 0
-    var commandsShared: UInt64 = 0
-    var commandsPinned: UInt64 = 0
-    var commandsLocal: UInt64 = 0
-    /// Times that a client's unreceived commands were sent again.
-    var retried: UInt64 = 0
-    var closes = [UInt64](repeating: 0, count: ClientCloseReason.allCases.count)
-}
