@@ -117,8 +117,27 @@ def short(results, about):
         "CPU of the server, µs:",
         table(results, rows, ["direct", "nutcracker", "haproxy", "redpool"], "server_us",
               ["direct"]),
+        *sessions(results),
         f"{about['machine']}; medians of {about['rounds']} rounds.",
     ])
+
+
+def sessions(results):
+    """What short sessions cost where connecting is dear, if that was measured."""
+    figures = results.get("short-auth", {})
+    lines = [
+        f"| {name} | {number(of['server_us'])} | {number(of['per_second'])} "
+        f"| {number(of['p50'])} / {number(of['p99'])} |"
+        for name in ("direct, TLS", "direct", "redpool", "redpool, own AUTH")
+        if (of := figures.get(name))]
+    if not lines:
+        return []
+    return [
+        "Short sessions (connect, AUTH, three commands, close) on a server with a password. "
+        "*direct, TLS* speaks TLS 1.3 to the server; behind *redpool, own AUTH* the clients need "
+        "no password:",
+        "| | server CPU, µs per session | sessions/s | p50 / p99, µs |\n"
+        "| --- | ---: | ---: | ---: |\n" + "\n".join(lines)]
 
 
 def rewrite(path, text, name="benchmarks"):
