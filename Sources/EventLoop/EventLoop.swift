@@ -13,12 +13,14 @@ package final class EventLoop {
     let base: OpaquePointer
     /// Nil only while the loop is being made or ended: it has an event of the base.
     private(set) var alarm: Alarm!
+    /// Some timer is due: they run when everything else of the turn has.
+    var alarmHasRung = false
 
     /// Creates a base on epoll; nil when the system has no descriptor or memory left for one.
     package init?() {
         guard let base = redpool_base_new() else { return nil }
         self.base = base
-        guard let alarm = Alarm(base: base) else { return nil }
+        guard let alarm = Alarm(of: self) else { return nil }
         self.alarm = alarm
     }
 
@@ -34,7 +36,10 @@ package final class EventLoop {
     package func runOnce() -> Bool {
         turns &+= 1
         if event_base_loop(base, EVLOOP_ONCE) < 0 { return false }
-        alarm.runIfRung()
+        if alarmHasRung {
+            alarmHasRung = false
+            alarm.runDue()
+        }
         return true
     }
 

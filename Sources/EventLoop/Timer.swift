@@ -39,6 +39,7 @@ package struct Timer: ~Copyable {
     /// (Re)arms the timer for a moment, nanoseconds of `CLOCK_MONOTONIC`, which may be past.
     package func start(at deadline: Int64) {
         entry.pointee.deadline = deadline
+        entry.pointee.isDue = false
         loop.alarm.arm()
     }
 }
@@ -48,6 +49,8 @@ final class Alarm {
     struct Entry {
         /// Nanoseconds of `CLOCK_MONOTONIC`; `.max` when it is not armed.
         var deadline = Int64.max
+        /// The deadline has passed, and it has not been called yet.
+        var isDue = false
         let callback: EventCallback
         let owner: UnsafeMutableRawPointer
     }
@@ -57,17 +60,15 @@ final class Alarm {
     /// When the descriptor becomes readable.
     private var armed = Int64.max
     private let event: UnsafeMutablePointer<CLibevent.event>
-    /// The descriptor has become readable in this turn.
-    fileprivate var hasRung = false
 
-    /// Nil when there is no descriptor left. It must go before `base` does.
-    init?(base: OpaquePointer) {
+    /// Nil when there is no descriptor left. It must go before the loop's base does.
+    init?(of loop: EventLoop) {
         descriptor = redpool_timerfd()
         if descriptor < 0 { return nil }
         event = .allocate(capacity: 1)
-        let me = Unmanaged.passUnretained(self).toOpaque()
         event_assign(
-            event, base, descriptor, redpool_ev_read | redpool_ev_persist, alarmRings, me)
+            event, loop.base, descriptor, redpool_ev_read | redpool_ev_persist, alarmRings,
+            Unmanaged.passUnretained(loop).toOpaque())
         event_add(event, nil)
     }
 
@@ -93,24 +94,25 @@ final class Alarm {
         redpool_timerfd_set(descriptor, earliest)
     }
 
-    /// At the end of a turn: runs what is due, once each.
-    func runIfRung() {
-        guard hasRung else { return }
-        hasRung = false
+    /// Runs what is due, once each.
+    func runDue() {
         _ = redpool_eventfd_clear(descriptor)
         armed = .max
         let now = EventLoop.now()
-        let due = entries.filter { $0.pointee.deadline <= now }
-        // A callback may end timers.
-        for entry in due where entries.contains(entry) && entry.pointee.deadline <= now {
+        for entry in entries where entry.pointee.deadline <= now {
             entry.pointee.deadline = .max
+            entry.pointee.isDue = true
+        }
+        // Looked up anew each time: a callback may end timers.
+        while let entry = entries.first(where: \.pointee.isDue) {
+            entry.pointee.isDue = false
             entry.pointee.callback(-1, redpool_ev_timeout, entry.pointee.owner)
         }
         arm()
     }
 }
 
-private func alarmRings(_: Int32, _: Int16, _ alarm: UnsafeMutableRawPointer?) {
-    guard let alarm else { return }
-    Unmanaged<Alarm>.fromOpaque(alarm).takeUnretainedValue().hasRung = true
+private func alarmRings(_: Int32, _: Int16, _ loop: UnsafeMutableRawPointer?) {
+    guard let loop else { return }
+    Unmanaged<EventLoop>.fromOpaque(loop).takeUnretainedValue().alarmHasRung = true
 }
