@@ -32,8 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
-// glibc declares these only under _GNU_SOURCE and the like, which would give its other types a second definition
-// beside the one in Swift's own Glibc module.
+// glibc declares these only under _GNU_SOURCE or its like, which would give its other types a
+// second definition beside the one in Swift's own Glibc module.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int pthread_setname_np(pthread_t, const char *);
 extern long syscall(long, ...);
@@ -67,7 +67,7 @@ static inline int64_t redpool_monotonic(void) {
 }
 
 // Not recv(3) and send(3): those are points at which a thread can be cancelled, and prepare for
-// that with two atomic operations and a call, twice. Nobody here cancels threads.
+// that with a call and an atomic operation before and after. Nobody here cancels threads.
 static inline ssize_t redpool_recv(int fd, void *into, size_t count) {
     ssize_t n;
     do n = syscall(SYS_recvfrom, fd, into, count, MSG_DONTWAIT, NULL, NULL);

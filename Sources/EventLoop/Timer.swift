@@ -5,8 +5,7 @@
 // a deadline for it is looked at, however late both are.
 //
 // They are behind one timerfd per loop instead of libevent's own timeouts: those have libevent read
-// the clock twice in every turn, which was a twelfth of what Redpool executes for the command of a
-// single client.
+// the clock twice in every turn, so four times for every command of a single client.
 
 internal import CLibevent
 internal import Glibc

@@ -1,5 +1,6 @@
 // The storage of slots and groups. An array asks whether it shares its memory with another one
-// before every change, and a lease changes a dozen fields: that was a tenth of the pool's time.
+// before every change, and a lease changes a dozen fields: 400 of the 8,200 instructions that the
+// command of a single client cost.
 
 /// A growing table that nobody else has a copy of. An index outside it traps, as with an array.
 @safe

@@ -121,7 +121,7 @@ private final class Listener {
     /// An accept storm must not starve established clients.
     private static let largestBatch = 64
     /// How many are accepted in this turn of the loop. Where one comes at a time, one is: to ask for
-    /// another in vain costs as much as to read a command. It doubles while every turn has more.
+    /// another in vain is one more system call. It doubles while every turn has more.
     private var batch = 1
     private var lastTurn: UInt64 = 0
 

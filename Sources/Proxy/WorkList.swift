@@ -1,6 +1,6 @@
-// What has to be looked at before a loop iteration ends. `ContiguousArray` would do; but emptying
-// one, however short, costs as much as half a write to it does (330 instructions, and two turns of
-// the loop for every command of a single client).
+// What has to be looked at before a loop iteration ends. `ContiguousArray` would do; but filling
+// and emptying them cost 730 of the 8,900 instructions for the command of a single client, with
+// one object in each.
 
 /// Objects in the order in which they were added. It keeps them alive until `removeAll`, and its
 /// memory for the next iteration.

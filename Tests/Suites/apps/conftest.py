@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -56,11 +57,12 @@ def end(process):
 def eventually():
     def wait(condition, timeout=40.0):
         deadline = time.monotonic() + timeout
+        pause = threading.Event()
         while True:
             value = condition()
             if value:
                 return value
             assert time.monotonic() < deadline, f"not within {timeout} s, last value: {value!r}"
-            time.sleep(0.02)
+            pause.wait(0.02)
 
     return wait
