@@ -16,10 +16,12 @@ extension ClientConnection {
         case .piped:
             if let upstream { pool.machine.retire(upstream.id, .clientGone, now: worker.now) }
             pool.noteWork()
-        case .streaming, .swallowing, .exclusive(isBlocking: true):
+        case .streaming, .swallowing:
             close(.client_closed)
+        case .exclusive(isBlocking: true):
+            closeAfterUpstream()
         case .held where isBlockingHeld, .barrier where isBlockingHeld:
-            close(.client_closed)
+            closeAfterUpstream()
         case .waiting where waitsToBlock:
             close(.client_closed)
         default:
@@ -62,6 +64,18 @@ extension ClientConnection {
         channel.stopReading()
         worker.linger(self)
         worker.markDirty(self)
+    }
+
+    /// Closes as soon as the server has let go of the connection on which it is blocked for this
+    /// client: whoever sees the end of ours can rely on it that nothing is taken from the list in
+    /// its name any more, as on a direct connection.
+    private func closeAfterUpstream() {
+        upstream?.lastToLeave = id
+        letGo()
+        mode = .closing(.client_closed)
+        input.drop()
+        output.drop(pool: worker.chunks)
+        worker.linger(self)
     }
 
     /// Closes now. Idempotent.

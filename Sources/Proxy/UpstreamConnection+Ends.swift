@@ -128,6 +128,7 @@ extension UpstreamConnection {
         holder = nil
         owner?.upstreamLost()
         abandonClients()
+        if let left = lastToLeave { worker.clients[left]?.close(.client_closed) }
         let waiting = feeders
         feeders = []
         for id in waiting { worker.clients[id]?.upstreamDrained() }

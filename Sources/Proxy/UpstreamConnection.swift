@@ -53,6 +53,8 @@ final class UpstreamConnection {
     var isInPush = false
     /// The holder has left; the connection is being cleaned for the next.
     var isOrphaned = false
+    /// The client that has left while it was blocked here, and is closed when this connection is.
+    var lastToLeave: SlotID?
     /// Leased to one client, by way of a hold or until a reply.
     var isExclusive = false
     /// The server has been asked for something whose effect cannot be told.

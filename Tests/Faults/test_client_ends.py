@@ -1,6 +1,7 @@
 """How a client ends x what it was doing: what has run, what it still gets, and what it leaves."""
 
 import itertools
+import select
 import socket
 from dataclasses import dataclass
 
@@ -81,6 +82,32 @@ def test_end(world, state, end):
             client.close()
         check_what_has_run(server, state, end)
         check_what_is_left(server, neighbour)
+
+
+def test_who_sees_the_end_of_a_blocked_client_is_not_robbed_by_it(world):
+    """As on a direct connection, the other direction ends when the server has seen the first."""
+    server, redpool = world
+    with redpool.connect() as neighbour:
+        # The end is given out after 0.9 s whatever the server says: this machine may be slower.
+        assert any(not ends_before_the_server_knows(server, redpool) for _ in range(5))
+        check_what_is_left(server, neighbour)
+
+
+def ends_before_the_server_knows(server, redpool) -> bool:
+    with redpool.connect() as client:
+        client.send(encode("BLPOP", "ends:list", "0"))
+        eventually(lambda: server.info("blocked_clients") == "1")
+        server.pause()
+        try:
+            client.socket.shutdown(socket.SHUT_WR)
+            # Answered by Redpool itself, which has then seen the end.
+            with redpool.connect() as other:
+                assert other.command("QUIT") == b"OK"
+            has_ended, _, _ = select.select([client.socket], [], [], 0)
+        finally:
+            server.resume()
+        assert client.read_until_closed() == b""
+        return bool(has_ended)
 
 
 def check_what_has_run(server, state, end):
