@@ -66,29 +66,37 @@ extension ClientConnection {
     /// HELLO with a version: on a connection that speaks it already, where it changes nothing, or
     /// on one that learns it by this command.
     private func hello(_ version: UInt8, _ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
-        let outcome: Outcome
         var target = key
         target.protocolVersion = version
         if mode == .held || pool.isValidated(target) {
-            let before = inFlight
-            outcome = forward(.shared, key: target, .hello, UInt32(version), bytes, count)
-            if outcome == .done, inFlight > before { mode = .barrier }
-        } else {
-            outcome = forwardAlone(
-                .pin, .hello, UInt32(version), bytes, count, isBlocking: false)
+            return forwardAsBarrier(target, .hello, UInt32(version), bytes, count)
         }
+        return forwardAlone(.pin, .hello, UInt32(version), bytes, count, isBlocking: false)
+    }
+
+    /// What changes nothing where it goes, but decides where this client goes next.
+    private func forwardAsBarrier(
+        _ target: PoolKey, _ expectation: Expectation, _ value: UInt32,
+        _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        let before = inFlight
+        let outcome = forward(.shared, key: target, expectation, value, bytes, count)
+        if outcome == .done, inFlight > before { mode = .barrier }
         return outcome
     }
 
-    /// AUTH, and HELLO with options: always judged by the server, alone on a connection.
-    /// Credentials that were accepted before lead to one of that user's connections.
+    /// AUTH, and HELLO with options: always judged by the server. Credentials that were accepted
+    /// before go to a connection that is that user's already: they change nothing there, accepted
+    /// or not, so it may be shared. All others go alone; from Redis 7.2 on all do, because
+    /// `addAuthErrReply` (acl.c) says nothing while other replies wait to be written.
     private func logIn(
         _ pending: PendingLogin, _ version: UInt8?, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         login = pending
         let expectation = version == nil ? Expectation.authenticate : .helloChange
+        let value = UInt32(version ?? 0)
         if mode == .held {
-            _ = sendHeld(expectation, UInt32(version ?? 0), bytes, count)
+            _ = sendHeld(expectation, value, bytes, count)
             mode = .barrier
             return .done
         }
@@ -98,10 +106,12 @@ extension ClientConnection {
         {
             target.user = user
             target.protocolVersion = version ?? key.protocolVersion
+            if pool.isValidated(target), pool.facts.isBefore72 {
+                return forwardAsBarrier(target, expectation, value, bytes, count)
+            }
         }
         return forwardAlone(
-            .pin, key: target, expectation, UInt32(version ?? 0), bytes, count,
-            isBlocking: false)
+            .pin, key: target, expectation, value, bytes, count, isBlocking: false)
     }
 
     /// The command at the head of the input is an AUTH or HELLO with this user's name.

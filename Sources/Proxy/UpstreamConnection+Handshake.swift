@@ -303,13 +303,6 @@ extension UpstreamConnection {
 }
 
 extension ServerFacts {
-    /// HELLO carries its options out one by one, so that those before a bad one count: Redis before
-    /// 7.2. Valkey names the Redis version that it is compatible with, 7.2.4.
-    var appliesHelloInOrder: Bool {
-        let parts = (version ?? "").split(separator: ".").prefix(2).compactMap { Int($0) }
-        return parts.count == 2 && (parts[0], parts[1]) < (7, 2)
-    }
-
     /// The value of `name:` in the text of INFO.
     static func field(_ name: String, in reply: [UInt8]) -> String? {
         for line in reply.split(separator: 10) {

@@ -233,14 +233,18 @@ extension UpstreamConnection {
                 return
             }
             newKey.user = user
-        } else if login == nil {
+        } else if login == nil, isExclusive {
             // Its client has left, and with it the knowledge of who this connection belongs to.
             isSpoiled = true
         }
-        move(to: newKey, with: client)
+        if isExclusive {
+            move(to: newKey, with: client)
+        } else if let client, client.upstream === self {
+            client.key = newKey
+        }
         if let client, let name = login?.name {
             client.identity.name = name
-            identity.name = name
+            if isExclusive { identity.name = name }
         }
     }
 
@@ -303,11 +307,13 @@ extension UpstreamConnection {
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         case .helloChange:
             let login = client?.takeLogin()
+            // Where it is shared, a name is all that it may have changed.
+            if !isExclusive { identity.taint(.mirrorName) }
             if isGood {
                 acceptLogin(login, protocolVersion: UInt8(entry.value), client)
             } else {
-                isSpoiled = true
-                if pool.facts.appliesHelloInOrder { acceptPart(of: login, client) }
+                if isExclusive { isSpoiled = true }
+                if pool.facts.isBefore72 { acceptPart(of: login, client) }
             }
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         default:
