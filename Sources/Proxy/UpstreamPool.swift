@@ -361,27 +361,6 @@ extension UpstreamPool {
     }
 }
 
-/// What an upstream server has said of itself; nil where it would not say.
-struct ServerFacts {
-    /// `timeout` of its configuration, in seconds; 0 = it never closes idle clients.
-    var timeoutSeconds: Int?
-    var version: String? {
-        didSet {
-            let parts = (version ?? "").split(separator: ".").prefix(2).compactMap { Int($0) }
-            isBefore72 = parts.count == 2 && (parts[0], parts[1]) < (7, 2)
-        }
-    }
-    /// Redis before 7.2: HELLO carries its options out one by one, so that those before a bad one
-    /// count, and a refused login is answered even behind replies that are not written yet. Valkey
-    /// names the Redis version that it is compatible with, 7.2.4.
-    private(set) var isBefore72 = false
-    var runID: String?
-    /// A line of CLIENT LIST, for its fields and their order.
-    var clientLine = ""
-    /// MULTI and EXEC go by their own names: only then can a block be trusted to end.
-    var hasTransactions = false
-}
-
 /// Wakes the worker at the earliest deadline of a pool, when that is sooner than the tick.
 private final class DeadlineTimer {
     private let timer: Timer
