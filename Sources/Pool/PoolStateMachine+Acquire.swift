@@ -21,17 +21,24 @@ extension PoolStateMachine {
         guard groups[group].coming < wanted(of: group, including: kind) else { return .covered }
         let hasRoom = busy + coming < permits.open
         guard kind == .control || hasRoom else { return .impossible }
-        let user = groups[group].key.user
-        if let slot = longestIdle(where: { $0 != group && groups[$0].key.user == user }) {
-            convert(slot, to: group)
+        let key = groups[group].key
+        let canDial = mayDial(now) && open < permits.connections
+        // A control command may be what ends a script, during which SELECT is refused.
+        let keepsDatabase = kind == .control && canDial
+        let convertible = longestIdle { other in
+            other != group && groups[other].key.user == key.user
+                && (!keepsDatabase || groups[other].key.database == key.database)
+        }
+        if let convertible {
+            convert(convertible, to: group)
             return .started
         }
-        guard mayDial(now) else { return .impossible }
-        if open < permits.connections {
+        if canDial {
             dial(group, now: now)
             return .started
         }
-        guard let slot = longestIdle(where: { groups[$0].key.user != user }) else {
+        guard mayDial(now), let slot = longestIdle(where: { groups[$0].key.user != key.user })
+        else {
             return .impossible
         }
         close(slot, .replaced, for: group, now: now)
@@ -72,6 +79,15 @@ extension PoolStateMachine {
         move(slot, to: .converting)
         counters.conversions += 1
         actions.append(.convert(id(of: slot), from: old, to: groups[group].key))
+    }
+
+    /// Counts an upstream that is on its way as coming for another key.
+    mutating func refile(_ slot: Int, under key: PoolKey) {
+        let state = slots[slot].state
+        // Off the old group's counts before it is counted under the new one.
+        move(slot, to: .pinned)
+        assign(slot, to: groupIndex(of: key))
+        move(slot, to: state)
     }
 
     /// Whether backoff, breaker and the cap on concurrent dials allow one more.

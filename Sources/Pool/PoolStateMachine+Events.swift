@@ -60,10 +60,14 @@ extension PoolStateMachine {
         }
     }
 
-    /// A dial succeeded, the handshake included.
-    package mutating func connected(_ id: UpstreamID, now: MonotonicTime) {
+    /// A dial succeeded, the handshake included. With `key`, the upstream is in that state and not
+    /// in the one that was wanted.
+    package mutating func connected(
+        _ id: UpstreamID, as key: PoolKey? = nil, now: MonotonicTime
+    ) {
         clock = now.nanoseconds
         guard let slot = index(of: id), slots[slot].state == .connecting else { return }
+        if let key { refile(slot, under: key) }
         counters.connects += 1
         gate.succeeded()
         slots[slot].connectedAt = now.nanoseconds
@@ -97,10 +101,14 @@ extension PoolStateMachine {
         free(slot, reason)
     }
 
-    /// A conversion succeeded.
-    package mutating func converted(_ id: UpstreamID, now: MonotonicTime) {
+    /// A conversion succeeded. With `key`, the upstream is in that state and not in the one that
+    /// was wanted.
+    package mutating func converted(
+        _ id: UpstreamID, as key: PoolKey? = nil, now: MonotonicTime
+    ) {
         clock = now.nanoseconds
         guard let slot = index(of: id), slots[slot].state == .converting else { return }
+        if let key { refile(slot, under: key) }
         slots[slot].activeAt = now.nanoseconds
         park(slot, trim: false, now: now.nanoseconds)
     }

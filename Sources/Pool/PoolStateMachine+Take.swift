@@ -11,8 +11,20 @@ extension PoolStateMachine {
             guard count(.pinned) < permits.pins, hasHeadroom else { return nil }
             return takeIdle(of: group, as: .pinned)
         case .control:
-            return takeIdle(of: group, as: .control)
+            return takeIdle(of: group, as: .control) ?? takeForControl(group)
         }
+    }
+
+    /// What a control command says concerns no database: an idle upstream in any one will do, and
+    /// while a script runs, the server lets nobody go to another.
+    private mutating func takeForControl(_ group: Int) -> Int? {
+        let key = groups[group].key
+        let slot = longestIdle { other in
+            groups[other].key.user == key.user
+                && groups[other].key.protocolVersion == key.protocolVersion
+        }
+        if let slot { move(slot, to: .control) }
+        return slot
     }
 
     private mutating func takeIdle(of group: Int, as state: UpstreamState) -> Int? {

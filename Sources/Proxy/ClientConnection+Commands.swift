@@ -179,7 +179,9 @@ extension ClientConnection {
             return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
         case .controlClients: return control(span, frame, bytes, count)
         case .waitForReplicas: return waitForReplicas(bytes, count)
-        case .control: return forwardAlone(.control, .plain, 0, bytes, count, isBlocking: false)
+        case .control:
+            return forwardAlone(
+                .control, key: controlKey, .plain, 0, bytes, count, isBlocking: false)
         case .hold(.trackingOn, let options):
             return track(command, span, frame, TrackingOptions(rawValue: options))
         case .hold(let expectation, let value):
@@ -196,12 +198,11 @@ extension ClientConnection {
         return .blocked
     }
 
-    /// True when the pool has refused the lease that the head command waited for; the error is
-    /// its answer.
+    /// True when the lease that the head command waited for was refused; the error is its answer.
     func refuseIfDenied() -> Bool {
         guard let refusal else { return false }
         self.refusal = nil
-        replyError(pool.errorText(refusal))
+        replyError(refusal)
         return true
     }
 
@@ -351,7 +352,7 @@ extension ClientConnection {
     }
 
     /// The pool has given up on this client's wait.
-    func refused(_ refusal: Refusal) {
+    func refused(_ refusal: String) {
         guard channel.isOpen, case .waiting = mode else { return }
         self.refusal = refusal
         mode = .open

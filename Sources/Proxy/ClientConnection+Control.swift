@@ -86,8 +86,14 @@ extension ClientConnection {
         return encoded.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress else { return .done }
             if mode == .held { return sendHeld(expectation, 0, base, bytes.count) }
-            return forwardAlone(.control, expectation, 0, base, bytes.count, isBlocking: false)
+            return forwardAlone(
+                .control, key: controlKey, expectation, 0, base, bytes.count, isBlocking: false)
         }
+    }
+
+    /// Where control commands go: no database matters to them, and the first one needs no SELECT.
+    var controlKey: PoolKey {
+        PoolKey(user: key.user, protocolVersion: key.protocolVersion, database: 0)
     }
 
     /// The server has judged a CLIENT KILL: carries it out if the server has nothing against it.

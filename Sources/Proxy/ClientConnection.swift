@@ -80,8 +80,8 @@ final class ClientConnection {
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
     var mode = Mode.open
-    /// The pool's refusal of the lease for the command at the head of the input.
-    var refusal: Refusal?
+    /// Why no upstream can be had for the command at the head of the input: its answer.
+    var refusal: String?
     /// In a pipe: how its bytes are looked at.
     var pipeView = PipeView.watching
     /// The lease that is waited for is for a command that may block: not worth it for a client

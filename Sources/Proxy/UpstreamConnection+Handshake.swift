@@ -187,11 +187,12 @@ extension UpstreamConnection {
             handshakeFailed("not a Redis server? \(error.message)")
         case .complete(let end):
             collected.append(contentsOf: buffer[..<end])
-            let problem = judgeStep()
-            collected = []
-            if let problem, !(scanner.isError && handshake.postponeSelect()) {
+            if let problem = judgeStep(), !(scanner.isError && handshake.postponeSelect()) {
                 handshakeFailed(problem)
-            } else if end < count {
+                return
+            }
+            collected = []
+            if end < count {
                 handshakeFailed("the server sent more than the answer to \(handshake.currentName)")
             } else {
                 handshake.index += 1
@@ -241,9 +242,18 @@ extension UpstreamConnection {
         return facts
     }
 
-    private func refusal() -> String {
+    private func refusal() -> String { "\(handshake.currentName): \(refusedWith)" }
+
+    /// The text of an error reply.
+    private var refusedWith: String {
         let line = collected.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
-        return "\(handshake.currentName): \(String(decoding: line, as: UTF8.self))"
+        return String(decoding: line, as: UTF8.self)
+    }
+
+    /// A script runs: the server refuses SELECT, as it does almost everything.
+    private var isBusy: Bool {
+        guard case .select = handshake.current else { return false }
+        return scanner.isError && scanner.head.starts(with: "BUSY ")
     }
 
     /// The server refuses the user or the database of a client: that says nothing of the server,
@@ -262,9 +272,31 @@ extension UpstreamConnection {
         }
     }
 
+    /// Whoever waits for a database that the server lets nobody go to now is told so in its own
+    /// words, and the connection is of use as it is.
+    private func stayWhereItIs(_ busy: String) {
+        let purpose = handshake.purpose
+        var wanted = key
+        if case .convert(let newKey) = purpose { wanted = newKey }
+        // The protocol comes before the database, and the first one is 0.
+        key.database = handshake.isFirst ? 0 : key.database
+        key.protocolVersion = wanted.protocolVersion
+        becomeReady()
+        pool.refuse(wanted, busy)
+        if case .convert = purpose {
+            pool.machine.converted(id, as: key, now: worker.now)
+            pool.noteWork()
+        } else {
+            pool.connected(self, as: key)
+        }
+    }
+
     private func handshakeFailed(_ text: String) {
+        let line = refusedWith
         collected = []
         switch handshake.purpose {
+        case .dial where isBusy, .convert where isBusy:
+            stayWhereItIs(line)
         case .dial where isRefusalOfClient:
             let isLogin = isLogin
             destroy()
@@ -282,13 +314,17 @@ extension UpstreamConnection {
         }
     }
 
-    private func finishHandshake() {
+    private func becomeReady() {
         stage = .ready
         output.forgetsSent = false
         scanner = ReplyScanner()
         clearDeadline()
-        let purpose = handshake.purpose
         handshake = Handshake()
+    }
+
+    private func finishHandshake() {
+        let purpose = handshake.purpose
+        becomeReady()
         switch purpose {
         case .dial:
             pool.connected(self)

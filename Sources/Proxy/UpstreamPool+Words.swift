@@ -31,6 +31,17 @@ extension UpstreamPool {
         }
     }
 
+    /// The server itself says why nobody can have `key` now.
+    func refuse(_ key: PoolKey, _ text: String) {
+        for client in worker.clients.all where client.pool === self {
+            guard case .waiting(let ticket) = client.mode, client.awaited?.key == key else {
+                continue
+            }
+            machine.cancel(ticket)
+            client.refused(text)
+        }
+    }
+
     /// The error reply for a command whose connection was lost before its reply.
     func lossText(_ reason: CloseReason) -> String {
         "UPSTREAMLOST pool \(config.name): the connection to \(config.upstream) was lost before "

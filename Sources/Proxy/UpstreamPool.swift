@@ -187,7 +187,7 @@ final class UpstreamPool {
             case .close(let id, let reason): self[id]?.retire(reason)
             case .grant(let waiter, let id): grant(waiter, id)
             case .refuse(let waiter, let refusal):
-                worker.clients[SlotID(raw: waiter.raw)]?.refused(refusal)
+                worker.clients[SlotID(raw: waiter.raw)]?.refused(errorText(refusal))
             }
         }
     }
@@ -306,8 +306,8 @@ extension UpstreamPool {
         }
     }
 
-    func connected(_ upstream: UpstreamConnection) {
-        machine.connected(upstream.id, now: worker.now)
+    func connected(_ upstream: UpstreamConnection, as key: PoolKey? = nil) {
+        machine.connected(upstream.id, as: key, now: worker.now)
         noteWork()
         if becomesUp() {
             worker.log.notice(

@@ -160,6 +160,24 @@ struct AcquireTests {
         #expect(pool.lease(.shared) == .granted(zero))
     }
 
+    @Test("an upstream that was not let into a database is of use where it is")
+    func notLetIn() {
+        let pool = PoolScript(PoolLimits(maxOpen: 1, minIdle: 0))
+        pool.queued(.shared, db1, by: 1)
+        _ = pool.actions()
+        pool.connected(up(0), as: db0)
+        #expect(pool.actions() == [.convert(up(0), from: db0, to: db1)])
+        let ticket = pool.queued(.shared, db0, by: 2)
+        pool.converted(up(0), as: db0)
+        #expect(pool.actions() == [.grant(client(2), up(0))])
+        pool.cancel(ticket)
+        pool.finish(up(0))
+        pool.settle(up(0))
+        #expect(pool.actions() == [.convert(up(0), from: db0, to: db1)])
+        pool.converted(up(0))
+        #expect(pool.actions() == [.grant(client(1), up(0))])
+    }
+
     @Test("a pin that cannot be had takes no upstream from those who can use it")
     func hopelessPin() {
         let pool = PoolScript(PoolLimits(maxOpen: 2, maxPinned: 1, minIdle: 2))

@@ -102,6 +102,28 @@ struct ExclusiveTests {
         #expect(pool.actions() == [.grant(client(4), up(2))])
     }
 
+    @Test("control takes an idle upstream in any database, of its protocol")
+    func controlInAnyDatabase() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1))
+        pool.warm()
+        let control = pool.granted(.control, db1)
+        pool.release(control, db0)
+        pool.queued(.control, resp3, by: 2)
+        #expect(pool.actions() == [.convert(control, from: db0, to: resp3)])
+    }
+
+    @Test("control converts no upstream to another database while it can dial")
+    func controlKeepsDatabases() {
+        let pool = PoolScript(PoolLimits(maxOpen: 2, minIdle: 1))
+        pool.warm()
+        let first = pool.granted(.pin)
+        pool.release(first, db1)
+        pool.queued(.control, resp3, by: 2)
+        #expect(pool.actions() == [.dial(up(1), resp3)])
+        pool.queued(.control, resp3, by: 3)
+        #expect(pool.actions() == [.convert(first, from: db1, to: resp3)])
+    }
+
     @Test("control in a pool of one waits for the shared upstream to run empty")
     func controlSharesASlot() {
         let pool = PoolScript(PoolLimits(maxOpen: 1, minIdle: 1))

@@ -58,11 +58,15 @@ final class PoolScript {
     func cancel(_ ticket: WaitTicket?) {
         if let ticket { does { $0.cancel(ticket) } }
     }
-    func connected(_ id: UpstreamID) { does { $0.connected(id, now: now) } }
+    func connected(_ id: UpstreamID, as key: PoolKey? = nil) {
+        does { $0.connected(id, as: key, now: now) }
+    }
     func connectFailed(_ id: UpstreamID, _ reason: CloseReason = .connectFailed) {
         does { $0.connectFailed(id, reason, now: now) }
     }
-    func converted(_ id: UpstreamID) { does { $0.converted(id, now: now) } }
+    func converted(_ id: UpstreamID, as key: PoolKey? = nil) {
+        does { $0.converted(id, as: key, now: now) }
+    }
     func probed(_ id: UpstreamID) { does { $0.probed(id, now: now) } }
     func lost(_ id: UpstreamID, _ reason: CloseReason = .upstreamClosed) {
         does { $0.lost(id, reason, now: now) }

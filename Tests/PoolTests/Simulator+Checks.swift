@@ -109,7 +109,7 @@ extension Simulator {
             return
         }
         let upstream = upstreams[slot]!
-        guard upstream.key == key else { return fail("granted in a wrong state") }
+        guard fits(upstream.key, kind, key) else { return fail("granted in a wrong state") }
         switch kind {
         case .shared, .slow:
             let isOpen = upstream.isAvailable && !upstream.isRetiring
@@ -128,6 +128,15 @@ extension Simulator {
             upstreams[slot]!.holder = client
             clients[client] = .holding(slot: slot)
         }
+    }
+
+    /// Whether an upstream in one state may serve those who want another: no database concerns
+    /// control commands.
+    private func fits(_ key: Int, _ kind: LeaseKind, _ wanted: Int) -> Bool {
+        if key == wanted { return true }
+        let (has, wants) = (Self.keys[key], Self.keys[wanted])
+        return kind == .control && has.user == wants.user
+            && has.protocolVersion == wants.protocolVersion
     }
 
     // MARK: Refusals
@@ -222,14 +231,18 @@ extension Simulator {
                     case .pin: hasHeadroom && census.pinned < limits.maxPinned
                     case .control: true
                     }
-                if isAllowed, hasIdle(key) { return fail("\(kind) waits beside an idle one") }
+                if isAllowed, hasIdle(kind, key) {
+                    return fail("\(kind) waits beside an idle one")
+                }
             }
         }
     }
 
-    private func hasIdle(_ key: Int) -> Bool {
+    private func hasIdle(_ kind: LeaseKind, _ key: Int) -> Bool {
         for slot in upstreams.indices {
-            if let upstream = upstreams[slot], upstream.phase == .idle, upstream.key == key {
+            if let upstream = upstreams[slot], upstream.phase == .idle,
+                fits(upstream.key, kind, key)
+            {
                 return true
             }
         }

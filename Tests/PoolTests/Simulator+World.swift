@@ -186,7 +186,11 @@ extension Simulator {
         guard let upstream = upstreams[slot] else { return }
         if succeeds {
             upstreams[slot]!.phase = .idle
-            call("connected") { $0.connected(upstream.id, now: now) }
+            let key = otherwise(upstream.key)
+            upstreams[slot]!.key = key ?? upstream.key
+            call("connected") {
+                $0.connected(upstream.id, as: key.map { Self.keys[$0] }, now: now)
+            }
         } else {
             bury(slot)
             call("connectFailed") { $0.connectFailed(upstream.id, .connectFailed, now: now) }
@@ -196,7 +200,16 @@ extension Simulator {
     func converted(_ slot: Int) {
         guard let upstream = upstreams[slot] else { return }
         upstreams[slot]!.phase = .idle
-        call("converted") { $0.converted(upstream.id, now: now) }
+        let key = otherwise(upstream.key)
+        upstreams[slot]!.key = key ?? upstream.key
+        call("converted") { $0.converted(upstream.id, as: key.map { Self.keys[$0] }, now: now) }
+    }
+
+    /// Now and then the server does not let an upstream into the database that was wanted.
+    private func otherwise(_ key: Int) -> Int? {
+        let (wanted, other) = (Self.keys[key], random.below(Self.keys.count))
+        let isPossible = Self.keys[other].user == wanted.user
+        return isPossible && random.chance(5) ? other : nil
     }
 
     func probed(_ slot: Int) {
