@@ -37,7 +37,8 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case failoverSign
     /// The upstream's name now stands for another address.
     case addressChanged
-    /// A reload changed what the connection depends on, or lowered `maxOpen`.
+    /// A reload changed what the connection depends on, or lowered `maxOpen`; or the server now
+    /// wants a login that this connection could do without.
     case configChanged
     /// No reply within `commandTimeout`.
     case commandTimeout

@@ -208,13 +208,12 @@ extension UpstreamConnection {
         case .authenticate, .select, .setName, .setLibrary:
             return scanner.head.matches("OK") && !scanner.isError ? nil : refusal()
         case .hello:
+            noteDefault()
             return scanner.isError ? refusal() : nil
         case .ping:
             // Alive is enough: NOAUTH, LOADING and the like are for the clients to see. Errors
             // that come instead of an answer are not: "max number of clients reached", DENIED.
-            if key.user == 0 {
-                pool.defaultNeedsLogin = scanner.isError && scanner.head.starts(with: "NOAUTH")
-            }
+            noteDefault()
             if !scanner.isError { return nil }
             let fatal = scanner.head.starts(with: "ERR") || scanner.head.starts(with: "DENIED")
             return fatal ? refusal() : nil
@@ -223,6 +222,15 @@ extension UpstreamConnection {
             return nil
         }
     }
+
+    /// What a new connection may do without a login. That of one which is older may be of a time
+    /// when none was needed.
+    private func noteDefault() {
+        guard handshake.isFirst, key.user == 0 else { return }
+        pool.noteDefault(needsLogin: isLoginMissing)
+    }
+
+    private var isLoginMissing: Bool { scanner.isError && scanner.head.starts(with: "NOAUTH") }
 
     /// What the collected reply adds to what is known of the server. A refusal adds nothing.
     private func learned(from step: Handshake.Step) -> ServerFacts {
@@ -259,7 +267,10 @@ extension UpstreamConnection {
     /// The server refuses the user or the database of a client: that says nothing of the server,
     /// as a refusal of the configured ones does, or of any connection at all.
     private var isRefusalOfClient: Bool {
-        guard key.user != 0, scanner.isError else { return false }
+        if key.user == 0 {
+            return isLoginMissing && pool.config.password == nil && key != pool.warmKey
+        }
+        guard scanner.isError else { return false }
         if case .authenticate(user: 0) = handshake.current { return false }
         return !scanner.head.starts(with: "ERR max") && !scanner.head.starts(with: "DENIED")
     }
@@ -300,7 +311,7 @@ extension UpstreamConnection {
         case .dial where isRefusalOfClient:
             let isLogin = isLogin
             destroy()
-            pool.stateRefused(id, key, isLogin: isLogin, text)
+            pool.stateRefused(id, key, isLogin: isLogin && key.user != 0, text)
         case .dial:
             fail(.handshakeFailed, text)
         case .convert:

@@ -228,7 +228,10 @@ extension UpstreamConnection {
         var newKey = key
         newKey.protocolVersion = protocolVersion ?? key.protocolVersion
         if let login, let name = login.user {
-            guard let user = pool.users.accepted(name: name, password: login.password) else {
+            guard
+                let user = pool.users.accepted(
+                    name: name, password: login.password, from: client?.serial ?? 0)
+            else {
                 isSpoiled = true
                 return
             }
@@ -239,6 +242,7 @@ extension UpstreamConnection {
         }
         if isExclusive {
             move(to: newKey, with: client)
+            if let client { pool.noteLogin(of: client) }
         } else if let client, client.upstream === self {
             client.key = newKey
         }

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.waiting import eventually
-from harness.wire import ErrorReply
+from harness.wire import ErrorReply, encode
 
 pytestmark = pytest.mark.daemon
 
@@ -94,3 +94,78 @@ def test_a_name_given_on_the_way_is_not_the_next_clients(launch):
 
         eventually(held)
         assert [row["name"] for row in held()] == [""]
+
+
+# --- the default user gets a password while clients are there
+
+WAYS = {
+    "first database": [],
+    "database of its own": [("SELECT", "9")],
+    "RESP3": [("HELLO", "3")],
+}
+
+
+@pytest.fixture
+def open_world(launch):
+    """A server without a password, and a pool without one."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "keeper", "on", ">keeper", "~*", "&*", "+@all")
+    return server, launch.redpool(server, pool={"maxOpen": 4, "poolTimeout": "5s"})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_was_there_before_the_password_goes_on(open_world, way):
+    server, redpool = open_world
+
+    def client():
+        made = redpool.connect()
+        for command in WAYS[way]:
+            assert not isinstance(made.command(*command), ErrorReply)
+        return made
+
+    with client() as early, client() as admin, redpool.connect() as late:
+        assert early.command("SET", "k", "v") == b"OK"
+        assert admin.command("ACL", "SETUSER", "default", ">secret") == b"OK"
+        assert late.command("AUTH", "secret") == b"OK"
+        for command in WAYS[way]:
+            assert not isinstance(late.command(*command), ErrorReply)
+        # It takes the connection of the others, and keeps it.
+        assert late.command("WATCH", "k") == b"OK"
+        assert early.command("GET", "k") == b"v"
+        assert admin.command("ACL", "SETUSER", "default", "nopass") == b"OK"
+        assert early.command("ACL", "WHOAMI") == b"default"
+        with client() as fresh:
+            assert fresh.command("GET", "k") == b"v"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_comes_after_the_password_has_to_know_it(open_world, way):
+    server, redpool = open_world
+    with redpool.connect() as early:
+        assert early.command("SET", "k", "v") == b"OK"
+        assert early.command("ACL", "SETUSER", "default", ">secret") == b"OK"
+        with redpool.connect() as knows:
+            assert knows.command("AUTH", "secret") == b"OK"
+        with redpool.connect() as fresh:
+            assert is_refused(fresh.command("GET", "k"), b"NOAUTH")
+            assert early.command("GET", "k") == b"v"
+            for command in WAYS[way]:
+                assert is_refused(fresh.command(*command), b"NOAUTH")
+            assert fresh.command("AUTH", "secret") == b"OK"
+            assert fresh.command("GET", "k") == b"v"
+
+
+def test_who_was_there_before_a_password_that_nobody_brings_is_closed(open_world):
+    server, redpool = open_world
+    with redpool.connect() as early, redpool.connect() as other:
+        assert early.command("SELECT", "9") == b"OK"
+        with server.connect() as keeper:
+            assert keeper.command("AUTH", "keeper", "keeper") == b"OK"
+            assert keeper.command("ACL", "SETUSER", "default", ">secret") == b"OK"
+            for row in server.upstreams(keeper):
+                if row["user"] == "default":
+                    keeper.command("CLIENT", "KILL", "ID", row["id"])
+        early.send(encode("GET", "k"))
+        assert early.read_until_closed() == b""
+        assert is_refused(other.command("GET", "k"), b"NOAUTH")
+        assert "pool.down" not in redpool.log()
