@@ -19,6 +19,7 @@ from compiled import Hiredis, PhpRedis  # noqa: E402
 from harness.daemon import Redpool  # noqa: E402
 from harness.server import RedisServer  # noqa: E402
 from known import reason  # noqa: E402
+from redis_own import RedisOwn  # noqa: E402
 from redis_py import RedisPy  # noqa: E402
 
 TIMEOUT = 600
@@ -78,6 +79,9 @@ def suites(short):
         yield RedisPy("5.2.1", 3)
         yield RedisPy("6.4.0", 2, parser="hiredis")
         yield RedisPy("6.4.0", 3)
+        yield RedisOwn("types")
+        yield RedisOwn("connections")
+    yield RedisOwn("scripts")
     yield PhpRedis()
     yield Applications()
     yield Hiredis()

@@ -13,6 +13,17 @@ KNOWN = [
         "REDIRECT takes the id of a client that holds a subscription at that moment; the test names"
         " clients that do not, for which the error is that of an unknown id.",
     ),
+    (
+        r"runtest",
+        r"redirect invalidation with client reply off$",
+        "REDIRECT takes the id of a client that is subscribed or tracks; this one does neither.",
+    ),
+    (
+        r"runtest",
+        r"unit/introspection: (MONITOR |CLIENT KILL SKIPME)",
+        "MONITOR also shows what Redpool sends on a new upstream, where the tests take the first"
+        " lines; INFO connected_clients counts upstreams.",
+    ),
 ]
 
 

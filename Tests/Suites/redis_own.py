@@ -1,0 +1,97 @@
+"""Redis's own test suite, from its source package, against a server that is already running."""
+
+import re
+import shutil
+
+from cache import debian_source
+from outcome import Outcome, finish, start
+
+# Units that have tests for a server which the suite has not started itself, in three runs.
+UNITS = {
+    "types": [
+        "unit/dump", "unit/protocol", "unit/keyspace", "unit/scan", "unit/info-command",
+        "unit/type/string", "unit/type/incr", "unit/type/list", "unit/type/set", "unit/type/zset",
+        "unit/type/hash", "unit/type/stream", "unit/type/stream-cgroups", "unit/sort",
+        "unit/bitops", "unit/bitfield", "unit/geo", "unit/hyperloglog",
+    ],
+    "connections": [
+        "unit/expire", "unit/other", "unit/quit", "unit/latency-monitor", "unit/pubsub",
+        "unit/slowlog", "unit/introspection", "unit/introspection-2", "unit/lazyfree",
+        "unit/pause", "unit/tracking", "unit/violations", "unit/replybufsize",
+        "integration/redis-cli",
+    ],
+    "scripts": ["unit/multi", "unit/scripting", "unit/functions"],
+}
+
+# A server that runs a script refuses SELECT, without which a new upstream is of no use in the
+# database 9 that the tests take otherwise: SCRIPT KILL gets no upstream, and a test waits for ever.
+OPTIONS = {"scripts": ["--singledb"]}
+
+# DEBUG makes a pipe of the connection that most tests use, and would hide what is to be tested.
+# Redpool refuses SYNC, by which a client looks into the replication stream.
+TAGS = "-needs:debug -needs:repl -slow"
+
+# Tests that wait for ever through Redpool, and would take the rest of their unit along. A command
+# that another client sends right behind one that does not end shares its upstream, and waits too;
+# here the second client's answer is what would have ended the first one.
+WITHOUT = [
+    "Timedout script does not cause a false dead client",
+    "Test write commands are paused by RO",
+    "Test special commands are paused by RO",
+    "Test scripts are blocked by pause RO",
+    "Test write scripts in mutli-exec are blocked by pause RO",
+    "Test multiple clients can be queued up and unblocked",
+    "Test that client pause starts at the end of a transaction",
+    # Minutes of the server's own arithmetic.
+    "/GEOSEARCH .*fuzzy test",
+]
+
+
+class RedisOwn:
+    def __init__(self, part):
+        self.name = f"redis 7.0.15 runtest, {part}"
+        self.units, self.options = UNITS[part], OPTIONS.get(part, [])
+
+    def prepare(self):
+        self.folder = next(debian_source("redis").glob("redis-*/runtest")).parent
+        tool = self.folder / "src" / "redis-cli"
+        if not tool.exists():
+            tool.symlink_to(shutil.which("redis-cli"))
+
+    def begin(self, stand, only=None):
+        # Without `durable` the first error that is no assertion ends the unit.
+        command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", stand.port]
+        command += ["--durable", "--dont-clean", "--timeout", 60, "--tags", TAGS, *self.options]
+        # Its parts talk over a port below this one. What it takes for free another run may have.
+        command += ["--baseport", 21111 + stand.port % 200 * 40]
+        # A test goes on where the one before it has stopped: alone means its unit.
+        units = {name.partition(": ")[0] for name in only or []} & set(self.units)
+        for unit in sorted(units) or self.units:
+            command += ["--single", unit]
+        for name in WITHOUT:
+            command += ["--skiptest", name]
+        return start(command, stand, self.folder)
+
+    def end(self, process, timeout) -> Outcome:
+        text = re.sub(r"\x1b\[[\d;]*m", "", finish(process, timeout))
+        # The summary at the end tells the failures again.
+        lines = text.partition("The End")[0].splitlines() + [""]
+        outcome = Outcome()
+        unit = ""
+        for line, below in zip(lines, lines[1:]):
+            unit = line.removeprefix("Testing ") if line.startswith("Testing ") else unit
+            if found := re.match(r"\[(ok|err)\]: (.*?)(?: \(\d+ ms\)| in tests/\S+\.tcl)?$", line):
+                self._add(outcome, f"{unit}: {found[2]}", found[1] == "ok", below)
+            elif found := re.search(r"\(IN PROGRESS\) (.*)", line):
+                self._add(outcome, f"{unit}: {found[1]}", False, "waits for ever")
+        if process.returncode != 0 and not outcome.failed:
+            outcome.add("the program", "failed", text[-200:])
+        return outcome
+
+    @staticmethod
+    def _add(outcome, name, passed, message):
+        """Some names stand for several tests: one that fails is a failure of the name."""
+        if passed:
+            outcome.tests.setdefault(name, "passed")
+        else:
+            outcome.add(name, "failed", message)
