@@ -1,8 +1,10 @@
-"""hiredis's and phpredis's own tests, from the source packages of Debian 12."""
+"""hiredis's, phpredis's and redigo's own tests, from packages of Debian 12."""
 
+import os
+import pathlib
 import re
 
-from cache import debian_source, run
+from cache import CACHE, debian_source, run
 from outcome import Outcome, finish, start
 
 
@@ -61,5 +63,36 @@ class PhpRedis:
                 outcome.add(current, state.lower(), " ".join(lines))
                 current = None
         if not outcome.tests or current:
+            outcome.add("the program", "failed", text[-200:])
+        return outcome
+
+
+class Redigo:
+    """The tests of the Go package `redis`, from the library package: Debian ships them with it."""
+
+    name = "redigo 1.8.3 redis"
+    folder = pathlib.Path("/usr/share/gocode/src/github.com/gomodule/redigo/redis")
+
+    def prepare(self):
+        self.program = CACHE / "redigo.test"
+        if self.program.exists():
+            return
+        CACHE.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"}
+        run("go", "test", "-c", "-o", self.program, ".", cwd=self.folder, env=environment)
+
+    def begin(self, stand, only=None):
+        server = pathlib.Path(__file__).resolve().parent / "standin" / "redis-server"
+        command = [self.program, "-test.v", "-redis-server", server, "-redis-port", stand.port]
+        if only:
+            command += ["-test.run", "|".join(f"^{name}$" for name in only)]
+        return start(command, stand, self.folder)
+
+    def end(self, process, timeout) -> Outcome:
+        text = finish(process, timeout)
+        outcome = Outcome()
+        for state, name in re.findall(r"^--- (PASS|FAIL|SKIP): (\S+)", text, re.M):
+            outcome.add(name, {"PASS": "passed", "FAIL": "failed", "SKIP": "skipped"}[state])
+        if process.returncode != 0 and not outcome.failed:
             outcome.add("the program", "failed", text[-200:])
         return outcome

@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "Integration"))
 
 from applications import Applications  # noqa: E402
-from compiled import Hiredis, PhpRedis  # noqa: E402
+from compiled import Hiredis, PhpRedis, Redigo  # noqa: E402
 from harness.daemon import Redpool  # noqa: E402
 from harness.server import RedisServer  # noqa: E402
 from known import reason  # noqa: E402
@@ -84,6 +84,7 @@ def suites(short):
     yield RedisOwn("scripts")
     yield PhpRedis()
     yield Applications()
+    yield Redigo()
     yield Hiredis()
 
 
