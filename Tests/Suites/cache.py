@@ -82,7 +82,7 @@ def debian_source(package) -> pathlib.Path:
     apt = ["apt-get", "-q"] + [f"-o{key}={value}" for key, value in options.items()]
     if not any((state / "lists").glob("*Sources*")):
         run(*apt, "update")
-    run(*apt, "source", "--download-only", package, cwd=downloads)
+    run(*apt, "source", "--download-only", "--tar-only", package, cwd=downloads)
     _unpack(next(downloads.glob("*.orig.tar.*")), folder, strip=False)
     return folder
 

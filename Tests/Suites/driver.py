@@ -19,6 +19,7 @@ from compiled import Hiredis, PhpRedis, Redigo  # noqa: E402
 from harness.daemon import Redpool  # noqa: E402
 from harness.server import RedisServer  # noqa: E402
 from known import reason  # noqa: E402
+from perl_redis import PerlRedis  # noqa: E402
 from redis_own import RedisOwn  # noqa: E402
 from redis_py import RedisPy  # noqa: E402
 
@@ -34,6 +35,8 @@ class Stand:
         settings = {"maxOpen": 32, "denyCommands": ["SYNC", "PSYNC", "REPLCONF"]}
         # They also stop the server for longer than a pool should let anybody wait.
         settings |= {"poolTimeout": "10s"}
+        # For suites that start their own servers; None means a direct connection.
+        self.settings = settings if through else None
         self._redpool = Redpool(self._server, pool=settings) if through else None
         front = self._redpool or self._server
         self.port, self.path = front.tcp.port, front.unix.path
@@ -76,6 +79,7 @@ def suites(short):
     yield RedisPy("5.2.1", 3, parser="hiredis", short=short)
     yield RedisPy("5.2.1", 2, short=short)
     if not short:
+        yield PerlRedis()
         yield RedisPy("5.2.1", 3)
         yield RedisPy("6.4.0", 2, parser="hiredis")
         yield RedisPy("6.4.0", 3)
