@@ -93,6 +93,12 @@ extension PoolStateMachine {
                 _ = try length(list) { slot in
                     slots[slot].isListed && slots[slot].lane == lane && slots[slot].group == group
                 }
+                let current = groups[group].current[lane]
+                let isInLane =
+                    current < 0
+                    || (slots[current].isListed && slots[current].lane == lane
+                        && slots[current].group == group)
+                try require(isInLane, "current of another lane")
             }
         }
         try require(idleSeen == count(.idle), "idle lists of groups")

@@ -174,6 +174,17 @@ extension PoolStateMachine {
         slots[slot].isListed = false
     }
 
+    /// A slow command joins what is in flight on an upstream of the fast lane: no fast one of
+    /// anybody else must be put behind it. One that takes no work may do so again, then in its new
+    /// lane. Out of line, and called last, so that `add` costs the others nothing for it.
+    @inline(never)
+    mutating func moveToSlowLane(_ slot: Int) {
+        let wasListed = slots[slot].isListed
+        if wasListed { unlist(slot) }
+        slots[slot].lane = .slow
+        if wasListed { list(slot) }
+    }
+
     /// Changes which key a slot is counted under. The slot is on no list of its group.
     mutating func assign(_ slot: Int, to group: Int) {
         let old = slots[slot].group

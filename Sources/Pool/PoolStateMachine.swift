@@ -137,10 +137,12 @@ package struct PoolStateMachine: ~Copyable {
     }
 
     /// The client that has commands in flight on this shared upstream sends one more there: only
-    /// that keeps their order. Allowed on a retiring upstream too.
-    package mutating func add(_ id: UpstreamID) {
+    /// that keeps their order. Allowed on a retiring upstream too. One of kind `.slow` takes
+    /// the upstream along into the slow lane, until it settles.
+    package mutating func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
         slots[slot].countCommand(now: clock)
+        if kind == .slow, slots[slot].lane == .fast { moveToSlowLane(slot) }
     }
 
     /// `count` replies (1 or more) of a shared upstream are complete. When nothing is in flight any

@@ -43,6 +43,7 @@ let none = -1
 struct UpstreamSlot {
     var generation: UInt32 = 0
     var state = UpstreamState.free
+    /// Shared only: slow from the first slow command on, until it has run empty.
     var lane = Lane.fast
     /// Shared only: the shell lets it take new work.
     var isAvailable = true

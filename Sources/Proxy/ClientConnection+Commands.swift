@@ -218,7 +218,9 @@ extension ClientConnection {
         let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
             // What is in flight keeps its order only on its own upstream.
-            pool.machine.add(current.id)
+            // Many a slow command there costs others less than a connection each would.
+            let isEndless = kind == .slow && CommandTable.runsScript(lastCommand)
+            pool.machine.add(current.id, isEndless ? .slow : .shared)
             target = current
         } else {
             guard let leased = lease(kind, wanted ?? key) else {

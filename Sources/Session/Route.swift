@@ -213,6 +213,14 @@ extension CommandTable {
         }
     }
 
+    /// A script of the client's, which may run for ever.
+    package static func runsScript(_ command: Command) -> Bool {
+        switch command {
+        case .eval, .evalRo, .evalsha, .evalshaRo, .fcall, .fcallRo: true
+        default: false
+        }
+    }
+
     /// Argument `index` (0 is the name) of a complete frame.
     package static func argument(
         _ index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame

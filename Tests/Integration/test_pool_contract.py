@@ -221,3 +221,27 @@ def test_slow_commands_do_not_delay_quick_ones(launch):
         before = neighbours.rounds
         eventually(lambda: neighbours.rounds > before + 100)
         assert len(slow.read()) == 8 << 20
+
+
+def test_an_endless_script_in_a_pipeline_holds_up_nobody_else(launch):
+    """It has to stay behind its client's quick command; others get an upstream of their own."""
+    server = launch.server()
+    assert server.command("CONFIG", "SET", "lua-time-limit", "50") == b"OK"
+    redpool = launch.redpool(server, pool={"minIdle": 1, "maxOpen": 8})
+    pipeline = encode("GET", "k") + encode("EVAL", "while 1 do end", "0")
+    replies = []
+    with redpool.connect() as first, redpool.connect() as second, redpool.connect() as third:
+        # A PING that the server got before the script says nothing: once more, then.
+        while not any(reply.startswith(b"BUSY") for reply in replies):
+            assert len(replies) < 50, "the PING always came before the script"
+            assert first.command("PING") == second.command("PING") == b"PONG"
+            # Back to back: upstreams that have answered nothing for 10 ms are avoided anyway.
+            first.send(pipeline)
+            second.send(encode("PING"))
+            eventually(lambda: server.command("PING").startswith(b"BUSY"), what="the script")
+            replies.append(second.read())
+            assert third.command("SCRIPT", "KILL") == b"OK"
+            assert first.read() is None
+            ended = first.read()
+            assert isinstance(ended, ErrorReply) and b"killed" in ended, ended
+    eventually(lambda: server.command("PING") == b"PONG")

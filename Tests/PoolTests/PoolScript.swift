@@ -42,7 +42,7 @@ final class PoolScript {
         defer { check() }
         return pool.pin(id)
     }
-    func add(_ id: UpstreamID) { does { $0.add(id) } }
+    func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) { does { $0.add(id, kind) } }
     func finish(_ id: UpstreamID) { does { $0.finish(id, now: now) } }
     func settle(_ id: UpstreamID) { does { $0.settle(id, now: now) } }
     func release(_ id: UpstreamID, _ key: PoolKey = db0) {

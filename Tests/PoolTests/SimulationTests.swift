@@ -13,12 +13,14 @@ struct SimulationTests {
     @Test("the simulation reaches what it is to test")
     func coverage() {
         var sums = [UInt64](repeating: 0, count: 12)
+        var laneChanges = 0
         var closes: Set<CloseReason> = []
         var refusals: Set<Refusal> = []
         for seed in UInt64(1000)..<1012 {
             let simulator = Simulator(seed: seed)
             simulator.run(steps: 4000)
             let counters = simulator.pool.counters
+            laneChanges += simulator.laneChanges
             let values = [
                 counters.hits, counters.misses, counters.waits, counters.handOvers,
                 counters.waitNanoseconds, counters.waitTimeouts, counters.cancels,
@@ -30,6 +32,7 @@ struct SimulationTests {
             refusals.formUnion(Refusal.allCases.filter { counters.refusals($0) > 0 })
         }
         #expect(sums.allSatisfy { $0 > 10 }, "\(sums)")
+        #expect(laneChanges > 100)
         #expect(refusals.isSuperset(of: [.poolTimeout, .upstreamDown, .pinLimit, .queueFull]))
         let expected: Set<CloseReason> = [
             .maxIdle, .idleTimeout, .maxLifetime, .pingFailed, .upstreamClosed, .upstreamReset,

@@ -115,7 +115,10 @@ extension Simulator {
             let isOpen = upstream.isAvailable && !upstream.isRetiring
             let takesWork = upstream.phase == .shared && (isOpen || isDeferring)
             guard upstream.phase == .idle || takesWork else { return fail("not to be shared") }
-            if upstream.phase == .idle { upstreams[slot]!.isAvailable = true }
+            if upstream.phase == .idle {
+                upstreams[slot]!.isAvailable = true
+                upstreams[slot]!.isSlow = kind == .slow
+            }
             upstreams[slot]!.phase = .shared
             upstreams[slot]!.inFlight.append(client)
             clients[client] = .sharing(slot: slot, count: 1)
@@ -137,6 +140,20 @@ extension Simulator {
         let (has, wants) = (Self.keys[key], Self.keys[wanted])
         return kind == .control && has.user == wants.user
             && has.protocolVersion == wants.protocolVersion
+    }
+
+    /// Something at work was given one that may never end, by a client that is on it already.
+    func noteSlow(_ slot: Int) {
+        if !upstreams[slot]!.isSlow { laneChanges += 1 }
+        upstreams[slot]!.isSlow = true
+    }
+
+    /// A newcomer's fast command is put behind a slow one only when it must.
+    func checkLane(_ id: UpstreamID, key: Int) {
+        guard let slot = known(id), upstreams[slot]!.phase == .shared, upstreams[slot]!.isSlow,
+            hasHeadroom(modelCensus()), !doPinsWait
+        else { return }
+        if hasIdle(.shared, key) { fail("put behind a slow command, beside an idle upstream") }
     }
 
     // MARK: Refusals
@@ -213,11 +230,8 @@ extension Simulator {
     /// Nobody waits for what is there, or for longer than the deadline and a tick.
     private func checkWaiters(_ census: PoolCensus) {
         guard census.waiting > 0 else { return }
-        let reserve = limits.maxOpen >= 3 ? 1 : 0
-        let hasHeadroom = census.pinned + census.shared < limits.maxOpen - reserve
-        let pinsWait = (0..<Self.keys.count).contains {
-            !queues[LeaseKind.pin.modelIndex * Self.keys.count + $0].isEmpty
-        }
+        let hasHeadroom = hasHeadroom(census)
+        let pinsWait = doPinsWait
         for kind in LeaseKind.allCases {
             for key in Self.keys.indices {
                 let queue = queues[kind.modelIndex * Self.keys.count + key]
@@ -235,6 +249,16 @@ extension Simulator {
                     return fail("\(kind) waits beside an idle one")
                 }
             }
+        }
+    }
+
+    private func hasHeadroom(_ census: PoolCensus) -> Bool {
+        census.pinned + census.shared < limits.maxOpen - (limits.maxOpen >= 3 ? 1 : 0)
+    }
+
+    private var doPinsWait: Bool {
+        Self.keys.indices.contains {
+            !queues[LeaseKind.pin.modelIndex * Self.keys.count + $0].isEmpty
         }
     }
 

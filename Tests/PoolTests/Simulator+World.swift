@@ -52,6 +52,7 @@ extension Simulator {
             if !isBehind, !queues[kind.modelIndex * Self.keys.count + key].isEmpty {
                 fail("a newcomer overtook waiters of its kind and key")
             }
+            if !isBehind, kind == .shared { checkLane(id, key: key) }
             accept(id, kind: kind, key: key, client: client)
         case .queued(let ticket):
             waits[serial] = Wait(
@@ -100,9 +101,11 @@ extension Simulator {
 
     private func addCommand(_ client: Int, slot: Int, count: Int) {
         guard let upstream = upstreams[slot] else { return fail("sharing a lost upstream") }
+        let kind = random.chance(15) ? LeaseKind.slow : .shared
         upstreams[slot]!.inFlight.append(client)
         clients[client] = .sharing(slot: slot, count: count + 1)
-        call("add") { $0.add(upstream.id) }
+        if kind == .slow { noteSlow(slot) }
+        call("add") { $0.add(upstream.id, kind) }
     }
 
     private func vanish(_ client: Int, from slot: Int) {

@@ -18,6 +18,8 @@ final class Simulator {
         /// Shared: whose commands are in flight, in order; `nobody` if the client left.
         var inFlight: [Int] = []
         var isAvailable = true
+        /// Shared: has been given a slow command since it was idle.
+        var isSlow = false
         /// We asked for its end.
         var isRetiring = false
         /// Exclusive: the client.
@@ -69,6 +71,8 @@ final class Simulator {
     var pinCeiling: Int
     var serial: UInt64 = 0
     var leases: UInt64 = 0
+    /// Upstreams at work that a slow command joined as their first.
+    var laneChanges = 0
     var steps = 0
     var failure: String?
     var lastCalls: [StaticString] = []
