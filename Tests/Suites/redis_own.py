@@ -23,10 +23,6 @@ UNITS = {
     "scripts": ["unit/multi", "unit/scripting", "unit/functions"],
 }
 
-# A server that runs a script refuses SELECT, without which a new upstream is of no use in the
-# database 9 that the tests take otherwise: SCRIPT KILL gets no upstream, and a test waits for ever.
-OPTIONS = {"scripts": ["--singledb"]}
-
 # DEBUG makes a pipe of the connection that most tests use, and would hide what is to be tested.
 # Redpool refuses SYNC, by which a client looks into the replication stream.
 TAGS = "-needs:debug -needs:repl -slow"
@@ -35,7 +31,6 @@ TAGS = "-needs:debug -needs:repl -slow"
 # that another client sends right behind one that does not end shares its upstream, and waits too;
 # here the second client's answer is what would have ended the first one.
 WITHOUT = [
-    "Timedout script does not cause a false dead client",
     "Test write commands are paused by RO",
     "Test special commands are paused by RO",
     "Test scripts are blocked by pause RO",
@@ -50,7 +45,7 @@ WITHOUT = [
 class RedisOwn:
     def __init__(self, part):
         self.name = f"redis 7.0.15 runtest, {part}"
-        self.units, self.options = UNITS[part], OPTIONS.get(part, [])
+        self.units = UNITS[part]
 
     def prepare(self):
         self.folder = next(debian_source("redis").glob("redis-*/runtest")).parent
@@ -61,7 +56,7 @@ class RedisOwn:
     def begin(self, stand, only=None):
         # Without `durable` the first error that is no assertion ends the unit.
         command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", stand.port]
-        command += ["--durable", "--dont-clean", "--timeout", 60, "--tags", TAGS, *self.options]
+        command += ["--durable", "--dont-clean", "--timeout", 60, "--tags", TAGS]
         # Its parts talk over a port below this one. What it takes for free another run may have.
         command += ["--baseport", 21111 + stand.port % 200 * 40]
         # A test goes on where the one before it has stopped: alone means its unit.
