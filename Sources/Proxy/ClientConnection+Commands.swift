@@ -99,7 +99,7 @@ extension ClientConnection {
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Int? {
         let command = worker.table.find(buffer.span, frame)
-        if case .multi = command, case .open = mode, refusal == nil,
+        if case .multi = command, case .open = mode, refusal == nil, !pool.isPaused,
             let block = findBlock(buffer, after: frame)
         {
             return forwardBlock(buffer, frame, block) == .done ? block.end : nil
@@ -158,6 +158,7 @@ extension ClientConnection {
         let bytes = UnsafeRawPointer(base + frame.start)
         let count = frame.end - frame.start
         if mode == .held {
+            pool.notePause(command, span, frame)
             let before = session
             let plan = session.planHeld(command, worker.table.info(command), span, frame)
             let outcome = carryOutHeld(plan, span, frame, bytes, count)
@@ -165,7 +166,9 @@ extension ClientConnection {
             if outcome == .blocked { session = before }
             return outcome
         }
-        switch worker.table.plan(command, span, frame) {
+        let plan = worker.table.plan(command, span, frame)
+        if pool.isPaused, let outcome = forwardPaused(plan, bytes, count) { return outcome }
+        switch plan {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
         case .send(.plain, _) where provesWrite(command, frame):
             return forward(.shared, .write, 0, bytes, count)
@@ -180,6 +183,7 @@ extension ClientConnection {
         case .controlClients: return control(span, frame, bytes, count)
         case .waitForReplicas: return waitForReplicas(bytes, count)
         case .control:
+            pool.notePause(command, span, frame)
             return forwardAlone(
                 .control, key: controlKey, .plain, 0, bytes, count, isBlocking: false)
         case .hold(.trackingOn, let options):
@@ -219,7 +223,8 @@ extension ClientConnection {
         if inFlight > 0, let current = upstream {
             // What is in flight keeps its order only on its own upstream.
             // Many a slow command there costs others less than a connection each would.
-            let isEndless = kind == .slow && CommandTable.runsScript(lastCommand)
+            let isEndless =
+                kind == .slow && (CommandTable.runsScript(lastCommand) || pool.isPaused)
             pool.machine.add(current.id, isEndless ? .slow : .shared)
             target = current
         } else {

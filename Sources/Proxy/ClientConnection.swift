@@ -80,8 +80,6 @@ final class ClientConnection {
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
     var mode = Mode.open
-    /// Why no upstream can be had for the command at the head of the input: its answer.
-    var refusal: String?
     /// In a pipe: how its bytes are looked at.
     var pipeView = PipeView.watching
     /// The lease that is waited for is for a command that may block: not worth it for a client

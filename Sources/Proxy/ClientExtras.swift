@@ -20,6 +20,7 @@ final class ClientExtras {
     var limitCheck: LimitCheck?
     var askedName: [UInt8] = []
     var lesson: UnknownCommands.Kind?
+    var refusal: String?
 }
 
 /// The scanner of a command that has not come whole.
@@ -145,6 +146,12 @@ extension ClientConnection {
     var lesson: UnknownCommands.Kind? {
         get { extras?.lesson }
         set { if newValue != nil || extras != nil { ownExtras.lesson = newValue } }
+    }
+
+    /// Why no upstream can be had for the command at the head of the input: its answer.
+    var refusal: String? {
+        get { extras?.refusal }
+        set { if newValue != nil || extras != nil { ownExtras.refusal = newValue } }
     }
 
     /// Everything that was asked on a connection that is gone.

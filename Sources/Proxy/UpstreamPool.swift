@@ -41,6 +41,9 @@ final class UpstreamPool {
     /// Databases that the server has let a user select, as keys of protocol 2.
     private var selected: Set<PoolKey> = []
     var isDown = false
+    /// A client of this worker has sent CLIENT PAUSE, and it is not over.
+    var isPaused = false
+    var pausedUntil = MonotonicTime(nanoseconds: 0)
     private var lastSign = MonotonicTime(nanoseconds: 0)
     var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
@@ -90,6 +93,7 @@ final class UpstreamPool {
 
     /// Has the state machine look at the clock.
     func tick() {
+        endPause()
         passTime()
         isTickDue = true
         judgeCrowd()

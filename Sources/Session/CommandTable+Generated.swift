@@ -487,7 +487,7 @@ extension CommandTable {
         CLIENT LIST\tREWRITE\tno\t
         CLIENT NO-EVICT\tSTATE\tno\t
         CLIENT NO-TOUCH\tSTATE\tno\t
-        CLIENT PAUSE\tSHARE\tok\t
+        CLIENT PAUSE\tCONTROL\tok\t
         CLIENT REPLY\tLOCAL\tno\t
         CLIENT SETINFO\tMIRROR\tno\t
         CLIENT SETNAME\tMIRROR\tno\t

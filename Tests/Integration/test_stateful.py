@@ -202,3 +202,19 @@ def test_a_client_that_vanishes_leaves_nothing_to_the_next(server, redpool, seed
             info = fresh.command("CLIENT", "INFO")
             assert b" db=0 " in info and b" sub=0 " in info and b" flags=N " in info, info
     assert server.command("GET", "fresh") == b"1"
+
+
+def test_a_pause_holds_up_only_what_writes(launch):
+    """The server lets reads pass during CLIENT PAUSE WRITE, and so must a shared connection."""
+    redpool = launch.redpool(launch.server(), pool={"maxOpen": 4})
+    with redpool.connect() as pauser, redpool.connect() as writer, redpool.connect() as reader:
+        assert reader.command("SET", "k", "v") == b"OK"
+        assert pauser.command("CLIENT", "PAUSE", "60000", "WRITE") == b"OK"
+        writer.send(encode("GET", "k") + encode("SET", "k", "w"))
+        for _ in range(20):
+            assert reader.command("GET", "k") == b"v"
+            assert pauser.command("GET", "k") == b"v"
+        assert writer.read() == b"v"
+        assert pauser.command("CLIENT", "UNPAUSE") == b"OK"
+        assert writer.read() == b"OK"
+        assert reader.command("GET", "k") == b"w"

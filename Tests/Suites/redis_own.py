@@ -27,19 +27,8 @@ UNITS = {
 # Redpool refuses SYNC, by which a client looks into the replication stream.
 TAGS = "-needs:debug -needs:repl -slow"
 
-# Tests that wait for ever through Redpool, and would take the rest of their unit along. A command
-# that another client sends right behind one that does not end shares its upstream, and waits too;
-# here the second client's answer is what would have ended the first one.
-WITHOUT = [
-    "Test write commands are paused by RO",
-    "Test special commands are paused by RO",
-    "Test scripts are blocked by pause RO",
-    "Test write scripts in mutli-exec are blocked by pause RO",
-    "Test multiple clients can be queued up and unblocked",
-    "Test that client pause starts at the end of a transaction",
-    # Minutes of the server's own arithmetic.
-    "/GEOSEARCH .*fuzzy test",
-]
+# Minutes of the server's own arithmetic.
+WITHOUT = ["/GEOSEARCH .*fuzzy test"]
 
 
 class RedisOwn:
