@@ -187,14 +187,16 @@ extension UpstreamConnection {
             handshakeFailed("not a Redis server? \(error.message)")
         case .complete(let end):
             collected.append(contentsOf: buffer[..<end])
-            if let problem = judgeStep(), !(scanner.isError && handshake.postponeSelect()) {
-                handshakeFailed(problem)
-                return
-            }
-            collected = []
             if end < count {
+                // Then it does not matter what the answer is.
+                scanner = ReplyScanner()
                 handshakeFailed("the server sent more than the answer to \(handshake.currentName)")
+            } else if let problem = judgeStep(),
+                !(scanner.isError && handshake.postponeSelect())
+            {
+                handshakeFailed(problem)
             } else {
+                collected = []
                 handshake.index += 1
                 sendStep()
             }
