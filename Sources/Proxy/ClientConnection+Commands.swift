@@ -221,8 +221,9 @@ extension ClientConnection {
         }
         let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
-            // What is in flight keeps its order only on its own upstream.
-            // Many a slow command there costs others less than a connection each would.
+            // What is in flight keeps its order only on its own upstream. That goes to the slow
+            // lane for what may never end; to do so for every slow command costs more connections
+            // than the waits behind them are worth.
             let isEndless =
                 kind == .slow && (CommandTable.runsScript(lastCommand) || pool.isPaused)
             pool.machine.add(current.id, isEndless ? .slow : .shared)

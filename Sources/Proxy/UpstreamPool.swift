@@ -41,7 +41,8 @@ final class UpstreamPool {
     /// Databases that the server has let a user select, as keys of protocol 2.
     private var selected: Set<PoolKey> = []
     var isDown = false
-    /// A client of this worker has sent CLIENT PAUSE, and it is not over.
+    /// A client of this worker has sent CLIENT PAUSE, and it is not over. Every command asks, so it
+    /// is not worked out from the time each time.
     var isPaused = false
     var pausedUntil = MonotonicTime(nanoseconds: 0)
     private var lastSign = MonotonicTime(nanoseconds: 0)
