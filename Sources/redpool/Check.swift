@@ -1,24 +1,10 @@
-import ArgumentParser
 import Config
 
-/// Validates a configuration without starting anything.
-struct Check: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Check a configuration file and print what is in effect.")
-
-    @Argument(help: "The configuration file.")
-    var file: String
-
-    func run() throws {
-        do {
-            let (_, warnings) = try loadConfiguration(file)
-            for warning in warnings { complain(warning) }
-            print(try Config.effectiveYAML(path: file) ?? "", terminator: "")
-        } catch let failure as StartFailure {
-            complain(failure.message)
-            throw ExitCode(failure.code)
-        }
-    }
+/// Validates a configuration without starting anything, and prints what is in effect.
+func check(_ file: String) throws {
+    let (_, warnings) = try loadConfiguration(file)
+    for warning in warnings { complain(warning) }
+    print(try Config.effectiveYAML(path: file) ?? "", terminator: "")
 }
 
 /// Reads and validates a configuration; the failure's message has every problem, a line each.

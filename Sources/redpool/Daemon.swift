@@ -13,6 +13,8 @@ import Telemetry
 /// What a worker tells the main thread.
 private enum WorkerEvent: Sendable {
     case started
+    /// It has carried enough commands to have used all that daily work needs.
+    case warm
     /// It has drained, and so many clients are left.
     case drained(cut: Int)
     case ended
@@ -47,6 +49,7 @@ final class Daemon {
     init(configPath: String) throws {
         let (config, warnings) = try loadConfiguration(configPath)
         self.config = config
+        StartPages.giveBack()
         log = Daemon.makeLogger(config.log)
         for warning in warnings {
             log.warning("\(warning)", metadata: ["event": "config.warning"])
@@ -127,7 +130,8 @@ final class Daemon {
                 return
             }
             let isWell = worker.run(
-                started: { events.post(.started) }, drained: { events.post(.drained(cut: $0)) })
+                started: { events.post(.started) }, warm: { events.post(.warm) },
+                drained: { events.post(.drained(cut: $0)) })
             events.post(isWell ? .ended : .failed("the event loop has failed"))
         }
         if error != 0 {
@@ -143,6 +147,8 @@ final class Daemon {
             case .started:
                 count.started += 1
                 if count.started == group.workers { started() }
+            case .warm:
+                StartPages.giveBack()
             case .drained(let left):
                 count.drained += 1
                 cut += left

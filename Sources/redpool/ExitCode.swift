@@ -1,10 +1,10 @@
 // Exit codes of sysexits.h, so that a unit file or a script can tell one failure from another.
 
-import ArgumentParser
-import EventLoop
 import Glibc
 
 enum Sysexit {
+    /// The command line is wrong.
+    static let usage: Int32 = 64
     /// The configuration file cannot be opened.
     static let noInput: Int32 = 66
     /// An internal failure.

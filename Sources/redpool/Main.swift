@@ -1,22 +1,36 @@
-import ArgumentParser
-
-/// The command line: `run` is the daemon, the others are for people and scripts.
-@main
-struct Redpool: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "redpool",
-        abstract: "A local connection pool for Redis and Valkey.",
-        version: redpoolVersion,
-        subcommands: [Run.self, Check.self, Version.self])
-}
+import Config
+import EventLoop
+import Glibc
 
 /// The version of this tree, as CHANGELOG.md has it.
 let redpoolVersion = "0.1.0"
 
-struct Version: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Print the version.")
+@main
+enum Redpool {
+    static func main() {
+        exit(perform(CommandLine.arguments.dropFirst()))
+    }
 
-    func run() {
-        print("redpool \(redpoolVersion)")
+    /// Does what the command line asks for; the code to exit with.
+    private static func perform(_ arguments: ArraySlice<String>) -> Int32 {
+        do {
+            switch try Invocation(arguments) {
+            case .run(let config): try Daemon(configPath: config).run()
+            case .check(let file): try check(file)
+            case .version: print("redpool \(redpoolVersion)")
+            case .bareVersion: print(redpoolVersion)
+            case .help(let subcommand): print(subcommand?.help ?? Subcommand.generalHelp)
+            }
+            return 0
+        } catch let error as UsageError {
+            complain(error.message)
+            return Sysexit.usage
+        } catch let failure as StartFailure {
+            complain(failure.message)
+            return failure.code
+        } catch {
+            complain("redpool: \(error)")
+            return Sysexit.software
+        }
     }
 }

@@ -1,13 +1,15 @@
 // Starting runs through most of the program once: the runtime's tables, the reader of the
 // configuration, the parser of the command line. None of it is needed again.
 
+import EventLoop
 import Glibc
 
 enum StartPages {
-    /// Gives back the pages of files that are only read, code and constants. The kernel maps those
-    /// again that running really needs, from its cache, at the first touch. What cannot be given
-    /// back stays: it costs memory, nothing else.
+    /// Gives back free heap memory and the pages of files that are only read, code and constants.
+    /// The kernel maps those again that running really needs, from its cache, at the first touch.
+    /// What cannot be given back stays: it costs memory, nothing else.
     static func giveBack() {
+        System.trimHeap()
         guard let maps = fopen("/proc/self/maps", "re") else { return }
         defer { fclose(maps) }
         var line: UnsafeMutablePointer<CChar>?

@@ -218,12 +218,6 @@ def test_missing_file(tmp_path):
     fails(66, str(path), "No such file", arguments=["check", path])
 
 
-@pytest.mark.parametrize("arguments", [["run", "--nosuch"], ["nosuch"], ["run", "extra"]])
-def test_wrong_usage(arguments):
-    done = run_cli(*arguments)
-    assert done.returncode == 64 and "sage" in done.stderr, done
-
-
 def test_occupied_port(write):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -307,13 +301,6 @@ def test_listener_that_is_not_permitted(write, run_as_nobody, tmp_path):
     done = run_as_nobody(path)
     assert done.returncode == 77 and "Permission denied" in done.stderr, done
     assert "x.sock" in done.stderr and len(done.stderr.splitlines()) == 1
-
-
-def test_version_and_help():
-    version = run_cli("version")
-    assert version.returncode == 0 and version.stdout.strip(), version
-    usage = run_cli("--help")
-    assert usage.returncode == 0 and "run" in usage.stdout and "check" in usage.stdout
 
 
 # --- listeners

@@ -1,0 +1,124 @@
+// The command line: a subcommand and what it takes. Read by hand, because the library for it links
+// Foundation: with that the binary had 17 MB instead of 10, and the daemon's memory at work 5.2 MB
+// instead of 4.3.
+
+/// What the command line asks for.
+enum Invocation: Equatable {
+    case run(config: String)
+    case check(file: String)
+    case version
+    /// The version alone, for scripts (`--version`).
+    case bareVersion
+    /// How to use a subcommand; nil for all of them.
+    case help(Subcommand?)
+}
+
+/// A command line that cannot be followed: what is wrong with it, and where.
+struct UsageError: Error {
+    let problem: String
+    let subcommand: Subcommand?
+
+    /// For standard error.
+    var message: String {
+        let name = subcommand.map { "redpool \($0.rawValue)" } ?? "redpool"
+        return """
+            Error: \(problem)
+            Usage: \(subcommand?.usage ?? Subcommand.generalUsage)
+              See '\(name) --help' for more information.
+            """
+    }
+}
+
+/// Words of the command line, one after the other.
+private struct Words {
+    private var rest: ArraySlice<String>
+    private var isPastOptions = false
+
+    enum Word {
+        case option(name: String, attached: String?)
+        case operand(String)
+    }
+
+    init(_ rest: ArraySlice<String>) { self.rest = rest }
+
+    /// The next word; after `--` all are operands, as is `-`.
+    mutating func next() -> Word? {
+        guard let word = rest.popFirst() else { return nil }
+        if isPastOptions || !word.hasPrefix("-") || word == "-" { return .operand(word) }
+        if word == "--" {
+            isPastOptions = true
+            return next()
+        }
+        guard word.hasPrefix("--"), let sign = word.firstIndex(of: "=") else {
+            return .option(name: word, attached: nil)
+        }
+        return .option(
+            name: String(word[..<sign]), attached: String(word[word.index(after: sign)...]))
+    }
+
+    /// The value of the option that was last read: attached to it, or the word behind it.
+    mutating func value(_ attached: String?) -> String? {
+        if let attached { return attached }
+        guard let word = rest.first, !word.hasPrefix("-") || word == "-" else { return nil }
+        return rest.popFirst()
+    }
+}
+
+extension Invocation {
+    /// Reads the words behind the program's name.
+    init(_ arguments: ArraySlice<String>) throws(UsageError) {
+        guard let first = arguments.first else {
+            self = .help(nil)
+            return
+        }
+        switch first {
+        case "help":
+            self = .help(arguments.dropFirst().first.flatMap(Subcommand.init))
+        case "-h", "--help": self = .help(nil)
+        case "--version": self = .bareVersion
+        default:
+            guard let subcommand = Subcommand(rawValue: first) else {
+                let kind = first.hasPrefix("-") ? "Unknown option" : "Unexpected argument"
+                throw UsageError(problem: "\(kind) '\(first)'", subcommand: nil)
+            }
+            self = try Invocation(subcommand, Words(arguments.dropFirst()))
+        }
+    }
+
+    private init(_ subcommand: Subcommand, _ given: Words) throws(UsageError) {
+        var words = given
+        var config = Subcommand.defaultConfig
+        var file: String?
+        while let word = words.next() {
+            switch (subcommand, word) {
+            case (_, .option("-h", nil)), (_, .option("--help", nil)):
+                self = .help(subcommand)
+                return
+            case (_, .option("--version", nil)):
+                self = .bareVersion
+                return
+            case (.run, .option("--config", let attached)):
+                guard let value = words.value(attached) else {
+                    throw UsageError(
+                        problem: "Missing value for '--config <config>'", subcommand: subcommand)
+                }
+                config = value
+            case (.check, .operand(let operand)) where file == nil:
+                file = operand
+            case (_, .operand(let operand)):
+                throw UsageError(
+                    problem: "Unexpected argument '\(operand)'", subcommand: subcommand)
+            case (_, .option(let name, _)):
+                throw UsageError(problem: "Unknown option '\(name)'", subcommand: subcommand)
+            }
+        }
+        switch (subcommand, file) {
+        case (.run, _): self = .run(config: config)
+        case (.version, _): self = .version
+        case (.check, let file?): self = .check(file: file)
+        case (.check, nil):
+            throw UsageError(
+                problem: "Missing expected argument '<file>'", subcommand: subcommand)
+        }
+    }
+}
