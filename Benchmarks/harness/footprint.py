@@ -23,13 +23,15 @@ def stripped_size(stage, binary):
 
 
 def start_up(stage, upstream, binary):
-    """Medians over some starts: ms until the first reply, ms of CPU until then, resident bytes."""
+    """Medians over some starts: ms until the first reply, ms of CPU until then, resident bytes
+    then, and the most until then."""
     rows = []
     for _ in range(STARTS):
         before = time.monotonic()
         daemon, _, _ = stage.redpool(upstream, binary)
         elapsed = time.monotonic() - before
-        rows.append((elapsed * 1e3, cpu_seconds(daemon.pid) * 1e3, memory_bytes(daemon.pid)))
+        rows.append((elapsed * 1e3, cpu_seconds(daemon.pid) * 1e3, memory_bytes(daemon.pid),
+                     memory_bytes(daemon.pid, "VmHWM")))
         stage.end(daemon)
     return [statistics.median(column) for column in zip(*rows)]
 
@@ -83,6 +85,37 @@ def idle_client(daemon, place, count=IDLE_CLIENTS):
             return (settled(daemon.pid) - before) / count
 
 
+def begin_peak(pid):
+    """Lets the peak of memory begin anew; Trouble where the kernel does not permit it."""
+    if not processes.reset_peak(pid):
+        raise Trouble("the kernel does not let the peak of memory be reset (clear_refs)")
+
+
+def pipelines(links, size, pipeline, rounds):
+    """SET and GET in pipelines, by all clients, each round all asked before any reply is read."""
+    value = b"v" * size
+    write, written = encode("SET", "key", value), b"+OK\r\n"
+    read, found = encode("GET", "key"), b"$%d\r\n%s\r\n" % (size, value)
+    for _ in range(rounds):
+        ask(links, write * pipeline, written * pipeline)
+        ask(links, read * pipeline, found * pipeline)
+
+
+def warm_up(daemon, links):
+    """Commands enough for the daemon to give back what starting took."""
+    pipelines(links, 16, 64, 10)
+    settled(daemon.pid)
+
+
+def at_work(daemon, place, count=50, pipeline=64):
+    """The most resident bytes while clients send small commands in pipelines, start excluded."""
+    with clients(count, place) as links:
+        warm_up(daemon, links)
+        begin_peak(daemon.pid)
+        pipelines(links, 16, pipeline, 10)
+        return memory_bytes(daemon.pid, "VmHWM")
+
+
 def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
     """Resident bytes per client whose command waits for a server that has stopped."""
     command, reply = encode("SET", "key", b"v" * 16), b"+OK\r\n"
@@ -102,32 +135,29 @@ def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
 
 
 def after_burst(daemon, place, size, count=50, pipeline=64):
-    """Resident bytes added by bursts of SET and GET, all asked before any reply is read: at their
-    peak, and when all is answered."""
-    value = b"v" * size
-    write, written = encode("SET", "burst", value), b"+OK\r\n"
-    read, found = encode("GET", "burst"), b"$%d\r\n%s\r\n" % (size, value)
+    """Resident bytes added by bursts of SET and GET: at their peak, and when all is answered."""
     with clients(count, place) as links:
-        ask(links, write, written)
+        warm_up(daemon, links)
         before = settled(daemon.pid)
-        if not processes.reset_peak(daemon.pid):
-            raise Trouble("the kernel does not let the peak of memory be reset (clear_refs)")
-        for _ in range(5):
-            ask(links, write * pipeline, written * pipeline)
-            ask(links, read * pipeline, found * pipeline)
+        begin_peak(daemon.pid)
+        pipelines(links, size, pipeline, 5)
         peak = memory_bytes(daemon.pid, "VmHWM")
         return peak - before, settled(daemon.pid) - before
 
 
 def measure(stage, server, upstream, binary):
     """Everything here, by name."""
-    milliseconds, cpu, resident = start_up(stage, upstream, binary)
+    milliseconds, cpu, resident, peak = start_up(stage, upstream, binary)
     found = {
         "stripped binary": stripped_size(stage, binary) / 1e6,
         "start": milliseconds,
         "start CPU": cpu,
         "memory after start": resident / 1e6,
+        "memory during start": peak / 1e6,
     }
+    daemon, port, _ = stage.redpool(upstream, binary)
+    found["memory at work"] = at_work(daemon, port) / 1e6
+    stage.end(daemon)
     daemon, port, _ = stage.redpool(upstream, binary)
     found["memory per idle client"] = idle_client(daemon, port)
     stage.end(daemon)

@@ -203,6 +203,10 @@ class World:
             "T": name == "direct, TLS"}
         units = workload.units // (8 if name == "direct, TLS" else 1)
         tools.load(self.stage, place, n=max(units // 50, workload.clients), **options)
+        if process:
+            # What starting took is another figure (budgets, "memory during start").
+            footprint.settled(process.pid)
+            footprint.begin_peak(process.pid)
         before = [processes.cpu_seconds(p.pid) for p in (server.process, process) if p]
         with server.watched() as upstreams:
             report = tools.load(self.stage, place, n=units, **options)
