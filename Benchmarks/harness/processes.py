@@ -1,6 +1,7 @@
 """Starting, watching and stopping the processes that are measured."""
 
 import contextlib
+import os
 import pathlib
 import resource
 import shutil
@@ -121,6 +122,29 @@ def reset_peak(pid):
     except OSError:
         return False
     return True
+
+
+def some_processors(count):
+    """So many of the processors that this process may use."""
+    return set(sorted(os.sched_getaffinity(0))[:count])
+
+
+@contextlib.contextmanager
+def confined(pid, processors):
+    """While it lasts, a running process, and those started meanwhile, have only `processors`;
+    None for what they have anyway."""
+    if processors is None:
+        yield
+        return
+    threads = [0, *(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())]
+    before = {thread: os.sched_getaffinity(thread) for thread in threads}
+    try:
+        for thread in threads:
+            os.sched_setaffinity(thread, processors)
+        yield
+    finally:
+        for thread, allowed in before.items():
+            os.sched_setaffinity(thread, allowed)
 
 
 def stopped(pid):

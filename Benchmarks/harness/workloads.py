@@ -20,6 +20,8 @@ class Workload:
     rate: int | None = None
     # What the contender has to be able to do.
     needs: str = ""
+    # All on one processor: nobody wakes another processor, which costs more than the work.
+    one_processor: bool = False
 
     @property
     def unit(self):
@@ -29,6 +31,7 @@ class Workload:
 
 WORKLOADS = {
     "c1": Workload("1 client", 20_000, clients=1),
+    "c1-one-cpu": Workload("1 client, all on one processor", 40_000, clients=1, one_processor=True),
     "c50": Workload("50 clients", 150_000),
     "c50-unix": Workload("50 clients, unix socket to the proxy", 150_000, client_side="unix"),
     "c50-tcp-unix": Workload("50 clients, unix socket to the server", 150_000,
@@ -57,4 +60,4 @@ WORKLOADS = {
     "queue": Workload("20 blocking queues", 20_000, mode="queue", clients=40, needs="block"),
     "idle": Workload("10,000 idle clients", 10_000, mode="idle"),
 }
-QUICK = ["c1", "c50", "c50-unix", "c1000", "p16", "p64", "short", "rate"]
+QUICK = ["c1", "c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short", "rate"]

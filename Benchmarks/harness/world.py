@@ -186,14 +186,16 @@ class World:
         """One run: a fresh contender, a short warm-up, the load; its figures."""
         server = self.server(workload.password)
         server.fill(workload)
-        process, place = self.start(name, workload)
-        try:
-            if workload.mode == "idle":
-                return self.idle(process, place, workload)
-            return self.run(name, server, process, place, workload)
-        finally:
-            if process:
-                self.stage.end(process)
+        processors = processes.some_processors(1) if workload.one_processor else None
+        with processes.confined(server.process.pid, processors):
+            process, place = self.start(name, workload)
+            try:
+                if workload.mode == "idle":
+                    return self.idle(process, place, workload)
+                return self.run(name, server, process, place, workload)
+            finally:
+                if process:
+                    self.stage.end(process)
 
     def run(self, name, server, process, place, workload):
         secret = server.password if name != "redpool, own AUTH" else None
