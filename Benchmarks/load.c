@@ -131,12 +131,19 @@ static void tick(int timer, int64_t origin) {
     }
 }
 
-static int start_timer(void) {
+static struct timespec time_of(int64_t ns) {
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
+// Expires for the first time one period after `origin`, however long it takes to get going: what is
+// due is counted from there.
+static int start_timer(int64_t origin) {
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    struct timespec period = {.tv_sec = rate == 1, .tv_nsec = rate == 1 ? 0 : 1000000000 / rate};
-    struct itimerspec spec = {.it_interval = period, .it_value = period};
+    int64_t period = 1000000000 / rate;
+    struct itimerspec spec = {
+        .it_interval = time_of(period), .it_value = time_of(origin + period)};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    if (timer < 0 || timerfd_settime(timer, 0, &spec, NULL) < 0) fail("timerfd");
+    if (timer < 0 || timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, NULL) < 0) fail("timerfd");
     if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer, &event) < 0) fail("epoll_ctl");
     return timer;
 }
@@ -165,8 +172,8 @@ static void serve(struct client *client, uint32_t events) {
 
 static void run(void) {
     struct epoll_event events[512];
-    int timer = mode == RATE ? start_timer() : -1;
     int64_t origin = now_ns();
+    int timer = mode == RATE ? start_timer(origin) : -1;
     for (int i = 0; i < clients && mode != RATE; i++) {
         if (mode == QUEUE && i % 2) next_batch(&all[i]);
         else begin(&all[i]);

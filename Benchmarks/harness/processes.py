@@ -124,23 +124,27 @@ def reset_peak(pid):
     return True
 
 
-def some_processors(count):
-    """So many of the processors that this process may use."""
-    return set(sorted(os.sched_getaffinity(0))[:count])
+def threads(pid):
+    return [int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
 
 
 @contextlib.contextmanager
-def confined(pid, processors):
-    """While it lasts, a running process, and those started meanwhile, have only `processors`;
-    None for what they have anyway."""
-    if processors is None:
+def placed(placement, server):
+    """While it lasts, the running server and what is started meanwhile have the processors of a
+    workload's placement."""
+    if not placement:
         yield
         return
-    threads = [0, *(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())]
-    before = {thread: os.sched_getaffinity(thread) for thread in threads}
+    processors = sorted(os.sched_getaffinity(0))
+    if placement == "apart" and len(processors) < 2:
+        raise Trouble("a processor for the server alone needs two")
+    ours = processors[:1] if placement == "together" else processors[:-1]
+    its = processors[:1] if placement == "together" else processors[-1:]
+    wanted = {0: ours} | {thread: its for thread in threads(server)}
+    before = {thread: os.sched_getaffinity(thread) for thread in wanted}
     try:
-        for thread in threads:
-            os.sched_setaffinity(thread, processors)
+        for thread, allowed in wanted.items():
+            os.sched_setaffinity(thread, allowed)
         yield
     finally:
         for thread, allowed in before.items():

@@ -186,8 +186,7 @@ class World:
         """One run: a fresh contender, a short warm-up, the load; its figures."""
         server = self.server(workload.password)
         server.fill(workload)
-        processors = processes.some_processors(1) if workload.one_processor else None
-        with processes.confined(server.process.pid, processors):
+        with processes.placed(workload.placement, server.process.pid):
             process, place = self.start(name, workload)
             try:
                 if workload.mode == "idle":
