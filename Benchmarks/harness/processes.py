@@ -124,27 +124,19 @@ def reset_peak(pid):
     return True
 
 
-def threads(pid):
-    return [int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
-
-
 @contextlib.contextmanager
-def placed(placement, server):
-    """While it lasts, the running server and what is started meanwhile have the processors of a
-    workload's placement."""
-    if not placement:
+def confined(is_wanted, pid):
+    """While it lasts, and if it is wanted, a running process and those started meanwhile share one
+    processor."""
+    if not is_wanted:
         yield
         return
-    processors = sorted(os.sched_getaffinity(0))
-    if placement == "apart" and len(processors) < 2:
-        raise Trouble("a processor for the server alone needs two")
-    ours = processors[:1] if placement == "together" else processors[:-1]
-    its = processors[:1] if placement == "together" else processors[-1:]
-    wanted = {0: ours} | {thread: its for thread in threads(server)}
-    before = {thread: os.sched_getaffinity(thread) for thread in wanted}
+    threads = [0, *(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())]
+    before = {thread: os.sched_getaffinity(thread) for thread in threads}
+    processor = min(before[0])
     try:
-        for thread, allowed in wanted.items():
-            os.sched_setaffinity(thread, allowed)
+        for thread in threads:
+            os.sched_setaffinity(thread, {processor})
         yield
     finally:
         for thread, allowed in before.items():

@@ -11,7 +11,7 @@ from .workloads import WORKLOADS
 
 REFERENCE = "nutcracker"
 OURS = "redpool"
-SHORT = ["c1", "c1-one-cpu", "c50", "c50-apart", "c50-unix", "c1000", "p16", "p64", "short"]
+SHORT = ["c1", "c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
 
 
 def medians(samples):

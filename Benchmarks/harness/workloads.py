@@ -20,10 +20,8 @@ class Workload:
     rate: int | None = None
     # What the contender has to be able to do.
     needs: str = ""
-    # Where it runs; "" is wherever the kernel puts it. "together": all on one processor, so that
-    # nobody wakes another one, which costs more than the work. "apart": the server on a processor
-    # of its own, clients and proxy on the others, as on two hosts.
-    placement: str = ""
+    # All on one processor: nobody wakes another processor, which costs more than the work.
+    one_processor: bool = False
 
     @property
     def unit(self):
@@ -34,10 +32,8 @@ class Workload:
 WORKLOADS = {
     "c1": Workload("1 client", 20_000, clients=1),
     "c1-one-cpu": Workload("1 client, all on one processor", 40_000, clients=1,
-                           placement="together"),
+                           one_processor=True),
     "c50": Workload("50 clients", 150_000),
-    "c50-apart": Workload("50 clients, server on a processor of its own", 150_000,
-                          placement="apart"),
     "c50-unix": Workload("50 clients, unix socket to the proxy", 150_000, client_side="unix"),
     "c50-tcp-unix": Workload("50 clients, unix socket to the server", 150_000,
                              upstream_side="unix"),

@@ -186,7 +186,7 @@ class World:
         """One run: a fresh contender, a short warm-up, the load; its figures."""
         server = self.server(workload.password)
         server.fill(workload)
-        with processes.placed(workload.placement, server.process.pid):
+        with processes.confined(workload.one_processor, server.process.pid):
             process, place = self.start(name, workload)
             try:
                 if workload.mode == "idle":
