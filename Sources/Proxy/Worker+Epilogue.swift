@@ -8,14 +8,12 @@ extension Worker {
     /// Everything that was decided during the callbacks happens here.
     func epilogue() {
         settleAndResume()
-        flushUpstreams()
-        flushClients()
+        flushAll()
         if chunks.outputBytes > totalOutputLimit { closeSlowestReaders() }
         // A flush can lose a connection, which can free a place for somebody who waits.
         if !readyClients.isEmpty || !poolsWithWork.isEmpty {
             settleAndResume()
-            flushUpstreams()
-            flushClients()
+            flushAll()
         }
         isClockRead = false
         assert(pools.allSatisfy(\.hasNotedWork), "a pool has decided something unsaid")
@@ -62,10 +60,19 @@ extension Worker {
         dirtyUpstreams.append(upstream)
     }
 
+    /// Clients first: their commands are done, and a write that wakes the server may cost us the
+    /// processor for as long as the server works. At 20,000 commands a second from 50 clients that
+    /// takes 40 of 280 us off the median. An upstream that is lost has more to say to clients.
+    private func flushAll() {
+        flushClients()
+        flushUpstreams()
+        flushClients()
+    }
+
     private func flushUpstreams() {
         if dirtyUpstreams.isEmpty { return }
         now = MonotonicTime(nanoseconds: EventLoop.now())
-        // The server begins to work while we still write to the clients. A flush may add to the list.
+        // A flush may add to the list.
         var index = 0
         while index < dirtyUpstreams.count {
             let upstream = dirtyUpstreams[index]
