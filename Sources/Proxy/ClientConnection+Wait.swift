@@ -42,30 +42,54 @@ extension ClientConnection {
 
     /// WAIT or WAITAOF of a client that holds nothing.
     func waitForReplicas(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        if lastCommand == .waitaof, pool.facts.isBefore72 {
+            // The server does not know it, and says so over any connection.
+            return forward(.shared, .plain, 0, bytes, count)
+        }
         if inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .done }
         if granted == nil, let trail = writes.upstream {
-            guard !writes.isSpread, let own = pool[trail], own.stage == .ready else {
+            guard !writes.isSpread, let own = pool[trail], own.key.user == key.user,
+                own.stage == .ready || own.stage == .handshaking
+            else {
                 return waitElsewhere(bytes, count)
             }
             let isLentOut = pool.machine.isExclusivelyLeased(trail)
-            if !own.inFlight.isEmpty, !isLentOut {
+            if own.stage == .ready, !own.inFlight.isEmpty, !isLentOut {
                 // Nobody else may be behind a command that waits.
                 own.awaitSolitude(self)
                 return waitForReplies()
             }
-            guard pool.machine.pin(trail) else { return waitElsewhere(bytes, count) }
+            guard own.stage == .ready, pool.machine.pin(trail) else {
+                return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes, count)
+            }
             granted = own
             awaited = Awaited(kind: .pin, key: key)
         }
         return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
     }
 
-    /// The connection of the writes is gone, or there were several: a PUBLISH first brings any
-    /// connection up to now in the replication stream, which is at least where the writes were.
+    /// WAITAOF while the connection of the writes is lent to somebody else, or is on its way to
+    /// another database, or no pin is to be had: no other will do, so it is waited for, as long as
+    /// for any.
+    private func waitForReturn() -> Outcome {
+        let limit = retryUntil ?? worker.now + pool.config.poolTimeout
+        guard worker.now < limit else {
+            retryUntil = nil
+            replyError(pool.errorText(.poolTimeout))
+            return .done
+        }
+        retryUntil = limit
+        pool.wakeWithWork(self)
+        return waitForReplies()
+    }
+
+    /// The connection of the writes is gone or lent out, or there were several: a PUBLISH first brings
+    /// any connection up to now in the replication stream, which is at least where the writes were.
     /// It does not do so for the append-only file.
     private func waitElsewhere(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
         if lastCommand == .waitaof {
+            retryUntil = nil
             replyError(
                 "UPSTREAMLOST pool \(pool.config.name): the connection that carried this client's "
                     + "writes is gone, and WAITAOF knows of no other")
@@ -87,7 +111,9 @@ extension ClientConnection {
         if inputEnded, inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .done }
         if writes.isSpread || (writes.upstream != nil && writes.upstream != upstream.id) {
-            guard lastCommand != .waitaof else { return waitForReplicasElsewhereRefused() }
+            if lastCommand == .waitaof, !pool.facts.isBefore72 {
+                return waitForReplicasElsewhereRefused()
+            }
             upstream.raiseReplicationOffset()
         }
         isBlockingHeld = true
@@ -127,6 +153,23 @@ extension UpstreamConnection {
         let waiting = soloists
         soloists = []
         judgeAvailability()
+        for id in waiting {
+            if let client = worker.clients[id] { worker.ready(client) }
+        }
+    }
+}
+
+extension UpstreamPool {
+    /// Has `client` look again with whatever happens to the pool next, the tick included.
+    func wakeWithWork(_ client: ClientConnection) {
+        if !awaitingReturn.contains(client.id) { awaitingReturn.append(client.id) }
+    }
+
+    /// Wakes those who wait for the return of one connection.
+    func wakeAwaitingReturn() {
+        if awaitingReturn.isEmpty { return }
+        let waiting = awaitingReturn
+        awaitingReturn = []
         for id in waiting {
             if let client = worker.clients[id] { worker.ready(client) }
         }

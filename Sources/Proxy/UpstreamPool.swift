@@ -25,6 +25,8 @@ final class UpstreamPool {
     private var upstreams: ContiguousArray<UpstreamConnection?> = []
     /// Shared connections whose last reply has come in this iteration.
     private var emptied = WorkList<UpstreamConnection>()
+    /// Clients that wait for one particular connection, see `waitForReturn`.
+    var awaitingReturn: [SlotID] = []
     var traffic = ClientTraffic()
     var names: NameResolution
     /// What the last failed connect came to, for people to read.
@@ -166,6 +168,7 @@ final class UpstreamPool {
         settleEmptied()
         runActions()
         armDeadline()
+        wakeAwaitingReturn()
     }
 
     private func settleEmptied() {

@@ -278,16 +278,3 @@ def test_lines_of_monitor_and_replies_are_told_apart_byte_by_byte(server):
             assert client.command("GET", "none") is None
     finally:
         dribble.close()
-
-
-def test_waitaof_works_again_once_a_write_has_succeeded(server):
-    """A client that has written over two connections, and then over one."""
-    with daemon(server, maxOpen=6) as redpool, redpool.connect() as client:
-        if server.command("COMMAND", "INFO", "waitaof") == [None]:
-            pytest.skip("this server has no WAITAOF")
-        client.command("SET", "k", "1")
-        client.command("WATCH", "k")
-        client.command("SET", "k", "2")
-        client.command("UNWATCH")
-        client.command("SET", "k", "3")
-        assert client.command("WAITAOF", "0", "0", "0") == [0, 0]

@@ -1,0 +1,92 @@
+"""WAITAOF has to go where its client's writes went, and nowhere else."""
+
+import contextlib
+
+import pytest
+
+from integration import Redpool, RedisServer, encode, eventually
+from servers import FOUND
+
+
+KNOWING = [server for server in FOUND if server.compatible >= (7, 2)]
+OLD = [server for server in FOUND if server.compatible < (7, 2)]
+
+
+@pytest.fixture(scope="module", params=KNOWING, ids=str)
+def knowing(request):
+    yield from started(request.param)
+
+
+@pytest.fixture(scope="module", params=OLD, ids=str)
+def old(request):
+    yield from started(request.param)
+
+
+def started(program):
+    made = RedisServer(binary=program.path)
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def daemon(server, **pool):
+    redpool = Redpool(server, pool=pool)
+    try:
+        yield redpool
+        assert "desync" not in redpool.log()
+    finally:
+        redpool.close()
+
+
+@contextlib.contextmanager
+def writes_lent_out(server, **pool):
+    """A client that has written, one that blocks on the connection of those writes, and another."""
+    with daemon(server, maxOpen=3, **pool) as redpool, redpool.connect() as writer:
+        assert writer.command("SET", "k", "1") == b"OK"
+        with redpool.connect() as blocked, redpool.connect() as other:
+            blocked.send(encode("BLPOP", "queue", "0"))
+            eventually(lambda: b"cmd=blpop" in server.command("CLIENT", "LIST"))
+            yield writer, blocked, other
+            if server.command("LPUSH", "queue", "x") == 1:
+                assert blocked.read() == [b"queue", b"x"]
+
+
+def test_it_waits_for_a_connection_that_is_lent_out(knowing):
+    with writes_lent_out(knowing, poolTimeout="20s") as (writer, blocked, other):
+        writer.send(encode("WAITAOF", "0", "0", "0") + encode("GET", "k"))
+        assert other.command("LPUSH", "queue", "y") == 1
+        assert blocked.read() == [b"queue", b"y"]
+        assert writer.read() == [0, 0]
+        assert writer.read() == b"1"
+        blocked.send(encode("BLPOP", "queue", "0"))
+
+
+def test_it_does_not_wait_for_ever(knowing):
+    with writes_lent_out(knowing, poolTimeout="300ms") as (writer, _, _):
+        error = writer.command("WAITAOF", "0", "0", "0")
+        assert error.startswith(b"POOLTIMEOUT pool main: no free connection within 300ms"), error
+        assert writer.command("GET", "k") == b"1"
+
+
+def test_a_client_that_leaves_meanwhile_harms_nobody(knowing):
+    with writes_lent_out(knowing, poolTimeout="20s") as (writer, _, other):
+        writer.send(encode("WAITAOF", "0", "0", "0"))
+        assert other.command("GET", "k") == b"1"
+        writer.close()
+        assert other.command("GET", "k") == b"1"
+
+
+def test_a_server_that_has_no_waitaof_says_so_itself(old):
+    with writes_lent_out(old) as (writer, _, _):
+        assert writer.command("WAITAOF", "0", "0", "0") == old.command("WAITAOF", "0", "0", "0")
+
+
+def test_it_works_again_once_a_write_has_succeeded(knowing):
+    """A client that has written over two connections, and then over one."""
+    with daemon(knowing, maxOpen=6) as redpool, redpool.connect() as client:
+        client.command("SET", "k", "1")
+        client.command("WATCH", "k")
+        client.command("SET", "k", "2")
+        client.command("UNWATCH")
+        client.command("SET", "k", "3")
+        assert client.command("WAITAOF", "0", "0", "0") == [0, 0]
