@@ -22,7 +22,7 @@ let shell: [SwiftSetting] =
     ]
 
 /// Release builds carry the C++ runtime that the Swift runtime needs: from a shared library it
-/// takes a megabyte more of resident memory (scripts/link/libstdc++.so).
+/// takes a megabyte more of memory (scripts/link/libstdc++.so).
 let ownRuntime: [LinkerSetting] = [
     .unsafeFlags(
         ["-L\(Context.packageDirectory)/scripts/link", "-Xclang-linker", "-static-libgcc"],

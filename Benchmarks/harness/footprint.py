@@ -102,9 +102,9 @@ def pipelines(links, size, pipeline, rounds):
 
 
 def warm_up(daemon, links):
-    """Commands enough for the daemon to give back what starting took."""
+    """Commands enough for the daemon to give back what starting took; the memory that is left."""
     pipelines(links, 16, 64, 10)
-    settled(daemon.pid)
+    return settled(daemon.pid)
 
 
 def at_work(daemon, place, count=50, pipeline=64):
@@ -137,8 +137,7 @@ def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
 def after_burst(daemon, place, size, count=50, pipeline=64):
     """Resident bytes added by bursts of SET and GET: at their peak, and when all is answered."""
     with clients(count, place) as links:
-        warm_up(daemon, links)
-        before = settled(daemon.pid)
+        before = warm_up(daemon, links)
         begin_peak(daemon.pid)
         pipelines(links, size, pipeline, 5)
         peak = memory_bytes(daemon.pid, "VmHWM")

@@ -125,12 +125,8 @@ def reset_peak(pid):
 
 
 @contextlib.contextmanager
-def confined(is_wanted, pid):
-    """While it lasts, and if it is wanted, a running process and those started meanwhile share one
-    processor."""
-    if not is_wanted:
-        yield
-        return
+def on_one_processor(pid):
+    """While it lasts, a running process and those started meanwhile share one processor."""
     threads = [0, *(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())]
     before = {thread: os.sched_getaffinity(thread) for thread in threads}
     processor = min(before[0])

@@ -186,7 +186,9 @@ class World:
         """One run: a fresh contender, a short warm-up, the load; its figures."""
         server = self.server(workload.password)
         server.fill(workload)
-        with processes.confined(workload.one_processor, server.process.pid):
+        with contextlib.ExitStack() as conditions:
+            if workload.one_processor:
+                conditions.enter_context(processes.on_one_processor(server.process.pid))
             process, place = self.start(name, workload)
             try:
                 if workload.mode == "idle":

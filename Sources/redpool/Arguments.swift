@@ -1,9 +1,8 @@
 // The command line: a subcommand and what it takes. Read by hand, because the library for it links
-// Foundation: with that the binary had 17 MB instead of 10, and the daemon's memory at work 5.2 MB
-// instead of 4.3.
+// Foundation: with that the binary had 16 MB instead of 10 (docs/architecture.md).
 
 /// What the command line asks for.
-enum Invocation: Equatable {
+enum Invocation {
     case run(config: String)
     case check(file: String)
     case version

@@ -1,5 +1,3 @@
-import Config
-import EventLoop
 import Glibc
 
 /// The version of this tree, as CHANGELOG.md has it.

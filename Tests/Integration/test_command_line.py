@@ -6,7 +6,6 @@ import pytest
 
 from harness.daemon import run_cli
 
-
 GENERAL, RUN, CHECK, VERSION = (
     "redpool <subcommand>", "redpool run [--config <config>]", "redpool check <file>",
     "redpool version")
