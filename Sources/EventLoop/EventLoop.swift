@@ -32,10 +32,12 @@ package final class EventLoop {
     /// How often `runOnce` was called.
     package private(set) var turns: UInt64 = 0
 
-    /// Waits for readiness and runs the callbacks of one batch. Returns false when libevent failed.
-    package func runOnce() -> Bool {
+    /// Runs the callbacks of one batch, and waits for it if there is none and `waiting` is true.
+    /// Returns false when libevent failed.
+    package func runOnce(waiting: Bool = true) -> Bool {
         turns &+= 1
-        if event_base_loop(base, EVLOOP_ONCE) < 0 { return false }
+        let flags = waiting ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK
+        if event_base_loop(base, flags) < 0 { return false }
         if alarmHasRung {
             alarmHasRung = false
             alarm.runDue()

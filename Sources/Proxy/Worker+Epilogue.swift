@@ -64,9 +64,20 @@ extension Worker {
     /// if it wakes a server on the same processor. An upstream that is lost in its flush has more to
     /// say to clients.
     private func flushAll() {
+        let answered = dirtyClients.count
         flushClients()
+        if mayGather(answered) { return }
         flushUpstreams()
         flushClients()
+    }
+
+    /// Once several clients have been answered, some of them have sent their next commands by the
+    /// time the last one is: one more look at what has come, without waiting, and the same write
+    /// carries those too. A server spends more on a read than on the commands in it.
+    private func mayGather(_ answered: Int) -> Bool {
+        isGathering =
+            !isGathering && answered >= Worker.gatheringFrom && !dirtyUpstreams.isEmpty
+        return isGathering
     }
 
     private func flushUpstreams() {

@@ -39,6 +39,9 @@ package final class Worker {
     static let tickInterval: Int64 = 100_000_000
     /// After a turn or a sleep of this length an upstream may seem slow that has long answered.
     private static let longTurn: Int64 = 3_000_000
+    /// Clients answered in one turn for which it is worth looking once more at what has come before
+    /// servers are written to.
+    static let gatheringFrom = 4
 
     /// This worker's number, from 0.
     let index: Int
@@ -71,6 +74,8 @@ package final class Worker {
     /// Connections with bytes to write, each at most once.
     var dirtyClients = WorkList<ClientConnection>()
     var dirtyUpstreams = WorkList<UpstreamConnection>()
+    /// What is to go to servers waits for one more look at what has come, see `flushAll`.
+    var isGathering = false
     /// Pools that have decided something, or have connections to settle.
     var poolsWithWork = WorkList<UpstreamPool>()
     /// Clients whose wait is over: their input is looked at again before this iteration ends.
@@ -153,7 +158,7 @@ package final class Worker {
         epilogue()
         started()
         while lifecycle != .stopped {
-            if !loop.runOnce() {
+            if !loop.runOnce(waiting: !isGathering) {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
                 return false
             }
