@@ -17,6 +17,7 @@ final class ClientExtras {
     var redirection: UInt64 = 0
     var askedRedirection: UInt64 = 0
     var retryUntil: MonotonicTime?
+    var awaitsReturn = false
     var limitCheck: LimitCheck?
     var askedName: [UInt8] = []
     var lesson: UnknownCommands.Kind?
@@ -128,6 +129,12 @@ extension ClientConnection {
     var retryUntil: MonotonicTime? {
         get { extras?.retryUntil }
         set { if newValue != nil || extras != nil { ownExtras.retryUntil = newValue } }
+    }
+
+    /// It is in the pool's list of those who wait for one particular connection.
+    var awaitsReturn: Bool {
+        get { extras?.awaitsReturn ?? false }
+        set { if newValue || extras != nil { ownExtras.awaitsReturn = newValue } }
     }
 
     /// Set while more than `clientOutputLimit` waits for this client.

@@ -98,6 +98,7 @@ final class UpstreamPool {
     func tick() {
         endPause()
         passTime()
+        wakeAwaitingReturn(.max)
         isTickDue = true
         judgeCrowd()
         names.tick(self)
@@ -168,7 +169,7 @@ final class UpstreamPool {
         settleEmptied()
         runActions()
         armDeadline()
-        wakeAwaitingReturn()
+        wakeAwaitingReturn(UpstreamPool.wokenWithWork)
     }
 
     private func settleEmptied() {

@@ -39,16 +39,18 @@ def daemon(server, **pool):
 
 
 @contextlib.contextmanager
-def writes_lent_out(server, **pool):
-    """A client that has written, one that blocks on the connection of those writes, and another."""
-    with daemon(server, maxOpen=3, **pool) as redpool, redpool.connect() as writer:
-        assert writer.command("SET", "k", "1") == b"OK"
-        with redpool.connect() as blocked, redpool.connect() as other:
-            blocked.send(encode("BLPOP", "queue", "0"))
-            eventually(lambda: b"cmd=blpop" in server.command("CLIENT", "LIST"))
-            yield writer, blocked, other
-            if server.command("LPUSH", "queue", "x") == 1:
-                assert blocked.read() == [b"queue", b"x"]
+def writes_lent_out(server, count=1, **pool):
+    """Clients that have written, one that blocks on the connection of those writes, and another."""
+    with daemon(server, maxOpen=3, **pool) as redpool, contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(redpool.connect()) for _ in range(count)]
+        for writer in writers:
+            assert writer.command("SET", "k", "1") == b"OK"
+        blocked, other = (stack.enter_context(redpool.connect()) for _ in range(2))
+        blocked.send(encode("BLPOP", "queue", "0"))
+        eventually(lambda: b"cmd=blpop" in server.command("CLIENT", "LIST"))
+        yield (*writers, blocked, other)
+        if server.command("LPUSH", "queue", "x") == 1:
+            assert blocked.read() == [b"queue", b"x"]
 
 
 def test_it_waits_for_a_connection_that_is_lent_out(knowing):
@@ -58,6 +60,18 @@ def test_it_waits_for_a_connection_that_is_lent_out(knowing):
         assert blocked.read() == [b"queue", b"y"]
         assert writer.read() == [0, 0]
         assert writer.read() == b"1"
+        blocked.send(encode("BLPOP", "queue", "0"))
+
+
+def test_many_wait_in_turn(knowing):
+    """More than look again at a time."""
+    with writes_lent_out(knowing, 40, poolTimeout="20s") as (*writers, blocked, other):
+        for writer in writers:
+            writer.send(encode("WAITAOF", "0", "0", "0"))
+        assert other.command("LPUSH", "queue", "y") == 1
+        assert blocked.read() == [b"queue", b"y"]
+        for writer in writers:
+            assert writer.read() == [0, 0]
         blocked.send(encode("BLPOP", "queue", "0"))
 
 
