@@ -84,9 +84,9 @@ extension ClientConnection {
         return waitForReplies()
     }
 
-    /// The connection of the writes is gone or lent out, or there were several: a PUBLISH first brings
-    /// any connection up to now in the replication stream, which is at least where the writes were.
-    /// It does not do so for the append-only file.
+    /// The connection of the writes is gone or lent out, or there were several: a PUBLISH first
+    /// brings any connection up to now in the replication stream, which is at least where the
+    /// writes were. It does not do so for the append-only file.
     private func waitElsewhere(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
         if lastCommand == .waitaof {
             retryUntil = nil

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from integration import Push, Redpool, RedisServer, encode, eventually
-from world import prepare
+from integration import Push, RedisServer, encode, eventually
+from world import daemon, prepare
 
 LINE = re.compile(rb"\d+\.\d{6} \[")
 
@@ -19,16 +19,6 @@ def server():
     prepare(made)
     yield made
     made.close()
-
-
-@contextlib.contextmanager
-def daemon(server, **pool):
-    redpool = Redpool(server, pool=pool)
-    try:
-        yield redpool
-        assert "desync" not in redpool.log()
-    finally:
-        redpool.close()
 
 
 # There is one pin to be had, so a client that kept it would keep everybody from it.

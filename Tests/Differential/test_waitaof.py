@@ -4,9 +4,9 @@ import contextlib
 
 import pytest
 
-from integration import Redpool, RedisServer, encode, eventually
+from integration import RedisServer, encode, eventually
 from servers import FOUND
-
+from world import daemon
 
 KNOWING = [server for server in FOUND if server.compatible >= (7, 2)]
 OLD = [server for server in FOUND if server.compatible < (7, 2)]
@@ -26,16 +26,6 @@ def started(program):
     made = RedisServer(binary=program.path)
     yield made
     made.close()
-
-
-@contextlib.contextmanager
-def daemon(server, **pool):
-    redpool = Redpool(server, pool=pool)
-    try:
-        yield redpool
-        assert "desync" not in redpool.log()
-    finally:
-        redpool.close()
 
 
 @contextlib.contextmanager

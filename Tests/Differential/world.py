@@ -1,5 +1,6 @@
 """Two servers alike; one of them behind a Redpool with a small pool and noisy neighbours."""
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -74,6 +75,17 @@ class World:
             self._started.pop().close()
 
 
+@contextlib.contextmanager
+def daemon(server, **pool):
+    """A Redpool alone, whose replies never came out of step."""
+    redpool = Redpool(server, pool=pool)
+    try:
+        yield redpool
+        assert "desync" not in redpool.log()
+    finally:
+        redpool.close()
+
+
 def prepare(server):
     for name, rules in USERS:
         reply = server.command("ACL", "SETUSER", name, *rules)
@@ -101,4 +113,4 @@ def start_noise(address) -> subprocess.Popen:
     )
 
 
-__all__ = ["FIRST_ID", "POOL", "USERS", "World", "burn_ids", "encode"]
+__all__ = ["FIRST_ID", "POOL", "USERS", "World", "burn_ids", "daemon", "encode"]
