@@ -8,6 +8,8 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    // For the linker to place each where it is told to (leanLinking).
+    .unsafeFlags(["-Xfrontend", "-function-sections"], .when(configuration: .release)),
 ]
 
 /// Targets without any I/O: every `unsafe` has to be spelled out.
@@ -23,14 +25,21 @@ let shell: [SwiftSetting] =
 
 /// Release builds carry the C++ runtime that the Swift runtime needs: from a shared library it
 /// takes a megabyte more of memory (scripts/link/libstdc++.so). The 28,000 relocations are packed
-/// (glibc 2.36, Debian 12): they are read at every start, 0.7 MB of them otherwise. Of the
-/// toolchain's linkers lld can do that.
+/// (glibc 2.36, Debian 12): they are read at every start, 0.7 MB of them otherwise. All symbols are
+/// bound at the start, and what that has written cannot be written again. Functions that are used
+/// lie together (scripts/order-functions), and constants apart from what is written to. Of the
+/// toolchain's linkers lld can do all that.
+let linkDirectory = "\(Context.packageDirectory)/scripts/link"
+let linkerWords = [
+    "-z", "pack-relative-relocs", "-z", "now",
+    "--symbol-ordering-file=\(linkDirectory)/functions", "--no-warn-symbol-ordering",
+    "-T", "\(linkDirectory)/constants.ld",
+]
 let leanLinking: [LinkerSetting] = [
     .unsafeFlags(
-        [
-            "-L\(Context.packageDirectory)/scripts/link", "-Xclang-linker", "-static-libgcc",
-            "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "pack-relative-relocs",
-        ], .when(configuration: .release))
+        ["-L\(linkDirectory)", "-Xclang-linker", "-static-libgcc", "-use-ld=lld"]
+            + linkerWords.flatMap { ["-Xlinker", $0] },
+        .when(configuration: .release))
 ]
 
 let package = Package(

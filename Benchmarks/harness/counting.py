@@ -15,7 +15,7 @@ import re
 import signal
 import subprocess
 
-from . import processes
+from . import footprint, processes
 from .processes import Trouble, encode, eventually
 
 VALUE = b"v" * 16
@@ -113,23 +113,28 @@ def without_debug_information(stage, binary):
 
 
 class Callgrind:
-    """Redpool under callgrind, with counts for what is asked."""
+    """Redpool under callgrind: with counts from the start, functions by the linker's names, or
+    when what comes after a start is over."""
 
-    def __init__(self, stage, upstream, binary):
+    def __init__(self, stage, upstream, binary, from_start=False, max_open=1):
         self.stage = stage
         self.output = stage.directory / "callgrind.out"
         self.prefix = stage.directory / "vgdb"
         self.dumps = 0
         copy = without_debug_information(stage, binary)
         wrapper = [
-            processes.need("valgrind"), "--tool=callgrind", "--instr-atstart=no",
+            processes.need("valgrind"), "--tool=callgrind",
+            "--demangle=no" if from_start else "--instr-atstart=no",
             f"--vgdb-prefix={self.prefix}", f"--callgrind-out-file={self.output}"]
         try:
             self.process, self.port, _ = stage.redpool(
-                upstream, copy, wrapper, seconds=120, maxOpen=1)
+                upstream, copy, wrapper, seconds=120, maxOpen=max_open)
         except Trouble as trouble:
             raise Trouble(f"callgrind cannot run Redpool here: {trouble}") from None
-        self.order("instrumentation on")
+        if not from_start:
+            with footprint.clients(10, self.port) as links:
+                footprint.warm_up(self.process, links)
+            self.order("instrumentation on")
 
     def order(self, words):
         done = subprocess.run(

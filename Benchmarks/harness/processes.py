@@ -211,7 +211,7 @@ class Stage:
         config.write_text(
             f"pools: {{main: {{listen: [127.0.0.1:{port}, \"unix:{path}\"], "
             f"upstream: \"{where}\"{more}}}}}\n"
-            "maxClients: 15000\nlog: {level: warning, format: text}\n")
+            "maxClients: 15000\nlog: {format: text}\n")
         process = self.start(*wrapper, binary, "run", "--config", config)
         self.ready(process, port, seconds)
         return process, port, path

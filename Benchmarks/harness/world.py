@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import shutil
+import statistics
 import threading
 
 from . import footprint, processes, tools
@@ -212,7 +213,7 @@ class World:
             footprint.begin_peak(process.pid)
         before = [processes.cpu_seconds(p.pid) for p in (server.process, process) if p]
         with server.watched() as upstreams:
-            report = tools.load(self.stage, place, n=units, **options)
+            report = self.load(place, units, workload.slices, options)
         after = [processes.cpu_seconds(p.pid) for p in (server.process, process) if p]
         count = report["units"] * workload.pipeline
         used = [(b - a) / count * 1e6 for a, b in zip(before, after)]
@@ -225,6 +226,16 @@ class World:
             "peak_mb": processes.memory_bytes(process.pid, "VmHWM") / 1e6 if process else None,
             "upstreams": upstreams[0],
         }
+
+    def load(self, place, units, slices, options):
+        """The report of all the units, sent in so many runs."""
+        reports = [tools.load(self.stage, place, n=units // slices, **options)
+                   for _ in range(slices)]
+        merged = {key: sum(report[key] for report in reports)
+                  for key in ("units", "seconds", "cpu")}
+        for key in ("p50", "p99", "p999"):
+            merged[key] = statistics.median(report[key] for report in reports)
+        return merged
 
     def idle(self, process, place, workload):
         room = (processes.raise_file_limit(1 << 20) - 600) // 2

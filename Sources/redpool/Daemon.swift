@@ -47,6 +47,7 @@ final class Daemon {
     }
 
     init(configPath: String) throws {
+        StartPages.giveBack()
         let (config, warnings) = try loadConfiguration(configPath)
         self.config = config
         StartPages.giveBack()
@@ -98,6 +99,7 @@ final class Daemon {
 
     /// Runs until all workers have ended. Throws a `StartFailure` or returns for exit code 0.
     func run() throws {
+        StartPages.giveBack()
         Signals.ignoreBrokenPipe()
         let me = Unmanaged.passUnretained(self).toOpaque()
         let watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {

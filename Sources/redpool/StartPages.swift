@@ -10,31 +10,46 @@ enum StartPages {
     /// What cannot be given back stays: it costs memory, nothing else.
     static func giveBack() {
         System.trimHeap()
-        guard let maps = fopen("/proc/self/maps", "re") else { return }
-        defer { fclose(maps) }
+        guard let mappings = fopen("/proc/self/smaps", "re") else { return }
+        defer { fclose(mappings) }
         var line: UnsafeMutablePointer<CChar>?
         var capacity = 0
         defer { free(line) }
-        while getline(&line, &capacity, maps) > 0 {
-            guard let line, let range = unwrittenFile(line) else { continue }
-            _ = madvise(range.baseAddress, range.count, MADV_DONTNEED)
+        var pages: UnsafeMutableRawBufferPointer?
+        while getline(&line, &capacity, mappings) > 0 {
+            guard let line else { continue }
+            if let size = anonymousSize(line) {
+                // What has been written to all the same, by the dynamic linker or by a debugger,
+                // would be lost.
+                if size == 0, let pages {
+                    _ = madvise(pages.baseAddress, pages.count, MADV_DONTNEED)
+                }
+                pages = nil
+            } else if islower(CInt(line[0])) != 0 || isdigit(CInt(line[0])) != 0 {
+                pages = unwritableFile(line)
+            }
         }
     }
 
-    /// The range of a line of `maps` that stands for pages of a file without the right to write:
-    /// `start-end perms offset device inode path`. Whatever has been written to is no file's page
-    /// any more, and would be lost.
-    private static func unwrittenFile(
+    /// How much of a mapping is no file's page any more, where a line of `smaps` says it.
+    private static func anonymousSize(_ line: UnsafeMutablePointer<CChar>) -> UInt? {
+        let name = "Anonymous:"
+        guard strncmp(line, name, name.utf8.count) == 0 else { return nil }
+        return strtoul(line + name.utf8.count, nil, 10)
+    }
+
+    /// The range of a mapping's first line that stands for pages of a file without the right to
+    /// write: `start-end perms offset device inode path`, where `perms` is such as `r-xp`.
+    private static func unwritableFile(
         _ line: UnsafeMutablePointer<CChar>
     ) -> UnsafeMutableRawBufferPointer? {
         var rest: UnsafeMutablePointer<CChar>?
         let start = strtoul(line, &rest, 16)
         guard let dash = rest, dash[0] == CChar(ascii: "-") else { return nil }
         let end = strtoul(dash + 1, &rest, 16)
-        // " r-xp": neither written now nor ever, and private.
         guard let permissions = rest, strlen(permissions) > 5, start < end,
-            permissions[2] == CChar(ascii: "-"), permissions[3] == CChar(ascii: "x"),
-            permissions[4] == CChar(ascii: "p"), strchr(permissions, CInt(UInt8(ascii: "/"))) != nil
+            permissions[2] == CChar(ascii: "-"), permissions[4] == CChar(ascii: "p"),
+            strchr(permissions, CInt(UInt8(ascii: "/"))) != nil
         else { return nil }
         return UnsafeMutableRawBufferPointer(
             start: UnsafeMutableRawPointer(bitPattern: start), count: Int(end - start))
