@@ -18,7 +18,7 @@ class Workload:
     upstream_side: str = "tcp"
     password: bool = False
     rate: int | None = None
-    # In how many runs the units are sent; latencies are then the medians of those.
+    # In how many parts the units are sent, contenders in turns: the figures are their medians.
     slices: int = 1
     # What the contender has to be able to do.
     needs: str = ""

@@ -1,13 +1,17 @@
 """The contenders: who stands between the load generator and the server, freshly started."""
 
 import contextlib
+import dataclasses
 import itertools
+import pathlib
 import shutil
 import statistics
+import subprocess
 import threading
 
 from . import footprint, processes, tools
 from .processes import Trouble
+from .workloads import Workload
 
 PASSWORD = "a-password-of-the-benchmark"
 # What each can carry besides plain commands.
@@ -55,15 +59,19 @@ class Server:
                 return int(line.partition(":")[2])
         raise Trouble(f"the server's INFO {section} has no {name}")
 
+    def connections(self):
+        """How many there are, without the one that asks."""
+        return self.number("clients", "connected_clients") - 1
+
     @contextlib.contextmanager
-    def watched(self):
-        """A list that has the most connections seen at once, in looks some times per second."""
+    def watched(self, others=0):
+        """A list that has the most connections seen at once, in looks some times per second,
+        without so many others."""
         peak, over = [0], threading.Event()
 
         def look():
             while not over.wait(0.2):
-                # Without the connection that asks.
-                peak[0] = max(peak[0], self.number("clients", "connected_clients") - 1)
+                peak[0] = max(peak[0], self.connections() - others)
         watcher = threading.Thread(target=look, daemon=True)
         watcher.start()
         try:
@@ -84,6 +92,58 @@ class Server:
                 value = b"v" * workload.size
                 link.sendall(processes.encode("SET", f"key:{key:012d}", value))
                 processes.read_exactly(link, 5)
+
+
+@dataclasses.dataclass
+class Running:
+    """A contender that has been started for a workload; no process when it is direct."""
+
+    name: str
+    workload: Workload
+    server: Server
+    process: subprocess.Popen | None
+    place: int | pathlib.Path
+
+    def load(self, stage, units):
+        """The report of the load generator for so many units."""
+        workload = self.workload
+        secret = self.server.password if self.name != "redpool, own AUTH" else None
+        return tools.load(
+            stage, self.place, m=workload.mode, c=workload.clients, P=workload.pipeline,
+            d=workload.size, k=workload.keys, a=secret, r=workload.rate,
+            T=self.name == "direct, TLS", n=units)
+
+    def warm_up(self, stage, units):
+        self.load(stage, units)
+        if self.process:
+            # What starting took is another figure (budgets, "memory during start").
+            footprint.settled(self.process.pid)
+            footprint.begin_peak(self.process.pid)
+
+    def send(self, stage, units):
+        """The figures of so many units."""
+        both = [process for process in (self.server.process, self.process) if process]
+        before = [processes.cpu_seconds(process.pid) for process in both]
+        report = self.load(stage, units)
+        after = [processes.cpu_seconds(process.pid) for process in both]
+        count = report["units"] * self.workload.pipeline
+        used = [(b - a) / count * 1e6 for a, b in zip(before, after)]
+        pid = self.process and self.process.pid
+        return {
+            "proxy_us": used[1] if pid else None,
+            "server_us": used[0],
+            "load_us": report["cpu"] / count * 1e6,
+            "per_second": count / report["seconds"],
+            "p50": report["p50"], "p99": report["p99"], "p999": report["p999"],
+            "peak_mb": processes.memory_bytes(pid, "VmHWM") / 1e6 if pid else None,
+        }
+
+
+def middle(slices):
+    """The median of each figure; of peaks the last, which is the highest."""
+    figures = {key: None if value is None else statistics.median(part[key] for part in slices)
+               for key, value in slices[0].items()}
+    return {**figures, "peak_mb": slices[-1]["peak_mb"]}
 
 
 class World:
@@ -183,6 +243,15 @@ class World:
             f"  bind unix@{path} mode 666 backlog 4096\n  server redis {where}\n")
         return self.stage.start(processes.need("haproxy"), "-db", "-f", config)
 
+    @contextlib.contextmanager
+    def running(self, name, workload):
+        process, place = self.start(name, workload)
+        try:
+            yield Running(name, workload, self.server(workload.password), process, place)
+        finally:
+            if process:
+                self.stage.end(process)
+
     def measure(self, name, workload):
         """One run: a fresh contender, a short warm-up, the load; its figures."""
         server = self.server(workload.password)
@@ -190,52 +259,37 @@ class World:
         with contextlib.ExitStack() as conditions:
             if workload.one_processor:
                 conditions.enter_context(processes.on_one_processor(server.process.pid))
-            process, place = self.start(name, workload)
-            try:
-                if workload.mode == "idle":
-                    return self.idle(process, place, workload)
-                return self.run(name, server, process, place, workload)
-            finally:
-                if process:
-                    self.stage.end(process)
+            running = conditions.enter_context(self.running(name, workload))
+            if workload.mode == "idle":
+                return self.idle(running.process, running.place, workload)
+            units = workload.units // (8 if name == "direct, TLS" else 1)
+            running.warm_up(self.stage, max(units // 50, workload.clients))
+            with server.watched() as upstreams:
+                figures = running.send(self.stage, units)
+            return {**figures, "upstreams": upstreams[0]}
 
-    def run(self, name, server, process, place, workload):
-        secret = server.password if name != "redpool, own AUTH" else None
-        options = {
-            "m": workload.mode, "c": workload.clients, "P": workload.pipeline,
-            "d": workload.size, "k": workload.keys, "a": secret, "r": workload.rate,
-            "T": name == "direct, TLS"}
-        units = workload.units // (8 if name == "direct, TLS" else 1)
-        tools.load(self.stage, place, n=max(units // 50, workload.clients), **options)
-        if process:
-            # What starting took is another figure (budgets, "memory during start").
-            footprint.settled(process.pid)
-            footprint.begin_peak(process.pid)
-        before = [processes.cpu_seconds(p.pid) for p in (server.process, process) if p]
-        with server.watched() as upstreams:
-            report = self.load(place, units, workload.slices, options)
-        after = [processes.cpu_seconds(p.pid) for p in (server.process, process) if p]
-        count = report["units"] * workload.pipeline
-        used = [(b - a) / count * 1e6 for a, b in zip(before, after)]
-        return {
-            "proxy_us": used[1] if process else None,
-            "server_us": used[0],
-            "load_us": report["cpu"] / count * 1e6,
-            "per_second": count / report["seconds"],
-            "p50": report["p50"], "p99": report["p99"], "p999": report["p999"],
-            "peak_mb": processes.memory_bytes(process.pid, "VmHWM") / 1e6 if process else None,
-            "upstreams": upstreams[0],
-        }
-
-    def load(self, place, units, slices, options):
-        """The report of all the units, sent in so many runs."""
-        reports = [tools.load(self.stage, place, n=units // slices, **options)
-                   for _ in range(slices)]
-        merged = {key: sum(report[key] for report in reports)
-                  for key in ("units", "seconds", "cpu")}
-        for key in ("p50", "p99", "p999"):
-            merged[key] = statistics.median(report[key] for report in reports)
-        return merged
+    def measure_in_turns(self, names, workload):
+        """name: figures, of contenders that all run at once and have the load in turns, a slice
+        each: whatever the host does then, it does to all of them."""
+        server = self.server(workload.password)
+        server.fill(workload)
+        units = workload.units // workload.slices
+        with contextlib.ExitStack() as stack:
+            contenders, upstreams = [], {}
+            for name in names:
+                others = server.connections()
+                running = stack.enter_context(self.running(name, workload))
+                contenders.append(running)
+                with server.watched(others) as seen:
+                    running.warm_up(self.stage, units)
+                upstreams[name] = seen[0]
+            slices = {name: [] for name in names}
+            for turn in range(workload.slices):
+                shift = turn % len(contenders)
+                for running in contenders[shift:] + contenders[:shift]:
+                    slices[running.name].append(running.send(self.stage, units))
+            return {name: {**middle(found), "upstreams": upstreams[name]}
+                    for name, found in slices.items()}
 
     def idle(self, process, place, workload):
         room = (processes.raise_file_limit(1 << 20) - 600) // 2
