@@ -125,6 +125,7 @@ final class Daemon {
         let events = events
         let log = log
         let error = Threads.start(name: "worker-\(index)") {
+            StartPages.giveBack()
             guard
                 let worker = Worker(settings: settings, index: index, group: group, log: log)
             else {
@@ -173,6 +174,7 @@ final class Daemon {
                 dispatcher = Dispatcher(settings, loop: loop, group: group)
             }
         }
+        StartPages.giveBack()
         let places = config.pools.map { pool in
             pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.upstream)"
         }

@@ -1,5 +1,6 @@
 // Starting runs through most of the program once: the runtime's tables, the reader of the
-// configuration, the parser of the command line. None of it is needed again.
+// configuration, the parser of the command line. None of it is needed again, and little of it by
+// the next stage of starting: what is given back between them does not add up.
 
 import EventLoop
 import Glibc
