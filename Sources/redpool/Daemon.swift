@@ -28,6 +28,7 @@ final class Daemon {
     private let events: Mailbox<WorkerEvent>
     private let group: WorkerGroup
     private let settings: WorkerSettings
+    private let startPages = StartPages()
     private var stage = Stage.starting
     /// How many workers have started, drained and ended.
     private var count = (started: 0, drained: 0, ended: 0)
@@ -47,10 +48,10 @@ final class Daemon {
     }
 
     init(configPath: String) throws {
-        StartPages.giveBack()
+        startPages.giveBack()
         let (config, warnings) = try loadConfiguration(configPath)
         self.config = config
-        StartPages.giveBack()
+        startPages.giveBack()
         log = Daemon.makeLogger(config.log)
         for warning in warnings {
             log.warning("\(warning)", metadata: ["event": "config.warning"])
@@ -99,7 +100,7 @@ final class Daemon {
 
     /// Runs until all workers have ended. Throws a `StartFailure` or returns for exit code 0.
     func run() throws {
-        StartPages.giveBack()
+        startPages.giveBack()
         Signals.ignoreBrokenPipe()
         let me = Unmanaged.passUnretained(self).toOpaque()
         let watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {
@@ -124,8 +125,9 @@ final class Daemon {
         let group = group
         let events = events
         let log = log
+        let startPages = startPages
         let error = Threads.start(name: "worker-\(index)") {
-            StartPages.giveBack()
+            startPages.giveBack()
             guard
                 let worker = Worker(settings: settings, index: index, group: group, log: log)
             else {
@@ -151,7 +153,7 @@ final class Daemon {
                 count.started += 1
                 if count.started == group.workers { started() }
             case .warm:
-                StartPages.giveBack()
+                startPages.giveBack()
             case .drained(let left):
                 count.drained += 1
                 cut += left
@@ -174,7 +176,7 @@ final class Daemon {
                 dispatcher = Dispatcher(settings, loop: loop, group: group)
             }
         }
-        StartPages.giveBack()
+        startPages.giveBack()
         let places = config.pools.map { pool in
             pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.upstream)"
         }
@@ -186,7 +188,7 @@ final class Daemon {
                 "pools": "\(places.joined(separator: ", "))",
             ])
         notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
-        StartPages.giveBack()
+        startPages.giveBack()
     }
 
     fileprivate func received(_ signal: Int32) {
