@@ -41,7 +41,7 @@ struct StartPages: Sendable {
             if let size = anonymousSize(line) {
                 if size == 0, let candidate { found.append(candidate) }
                 candidate = nil
-            } else if islower(CInt(line[0])) != 0 || isdigit(CInt(line[0])) != 0 {
+            } else if candidate == nil {
                 candidate = unwritableFile(line)
             }
         }
@@ -56,7 +56,8 @@ struct StartPages: Sendable {
     }
 
     /// The range of a mapping's first line that stands for pages of a file without the right to
-    /// write: `start-end perms offset device inode path`, where `perms` is such as `r-xp`.
+    /// write: `start-end perms offset device inode path`, where `perms` is such as `r-xp`. Nil for
+    /// every other line.
     private static func unwritableFile(_ line: UnsafeMutablePointer<CChar>) -> Range<UInt>? {
         var rest: UnsafeMutablePointer<CChar>?
         let start = strtoul(line, &rest, 16)
