@@ -15,9 +15,11 @@ package struct MonotonicTime: Comparable, Hashable, Sendable {
         left.nanoseconds < right.nanoseconds
     }
 
-    /// The moment `duration` nanoseconds later; traps on overflow, 292 years after the start.
+    /// The moment `duration` nanoseconds later; never, 292 years after the start, where that would
+    /// be beyond it. A duration may be what a client or a server has said.
     package static func + (time: MonotonicTime, duration: Int64) -> MonotonicTime {
-        MonotonicTime(nanoseconds: time.nanoseconds + duration)
+        let (sum, isTooFar) = time.nanoseconds.addingReportingOverflow(duration)
+        return MonotonicTime(nanoseconds: isTooFar ? .max : sum)
     }
 
     /// Nanoseconds from `right` to `left`; negative if `left` is the earlier one.
@@ -27,9 +29,15 @@ package struct MonotonicTime: Comparable, Hashable, Sendable {
 }
 
 extension Int64 {
-    /// A duration of `count` milliseconds in nanoseconds.
-    package static func milliseconds(_ count: Int64) -> Int64 { count * 1_000_000 }
+    /// A duration of `count` milliseconds in nanoseconds; the longest one, 292 years, for more.
+    package static func milliseconds(_ count: Int64) -> Int64 { saturated(count, 1_000_000) }
 
-    /// A duration of `count` seconds in nanoseconds.
-    package static func seconds(_ count: Int64) -> Int64 { count * 1_000_000_000 }
+    /// A duration of `count` seconds in nanoseconds; the longest one, 292 years, for more.
+    package static func seconds(_ count: Int64) -> Int64 { saturated(count, 1_000_000_000) }
+
+    private static func saturated(_ count: Int64, _ unit: Int64) -> Int64 {
+        let (product, isTooLong) = count.multipliedReportingOverflow(by: unit)
+        if isTooLong { return count < 0 ? .min : .max }
+        return product
+    }
 }

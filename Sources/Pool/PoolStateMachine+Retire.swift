@@ -115,9 +115,10 @@ extension PoolStateMachine {
     }
 
     /// How long an upstream may be idle before it is probed, in nanoseconds; 0 = never. Called
-    /// when the server's own `timeout` is known.
+    /// when the server's own `timeout` is known. More than 73 years count as 73 years: the clock can
+    /// be that old before a sum overflows.
     package mutating func setPingInterval(_ interval: Int64) {
-        pingInterval = max(interval, 0)
+        pingInterval = min(max(interval, 0), .max / 4)
     }
 }
 

@@ -1,22 +1,20 @@
-// What a server says of itself when a connection is made, and how its answers are read.
+// What a server says of itself when a connection is made, and how its answers are read. Nothing in
+// them is taken on trust: what is not as Redis writes it counts as not said.
 
 import RESP
 
 /// What an upstream server has said of itself; nil where it would not say.
 struct ServerFacts {
     /// `timeout` of its configuration, in seconds; 0 = it never closes idle clients.
-    var timeoutSeconds: Int?
-    var version: String? {
-        didSet {
-            let parts = (version ?? "").split(separator: ".").prefix(2).compactMap { Int($0) }
-            isBefore72 = parts.count == 2 && (parts[0], parts[1]) < (7, 2)
-        }
+    var timeoutSeconds: Int64?
+    var version: [UInt8]? {
+        didSet { isBefore72 = ServerFacts.isBefore72(version ?? []) }
     }
     /// Redis before 7.2: HELLO carries its options out one by one, so that those before a bad one
     /// count, and a refused login is answered even behind replies that are not written yet. Valkey
     /// names the Redis version that it is compatible with, 7.2.4.
     private(set) var isBefore72 = false
-    var runID: String?
+    var runID: [UInt8]?
     /// A line of CLIENT LIST, for its fields and their order.
     var clientLine = ""
     /// MULTI and EXEC go by their own names: only then can a block be trusted to end.
@@ -24,38 +22,56 @@ struct ServerFacts {
 }
 
 extension ServerFacts {
-    /// The value of `name:` in the text of INFO.
-    static func field(_ name: String, in reply: [UInt8]) -> String? {
-        for line in reply.split(separator: 10) {
-            let text = String(decoding: line, as: UTF8.self)
-            if text.hasPrefix(name + ":") {
-                return String(
-                    text.dropFirst(name.utf8.count + 1).prefix { $0 != "\r" && $0 != "\r\n" })
-            }
+    /// What `timeout` can be (Redis 6.2 to 8 and Valkey, config.c: an int of C, 0 or more). A value
+    /// beyond it is no server's: it counts as not said. In nanoseconds, all in it fit into 64 bits.
+    private static let timeouts: ClosedRange<Int64> = 0...Int64(Int32.max)
+
+    /// The value of `name:` in the text of INFO; nil when the reply is none or has no such line.
+    static func field(_ name: StaticString, in reply: [UInt8]) -> [UInt8]? {
+        var cursor = ReplyCursor(from: 0)
+        guard let item = cursor.next(reply.span), !item.isNull,
+            item.type == UInt8(ascii: "$") || item.type == UInt8(ascii: "=")
+        else { return nil }
+        let key = name.withUTF8Buffer { Array($0) } + [UInt8(ascii: ":")]
+        for line in reply[item.range].split(separator: 10) where line.starts(with: key) {
+            return Array(line.dropFirst(key.count).prefix { $0 != 13 })
         }
         return nil
     }
 
-    /// True when COMMAND INFO for two names has found both: neither is renamed or disabled.
+    /// True when COMMAND INFO for two names has found both: neither is renamed or disabled. Any
+    /// reply but an array of two entries says no.
     static func knowsBoth(_ reply: [UInt8]) -> Bool {
         var cursor = ReplyCursor(from: 0)
-        guard let outer = cursor.next(reply.span), outer.value == 2 else { return false }
-        while let item = cursor.next(reply.span) {
-            if item.depth == 1, item.isNull { return false }
+        guard let outer = cursor.next(reply.span), isArray(outer), outer.value == 2 else {
+            return false
         }
-        return true
+        var entries = 0
+        while let item = cursor.next(reply.span) {
+            guard item.depth == 1 else { continue }
+            guard isArray(item), item.value > 0 else { return false }
+            entries += 1
+        }
+        return entries == 2
     }
 
-    /// The number in the second element of CONFIG GET's reply; nil when there is none.
-    static func configValue(in reply: [UInt8]) -> Int? {
+    /// The number in the second element of the reply to CONFIG GET timeout; nil when there is none.
+    static func configValue(in reply: [UInt8]) -> Int64? {
         var cursor = ReplyCursor(from: 0)
-        var texts: [String] = []
+        var texts: [Range<Int>] = []
         while let item = cursor.next(reply.span) {
-            if item.type == UInt8(ascii: "$"), item.length >= 0 {
-                texts.append(
-                    String(decoding: reply[item.start..<(item.start + item.length)], as: UTF8.self))
-            }
+            if item.type == UInt8(ascii: "$"), !item.isNull { texts.append(item.range) }
         }
-        return texts.count == 2 ? Int(texts[1]) : nil
+        guard texts.count == 2 else { return nil }
+        return Word.integer(Array(reply[texts[1]]), in: timeouts)
+    }
+
+    private static func isArray(_ item: ReplyItem) -> Bool { item.type == UInt8(ascii: "*") }
+
+    /// What cannot be read as a version counts as a new one, which is trusted with less.
+    private static func isBefore72(_ version: [UInt8]) -> Bool {
+        let parts = version.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+            .prefix(2).compactMap { Word.integer(Array($0), in: 0...1_000_000) }
+        return parts.count == 2 && (parts[0], parts[1]) < (7, 2)
     }
 }

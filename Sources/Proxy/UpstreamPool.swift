@@ -364,7 +364,7 @@ extension UpstreamPool {
             machine.setPingInterval(config.pingInterval)
             return
         }
-        let third = Int64(timeout) * 1_000_000_000 / 3
+        let third = Int64.seconds(timeout) / 3
         let own = config.pingInterval
         machine.setPingInterval(own == 0 ? third : min(own, third))
     }

@@ -20,6 +20,9 @@ package struct ReplyItem: Equatable, Sendable {
     /// Whether the item is a null of RESP2 or RESP3.
     package var isNull: Bool { type == Byte.underscore || (value == -1 && type != Byte.colon) }
 
+    /// Where the payload lies: inside of the bytes in which the cursor has found the item.
+    package var range: Range<Int> { start..<(start &+ length) }
+
     /// Whether the payload is this text.
     package func matches(_ text: StaticString, in bytes: Span<UInt8>) -> Bool {
         guard length == text.utf8CodeUnitCount, start + length <= bytes.count else { return false }

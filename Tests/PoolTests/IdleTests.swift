@@ -257,6 +257,15 @@ struct ProbeTests {
         #expect(pool.actions() == [])
     }
 
+    @Test("an interval of any length is one", arguments: [.min, -1, .max / 2, .max - 1, .max])
+    func extremeInterval(interval: Int64) {
+        let pool = warmPool()
+        pool.setPingInterval(interval)
+        pool.pass(.seconds(1_000_000_000))
+        pool.tick()
+        #expect(pool.actions() == [])
+    }
+
     @Test("probes of several upstreams are spread")
     func spread() {
         let pool = warmPool(minIdle: 6)
