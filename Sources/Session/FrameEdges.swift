@@ -1,5 +1,7 @@
 // Frames that pass by on a connection which one client holds.
 
+internal import RESP
+
 /// What a confirmation is about.
 package enum SubscriptionKind: Sendable {
     case channel
@@ -54,29 +56,42 @@ package struct FrameEdges: Sendable {
         guard let first = prefix.first else { return .other }
         if first == UInt8(ascii: "+") { return .line }
         guard first == UInt8(ascii: "*") || first == UInt8(ascii: ">") else { return .other }
-        let lines = prefix.split(separator: 10, maxSplits: 3, omittingEmptySubsequences: false)
-        guard lines.count >= 3, lines[1].first == UInt8(ascii: "$") else { return .other }
-        let word = String(decoding: lines[2].prefix { $0 != 13 }, as: UTF8.self)
-        switch word {
-        case "message", "pmessage", "smessage": return .message
-        case "subscribe", "unsubscribe": return .confirmation(.channel, count: lastNumber)
-        case "psubscribe", "punsubscribe": return .confirmation(.pattern, count: lastNumber)
-        case "ssubscribe", "sunsubscribe": return .confirmation(.shard, count: lastNumber)
-        case "tracking-redir-broken": return .brokenRedirection
-        default: return .other
+        var cursor = ReplyCursor(from: 0)
+        guard cursor.next(prefix.span) != nil, let word = cursor.next(prefix.span),
+            word.type == UInt8(ascii: "$")
+        else { return .other }
+        if word.matches("message", in: prefix.span) || matches(word, "pmessage", "smessage") {
+            return .message
         }
+        if matches(word, "subscribe", "unsubscribe") {
+            return .confirmation(.channel, count: count)
+        }
+        if matches(word, "psubscribe", "punsubscribe") {
+            return .confirmation(.pattern, count: count)
+        }
+        if matches(word, "ssubscribe", "sunsubscribe") {
+            return .confirmation(.shard, count: count)
+        }
+        let isBroken = word.matches("tracking-redir-broken", in: prefix.span)
+        return isBroken ? .brokenRedirection : .other
     }
 
-    /// No server has more subscriptions; what says so is nobody's count, and must not overflow
-    /// sums.
-    private static let countLimit = Int(UInt32.max)
-
-    /// The number in the frame's last line, 0 ... `countLimit`.
-    private var lastNumber: Int {
-        guard tail.count > 2, let colon = tail.dropLast(2).lastIndex(of: UInt8(ascii: ":")) else {
-            return 0
-        }
-        let number = Int(String(decoding: tail[(colon + 1)...].dropLast(2), as: UTF8.self)) ?? 0
-        return min(max(0, number), FrameEdges.countLimit)
+    private func matches(_ word: ReplyItem, _ one: StaticString, _ other: StaticString) -> Bool {
+        word.matches(one, in: prefix.span) || word.matches(other, in: prefix.span)
     }
+
+    /// The number in the frame's last line, 0 ... `countLimit`, so that sums of a few cannot
+    /// overflow. What is no such number is nobody's count of subscriptions: it stands for the most,
+    /// so that the connection never counts as free of them.
+    private var count: Int {
+        let content = tail.dropLast(2)
+        guard let colon = content.lastIndex(of: UInt8(ascii: ":")),
+            let number = RESP.Word.integer(
+                Array(content[(colon + 1)...]), in: 0...FrameEdges.countLimit)
+        else { return Int(FrameEdges.countLimit) }
+        return Int(number)
+    }
+
+    /// No server has more subscriptions.
+    private static let countLimit = Int64(UInt32.max)
 }

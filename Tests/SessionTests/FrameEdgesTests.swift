@@ -18,15 +18,30 @@ import Testing
             .confirmation(.shard, count: 1_000_000)
         ),
         ("*3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\n", .confirmation(.shard, count: 0)),
-        // Counts that no server has: sums of them must not overflow.
+        // Counts that no server has: sums of them must not overflow, and none may count as 0.
         (
             "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:9223372036854775807\r\n",
             .confirmation(.channel, count: Int(UInt32.max))
         ),
         (
             "*3\r\n$10\r\npsubscribe\r\n$1\r\nc\r\n:-9223372036854775808\r\n",
-            .confirmation(.pattern, count: 0)
+            .confirmation(.pattern, count: Int(UInt32.max))
         ),
+        (
+            "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:4294967296\r\n",
+            .confirmation(.channel, count: Int(UInt32.max))
+        ),
+        (
+            "*3\r\n$10\r\nssubscribe\r\n$1\r\nc\r\n:+1\r\n",
+            .confirmation(.shard, count: Int(UInt32.max))
+        ),
+        (
+            "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n$1\r\n0\r\n",
+            .confirmation(.channel, count: Int(UInt32.max))
+        ),
+        // Words of other servers: none that is told apart.
+        ("*3\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n:1\r\n", .other),
+        ("*3\r\n$10\r\nsubscribe\0\r\n$1\r\nc\r\n:1\r\n", .other),
         ("*2\r\n$4\r\npong\r\n$0\r\n\r\n", .other),
         (">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", .other),
         ("*1\r\n:1\r\n", .other),
