@@ -41,11 +41,15 @@ package struct SocketAddress: Sendable {
         var found: [SocketAddress] = []
         var next: UnsafeMutablePointer<addrinfo>? = list
         while let entry = next {
+            next = entry.pointee.ai_next
+            let length = Int(entry.pointee.ai_addrlen)
+            guard let source = entry.pointee.ai_addr,
+                length <= MemoryLayout<sockaddr_storage>.size
+            else { continue }
             var address = SocketAddress()
             address.length = entry.pointee.ai_addrlen
-            memcpy(&address.storage, entry.pointee.ai_addr, Int(entry.pointee.ai_addrlen))
+            memcpy(&address.storage, source, length)
             found.append(address)
-            next = entry.pointee.ai_next
         }
         return found
     }
