@@ -7,13 +7,20 @@ import RESP
 import Session
 
 extension UpstreamPool {
+    /// Milliseconds of which the server makes a pause. What is longer ends, by a wall clock of after
+    /// 2001, behind the last moment that 64 bits hold: Valkey refuses it, Redis 7.0 takes it for a
+    /// moment of the past.
+    private static let pauses: ClosedRange<Int64> = 0...(.max - 1_000_000_000_000)
+
     /// Notes CLIENT PAUSE and UNPAUSE when they are sent. One that the server refuses costs nothing
-    /// but a second connection. What is no number, or more than eleven days, is not noted.
+    /// but a second connection. Of several pauses the one that lasts longest counts.
     func notePause(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) {
         switch command {
         case .clientPause:
-            let milliseconds = CommandTable.argument(2, bytes, frame).flatMap { Word.number($0) }
-            pausedUntil = worker.now + Int64(milliseconds ?? 0) * 1_000_000
+            let word = CommandTable.argument(2, bytes, frame) ?? []
+            guard let length = RESP.Word.integer(word, in: UpstreamPool.pauses) else { return }
+            let end = worker.now + .milliseconds(length)
+            if !isPaused || end > pausedUntil { pausedUntil = end }
             isPaused = true
         case .clientUnpause:
             isPaused = false

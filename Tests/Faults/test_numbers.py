@@ -1,5 +1,8 @@
 """Numbers that a server or a client makes up: no arithmetic on them may end the daemon."""
 
+import re
+import time
+
 import pytest
 
 from harness.waiting import eventually
@@ -164,3 +167,48 @@ def test_numbers_of_clients(launch, server, command):
         with redpool.connect() as client, server.connect() as direct:
             assert client.command(*words) == direct.command(*words), words
     serves(redpool)
+
+
+PAUSES = {
+    "beyond 64 bits in nanoseconds": ["9223372036854"],
+    "of the server's longest": ["9000000000000000000"],
+    "of ten digits": ["1000000000"],
+    "and a shorter one behind it": ["60000", "1"],
+}
+
+
+@pytest.mark.parametrize("lengths", PAUSES.values(), ids=PAUSES)
+def test_pause_holds_up_only_what_writes(launch, server, lengths):
+    """However long it is: a tick of the daemon later as well."""
+    redpool = launch.redpool(server, pool={"maxOpen": 4})
+    with redpool.connect() as pauser, redpool.connect() as writer, redpool.connect() as reader:
+        assert reader.command("SET", "paused", "v") == b"OK"
+        try:
+            for length in lengths:
+                assert pauser.command("CLIENT", "PAUSE", length, "WRITE") == b"OK"
+            since = time.monotonic()
+            eventually(lambda: time.monotonic() - since > 0.3, what="a tick of the daemon's")
+            writer.send(encode("GET", "paused") + encode("SET", "paused", "w"))
+            for _ in range(20):
+                assert reader.command("GET", "paused") == b"v"
+            assert writer.read() == b"v"
+        finally:
+            assert server.command("CLIENT", "UNPAUSE") == b"OK"
+        assert writer.read() == b"OK"
+
+
+def test_pause_that_is_none(launch, server):
+    """The server refuses it, or takes its end for a moment of the past: writes go as always."""
+    settings = {"log": {"stats": "1s"}}
+    redpool = launch.redpool(server, settings=settings)
+    with redpool.connect() as client:
+        for length in ("9223372036854775807", "-1", "1\0", "+1000000", "60000000000000000000"):
+            client.command("CLIENT", "PAUSE", length)
+            assert client.command("SET", "k", "v") == b"OK"
+    # The pauses themselves and nothing else had an upstream of their own.
+    eventually(lambda: commands(redpool.log()) == {"shared": "5", "pinned": "5"})
+
+
+def commands(log) -> dict:
+    """Of which kinds they were, by the last summary line."""
+    return dict(re.findall(r"commands_(shared|pinned)=(\d+)", log.rpartition("pool.statistics")[2]))
