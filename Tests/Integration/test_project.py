@@ -1,4 +1,4 @@
-"""What surrounds the daemon: the quick start, the layer check, the systemd unit."""
+"""What surrounds the daemon: the quick start, the checks of the sources, the systemd unit."""
 
 import pathlib
 import shutil
@@ -69,6 +69,107 @@ def test_layer_check_sees_what_is_forbidden(tmp_path, target, text):
 )
 def test_layer_check_lets_pass_what_is_allowed(tmp_path, target, text):
     assert layers_with(tmp_path, target, text) == ""
+
+
+# --- words and numbers of the wire
+
+
+def wire_check_of(tmp_path, file, text, *options) -> str:
+    """What the check says about a project whose only source is `text` in `file`."""
+    path = tmp_path / "Sources" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    done = run(ROOT / "scripts/check-wire", *options, tmp_path)
+    assert (done.returncode == 0) == (done.stderr == "")
+    return done.stderr
+
+
+MISREAD = [
+    ("numbers", "Proxy/A.swift", "x = Int64(String(decoding: reply, as: UTF8.self))\n"),
+    ("numbers", "Telemetry/A.swift", "guard let port = UInt16(text) else { return }\n"),
+    ("numbers", "EventLoop/A.swift", "let a = (Int(word.dropFirst(f(1))) ?? 0) + 1\n"),
+    ("numbers", "Pool/A.swift", "let all = parts.compactMap { Int($0) }\n"),
+    ("numbers", "Proxy/A.swift", "let all = parts.compactMap(UInt32.init)\n"),
+    ("numbers", "redpool/A.swift", "if Int(text) != nil { f() }\n"),
+    ("numbers", "Session/A.swift", "func f(_ age: String) { limit = Int64(age) }\n"),
+    ("numbers", "Session/A.swift", "let text = String(a)\nlimit = UInt64(text, radix: 16)\n"),
+    ("numbers", "Proxy/A.swift", "let n = strtoll(bytes, nil, 10)\n"),
+    ("range", "Proxy/A.swift", "let seconds = Word.integer(bytes)\n"),
+    ("digits", "Session/A.swift", "value = value * 10 + Int(byte - 48)\n"),
+    ("digits", "Proxy/A.swift", "value = value &* 10 &+ Int(digit)\n"),
+    ("sums", "Proxy/A.swift", "let end = now + item.value\n"),
+    ("sums", "Proxy/A.swift", "let nanoseconds = scanner.integer * 1_000_000_000\n"),
+    ("sums", "Session/A.swift", "sum += outer.value\n"),
+    ("sums", "Session/A.swift", "let count = UInt32(item.value)\n"),
+    ("case", "Proxy/A.swift", 'if name.lowercased() == "kill" { f() }\n'),
+    ("case", "Session/A.swift", "let folded = byte | 0x20\n"),
+    ("case", "Session/A.swift", "word |= 0x2020_2020_2020_2020\n"),
+    ("case", "RESP/A.swift", "name.map { $0 >= 65 && $0 <= 90 ? $0 + 32 : $0 }\n"),
+    ("case", "Proxy/A.swift", "if strcasecmp(a, b) == 0 { f() }\n"),
+    ("prefix", "Proxy/A.swift", 'if line.hasPrefix("run_id:") { f() }\n'),
+    ("prefix", "Proxy/A.swift", "if reply.starts(with: wanted) { f() }\n"),
+    ("bytes", "Session/A.swift", 'if word == Array("block".utf8) { f() }\n'),
+    ("bytes", "Session/A.swift", 'if Array("block".utf8) != word { f() }\n'),
+    ("text", "RESP/A.swift", "switch String(decoding: word, as: UTF8.self) {\n"),
+    ("text", "Session/A.swift", "let word = String(\n    decoding: bytes, as: UTF8.self)\n"),
+    ("text", "Proxy/A.swift", "let word = String(cString: pointer)\n"),
+]
+
+
+@pytest.mark.parametrize("rule,file,text", MISREAD)
+def test_wire_check_sees_what_is_forbidden(tmp_path, rule, file, text):
+    line = text.count("\n")
+    found = wire_check_of(tmp_path, file, "// A comment.\n" + text)
+    assert f"Sources/{file}:{line + 1}: {rule}: " in found, found
+
+
+@pytest.mark.parametrize(
+    "file,text",
+    [
+        ("RESP/Word.swift", "byte | 0x20\nvalue * 10\n"),
+        ("Config/A.swift", 'Int(text) ?? 0\nif text.lowercased().hasPrefix("a") { f() }\n'),
+        ("redpool/Arguments.swift", "guard let port = Int(text) else { return }\n"),
+        ("Proxy/A.swift", '// text.lowercased()\nlet a = "Int(text) ?? 0", b = [item.value]\n'),
+        ("Proxy/A.swift", "let seconds = Word.integer(bytes, in: 0...60) ?? 0\n"),
+        ("Proxy/A.swift", 'if scanner.head.starts(with: "ERR ") { f() }\n'),
+        ("Proxy/A.swift", 'if item.matches("id", in: bytes), item.value == 2 { f() }\n'),
+        ("Session/A.swift", 'switch Word(bytes) {\ncase "on", "off": f()\ndefault: g()\n}\n'),
+        ("Session/A.swift", 'if word == "skip", first == UInt8(ascii: "*") { f() }\n'),
+        ("Pool/A.swift", "let a = Int(b) + 10 * 2, c = Int32(truncatingIfNeeded: b) * 10_000\n"),
+        ("Pool/A.swift", "guard let a = Int(exactly: b), f(UInt16(a)) ?? true else { return }\n"),
+    ],
+)
+def test_wire_check_lets_pass_what_is_allowed(tmp_path, file, text):
+    assert wire_check_of(tmp_path, file, text) == ""
+
+
+def test_wire_check_knows_what_it_allows(tmp_path):
+    """An exception that nothing needs any more has to go."""
+    found = wire_check_of(tmp_path, "Proxy/ServerFacts.swift", "let a = 1\n")
+    assert "nothing is allowed any more that has 'line.starts(with: key)'" in found
+
+
+@pytest.mark.parametrize("content,is_refused", [(b"$sSi1poiyS2i", False), (None, True)])
+def test_wire_check_looks_into_objects(tmp_path, content, is_refused):
+    """Numbers that are made of strings in a form that no rule of lines knows."""
+    made = tmp_path / "objects" / "Proxy.build"
+    made.mkdir(parents=True)
+    source = tmp_path / "number.swift"
+    source.write_text("func f<T>(_ a: T) -> Int? where T: StringProtocol { .init(a) }\n")
+    if content is None:
+        done = run("swiftc", "-c", "-parse-as-library", source, "-o", made / "A.swift.o")
+        assert done.returncode == 0, done.stderr
+    else:
+        (made / "A.swift.o").write_bytes(content)
+    found = wire_check_of(
+        tmp_path, "Proxy/A.swift", source.read_text(), "--objects", tmp_path / "objects"
+    )
+    assert ("Sources/Proxy/A.swift: numbers: " in found) == is_refused
+
+
+def test_wire_check_wants_objects_where_it_is_to_look(tmp_path):
+    found = wire_check_of(tmp_path, "Proxy/A.swift", "let a = 1\n", "--objects", tmp_path)
+    assert "no objects" in found
 
 
 # --- the budgets
