@@ -152,6 +152,8 @@ COMMANDS = [
     ("HELLO", "N"),
     ("CLIENT", "KILL", "ID", "N"),
     ("CLIENT", "KILL", "ID", "1000000", "MAXAGE", "N"),
+    ("CLIENT", "UNBLOCK", "N"),
+    ("CLIENT", "TRACKING", "ON", "REDIRECT", "N"),
     ("WAIT", "0", "N"),
     ("WAIT", "N", "1"),
     ("XREAD", "BLOCK", "N", "STREAMS"),

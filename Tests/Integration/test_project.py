@@ -84,6 +84,11 @@ def wire_check_of(tmp_path, file, text, *options) -> str:
     return done.stderr
 
 
+def test_words_and_numbers_of_the_wire_are_read_in_one_place():
+    done = run(ROOT / "scripts/check-wire")
+    assert done.returncode == 0, done.stderr
+
+
 MISREAD = [
     ("numbers", "Proxy/A.swift", "x = Int64(String(decoding: reply, as: UTF8.self))\n"),
     ("numbers", "Telemetry/A.swift", "guard let port = UInt16(text) else { return }\n"),
