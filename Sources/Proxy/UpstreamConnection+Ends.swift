@@ -91,7 +91,7 @@ extension UpstreamConnection {
         {
             holder.close(.transaction_timeout)
         } else if config.commandTimeout > 0, !inFlight.isEmpty, !isBlocking,
-            worker.now - waitingSince > config.commandTimeout
+            !owesOnlyFence, worker.now - waitingSince > config.commandTimeout
         {
             pool.warnLimit(
                 "upstream.command_timeout", reason: CloseReason.commandTimeout.word,

@@ -45,7 +45,9 @@ extension UpstreamConnection {
         inFlight.removeAll()
         for claim in claims {
             if claim.client === holder { holder = nil }
-            if claim.isLost, claim.canBeAnswered, pool.config.onUpstreamLoss == .error {
+            if claim.isLost, claim.canBeAnswered, !isMisaligned,
+                pool.config.onUpstreamLoss == .error
+            {
                 claim.client.answerLost(claim.count, pool.lossText(reason))
             } else if claim.isLost {
                 claim.client.upstreamLost()
@@ -82,6 +84,8 @@ extension UpstreamConnection {
                         client: client, isLost: isLost,
                         canBeAnswered: !isLost && !isExclusive))
             }
+            // Nobody misses its reply, and it is not sent again.
+            if entry.expectation == .fence { return }
             claims[place].count += Int(entry.count)
             if entry.expectation == .commandInfo || entry.isSilent {
                 claims[place].canBeAnswered = false

@@ -93,9 +93,9 @@ extension UpstreamConnection {
     }
 
     /// An error is the client's business, but some say that this is not the server to be at: a
-    /// failover is going on, or was.
+    /// failover is going on, or was. In the place of a fence it says nothing.
     private func noteError() {
-        guard
+        guard inFlight.first.expectation != .fence,
             scanner.head.starts(with: "READONLY ") || scanner.head.starts(with: "LOADING ")
                 || scanner.head.starts(with: "MASTERDOWN ")
         else { return }
@@ -132,7 +132,7 @@ extension UpstreamConnection {
         reply.withUnsafeBytes { deliver(entry, $0.baseAddress!, $0.count, 1) }
     }
 
-    private func countFinished(_ replies: UInt32) {
+    func countFinished(_ replies: UInt32) {
         pool.machine.finish(id, count: Int32(truncatingIfNeeded: replies), now: worker.now)
         if pool.machine.hasActions { pool.noteWork() }
         if inFlight.isEmpty {
@@ -161,6 +161,8 @@ extension UpstreamConnection {
             pool.machine.probed(id, now: worker.now)
             pool.noteWork()
             wakeSoloists()
+        case .fence:
+            takeFence(entry, bytes, count, isComplete: isComplete)
         case .ignored:
             if isComplete { finishHead() }
         case .clean:
@@ -342,7 +344,7 @@ extension UpstreamConnection {
     /// trusted, so the connection and everybody who waits on it end here.
     func poison(_ text: String) {
         pool.warnLimit(
-            "upstream.desync", reason: CloseReason.desync.word,
+            UpstreamPool.desyncEvent, reason: CloseReason.desync.word,
             "closing a connection to \(pool.config.upstream): \(text)")
         lose(.desync)
     }

@@ -59,6 +59,10 @@ final class UpstreamConnection {
     var isExclusive = false
     /// The server has been asked for something whose effect cannot be told.
     var isSpoiled = false
+    /// The fence in flight.
+    var fence: Fence?
+    /// A fence has shown that replies went to the wrong clients.
+    var isMisaligned = false
     /// Clients with something in flight on this shared connection.
     var sharers = 0
     /// Those of them that do not read fast enough.
@@ -201,7 +205,8 @@ final class UpstreamConnection {
         _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
         isSilent: Bool = false
     ) {
-        if inFlight.isEmpty { waitingSince = worker.now }
+        // For a fence alone nobody waits.
+        if inFlight.entries <= (fence == nil ? 0 : 1) { waitingSince = worker.now }
         inFlight.append(client, expectation, bytes: bytes, value: value, isSilent: isSilent)
     }
 

@@ -34,6 +34,7 @@ final class UpstreamPool {
     var facts = ServerFacts()
     var unknownCommands = UnknownCommands()
     var users: UserTable
+    var fences = FenceForms()
     let denyList: DenyList
     let deniedStrangers: DeniedStrangers
     /// The server wants a password that the configuration does not give: clients log in themselves.
@@ -358,6 +359,7 @@ extension UpstreamPool {
         if facts.runID != self.facts.runID {
             forgetValidated()
             unknownCommands = UnknownCommands()
+            fences = FenceForms()
         }
         self.facts = facts
         guard let timeout = facts.timeoutSeconds, timeout > 0 else {

@@ -127,8 +127,8 @@ extension UpstreamPool {
     /// Warnings that were merged and whose burst is over get a last line with their number.
     func logHeldBack() {
         for summary in limiter.due(now: worker.now.nanoseconds) where summary.count > 0 {
-            worker.log.warning(
-                "the same again",
+            worker.log.log(
+                level: UpstreamPool.level(of: summary.key.event), "the same again",
                 metadata: [
                     "event": "\(summary.key.event)", "pool": "\(config.name)",
                     "reason": "\(summary.key.reason)", "count": "\(summary.count)",

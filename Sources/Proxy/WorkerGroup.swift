@@ -106,6 +106,7 @@ final class PoolGroup: Sendable {
     let budget: PoolBudget?
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let rejected = Atomic<UInt64>(0)
+    private let isWithoutFence = Atomic<Bool>(false)
 
     /// A pool is spread over no more workers than can have two upstreams each, and can keep one
     /// idle: below that they would but take connections from each other.
@@ -124,6 +125,9 @@ final class PoolGroup: Sendable {
     var rejectedCount: UInt64 { rejected.load(ordering: .relaxed) }
 
     func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
+
+    /// True once in the life of the process.
+    func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }
 
     /// Has a member look at the pool's budget.
     func wake(_ member: Int) {

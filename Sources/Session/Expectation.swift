@@ -65,6 +65,9 @@ package enum Expectation: UInt8, Sendable {
     case blockEnd
     /// Our PING.
     case probe
+    /// A fence, ours or behind a client's command; the number is the shell's. No client sees the
+    /// reply.
+    case fence
     /// Our COMMAND INFO for a client that waits for it.
     case commandInfo
     /// CLIENT KILL, sent as one that is meant for nobody: a success is carried out here.

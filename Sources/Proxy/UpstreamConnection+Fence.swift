@@ -1,0 +1,107 @@
+// A fence proves that replies still belong to the commands that they are taken for: a command with
+// random digits, and only the reply with those digits is right in its place. Any other one says that
+// clients get each other's replies: the connection ends at once, and its clients with it. An error
+// proves nothing, and there is no deadline: a server that is slow, paused or stopped is no finding.
+
+import Config
+import Pool
+import RESP
+import Session
+
+/// What else is known of a fence in flight; the number of its expectation.
+struct FenceTraits: OptionSet {
+    let rawValue: UInt32
+
+    /// Its reply is counted in the pool like that of a command.
+    static let isCommand = FenceTraits(rawValue: 1)
+    /// The connection may be used again although an error has come in its place.
+    static let mayFail = FenceTraits(rawValue: 2)
+}
+
+extension UpstreamConnection {
+    /// A fence can be sent now: this user may send one, and none is in flight.
+    var canFence: Bool {
+        stage == .ready && fence == nil && pool.fences[key.user] != .none
+    }
+
+    /// Sends a fence behind everything that is queued; only if `canFence`.
+    ///
+    /// One with a client's id counts as one more command of that client in flight, which the caller
+    /// adds to `client.inFlight`; the pool's count is kept here. An error in its place spoils a
+    /// connection that is not shared, as nothing is proven of it then, unless it `mayFail`. With
+    /// `nobody` it is ours alone.
+    func sendFence(for client: SlotID, mayFail: Bool = false) {
+        var traits: FenceTraits = mayFail || client == UpstreamConnection.nobody ? .mayFail : []
+        if client != UpstreamConnection.nobody, !isExclusive {
+            traits.insert(.isCommand)
+            pool.machine.add(id)
+        }
+        appendFence(client, traits)
+        worker.markDirty(self)
+    }
+
+    private func appendFence(_ client: SlotID, _ traits: FenceTraits) {
+        let new = Fence(pool.fences[key.user])
+        fence = new
+        expect(client, .fence, bytes: Fence.length, value: traits.rawValue)
+        let command = new.command
+        command.span.withUnsafeBytes {
+            output.append($0.baseAddress!, count: $0.count, pool: worker.chunks)
+        }
+    }
+
+    /// Bytes in the place of a fence's reply, which are complete with these or not.
+    func takeFence(
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
+    ) {
+        if scanner.isError {
+            if isComplete { fenceRefused(entry) }
+            return
+        }
+        let piece = UnsafeRawBufferPointer(start: bytes, count: count)
+        guard fence?.matches(piece) == true else {
+            misaligned()
+            return
+        }
+        if isComplete { finishFence(entry) }
+    }
+
+    /// An error in the place of a fence. Most pass: LOADING, BUSY, NOAUTH. That the command does not
+    /// exist, or not for this user, does not.
+    private func fenceRefused(_ entry: InFlight) {
+        if isRefusedForGood, let fence { pool.fenceRefused(fence.form, to: key.user) }
+        if isExclusive, !FenceTraits(rawValue: entry.value).contains(.mayFail) { isSpoiled = true }
+        finishFence(entry)
+    }
+
+    /// The error that has come says that the command will never be carried out for this user.
+    var isRefusedForGood: Bool {
+        scanner.head.starts(with: "NOPERM") || scanner.head.starts(with: "ERR unknown comm")
+    }
+
+    private func finishFence(_ entry: InFlight) {
+        fence = nil
+        finishHead()
+        if FenceTraits(rawValue: entry.value).contains(.isCommand) { countFinished(1) }
+        if let client = worker.clients[entry.client], client.upstream === self {
+            client.answered(1)
+        } else if isOrphaned {
+            cleanOrphan()
+        }
+    }
+
+    /// Not the right reply: those before it may have been others' as well, so no client goes on as
+    /// if only this one were lost.
+    private func misaligned() {
+        isMisaligned = true
+        let name = fence?.form == .ping ? "PING" : "ECHO"
+        poison("a wrong reply to \(name) with digits of ours: replies are out of step")
+    }
+
+    /// All that is in flight is a fence, for which nobody waits but perhaps a client that has sent
+    /// nothing since: no deadline applies.
+    var owesOnlyFence: Bool {
+        guard fence != nil, inFlight.entries == 1 else { return false }
+        return worker.clients[inFlight.first.client]?.input.isEmpty ?? true
+    }
+}
