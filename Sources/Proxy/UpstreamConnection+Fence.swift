@@ -14,6 +14,8 @@ struct FenceTraits: OptionSet {
 
     /// Its reply is counted in the pool like that of a command.
     static let isCommand = FenceTraits(rawValue: 1)
+    /// The pool knows of it as of a fence.
+    static let isOurs = FenceTraits(rawValue: 4)
     /// The connection may be used again although an error has come in its place.
     static let mayFail = FenceTraits(rawValue: 2)
 }
@@ -38,6 +40,24 @@ extension UpstreamConnection {
         }
         appendFence(client, traits)
         worker.markDirty(self)
+    }
+
+    /// Time between fences on a shared connection that is used all the time.
+    private static let interval: Int64 = 1_000_000_000
+
+    /// The next fence is due that much from now.
+    func deferFence() {
+        fenceDue = worker.now.nanoseconds + UpstreamConnection.interval
+    }
+
+    /// With the first write after `fenceDue`: a fence behind what is queued. On a shared connection
+    /// that is whole commands and whole blocks, as what is longer streams through one of its own.
+    @inline(never)
+    func fenceIfDue() {
+        guard stage == .ready, !isExclusive, !output.isAllSent, fence == nil else { return }
+        deferFence()
+        guard canFence, pool.machine.addFence(id) else { return }
+        appendFence(UpstreamConnection.nobody, [.mayFail, .isOurs])
     }
 
     private func appendFence(_ client: SlotID, _ traits: FenceTraits) {
@@ -80,9 +100,15 @@ extension UpstreamConnection {
     }
 
     private func finishFence(_ entry: InFlight) {
+        let traits = FenceTraits(rawValue: entry.value)
         fence = nil
         finishHead()
-        if FenceTraits(rawValue: entry.value).contains(.isCommand) { countFinished(1) }
+        if traits.contains(.isOurs) {
+            pool.machine.finishFence(id)
+            noteIfEmptied()
+        } else if traits.contains(.isCommand) {
+            countFinished(1)
+        }
         if let client = worker.clients[entry.client], client.upstream === self {
             client.answered(1)
         } else if isOrphaned {

@@ -332,6 +332,7 @@ extension UpstreamConnection {
         output.forgetsSent = false
         scanner = ReplyScanner()
         clearDeadline()
+        if fenceDue == .max { deferFence() }
         handshake = Handshake()
     }
 

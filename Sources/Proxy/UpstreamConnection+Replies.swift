@@ -135,10 +135,15 @@ extension UpstreamConnection {
     func countFinished(_ replies: UInt32) {
         pool.machine.finish(id, count: Int32(truncatingIfNeeded: replies), now: worker.now)
         if pool.machine.hasActions { pool.noteWork() }
-        if inFlight.isEmpty {
-            pool.noteEmptied(self)
-            wakeSoloists()
-        }
+        noteIfEmptied()
+    }
+
+    /// Nothing is in flight any more on a shared connection.
+    @inline(__always)
+    func noteIfEmptied() {
+        guard inFlight.isEmpty else { return }
+        pool.noteEmptied(self)
+        wakeSoloists()
     }
 
     /// Replies that the proxy itself has an interest in.

@@ -61,6 +61,8 @@ final class UpstreamConnection {
     var isSpoiled = false
     /// The fence in flight.
     var fence: Fence?
+    /// When the next one goes along with what is written, in nanoseconds.
+    var fenceDue = Int64.max
     /// A fence has shown that replies went to the wrong clients.
     var isMisaligned = false
     /// Clients with something in flight on this shared connection.
@@ -234,6 +236,7 @@ final class UpstreamConnection {
 
     func flush() {
         guard stage == .handshaking || stage == .ready || stage == .closing else { return }
+        if worker.now.nanoseconds >= fenceDue { fenceIfDue() }
         switch output.flush(to: channel, pool: worker.chunks) {
         case .empty:
             if stage == .closing { channel.finishWriting() }
