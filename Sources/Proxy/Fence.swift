@@ -72,6 +72,12 @@ struct FenceForms {
     /// The form for a user, by his number in `PoolKey`. ECHO unless the server has refused it.
     subscript(user: UInt32) -> FenceForm { forms[user] ?? .echo }
 
+    /// The server has been asked which form it lets a user send.
+    func isKnown(to user: UInt32) -> Bool { forms[user] != nil }
+
+    /// The server lets a user send this form.
+    mutating func found(_ form: FenceForm, for user: UInt32) { forms[user] = form }
+
     /// The server has refused a form for good; others in flight may have been refused before.
     mutating func refused(_ form: FenceForm, to user: UInt32) {
         if self[user] == form { forms[user] = form.next }

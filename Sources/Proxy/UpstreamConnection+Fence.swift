@@ -131,3 +131,60 @@ extension UpstreamConnection {
         return worker.clients[inFlight.first.client]?.input.isEmpty ?? true
     }
 }
+
+// MARK: - In the handshake
+
+extension UpstreamConnection {
+    /// The first fence of a connection: nothing comes before it, so it also shows which form the
+    /// server knows.
+    func sendFirstFence(_ form: FenceForm) {
+        let new = Fence(form)
+        fence = new
+        let command = new.command
+        command.span.withUnsafeBytes { send($0.baseAddress!, count: $0.count) }
+    }
+
+    /// False when these bytes of a reply show that it is a wrong bulk. A server may send one of any
+    /// length: it is not waited for.
+    func mayBeFence(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard case .fence = handshake.current, fence != nil, scanner.type == UInt8(ascii: "$")
+        else { return true }
+        return fence?.matches(bytes) == true
+    }
+
+    var wrongAnswer: String { "a wrong answer to \(handshake.currentName)" }
+
+    /// Nil when the answer to the first fence, which is no wrong bulk, lets the connection be used.
+    ///
+    /// Alive is enough: NOAUTH, LOADING and the like are for the clients to see. Errors that come
+    /// instead of an answer are not: "max number of clients reached", DENIED. A status is the answer
+    /// of a server that does not know this form: +PONG to PING, whatever its argument.
+    func judgeFence(_ form: FenceForm) -> String? {
+        fence = nil
+        let isStatus = scanner.type == UInt8(ascii: "+")
+        guard scanner.isError || isStatus || form == .none else {
+            let isRight = scanner.type == UInt8(ascii: "$")
+            if isRight { noteForm(form) }
+            return isRight ? nil : wrongAnswer
+        }
+        if form != .none, isStatus || isRefusedForGood || isRefusedArgument {
+            pool.fenceRefused(form, to: key.user)
+            noteForm(pool.fences[key.user])
+            if let next = handshake.form, next != .none {
+                handshake.steps.insert(.fence(next), at: handshake.index + 1)
+            }
+            return nil
+        }
+        guard scanner.isError, !isRefusedForGood else { return nil }
+        let isFatal = scanner.head.starts(with: "ERR") || scanner.head.starts(with: "DENIED")
+        return isFatal ? refusal() : nil
+    }
+
+    /// PING had no argument before Redis 2.8.
+    private var isRefusedArgument: Bool { scanner.head.starts(with: "ERR wrong number") }
+
+    private func noteForm(_ form: FenceForm) {
+        handshake.form = form
+        pool.fences.found(form, for: key.user)
+    }
+}

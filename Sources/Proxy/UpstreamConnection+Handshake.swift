@@ -12,7 +12,8 @@ struct Handshake {
         case authenticate(user: UInt32)
         case hello(UInt8)
         case select(UInt32)
-        case ping
+        /// The first fence; where there are none, PING.
+        case fence(FenceForm)
         case information
         case timeout
         case transactions
@@ -35,6 +36,8 @@ struct Handshake {
     var index = 0
     /// SELECT comes before the login of a client's user, who may not have the right to it.
     var selectsEarly = false
+    /// The form of the fence that this server has shown to know.
+    var form: FenceForm?
 
     var isFirst: Bool {
         if case .dial = purpose { return true }
@@ -58,7 +61,8 @@ struct Handshake {
         case .authenticate: "AUTH"
         case .hello: "HELLO"
         case .select: "SELECT"
-        case .ping: "PING"
+        case .fence(.echo): "ECHO"
+        case .fence: "PING"
         case .information: "INFO"
         case .timeout: "CONFIG GET timeout"
         case .transactions: "COMMAND INFO"
@@ -85,9 +89,11 @@ extension UpstreamConnection {
         } else if hasCredentials {
             steps.append(.authenticate(user: key.user))
         }
-        // An answer to HELLO or AUTH shows as much, and a user without the right to PING would find
-        // ours in the ACL LOG.
-        if steps.isEmpty { steps.append(.ping) }
+        // An answer to HELLO or AUTH shows as much, and a client's user without the right to ECHO
+        // would find ours in the ACL LOG.
+        if steps.isEmpty || (key.user == 0 && !pool.fences.isKnown(to: 0)) {
+            steps.append(.fence(pool.fences[key.user]))
+        }
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
         if pool.machine.census.connected == 0 {
             steps += [.information, .timeout, .transactions, .clientLine]
@@ -161,7 +167,10 @@ extension UpstreamConnection {
             }
         case .select(let database):
             words = [Array("SELECT".utf8), Array(String(database).utf8)]
-        case .ping: words = [Array("PING".utf8)]
+        case .fence(.none): words = [Array("PING".utf8)]
+        case .fence(let form):
+            sendFirstFence(form)
+            return
         case .information: words = [Array("INFO".utf8), Array("server".utf8)]
         case .timeout:
             words = [Array("CONFIG".utf8), Array("GET".utf8), Array("timeout".utf8)]
@@ -183,6 +192,7 @@ extension UpstreamConnection {
         switch scanner.scan(buffer.span, from: 0) {
         case .incomplete:
             collected.append(contentsOf: buffer)
+            if !mayBeFence(UnsafeRawBufferPointer(buffer)) { handshakeFailed(wrongAnswer) }
         case .invalid(let error):
             handshakeFailed("not a Redis server? \(error.message)")
         case .complete(let end):
@@ -191,7 +201,7 @@ extension UpstreamConnection {
                 // Then it does not matter what the answer is.
                 scanner = ReplyScanner()
                 handshakeFailed("the server sent more than the answer to \(handshake.currentName)")
-            } else if let problem = judgeStep(),
+            } else if let problem = judgeStep(UnsafeRawBufferPointer(buffer)),
                 !(scanner.isError && handshake.postponeSelect())
             {
                 handshakeFailed(problem)
@@ -203,24 +213,24 @@ extension UpstreamConnection {
         }
     }
 
-    /// Nil when the collected reply is good enough for the current step, else what is wrong.
-    private func judgeStep() -> String? {
+    /// Nil when the collected reply, whose last bytes are `tail`, is good enough for the current
+    /// step, else what is wrong.
+    private func judgeStep(_ tail: UnsafeRawBufferPointer) -> String? {
         guard let step = handshake.current else { return "an answer that nobody asked for" }
+        guard !scanner.isPush, mayBeFence(tail) else { return wrongAnswer }
         switch step {
         case .authenticate, .select, .setName, .setLibrary:
             return scanner.head.matches("OK") && !scanner.isError ? nil : refusal()
         case .hello:
             noteDefault()
             return scanner.isError ? refusal() : nil
-        case .ping:
-            // Alive is enough: NOAUTH, LOADING and the like are for the clients to see. Errors
-            // that come instead of an answer are not: "max number of clients reached", DENIED.
+        case .fence(let form):
             noteDefault()
-            if !scanner.isError { return nil }
-            let fatal = scanner.head.starts(with: "ERR") || scanner.head.starts(with: "DENIED")
-            return fatal ? refusal() : nil
+            return judgeFence(form)
         case .information, .timeout, .transactions, .clientLine:
             pool.learn(learned(from: step))
+            // What this very connection has shown is no knowledge of an earlier process.
+            if let form = handshake.form { pool.fences.found(form, for: key.user) }
             return nil
         }
     }
@@ -252,10 +262,10 @@ extension UpstreamConnection {
         return facts
     }
 
-    private func refusal() -> String { "\(handshake.currentName): \(refusedWith)" }
+    func refusal() -> String { "\(handshake.currentName): \(refusedWith)" }
 
     /// The text of an error reply.
-    private var refusedWith: String {
+    var refusedWith: String {
         let line = collected.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
         return String(decoding: line, as: UTF8.self)
     }
@@ -332,6 +342,7 @@ extension UpstreamConnection {
         output.forgetsSent = false
         scanner = ReplyScanner()
         clearDeadline()
+        fence = nil
         if fenceDue == .max { deferFence() }
         handshake = Handshake()
     }

@@ -10,14 +10,6 @@ extension UpstreamConnection {
     /// Nobody's id: the entry is the proxy's own.
     static let nobody = SlotID(slot: .max, generation: .max)
 
-    /// Sends our PING; the pool lends the connection to nobody meanwhile.
-    func probe() {
-        expect(UpstreamConnection.nobody, .probe, bytes: UpstreamConnection.ping.count)
-        send(UpstreamConnection.ping)
-    }
-
-    private static let ping = Array("*1\r\n$4\r\nPING\r\n".utf8)
-
     func receiveReplies(_ bytes: UnsafeRawPointer, _ count: Int) {
         if isPlusKept {
             isPlusKept = false
@@ -161,11 +153,7 @@ extension UpstreamConnection {
         if isComplete { takeNote(entry) }
         switch entry.expectation {
         case .probe:
-            if !isComplete { return }
-            finishHead()
-            pool.machine.probed(id, now: worker.now)
-            pool.noteWork()
-            wakeSoloists()
+            takeProbe(isComplete: isComplete)
         case .fence:
             takeFence(entry, bytes, count, isComplete: isComplete)
         case .ignored:

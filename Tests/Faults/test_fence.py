@@ -1,14 +1,17 @@
 """Fences: replies that get out of step are noticed, and nothing else is taken for that."""
 
+import collections
 import re
 import selectors
+import socket
 import threading
 import time
 
 import pytest
 
 from harness.waiting import always, eventually
-from harness.wire import Closed, Connection, decode, encode
+from harness.wire import Address, Closed, Connection, decode, encode
+from middleman import frame_end
 
 # ECHO or PING with the digits of a fence, as MONITOR shows it.
 FENCE = re.compile(r'\[\d+ (\S+)\] "(ECHO|PING)" "([0-9a-f]{16})"')
@@ -217,7 +220,8 @@ def test_fence_has_no_deadline(launch):
 @pytest.mark.parametrize("how", ["stopped", "paused", "script"])
 def test_slow_server_is_no_finding(launch, how):
     server = launch.server()
-    redpool = launch.redpool(server)
+    # A second upstream would be dialled while the first hangs.
+    redpool = launch.redpool(server, pool={"maxOpen": 1})
     with Busy(redpool.tcp, 10) as busy:
         before = {row["id"] for row in server.upstreams()}
         if how == "stopped":
@@ -257,11 +261,139 @@ def test_fence_that_was_not_received_is_not_sent_again(launch):
 
 def test_error_proves_nothing_and_closes_nothing(launch):
     middleman = launch.middleman(launch.server())
-    redpool = launch.redpool(middleman)
-    for words in (b"BUSY x", b"LOADING x", b"NOAUTH x", b"MASTERDOWN x", b"ERR other"):
-        middleman.arm(b"$16\r\n", b"-" + words + b"\r\n")
+    redpool = launch.redpool(middleman, pool={"maxOpen": 1})
     with Busy(redpool.tcp, 5) as busy:
+        for words in (b"BUSY x", b"LOADING x", b"NOAUTH x", b"MASTERDOWN x", b"ERR other"):
+            middleman.arm(b"$16\r\n", b"-" + words + b"\r\n")
         eventually(lambda: middleman.seen[b"$16\r\n"] >= 7, what="fences")
         busy.go_on()
         assert (busy.wrong, busy.closed) == (0, 0)
     assert not middleman.ended and "upstream." not in redpool.log()
+
+
+FORMS = {
+    "no ECHO": (["-echo"], {"PING"}, False),
+    "neither": (["-echo", "-ping"], set(), True),
+}
+
+
+@pytest.mark.parametrize("rights", FORMS)
+def test_form_by_the_rights_of_the_user(launch, watched, rights):
+    server, watch = watched
+    rules, names, is_told = FORMS[rights]
+    assert server.command("ACL", "SETUSER", "default", *rules) == b"OK"
+    redpool = launch.redpool(server, pool={"maxOpen": 4}, settings={"threads": 2})
+    with Busy(redpool.tcp, 5) as busy:
+        started = time.monotonic()
+        eventually(
+            lambda: (len(watch.fences()) > 3 or is_told) and time.monotonic() - started > 2.5
+        )
+        busy.go_on()
+        assert (busy.wrong, busy.closed) == (0, 0)
+    assert {name for _, name, _ in watch.fences()} == names
+    assert redpool.log().count("event=upstream.no_fence") == is_told
+    assert "upstream.desync" not in redpool.log()
+
+
+def test_form_of_a_user_of_a_client(launch, watched):
+    """It is found out on the connections in use, and each user has a form of his own."""
+    server, watch = watched
+    assert server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-echo") == b"OK"
+    redpool = launch.redpool(server)
+    with redpool.connect() as bob, Busy(redpool.tcp, 5):
+        assert bob.command("AUTH", "bob", "pw") == b"OK"
+        eventually(
+            lambda: bob.command("SET", "k", "1") == b"OK"
+            and [name for _, name, _ in watch.fences()].count("PING") >= 3
+        )
+    mine = {address for address, name, _ in watch.fences() if name == "PING"}
+    asked = [name for address, name, _ in watch.fences() if address in mine]
+    assert asked.count("ECHO") == 1 and asked[0] == "ECHO", asked
+    assert "upstream.no_fence" not in redpool.log()
+
+
+def test_form_is_found_anew_when_another_process_answers(launch):
+    server = launch.server()
+    assert server.command("ACL", "SETUSER", "default", "-echo", "-ping") == b"OK"
+    redpool = launch.redpool(server, pool={"maxOpen": 1})
+    with redpool.connect() as client:
+        assert client.command("SET", "k", "1") == b"OK"
+        server.restart()
+        watch = Watch(server)
+        eventually(lambda: client.command("SET", "k", "1") == b"OK" and len(watch.fences()) > 2)
+    assert {name for _, name, _ in watch.fences()} == {"ECHO"}
+
+
+class Simple:
+    """A server that knows a few commands and nothing of fences; `answers` are by the name."""
+
+    def __init__(self, **answers):
+        self.answers = {"GET": b"$1\r\nv\r\n"} | answers
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.tcp = Address(*self._listener.getsockname())
+        self.asked = collections.Counter()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near):
+        data = bytearray()
+        with near:
+            while piece := near.recv(1 << 16):
+                data += piece
+                while end := frame_end(data):
+                    words = decode(bytes(data[:end]))
+                    del data[:end]
+                    name = words[0].decode().upper()
+                    self.asked[b" ".join(words[:1] + [b"x"] * (len(words) - 1))] += 1
+                    near.sendall(self.answers.get(name, b"-ERR unknown command\r\n"))
+
+    def close(self):
+        self._listener.close()
+
+
+ANSWERS = {
+    "neither": {},
+    "no PING with an argument": {"PING": b"-ERR wrong number of arguments for 'ping' command\r\n"},
+    "PONG whatever the argument": {"PING": b"+PONG\r\n"},
+    "OK whatever is asked": {"PING": b"+PONG\r\n", "ECHO": b"+OK\r\n", "INFO": b"+OK\r\n"},
+}
+
+
+@pytest.mark.parametrize("password", [False, True], ids=["open", "password"])
+@pytest.mark.parametrize("answers", ANSWERS)
+def test_server_without_fences(launch, tmp_path, answers, password):
+    """It is told once, and commands are carried as before."""
+    server = launch.started(Simple(AUTH=b"+OK\r\n", **ANSWERS[answers]))
+    (tmp_path / "password").write_text("pw\n")
+    pool = {"passwordFile": str(tmp_path / "password")} if password else {}
+    redpool = launch.redpool(server, pool=pool | {"maxOpen": 2})
+    clients = [redpool.connect() for _ in range(4)]
+    started = time.monotonic()
+    while time.monotonic() - started < 2.5:
+        assert [client.command("GET", "k") for client in clients] == [b"v"] * 4
+    assert server.asked[b"ECHO x"] <= 2 and server.asked[b"PING x"] <= 2
+    assert redpool.log().count("event=upstream.no_fence") == 1
+    assert "upstream.desync" not in redpool.log() and "connect_failed" not in redpool.log()
+
+
+@pytest.mark.parametrize("reply", [b"+OK\r\n", b"$4\r\nPONG\r\n", b":1\r\n", b"*0\r\n", b"$-1\r\n"])
+def test_probe_is_answered_with_pong_or_an_error(launch, reply):
+    middleman = launch.middleman(launch.server())
+    redpool = launch.redpool(middleman, pool={"pingInterval": "200ms"})
+    with redpool.connect() as client:
+        assert client.command("GET", "k") is None
+        middleman.arm(b"*1\r\n$4\r\nPING", b"-NOAUTH x\r\n", times=2)
+        eventually(lambda: middleman.seen[b"*1\r\n$4\r\nPING"] > 2)
+        assert not middleman.ended
+        middleman.disarm()
+        middleman.arm(b"*1\r\n$4\r\nPING", reply)
+        eventually(lambda: middleman.ended, what="the close")
+        eventually(lambda: "a wrong reply to PING" in redpool.log())
+        assert client.command("GET", "k") is None
