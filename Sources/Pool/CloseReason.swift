@@ -44,6 +44,8 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case commandTimeout
     /// The pool is being shut down.
     case drain
+    /// A message came that nobody on this connection had subscribed to.
+    case strayPush
 
     /// The word for log, metric and manual.
     package var word: String {
@@ -68,6 +70,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .configChanged: "config_changed"
         case .commandTimeout: "command_timeout"
         case .drain: "drain"
+        case .strayPush: "stray_push"
         }
     }
 }

@@ -90,7 +90,7 @@ extension ClientConnection {
         let isSpent = upstream.isSpoiled || upstream.hold?.isCleanable == false
         upstream.endHold()
         if isSpent {
-            pool.machine.retire(upstream.id, .dirty, now: worker.now)
+            pool.machine.retire(upstream.id, upstream.spentReason, now: worker.now)
         } else {
             pool.machine.release(upstream.id, key: upstream.key, now: worker.now)
         }

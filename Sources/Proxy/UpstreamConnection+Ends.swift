@@ -28,6 +28,7 @@ extension UpstreamConnection {
     func retireWhenFree(_ reason: CloseReason) {
         if isExclusive {
             isSpoiled = true
+            spentReason = reason
         } else {
             pool.machine.retire(id, reason, now: worker.now)
             pool.noteWork()

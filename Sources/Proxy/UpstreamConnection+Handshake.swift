@@ -189,6 +189,10 @@ extension UpstreamConnection {
     func receiveHandshake(_ bytes: UnsafeRawPointer, _ count: Int) {
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        if !scanner.isInside, isStrayInHandshake(buffer[0]) {
+            loseToStray()
+            return
+        }
         switch scanner.scan(buffer.span, from: 0) {
         case .incomplete:
             collected.append(contentsOf: buffer)
@@ -197,7 +201,9 @@ extension UpstreamConnection {
             handshakeFailed("not a Redis server? \(error.message)")
         case .complete(let end):
             collected.append(contentsOf: buffer[..<end])
-            if end < count {
+            if end < count, isStrayInHandshake(buffer[end]) {
+                loseToStray()
+            } else if end < count {
                 // Then it does not matter what the answer is.
                 scanner = ReplyScanner()
                 handshakeFailed("the server sent more than the answer to \(handshake.currentName)")

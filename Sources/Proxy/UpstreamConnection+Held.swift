@@ -172,7 +172,7 @@ extension UpstreamConnection {
     func cleanOrphan() {
         guard isOrphaned, inFlight.isEmpty, stage == .ready, let state = hold else { return }
         if isSpoiled || !state.isCleanable {
-            pool.machine.retire(id, .dirty, now: worker.now)
+            pool.machine.retire(id, spentReason, now: worker.now)
             pool.noteWork()
         } else if let cleaning = state.cleaning {
             var bytes: [UInt8] = []

@@ -32,11 +32,17 @@ extension UpstreamConnection {
                 isPlusKept = true
                 return
             }
-            if hold != nil, isPushFrame(span, at: position) {
-                position = relayPush(bytes, span, from: position)
+            if isDropping {
+                position = dropPush(span, from: position)
+            } else if hold != nil, isPushFrame(span, at: position) {
+                position = meetPush(bytes, span, from: position)
             } else if inFlight.isEmpty {
-                poison("an unexpected reply")
-                return
+                guard isStray(span[position]) else {
+                    poison("an unexpected reply")
+                    return
+                }
+                noteStray()
+                position = dropPush(span, from: position)
             } else {
                 position = relayRun(bytes, span, from: position)
             }
@@ -50,6 +56,8 @@ extension UpstreamConnection {
         var position = start
         var finished: UInt32 = 0
         var problem: String?
+        var pushEnd: Int?
+        let isContinued = scanner.isInside
         scanning: while position < span.count, finished < entry.count {
             if hold != nil, !scanner.isInside {
                 if isPushFrame(span, at: position) || isUndecided(span, at: position) { break }
@@ -58,18 +66,31 @@ extension UpstreamConnection {
             switch scanner.scan(span, from: position) {
             case .complete(let end):
                 if scanner.isPush {
-                    problem = "a push on a shared connection"
+                    pushEnd = end
                     break scanning
                 }
                 if scanner.isError { noteError() }
                 position = end
                 finished += 1
             case .incomplete:
+                if scanner.isPush {
+                    pushEnd = span.count
+                    break scanning
+                }
                 position = span.count
             case .invalid(let error):
                 problem = error.message
                 break scanning
             }
+        }
+        if let pushEnd {
+            if isStray(span[position]), position > start || !isContinued {
+                if finished > 0 { deliver(entry, bytes + start, position - start, finished) }
+                noteStray()
+                isDropping = scanner.isInside
+                return pushEnd
+            }
+            problem = "a push on a shared connection"
         }
         if let problem {
             poison(problem, behind: finished, of: entry, bytes + start, position - start)

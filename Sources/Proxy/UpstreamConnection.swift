@@ -51,6 +51,8 @@ final class UpstreamConnection {
     var isPlusKept = false
     /// A frame of a subscription is passing by.
     var isInPush = false
+    /// A push that is meant for nobody is passing by.
+    var isDropping = false
     /// The holder has left; the connection is being cleaned for the next.
     var isOrphaned = false
     /// The client that has left while it was blocked here, and is closed when this connection is.
@@ -59,6 +61,8 @@ final class UpstreamConnection {
     var isExclusive = false
     /// The server has been asked for something whose effect cannot be told.
     var isSpoiled = false
+    /// Why it is closed then.
+    var spentReason = CloseReason.dirty
     /// The fence in flight.
     var fence: Fence?
     /// When the next one goes along with what is written, in nanoseconds.
