@@ -96,7 +96,17 @@ extension ClientConnection {
         let expectation = version == nil ? Expectation.authenticate : .helloChange
         let value = UInt32(version ?? 0)
         if mode == .held {
+            // Without an answer nobody could tell what comes behind.
+            let needsFence = upstream?.mayIgnoreLogin == true
+            if needsFence, upstream?.canFence != true {
+                login = nil
+                return becomePipe()
+            }
             _ = sendHeld(expectation, value, bytes, count)
+            if needsFence {
+                inFlight += 1
+                upstream?.sendFence(for: id, mayFail: true)
+            }
             mode = .barrier
             return .done
         }

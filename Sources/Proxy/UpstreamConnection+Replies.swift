@@ -141,7 +141,7 @@ extension UpstreamConnection {
     }
 
     /// A reply that the proxy has made or changed, and with it the end of the entry.
-    private func deliver(_ entry: InFlight, _ reply: [UInt8]) {
+    func deliver(_ entry: InFlight, _ reply: [UInt8]) {
         reply.withUnsafeBytes { deliver(entry, $0.baseAddress!, $0.count, 1) }
     }
 
@@ -163,6 +163,10 @@ extension UpstreamConnection {
     private func handOver(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
+        if entry.expectation.isLogin, fence != nil {
+            takeFencedLogin(entry, bytes, count, isComplete: isComplete)
+            return
+        }
         if entry.expectation.isCollected {
             collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
             guard isComplete else { return }
@@ -197,7 +201,7 @@ extension UpstreamConnection {
     }
 
     /// What a complete reply means for the state of this connection and of its client.
-    private func takeNote(_ entry: InFlight) {
+    func takeNote(_ entry: InFlight) {
         let facts = facts
         hold?.replied(to: entry.expectation, facts, value: entry.value)
         let client = worker.clients[entry.client]
@@ -229,63 +233,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// This connection and its client are in another state now.
-    func move(to newKey: PoolKey, with client: ClientConnection?) {
-        key = newKey
-        pool.machine.rekey(id, to: newKey)
-        pool.noteValidated(newKey)
-        if let client, client.upstream === self { client.key = newKey }
-    }
-
-    /// The server has accepted a client's credentials here.
-    private func acceptLogin(
-        _ login: PendingLogin?, protocolVersion: UInt8?, _ client: ClientConnection?
-    ) {
-        var newKey = key
-        newKey.protocolVersion = protocolVersion ?? key.protocolVersion
-        if let login, let name = login.user {
-            guard
-                let user = pool.users.accepted(
-                    name: name, password: login.password, from: client?.serial ?? 0)
-            else {
-                isSpoiled = true
-                return
-            }
-            newKey.user = user
-        } else if login == nil, isExclusive {
-            // Its client has left, and with it the knowledge of who this connection belongs to.
-            isSpoiled = true
-        }
-        if isExclusive {
-            move(to: newKey, with: client)
-            if let client { pool.noteLogin(of: client) }
-        } else if let client, client.upstream === self {
-            client.key = newKey
-        }
-        if let client, let name = login?.name {
-            client.identity.name = name
-            if isExclusive { identity.name = name }
-        }
-    }
-
-    /// Redis up to 7.0 has applied the options of a HELLO before the one that it complains about.
-    private func acceptPart(of login: PendingLogin?, _ client: ClientConnection?) {
-        guard var login, let client else { return }
-        // The version stands before the options and takes effect behind them: not at all.
-        let protocolVersion = client.key.protocolVersion
-        defer { client.key.protocolVersion = protocolVersion }
-        if scanner.head.starts(with: "WRONGPASS") {
-            if login.isNameFirst, let name = login.name { client.identity.name = name }
-        } else if scanner.head.starts(with: "ERR Client names"), !login.isNameFirst {
-            login.name = nil
-            acceptLogin(login, protocolVersion: nil, client)
-        } else if scanner.head.starts(with: "ERR Syntax error") {
-            // "in HELLO option 'X'", of which a head keeps no more.
-            acceptLogin(login, protocolVersion: nil, client)
-        }
-    }
-
-    private func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
+    func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
         takeNote(entry)
         let client = worker.clients[entry.client]
         let isGood = !scanner.isError && !scanner.head.matches("QUEUED")

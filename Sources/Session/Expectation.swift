@@ -104,6 +104,9 @@ package enum Expectation: UInt8, Sendable {
         if case .block = self { true } else { false }
     }
 
+    /// True for what brings credentials.
+    package var isLogin: Bool { self == .authenticate || self == .helloChange }
+
     /// True for the UNSUBSCRIBE family.
     package var isUnsubscribe: Bool {
         self == .unsubscribeChannels || self == .unsubscribePatterns || self == .unsubscribeShards

@@ -2,95 +2,52 @@
 cut them, and their upstream takes no new command.
 """
 
-import collections
 import re
-import socket
 import threading
 
 import pytest
 
 from harness.waiting import eventually
-from harness.wire import Address, ErrorReply, decode, encode
-from middleman import frame_end
+from harness.wire import ErrorReply, encode
+from simple import Simple, last_word, name_of, unread
 
 LATE = b">3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$4\r\nlate\r\n"
 VALUE = b"$1\r\nv\r\n"
+OK = b"+OK\r\n"
 
 
-class Late:
+class Late(Simple):
     """A server that sends a late message with the reply to a command whose last argument is
     `late:PLACE:CUT`: before or behind it, in two reads when there is a cut. `armed` does the same
     for the next command of a name.
     """
 
     def __init__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.tcp = Address(*self._listener.getsockname())
-        self.connections = []
-        self.asked = collections.defaultdict(list)
+        super().__init__(
+            HELLO=b"%1\r\n$5\r\nproto\r\n:3\r\n", ECHO=last_word, GET=VALUE,
+            LRANGE=b"*2\r\n$1\r\na\r\n" + LATE + b"$1\r\nb\r\n",
+            **dict.fromkeys(("CLIENT", "DISCARD", "MULTI", "SELECT", "UNWATCH", "WATCH"), OK),
+        )
         self.armed = {}
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self._listener.close()
 
     def push_now(self, data=LATE):
         """Sends it over every connection."""
         for near in self.connections:
             near.sendall(data)
 
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.append(near)
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
-
-    def _serve(self, near):
-        data = bytearray()
-        try:
-            while piece := near.recv(1 << 18):
-                data += piece
-                while end := frame_end(data):
-                    words = decode(bytes(data[:end]))
-                    del data[:end]
-                    self.asked[words[0].decode().upper()].append(near)
-                    self._answer(near, words)
-        except OSError:
-            pass
-        self.connections.remove(near)
-        near.close()
-
-    def _answer(self, near, words):
-        name = words[0].decode().upper()
-        reply = {
-            "HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n", "ECHO": b"$%d\r\n%b\r\n" % (len(words[-1]), words[-1]),
-            "GET": VALUE, "LRANGE": b"*2\r\n$1\r\na\r\n" + LATE + b"$1\r\nb\r\n",
-        }.get(name, b"+OK\r\n")
-        plan = self.armed.pop(name, None) or words[-1]
+    def answer(self, near, words):
+        plan = self.armed.pop(name_of(words), None) or words[-1]
         if not (match := re.fullmatch(rb"late:(\w+):(\d+)", plan)):
-            near.sendall(reply)
+            super().answer(near, words)
             return
+        reply = self.answers[name_of(words)]
+        reply = reply(words) if callable(reply) else reply
         data = LATE + reply if match[1] == b"before" else reply + LATE
         cut = int(match[2])
         near.sendall(data[:cut])
         if cut:
             eventually(lambda: unread(near) == 0, what="the first part read")
         near.sendall(data[cut:])
-
-
-def unread(near) -> int:
-    """Bytes that the daemon's kernel holds for it on this connection."""
-    mine, theirs = near.getsockname()[1], near.getpeername()[1]
-    with open("/proc/net/tcp") as rows:
-        for row in list(rows)[1:]:
-            local, remote, _, queues = row.split()[1:5]
-            if int(local[-4:], 16) == theirs and int(remote[-4:], 16) == mine:
-                return int(queues.split(":")[1], 16)
-    return 0
 
 
 @pytest.fixture
@@ -145,7 +102,7 @@ def test_takes_no_new_command_but_answers_those_in_flight(late):
     """Who waits there gets his reply; who comes gets another upstream."""
     server, redpool, client = late
     held = threading.Event()
-    answer = server._answer
+    answer = server.answer
     carrier = server.asked["GET"][-1]
 
     def hold(near, words):
@@ -154,7 +111,7 @@ def test_takes_no_new_command_but_answers_those_in_flight(late):
             held.wait(20)
         answer(near, words)
 
-    server._answer = hold
+    server.answer = hold
     client.send(encode("GET", "slow"))
     eventually(lambda: "stray_push" in redpool.log(), what="the message dropped")
     with redpool.connect() as other:
@@ -167,7 +124,10 @@ def test_takes_no_new_command_but_answers_those_in_flight(late):
     settled(redpool, server, client, [carrier])
 
 
-@pytest.mark.parametrize("place, cut", [("before", 0), ("before", 1), ("before", 20), ("behind", 0)])
+PLACES = [("before", 0), ("before", 1), ("before", 20), ("behind", 0)]
+
+
+@pytest.mark.parametrize("place, cut", PLACES)
 def test_while_its_database_is_changed(late, place, cut):
     server, redpool, client = late
     with redpool.connect() as other:
@@ -188,7 +148,7 @@ def test_while_its_database_is_changed(late, place, cut):
     assert "upstream.desync" not in redpool.log() and "upstream.lost" not in redpool.log()
 
 
-@pytest.mark.parametrize("place, cut", [("before", 0), ("before", 3), ("behind", 0)])
+@pytest.mark.parametrize("place, cut", PLACES)
 def test_while_it_is_given_a_name(late, place, cut):
     """The client gets another upstream; of the message it hears nothing."""
     server, redpool, client = late
@@ -226,7 +186,7 @@ def test_inside_of_a_reply_it_is_part_of_it(late):
     assert before == server.connections and "stray_push" not in redpool.log()
 
 
-@pytest.mark.parametrize("data", [b"+OK\r\n", b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$1\r\nx\r\n", b"|1\r\n"])
+@pytest.mark.parametrize("data", [b"+OK\r\n", LATE.replace(b">", b"*"), b"|1\r\n"])
 def test_what_could_be_a_reply_poisons(late, data):
     server, redpool, client = late
     server.push_now(data)
