@@ -16,7 +16,7 @@ extension UpstreamConnection {
     /// The connection is gone, or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
-        let wasInUse = !inFlight.isEmpty || piped != nil || holder != nil
+        let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || piped != nil || holder != nil
         rescueUnreceived(reason)
         destroy()
         if wasInUse { pool.noteLoss(reason) }
@@ -91,8 +91,10 @@ extension UpstreamConnection {
             worker.now.nanoseconds - holder.lastActivity > config.transactionTimeout
         {
             holder.close(.transaction_timeout)
+        } else if owesOnlyFence {
+            waitingSince = worker.now
         } else if config.commandTimeout > 0, !inFlight.isEmpty, !isBlocking,
-            !owesOnlyFence, worker.now - waitingSince > config.commandTimeout
+            worker.now - waitingSince > config.commandTimeout + fenceAllowance
         {
             pool.warnLimit(
                 "upstream.command_timeout", reason: CloseReason.commandTimeout.word,

@@ -62,8 +62,8 @@ extension UpstreamConnection {
 
     private func appendFence(_ client: SlotID, _ traits: FenceTraits) {
         let new = Fence(pool.fences[key.user])
-        fence = new
         expect(client, .fence, bytes: Fence.length, value: traits.rawValue)
+        fence = new
         let command = new.command
         command.span.withUnsafeBytes {
             output.append($0.baseAddress!, count: $0.count, pool: worker.chunks)
@@ -122,6 +122,12 @@ extension UpstreamConnection {
         isMisaligned = true
         let name = fence?.form == .ping ? "PING" : "ECHO"
         poison("a wrong reply to \(name) with digits of ours: replies are out of step")
+    }
+
+    /// What comes behind an unanswered fence waits since the tick that last found that fence alone,
+    /// or since later: it has all its time.
+    var fenceAllowance: Int64 {
+        fence != nil && inFlight.first.expectation == .fence ? Worker.tickInterval : 0
     }
 
     /// All that is in flight is a fence, for which nobody waits but perhaps a client that has sent

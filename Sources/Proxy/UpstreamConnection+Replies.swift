@@ -56,8 +56,6 @@ extension UpstreamConnection {
         var position = start
         var finished: UInt32 = 0
         var problem: String?
-        var pushEnd: Int?
-        let isContinued = scanner.isInside
         scanning: while position < span.count, finished < entry.count {
             if hold != nil, !scanner.isInside {
                 if isPushFrame(span, at: position) || isUndecided(span, at: position) { break }
@@ -66,31 +64,24 @@ extension UpstreamConnection {
             switch scanner.scan(span, from: position) {
             case .complete(let end):
                 if scanner.isPush {
-                    pushEnd = end
-                    break scanning
+                    return meetStray(
+                        entry, behind: finished, bytes + start, position - start, span[position],
+                        end)
                 }
                 if scanner.isError { noteError() }
                 position = end
                 finished += 1
             case .incomplete:
                 if scanner.isPush {
-                    pushEnd = span.count
-                    break scanning
+                    return meetStray(
+                        entry, behind: finished, bytes + start, position - start, span[position],
+                        span.count)
                 }
                 position = span.count
             case .invalid(let error):
                 problem = error.message
                 break scanning
             }
-        }
-        if let pushEnd {
-            if isStray(span[position]), position > start || !isContinued {
-                if finished > 0 { deliver(entry, bytes + start, position - start, finished) }
-                noteStray()
-                isDropping = scanner.isInside
-                return pushEnd
-            }
-            problem = "a push on a shared connection"
         }
         if let problem {
             poison(problem, behind: finished, of: entry, bytes + start, position - start)
@@ -291,7 +282,7 @@ extension UpstreamConnection {
 
     /// As below, in the middle of a run: the complete replies before that place are good, and their
     /// clients get them.
-    private func poison(
+    func poison(
         _ text: String, behind finished: UInt32, of entry: InFlight,
         _ bytes: UnsafeRawPointer, _ count: Int
     ) {

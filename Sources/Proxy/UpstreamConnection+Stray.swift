@@ -45,6 +45,25 @@ extension UpstreamConnection {
         retireWhenFree(.strayPush)
     }
 
+    /// A push, or the beginning of one, stands where a reply to `entry` is due, behind `finished`
+    /// whole replies to it in `count` bytes, and ends at `end`. Returns the next position. One that
+    /// began as something else has been relayed in part, and poisons.
+    @inline(never)
+    func meetStray(
+        _ entry: InFlight, behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int,
+        _ first: UInt8, _ end: Int
+    ) -> Int {
+        guard isStray(first), count > 0 || !isRelaying else {
+            poison("a push on a shared connection", behind: finished, of: entry, bytes, count)
+            return end
+        }
+        isRelaying = false
+        if finished > 0 { deliver(entry, bytes, count, finished) }
+        noteStray()
+        isDropping = scanner.isInside
+        return end
+    }
+
     /// Passes over such a push, or as much of it as has come. Returns the next position.
     func dropPush(_ span: Span<UInt8>, from start: Int) -> Int {
         switch scanner.scan(span, from: start) {

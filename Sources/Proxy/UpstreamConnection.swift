@@ -211,8 +211,7 @@ final class UpstreamConnection {
         _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
         isSilent: Bool = false
     ) {
-        // For a fence alone nobody waits.
-        if inFlight.entries <= (fence == nil ? 0 : 1) { waitingSince = worker.now }
+        if inFlight.isEmpty { waitingSince = worker.now }
         inFlight.append(client, expectation, bytes: bytes, value: value, isSilent: isSilent)
     }
 

@@ -160,7 +160,8 @@ def test_digits_differ_and_come_once_a_second(launch, watched):
     assert {name for _, name, _ in fences} == {"ECHO"}
     assert len({digits for _, _, digits in fences}) == len(fences)
     times = [float(line[: line.index(" ")]) for line in watch.lines if FENCE.search(line)]
-    assert all(later - earlier >= 1 for earlier, later in zip(times[1:], times[2:])), times
+    # By the clock of the server, which reads late or early.
+    assert all(later - earlier > 0.9 for earlier, later in zip(times[1:], times[2:])), times
 
 
 def test_nobody_else_gets_in_between(launch, watched):
@@ -254,7 +255,7 @@ def test_fence_that_was_not_received_is_not_sent_again(launch):
             )
         client.send(encode("PING", "a") + encode("PING", "b"))
         assert [client.read(), client.read()] == [b"a", b"b"]
-    assert "upstream.desync" not in redpool.log()
+    assert "upstream.desync" not in redpool.log() and "upstream.lost" not in redpool.log()
 
 
 def test_error_proves_nothing_and_closes_nothing(launch):
