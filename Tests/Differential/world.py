@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import mutate
 import servers
 from integration import ErrorReply, Redpool, RedisServer, encode
 
@@ -63,6 +64,10 @@ class World:
             control.send(encode("FLUSHALL"))
         for control in self._controls:
             assert control.read() == b"OK"
+
+    def by_chance(self, command) -> bool:
+        """Whether one of the servers finds a name with a NUL: see `mutate.by_chance`."""
+        return any(mutate.by_chance(control, command) for control in self._controls)
 
     def close(self):
         for control in getattr(self, "_controls", ()):
