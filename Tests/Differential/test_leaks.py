@@ -103,13 +103,14 @@ def step_of(chance) -> tuple:
         return chance.choice(HOSTILE)
     if kind < 0.45:
         command = mutate.respelled(chance)
-        # What the next client must find would be gone when it comes late.
-        return ("MULTI",) if command[0].upper().startswith("FLUSH") else command
-    if kind < 0.47:
-        return mutate.misnamed(chance)
-    if kind < 0.478:
-        return mutate.misspelled(chance)
-    return grammar.commands(chance.randrange(1 << 40))[0]
+    elif kind < 0.47:
+        command = mutate.misnamed(chance)
+    elif kind < 0.478:
+        command = mutate.misspelled(chance)
+    else:
+        command = grammar.commands(chance.randrange(1 << 40))[0]
+    # One that comes late would take away what the next client must find.
+    return ("MULTI",) if command[0].upper().startswith("FLUSH") else command
 
 
 def write(ghost, data):
