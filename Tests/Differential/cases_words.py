@@ -43,11 +43,13 @@ OPTIONS = {
     "NO-EVICT": ["CLIENT NO-EVICT ON~", "CLIENT INFO", "CLIENT NO-EVICT OFF~", "CLIENT INFO"],
     "NO-TOUCH": ["CLIENT NO-TOUCH ON~", "CLIENT INFO", "CLIENT NO-TOUCH OFF~", "CLIENT INFO"],
     "CAPA": ["CLIENT CAPA redirect~", "GET k"],
-    "KILL TYPE": ["CLIENT KILL TYPE~ replica~", "CLIENT KILL TYPE~ master", "CLIENT KILL TYPE~ foo~"],
+    "KILL TYPE": ["CLIENT KILL TYPE~ replica~", "CLIENT KILL TYPE~ master",
+        "CLIENT KILL TYPE~ foo~"],
     "KILL ID": ["CLIENT KILL ID~ 999999999", "CLIENT KILL ID~ 999999999 SKIPME~ yes~", "PING"],
     "KILL ADDR": ["CLIENT KILL ADDR~ 1.2.3.4:5", "CLIENT KILL LADDR~ 1.2.3.4:5", "PING"],
     "KILL USER": ["CLIENT KILL USER~ nosuch", "CLIENT KILL USER~ off ID~ 999999999", "PING"],
-    "LIST TYPE": ["CLIENT LIST TYPE~ replica~", "CLIENT LIST TYPE~ master~", "CLIENT LIST TYPE foo~"],
+    "LIST TYPE": ["CLIENT LIST TYPE~ replica~", "CLIENT LIST TYPE~ master~",
+        "CLIENT LIST TYPE foo~"],
     "LIST ID": ["CLIENT LIST ID~ 999999999 999999998", "CLIENT LIST ID~ x", "PING"],
     "SETINFO": ["CLIENT SETINFO LIB-NAME~ lib", "CLIENT SETINFO LIB-VER~ 1.2", "CLIENT INFO"],
     "UNBLOCK": [
@@ -60,7 +62,8 @@ OPTIONS = {
 }
 
 NUMBERS = [
-    "01", "00", "+1", "-0", "-1", " 1", "1 ", "1\0", "1\0x", "\0", "\0" + "1", "0x1", "1e0", "1.0", "\t1",
+    "01", "00", "+1", "-0", "-1", " 1", "1 ", "1\0", "1\0x", "\0", "\0" + "1", "0x1", "1e0",
+    "1.0", "\t1",
     "1\r\n", "", "0" * 40 + "1", "9" * 30, "9223372036854775808", "18446744073709551617", "\xff",
 ]
 
@@ -75,11 +78,16 @@ NUMBERED = {
 }
 
 # Words that are no known ones, however they are read.
-OPTIONS_THAT_ARE_NONE = ["MAYBE", "", "\0", " ON", "ON ", "ON\r\n", "O\0N", "OFFF", "ON" * 3000, "\xff"]
-OPTIONED = [("CLIENT", "REPLY"), ("CLIENT", "TRACKING"), ("CLIENT", "NO-EVICT"), ("CLIENT", "CACHING")]
+OPTIONS_THAT_ARE_NONE = [
+    "MAYBE", "", "\0", " ON", "ON ", "ON\r\n", "O\0N", "OFFF", "ON" * 3000, "\xff",
+]
+OPTIONED = [
+    ("CLIENT", "REPLY"), ("CLIENT", "TRACKING"), ("CLIENT", "NO-EVICT"), ("CLIENT", "CACHING"),
+]
 
 NAMES = {
-    "a blank behind": "GET ", "a blank before": " GET", "a blank inside": "G ET", "CR LF": "GET\r\n",
+    "a blank behind": "GET ", "a blank before": " GET", "a blank inside": "G ET",
+    "CR LF": "GET\r\n",
     "CR LF inside": "SEL\r\nECT", "DEL": "GET\x7f", "a bar": "CLIENT|REPLY", "a tab": "\tMULTI",
     "128 bytes": "n" * 128, "129 bytes": "n" * 129, "200 bytes": "GET" + "x" * 197,
     "200 bytes and a blank": "x" * 199 + " ", "300 KB": "y" * 300_000, "a blank only": " ",
@@ -88,7 +96,8 @@ NAMES = {
 HIGH_NAMES = {"0xff": b"GET\xff", "high bytes": b"\x80\xfe\xff", "UTF-8": "SELECT\xe9".encode()}
 
 CONTAINERS = [
-    "CLIENT", "CONFIG", "OBJECT", "SCRIPT", "FUNCTION", "ACL", "COMMAND", "MEMORY", "XGROUP", "XINFO",
+    "CLIENT", "CONFIG", "OBJECT", "SCRIPT", "FUNCTION", "ACL", "COMMAND", "MEMORY", "XGROUP",
+    "XINFO",
     "PUBSUB", "SLOWLOG", "LATENCY", "CLUSTER", "MODULE", "SENTINEL",
 ]
 SUBCOMMANDS = ["NOSUCH", "GET ", "x" * 300, "\xff\xfe"]
@@ -158,13 +167,15 @@ def _names() -> dict:
         made[f"{name}, watching"] = [do("WATCH k"), do((word, "k"), "GET k"), do("UNWATCH")]
         made[f"{name}, subscribed"] = [do("SUBSCRIBE c"), do((word, "c"), "PING", n=0)]
         made[f"{name}, silent"] = [
-            do("CLIENT REPLY SKIP", (word,), "PING a", "CLIENT REPLY OFF", (word,), "CLIENT REPLY ON",
+            do("CLIENT REPLY SKIP", (word,), "PING a", "CLIENT REPLY OFF", (word,),
+                "CLIENT REPLY ON",
                n=2)
         ]
         made[f"{name}, as bob"] = [do("AUTH bob pw", (word, "x"), "ACL WHOAMI")]
     for name, word in HIGH_NAMES.items():
         made[f"names: {name}, in MULTI"] = [do("MULTI", "SET k 1", (word, "k"), "EXEC", "GET k")]
-        made[f"names: {name}, in an open MULTI"] = [do("MULTI"), do((word, "k")), do("EXEC", "PING")]
+        made[f"names: {name}, in an open MULTI"] = [do("MULTI"), do((word, "k")), do("EXEC",
+            "PING")]
     return made
 
 

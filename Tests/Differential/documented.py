@@ -6,7 +6,7 @@ A case of this table has to differ: when it no longer does, its row is out of da
 import re
 from dataclasses import dataclass
 
-from mutate import has_nul_subcommand, read
+from mutate import has_nul_subcommand, is_quit_with_nul, read
 from play import closed, do
 
 LOST = "Redis drops replies that it has not written yet when it sees POST; Redpool delivers them"
@@ -74,10 +74,10 @@ def loses_refusals(server) -> bool:
 
 
 def left_out(sequence, server) -> list:
-    """A random sequence without the commands whose replies this server may keep to itself, and without
-    those that this server understands and Redpool does not want to."""
+    """A random sequence without the commands whose replies this server may keep to itself, and
+    without those that this server understands and Redpool does not want to."""
     if server.compatible < (7, 0):
-        sequence = [c for c in sequence if not has_nul_subcommand(c)]
+        sequence = [c for c in sequence if not (has_nul_subcommand(c) or is_quit_with_nul(c))]
     if not loses_refusals(server):
         return sequence
     return [c for c in sequence if not _may_be_refused(read(c))]

@@ -7,7 +7,7 @@ three kinds of spelling:
 | kind | what it is | what it costs |
 | --- | --- | --- |
 | `respelled` | the server reads the same: other case, a NUL behind an option | nothing |
-| `misnamed` | a name with a byte that no name has, or one that is too long | nothing: Redpool answers |
+| `misnamed` | a name with a byte that no name has, or too long | nothing: Redpool answers |
 | `misspelled` | everything else, and wrong numbers of words | an upstream: ten a second |
 
 The last kind has to be rare in what is to be quick.
@@ -164,9 +164,9 @@ def c_string(word) -> str:
 
 
 def read(command) -> tuple:
-    """A command as a server from 7.0 on reads it. Names and subcommands are looked up in a hash table
-    over all of their bytes, so one with a NUL is none (but see `by_chance`); options are C strings.
-    Data are read like options here: the grammar's hold no NUL."""
+    """A command as a server from 7.0 on reads it. Names and subcommands are looked up in a hash
+    table over all of their bytes, so one with a NUL is none (but see `by_chance`); options are
+    C strings. Data are read like options here: the grammar's hold no NUL."""
     exact = 2 if command[0].upper() in CONTAINERS else 1
     return tuple(
         word.upper() if place < exact else c_string(word) for place, word in enumerate(command)
@@ -181,6 +181,11 @@ def is_junk(name) -> bool:
 def has_nul_subcommand(command) -> bool:
     """Up to 6.2 such a word is the subcommand; Redpool takes it for none on any version."""
     return command[0].upper() in CONTAINERS and len(command) > 1 and "\0" in command[1]
+
+
+def is_quit_with_nul(command) -> bool:
+    """Up to 6.2 QUIT alone among the names is compared as a C string."""
+    return "\0" in command[0] and c_string(command[0]) == "QUIT"
 
 
 def by_chance(control, command) -> bool:

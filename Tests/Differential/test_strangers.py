@@ -1,4 +1,4 @@
-"""Clients that are not logged in, on servers with a password: what they may do, and whom they disturb."""
+"""Clients that are not logged in, on servers with a password: what they may do, and to whom."""
 
 import pytest
 
@@ -39,9 +39,12 @@ GROUPS = FAMILIES | {
     "wrong forms": mutate.WRONG_FORMS,
     "errors": [one for one in ERRORS if not one.startswith(("AUTH", "HELLO 3 AUTH"))],
     "names": [(name, "x") for name in (NAMES | HIGH_NAMES).values() if len(name) < 10_000],
-    "unknown": ["FOO", "FOO a b", "CLIENT FOO", "CONFIG FOO", ("\xff",), "COMMAND", "COMMAND INFO get"],
+    "unknown": [
+        "FOO", "FOO a b", "CLIENT FOO", "CONFIG FOO", ("\xff",), "COMMAND", "COMMAND INFO get",
+    ],
     "NUL": [
-        ("CLIENT", "REPLY", "OFF\0"), ("CLIENT", "REPLY", "SKIP\0"), ("HELLO", "3", "SETNAME\0", "x"),
+        ("CLIENT", "REPLY", "OFF\0"), ("CLIENT", "REPLY", "SKIP\0"),
+        ("HELLO", "3", "SETNAME\0", "x"),
         ("XREAD", "BLOCK\0", "0", "STREAMS", "x", "$"), ("CLIENT", "TRACKING", "ON\0"),
     ],
     "refused by default": ["REPLICAOF NO ONE", "FAILOVER", "SHUTDOWN FOO"],
@@ -90,7 +93,8 @@ LOGINS = [
 @pytest.mark.parametrize("number", range(len(LOGINS)))
 def test_logins(world, number):
     script = LOGINS[number]
-    if not knows_reset(world) and any(b"RESET" in piece for step in script for piece in step.pieces):
+    pieces = [piece for step in script for piece in step.pieces]
+    if not knows_reset(world) and any(b"RESET" in piece for piece in pieces):
         pytest.skip("RESET needs a login here; Redpool's does not")
     assert differs(world, *script) is None
 
@@ -156,7 +160,8 @@ def test_a_line_past_the_limits_costs_nobody_a_reply(server, line, threads):
             with redpool.connect() as bad:
                 bad.send(line)
                 for number, other in enumerate(others):
-                    other.send(encode("GET", "k") if number % 2 else encode(*LOGIN) + encode("ECHO", "e"))
+                    login = encode(*LOGIN) + encode("ECHO", "e")
+                    other.send(encode("GET", "k") if number % 2 else login)
                 known.send(encode("ECHO", "known"))
                 for number, other in enumerate(others):
                     with other:
@@ -170,8 +175,10 @@ def test_a_line_past_the_limits_costs_nobody_a_reply(server, line, threads):
 
 STAYING = [
     ("FOO",), ("CLIENT", "FOO"), ("MULTI",), ("WATCH", "k"), ("SUBSCRIBE", "c"), ("MONITOR",),
-    ("BLPOP", "none", "0"), ("XREAD", "BLOCK", "0", "STREAMS", "none", "$"), ("CLIENT", "TRACKING", "ON"),
-    ("CLIENT", "REPLY", "OFF"), ("CLIENT", "REPLY", "SKIP\0"), ("CLIENT", "NO-EVICT", "ON"), ("ASKING",),
+    ("BLPOP", "none", "0"), ("XREAD", "BLOCK", "0", "STREAMS", "none", "$"),
+    ("CLIENT", "TRACKING", "ON"),
+    ("CLIENT", "REPLY", "OFF"), ("CLIENT", "REPLY", "SKIP\0"), ("CLIENT", "NO-EVICT", "ON"),
+    ("ASKING",),
     ("WAIT", "1", "0"), ("SYNC",), ("HELLO", "3"), ("SELECT", "01"), ("FLUSHALL", "ASYNC"),
 ]
 

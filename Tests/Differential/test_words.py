@@ -1,4 +1,4 @@
-"""Names and subcommands with a NUL: what a server makes of them is up to its version and to chance."""
+"""Names and subcommands with a NUL: what a server makes of them is up to its version and chance."""
 
 import pytest
 
@@ -11,8 +11,10 @@ from world import World, daemon
 NAMES = ["GET", "SELECT", "MULTI", "CLIENT", "RESET", "QUIT", "SUBSCRIBE", "NOSUCH", "\0"]
 SUBCOMMANDS = [
     ("CLIENT", "REPLY~", "OFF"), ("CLIENT", "REPLY~", "SKIP"), ("CLIENT", "TRACKING~", "ON"),
-    ("CLIENT", "SETNAME~", "me"), ("CLIENT", "NO-EVICT~", "ON"), ("CLIENT", "KILL~", "ID", "999999999"),
-    ("CLIENT", "ID~"), ("CLIENT", "LIST~"), ("CLIENT", "UNBLOCK~", "999999999"), ("CONFIG", "GET~", "x"),
+    ("CLIENT", "SETNAME~", "me"), ("CLIENT", "NO-EVICT~", "ON"),
+    ("CLIENT", "KILL~", "ID", "999999999"),
+    ("CLIENT", "ID~"), ("CLIENT", "LIST~"), ("CLIENT", "UNBLOCK~", "999999999"),
+    ("CONFIG", "GET~", "x"),
     ("SCRIPT", "LOAD~", "return 1"), ("FUNCTION", "LIST~"), ("OBJECT", "ENCODING~", "k"),
 ]
 # Every way that a refused command could come in, and the rows of denyCommands that refuse it.
@@ -40,6 +42,8 @@ def unlucky(world, command) -> tuple:
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 @pytest.mark.parametrize("start", ["SET k 1", "HELLO 3", "WATCH k", "AUTH bob pw", "SELECT 2"])
 def test_a_name_is_unknown(world, name, start):
+    if mutate.is_quit_with_nul((name + "\0",)) and world.server.compatible < (7, 0):
+        pytest.skip("up to 6.2 QUIT alone is compared as a C string")
     command = unlucky(world, (f"{name}~", "k", "a\r\nb"))
     script = [do(start, command, (command[0],), "GET k"), do(command), do("GET k", "ACL WHOAMI")]
     assert compare(world, script) is None
@@ -80,7 +84,7 @@ def test_a_name_in_a_transaction_is_one_that_the_server_does_not_know(world, nam
             replies.append(stream)
     direct, proxied = (stream.split(b"\r\n") for stream in replies)
     assert proxied[:2] == direct[:2] == [b"+OK", b"+QUEUED"]
-    assert direct[2].startswith(b"-ERR unknown command") and proxied[2].startswith(b"-ERR unknown command")
+    assert all(words[2].startswith(b"-ERR unknown command") for words in (direct, proxied))
     assert b"COMMAND_DENIED_BY_PROXY" in proxied[2]
     assert proxied[3] == direct[3] and direct[3].startswith(b"-EXECABORT")
 
