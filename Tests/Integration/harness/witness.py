@@ -328,7 +328,8 @@ class Witnesses:
         self._process.join(1 if self.failed() else PATIENCE + 10)
         if self._process.is_alive():
             self._process.kill()
-            self.found.append("the witnesses hang")
+            if not self.found:
+                self.found.append("the witnesses hang")
         return self.failed()
 
     def failed(self) -> list:
