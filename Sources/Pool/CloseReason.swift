@@ -42,8 +42,14 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case configChanged
     /// No reply within `commandTimeout`.
     case commandTimeout
+    /// Another server answers at the upstream's address now.
+    case serverChanged
+    /// It has carried a command that can change a connection and that Redpool does not understand.
+    case notUnderstood
     /// The pool is being shut down.
     case drain
+    /// A message came that nobody on this connection had subscribed to.
+    case strayPush
 
     /// The word for log, metric and manual.
     package var word: String {
@@ -67,7 +73,10 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .addressChanged: "address_changed"
         case .configChanged: "config_changed"
         case .commandTimeout: "command_timeout"
+        case .serverChanged: "server_changed"
+        case .notUnderstood: "not_understood"
         case .drain: "drain"
+        case .strayPush: "stray_push"
         }
     }
 }

@@ -3,7 +3,7 @@
 extension PoolStateMachine {
     /// A shared upstream with nothing in flight, at the end of a loop iteration: it is retired, or
     /// falls idle, which hands it to whoever waits for one. With something in flight, or while
-    /// unavailable, nothing happens.
+    /// unavailable or fenced, nothing happens.
     package mutating func settle(_ id: UpstreamID, now: MonotonicTime) {
         clock = now.nanoseconds
         guard let slot = index(of: id) else { return }
@@ -17,9 +17,25 @@ extension PoolStateMachine {
             pump(now)
             return
         }
-        guard slots[slot].isAvailable else { return }
+        guard slots[slot].isAvailable, !slots[slot].isFenced else { return }
         slots[slot].activeAt = slots[slot].progressAt
         park(slot, now: now)
+    }
+
+    /// The shell asks a shared upstream something of its own, behind what is in flight there: until
+    /// `finishFence` it does not fall idle, and so is neither pinned nor converted. It is no command:
+    /// it makes the upstream neither deep nor slow, and one that retires does not wait for it. False
+    /// when the upstream is not shared.
+    package mutating func addFence(_ id: UpstreamID) -> Bool {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return false }
+        slots[slot].isFenced = true
+        return true
+    }
+
+    /// The answer has come. With nothing in flight any more, `settle` is called as after a reply.
+    package mutating func finishFence(_ id: UpstreamID) {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return }
+        slots[slot].isFenced = false
     }
 
     /// A pin or control lease ended clean, and the upstream is in the state `key`. It goes to the

@@ -43,6 +43,7 @@ extension PoolStateMachine {
             counted[upstream.state.index] += 1
             try require((upstream.state == .shared) || !upstream.isListed, "listed, not shared")
             try require((upstream.state == .shared) || !upstream.isYielding, "yields, not shared")
+            try require((upstream.state == .shared) || !upstream.isFenced, "fenced, not shared")
             if upstream.state.isComing { comingSeen += 1 }
             switch upstream.state {
             case .shared:

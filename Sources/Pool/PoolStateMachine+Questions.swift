@@ -15,7 +15,9 @@ extension PoolStateMachine {
         let mayPin =
             switch slots[slot].state {
             case .idle: hasHeadroom
-            case .shared: slots[slot].inFlight == 0 && slots[slot].closeReason == nil
+            case .shared:
+                slots[slot].inFlight == 0 && !slots[slot].isFenced
+                    && slots[slot].closeReason == nil
             default: false
             }
         if mayPin { move(slot, to: .pinned) }

@@ -146,6 +146,7 @@ extension PoolStateMachine {
             if slots[slot].isYielding { yielding -= 1 }
             if slots[slot].closeReason != nil { retiring -= 1 }
             slots[slot].isYielding = false
+            slots[slot].isFenced = false
         case .closing:
             if group >= 0 { countComing(group, by: -1) }
         case .pinned, .control:

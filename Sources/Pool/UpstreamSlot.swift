@@ -57,6 +57,8 @@ struct UpstreamSlot {
     var group = none
     /// Shared only: commands whose replies are not complete.
     var inFlight: Int32 = 0
+    /// Shared only: the shell waits for a reply that is nobody's, see `addFence`.
+    var isFenced = false
     /// Shared only: the last reply, or the first command since nothing was in flight.
     var progressAt: Int64 = 0
     /// When it last fell idle after a lease, a dial or a conversion.

@@ -30,7 +30,7 @@ extension ClientConnection {
         while position < buffer.count {
             guard
                 case .command(let frame) = ahead.scan(
-                    buffer.span, frameStart: position, limits: ClientConnection.limits)
+                    buffer.span, frameStart: position, limits: limits)
             else { return nil }
             if !frame.isCanonical {
                 var span = buffer.mutableSpan
@@ -41,7 +41,7 @@ extension ClientConnection {
                 return Block(execStart: frame.start, end: frame.end, members: members)
             }
             guard worker.table.info(command)?.mayStandInBlock == true, command != .discard,
-                !pool.denyList.refuses(command)
+                !pool.denyList.refuses(command), mayRunInBlock(command, buffer.span, frame)
             else { return nil }
             members += 1
             position = frame.end

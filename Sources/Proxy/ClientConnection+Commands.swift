@@ -16,12 +16,12 @@ enum Outcome {
 
 extension ClientConnection {
     static let limits = CommandLimits()
-    private static let limitsBeforeLogin = CommandLimits.beforeAuthentication
+    static let limitsBeforeLogin = CommandLimits.beforeAuthentication
 
     /// What the server would accept from this client: very little before it has logged in, and a
     /// server that closes over it would close a connection that others share.
     var limits: CommandLimits {
-        key.user == 0 && pool.defaultNeedsLogin
+        isLockedOut
             ? ClientConnection.limitsBeforeLogin : ClientConnection.limits
     }
 
@@ -127,23 +127,13 @@ extension ClientConnection {
                     array.span, frameStart: 0, limits: ClientConnection.limits)
             else { return .done }
             let command = worker.table.find(array.span, frame)
+            if let outcome = forwardLongLine(
+                line, words, command, array.span, frame)
+            {
+                return outcome
+            }
             return carryOut(command, array.span, array.baseAddress!, frame)
         }
-    }
-
-    /// Redis's own words, then the end, after everything that came before is answered.
-    func refuseProtocol(_ error: ProtocolError) {
-        scanner = CommandScanner()
-        if inFlight > 0 {
-            mode = .barrier
-            return
-        }
-        if !session.takeSilence() {
-            var bytes: [UInt8] = []
-            Encode.error(error, into: &bytes)
-            replyBytes(bytes)
-        }
-        closeAfterFlush(.protocol_error)
     }
 
     // MARK: Planning
@@ -152,11 +142,24 @@ extension ClientConnection {
         _ command: Command, _ span: Span<UInt8>, _ base: UnsafeMutablePointer<UInt8>,
         _ frame: CommandFrame
     ) -> Outcome {
-        if refuseIfDenied() { return .done }
+        // Few clients have extras, and only they can have been refused a lease.
+        if extras != nil, refuseIfDenied() { return .done }
         lastCommand = command
+        if case .unknown = command, let outcome = refuseImpossibleName(span, frame) {
+            return outcome
+        }
         if pool.denyList.refuses(command) { return refuseCommand() }
         let bytes = UnsafeRawPointer(base + frame.start)
         let count = frame.end - frame.start
+        if isLockedOut, mode == .open,
+            let outcome = carryOutBeforeLogin(command, span, frame, bytes, count)
+        {
+            return outcome
+        }
+        if worker.table.isStateless(command), case .open = mode, !pool.isPaused {
+            let expectation = provesWrite(command, frame) ? Expectation.write : .plain
+            return forward(.shared, expectation, 0, bytes, count)
+        }
         if mode == .held {
             pool.notePause(command, span, frame)
             let before = session
@@ -175,6 +178,13 @@ extension ClientConnection {
         case .send(let expectation, let value):
             return forward(.shared, expectation, value, bytes, count)
         case .sendSlow: return forward(.slow, .plain, 0, bytes, count)
+        case .runScript: return runScript(bytes, count)
+        case .fenced:
+            return forwardAlone(
+                .pin, .plain, 0, bytes, count, isBlocking: false, isFenced: true)
+        case .impossible: return refuseSubcommand(span, frame)
+        case .oneOff(.rewriteList): return forwardList(span, frame, bytes, count)
+        case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)
         case .mirror: return forwardChange(span, frame, bytes, count)
         case .exclusive(let isBlocking):
             return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: isBlocking)
@@ -200,14 +210,6 @@ extension ClientConnection {
     func waitForReplies() -> Outcome {
         mode = .barrier
         return .blocked
-    }
-
-    /// True when the lease that the head command waited for was refused; the error is its answer.
-    func refuseIfDenied() -> Bool {
-        guard let refusal else { return false }
-        self.refusal = nil
-        replyError(refusal)
-        return true
     }
 
     // MARK: Shared
@@ -251,8 +253,8 @@ extension ClientConnection {
     func forwardChange(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        guard let change = IdentityChange(span, frame) else {
-            return forward(.shared, .plain, 0, bytes, count)
+        guard let change = IdentityChange(CommandTable.words(span, frame)) else {
+            return forwardOneOff(.plain, bytes, count)
         }
         let before = inFlight
         let outcome = forward(.shared, change.expectation, 0, bytes, count)
@@ -269,41 +271,14 @@ extension ClientConnection {
             return .blocked
         }
         let before = inFlight
-        let outcome = forward(.shared, .rewriteList, 0, bytes, count)
-        if outcome == .done, inFlight > before {
-            listFilters.append(ClientLine.Filter(words(span, frame), others: others))
-        }
+        let filter = ClientLine.Filter(CommandTable.words(span, frame), others: others)
+        let outcome =
+            filter.wanted.isUnderstood
+            ? forward(.shared, .rewriteList, 0, bytes, count)
+            : forwardOneOff(.rewriteList, bytes, count)
+        if outcome == .done, inFlight > before { listFilters.append(filter) }
         return outcome
     }
-
-    /// All arguments of a frame, for rare commands.
-    func words(_ span: Span<UInt8>, _ frame: CommandFrame) -> [[UInt8]] {
-        var words: [[UInt8]] = []
-        var arguments = CommandArguments(span, frame: frame)
-        while let found = arguments.next(span) {
-            words.append((0..<found.length).map { span[found.start + $0] })
-        }
-        return words
-    }
-
-    // MARK: Refused commands
-
-    /// A command of the pool's `denyCommands`. Inside a transaction the server is given a command
-    /// that it refuses in its own way, so that EXEC aborts as after any other bad command.
-    func refuseCommand() -> Outcome {
-        if mode == .held, session.isSendingTransaction {
-            let stand = ClientConnection.refusedCommand
-            return stand.withUnsafeBytes { sendHeld(.plain, 0, $0.baseAddress!, $0.count) }
-        }
-        if inFlight > 0 { return waitForReplies() }
-        let name = worker.table.info(lastCommand)?.name ?? "this command"
-        replyError(
-            "ERR '\(name)' is refused by Redpool: it is in denyCommands of pool "
-                + "\(pool.config.name)")
-        return .done
-    }
-
-    static let refusedCommand = Array("*1\r\n$23\r\nCOMMAND_DENIED_BY_PROXY\r\n".utf8)
 
     // MARK: Leases
 

@@ -9,43 +9,50 @@ import Session
 extension ClientConnection {
     var ageSeconds: Int64 { (worker.now.nanoseconds - connectedAt) / 1_000_000_000 }
 
-    /// The word of CLIENT LIST's and CLIENT KILL's TYPE.
-    var typeWord: String { (upstream?.hold?.subscriptions ?? 0) > 0 ? "pubsub" : "normal" }
+    /// What CLIENT LIST's and CLIENT KILL's TYPE take it for.
+    var type: ClientType { (upstream?.hold?.subscriptions ?? 0) > 0 ? .pubsub : .normal }
 
     /// Sends CLIENT KILL or CLIENT UNBLOCK past everything that it might be meant to end.
     func control(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
+        let words = CommandTable.words(span, frame)
+        let isExact = worker.table.info(lastCommand)?.isNamedExactly(span, frame) ?? false
+        if lastCommand == .clientUnblock { return unblock(words, isExact: isExact) }
+        return kill(words, isExact: isExact)
+    }
+
+    private func kill(_ words: [[UInt8]], isExact: Bool) -> Outcome {
+        let wanted = KillFilter(words)
+        let isUnderstood = isExact && wanted.isUnderstood
         if session.isSendingTransaction {
             // EXEC runs it when nobody looks: meant for nobody, it does no harm there.
-            return sendControl(.plain, harmless(words(span, frame)))
+            return sendControl(.plain, KillFilter.standIn(words), isUnderstood: isUnderstood)
         }
-        let words = words(span, frame)
-        return Word.lowercased(words[1]) == "kill" ? kill(words) : unblock(words)
-    }
-
-    private func harmless(_ words: [[UInt8]]) -> [[UInt8]] {
-        Word.lowercased(words[1]) == "kill"
-            ? KillOrder.standIn(words) : ClientConnection.unblocking(words, as: 0)
-    }
-
-    private func kill(_ words: [[UInt8]]) -> Outcome {
-        if words.count < 3 || KillOrder(words, others: []).isForServer {
-            return sendControl(.plain, words)
+        if isUnderstood, wanted.isForServer {
+            return sendControl(.plain, words, isUnderstood: true)
         }
         guard let others = otherClients() else { return .blocked }
-        let order = KillOrder(words, others: others)
         let before = inFlight
-        let outcome = sendControl(.kill, KillOrder.standIn(words))
-        if outcome == .done, inFlight > before { killOrders.append(order) }
+        let outcome = sendControl(
+            .kill, KillFilter.standIn(words), isUnderstood: isUnderstood)
+        if outcome == .done, inFlight > before {
+            killOrders.append(KillOrder(wanted: wanted, others: others))
+        }
         return outcome
     }
 
     /// CLIENT UNBLOCK with the id by which the server knows the blocked connection, or with one
     /// that it does not know.
-    private func unblock(_ words: [[UInt8]]) -> Outcome {
-        guard words.count > 2, let serial = UInt64(String(decoding: words[2], as: UTF8.self))
-        else { return sendControl(.plain, words) }
+    private func unblock(_ words: [[UInt8]], isExact: Bool) -> Outcome {
+        let order = UnblockOrder(words)
+        guard isExact, order.isUnderstood, !session.isSendingTransaction, let id = order.id,
+            let serial = UInt64(exactly: id)
+        else {
+            return sendControl(
+                .plain, UnblockOrder.standIn(words, as: 0),
+                isUnderstood: isExact && order.isUnderstood)
+        }
         let target = pool.client(serial: serial)
         let blocked = target?.blockedUpstream
         var serverID = blocked?.serverID
@@ -56,20 +63,12 @@ extension ClientConnection {
         }
         let before = inFlight
         let outcome = sendControl(
-            .unblock, ClientConnection.unblocking(words, as: serverID ?? 0))
+            .unblock, UnblockOrder.standIn(words, as: serverID ?? 0), isUnderstood: true)
         if outcome == .done, inFlight > before {
             // Whoever had this connection next could be unblocked in the other's place.
-            blocked?.isSpoiled = true
+            blocked?.spoil(.dirty)
         }
         return outcome
-    }
-
-    private static func unblocking(_ words: [[UInt8]], as id: Int64) -> [[UInt8]] {
-        var words = words
-        if words.count > 2, Int64(String(decoding: words[2], as: UTF8.self)) != nil {
-            words[2] = Array(String(id).utf8)
-        }
-        return words
     }
 
     /// The upstream on which this client may be blocked.
@@ -80,11 +79,14 @@ extension ClientConnection {
     /// The upstream that this client holds for its state.
     var heldUpstream: UpstreamConnection? { upstream?.hold == nil ? nil : upstream }
 
-    private func sendControl(_ expectation: Expectation, _ words: [[UInt8]]) -> Outcome {
+    private func sendControl(
+        _ expectation: Expectation, _ words: [[UInt8]], isUnderstood: Bool
+    ) -> Outcome {
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)
         return encoded.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress else { return .done }
+            if !isUnderstood { return forwardOneOff(expectation, base, bytes.count) }
             if mode == .held { return sendHeld(expectation, 0, base, bytes.count) }
             return forwardAlone(
                 .control, key: controlKey, expectation, 0, base, bytes.count, isBlocking: false)
@@ -101,8 +103,12 @@ extension ClientConnection {
     func carryOutKill(_ reply: [UInt8]) -> (reply: [UInt8], isSuicide: Bool) {
         guard !killOrders.isEmpty else { return (reply, false) }
         let order = killOrders.removeFirst()
-        let wasFound: [UInt8] = Array((order.isByAddress ? "-ERR No such client" : ":0").utf8)
-        guard reply.starts(with: wasFound) else { return (reply, false) }
+        var cursor = ReplyCursor(from: 0)
+        let item = cursor.next(reply.span)
+        // The server has nothing against it, and has found nobody, as nobody was meant.
+        let isAllowed = item?.matches(
+            order.isByAddress ? "ERR No such client" : "0", in: reply.span)
+        guard isAllowed == true else { return (reply, false) }
         let meant = (pool.snapshots + order.others).filter { order.isMeant($0, by: self) }
         let isSuicide = meant.contains { $0.serial == serial }
         for (place, victims) in Dictionary(grouping: meant, by: \.worker) {
@@ -125,7 +131,7 @@ extension ClientConnection {
 extension ClientConnection {
     /// Opens a pipe for the command at the head of the input.
     func enterPipe(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome {
-        let words = lastCommand == .clientTracking ? words(span, frame) : []
+        let words = lastCommand == .clientTracking ? CommandTable.words(span, frame) : []
         guard let receiver = receiver(words) else { return .blocked }
         let outcome = mode == .held ? becomePipe() : beginPipe()
         if outcome == .blocked, mode == .piped || mode == .preparing, !words.isEmpty {
@@ -139,7 +145,7 @@ extension ClientConnection {
         _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame, _ options: TrackingOptions
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        let words = words(span, frame)
+        let words = CommandTable.words(span, frame)
         guard let receiver = receiver(words) else { return .blocked }
         var options = options
         let encoded = redirected(words, to: receiver)
@@ -177,13 +183,14 @@ extension ClientConnection {
     /// workers are being asked.
     private func receiver(_ words: [[UInt8]]) -> Receiver? {
         guard let option = ClientConnection.redirectOption(words),
-            let serial = UInt64(String(decoding: words[option + 1], as: UTF8.self)), serial > 0
+            let number = Word.integer(words[option + 1], in: 1...Int64.max)
         else { return Receiver() }
+        let serial = UInt64(number)
         var found: Int64?
         if let target = pool.client(serial: serial) {
             let upstream = target.heldUpstream
             // Messages would follow the connection to its next client.
-            if upstream?.serverID != nil { upstream?.isSpoiled = true }
+            if upstream?.serverID != nil { upstream?.spoil(.dirty) }
             found = upstream?.serverID
         } else {
             let question = WorkerQuestion.subscribed(pool: pool.index, serial: serial)
@@ -212,7 +219,7 @@ extension ClientConnection {
         var found: Int?
         var index = 3
         while index + 1 < words.count {
-            switch Word.lowercased(words[index]) {
+            switch Word(words[index]) {
             case "redirect":
                 found = index
                 index += 2
@@ -271,6 +278,6 @@ extension UpstreamConnection {
     /// The answer to `identify`; an error (no permission) leaves the id unknown.
     func identified(_ reply: [UInt8]) {
         guard reply.first == UInt8(ascii: ":") else { return }
-        serverID = Int64(String(decoding: reply.dropFirst().dropLast(2), as: UTF8.self))
+        serverID = Word.integer(Array(reply.dropFirst().dropLast(2)), in: 1...Int64.max)
     }
 }

@@ -12,6 +12,8 @@ extension ClientConnection {
         let size = scanner.scanned + scanner.payloadRemaining
         // Without its end it will never be a command.
         guard size > ClientConnection.streamThreshold, !inputEnded else { return }
+        // The limits before a login let no more in than is kept, and it may not pin.
+        if isLockedOut, mode == .open { return }
         if refuseIfDenied() {
             mode = .swallowing
             return
@@ -40,35 +42,80 @@ extension ClientConnection {
 
     /// A large command that the pool refuses is answered, and thrown away as it comes.
     private func refuseUnfinished(_ span: Span<UInt8>, _ start: Int) -> Bool {
-        guard let command = unfinishedCommand(span, start), pool.denyList.refuses(command) else {
-            return false
+        switch unfinishedCommand(span, start) {
+        case .notYet: return false
+        case .known(let command, let isDenied):
+            lastCommand = command
+            guard isDenied else { return false }
+            if refuseCommand() == .done { mode = .swallowing }
+        case .impossible(let isSubcommand):
+            lastCommand = .unknown
+            if session.isSendingTransaction, mode == .held {
+                _ = sendStandIn()
+            } else {
+                let end = start + scanner.scanned
+                let words = CommandArguments.begun(span, from: start, to: end)
+                refuseName(words, isSubcommand: isSubcommand)
+            }
+            mode = .swallowing
         }
-        lastCommand = command
-        if refuseCommand() == .done { mode = .swallowing }
         return true
     }
 
-    /// The command whose arguments are still coming in; nil while it cannot be told, because its
-    /// name, or the first argument of one with subcommands, has not come.
-    func unfinishedCommand(_ span: Span<UInt8>, _ start: Int) -> Command? {
-        guard let partial = scanner.partialFrame else { return nil }
-        let name = (start: start + partial.nameStart, length: partial.nameLength)
-        if let first = scanner.partialFirst {
-            return worker.table.find(
-                span, name: name, first: (start: start + first.start, length: first.length))
+    /// The command whose arguments are still coming in.
+    func unfinishedCommand(_ span: Span<UInt8>, _ start: Int) -> UnfinishedName {
+        let begun = scanner.scanned + scanner.payloadRemaining
+        guard let partial = scanner.partialFrame else {
+            return begun > UnfinishedName.room ? .impossible(isSubcommand: false) : .notYet
         }
-        let command = worker.table.find(span, nameStart: name.start, nameLength: name.length)
-        let isContainer = worker.table.info(command)?.hasSubcommands == true
-        return isContainer && partial.argumentCount > 1 ? nil : command
+        let name = (start: start + partial.nameStart, length: partial.nameLength)
+        if UnknownName.isImpossible(span, start: name.start, count: name.length) {
+            return .impossible(isSubcommand: false)
+        }
+        let first = scanner.partialFirst.map { (start: start + $0.start, length: $0.length) }
+        let container = worker.table.find(span, nameStart: name.start, nameLength: name.length)
+        let isContainer = worker.table.info(container)?.hasSubcommands == true
+        guard isContainer, partial.argumentCount > 1 else {
+            return known(
+                container, UnknownName(name: name, first: nil, in: span, table: worker.table))
+        }
+        guard let first else {
+            let behind = begun - partial.nameStart - partial.nameLength
+            return behind > UnfinishedName.room ? .impossible(isSubcommand: true) : .notYet
+        }
+        let command = worker.table.find(span, name: name, first: first)
+        let text = UnknownName(name: name, first: first, in: span, table: worker.table)
+        let isVague = Word.hasNUL(span, start: first.start, count: first.length)
+        if command == .unknown ? !text.canBeAskedFor : isVague && carriesState(command) {
+            return .impossible(isSubcommand: true)
+        }
+        return known(command, text)
+    }
+
+    private func carriesState(_ command: Command) -> Bool {
+        worker.table.commandClass(command)?.carriesState ?? true
+    }
+
+    private func known(_ command: Command, _ name: UnknownName) -> UnfinishedName {
+        let isDenied =
+            command == .unknown
+            ? pool.deniedStrangers.refuses(name.asRead) : pool.denyList.refuses(command)
+        return .known(command, isDenied: isDenied)
+    }
+
+    /// A script may bring more than one reply.
+    private var isFencedWhole: Bool {
+        CommandTable.runsScript(lastCommand)
+            || worker.table.commandClass(lastCommand) == .pinFence
     }
 
     /// True for commands with one reply and no effect on the session.
     private func canStream(_ span: Span<UInt8>, _ start: Int) -> Bool {
-        guard let command = unfinishedCommand(span, start),
+        guard case .known(let command, _) = unfinishedCommand(span, start),
             let info = worker.table.info(command), !info.hasSubcommands
         else { return false }
         switch info.commandClass {
-        case .share, .shareSlow, .admin, .pinReply, .pinReplyIfBlock: return true
+        case .share, .shareSlow, .admin, .pinReply, .pinReplyIfBlock, .pinFence: return true
         default: return false
         }
     }
@@ -98,11 +145,26 @@ extension ClientConnection {
         }
         if mode == .streaming, let upstream {
             upstream.stream(bytes + start, count: end - start)
-            if isWhole { mode = .exclusive(isBlocking: false) }
+            if isWhole {
+                mode = .exclusive(isBlocking: false)
+                if isFencedWhole { putFence(behind: upstream) }
+            }
             if upstream.isFull(for: self) { pause(.upstreamFull) }
         } else if isWhole {
             mode = upstream?.hold == nil ? .open : .held
         }
         return end
     }
+}
+
+/// What is known of a command while its arguments are still coming in.
+enum UnfinishedName {
+    /// Its name, or the first argument of one with subcommands, has not come.
+    case notYet
+    case known(Command, isDenied: Bool)
+    /// No command has this name, or no container this subcommand.
+    case impossible(isSubcommand: Bool)
+
+    /// The longest name that can be one, with the headers before it.
+    static let room = UnknownName.longest + 64
 }

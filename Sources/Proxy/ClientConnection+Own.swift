@@ -11,10 +11,13 @@ extension ClientConnection {
 
     func forwardAlone(
         _ kind: LeaseKind, key wanted: PoolKey? = nil, _ expectation: Expectation,
-        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, isBlocking: Bool
+        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, isBlocking: Bool,
+        isFenced: Bool = false
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if isBlocking, leaveInsteadOfBlocking() { return .done }
+        // Without a fence nobody else can have this upstream afterwards.
+        if isFenced, pool.fences[key.user] == .none { return forwardOneOff(.plain, bytes, count) }
         guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
             return mode == .open ? .done : .blocked
         }
@@ -22,7 +25,19 @@ extension ClientConnection {
         take(own, expectation, value, bytes: count)
         mode = .exclusive(isBlocking: isBlocking)
         own.send(bytes, count: count)
+        if isFenced { putFence(behind: own) }
         return .done
+    }
+
+    /// What has just been sent may bring more than one reply: others get this upstream only when a
+    /// fence behind it has come back. Where the server has no fences, it is closed instead.
+    func putFence(behind own: UpstreamConnection) {
+        guard own.canFence else {
+            own.spoil(.dirty)
+            return
+        }
+        own.sendFence(for: id)
+        inFlight += 1
     }
 
     /// A client that has ended its input is not there any more to be blocked: Redis unblocks it as
@@ -96,6 +111,8 @@ extension ClientConnection {
             // What was queued before has been discarded; if not, `hold` knows.
             if session.memberCount == 0 { members = [] }
             return sendHeld(.multi, 0, bytes, count)
+        case .send(.exec, _) where upstream?.isDoubtful == true:
+            return execDoubtful(bytes, count)
         case .send(.exec, _) where !members.isEmpty: return execMembers(bytes, count)
         case .send(.plain, _) where provesWrite(lastCommand, frame):
             return sendHeld(.write, 0, bytes, count)
@@ -104,6 +121,11 @@ extension ClientConnection {
         case .queue(let expectation, let value):
             return queueMember(expectation, value, span, frame, bytes, count)
         case .sendSlow: return sendHeld(.plain, 0, bytes, count)
+        case .runScript: return runScriptHeld(bytes, count)
+        case .fenced: return sendDoubtful(.plain, 0, bytes, count)
+        case .impossible: return refuseSubcommand(span, frame)
+        case .oneOff(.rewriteList): return forwardList(span, frame, bytes, count)
+        case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)
         case .sendBlocking:
             if inputEnded, inFlight > 0 { return waitForReplies() }
             if leaveInsteadOfBlocking() { return .done }
@@ -140,7 +162,14 @@ extension ClientConnection {
         if let plan = planWithoutTransaction(span, frame) {
             return carryOutHeld(plan, span, frame, bytes, count)
         }
-        if isRestricted || isStranger(span, frame) { return sendHeld(.plain, 0, bytes, count) }
+        if isRestricted { return sendHeld(.plain, 0, bytes, count) }
+        switch knownKind(span, frame) {
+        case .known(.stranger): return sendHeld(.unknown, 0, bytes, count)
+        case .unclear, .known(.unclear): return forwardOneOff(.plain, bytes, count)
+        case .impossible: return refuseSubcommand(span, frame)
+        case .denied: return refuseCommand()
+        case .known(.module), .known(.renamed), .toAsk, nil: break
+        }
         if session.replyMode != .on, upstream?.hold?.isInTransaction == true {
             let kind = worker.table.commandClass(lastCommand)
             if kind == .pinSubscribe || kind == .unsubscribe || kind == .local {
@@ -152,7 +181,10 @@ extension ClientConnection {
             return sendHeld(.plain, 0, bytes, count)
         }
         if upstream?.hold?.isInTransaction == false, let name = nameToAskFor(span, frame) {
-            return ask(name)
+            guard lesson != nil else { return ask(name) }
+            let outcome = forwardOneOff(.plain, bytes, count)
+            if outcome == .done { lesson = nil }
+            return outcome
         }
         return enterPipe(span, frame)
     }
@@ -182,7 +214,7 @@ extension ClientConnection {
     }
 
     /// A subscribed RESP2 connection takes few commands; the server words the refusal.
-    private var isRestricted: Bool {
+    var isRestricted: Bool {
         key.protocolVersion == 2 && inFlight == 0 && (upstream?.hold?.subscriptions ?? 0) > 0
     }
 
@@ -214,6 +246,11 @@ extension ClientConnection {
     func becomePipe() -> Outcome {
         guard let upstream else { return .done }
         if inFlight > 0 { return waitForReplies() }
+        if session.replyMode != .on, upstream.hold?.isInTransaction == true {
+            // The server would queue CLIENT REPLY, and say so.
+            closeAfterFlush(.upstream_lost)
+            return .done
+        }
         upstream.endHold()
         upstream.isExclusive = true
         upstream.piped = self

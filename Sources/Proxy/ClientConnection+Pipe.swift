@@ -16,7 +16,7 @@ extension ClientConnection {
         case passing
         /// Inside of a long command that may not.
         case dropping
-        /// Not RESP any more: the server says so, and closes.
+        /// Not RESP any more: the server is told so in its place, says so, and closes.
         case blind
     }
 
@@ -29,10 +29,7 @@ extension ClientConnection {
 
     /// Passes on the command at `start`, or as much of it as has come. Returns where it has got to.
     func passCommand(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
-        if pipeView == .blind {
-            pass(bytes + start, count - start)
-            return count
-        }
+        if pipeView == .blind { return count }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         switch scanner.scan(buffer.span, frameStart: start, limits: ClientConnection.limits) {
@@ -56,10 +53,21 @@ extension ClientConnection {
             return next
         case .incomplete:
             return passUnfinished(bytes, buffer.span, start)
-        case .invalid:
-            pipeView = .blind
-            pass(bytes + start, count - start)
+        case .invalid(let error):
+            passMalformed(error)
             return count
+        }
+    }
+
+    /// What is malformed to us may be well-formed to the server, which has other limits, and it has
+    /// not been looked at: the server gets something that is malformed in the same way to any
+    /// server, says so, and closes.
+    private func passMalformed(_ error: ProtocolError) {
+        // Of a frame that passes already, the first line has been sent.
+        let isInside = pipeView == .passing
+        pipeView = .blind
+        error.example(isInside: isInside).withUnsafeBytes {
+            if let base = $0.baseAddress { pass(base, $0.count) }
         }
     }
 
@@ -68,8 +76,12 @@ extension ClientConnection {
         _ bytes: UnsafeMutableRawPointer, _ span: Span<UInt8>, _ start: Int
     ) -> Int {
         if pipeView == .watching {
-            guard let command = unfinishedCommand(span, start) else { return start }
-            let isRefused = pool.denyList.refuses(command)
+            let isRefused: Bool
+            switch unfinishedCommand(span, start) {
+            case .notYet: return start
+            case .known(_, let isDenied): isRefused = isDenied
+            case .impossible: isRefused = true
+            }
             if isRefused { passStandIn() }
             pipeView = isRefused ? .dropping : .passing
         }
@@ -81,9 +93,12 @@ extension ClientConnection {
 
     private func refuses(_ span: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         let command = worker.table.find(span, frame)
-        if command != .unknown { return pool.denyList.refuses(command) }
-        let name = UnknownCommands.name(of: frame, in: span, table: worker.table)
-        return pool.deniedStrangers.refuses(name ?? [])
+        if let info = worker.table.info(command) {
+            return pool.denyList.refuses(command) || !info.isNamedExactly(span, frame)
+        }
+        let name = UnknownName(frame, in: span, table: worker.table)
+        // A name that no command can have might be read as one that is denied.
+        return pool.deniedStrangers.refuses(name.asRead) || !name.canBeAskedFor
     }
 
     private func refusesLine(

@@ -30,11 +30,17 @@ extension ClientConnection {
         if expectation == .stranger {
             return queueStranger(span, frame, bytes, count)
         }
+        // What EXEC's array says of this member could not be believed.
+        if upstream?.isDoubtful == true {
+            if session.replyMode == .on { return becomePipe() }
+            upstream?.hold?.taint()
+            return sendHeld(.plain, 0, bytes, count)
+        }
         upstream?.hold?.queued()
         members.append(
             QueuedMember(
                 index: Int(session.memberCount) - 1, expectation: expectation, value: value,
-                words: words(span, frame)))
+                words: CommandTable.words(span, frame)))
         return sendHeld(.plain, 0, bytes, count)
     }
 
@@ -42,11 +48,12 @@ extension ClientConnection {
     private func queueStranger(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        let length = min(frame.nameLength, UnknownCommands.longestName + 1)
-        if pool.deniedStrangers.refuses((0..<length).map { span[frame.nameStart + $0] }) {
-            return refuseCommand()
+        switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
+        case .denied: return refuseCommand()
+        case .impossible: return refuseSubcommand(span, frame)
+        case .known(.stranger): return sendHeld(.plain, 0, bytes, count)
+        case .known, .unclear, .toAsk: break
         }
-        if isStranger(span, frame) { return sendHeld(.plain, 0, bytes, count) }
         if session.replyMode != .on { return pipeHeld(span, frame, bytes, count) }
         let outcome = sendHeld(.stranger, 0, bytes, count)
         mode = .barrier
@@ -136,7 +143,7 @@ extension UpstreamConnection {
         switch member.expectation {
         case .select:
             newKey.database = member.value
-            pool.noteSelected(newKey)
+            if isOfThisServer { pool.noteSelected(newKey) }
             move(to: newKey, with: client)
         case .hello where member.value != 0:
             newKey.protocolVersion = UInt8(member.value)

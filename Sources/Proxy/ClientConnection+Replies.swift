@@ -87,10 +87,10 @@ extension ClientConnection {
     }
 
     private func giveBack(_ upstream: UpstreamConnection) {
-        let isSpent = upstream.isSpoiled || upstream.hold?.isCleanable == false
+        let reason = upstream.spoiled ?? (upstream.hold?.isCleanable == false ? .dirty : nil)
         upstream.endHold()
-        if isSpent {
-            pool.machine.retire(upstream.id, .dirty, now: worker.now)
+        if let reason {
+            pool.machine.retire(upstream.id, reason, now: worker.now)
         } else {
             pool.machine.release(upstream.id, key: upstream.key, now: worker.now)
         }

@@ -18,17 +18,16 @@ extension ClientConnection {
         case .select(let database): return select(database, bytes, count)
         case .hello(let version): return hello(version, bytes, count)
         case .authenticate:
-            return logIn(PendingLogin(authenticate: words(span, frame)), nil, bytes, count)
+            let login = PendingLogin(authenticate: CommandTable.words(span, frame))
+            return logIn(login, nil, bytes, count)
         case .helloChange:
-            let words = words(span, frame)
-            // A version that is none is refused by the server before anything else happens.
-            guard let version = Word.number(words[1]), version == 2 || version == 3 else {
-                return forward(.shared, .plain, 0, bytes, count)
-            }
+            let words = CommandTable.words(span, frame)
+            let version = Word.integer(words[1], in: 2...3) ?? 2
             return logIn(PendingLogin(hello: words), UInt8(version), bytes, count)
         case .replyMode(.on) where session.replyMode == .on:
             // It changes nothing, so the server may judge whether this user is allowed to.
             return forward(.shared, .plain, 0, bytes, count)
+        case .replyMode where mayBeLockedOut: return askForRefusal()
         case .replyMode(let mode):
             session.setReplyMode(mode)
             if mode == .on { reply("+OK\r\n") }
@@ -95,8 +94,24 @@ extension ClientConnection {
         login = pending
         let expectation = version == nil ? Expectation.authenticate : .helloChange
         let value = UInt32(version ?? 0)
+        if !pending.isUnderstood || (mode == .held && pending.appliesInPart) {
+            let isHeld = mode == .held
+            let outcome = forwardOneOff(expectation, bytes, count, value: value)
+            if outcome == .done, isHeld, inFlight > 0 { mode = .barrier }
+            return outcome
+        }
         if mode == .held {
+            // Without an answer nobody could tell what comes behind.
+            let needsFence = upstream?.mayIgnoreLogin == true
+            if needsFence, upstream?.canFence != true {
+                login = nil
+                return becomePipe()
+            }
             _ = sendHeld(expectation, value, bytes, count)
+            if needsFence {
+                inFlight += 1
+                upstream?.sendFence(for: id, mayFail: true)
+            }
             mode = .barrier
             return .done
         }
@@ -109,6 +124,9 @@ extension ClientConnection {
             if pool.isValidated(target), pool.facts.isBefore72 {
                 return forwardAsBarrier(target, expectation, value, bytes, count)
             }
+        }
+        if pending.appliesInPart {
+            return forwardOneOff(expectation, bytes, count, value: value)
         }
         return forwardAlone(
             .pin, key: target, expectation, value, bytes, count, isBlocking: false)
@@ -190,8 +208,8 @@ extension ClientConnection {
                     + "\n",
                 protocolVersion: key.protocolVersion)
         case .rewriteList:
-            let filter = listFilters.isEmpty ? nil : listFilters.removeFirst()
-            return list(filter ?? ClientLine.Filter([], others: []), upstreamReply)
+            guard !listFilters.isEmpty else { return ClientLine.refusal }
+            return list(listFilters.removeFirst(), upstreamReply)
         default:
             return nil
         }
@@ -200,6 +218,7 @@ extension ClientConnection {
 
     private func list(_ filter: ClientLine.Filter, _ upstreamReply: [UInt8]) -> [UInt8]? {
         guard let text = ClientLine.text(of: upstreamReply) else { return nil }
+        guard filter.wanted.isUnderstood else { return ClientLine.refusal }
         let template =
             pool.facts.clientLine.isEmpty
             ? text.prefix { $0 != "\n" } : pool.facts.clientLine[...]
@@ -216,73 +235,5 @@ extension ClientConnection {
     /// The oldest change of identity whose reply has come.
     func takeChange() -> IdentityChange? {
         changes.isEmpty ? nil : changes.removeFirst()
-    }
-
-    // MARK: Unknown commands
-
-    /// Carries out a command that is not in the table, once the server has said what it is.
-    func carryOutUnknown(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        var kind = UnknownCommands.Kind.stranger
-        if let name = UnknownCommands.name(of: frame, in: span, table: worker.table) {
-            if pool.deniedStrangers.refuses(name) { return refuseCommand() }
-            guard let known = pool.unknownCommands.kind(of: name) ?? lesson else {
-                return ask(name)
-            }
-            lesson = nil
-            kind = known
-        }
-        switch kind {
-        case .stranger: return forward(.shared, .plain, 0, bytes, count)
-        case .module: return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
-        case .renamed: return beginPipe()
-        }
-    }
-
-    /// The server is known not to know this command.
-    func isStranger(_ span: Span<UInt8>, _ frame: CommandFrame) -> Bool {
-        guard worker.table.find(span, frame) == .unknown else { return false }
-        guard let name = UnknownCommands.name(of: frame, in: span, table: worker.table) else {
-            return true
-        }
-        return pool.unknownCommands.kind(of: name) == .stranger
-    }
-
-    /// The name of a command that nothing is known of; nil for any other.
-    func nameToAskFor(_ span: Span<UInt8>, _ frame: CommandFrame) -> [UInt8]? {
-        if lesson != nil {
-            lesson = nil
-            return nil
-        }
-        guard worker.table.find(span, frame) == .unknown,
-            let name = UnknownCommands.name(of: frame, in: span, table: worker.table)
-        else { return nil }
-        return pool.unknownCommands.kind(of: name) == nil ? name : nil
-    }
-
-    func ask(_ name: [UInt8]) -> Outcome {
-        var question: [UInt8] = []
-        Encode.command([Array("COMMAND".utf8), Array("INFO".utf8), name], into: &question)
-        let before = (inFlight, session)
-        let outcome = question.withUnsafeBytes {
-            forward(.shared, .commandInfo, 0, $0.baseAddress!, $0.count)
-        }
-        // Blocked: it waits. Done without anything in flight: refused, and answered so.
-        guard outcome == .done, inFlight > before.0 else { return outcome }
-        session = before.1
-        askedName = name
-        mode = .asking
-        return .blocked
-    }
-
-    /// The server's answer to COMMAND INFO has come.
-    func learnedCommand(_ reply: [UInt8]) {
-        let (kind, isLasting) = UnknownCommands.judge(reply)
-        if isLasting { pool.unknownCommands.learn(askedName, kind) } else { lesson = kind }
-        askedName = []
-        if mode == .asking { mode = upstream?.hold == nil ? .open : .held }
-        answered(1)
-        worker.ready(self)
     }
 }

@@ -3,6 +3,7 @@
 
 import Pool
 import RESP
+import Session
 
 /// The rare part of a client's state.
 final class ClientExtras {
@@ -22,6 +23,9 @@ final class ClientExtras {
     var askedName: [UInt8] = []
     var lesson: UnknownCommands.Kind?
     var refusal: String?
+    var placeInLine = PlaceInLine.none
+    var awaitsScripts = false
+    var lockAnswer: [UInt8]?
 }
 
 /// The scanner of a command that has not come whole.
@@ -159,6 +163,24 @@ extension ClientConnection {
     var refusal: String? {
         get { extras?.refusal }
         set { if newValue != nil || extras != nil { ownExtras.refusal = newValue } }
+    }
+
+    /// Whether it waits for a one-off upstream.
+    var placeInLine: PlaceInLine {
+        get { extras?.placeInLine ?? .none }
+        set { if newValue != .none || extras != nil { ownExtras.placeInLine = newValue } }
+    }
+
+    /// It is in the list of those who wait for an answer about scripts.
+    var awaitsScripts: Bool {
+        get { extras?.awaitsScripts ?? false }
+        set { if newValue || extras != nil { ownExtras.awaitsScripts = newValue } }
+    }
+
+    /// How the server refuses the command at the head of the input before a login.
+    var lockAnswer: [UInt8]? {
+        get { extras?.lockAnswer }
+        set { if newValue != nil || extras != nil { ownExtras.lockAnswer = newValue } }
     }
 
     /// Everything that was asked on a connection that is gone.

@@ -93,27 +93,22 @@ enum ClientLine {
 
     /// Which clients a CLIENT LIST asks for.
     struct Filter {
-        var ids: Set<UInt64>?
-        var type: String?
+        let wanted: ListFilter
         /// The clients of other workers, all of them.
         let others: [ClientSnapshot]
 
-        /// Reads `CLIENT LIST [TYPE t | ID n ...]`; the server has accepted it already.
         init(_ words: [[UInt8]], others: [ClientSnapshot]) {
+            wanted = ListFilter(words)
             self.others = others
-            guard words.count > 3 else { return }
-            switch Word.lowercased(words[2]) {
-            case "id":
-                ids = Set(
-                    words[3...].compactMap { UInt64(String(decoding: $0, as: UTF8.self)) })
-            case "type": type = Word.lowercased(words[3])
-            default: break
-            }
         }
 
         func admits(_ client: ClientSnapshot) -> Bool {
-            if let ids, !ids.contains(client.serial) { return false }
-            return type == nil || type == client.type
+            if let ids = wanted.ids, !ids.contains(client.serialNumber) { return false }
+            return wanted.type == nil || wanted.type == client.type
         }
     }
+
+    /// What the client gets where the server has accepted a form that is not understood.
+    static let refusal = Array(
+        "-ERR Redpool does not understand this form of CLIENT LIST\r\n".utf8)
 }

@@ -12,11 +12,12 @@ struct ClientSnapshot: Sendable {
     let id: SlotID
     /// The id that the client sees.
     let serial: UInt64
+    /// The same as a number of the protocol, which has a sign.
+    var serialNumber: Int64 { Int64(clamping: serial) }
     let address: String
     let localAddress: String
-    let user: String
-    /// The word of CLIENT LIST's and CLIENT KILL's TYPE.
-    let type: String
+    let user: [UInt8]
+    let type: ClientType
     let ageSeconds: Int64
     /// The fields of its CLIENT LIST line that are its own.
     let values: [String: String]
@@ -28,8 +29,8 @@ struct ClientSnapshot: Sendable {
         values = ClientLine.values(of: client)
         address = values["addr"] ?? ""
         localAddress = values["laddr"] ?? ""
-        user = values["user"] ?? ""
-        type = client.typeWord
+        user = client.pool.users.name(of: client.key.user)
+        type = client.type
         ageSeconds = client.ageSeconds
     }
 }
@@ -41,7 +42,7 @@ extension UpstreamPool {
     }
 
     /// The client of this pool with an id, if it is on this worker.
-    func client(serial: UInt64) -> ClientConnection? {
+    func client(serial: UInt64?) -> ClientConnection? {
         worker.clients.all.first { $0.serial == serial && $0.pool === self }
     }
 }

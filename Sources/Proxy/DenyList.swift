@@ -34,16 +34,17 @@ struct DenyList {
 /// Those of the names that the table does not have: modules' commands, renamed ones, new
 /// subcommands; and all that may be a container's name.
 struct DeniedStrangers {
-    private let names: Set<String>
+    private let names: Set<[UInt8]>
 
     init(_ names: [String], table: CommandTable) {
-        self.names = Set(names).subtracting(table.all.map(\.name).filter { $0.contains("|") })
+        let known = table.all.map(\.name).filter { $0.contains("|") }
+        self.names = Set(Set(names).subtracting(known).map { Array($0.utf8) })
     }
 
-    /// True when the command must not reach the server; a subcommand as `container|subcommand`.
+    /// True when the command must not reach the server; the name is `UnknownName.asRead`.
     func refuses(_ name: [UInt8]) -> Bool {
         if names.isEmpty { return false }
-        let name = Word.lowercased(name)
-        return names.contains(name) || names.contains(String(name.prefix { $0 != "|" }))
+        return names.contains(name)
+            || names.contains(Array(name.prefix { $0 != UInt8(ascii: "|") }))
     }
 }

@@ -8,12 +8,21 @@ struct ServerFacts {
     /// `timeout` of its configuration, in seconds; 0 = it never closes idle clients.
     var timeoutSeconds: Int64?
     var version: [UInt8]? {
-        didSet { isBefore72 = ServerFacts.isBefore72(version ?? []) }
+        didSet {
+            let parts = ServerFacts.parts(of: version ?? [])
+            isBefore72 = parts.map { $0 < (7, 2) } ?? false
+            isBefore7 = parts.map { $0 < (7, 0) } ?? true
+            hasOldWords = parts.map { $0 < (7, 0) } ?? false
+        }
     }
     /// Redis before 7.2: HELLO carries its options out one by one, so that those before a bad one
     /// count, and a refused login is answered even behind replies that are not written yet. Valkey
     /// names the Redis version that it is compatible with, 7.2.4.
     private(set) var isBefore72 = false
+    /// Redis before 7.0, or a server that does not say: COMMAND INFO knows no subcommands.
+    private(set) var isBefore7 = true
+    /// Redis before 7.0: its errors for unknown commands have other words.
+    private(set) var hasOldWords = false
     var runID: [UInt8]?
     /// A line of CLIENT LIST, for its fields and their order.
     var clientLine = ""
@@ -68,10 +77,10 @@ extension ServerFacts {
 
     private static func isArray(_ item: ReplyItem) -> Bool { item.type == UInt8(ascii: "*") }
 
-    /// What cannot be read as a version counts as a new one, which is trusted with less.
-    private static func isBefore72(_ version: [UInt8]) -> Bool {
+    /// Major and minor number; nil for what cannot be read as a version.
+    private static func parts(of version: [UInt8]) -> (Int64, Int64)? {
         let parts = version.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
             .prefix(2).compactMap { Word.integer(Array($0), in: 0...1_000_000) }
-        return parts.count == 2 && (parts[0], parts[1]) < (7, 2)
+        return parts.count == 2 ? (parts[0], parts[1]) : nil
     }
 }

@@ -16,7 +16,7 @@ extension UpstreamConnection {
     /// The connection is gone, or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
-        let wasInUse = !inFlight.isEmpty || piped != nil || holder != nil
+        let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || piped != nil || holder != nil
         rescueUnreceived(reason)
         destroy()
         if wasInUse { pool.noteLoss(reason) }
@@ -27,7 +27,7 @@ extension UpstreamConnection {
     /// Closes it on purpose as soon as nobody needs it any more.
     func retireWhenFree(_ reason: CloseReason) {
         if isExclusive {
-            isSpoiled = true
+            spoil(reason)
         } else {
             pool.machine.retire(id, reason, now: worker.now)
             pool.noteWork()
@@ -75,8 +75,10 @@ extension UpstreamConnection {
             }
         case .closing: finishClosing()
         case .ready:
-            // An orphan that does not come to rest is not worth the wait.
-            if isOrphaned { pool.machine.retire(id, .dirty, now: worker.now) }
+            // An orphan that does not come to rest is not worth the wait, nor is a question.
+            if isOrphaned || scriptQuestion != .none {
+                pool.machine.retire(id, .dirty, now: worker.now)
+            }
             pool.noteWork()
             self.deadline = nil
         case .closed: break
@@ -90,8 +92,10 @@ extension UpstreamConnection {
             worker.now.nanoseconds - holder.lastActivity > config.transactionTimeout
         {
             holder.close(.transaction_timeout)
+        } else if owesOnlyFence {
+            waitingSince = worker.now
         } else if config.commandTimeout > 0, !inFlight.isEmpty, !isBlocking,
-            worker.now - waitingSince > config.commandTimeout
+            worker.now - waitingSince > config.commandTimeout + fenceAllowance
         {
             pool.warnLimit(
                 "upstream.command_timeout", reason: CloseReason.commandTimeout.word,
@@ -104,6 +108,14 @@ extension UpstreamConnection {
     private var isBlocking: Bool {
         guard isExclusive, let client = worker.clients[inFlight.first.client] else { return false }
         return client.isBlockingHeld || client.mode == .exclusive(isBlocking: true)
+    }
+
+    /// The server is the one that the newest connection has reached.
+    var isOfThisServer: Bool { epoch == pool.epoch || pool.hasSeveralServers }
+
+    /// It is closed for this reason when its lease ends, if not for an earlier one.
+    func spoil(_ reason: CloseReason) {
+        if spoiled == nil { spoiled = reason }
     }
 
     func clearDeadline() {
@@ -133,6 +145,11 @@ extension UpstreamConnection {
         feeders = []
         for id in waiting { worker.clients[id]?.upstreamDrained() }
         wakeSoloists()
+        if oneOffSince != nil { pool.oneOffEnded() }
+        if scriptQuestion != .none {
+            scriptQuestion = .none
+            pool.endScriptQuestion(patience: ScriptTrust.shortPatience)
+        }
         pool.forget(self)
     }
 

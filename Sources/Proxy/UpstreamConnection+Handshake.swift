@@ -12,7 +12,8 @@ struct Handshake {
         case authenticate(user: UInt32)
         case hello(UInt8)
         case select(UInt32)
-        case ping
+        /// The first fence; where there are none, PING.
+        case fence(FenceForm)
         case information
         case timeout
         case transactions
@@ -35,6 +36,11 @@ struct Handshake {
     var index = 0
     /// SELECT comes before the login of a client's user, who may not have the right to it.
     var selectsEarly = false
+    /// The form of the fence that this server has shown to know.
+    var form: FenceForm?
+
+    /// What the first connection to a server asks, behind INFO.
+    static let questions = [Step.timeout, .transactions, .clientLine]
 
     var isFirst: Bool {
         if case .dial = purpose { return true }
@@ -58,7 +64,8 @@ struct Handshake {
         case .authenticate: "AUTH"
         case .hello: "HELLO"
         case .select: "SELECT"
-        case .ping: "PING"
+        case .fence(.echo): "ECHO"
+        case .fence: "PING"
         case .information: "INFO"
         case .timeout: "CONFIG GET timeout"
         case .transactions: "COMMAND INFO"
@@ -85,13 +92,15 @@ extension UpstreamConnection {
         } else if hasCredentials {
             steps.append(.authenticate(user: key.user))
         }
-        // An answer to HELLO or AUTH shows as much, and a user without the right to PING would find
-        // ours in the ACL LOG.
-        if steps.isEmpty { steps.append(.ping) }
-        if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
-        if pool.machine.census.connected == 0 {
-            steps += [.information, .timeout, .transactions, .clientLine]
+        // An answer to HELLO or AUTH shows as much, and a client's user without the right to ECHO
+        // would find ours in the ACL LOG.
+        if steps.isEmpty || (key.user == 0 && !pool.fences.isKnown(to: 0)) {
+            steps.append(.fence(pool.fences[key.user]))
         }
+        if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
+        // Each time: an address may lead to another server at any time.
+        steps.append(.information)
+        if pool.machine.census.connected == 0 { steps += Handshake.questions }
         start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
     }
 
@@ -161,7 +170,10 @@ extension UpstreamConnection {
             }
         case .select(let database):
             words = [Array("SELECT".utf8), Array(String(database).utf8)]
-        case .ping: words = [Array("PING".utf8)]
+        case .fence(.none): words = [Array("PING".utf8)]
+        case .fence(let form):
+            sendFirstFence(form)
+            return
         case .information: words = [Array("INFO".utf8), Array("server".utf8)]
         case .timeout:
             words = [Array("CONFIG".utf8), Array("GET".utf8), Array("timeout".utf8)]
@@ -180,18 +192,25 @@ extension UpstreamConnection {
     func receiveHandshake(_ bytes: UnsafeRawPointer, _ count: Int) {
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        if !scanner.isInside, isStrayInHandshake(buffer[0]) {
+            loseToStray()
+            return
+        }
         switch scanner.scan(buffer.span, from: 0) {
         case .incomplete:
             collected.append(contentsOf: buffer)
+            if !mayBeFence(UnsafeRawBufferPointer(buffer)) { handshakeFailed(wrongAnswer) }
         case .invalid(let error):
             handshakeFailed("not a Redis server? \(error.message)")
         case .complete(let end):
             collected.append(contentsOf: buffer[..<end])
-            if end < count {
+            if end < count, isStrayInHandshake(buffer[end]) {
+                loseToStray()
+            } else if end < count {
                 // Then it does not matter what the answer is.
                 scanner = ReplyScanner()
                 handshakeFailed("the server sent more than the answer to \(handshake.currentName)")
-            } else if let problem = judgeStep(),
+            } else if let problem = judgeStep(UnsafeRawBufferPointer(buffer)),
                 !(scanner.isError && handshake.postponeSelect())
             {
                 handshakeFailed(problem)
@@ -203,24 +222,25 @@ extension UpstreamConnection {
         }
     }
 
-    /// Nil when the collected reply is good enough for the current step, else what is wrong.
-    private func judgeStep() -> String? {
+    /// Nil when the collected reply, whose last bytes are `tail`, is good enough for the current
+    /// step, else what is wrong.
+    private func judgeStep(_ tail: UnsafeRawBufferPointer) -> String? {
         guard let step = handshake.current else { return "an answer that nobody asked for" }
+        guard !scanner.isPush, mayBeFence(tail) else { return wrongAnswer }
         switch step {
         case .authenticate, .select, .setName, .setLibrary:
             return scanner.head.matches("OK") && !scanner.isError ? nil : refusal()
         case .hello:
             noteDefault()
             return scanner.isError ? refusal() : nil
-        case .ping:
-            // Alive is enough: NOAUTH, LOADING and the like are for the clients to see. Errors
-            // that come instead of an answer are not: "max number of clients reached", DENIED.
+        case .fence(let form):
             noteDefault()
-            if !scanner.isError { return nil }
-            let fatal = scanner.head.starts(with: "ERR") || scanner.head.starts(with: "DENIED")
-            return fatal ? refusal() : nil
-        case .information, .timeout, .transactions, .clientLine:
-            pool.learn(learned(from: step))
+            return judgeFence(form)
+        case .information:
+            learnWhoAnswers()
+            return nil
+        case .timeout, .transactions, .clientLine:
+            learn(learned(from: step))
             return nil
         }
     }
@@ -232,30 +252,12 @@ extension UpstreamConnection {
         pool.noteDefault(needsLogin: isLoginMissing)
     }
 
-    private var isLoginMissing: Bool { scanner.isError && scanner.head.starts(with: "NOAUTH") }
+    var isLoginMissing: Bool { scanner.isError && scanner.head.starts(with: "NOAUTH") }
 
-    /// What the collected reply adds to what is known of the server. A refusal adds nothing.
-    private func learned(from step: Handshake.Step) -> ServerFacts {
-        var facts = pool.facts
-        switch step {
-        case .information:
-            facts.version = ServerFacts.field("redis_version", in: collected)
-            facts.runID = ServerFacts.field("run_id", in: collected)
-        case .timeout:
-            facts.timeoutSeconds = ServerFacts.configValue(in: collected)
-        case .transactions:
-            facts.hasTransactions = ServerFacts.knowsBoth(collected)
-        case .clientLine:
-            facts.clientLine = String((ClientLine.text(of: collected) ?? "").prefix { $0 != "\n" })
-        default: break
-        }
-        return facts
-    }
-
-    private func refusal() -> String { "\(handshake.currentName): \(refusedWith)" }
+    func refusal() -> String { "\(handshake.currentName): \(refusedWith)" }
 
     /// The text of an error reply.
-    private var refusedWith: String {
+    var refusedWith: String {
         let line = collected.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
         return String(decoding: line, as: UTF8.self)
     }
@@ -332,6 +334,8 @@ extension UpstreamConnection {
         output.forgetsSent = false
         scanner = ReplyScanner()
         clearDeadline()
+        fence = nil
+        if fenceDue == .max { deferFence() }
         handshake = Handshake()
     }
 
@@ -341,6 +345,7 @@ extension UpstreamConnection {
         switch purpose {
         case .dial:
             pool.connected(self)
+            if !isOfThisServer { retireWhenFree(.serverChanged) }
         case .convert(let newKey):
             key = newKey
             pool.machine.converted(id, now: worker.now)

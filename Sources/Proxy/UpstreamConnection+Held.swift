@@ -32,6 +32,7 @@ extension UpstreamConnection {
         isExclusive = false
         isInPush = false
         isPlusKept = false
+        isDoubtful = false
         scanner.passesLines = false
         output.forgetsSent = false
     }
@@ -139,8 +140,12 @@ extension UpstreamConnection {
             let all = hold?.confirmations(of: inFlight.first.expectation) ?? 1
             inFlight.first.value = UInt32(clamping: all)
         }
+        guard isAwaited else {
+            // Not an answer: a script has made it up, or a slot of a cluster has moved.
+            hold?.taint()
+            return
+        }
         hold?.confirmed(what, count: count)
-        guard isAwaited else { return }
         inFlight.first.value -= 1
         if inFlight.first.value == 0 { finishHeadReply() }
     }
@@ -171,8 +176,8 @@ extension UpstreamConnection {
     /// Called whenever a reply to nobody has come.
     func cleanOrphan() {
         guard isOrphaned, inFlight.isEmpty, stage == .ready, let state = hold else { return }
-        if isSpoiled || !state.isCleanable {
-            pool.machine.retire(id, .dirty, now: worker.now)
+        if spoiled != nil || !state.isCleanable {
+            pool.machine.retire(id, spoiled ?? .dirty, now: worker.now)
             pool.noteWork()
         } else if let cleaning = state.cleaning {
             var bytes: [UInt8] = []

@@ -45,7 +45,9 @@ extension UpstreamConnection {
         inFlight.removeAll()
         for claim in claims {
             if claim.client === holder { holder = nil }
-            if claim.isLost, claim.canBeAnswered, pool.config.onUpstreamLoss == .error {
+            if claim.isLost, claim.canBeAnswered, !isMisaligned,
+                pool.config.onUpstreamLoss == .error
+            {
                 claim.client.answerLost(claim.count, pool.lossText(reason))
             } else if claim.isLost {
                 claim.client.upstreamLost()
@@ -82,8 +84,10 @@ extension UpstreamConnection {
                         client: client, isLost: isLost,
                         canBeAnswered: !isLost && !isExclusive))
             }
+            // Nobody misses its reply, and it is not sent again.
+            if entry.expectation == .fence { return }
             claims[place].count += Int(entry.count)
-            if entry.expectation == .commandInfo || entry.isSilent {
+            if entry.expectation.isQuestion || entry.isSilent {
                 claims[place].canBeAnswered = false
             }
             if entry.isSilent || entry.bytes == 0 || entry.expectation.isTranslated(entry.value) {
@@ -106,10 +110,10 @@ extension UpstreamConnection {
 
     /// The commands of an entry, if the server has received none of those still unanswered.
     private func unreceived(_ entry: InFlight, start: Int64, received: Int64) -> [UInt8]? {
+        if entry.expectation.isQuestion { return [] }
         guard start >= output.releasedTotal else { return nil }
         let all = output.copy(
             offset: Int(start - output.releasedTotal), count: Int(entry.bytes))
-        if entry.expectation == .commandInfo { return start >= received ? [] : nil }
         if entry.expectation == .block || entry.expectation == .blockEnd {
             return start >= received ? all : nil
         }

@@ -10,14 +10,6 @@ extension UpstreamConnection {
     /// Nobody's id: the entry is the proxy's own.
     static let nobody = SlotID(slot: .max, generation: .max)
 
-    /// Sends our PING; the pool lends the connection to nobody meanwhile.
-    func probe() {
-        expect(UpstreamConnection.nobody, .probe, bytes: UpstreamConnection.ping.count)
-        send(UpstreamConnection.ping)
-    }
-
-    private static let ping = Array("*1\r\n$4\r\nPING\r\n".utf8)
-
     func receiveReplies(_ bytes: UnsafeRawPointer, _ count: Int) {
         if isPlusKept {
             isPlusKept = false
@@ -40,11 +32,17 @@ extension UpstreamConnection {
                 isPlusKept = true
                 return
             }
-            if hold != nil, isPushFrame(span, at: position) {
-                position = relayPush(bytes, span, from: position)
+            if isDropping {
+                position = dropPush(span, from: position)
+            } else if hold != nil, isPushFrame(span, at: position) {
+                position = meetPush(bytes, span, from: position)
             } else if inFlight.isEmpty {
-                poison("an unexpected reply")
-                return
+                guard isStray(span[position]) else {
+                    poison("an unexpected reply")
+                    return
+                }
+                noteStray()
+                position = dropPush(span, from: position)
             } else {
                 position = relayRun(bytes, span, from: position)
             }
@@ -66,13 +64,19 @@ extension UpstreamConnection {
             switch scanner.scan(span, from: position) {
             case .complete(let end):
                 if scanner.isPush {
-                    problem = "a push on a shared connection"
-                    break scanning
+                    return meetStray(
+                        entry, behind: finished, bytes + start, position - start, span[position],
+                        end)
                 }
                 if scanner.isError { noteError() }
                 position = end
                 finished += 1
             case .incomplete:
+                if scanner.isPush {
+                    return meetStray(
+                        entry, behind: finished, bytes + start, position - start, span[position],
+                        span.count)
+                }
                 position = span.count
             case .invalid(let error):
                 problem = error.message
@@ -93,9 +97,9 @@ extension UpstreamConnection {
     }
 
     /// An error is the client's business, but some say that this is not the server to be at: a
-    /// failover is going on, or was.
+    /// failover is going on, or was. In the place of a fence it says nothing.
     private func noteError() {
-        guard
+        guard inFlight.first.expectation != .fence,
             scanner.head.starts(with: "READONLY ") || scanner.head.starts(with: "LOADING ")
                 || scanner.head.starts(with: "MASTERDOWN ")
         else { return }
@@ -128,23 +132,32 @@ extension UpstreamConnection {
     }
 
     /// A reply that the proxy has made or changed, and with it the end of the entry.
-    private func deliver(_ entry: InFlight, _ reply: [UInt8]) {
+    func deliver(_ entry: InFlight, _ reply: [UInt8]) {
         reply.withUnsafeBytes { deliver(entry, $0.baseAddress!, $0.count, 1) }
     }
 
-    private func countFinished(_ replies: UInt32) {
+    func countFinished(_ replies: UInt32) {
         pool.machine.finish(id, count: Int32(truncatingIfNeeded: replies), now: worker.now)
         if pool.machine.hasActions { pool.noteWork() }
-        if inFlight.isEmpty {
-            pool.noteEmptied(self)
-            wakeSoloists()
-        }
+        noteIfEmptied()
+    }
+
+    /// Nothing is in flight any more on a shared connection.
+    @inline(__always)
+    func noteIfEmptied() {
+        guard inFlight.isEmpty else { return }
+        pool.noteEmptied(self)
+        wakeSoloists()
     }
 
     /// Replies that the proxy itself has an interest in.
     private func handOver(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
+        if entry.expectation.isLogin, fence != nil {
+            takeFencedLogin(entry, bytes, count, isComplete: isComplete)
+            return
+        }
         if entry.expectation.isCollected {
             collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
             guard isComplete else { return }
@@ -156,17 +169,22 @@ extension UpstreamConnection {
         if isComplete { takeNote(entry) }
         switch entry.expectation {
         case .probe:
-            if !isComplete { return }
-            finishHead()
-            pool.machine.probed(id, now: worker.now)
-            pool.noteWork()
-            wakeSoloists()
+            takeProbe(isComplete: isComplete)
+        case .fence:
+            takeFence(entry, bytes, count, isComplete: isComplete)
         case .ignored:
             if isComplete { finishHead() }
         case .clean:
             if !isComplete { return }
             finishHead()
             cleaned()
+        case .scriptQuestion:
+            if !isComplete { return }
+            finishHead()
+        case .beforeLogin where entry.value == 1 && isComplete && !scanner.isError:
+            // It has taken effect here, whatever it was.
+            deliver(entry, bytes, count, 1)
+            lose(.notUnderstood)
         default:
             deliver(entry, bytes, count, isComplete ? 1 : 0)
         }
@@ -181,7 +199,7 @@ extension UpstreamConnection {
     }
 
     /// What a complete reply means for the state of this connection and of its client.
-    private func takeNote(_ entry: InFlight) {
+    func takeNote(_ entry: InFlight) {
         let facts = facts
         hold?.replied(to: entry.expectation, facts, value: entry.value)
         let client = worker.clients[entry.client]
@@ -195,7 +213,7 @@ extension UpstreamConnection {
         case .select where facts.isOK:
             var newKey = key
             newKey.database = entry.value
-            pool.noteSelected(newKey)
+            if isOfThisServer { pool.noteSelected(newKey) }
             move(to: newKey, with: client)
         case .authenticate:
             let login = client?.takeLogin()
@@ -203,73 +221,32 @@ extension UpstreamConnection {
             acceptLogin(login, protocolVersion: nil, client)
         case .trackingOn where facts.isOK: client?.trackingAccepted()
         case .stranger where facts.isQueued: client?.hasQueuedStranger = true
+        case .unknown where !facts.isError && !facts.isQueued:
+            // A module has been loaded meanwhile, say: nobody knows what it has done here.
+            pool.unknownCommands = UnknownCommands()
+            retireWhenFree(.notUnderstood)
+        case .unclear where facts.isError && scanner.head.starts(with: "ERR Unknown subc"):
+            if let client, isOfThisServer {
+                pool.unknownCommands.learn(client.askedName, .stranger)
+            }
+        case .beforeLogin where !facts.isError: pool.noteDefault(needsLogin: false)
+        case .scriptQuestion: noteScriptAnswer(facts)
         case .write where !facts.isError && !facts.isQueued: client?.writes.collapse(to: id)
         case .blockEnd where !facts.endsTransaction:
             // The transaction may still be open, and others' commands would be queued into it.
-            isSpoiled = true
+            spoil(.dirty)
             pool.machine.retire(id, .dirty, now: worker.now)
             pool.noteWork()
         default: break
         }
     }
 
-    /// This connection and its client are in another state now.
-    func move(to newKey: PoolKey, with client: ClientConnection?) {
-        key = newKey
-        pool.machine.rekey(id, to: newKey)
-        pool.noteValidated(newKey)
-        if let client, client.upstream === self { client.key = newKey }
+    /// HELLO is answered with an array or a map.
+    private var isAggregate: Bool {
+        scanner.type == UInt8(ascii: "*") || scanner.type == UInt8(ascii: "%")
     }
 
-    /// The server has accepted a client's credentials here.
-    private func acceptLogin(
-        _ login: PendingLogin?, protocolVersion: UInt8?, _ client: ClientConnection?
-    ) {
-        var newKey = key
-        newKey.protocolVersion = protocolVersion ?? key.protocolVersion
-        if let login, let name = login.user {
-            guard
-                let user = pool.users.accepted(
-                    name: name, password: login.password, from: client?.serial ?? 0)
-            else {
-                isSpoiled = true
-                return
-            }
-            newKey.user = user
-        } else if login == nil, isExclusive {
-            // Its client has left, and with it the knowledge of who this connection belongs to.
-            isSpoiled = true
-        }
-        if isExclusive {
-            move(to: newKey, with: client)
-            if let client { pool.noteLogin(of: client) }
-        } else if let client, client.upstream === self {
-            client.key = newKey
-        }
-        if let client, let name = login?.name {
-            client.identity.name = name
-            if isExclusive { identity.name = name }
-        }
-    }
-
-    /// Redis up to 7.0 has applied the options of a HELLO before the one that it complains about.
-    private func acceptPart(of login: PendingLogin?, _ client: ClientConnection?) {
-        guard var login, let client else { return }
-        // The version stands before the options and takes effect behind them: not at all.
-        let protocolVersion = client.key.protocolVersion
-        defer { client.key.protocolVersion = protocolVersion }
-        if scanner.head.starts(with: "WRONGPASS") {
-            if login.isNameFirst, let name = login.name { client.identity.name = name }
-        } else if scanner.head.starts(with: "ERR Client names"), !login.isNameFirst {
-            login.name = nil
-            acceptLogin(login, protocolVersion: nil, client)
-        } else if scanner.head.starts(with: "ERR Syntax error") {
-            // "in HELLO option 'X'", of which a head keeps no more.
-            acceptLogin(login, protocolVersion: nil, client)
-        }
-    }
-
-    private func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
+    func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
         takeNote(entry)
         let client = worker.clients[entry.client]
         let isGood = !scanner.isError && !scanner.head.matches("QUEUED")
@@ -277,7 +254,18 @@ extension UpstreamConnection {
         case .commandInfo:
             finishHead()
             if !isExclusive { countFinished(1) }
-            client?.learnedCommand(reply)
+            guard isOfThisServer else {
+                // It is asked again, over a connection to the server of now.
+                client?.endQuestion()
+                return
+            }
+            client?.learnedCommand(
+                reply, isLockedOut: scanner.isError && scanner.head.starts(with: "NOAUTH"))
+        case .lockQuestion:
+            finishHead()
+            if !isExclusive { countFinished(1) }
+            client?.learnedLock(
+                reply, isLocked: scanner.isError && scanner.head.starts(with: "NOAUTH"))
         case .identify:
             finishHead()
             identified(reply)
@@ -298,7 +286,7 @@ extension UpstreamConnection {
         case .execWalked:
             deliver(entry, walk(reply, client))
         case .hello:
-            if isGood, entry.value != 0 {
+            if isGood, isAggregate, entry.value != 0 {
                 // On a connection of one's own it counts even when its client has left.
                 var newKey = key
                 newKey.protocolVersion = UInt8(entry.value)
@@ -313,10 +301,11 @@ extension UpstreamConnection {
             let login = client?.takeLogin()
             // Where it is shared, a name is all that it may have changed.
             if !isExclusive { identity.taint(.mirrorName) }
-            if isGood {
+            if isGood, isAggregate {
                 acceptLogin(login, protocolVersion: UInt8(entry.value), client)
             } else {
-                if isExclusive { isSpoiled = true }
+                // A name may have been taken over; what else may have been is not understood.
+                identity.taint(.mirrorName)
                 if pool.facts.isBefore72 { acceptPart(of: login, client) }
             }
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
@@ -327,7 +316,7 @@ extension UpstreamConnection {
 
     /// As below, in the middle of a run: the complete replies before that place are good, and their
     /// clients get them.
-    private func poison(
+    func poison(
         _ text: String, behind finished: UInt32, of entry: InFlight,
         _ bytes: UnsafeRawPointer, _ count: Int
     ) {
@@ -342,7 +331,7 @@ extension UpstreamConnection {
     /// trusted, so the connection and everybody who waits on it end here.
     func poison(_ text: String) {
         pool.warnLimit(
-            "upstream.desync", reason: CloseReason.desync.word,
+            UpstreamPool.desyncEvent, reason: CloseReason.desync.word,
             "closing a connection to \(pool.config.upstream): \(text)")
         lose(.desync)
     }
@@ -355,22 +344,5 @@ extension ReplyFacts {
 
     private var isArrayOrNull: Bool {
         type == UInt8(ascii: "*") || type == UInt8(ascii: "_") || type == UInt8(ascii: "~")
-    }
-}
-
-/// The reply to HELLO carries the id of a connection; a client's own id is another.
-enum HelloReply {
-    static func replacingID(_ reply: [UInt8], _ client: ClientConnection?) -> [UInt8] {
-        guard let client else { return reply }
-        var cursor = ReplyCursor(from: 0)
-        var isID = false
-        while let item = cursor.next(reply.span) {
-            if isID, item.type == UInt8(ascii: ":") {
-                return Array(reply[..<item.start]) + Array(String(client.serial).utf8)
-                    + Array(reply[(item.start + item.length)...])
-            }
-            isID = item.depth == 1 && item.matches("id", in: reply.span)
-        }
-        return reply
     }
 }

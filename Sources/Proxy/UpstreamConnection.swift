@@ -51,14 +51,30 @@ final class UpstreamConnection {
     var isPlusKept = false
     /// A frame of a subscription is passing by.
     var isInPush = false
+    /// A push that is meant for nobody is passing by.
+    var isDropping = false
     /// The holder has left; the connection is being cleaned for the next.
     var isOrphaned = false
     /// The client that has left while it was blocked here, and is closed when this connection is.
     var lastToLeave: SlotID?
     /// Leased to one client, by way of a hold or until a reply.
     var isExclusive = false
-    /// The server has been asked for something whose effect cannot be told.
-    var isSpoiled = false
+    /// Why it must not be used again once its lease ends: the server has been asked for something
+    /// whose effect cannot be told, say.
+    var spoiled: CloseReason?
+    /// Since when it is one of those that the pool spends on commands that are not understood.
+    var oneOffSince: MonotonicTime?
+    /// That of the pool when its handshake was over.
+    var epoch = 0
+    /// The open transaction has a command in it that may bring more than one element.
+    var isDoubtful = false
+    var scriptQuestion = ScriptQuestion.none
+    /// The fence in flight.
+    var fence: Fence?
+    /// When the next one goes along with what is written, in nanoseconds.
+    var fenceDue = Int64.max
+    /// A fence has shown that replies went to the wrong clients.
+    var isMisaligned = false
     /// Clients with something in flight on this shared connection.
     var sharers = 0
     /// Those of them that do not read fast enough.
@@ -229,6 +245,7 @@ final class UpstreamConnection {
 
     func flush() {
         guard stage == .handshaking || stage == .ready || stage == .closing else { return }
+        if worker.now.nanoseconds >= fenceDue { fenceIfDue() }
         switch output.flush(to: channel, pool: worker.chunks) {
         case .empty:
             if stage == .closing { channel.finishWriting() }

@@ -18,7 +18,7 @@ extension UpstreamPool {
         switch command {
         case .clientPause:
             let word = CommandTable.argument(2, bytes, frame) ?? []
-            guard let length = RESP.Word.integer(word, in: UpstreamPool.pauses) else { return }
+            guard let length = Word.integer(word, in: UpstreamPool.pauses) else { return }
             let end = worker.now + .milliseconds(length)
             if !isPaused || end > pausedUntil { pausedUntil = end }
             isPaused = true
@@ -46,6 +46,7 @@ extension ClientConnection {
         switch plan {
         case .send(let wanted, let number): (expectation, value) = (wanted, number)
         case .sendSlow: (expectation, value) = (.plain, 0)
+        case .runScript where trustsScripts: (expectation, value) = (.plain, 0)
         default: return nil
         }
         let census = pool.machine.census

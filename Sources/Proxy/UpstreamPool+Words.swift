@@ -33,6 +33,9 @@ extension UpstreamPool {
 
     /// The server itself says why nobody can have `key` now.
     func refuse(_ key: PoolKey, _ text: String) {
+        if scripts.isAsking, scripts.ticket != nil, scripts.key == key {
+            endScriptQuestion(patience: ScriptTrust.shortPatience)
+        }
         for client in worker.clients.all where client.pool === self {
             guard case .waiting(let ticket) = client.mode, client.awaited?.key == key else {
                 continue
@@ -48,15 +51,36 @@ extension UpstreamPool {
             + "the reply (\(reason.word)); the command may or may not have run"
     }
 
-    /// A warning that is merged with its like to one line per 10 seconds.
+    /// A warning, or worse, that is merged with its like to one line per 10 seconds.
     func warnLimit(_ event: String, reason: String, _ text: String) {
         let key = RateLimiter.Key(event: event, pool: config.name, reason: reason)
         guard let count = limiter.record(key, now: worker.now.nanoseconds) else { return }
-        worker.log.warning(
-            "\(text)",
+        worker.log.log(
+            level: UpstreamPool.level(of: event), "\(text)",
             metadata: [
                 "event": "\(event)", "pool": "\(config.name)", "reason": "\(reason)",
                 "count": "\(count)",
             ])
+    }
+
+    static let desyncEvent = "upstream.desync"
+
+    /// Replies that went to the wrong clients are the worst that a proxy can do.
+    static func level(of event: String) -> Logger.Level {
+        event == desyncEvent ? .critical : .warning
+    }
+
+    /// The server has refused a form of the fence to a user for good. The first time that none is
+    /// left is told, once for all workers.
+    func fenceRefused(_ form: FenceForm, to user: UInt32) {
+        fences.refused(form, to: user)
+        guard fences[user] == .none, group.isFirstWithoutFence() else { return }
+        let name = String(decoding: users.name(of: user), as: UTF8.self)
+        let text =
+            "\(config.upstream) lets user \(name) send neither ECHO nor PING with an argument: "
+            + "replies that get out of step on a shared connection will not be noticed"
+        worker.log.warning(
+            "\(text)",
+            metadata: ["event": "upstream.no_fence", "pool": "\(config.name)"])
     }
 }

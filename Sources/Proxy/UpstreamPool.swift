@@ -34,10 +34,22 @@ final class UpstreamPool {
     var facts = ServerFacts()
     var unknownCommands = UnknownCommands()
     var users: UserTable
+    /// Upstreams that are spent on commands that are not understood.
+    var oneOffs: OneOffLine
+    var scripts = ScriptTrust()
+    /// Grows with every server that answers: what a connection to an earlier one says is not noted.
+    var epoch = 0
+    /// The `run_id`s of servers before the present one, the latest last.
+    var formerServers: [[UInt8]] = []
+    /// The address leads to several servers by turns: nothing that is said of one holds for all.
+    var hasSeveralServers = false
+    var fences = FenceForms()
     let denyList: DenyList
     let deniedStrangers: DeniedStrangers
     /// The server wants a password that the configuration does not give: clients log in themselves.
     var defaultNeedsLogin = false
+    /// Whether it does is known from a connection.
+    var isLoginKnown = false
     /// Keys that the server has accepted from some client: others may move there unseen.
     private var validated: Set<PoolKey> = []
     /// Databases that the server has let a user select, as keys of protocol 2.
@@ -47,7 +59,7 @@ final class UpstreamPool {
     /// is not worked out from the time each time.
     var isPaused = false
     var pausedUntil = MonotonicTime(nanoseconds: 0)
-    private var lastSign = MonotonicTime(nanoseconds: 0)
+    var lastSign = MonotonicTime(nanoseconds: 0)
     var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
     private var hasWork = false
@@ -67,6 +79,7 @@ final class UpstreamPool {
         group = worker.group.pools[index]
         member = group.members.firstIndex(of: worker.index)
         keeper = PermitKeeper(member: member ?? 0)
+        oneOffs = OneOffLine(gate: group.oneOffs)
         // Only a worker that serves the pool alone has all permits from the start.
         let hasAll = member != nil && group.budget == nil
         machine = PoolStateMachine(
@@ -99,6 +112,8 @@ final class UpstreamPool {
         endPause()
         passTime()
         wakeAwaitingReturn(.max)
+        closeOverdueOneOffs()
+        callOneOffs()
         isTickDue = true
         judgeCrowd()
         names.tick(self)
@@ -195,6 +210,8 @@ final class UpstreamPool {
             case .probe(let id): self[id]?.probe()
             case .close(let id, let reason): self[id]?.retire(reason)
             case .grant(let waiter, let id): grant(waiter, id)
+            case .refuse(UpstreamPool.scriptAsker, _):
+                endScriptQuestion(patience: ScriptTrust.shortPatience)
             case .refuse(let waiter, let refusal):
                 worker.clients[SlotID(raw: waiter.raw)]?.refused(errorText(refusal))
             }
@@ -202,6 +219,14 @@ final class UpstreamPool {
     }
 
     private func grant(_ waiter: WaiterID, _ id: UpstreamID) {
+        if waiter == UpstreamPool.scriptAsker {
+            if let upstream = self[id] {
+                upstream.askAboutScripts()
+            } else {
+                endScriptQuestion(patience: ScriptTrust.shortPatience)
+            }
+            return
+        }
         guard let upstream = self[id] else {
             // It was lost between the decision and now: the client asks again.
             worker.clients[SlotID(raw: waiter.raw)]?.leaseAnew()
@@ -335,38 +360,11 @@ extension UpstreamPool {
             "a connection to \(config.upstream) was lost while in use")
     }
 
-    /// A reply suggests that the server has changed its role. The name is looked up again, and the
-    /// connection that said so is retired: not more than one a second, because a client that keeps
-    /// writing to a replica must not cost a connection each time.
-    func failoverSign(_ upstream: UpstreamConnection) {
-        guard worker.now - lastSign >= 1_000_000_000 else { return }
-        lastSign = worker.now
-        upstream.retireWhenFree(.failoverSign)
-        names.resolve(self)
-    }
-
     /// Forgets a connection whose descriptor is closed.
     func forget(_ upstream: UpstreamConnection) {
         let slot = Int(upstream.id.slot)
         if slot < upstreams.count, upstreams[slot] === upstream { upstreams[slot] = nil }
         noteWork()
-    }
-
-    /// Keeps the PING interval below a third of the server's own idle timeout.
-    func learn(_ facts: ServerFacts) {
-        // Another process answers: what its predecessor accepted says nothing about it.
-        if facts.runID != self.facts.runID {
-            forgetValidated()
-            unknownCommands = UnknownCommands()
-        }
-        self.facts = facts
-        guard let timeout = facts.timeoutSeconds, timeout > 0 else {
-            machine.setPingInterval(config.pingInterval)
-            return
-        }
-        let third = Int64.seconds(timeout) / 3
-        let own = config.pingInterval
-        machine.setPingInterval(own == 0 ? third : min(own, third))
     }
 }
 

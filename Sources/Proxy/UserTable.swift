@@ -74,6 +74,7 @@ extension UpstreamPool {
     /// What a new connection has shown of the server's default user, when the configuration names
     /// no other: it has to log in, or it has not.
     func noteDefault(needsLogin: Bool) {
+        isLoginKnown = true
         guard config.password == nil, needsLogin != defaultNeedsLogin else { return }
         defaultNeedsLogin = needsLogin
         if needsLogin { lockDefault() }
@@ -126,6 +127,10 @@ extension UpstreamPool {
             } else if isLogin ? client.key.user == key.user : client.key == key {
                 client.close(.upstream_lost)
             }
+        }
+        // Nobody else wants a connection of this user: none must be dialled in its place.
+        if scripts.isAsking, scripts.key == key {
+            endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
         machine.retire(id, .handshakeFailed, now: worker.now)
         machine.closed(id, now: worker.now)

@@ -68,12 +68,12 @@ extension Worker {
         case .blocked(let pool, let serial):
             let upstream = pools[pool].client(serial: serial)?.blockedUpstream
             // Whoever had this connection next could be unblocked in the other's place.
-            upstream?.isSpoiled = true
+            upstream?.spoil(.dirty)
             return .connection(upstream?.serverID)
         case .subscribed(let pool, let serial):
             let upstream = pools[pool].client(serial: serial)?.heldUpstream
             // Messages would follow the connection to its next client.
-            if upstream?.serverID != nil { upstream?.isSpoiled = true }
+            if upstream?.serverID != nil { upstream?.spoil(.dirty) }
             return .connection(upstream?.serverID)
         case .statistics:
             return .statistics(PoolStatisticsList(list: pools.map { PoolStatistics($0) }))

@@ -52,6 +52,8 @@ struct ClientTraffic: Sendable {
     var commandsLocal: UInt64 = 0
     /// Times that a client's unreceived commands were sent again.
     var retried: UInt64 = 0
+    /// Messages that came for nobody.
+    var pushesDropped: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -60,6 +62,7 @@ struct ClientTraffic: Sendable {
         commandsPinned += other.commandsPinned
         commandsLocal += other.commandsLocal
         retried += other.retried
+        pushesDropped += other.pushesDropped
     }
 }
 
@@ -114,6 +117,7 @@ struct PoolStatistics: Sendable {
             "waiting": "\(waiting)", "commands_shared": "\(traffic.commandsShared)",
             "commands_pinned": "\(traffic.commandsPinned)",
             "commands_local": "\(traffic.commandsLocal)", "retried": "\(traffic.retried)",
+            "pushes_dropped": "\(traffic.pushesDropped)",
             "accepted": "\(traffic.accepted)", "rejected": "\(pool.group.rejectedCount)",
             "hits": "\(counters.hits)", "misses": "\(counters.misses)",
             "waits": "\(counters.waits)", "wait_mean_us": "\(wait)",
@@ -127,8 +131,8 @@ extension UpstreamPool {
     /// Warnings that were merged and whose burst is over get a last line with their number.
     func logHeldBack() {
         for summary in limiter.due(now: worker.now.nanoseconds) where summary.count > 0 {
-            worker.log.warning(
-                "the same again",
+            worker.log.log(
+                level: UpstreamPool.level(of: summary.key.event), "the same again",
                 metadata: [
                     "event": "\(summary.key.event)", "pool": "\(config.name)",
                     "reason": "\(summary.key.reason)", "count": "\(summary.count)",

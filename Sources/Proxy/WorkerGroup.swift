@@ -104,8 +104,11 @@ final class PoolGroup: Sendable {
     let members: [Int]
     /// Nil where one worker serves the pool, which then has all permits.
     let budget: PoolBudget?
+    /// Bounds what is spent on commands that are not understood.
+    let oneOffs: OneOffGate<AtomicCell>
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let rejected = Atomic<UInt64>(0)
+    private let isWithoutFence = Atomic<Bool>(false)
 
     /// A pool is spread over no more workers than can have two upstreams each, and can keep one
     /// idle: below that they would but take connections from each other.
@@ -116,6 +119,7 @@ final class PoolGroup: Sendable {
         self.mailboxes = mailboxes
         // Pools that do not need all workers begin with different ones.
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
+        oneOffs = OneOffGate(maxPinned: config.maxPinned) { AtomicCell($0) }
         budget =
             count == 1 ? nil : PoolBudget(config.limits(member: 0, of: count), members: count)
     }
@@ -124,6 +128,9 @@ final class PoolGroup: Sendable {
     var rejectedCount: UInt64 { rejected.load(ordering: .relaxed) }
 
     func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
+
+    /// True once in the life of the process.
+    func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }
 
     /// Has a member look at the pool's budget.
     func wake(_ member: Int) {

@@ -26,6 +26,24 @@ package struct CommandArguments: Sendable {
     }
 }
 
+extension CommandArguments {
+    /// The arguments of a frame that has not come whole, as far as they have; the last may be cut.
+    /// The frame begins at `start`, and what lies before `end` was verified by the scanner.
+    package static func begun(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> [[UInt8]] {
+        var words: [[UInt8]] = []
+        let limit = min(end, bytes.count)
+        var position = indexAfterHeader(bytes, at: start, limit: limit)
+        while position < limit, let header = shortHeader(bytes, at: position) {
+            guard header.next <= limit else { break }
+            let length = min(header.value, limit &- header.next)
+            words.append((0..<length).map { bytes[header.next &+ $0] })
+            guard header.value <= limit &- header.next &- 2 else { break }
+            position = header.next &+ header.value &+ 2
+        }
+        return words
+    }
+}
+
 /// Rewrites the bytes that Redis does not look at, and that are therefore wrong in a frame that is
 /// not canonical, to the CR LF that they stand for. The frame, of which no part was taken away,
 /// keeps its length and all its offsets.

@@ -49,3 +49,24 @@ package enum ProtocolError: Error, Equatable, Sendable {
         byte == Byte.carriageReturn || byte == Byte.lineFeed ? UInt8(ascii: " ") : byte
     }
 }
+
+extension ProtocolError {
+    /// Bytes that every server refuses with this error, and closes; short of the limits where it is
+    /// about those. `isInside` when they stand behind the first line of an array that has begun.
+    package func example(isInside: Bool) -> [UInt8] {
+        let begin = isInside ? "" : "*1\r\n"
+        let long = String(repeating: "1", count: ProtocolError.longLine)
+        switch self {
+        case .invalidMultibulkLength, .unauthenticatedMultibulkLength: return Array("*x\r\n".utf8)
+        case .tooBigMultibulkCountString: return Array("*\(long)".utf8)
+        case .invalidBulkLength, .unauthenticatedBulkLength: return Array("\(begin)$x\r\n".utf8)
+        case .tooBigBulkCountString: return Array("\(begin)$\(long)".utf8)
+        case .expectedDollar(let byte): return Array(begin.utf8) + [byte, 13, 10]
+        case .tooBigInlineRequest: return Array(long.utf8)
+        case .unbalancedQuotes: return Array("\"x\r\n".utf8)
+        }
+    }
+
+    /// Longer than any line may be (Redis 7.0 server.h, PROTO_INLINE_MAX_SIZE is 65536).
+    private static let longLine = 66_000
+}

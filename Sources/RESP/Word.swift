@@ -49,6 +49,11 @@ package struct Word: BitwiseCopyable, Hashable, Sendable {
         byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
     }
 
+    /// True for an ASCII letter of either case.
+    package static func isLetter(_ byte: UInt8) -> Bool {
+        folded(byte) &- UInt8(ascii: "a") < 26
+    }
+
     /// True when the bytes have a NUL in them: a server that looks words up in a hash table by all
     /// their bytes (Redis from 7.0 on, names and subcommands) finds such a word by chance only.
     package static func hasNUL(_ bytes: Span<UInt8>, start: Int, count: Int) -> Bool {
@@ -62,18 +67,16 @@ package struct Word: BitwiseCopyable, Hashable, Sendable {
     }
 
     /// The number that a word stands for, as Redis's `string2ll` takes it: decimal, all of the
-    /// word, no blanks, no `+`, no leading zeros. Nil for anything else.
-    package static func integer(_ bytes: [UInt8]) -> Int64? {
-        guard let value = strictInteger(bytes.span, from: 0, to: bytes.count) else { return nil }
-        return Int64(value)
+    /// word, no blanks, no `+`, no leading zeros. Nil for anything else, and outside of `range`:
+    /// arithmetic on the result cannot overflow where the range allows none.
+    package static func integer(_ bytes: [UInt8], in range: ClosedRange<Int64>) -> Int64? {
+        guard let found = strictInteger(bytes.span, from: 0, to: bytes.count) else { return nil }
+        let value = Int64(found)
+        return range.contains(value) ? value : nil
     }
 
-    /// The same, and nil outside of `range`: arithmetic on the result cannot overflow where the
-    /// range allows none.
-    package static func integer(_ bytes: [UInt8], in range: ClosedRange<Int64>) -> Int64? {
-        guard let value = integer(bytes), range.contains(value) else { return nil }
-        return value
-    }
+    /// For numbers that are compared only, or handed on.
+    package static let anyNumber: ClosedRange<Int64> = .min ... .max
 }
 
 extension Word: ExpressibleByStringLiteral {

@@ -25,6 +25,9 @@ package enum CommandClass: UInt8, Sendable, CaseIterable {
     case pinReplyIfBlock
     /// WAIT and WAITAOF: as `pinReply`, on the upstream that holds the client's last writes.
     case pinReplyOffset
+    /// As `pinReply`, until a fence behind it has come back: Redis from 7.0 on and Valkey 8.0 write
+    /// bytes of the client's into its error as they are, a CR LF among them (functions.c, eval.c).
+    case pinFence
     /// MULTI: an upstream of its own until EXEC, DISCARD or RESET.
     case pinMulti
     /// WATCH: an upstream of its own until the watch is over.
@@ -50,6 +53,19 @@ package enum CommandClass: UInt8, Sendable, CaseIterable {
     /// Not fit for a pool (SYNC, DEBUG, MODULE LOAD ...).
     case deny
 
+    /// A command of this class can change the connection, or show what belongs to it: where it is
+    /// not understood to the last word it must not reach an upstream that others share.
+    package var carriesState: Bool {
+        switch self {
+        case .unsubscribe, .mirror, .rewrite, .pinMulti, .pinWatch, .pinSubscribe, .state,
+            .stateRewrite, .local, .control, .controlRewrite, .pinForever, .pinNext, .deny:
+            true
+        case .share, .shareSlow, .admin, .unwatch, .endTransaction, .pinIfTracking, .pinReply,
+            .pinReplyIfBlock, .pinReplyOffset, .pinFence:
+            false
+        }
+    }
+
     /// The class for a word of commands.tsv.
     init?(word: some StringProtocol) {
         guard let found = CommandClass.words.first(where: { $0.0 == word }) else { return nil }
@@ -60,7 +76,8 @@ package enum CommandClass: UInt8, Sendable, CaseIterable {
         ("SHARE", .share), ("SHARE_SLOW", .shareSlow), ("ADMIN", .admin), ("MIRROR", .mirror),
         ("REWRITE", .rewrite), ("STATE", .state), ("STATE_REWRITE", .stateRewrite),
         ("LOCAL", .local), ("PIN_REPLY", .pinReply), ("PIN_REPLY_IF_BLOCK", .pinReplyIfBlock),
-        ("PIN_REPLY_WOFF", .pinReplyOffset), ("PIN_MULTI", .pinMulti), ("PIN_WATCH", .pinWatch),
+        ("PIN_REPLY_WOFF", .pinReplyOffset), ("PIN_FENCE", .pinFence), ("PIN_MULTI", .pinMulti),
+        ("PIN_WATCH", .pinWatch),
         ("PIN_SUB", .pinSubscribe), ("PIN_FOREVER", .pinForever), ("PIN_NEXT", .pinNext),
         ("PIN_IF_TRACKING", .pinIfTracking), ("TX_END", .endTransaction),
         ("TX_UNWATCH", .unwatch), ("UNSUB", .unsubscribe), ("CONTROL", .control),

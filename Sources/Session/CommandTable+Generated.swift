@@ -580,9 +580,9 @@ extension CommandTable {
         FUNCTION FLUSH\tSHARE\tok\tWRITE
         FUNCTION HELP\tSHARE\tok\t
         FUNCTION KILL\tCONTROL\tok\t
-        FUNCTION LIST\tSHARE\tok\t
-        FUNCTION LOAD\tSHARE\tok\tWRITE
-        FUNCTION RESTORE\tSHARE\tok\tWRITE
+        FUNCTION LIST\tPIN_FENCE\tno\t
+        FUNCTION LOAD\tPIN_FENCE\tno\tWRITE
+        FUNCTION RESTORE\tPIN_FENCE\tno\tWRITE
         FUNCTION STATS\tCONTROL\tok\t
         GEOADD\tSHARE\tok\tWRITE
         GEODIST\tSHARE\tok\tREADONLY
@@ -737,7 +737,7 @@ extension CommandTable {
         SCRIPT FLUSH\tSHARE\tok\t
         SCRIPT HELP\tSHARE\tok\t
         SCRIPT KILL\tCONTROL\tok\t
-        SCRIPT LOAD\tSHARE\tok\t
+        SCRIPT LOAD\tPIN_FENCE\tno\t
         SCRIPT SHOW\tSHARE\tok\t
         SDIFF\tSHARE_SLOW\tok\tREADONLY
         SDIFFSTORE\tSHARE_SLOW\tok\tWRITE

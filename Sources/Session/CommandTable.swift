@@ -3,15 +3,17 @@
 
 package import RESP
 
-/// A command or subcommand name of at most 24 bytes, folded to lower case, in three words. Folding
-/// sets bit 5 of every byte: exact for letters; what else collides is no command of any server, so
-/// the server refuses it itself.
+/// Where a command or subcommand name of at most 24 bytes is looked for: three integers. Folding sets
+/// bit 5 of every byte, which is exact for names of letters only; any other name that is found is
+/// compared once more, as a `Word`.
 struct PackedName: Hashable {
     var low: UInt64 = 0
     var middle: UInt64 = 0
     var high: UInt64 = 0
 
+    /// That of `Word`.
     static let longest = 24
+    private static let fold: UInt64 = 0x2020_2020_2020_2020
 
     init(_ bytes: Span<UInt8>, start: Int, count: Int) {
         low = PackedName.word(bytes, start, min(count, 8))
@@ -26,12 +28,12 @@ struct PackedName: Hashable {
             let mask = UInt64.max &>> (64 &- UInt64(truncatingIfNeeded: count) &* 8)
             let eight = unsafe bytes.bytes.unsafeLoadUnaligned(
                 fromByteOffset: start, as: UInt64.self)
-            return (UInt64(littleEndian: eight) | 0x2020_2020_2020_2020) & mask
+            return (UInt64(littleEndian: eight) | PackedName.fold) & mask
         }
         var value: UInt64 = 0
         var shift: UInt64 = 0
         for index in start..<(start + count) {
-            value |= UInt64(bytes[index] | 0x20) &<< shift
+            value |= (UInt64(bytes[index]) | PackedName.fold & 0xFF) &<< shift
             shift &+= 8
         }
         return value
@@ -60,6 +62,11 @@ package struct CommandInfo: Sendable {
     package let isBlocking: Bool
     /// May write, directly or through a script (the server's WRITE and MAY_REPLICATE flags).
     package let mayWrite: Bool
+
+    /// It is a subcommand: its second word belongs to its name.
+    package let isSubcommand: Bool
+    /// The name, or that of the subcommand alone.
+    fileprivate let lastWord: Word
 }
 
 /// All known commands. Immutable, so that workers can share it, and never freed: a table is for the
@@ -69,6 +76,7 @@ package struct CommandTable: @unchecked Sendable {
     private struct Slot {
         var name = PackedName(packed: (0, 0, 0))
         var salt: UInt64 = 0
+        var hasOnlyLetters = true
         /// `.unknown` in a slot that is not used.
         var command = Command.unknown
     }
@@ -99,16 +107,21 @@ package struct CommandTable: @unchecked Sendable {
             } else {
                 rows[words[0]] = UInt64(row)
             }
-            let packed = PackedName(text: words[words.count - 1])
+            let name = Array(words[words.count - 1].utf8)
+            let isLetters = name.allSatisfy { Word.isLetter($0) }
             CommandTable.insert(
-                Slot(name: packed, salt: salt, command: Command(rawValue: UInt16(row)) ?? .unknown),
+                Slot(
+                    name: PackedName(name.span, start: 0, count: name.count), salt: salt,
+                    hasOnlyLetters: isLetters,
+                    command: Command(rawValue: UInt16(row)) ?? .unknown),
                 into: &slots)
             let flags = fields[3].split(separator: ",")
             infos.append(
                 CommandInfo(
                     name: words.joined(separator: "|").lowercased(), commandClass: kind,
                     mayStandInBlock: fields[2] == "ok", isBlocking: flags.contains("BLOCKING"),
-                    mayWrite: flags.contains("WRITE") || flags.contains("MAY_REPLICATE")))
+                    mayWrite: flags.contains("WRITE") || flags.contains("MAY_REPLICATE"),
+                    isSubcommand: words.count == 2, lastWord: Word(name)))
         }
         let place = UnsafeMutableBufferPointer<Slot>.allocate(capacity: slots.count)
         _ = unsafe place.initialize(from: slots)
@@ -141,15 +154,26 @@ package struct CommandTable: @unchecked Sendable {
         return unsafe row < infos.count ? infos[row].commandClass : nil
     }
 
+    /// True for commands whose plan is always `.send(.plain)`, whatever their arguments are: nearly
+    /// all traffic, which need not be planned.
+    @inline(__always)
+    package func isStateless(_ command: Command) -> Bool {
+        let row = Int(command.rawValue)
+        guard unsafe row < infos.count, case .share = unsafe infos[row].commandClass else {
+            return false
+        }
+        return true
+    }
+
     /// True for commands that may change data, directly or through a script.
     package func mayWrite(_ command: Command) -> Bool {
         let row = Int(command.rawValue)
         return unsafe row >= infos.count || infos[row].mayWrite
     }
 
-    /// Finds the command of a frame. A container with an unknown subcommand is the container
-    /// itself, whose class is SHARE: the server words the error. For CLIENT, whose subcommands
-    /// change connections, it is unknown: a server that is newer than the table may have it.
+    /// Finds the command of a frame. A container with an unknown subcommand is unknown: a server
+    /// that is newer than the table may have it. A subcommand is read up to its first NUL, see
+    /// `isNamedExactly`; a name with a NUL is none.
     package func find(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Command {
         let command = look(bytes, start: frame.nameStart, count: frame.nameLength, salt: 0)
         guard frame.firstLength >= 0, hasSubcommands(command) else { return command }
@@ -162,14 +186,15 @@ package struct CommandTable: @unchecked Sendable {
         return unsafe row < infos.count && infos[row].hasSubcommands
     }
 
-    /// The subcommand of a container; if it has none of that name, the container, or unknown.
+    /// Out of line: it is not on the way of GET and SET.
+    @inline(never)
     private func find(
         of container: Command, _ bytes: Span<UInt8>, start: Int, count: Int
     ) -> Command {
         let salt = UInt64(container.rawValue) + 1
-        let found = look(bytes, start: start, count: count, salt: salt)
-        guard found.rawValue == Command.unknown.rawValue else { return found }
-        return container == .client ? .unknown : container
+        var length = 0
+        while length < count, bytes[start &+ length] != 0 { length &+= 1 }
+        return look(bytes, start: start, count: length, salt: salt)
     }
 
     /// Finds a command by name alone, for a frame whose arguments are still on the way.
@@ -186,6 +211,15 @@ package struct CommandTable: @unchecked Sendable {
         return find(of: command, bytes, start: first.start, count: first.length)
     }
 
+    /// The command, if its name is that word and not one that is folded to the same.
+    @inline(never)
+    private func compared(
+        _ command: Command, _ bytes: Span<UInt8>, _ start: Int, _ count: Int
+    ) -> Command {
+        let word = Word(bytes, start: start, count: count)
+        return unsafe infos[Int(command.rawValue)].lastWord == word ? command : .unknown
+    }
+
     private func look(_ bytes: Span<UInt8>, start: Int, count: Int, salt: UInt64) -> Command {
         guard count > 0, count <= PackedName.longest else { return .unknown }
         let name = PackedName(bytes, start: start, count: count)
@@ -193,7 +227,9 @@ package struct CommandTable: @unchecked Sendable {
         // The mask keeps the index inside the table.
         while unsafe slots[index].command.rawValue != Command.unknown.rawValue {
             if unsafe slots[index].name == name, unsafe slots[index].salt == salt {
-                return unsafe slots[index].command
+                return unsafe slots[index].hasOnlyLetters
+                    ? slots[index].command
+                    : compared(slots[index].command, bytes, start, count)
             }
             index = (index + 1) & (CommandTable.slotCount - 1)
         }
@@ -204,10 +240,5 @@ package struct CommandTable: @unchecked Sendable {
 extension PackedName {
     fileprivate init(packed: (UInt64, UInt64, UInt64)) {
         (low, middle, high) = packed
-    }
-
-    fileprivate init(text: Substring) {
-        let bytes = Array(text.utf8)
-        self.init(bytes.span, start: 0, count: bytes.count)
     }
 }

@@ -57,6 +57,19 @@ package enum Expectation: UInt8, Sendable {
     /// A name that nothing is known of, in a transaction: an error changes nothing, `+QUEUED` may
     /// mean anything.
     case stranger
+    /// A name that neither the table nor the server knows: anything but an error shows that it has
+    /// become one.
+    case unknown
+    /// A subcommand that is in no table, of a server that cannot be asked about it: its refusal is
+    /// remembered.
+    case unclear
+    /// A command of a client that has to log in first; with the number 1, one that is not
+    /// understood. Anything but an error shows that no login is needed any more.
+    case beforeLogin
+    /// Our question whether the server still wants a login, for a client that waits for it.
+    case lockQuestion
+    /// Our question whether scripts can make replies up, for a client that waits for it.
+    case scriptQuestion
     /// A command whose success proves that this connection has written.
     case write
     /// MULTI and the members of a block that was forwarded whole on a shared upstream.
@@ -65,6 +78,9 @@ package enum Expectation: UInt8, Sendable {
     case blockEnd
     /// Our PING.
     case probe
+    /// A fence, ours or behind a client's command; the number is the shell's. No client sees the
+    /// reply.
+    case fence
     /// Our COMMAND INFO for a client that waits for it.
     case commandInfo
     /// CLIENT KILL, sent as one that is meant for nobody: a success is carried out here.
@@ -84,7 +100,7 @@ package enum Expectation: UInt8, Sendable {
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
-            .commandInfo, .kill, .identify, .reset, .redirection, .execWalked:
+            .commandInfo, .lockQuestion, .kill, .identify, .reset, .redirection, .execWalked:
             true
         default: false
         }
@@ -96,10 +112,18 @@ package enum Expectation: UInt8, Sendable {
             || (self == .trackingOn && TrackingOptions(rawValue: value).contains(.redirected))
     }
 
+    /// True for a question of ours that comes before a client's command: that has not been sent.
+    package var isQuestion: Bool {
+        self == .commandInfo || self == .lockQuestion || self == .scriptQuestion
+    }
+
     /// True for a member of a block that was forwarded whole.
     package var isBlock: Bool {
         if case .block = self { true } else { false }
     }
+
+    /// True for what brings credentials.
+    package var isLogin: Bool { self == .authenticate || self == .helloChange }
 
     /// True for the UNSUBSCRIBE family.
     package var isUnsubscribe: Bool {

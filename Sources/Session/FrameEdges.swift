@@ -86,7 +86,7 @@ package struct FrameEdges: Sendable {
     private var count: Int {
         let content = tail.dropLast(2)
         guard let colon = content.lastIndex(of: UInt8(ascii: ":")),
-            let number = RESP.Word.integer(
+            let number = Word.integer(
                 Array(content[(colon + 1)...]), in: 0...FrameEdges.countLimit)
         else { return Int(FrameEdges.countLimit) }
         return Int(number)

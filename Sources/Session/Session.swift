@@ -65,12 +65,12 @@ package struct Session: Sendable {
         switch command {
         case .quit: return .quit
         case .post, .host: return .vanish
-        // With arguments it is refused, queued or not.
-        case .reset: return frame.argumentCount == 1 ? .reset : .send(.plain)
+        case .reset where frame.argumentCount == 1: return .reset
         default: break
         }
+        if info.commandClass.carriesState, !info.isNamedExactly(bytes, frame) { return .impossible }
         if isSendingTransaction { return planInTransaction(command, info, bytes, frame) }
-        return planOutsideTransaction(command, info, bytes, frame)
+        return planOutsideTransaction(command, info, bytes, frame) ?? .oneOff(.plain)
     }
 
     private mutating func planInTransaction(
@@ -90,36 +90,44 @@ package struct Session: Sendable {
         memberCount &+= 1
         // MULTI itself may have been refused, and then this counts.
         if command == .unwatch { return .send(.unwatch) }
+        if let plan = CommandTable.planScript(command, bytes, frame) { return plan }
         if info.mayStandInBlock { return .send(.plain) }
-        return Session.planMember(command, info.commandClass, bytes, frame)
+        return Session.planMember(command, info.commandClass, bytes, frame) ?? .oneOff(.plain)
     }
 
     /// What may not stand in a forwarded block: it changes the connection when EXEC runs it, or its
-    /// element of EXEC's array is not what the client should see.
+    /// element of EXEC's array is not what the client should see. Nil for what is not understood.
     private static func planMember(
         _ command: Command, _ kind: CommandClass, _ bytes: Span<UInt8>, _ frame: CommandFrame
-    ) -> Plan {
+    ) -> Plan? {
         switch kind {
         case .controlRewrite: return .controlClients
-        case .mirror: return .queue(command == .clientSetname ? .mirrorName : .mirrorInfo)
+        case .mirror:
+            return IdentityChange(CommandTable.words(bytes, frame)).map { .queue($0.expectation) }
         case .rewrite:
-            guard case .send(let expectation, _) = rewrite(command) else { return .pipe }
+            guard case .send(let expectation, _) = CommandTable.planRewrite(command, bytes, frame)
+            else { return nil }
             return .queue(expectation)
         case .pinIfTracking: return command == .clientCaching ? .send(.plain) : .queue(.redirection)
         case .state, .stateRewrite, .pinForever, .pinNext:
             return planStateMember(command, bytes, frame)
         case .local:
-            return CommandTable.planReply(bytes, frame) == .send(.plain) ? .send(.plain) : .pipe
-        case .pinSubscribe where frame.argumentCount == 1: return .send(.plain)
+            // A RESET with arguments is one that the server refuses; it is not queued either.
+            return command == .clientReply && CommandTable.replyMode(bytes, frame) != nil
+                ? .pipe : nil
+        case .pinSubscribe where frame.argumentCount == 1: return nil
         // Their confirmations do not count as elements of the array that they stand in.
         case .pinSubscribe, .unsubscribe, .deny: return .pipe
+        case .control:
+            return CommandTable.isControl(command, bytes, frame) ? .send(.plain) : nil
+        case .pinFence: return .fenced
         default: return .send(.plain)
         }
     }
 
     private static func planStateMember(
         _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
-    ) -> Plan {
+    ) -> Plan? {
         if let (expectation, value) = CommandTable.property(command, bytes, frame) {
             let isRedirected =
                 expectation == .trackingOn
@@ -132,43 +140,52 @@ package struct Session: Sendable {
         case .send(.hello, _): return .queue(.hello)
         // An AUTH that fails in EXEC leaves no element in the array (Redis 7.2).
         case .authenticate, .helloChange: return .pipe
-        default: return .send(.plain)
+        default: return nil
         }
     }
 
+    /// Nil for what is not understood.
     private mutating func planOutsideTransaction(
         _ command: Command, _ info: CommandInfo, _ bytes: Span<UInt8>, _ frame: CommandFrame
-    ) -> Plan {
+    ) -> Plan? {
         switch info.commandClass {
         case .pinMulti:
-            guard frame.argumentCount == 1 else { return .send(.plain) }
+            guard frame.argumentCount == 1 else { return nil }
             isSendingTransaction = true
             memberCount = 0
             return .send(.multi)
-        case .pinWatch: return .send(.watch)
+        case .pinWatch: return frame.argumentCount > 1 ? .send(.watch) : nil
         case .unwatch: return .send(.unwatch)
         case .endTransaction:
             return .send(command == .exec ? .exec : .discard)
         case .pinSubscribe:
-            return .send(.subscribe, UInt32(clamping: max(1, frame.argumentCount - 1)))
+            let confirmations = UInt32(clamping: frame.argumentCount - 1)
+            return confirmations > 0 ? .send(.subscribe, confirmations) : nil
         case .unsubscribe:
             return .send(
                 Session.unsubscribe(command), UInt32(clamping: frame.argumentCount - 1))
         case .pinReply: return .sendBlocking
         case .pinReplyIfBlock:
             return CommandTable.hasBlockArgument(bytes, frame) ? .sendBlocking : .send(.plain)
-        case .share, .shareSlow, .admin, .control: return .send(.plain)
+        case .shareSlow:
+            return CommandTable.planScript(command, bytes, frame) ?? .send(.plain)
+        case .pinFence: return .fenced
+        case .share, .admin: return .send(.plain)
+        case .control:
+            return CommandTable.isControl(command, bytes, frame) ? .send(.plain) : nil
         case .pinIfTracking: return .send(command == .clientCaching ? .plain : .redirection)
-        case .mirror: return .mirror
+        case .mirror:
+            return IdentityChange(CommandTable.words(bytes, frame)) == nil ? nil : .mirror
         case .controlRewrite: return .controlClients
-        case .rewrite: return Session.rewrite(command)
+        case .rewrite: return CommandTable.planRewrite(command, bytes, frame)
         case .state, .stateRewrite, .pinForever, .pinNext:
             if let (expectation, value) = CommandTable.property(command, bytes, frame) {
                 return .send(expectation, value)
             }
             return CommandTable.planState(command, bytes, frame)
         case .local:
-            return command == .clientReply ? CommandTable.planReply(bytes, frame) : .send(.plain)
+            guard command == .clientReply else { return nil }
+            return CommandTable.replyMode(bytes, frame).map { .replyMode($0) }
         case .pinReplyOffset: return .waitForReplicas
         case .deny: return .pipe
         }
@@ -179,15 +196,6 @@ package struct Session: Sendable {
         case .punsubscribe: .unsubscribePatterns
         case .sunsubscribe: .unsubscribeShards
         default: .unsubscribeChannels
-        }
-    }
-
-    static func rewrite(_ command: Command) -> Plan {
-        switch command {
-        case .clientId: .send(.rewriteID)
-        case .clientGetname: .send(.rewriteName)
-        case .clientInfo: .send(.rewriteInfo)
-        default: .send(.rewriteList)
         }
     }
 

@@ -7,6 +7,7 @@ writes, in RESP3, inside MULTI); the other modules hold scripts of their own.
 from cases_held import held
 from cases_several import several
 from cases_single import single
+from cases_words import spelled
 from play import closed, do, hang_up, split
 from tables import ERRORS, EXCLUDED, FAMILIES, STATES, UNSUBSCRIPTIONS
 
@@ -163,7 +164,7 @@ def all_cases() -> dict:
     """Every case by name."""
     parts = (
         _forms(), _excluded(), _errors(), _states(), _unsubscriptions(), _frames(), several(),
-        single(), held(),
+        single(), held(), spelled(),
     )
     made = {}
     for part in parts:

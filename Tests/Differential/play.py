@@ -152,7 +152,7 @@ class Barrier:
         self._player.socket.close()
 
 
-def play(address, script, timeout=TIMEOUT) -> dict:
+def play(address, script, timeout=TIMEOUT, goodbye=GOODBYE) -> dict:
     """The stream of every client of a script."""
     players, barrier = {}, None
     try:
@@ -170,7 +170,7 @@ def play(address, script, timeout=TIMEOUT) -> dict:
                 player.finish(shut=step.end == "half")
         for player in players.values():
             if not player.ended:
-                player.write(GOODBYE)
+                player.write(goodbye)
                 player.finish()
     finally:
         for player in players.values():
@@ -180,10 +180,12 @@ def play(address, script, timeout=TIMEOUT) -> dict:
     return {name: player.stream for name, player in players.items()}
 
 
-def compare(world, script, timeout=TIMEOUT):
+def compare(world, script, timeout=TIMEOUT, goodbye=GOODBYE):
     """None when both sides answer alike, else what differs."""
     world.empty()
-    direct, proxied = (play(side, script, timeout) for side in (world.direct, world.proxied))
+    direct, proxied = (
+        play(side, script, timeout, goodbye) for side in (world.direct, world.proxied)
+    )
     for name in direct:
         found = frames.difference(direct[name], proxied[name])
         if found:

@@ -41,6 +41,7 @@ class Lane:
     def play(self, sequence, seed):
         """None, or what differs."""
         sequence = documented.left_out(sequence, self.world.server)
+        sequence = [c for c in sequence if not self.world.by_chance(c)]
         self.world.empty()
         r = random.Random(seed * 3 + 2)
         half = r.random() < 0.3 and not grammar.blocks(sequence)
@@ -130,7 +131,8 @@ def report(lane, seed, first):
     lines = [f"seed {seed}: {first if last is None else last}"]
     if last is None:
         lines.append("  (did not fail a second time)")
-    lines += ["  " + " ".join(repr(w) if " " in w or not w else w for w in c) for c in sequence]
+    lines += ["  " + " ".join(w if w.isprintable() and w.split() == [w] else repr(w) for w in c)
+              for c in sequence]
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import grammar
+import mutate
 from integration import Redpool, RedisServer, encode
 from world import POOL, prepare
 
@@ -81,11 +82,7 @@ def vanish(redpool, chance) -> int:
     steps = chance.randrange(1, 12)
     data = b""
     for _ in range(steps):
-        if chance.random() < 0.35:
-            command = chance.choice(HOSTILE)
-        else:
-            command = grammar.commands(chance.randrange(1 << 40))[0]
-        data += encode(*command)
+        data += encode(*step_of(chance))
         if chance.random() < 0.2:
             write(ghost, data)
             data = b""
@@ -97,6 +94,23 @@ def vanish(redpool, chance) -> int:
     else:
         ghost.close()
     return steps
+
+
+def step_of(chance) -> tuple:
+    """One command of a ghost. What is misspelled is rare, because a pool takes ten a second."""
+    kind = chance.random()
+    if kind < 0.35:
+        return chance.choice(HOSTILE)
+    if kind < 0.45:
+        command = mutate.respelled(chance)
+    elif kind < 0.47:
+        command = mutate.misnamed(chance)
+    elif kind < 0.478:
+        command = mutate.misspelled(chance)
+    else:
+        command = grammar.commands(chance.randrange(1 << 40))[0]
+    # One that comes late would take away what the next client must find.
+    return ("MULTI",) if command[0].upper().startswith("FLUSH") else command
 
 
 def write(ghost, data):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import mutate
 import servers
 from integration import ErrorReply, Redpool, RedisServer, encode
 
@@ -33,15 +34,17 @@ OLD = {"-client|id": "-client", "-client|setname": "+client|reply", "-client|rep
 
 
 class World:
-    """The two sides. `direct` and `proxied` are addresses, everything behind them is equal."""
+    """The two sides. `direct` and `proxied` are addresses, everything behind them is equal. With a
+    `password` nobody is logged in at the start, and Redpool does not know it."""
 
-    def __init__(self, noise=True, pool=None, server=servers.DEFAULT):
+    def __init__(self, noise=True, pool=None, server=servers.DEFAULT, password=None):
         self.server = server
         # Frees what was started when a later part does not start.
         self._started = []
         try:
-            self.plain = self._keep(RedisServer(*PROMPT, binary=server.path))
-            self.pooled = self._keep(RedisServer(*PROMPT, binary=server.path))
+            for name in ("plain", "pooled"):
+                made = RedisServer(*PROMPT, binary=server.path, password=password)
+                setattr(self, name, self._keep(made))
             for server in (self.plain, self.pooled):
                 prepare(server)
             self._controls = [server.connect() for server in (self.plain, self.pooled)]
@@ -64,6 +67,10 @@ class World:
         for control in self._controls:
             assert control.read() == b"OK"
 
+    def by_chance(self, command) -> bool:
+        """Whether one of the servers finds a name with a NUL: see `mutate.by_chance`."""
+        return any(mutate.by_chance(control, command) for control in self._controls)
+
     def close(self):
         for control in getattr(self, "_controls", ()):
             control.close()
@@ -76,9 +83,9 @@ class World:
 
 
 @contextlib.contextmanager
-def daemon(server, **pool):
+def daemon(server, settings=None, **pool):
     """A Redpool alone, whose replies never came out of step."""
-    redpool = Redpool(server, pool=pool)
+    redpool = Redpool(server, pool=pool, settings=settings)
     try:
         yield redpool
         assert "desync" not in redpool.log()

@@ -55,6 +55,10 @@ class Launcher:
         pool = {"upstream": address.text} | settings.pop("pool", {})
         return self._keep(Redpool(upstream, pool=pool, **settings))
 
+    def started(self, made):
+        """Keeps something else that has `close`."""
+        return self._keep(made)
+
     def close(self):
         self._started.close()
 

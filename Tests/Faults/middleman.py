@@ -12,6 +12,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 
 from harness.ports import free_port
@@ -54,7 +55,9 @@ class Fault:
 # Faults that strike instead of the command: the server never sees it.
 BEFORE = ("close", "reset", "stall", "deaf")
 # Faults that strike at its reply.
-AT_REPLY = ("cut", "last", "stall-inside", "garbage", "surplus", "push", "trickle")
+AT_REPLY = (
+    "cut", "last", "stall-inside", "garbage", "surplus", "push", "trickle", "swallow", "double",
+)
 
 
 class Link:
@@ -139,6 +142,8 @@ class Link:
     def reply(self, reply, fault):
         if self.is_stalled:
             return
+        if fault:
+            self.middleman.struck.append(time.monotonic())
         half = len(reply) // 2
         if fault == "trickle":
             for byte in reply:
@@ -151,6 +156,8 @@ class Link:
                 "garbage": GARBAGE,
                 "surplus": reply + SURPLUS,
                 "push": PUSH + reply,
+                "swallow": b"",
+                "double": reply + reply,
             }.get(fault, fault if isinstance(fault, bytes) else reply)
         )
         if fault in ("cut", "last"):
@@ -201,6 +208,7 @@ class Link:
         """The daemon gets a FIN behind what was sent."""
         if self not in self.middleman.links:
             return
+        self.middleman.ended.append(time.monotonic())
         self.middleman.links.remove(self)
         for end in (self.near, self.far):
             if end is self.far or not self.is_deaf:
@@ -223,6 +231,8 @@ class Middleman:
         # Commands with a marker that were seen, and connections that came.
         self.seen = collections.Counter()
         self.accepted = 0
+        # When replies were struck, and when connections ended.
+        self.struck, self.ended = [], []
         self._faults = []
         # What becomes of connections as they come: None, `close`, `reset` or `stall`.
         self._welcome = None

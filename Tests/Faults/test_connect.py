@@ -21,15 +21,21 @@ HANDSHAKE = [
     ("refuse", None, "refused"),
     ("close", None, "closed the connection|reset"),
     ("reset", None, "reset|closed the connection"),
-    ("stall", None, "no answer to PING"),
-    ("close", "PING", "closed the connection"),
-    ("reset", "PING", "reset"),
-    ("stall", "PING", "no answer to PING"),
-    ("cut", "PING", "closed the connection"),
-    ("stall-inside", "PING", "no answer to PING"),
-    ("garbage", "PING", "not a Redis server"),
-    ("surplus", "PING", "more than the answer to PING"),
-    ("push", "PING", "more than the answer to PING"),
+    ("stall", None, "no answer to ECHO"),
+    ("close", "ECHO", "closed the connection"),
+    ("reset", "ECHO", "reset"),
+    ("stall", "ECHO", "no answer to ECHO"),
+    ("cut", "ECHO", "closed the connection"),
+    ("stall-inside", "ECHO", "no answer to ECHO"),
+    ("garbage", "ECHO", "not a Redis server"),
+    ("surplus", "ECHO", "more than the answer to ECHO"),
+    ("push", "ECHO", "more than the answer to ECHO"),
+    (b"$16\r\n0123456789abcdef\r\n", "ECHO", "a wrong answer to ECHO"),
+    # It is not waited for.
+    (b"$2000000000\r\nabc", "ECHO", "a wrong answer to ECHO"),
+    (b":1\r\n", "ECHO", "a wrong answer to ECHO"),
+    (b"-ERR max number of clients reached\r\n", "ECHO", "ERR max number of clients"),
+    (b"-DENIED Redis is running in protected mode\r\n", "ECHO", "ECHO: DENIED Redis"),
     ("cut", "INFO", "closed the connection"),
     ("stall-inside", "INFO", "no answer to INFO"),
     ("garbage", "INFO", "not a Redis server"),
@@ -40,7 +46,7 @@ HANDSHAKE = [
 # A unix socket differs where the kernel has a part in it.
 ROWS = [(False, *row) for row in HANDSHAKE]
 ROWS += [(True, *row) for row in HANDSHAKE if row[:2] in (("refuse", None), ("close", None))]
-ROWS += [(True, *row) for row in HANDSHAKE if row[:2] in (("reset", "PING"), ("stall", "PING"))]
+ROWS += [(True, *row) for row in HANDSHAKE if row[:2] in (("reset", "ECHO"), ("stall", "ECHO"))]
 
 
 def spoil(middleman, fault, command):
@@ -67,7 +73,7 @@ def real(keep):
 @pytest.mark.parametrize(
     "unix, fault, command, words",
     ROWS,
-    ids=[f"{'unix' if row[0] else 'tcp'}-{row[1]}-{row[2] or 'connecting'}" for row in ROWS],
+    ids=[f"{'unix' if row[0] else 'tcp'}-{row[1]!r}-{row[2] or 'connecting'}" for row in ROWS],
 )
 def test_handshake(launch, healthy, real, unix, fault, command, words):
     """Clients are told why, another pool notices nothing, and recovery needs nobody's help."""
@@ -107,7 +113,7 @@ def check_refusals(client, words):
 @pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
 def test_handshake_one_byte_at_a_time(launch, real, unix):
     middleman = launch.middleman(real, unix)
-    for command in (b"PING", b"INFO", b"CONFIG", b"COMMAND", b"CLIENT"):
+    for command in (b"ECHO", b"INFO", b"CONFIG", b"COMMAND", b"CLIENT"):
         middleman.arm(command, "trickle", times=1_000_000)
     # Every byte wakes two processes: on a busy machine that takes a while.
     redpool = launch.redpool(middleman, pool={"connectTimeout": "50s", "poolTimeout": "50s"})
@@ -194,7 +200,7 @@ def test_frozen_server(launch):
         # commandTimeout, 4 rounds of connectTimeout with the backoff between them, and two ticks.
         assert time.monotonic() - frozen < 2.0 + 4 * 0.3 + 0.35 + 0.2 + SLACK
         refusal = late.command("ECHO", "x")
-        assert b"no answer to PING" in refusal, refusal
+        assert b"no answer to ECHO" in refusal, refusal
         server.resume()
         eventually(lambda: late.command("ECHO", "back") == b"back")
     for client in clients:

@@ -31,7 +31,7 @@ private func checkWords(_ one: ArraySlice<UInt8>, _ other: ArraySlice<UInt8>) {
 
 private func checkNumber(_ bytes: [UInt8]) {
     let number = plainNumber(bytes)
-    precondition(Word.integer(bytes) == number, "numbers are read otherwise")
+    precondition(Word.integer(bytes, in: Word.anyNumber) == number, "numbers are read otherwise")
     for range in [0...0, 0...Int64(Int32.max), .min ... -1, .min ... .max] as [ClosedRange<Int64>] {
         let expected = number.flatMap { range.contains($0) ? $0 : nil }
         precondition(Word.integer(bytes, in: range) == expected, "a range does not hold")

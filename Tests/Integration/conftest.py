@@ -15,6 +15,7 @@ FULL = os.environ.get("REDPOOL_FULL") == "1"
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "daemon: tests what Redpool does and redis-server does not")
+    config.addinivalue_line("markers", "cost: measures what others lose; -m cost runs it alone")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

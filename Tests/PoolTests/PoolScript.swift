@@ -44,6 +44,11 @@ final class PoolScript {
     }
     func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) { does { $0.add(id, kind) } }
     func finish(_ id: UpstreamID) { does { $0.finish(id, now: now) } }
+    func addFence(_ id: UpstreamID) -> Bool {
+        defer { check() }
+        return pool.addFence(id)
+    }
+    func finishFence(_ id: UpstreamID) { does { $0.finishFence(id) } }
     func settle(_ id: UpstreamID) { does { $0.settle(id, now: now) } }
     func release(_ id: UpstreamID, _ key: PoolKey = db0) {
         does { $0.release(id, key: key, now: now) }

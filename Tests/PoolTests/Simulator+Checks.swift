@@ -296,6 +296,7 @@ extension Simulator {
     private func answerEverything() {
         for slot in upstreams.indices {
             setAvailable(slot, true)
+            if upstreams[slot]?.phase == .shared { setFenced(slot, false) }
             while upstreams[slot]?.phase == .shared, upstreams[slot]?.inFlight.isEmpty == false,
                 failure == nil
             { reply(slot) }

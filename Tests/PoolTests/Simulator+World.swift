@@ -162,6 +162,7 @@ extension Simulator {
         case ..<1: lose(slot, .upstreamReset)
         case ..<2: retire(slot, .failoverSign)
         case ..<6: setAvailable(slot, !upstreams[slot]!.isAvailable)
+        case ..<12: setFenced(slot, !upstreams[slot]!.isFenced)
         default: reply(slot)
         }
     }
@@ -183,6 +184,17 @@ extension Simulator {
         upstreams[slot]!.isAvailable = isAvailable
         if isAvailable { settled(slot) }
         call("setAvailable") { $0.setAvailable(upstream.id, isAvailable) }
+    }
+
+    func setFenced(_ slot: Int, _ isFenced: Bool) {
+        guard let upstream = upstreams[slot], upstream.isFenced != isFenced else { return }
+        upstreams[slot]!.isFenced = isFenced
+        if isFenced {
+            call("addFence") { if !$0.addFence(upstream.id) { fail("no fence on a shared one") } }
+        } else {
+            call("finishFence") { $0.finishFence(upstream.id) }
+            if upstream.inFlight.isEmpty { toSettle.append(upstream.id) }
+        }
     }
 
     func answerDial(_ slot: Int, succeeds: Bool) {
@@ -276,6 +288,8 @@ extension Simulator {
         let id = graveyard[random.below(graveyard.count)]
         call("stale finish") { $0.finish(id, now: now) }
         call("stale settle") { $0.settle(id, now: now) }
+        call("stale fence") { if $0.addFence(id) { fail("a fence on one that is gone") } }
+        call("stale finishFence") { $0.finishFence(id) }
         call("stale release") { $0.release(id, key: db0, now: now) }
         call("stale connected") { $0.connected(id, now: now) }
         call("stale closed") { $0.closed(id, now: now) }

@@ -18,6 +18,8 @@ final class Simulator {
         /// Shared: whose commands are in flight, in order; `nobody` if the client left.
         var inFlight: [Int] = []
         var isAvailable = true
+        /// Shared: a fence is in flight.
+        var isFenced = false
         /// Shared: has been given a slow command since it was idle.
         var isSlow = false
         /// We asked for its end.
@@ -164,10 +166,11 @@ final class Simulator {
         catchUp()
     }
 
-    /// The model's side of a settle: nothing in flight and available means idle.
+    /// The model's side of a settle: nothing in flight, no fence, and available means idle.
     func settled(_ slot: Int) {
         guard let upstream = upstreams[slot], upstream.phase == .shared,
-            upstream.inFlight.isEmpty, upstream.isAvailable, !upstream.isRetiring
+            upstream.inFlight.isEmpty, upstream.isAvailable, !upstream.isFenced,
+            !upstream.isRetiring
         else { return }
         upstreams[slot]!.phase = .idle
     }

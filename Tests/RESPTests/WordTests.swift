@@ -134,7 +134,7 @@ struct WordNumberTests {
 
     @Test("numbers are what string2ll takes", arguments: numbers)
     func table(text: String, value: Int64?) {
-        #expect(Word.integer(utf8(text)) == value)
+        #expect(Word.integer(utf8(text), in: Word.anyNumber) == value)
         #expect(Word.integer(utf8(text), in: .min ... .max) == value)
     }
 
@@ -142,12 +142,16 @@ struct WordNumberTests {
     func everyByte() {
         for byte in UInt8.min...UInt8.max {
             let isDigit = (0x30...0x39).contains(byte)
-            #expect(Word.integer([byte]) == (isDigit ? Int64(byte - 0x30) : nil))
-            #expect(Word.integer([0x31, byte]) == (isDigit ? 10 + Int64(byte - 0x30) : nil))
+            #expect(
+                Word.integer([byte], in: Word.anyNumber) == (isDigit ? Int64(byte - 0x30) : nil))
+            #expect(
+                Word.integer([0x31, byte], in: Word.anyNumber)
+                    == (isDigit ? 10 + Int64(byte - 0x30) : nil))
             let isFirst = isDigit && byte != 0x30
             let negative: Int64? = byte == 0x2D ? -1 : nil
             #expect(
-                Word.integer([byte, 0x31]) == (isFirst ? Int64(byte - 0x30) * 10 + 1 : negative))
+                Word.integer([byte, 0x31], in: Word.anyNumber)
+                    == (isFirst ? Int64(byte - 0x30) * 10 + 1 : negative))
         }
     }
 
@@ -168,7 +172,7 @@ struct WordNumberTests {
         var random = SplitMix64(seed: 11)
         for _ in 0..<20_000 {
             let value = Int64(truncatingIfNeeded: random.next()) >> Int64(random.next() % 64)
-            #expect(Word.integer(utf8(String(value))) == value)
+            #expect(Word.integer(utf8(String(value)), in: Word.anyNumber) == value)
         }
     }
 }

@@ -108,6 +108,10 @@ class Connection:
         """The next reply, decoded; raises Closed at the end."""
         return decode(self.read_raw())
 
+    def has_more(self) -> bool:
+        """Bytes have been received that are not read yet."""
+        return self._start < len(self._buffer)
+
     def read_raw(self) -> bytes:
         """The exact bytes of the next reply, attributes before it included."""
         position, missing = self._start, 1

@@ -1,0 +1,103 @@
+// Clients that have to log in first. Whatever they send but AUTH, HELLO, RESET and QUIT the server
+// refuses; it stays on the upstream of those who are not logged in, and changes nothing.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// The server wants a login from this client.
+    @inline(__always)
+    var isLockedOut: Bool { pool.defaultNeedsLogin && key.user == 0 }
+
+    /// Nobody has seen yet whether the server wants one.
+    var mayBeLockedOut: Bool {
+        !pool.isLoginKnown && key.user == 0 && pool.config.password == nil
+    }
+
+    /// Carries out a command of a client that is not logged in; nil for the few that may do
+    /// something. The password may have been taken away since anybody looked, so what could then
+    /// change the shared connection is not sent: the server is asked whether it would refuse it.
+    func carryOutBeforeLogin(
+        _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer,
+        _ count: Int
+    ) -> Outcome? {
+        switch command {
+        case .auth, .hello, .reset, .quit, .post, .host: return nil
+        default: break
+        }
+        // The server closes a connection without a login that has more than a KB of replies to write
+        // (Redis from 2025 on, CVE-2025-21605): no client may have several to come there.
+        if inFlight > 0 { return waitForReplies() }
+        switch worker.table.plan(command, span, frame) {
+        case .impossible: return refuseSubcommand(span, frame)
+        case .ask:
+            switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
+            case .denied: return refuseCommand()
+            case .impossible: return refuseSubcommand(span, frame)
+            case .known, .unclear, .toAsk: return forward(.shared, .beforeLogin, 1, bytes, count)
+            }
+        // An error whatever the login; if it is none, the connection is closed.
+        case .oneOff: return forward(.shared, .beforeLogin, 1, bytes, count)
+        case .controlClients where frame.argumentCount < 3:
+            return forward(.shared, .beforeLogin, 1, bytes, count)
+        case .send(.plain, _), .sendSlow:
+            return forward(.shared, .beforeLogin, 0, bytes, count)
+        default: return askForRefusal()
+        }
+    }
+
+    /// The server's refusal of another command that needs a login stands for that of this one.
+    func askForRefusal() -> Outcome {
+        if let answer = lockAnswer {
+            if inFlight > 0 { return waitForReplies() }
+            lockAnswer = nil
+            if !session.takeSilence() { replyBytes(answer) }
+            return .done
+        }
+        return ask(.lockQuestion, [Array("PING".utf8)])
+    }
+
+    /// The server's answer to that question has come.
+    func learnedLock(_ reply: [UInt8], isLocked: Bool) {
+        if isLocked { lockAnswer = reply } else { pool.noteDefault(needsLogin: false) }
+        endQuestion()
+    }
+
+    /// Redis's limits before a login are for arrays only: a longer line gets an ordinary answer. As
+    /// an array it would close the connection that others share, so it goes as it came, alone. Nil
+    /// for any other line.
+    func forwardLongLine(
+        _ line: UnsafeBufferPointer<UInt8>, _ words: [[UInt8]], _ command: Command,
+        _ span: Span<UInt8>, _ frame: CommandFrame
+    ) -> Outcome? {
+        guard isLockedOut, mode == .open,
+            words.count > limits.maxArguments
+                || words.contains(where: { $0.count > limits.maxBulkLength })
+        else { return nil }
+        switch command {
+        case .quit, .post, .host: return nil
+        default: break
+        }
+        if refuseIfDenied() { return .done }
+        lastCommand = command
+        guard !isRefusedLine(command, span, frame) else { return nil }
+        let bytes = Array(line) + [13, 10]
+        return bytes.withUnsafeBytes { forwardOneOff(.plain, $0.baseAddress!, $0.count) }
+    }
+
+    /// It is answered here, whatever form it has.
+    private func isRefusedLine(
+        _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame
+    ) -> Bool {
+        if let info = worker.table.info(command) {
+            return pool.denyList.refuses(command) || !info.isNamedExactly(span, frame)
+        }
+        switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
+        case .denied, .impossible: return true
+        case .known, .unclear, .toAsk: return false
+        }
+    }
+}

@@ -1,0 +1,195 @@
+// Commands that can change a connection and are not understood to the last word. Each goes alone to
+// an upstream that is closed afterwards, so that whatever it has done there meets nobody else.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// Sends a command that is not understood: over an upstream of its own, or over the held one;
+    /// that upstream is not used again.
+    func forwardOneOff(
+        _ expectation: Expectation, _ bytes: UnsafeRawPointer, _ count: Int, value: UInt32 = 0
+    ) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        if mode == .held {
+            guard let upstream else { return .done }
+            if isRestricted { return sendHeld(expectation, value, bytes, count) }
+            if upstream.spoiled == nil {
+                guard pool.oneOffs.gate.begin(now: worker.now) else { return awaitOneOff() }
+                // It counts as the pin that it is; that it is closed is what the rate bounds.
+                pool.oneOffs.gate.end()
+                placeInLine = .none
+                upstream.spoil(.notUnderstood)
+            }
+            return sendDoubtful(expectation, value, bytes, count)
+        }
+        guard pool.maySpend(for: self) else { return awaitOneOff() }
+        guard let own = lease(.pin, key) else { return mode == .open ? .done : .blocked }
+        guard pool.spend(own, for: self) else {
+            granted = own
+            return awaitOneOff()
+        }
+        take(own, expectation, value, bytes: count)
+        mode = .exclusive(isBlocking: false)
+        own.send(bytes, count: count)
+        return .done
+    }
+
+    /// Has the command wait in line, until it has waited long enough.
+    private func awaitOneOff() -> Outcome {
+        if let unused = granted {
+            granted = nil
+            pool.giveBack(unused)
+        }
+        let limit = retryUntil ?? worker.now + pool.config.poolTimeout
+        // Nobody waits for a client that has perhaps gone, with many more such commands.
+        guard worker.now < limit, !inputEnded else {
+            retryUntil = nil
+            placeInLine = .none
+            return refuse(pool.oneOffText)
+        }
+        retryUntil = limit
+        pool.standInLine(self, until: limit)
+        return waitForReplies()
+    }
+
+    // MARK: On a held upstream
+
+    /// Sends a command on the held upstream that may bring more replies than one, or none. Nothing
+    /// is sent behind it, so that no reply of its making is believed, before a fence has come back.
+    /// Inside a transaction that is done behind EXEC. What cannot be fenced becomes a pipe.
+    func sendDoubtful(
+        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        guard let upstream, let hold = upstream.hold else { return .done }
+        if isRestricted { return sendHeld(expectation, value, bytes, count) }
+        // A MULTI that the server has refused has opened nothing.
+        if !hold.isInTransaction { session.released() }
+        guard upstream.canFence, members.isEmpty else {
+            guard hold.isInTransaction, session.replyMode != .on else { return becomePipe() }
+            // The bytes of a pipe could not be hidden here. What EXEC does is not looked at, so
+            // nobody else has this upstream afterwards.
+            members = []
+            upstream.hold?.taint()
+            upstream.isDoubtful = true
+            return sendHeld(.plain, 0, bytes, count)
+        }
+        if hold.isInTransaction {
+            upstream.isDoubtful = true
+            return sendHeld(.plain, 0, bytes, count)
+        }
+        return sendFenced(expectation, value, bytes, count)
+    }
+
+    /// EXEC of a transaction with such a command in it.
+    func execDoubtful(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        guard let upstream, upstream.canFence else { return becomePipe() }
+        upstream.isDoubtful = false
+        return sendFenced(.exec, 0, bytes, count)
+    }
+
+    private func sendFenced(
+        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        let outcome = sendHeld(expectation, value, bytes, count)
+        if let upstream { putFence(behind: upstream) }
+        mode = .barrier
+        return outcome
+    }
+}
+
+extension UpstreamPool {
+    /// Where one-off upstreams are asked for.
+    struct OneOffLine {
+        let gate: OneOffGate<AtomicCell>
+        /// Clients that wait, first come, first served, and until when.
+        var waiting: [(id: SlotID, until: MonotonicTime)] = []
+    }
+
+    /// True when `client` may spend an upstream now.
+    func maySpend(for client: ClientConnection) -> Bool {
+        let room = oneOffs.gate.room(now: worker.now, reserve: reserve(against: client))
+        guard room > 0 else { return false }
+        return oneOffs.waiting.isEmpty || client.placeInLine == .called
+    }
+
+    /// A third of what there is is kept for clients that have logged in.
+    private func reserve(against client: ClientConnection) -> Int {
+        client.isLockedOut ? OneOffLimits.perSecond / 3 : 0
+    }
+
+    /// This upstream serves one more command, and is then closed. False when another worker was
+    /// quicker.
+    func spend(_ upstream: UpstreamConnection, for client: ClientConnection) -> Bool {
+        guard oneOffs.gate.begin(now: worker.now) else { return false }
+        client.placeInLine = .none
+        upstream.oneOffSince = worker.now
+        upstream.spoil(.notUnderstood)
+        return true
+    }
+
+    /// The connection of a one-off upstream is closed.
+    func oneOffEnded() {
+        oneOffs.gate.end()
+        callOneOffs()
+    }
+
+    func standInLine(_ client: ClientConnection, until: MonotonicTime) {
+        if client.placeInLine == .waiting { return }
+        client.placeInLine = .waiting
+        oneOffs.waiting.append((client.id, until))
+    }
+
+    /// Called with every tick: a command that the server does not answer, or has silenced, must not
+    /// keep others out of line for ever. It is given up when its place is wanted.
+    func closeOverdueOneOffs() {
+        guard oneOffs.gate.isFull else { return }
+        for upstream in allUpstreams {
+            guard let since = upstream.oneOffSince, upstream.stage == .ready,
+                worker.now - since > config.poolTimeout
+            else { continue }
+            machine.retire(upstream.id, .notUnderstood, now: worker.now)
+            noteWork()
+        }
+    }
+
+    /// Called with every tick as well: has as many of those in line look again as there is room for,
+    /// and all whose time is over.
+    func callOneOffs() {
+        if oneOffs.waiting.isEmpty { return }
+        let gate = oneOffs.gate
+        var called = 0
+        oneOffs.waiting.removeAll { place in
+            guard let client = worker.clients[place.id], client.placeInLine == .waiting else {
+                return true
+            }
+            let isOver = worker.now >= place.until
+            let room = gate.room(now: worker.now, reserve: reserve(against: client))
+            guard isOver || room > called else { return false }
+            if !isOver { called += 1 }
+            client.placeInLine = .called
+            worker.ready(client)
+            return true
+        }
+    }
+
+    /// The error for a command that has waited too long for an upstream to be spent on it.
+    var oneOffText: String {
+        "PINLIMIT pool \(config.name): Redpool does not understand this command, and spends at most "
+            + "\(OneOffLimits.perSecond) connections a second on such commands "
+            + "(waited \(config.poolTimeout / 1_000_000)ms)"
+    }
+}
+
+/// Whether a client waits for a one-off upstream.
+enum PlaceInLine {
+    case none
+    case waiting
+    /// Its turn has come; it has not looked yet.
+    case called
+}

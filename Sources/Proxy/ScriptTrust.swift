@@ -1,0 +1,199 @@
+// Whether the server lets scripts make replies up. Valkey 8.0 writes the CR LF in a script's error
+// as it is, so that one script can give several replies, and the surplus ones answer others. The
+// server is asked by one script of ours before a user's first.
+
+import Config
+import Logging
+import Pool
+import RESP
+import Session
+
+/// What is known of a server's replies to scripts, for one run of it.
+struct ScriptTrust {
+    enum Verdict {
+        /// Nobody has asked.
+        case unknown
+        /// One script gives one reply.
+        case clean
+        /// A script may give several: it runs alone, with a fence behind it.
+        case splits
+    }
+
+    private var verdict = Verdict.unknown
+    /// Users whose question was refused, and when it may be put again.
+    private var refusals: [UInt32: MonotonicTime] = [:]
+    /// For how long a refusal counts as `splits`, in nanoseconds.
+    static let patience: Int64 = 60_000_000_000
+    /// The same where the question did not reach an answer.
+    static let shortPatience: Int64 = 1_000_000_000
+    private static let mostRefusals = 4096
+
+    /// The server does not say who it is: any connection may lead to another, so no verdict lasts.
+    var isAnonymous = false
+    /// The connection that carries the question is not there yet, or has not answered.
+    var isAsking = false
+    /// The user of whose scripts it is about; the state of the connection that carries it, and its
+    /// place in the queue for that.
+    var askedFor: UInt32 = 0
+    var key: PoolKey?
+    var ticket: WaitTicket?
+    /// Clients whose scripts wait for the answer.
+    var waiting: [SlotID] = []
+
+    /// What holds for the scripts of a user, by its number.
+    func verdict(for user: UInt32, now: MonotonicTime) -> Verdict {
+        if isAnonymous { return .splits }
+        guard verdict == .unknown, let until = refusals[user], now < until else { return verdict }
+        return .splits
+    }
+
+    /// The server has answered the question with one reply, or with more.
+    mutating func learn(_ verdict: Verdict) {
+        self.verdict = verdict
+        refusals = [:]
+    }
+
+    /// There is no answer for a user: for a while that counts as `splits`.
+    mutating func refused(_ user: UInt32, until: MonotonicTime) {
+        if refusals.count >= ScriptTrust.mostRefusals { refusals = [:] }
+        refusals[user] = until
+    }
+
+    /// The server is another one now: only who waits is kept.
+    mutating func forget() {
+        verdict = .unknown
+        refusals = [:]
+    }
+
+    /// An error with a CR LF in it: a server that writes it as it is gives two replies.
+    static let question: [UInt8] = {
+        var bytes: [UInt8] = []
+        Encode.command(["EVAL", "error('redpool\\r\\n+redpool')", "0"], into: &bytes)
+        return bytes
+    }()
+}
+
+// MARK: - The question
+
+extension UpstreamPool {
+    /// What holds for the scripts of a user here and now.
+    func scriptVerdict(for user: UInt32) -> ScriptTrust.Verdict {
+        hasSeveralServers ? .splits : scripts.verdict(for: user, now: worker.now)
+    }
+
+    /// Who leases the connection for the question.
+    static let scriptAsker = WaiterID(raw: .max)
+
+    /// Has `client` look again when it is known whether scripts can make replies up.
+    func askAboutScripts(for client: ClientConnection) {
+        if !client.awaitsScripts {
+            client.awaitsScripts = true
+            scripts.waiting.append(client.id)
+        }
+        if scripts.isAsking { return }
+        scripts.isAsking = true
+        scripts.askedFor = client.key.user
+        // As a control command, because the last pin may be what runs a script.
+        var key = client.controlKey
+        // The answer is the server's, whoever asks.
+        if fences[key.user] == .none { key = warmKey }
+        scripts.key = key
+        switch machine.lease(.control, key: key, for: UpstreamPool.scriptAsker, now: worker.now) {
+        case .granted(let id): self[id]?.askAboutScripts()
+        case .queued(let ticket): scripts.ticket = ticket
+        case .refused: endScriptQuestion(patience: ScriptTrust.shortPatience)
+        }
+        noteWork()
+    }
+
+    /// The question is over, with an answer or, if there is a patience, without.
+    func endScriptQuestion(patience: Int64? = nil) {
+        if let patience { scripts.refused(scripts.askedFor, until: worker.now + patience) }
+        if let ticket = scripts.ticket { machine.cancel(ticket) }
+        scripts.ticket = nil
+        scripts.isAsking = false
+        let waiting = scripts.waiting
+        scripts.waiting = []
+        for id in waiting {
+            guard let client = worker.clients[id] else { continue }
+            client.awaitsScripts = false
+            worker.ready(client)
+        }
+    }
+}
+
+extension UpstreamConnection {
+    /// One script of ours and a fence behind it, on a connection that nobody else has meanwhile.
+    func askAboutScripts() {
+        isExclusive = true
+        scriptQuestion = .asked
+        pool.scripts.ticket = nil
+        guard canFence else {
+            finishScriptQuestion(patience: ScriptTrust.patience)
+            return
+        }
+        setDeadline(after: pool.config.poolTimeout)
+        expect(UpstreamConnection.nobody, .scriptQuestion, bytes: ScriptTrust.question.count)
+        send(ScriptTrust.question)
+        sendFence(for: UpstreamConnection.nobody)
+    }
+
+    /// The first reply. An error that is not the script's own is a refusal.
+    func noteScriptAnswer(_ facts: ReplyFacts) {
+        guard facts.isError, scanner.head.starts(with: "ERR ") else { return }
+        scriptQuestion = .answered
+    }
+
+    /// An error in the place of the fence proves nothing. If it is that this form of the fence is
+    /// refused, the question is put again at once, with another.
+    func forgetScriptAnswer() {
+        if scriptQuestion == .answered { scriptQuestion = isRefusedForGood ? .again : .asked }
+    }
+
+    /// The fence has come back. True when that was the end of the question.
+    func endsScriptQuestion() -> Bool {
+        guard scriptQuestion != .none else { return false }
+        if !isOfThisServer { scriptQuestion = .again }
+        if scriptQuestion == .answered { pool.scripts.learn(.clean) }
+        finishScriptQuestion(patience: scriptQuestion == .asked ? ScriptTrust.patience : nil)
+        return true
+    }
+
+    /// Something else has come in the place of the fence. True when it was behind our question.
+    func findsSplitReply() -> Bool {
+        guard scriptQuestion != .none else { return false }
+        if isOfThisServer { pool.scripts.learn(.splits) }
+        worker.log.warning(
+            "this server lets scripts make replies up: each script has a connection of its own",
+            metadata: ["event": "upstream.splits_replies", "pool": "\(pool.config.name)"])
+        scriptQuestion = .none
+        destroy()
+        pool.machine.lost(id, .dirty, now: worker.now)
+        pool.endScriptQuestion()
+        pool.noteWork()
+        return true
+    }
+
+    private func finishScriptQuestion(patience: Int64?) {
+        scriptQuestion = .none
+        clearDeadline()
+        endHold()
+        if let spoiled {
+            pool.machine.retire(id, spoiled, now: worker.now)
+        } else {
+            pool.machine.release(id, key: key, now: worker.now)
+        }
+        pool.endScriptQuestion(patience: patience)
+        pool.noteWork()
+    }
+}
+
+/// Where our question about scripts stands on a connection.
+enum ScriptQuestion {
+    case none
+    case asked
+    /// The script has ended with its own error.
+    case answered
+    /// It has, but its fence was refused.
+    case again
+}

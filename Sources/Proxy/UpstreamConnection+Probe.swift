@@ -1,0 +1,32 @@
+// Our PING on an idle upstream: whether the server is there.
+
+import Config
+import Pool
+import RESP
+import Session
+
+extension UpstreamConnection {
+    /// Sends our PING; the pool lends the connection to nobody meanwhile.
+    func probe() {
+        expect(UpstreamConnection.nobody, .probe, bytes: UpstreamConnection.ping.count)
+        send(UpstreamConnection.ping)
+    }
+
+    private static let ping = Array("*1\r\n$4\r\nPING\r\n".utf8)
+
+    /// A reply in the place of that to our PING: an error shows as much as a PONG, anything else
+    /// that somebody was answered twice.
+    func takeProbe(isComplete: Bool) {
+        let isPong =
+            scanner.type == UInt8(ascii: "+") && (!isComplete || scanner.head.matches("PONG"))
+        guard isPong || scanner.isError else {
+            poison("a wrong reply to PING")
+            return
+        }
+        guard isComplete else { return }
+        finishHead()
+        pool.machine.probed(id, now: worker.now)
+        pool.noteWork()
+        wakeSoloists()
+    }
+}

@@ -1,0 +1,58 @@
+// What a connection asks of its server in the handshake, and what follows from the answers.
+
+import Config
+import Pool
+import RESP
+
+extension UpstreamConnection {
+    /// INFO has been answered. What was known of another process says nothing about this one.
+    func learnWhoAnswers() {
+        defer { epoch = pool.epoch }
+        let found = learned(from: .information)
+        let isOnly = pool.machine.census.connected == 0
+        if let runID = found.runID, runID == pool.facts.runID { return }
+        if found.runID == nil {
+            // A client's own user may not be allowed to ask.
+            guard key.user == 0 else { return }
+            pool.scripts.isAnonymous = !isLoginMissing
+            guard isOnly else { return }
+        } else {
+            pool.scripts.isAnonymous = false
+        }
+        pool.forgetServer()
+        var facts = ServerFacts()
+        facts.version = found.version
+        facts.runID = found.runID
+        if !isOnly {
+            if pool.facts.runID != nil, let runID = found.runID {
+                pool.serverChanged(to: self, runID)
+            }
+            handshake.steps += Handshake.questions
+        }
+        learn(facts)
+    }
+
+    func learn(_ facts: ServerFacts) {
+        pool.learn(facts)
+        // What this very connection has shown is no knowledge of an earlier process.
+        if let form = handshake.form { pool.fences.found(form, for: key.user) }
+    }
+
+    /// What the collected reply adds to what is known of the server. A refusal adds nothing.
+    func learned(from step: Handshake.Step) -> ServerFacts {
+        var facts = pool.facts
+        switch step {
+        case .information:
+            facts.version = ServerFacts.field("redis_version", in: collected)
+            facts.runID = ServerFacts.field("run_id", in: collected)
+        case .timeout:
+            facts.timeoutSeconds = ServerFacts.configValue(in: collected)
+        case .transactions:
+            facts.hasTransactions = ServerFacts.knowsBoth(collected)
+        case .clientLine:
+            facts.clientLine = String((ClientLine.text(of: collected) ?? "").prefix { $0 != "\n" })
+        default: break
+        }
+        return facts
+    }
+}

@@ -1,0 +1,67 @@
+// What a pool knows of its server, and what becomes of that when another one answers.
+
+import Config
+import Logging
+import Pool
+import RESP
+
+extension UpstreamPool {
+    /// Another process answers, or may: what its predecessor accepted says nothing about it.
+    func forgetServer() {
+        epoch &+= 1
+        forgetValidated()
+        unknownCommands = UnknownCommands()
+        scripts.forget()
+        fences = FenceForms()
+    }
+
+    /// A new connection has reached another server than those before it: no client is to be served
+    /// by both.
+    func serverChanged(to newest: UpstreamConnection, _ runID: [UInt8]) {
+        if noteServer(runID) { return }
+        for upstream in allUpstreams where upstream !== newest && upstream.stage == .ready {
+            upstream.retireWhenFree(.serverChanged)
+        }
+        worker.log.notice(
+            "another server answers at \(config.upstream)",
+            metadata: ["event": "pool.server_changed", "pool": "\(config.name)"])
+    }
+
+    /// True when the server has been here before: then several answer by turns, and connections to
+    /// the others are as good as this one.
+    private func noteServer(_ runID: [UInt8]) -> Bool {
+        if formerServers.contains(runID), !hasSeveralServers {
+            hasSeveralServers = true
+            worker.log.warning(
+                "several servers answer at \(config.upstream) by turns: scripts run alone",
+                metadata: ["event": "pool.several_servers", "pool": "\(config.name)"])
+        }
+        if let last = facts.runID { formerServers.append(last) }
+        if formerServers.count > UpstreamPool.mostFormerServers { formerServers.removeFirst() }
+        return hasSeveralServers
+    }
+
+    private static let mostFormerServers = 16
+
+    /// Keeps the PING interval below a third of the server's own idle timeout.
+    func learn(_ facts: ServerFacts) {
+        self.facts = facts
+        guard let timeout = facts.timeoutSeconds, timeout > 0 else {
+            machine.setPingInterval(config.pingInterval)
+            return
+        }
+        let third = Int64.seconds(timeout) / 3
+        let own = config.pingInterval
+        machine.setPingInterval(own == 0 ? third : min(own, third))
+    }
+
+    /// A reply suggests that the server has changed its role. The name is looked up again, and the
+    /// connection that said so is retired: not more than one a second, because a client that keeps
+    /// writing to a replica must not cost a connection each time.
+    func failoverSign(_ upstream: UpstreamConnection) {
+        guard worker.now - lastSign >= 1_000_000_000 else { return }
+        lastSign = worker.now
+        upstream.retireWhenFree(.failoverSign)
+        names.resolve(self)
+    }
+}

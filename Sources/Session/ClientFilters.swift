@@ -1,0 +1,150 @@
+// What CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK are about, in Redpool's own ids and addresses.
+
+import RESP
+
+/// Which clients a CLIENT LIST asks for.
+package struct ListFilter: Sendable {
+    /// Nil for all.
+    package private(set) var ids: Set<Int64>?
+    /// Nil for all.
+    package private(set) var type: ClientType?
+    /// False for a form that is not in the table: nobody is listed on a guess.
+    package private(set) var isUnderstood = false
+
+    /// Reads `CLIENT LIST [TYPE t | ID n ...]` (Redis 7.0 networking.c, clientCommand).
+    package init(_ words: [[UInt8]]) {
+        if words.count == 2 {
+            isUnderstood = true
+        } else if words.count == 4, Word(words[2]) == "type" {
+            type = ClientType(words[3])
+            isUnderstood = type != nil
+        } else if words.count > 3, Word(words[2]) == "id" {
+            let numbers = words[3...].compactMap { Word.integer($0, in: Word.anyNumber) }
+            ids = Set(numbers)
+            isUnderstood = numbers.count == words.count - 3
+        }
+    }
+}
+
+/// The kinds of clients that CLIENT LIST and CLIENT KILL tell apart.
+package enum ClientType: Sendable {
+    case normal
+    case pubsub
+    /// Links of replication, which are the server's own affair.
+    case replication
+
+    /// Reads a word; nil for one that no server knows. Valkey from 8.0 on has `primary`.
+    package init?(_ word: [UInt8]) {
+        switch Word(word) {
+        case "normal": self = .normal
+        case "pubsub": self = .pubsub
+        case "master", "primary", "replica", "slave": self = .replication
+        default: return nil
+        }
+    }
+}
+
+/// Whom a CLIENT KILL is meant for.
+package struct KillFilter: Sendable {
+    /// The form with an address only, which answers +OK or an error instead of a number.
+    package let isByAddress: Bool
+    /// Nil, here and below, where no such filter was given.
+    package private(set) var id: Int64?
+    /// Compared as C strings (`strcmp`).
+    package private(set) var address: [UInt8]?
+    package private(set) var localAddress: [UInt8]?
+    package private(set) var user: [UInt8]?
+    package private(set) var type: ClientType?
+    /// In seconds.
+    package private(set) var maximumAge: Int64?
+    package private(set) var skipsSelf = true
+    /// False for a filter that is not in the table: nobody is killed on a guess.
+    package private(set) var isUnderstood = true
+
+    /// Reads a whole command (Redis 7.0 networking.c, clientKillCommand).
+    package init(_ words: [[UInt8]]) {
+        isByAddress = words.count == 3
+        if isByAddress {
+            address = KillFilter.text(words[2])
+            skipsSelf = false
+            return
+        }
+        isUnderstood = words.count > 3 && words.count.isMultiple(of: 2)
+        for index in stride(from: 2, to: words.count - 1, by: 2) {
+            if !read(Word(words[index]), words[index + 1]) { isUnderstood = false }
+        }
+    }
+
+    private mutating func read(_ filter: Word, _ value: [UInt8]) -> Bool {
+        switch filter {
+        case "id":
+            guard let number = Word.integer(value, in: Word.anyNumber) else { return false }
+            // Redis 6.2 takes 0 for no filter at all; later versions refuse it.
+            id = number == 0 ? nil : number
+        case "addr": address = KillFilter.text(value)
+        case "laddr": localAddress = KillFilter.text(value)
+        case "user": user = value
+        case "type":
+            type = ClientType(value)
+            return type != nil
+        case "maxage":
+            maximumAge = Word.integer(value, in: Word.anyNumber)
+            return maximumAge != nil
+        case "skipme":
+            switch Word(value) {
+            case "yes": skipsSelf = true
+            case "no": skipsSelf = false
+            default: return false
+            }
+        default: return false
+        }
+        return true
+    }
+
+    /// The connections of masters and replicas are the server's own affair.
+    package var isForServer: Bool { isUnderstood && type == .replication }
+
+    /// The bytes before the first NUL.
+    private static func text(_ bytes: [UInt8]) -> [UInt8] { Array(bytes.prefix { $0 != 0 }) }
+
+    /// An address that no connection can have.
+    private static let nobodysAddress = Array("redpool:0".utf8)
+
+    /// The same command, meant for nobody: the server checks it and kills no connection. Later
+    /// filters replace or narrow earlier ones (Redis 7.0 networking.c, clientKillCommand).
+    package static func standIn(_ words: [[UInt8]]) -> [[UInt8]] {
+        switch words.count {
+        case ..<3: words
+        case 3: Array(words[..<2]) + [nobodysAddress]
+        default: words + [Array("ADDR".utf8), nobodysAddress]
+        }
+    }
+}
+
+/// Whom a CLIENT UNBLOCK is meant for.
+package struct UnblockOrder: Sendable {
+    /// Nil when there is no number in its place.
+    package let id: Int64?
+    /// False for a form that is not in the table.
+    package let isUnderstood: Bool
+
+    /// Reads `CLIENT UNBLOCK id [TIMEOUT|ERROR]`.
+    package init(_ words: [[UInt8]]) {
+        id = words.count > 2 ? Word.integer(words[2], in: Word.anyNumber) : nil
+        switch words.count {
+        case 3: isUnderstood = id != nil
+        case 4: isUnderstood = id != nil && ["timeout", "error"].contains(Word(words[3]))
+        default: isUnderstood = false
+        }
+    }
+
+    /// The same command for the connection that the server knows as `id`. What is no number here
+    /// must be none to any server.
+    package static func standIn(_ words: [[UInt8]], as id: Int64) -> [[UInt8]] {
+        guard words.count > 2 else { return words }
+        var words = words
+        words[2] = Array(
+            (Word.integer(words[2], in: Word.anyNumber) == nil ? "x" : String(id)).utf8)
+        return words
+    }
+}

@@ -1,0 +1,78 @@
+// What a client calls itself and who it says it is: read from its commands, recorded when the
+// server has accepted it.
+
+import RESP
+
+/// A change that takes effect with the server's +OK.
+package enum IdentityChange: Equatable, Sendable {
+    case name([UInt8])
+    case libraryName([UInt8])
+    case libraryVersion([UInt8])
+
+    /// Reads `CLIENT SETNAME name` and `CLIENT SETINFO LIB-NAME|LIB-VER value`; nil when it is not
+    /// understood.
+    package init?(_ words: [[UInt8]]) {
+        switch (words.count, words.count > 1 ? Word(words[1]) : "") {
+        case (3, "setname"): self = .name(words[2])
+        case (4, "setinfo"):
+            switch Word(words[2]) {
+            case "lib-name": self = .libraryName(words[3])
+            case "lib-ver": self = .libraryVersion(words[3])
+            default: return nil
+            }
+        default: return nil
+        }
+    }
+
+    /// What its reply is expected for.
+    package var expectation: Expectation {
+        if case .name = self { return .mirrorName }
+        return .mirrorInfo
+    }
+}
+
+/// Credentials that a client has sent and the server has not judged yet.
+package struct PendingLogin: Equatable, Sendable {
+    /// Nil when HELLO came without AUTH.
+    package private(set) var user: [UInt8]?
+    package private(set) var password: [UInt8]
+    /// The name that HELLO SETNAME gives.
+    package var name: [UInt8]?
+    /// SETNAME stands before AUTH.
+    package private(set) var isNameFirst = false
+    /// False when an option is not in the table, or AUTH stands there twice. Redis up to 7.0 has then
+    /// carried out those before.
+    package private(set) var isUnderstood = true
+
+    /// Reads `AUTH [user] password`.
+    package init(authenticate words: [[UInt8]]) {
+        user = words.count == 3 ? words[1] : Array("default".utf8)
+        password = words[words.count - 1]
+    }
+
+    /// Reads the options of `HELLO version [AUTH user password] [SETNAME name]`.
+    package init(hello words: [[UInt8]]) {
+        password = []
+        var index = 2
+        while index < words.count {
+            switch Word(words[index]) {
+            case "auth" where index + 2 < words.count && user == nil:
+                user = words[index + 1]
+                password = words[index + 2]
+                index += 3
+            case "setname" where index + 1 < words.count:
+                name = words[index + 1]
+                isNameFirst = user == nil
+                index += 2
+            default:
+                isUnderstood = false
+                return
+            }
+        }
+    }
+
+    /// The server refuses the name, and Redis up to 7.0 only after the login has taken effect.
+    package var appliesInPart: Bool {
+        user != nil && name?.contains(where: { $0 < 0x21 || $0 > 0x7E }) == true
+    }
+}

@@ -1,0 +1,211 @@
+// The arguments of commands that change a connection, read as the server reads them. Nil and false
+// mean one thing everywhere here: not understood to the last word.
+
+package import RESP
+
+extension CommandTable {
+    /// Argument `index` (0 is the name) of a complete frame, as the server reads it; nil when there
+    /// is none.
+    static func word(_ index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Word? {
+        var arguments = CommandArguments(bytes, frame: frame)
+        var position = 0
+        while let found = arguments.next(bytes) {
+            if position == index { return Word(bytes, start: found.start, count: found.length) }
+            position += 1
+        }
+        return nil
+    }
+
+    /// Argument `index` (0 is the name) of a complete frame.
+    package static func argument(
+        _ index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> [UInt8]? {
+        var arguments = CommandArguments(bytes, frame: frame)
+        var position = 0
+        while let found = arguments.next(bytes) {
+            if position == index { return (0..<found.length).map { bytes[found.start + $0] } }
+            position += 1
+        }
+        return nil
+    }
+
+    /// All arguments of a complete frame.
+    package static func words(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> [[UInt8]] {
+        var words: [[UInt8]] = []
+        var arguments = CommandArguments(bytes, frame: frame)
+        while let found = arguments.next(bytes) {
+            words.append((0..<found.length).map { bytes[found.start + $0] })
+        }
+        return words
+    }
+
+    /// CLIENT REPLY.
+    static func replyMode(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> ReplyMode? {
+        guard frame.argumentCount == 3 else { return nil }
+        switch word(2, bytes, frame) {
+        case "on": return .on
+        case "off": return .off
+        case "skip": return .skipNext
+        default: return nil
+        }
+    }
+
+    /// SELECT, AUTH, HELLO and the rarer commands that change a property of the connection.
+    static func planState(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Plan? {
+        switch command {
+        case .select:
+            guard frame.argumentCount == 2, let word = argument(1, bytes, frame),
+                let number = Word.integer(word, in: 0...Int64(Int32.max))
+            else { return nil }
+            return .select(UInt32(number))
+        case .auth:
+            return (2...3).contains(frame.argumentCount) ? .authenticate : nil
+        case .hello:
+            if frame.argumentCount == 1 { return .send(.hello) }
+            guard let word = argument(1, bytes, frame),
+                let version = Word.integer(word, in: 2...3)
+            else { return nil }
+            return frame.argumentCount == 2 ? .hello(UInt8(version)) : .helloChange
+        default:
+            guard let (expectation, value) = property(command, bytes, frame) else { return nil }
+            // Nothing is on where nothing is held.
+            let endsSomething = expectation == .trackingOff || expectation == .flagOff
+            return endsSomething ? .send(.plain) : .hold(expectation, value)
+        }
+    }
+
+    /// What a command means that turns a property of the connection on or off.
+    static func property(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> (Expectation, UInt32)? {
+        let count = frame.argumentCount
+        switch command {
+        case .monitor: return count == 1 ? (.monitor, 0) : nil
+        case .readonly: return count == 1 ? (.flagOn, ConnectionFlags.readOnly.rawValue) : nil
+        case .readwrite: return count == 1 ? (.flagOff, ConnectionFlags.readOnly.rawValue) : nil
+        case .asking: return count == 1 ? (.bind, 0) : nil
+        case .clientCapa: return count > 2 ? (.bind, 0) : nil
+        case .clientTracking: return tracking(words(bytes, frame))
+        case .clientNoEvict: return flag(.noEvict, bytes, frame)
+        case .clientNoTouch: return flag(.noTouch, bytes, frame)
+        case .clientImportSource: return flag(.importSource, bytes, frame)
+        default: return nil
+        }
+    }
+
+    private static func flag(
+        _ flag: ConnectionFlags, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> (Expectation, UInt32)? {
+        guard frame.argumentCount == 3 else { return nil }
+        switch word(2, bytes, frame) {
+        case "on": return (.flagOn, flag.rawValue)
+        case "off": return (.flagOff, flag.rawValue)
+        default: return nil
+        }
+    }
+
+    /// `CLIENT TRACKING ON|OFF` with its options. What follows PREFIX and REDIRECT is no option.
+    private static func tracking(_ words: [[UInt8]]) -> (Expectation, UInt32)? {
+        guard words.count > 2 else { return nil }
+        var options: TrackingOptions = []
+        var index = 3
+        while index < words.count {
+            let hasValue = index + 1 < words.count
+            switch Word(words[index]) {
+            case "bcast": options.insert(.broadcast)
+            case "optin", "optout", "noloop": break
+            case "redirect"
+            where hasValue && Word.integer(words[index + 1], in: Word.anyNumber) != nil:
+                options.insert(.redirected)
+                index += 1
+            case "prefix" where hasValue: index += 1
+            default: return nil
+            }
+            index += 1
+        }
+        switch Word(words[2]) {
+        case "on": return (.trackingOn, options.rawValue)
+        case "off": return (.trackingOff, 0)
+        default: return nil
+        }
+    }
+
+    /// CLIENT ID, GETNAME, INFO and LIST.
+    static func planRewrite(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Plan {
+        let isAlone = frame.argumentCount == 2
+        switch command {
+        case .clientId: return isAlone ? .send(.rewriteID) : .oneOff(.plain)
+        case .clientGetname: return isAlone ? .send(.rewriteName) : .oneOff(.plain)
+        case .clientInfo: return isAlone ? .send(.rewriteInfo) : .oneOff(.plain)
+        default:
+            let isUnderstood = isAlone || ListFilter(words(bytes, frame)).isUnderstood
+            return isUnderstood ? .send(.rewriteList) : .oneOff(.rewriteList)
+        }
+    }
+
+    /// True for a command that must not queue behind what it is meant to stop, in a form that every
+    /// server of the table takes.
+    static func isControl(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Bool {
+        let words = words(bytes, frame)
+        switch command {
+        case .clientPause:
+            guard words.count == 3 || words.count == 4,
+                Word.integer(words[2], in: Word.anyNumber) != nil
+            else {
+                return false
+            }
+            return words.count == 3 || ["write", "all"].contains(Word(words[3]))
+        case .shutdown:
+            let options: [Word] = ["nosave", "save", "now", "force", "abort"]
+            return words.dropFirst().allSatisfy { options.contains(Word($0)) }
+        default: return words.count == 2
+        }
+    }
+
+    /// Commands whose success proves that they have written, whatever the data was.
+    package static func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
+        switch command {
+        case .set: frame.argumentCount == 3
+        case .mset, .hmset, .incr, .decr, .incrby, .decrby, .lpush, .rpush, .append, .xadd: true
+        default: false
+        }
+    }
+
+    /// A script of the client's, which may run for ever.
+    package static func runsScript(_ command: Command) -> Bool {
+        switch command {
+        case .eval, .evalRo, .evalsha, .evalshaRo, .fcall, .fcallRo: true
+        default: false
+        }
+    }
+
+    /// The plan for a script or function; nil for any other command. Of a text that begins with
+    /// `#!` Redis from 7.0 on writes parts into its errors as they are (eval.c).
+    package static func planScript(
+        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> Plan? {
+        guard runsScript(command) else { return nil }
+        let isText = command == .eval || command == .evalRo
+        let isShebang =
+            isText && frame.firstLength > 1 && bytes[frame.firstStart] == UInt8(ascii: "#")
+            && bytes[frame.firstStart + 1] == UInt8(ascii: "!")
+        return isShebang ? .fenced : .runScript
+    }
+
+    /// True when any argument is BLOCK: a key of that name only costs an upstream of its own.
+    static func hasBlockArgument(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
+        var arguments = CommandArguments(bytes, frame: frame)
+        while let argument = arguments.next(bytes) {
+            if Word(bytes, start: argument.start, count: argument.length) == "block" {
+                return true
+            }
+        }
+        return false
+    }
+}

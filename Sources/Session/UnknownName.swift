@@ -1,0 +1,117 @@
+// Names that are not in the table, the server's words for those that no command can have.
+
+package import RESP
+
+/// The name of a command that is not in the table.
+package struct UnknownName: Sendable {
+    /// In lower case and up to the first NUL, as the server reads it; a subcommand with its
+    /// container, `client|name`, as COMMAND INFO takes it.
+    package let asRead: [UInt8]
+    /// The command is a container of the table, and the subcommand is unknown.
+    package let isSubcommand: Bool
+    /// False for words that no command can have, and that COMMAND INFO would read as another.
+    package let canBeAskedFor: Bool
+
+    /// The longest name, or subcommand, that a server is asked about, in bytes. Longer ones are
+    /// taken for none.
+    package static let longest = 128
+
+    /// Reads the name of a frame, whose command is `.unknown`.
+    package init(_ frame: CommandFrame, in bytes: Span<UInt8>, table: CommandTable) {
+        let first =
+            frame.firstLength < 0 ? nil : (start: frame.firstStart, length: frame.firstLength)
+        self.init(
+            name: (start: frame.nameStart, length: frame.nameLength), first: first, in: bytes,
+            table: table)
+    }
+
+    /// The same for a command whose arguments are still coming in; `first` is the one behind the
+    /// name, if there is one.
+    package init(
+        name: (start: Int, length: Int), first: (start: Int, length: Int)?,
+        in bytes: Span<UInt8>, table: CommandTable
+    ) {
+        let container = table.find(bytes, nameStart: name.start, nameLength: name.length)
+        let text = UnknownName.read(bytes, name.start, name.length)
+        guard container != .unknown, let first else {
+            isSubcommand = false
+            asRead = text
+            canBeAskedFor = !UnknownName.isImpossible(
+                bytes, start: name.start, count: name.length)
+            return
+        }
+        isSubcommand = true
+        let bar = [UInt8(ascii: "|")]
+        asRead = text + bar + UnknownName.read(bytes, first.start, first.length)
+        canBeAskedFor = !UnknownName.isImpossible(bytes, start: first.start, count: first.length)
+    }
+
+    private static func read(_ bytes: Span<UInt8>, _ start: Int, _ count: Int) -> [UInt8] {
+        var read: [UInt8] = []
+        while read.count < min(count, longest + 1), bytes[start + read.count] != 0 {
+            read.append(Word.folded(bytes[start + read.count]))
+        }
+        return read
+    }
+
+    /// True when no command of any server has this name: it is empty or too long, or one of its
+    /// bytes is a control character, a blank, or the bar that joins subcommands. Some servers would
+    /// take a name with a NUL for the one before it, see `Word`.
+    package static func isImpossible(_ bytes: Span<UInt8>, start: Int, count: Int) -> Bool {
+        guard count > 0, count <= longest else { return true }
+        for index in start..<min(start &+ count, bytes.count) {
+            let byte = bytes[index]
+            if byte <= 0x20 || byte == 0x7F || byte == UInt8(ascii: "|") { return true }
+        }
+        return false
+    }
+}
+
+extension UnknownName {
+    /// Bytes for the name in the server's refusal, and again for the arguments.
+    package static let room = 128
+
+    /// The error reply for a name that the server does not know, without its CR LF: that of Redis
+    /// 6.2 (`isOld`), or of Redis from 7.0 on and Valkey (server.c, processCommand). `words` are
+    /// the name and the arguments behind it; as many are read as the text has room for.
+    package static func refusal(of words: [[UInt8]], isOld: Bool) -> [UInt8] {
+        let quotes = isOld ? ("`", "`", ", ") : ("'", "'", " ")
+        var list: [UInt8] = []
+        for argument in words.dropFirst() {
+            guard list.count < room else { break }
+            // The room is computed before the quotes are added.
+            let text = cString(argument).prefix(room - list.count)
+            list += Array(quotes.0.utf8) + text + Array((quotes.1 + quotes.2).utf8)
+        }
+        let name = cString(words.first ?? [])
+        var reply = Array("-ERR unknown command \(quotes.0)".utf8)
+        reply += isOld ? name : name.prefix(room)
+        reply += Array("\(quotes.1), with args beginning with: ".utf8) + list
+        return oneLine(reply)
+    }
+
+    /// The same for a subcommand that no container has; `words` are the container's name and the
+    /// subcommand, which may be cut.
+    package static func subcommandRefusal(of words: [[UInt8]], isOld: Bool) -> [UInt8] {
+        let subcommand = words.count > 1 ? cString(words[1]) : []
+        let begin =
+            isOld
+            ? "-ERR Unknown subcommand or wrong number of arguments for '"
+            : "-ERR unknown subcommand '"
+        let container = cString(words.first ?? []).map {
+            Word.isLetter($0) ? Word.folded($0) &- 0x20 : $0
+        }
+        var reply = Array(begin.utf8)
+        reply += isOld ? subcommand : subcommand.prefix(room)
+        reply += Array("'. Try ".utf8) + container + Array(" HELP.".utf8)
+        return oneLine(reply)
+    }
+
+    private static func oneLine(_ reply: [UInt8]) -> [UInt8] {
+        reply.map { $0 == 13 || $0 == 10 ? 0x20 : $0 }
+    }
+
+    private static func cString(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
+        bytes.prefix { $0 != 0 }
+    }
+}
