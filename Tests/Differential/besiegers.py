@@ -133,8 +133,9 @@ class Attacker:
             if self._chance.random() < 0.7:
                 client.settimeout(self._chance.choice((0.002, 0.01, 0.1)))
                 with contextlib.suppress(TimeoutError):
-                    while client.recv(1 << 16):
-                        pass
+                    for _ in range(8):  # MONITOR never ends
+                        if not client.recv(1 << 16):
+                            break
         finally:
             self._leave(client)
 
