@@ -7,26 +7,24 @@ extension CommandTable {
     /// Argument `index` (0 is the name) of a complete frame, as the server reads it; nil when there
     /// is none.
     static func word(_ index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Word? {
-        var arguments = CommandArguments(bytes, frame: frame)
-        var position = 0
-        while let found = arguments.next(bytes) {
-            if position == index { return Word(bytes, start: found.start, count: found.length) }
-            position += 1
-        }
-        return nil
+        place(of: index, bytes, frame).map { Word(bytes, start: $0.start, count: $0.length) }
     }
 
-    /// Argument `index` (0 is the name) of a complete frame.
+    /// The bytes of that argument.
     package static func argument(
         _ index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> [UInt8]? {
-        var arguments = CommandArguments(bytes, frame: frame)
-        var position = 0
-        while let found = arguments.next(bytes) {
-            if position == index { return (0..<found.length).map { bytes[found.start + $0] } }
-            position += 1
+        place(of: index, bytes, frame).map { place in
+            (0..<place.length).map { bytes[place.start + $0] }
         }
-        return nil
+    }
+
+    private static func place(
+        of index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> (start: Int, length: Int)? {
+        var arguments = CommandArguments(bytes, frame: frame)
+        for _ in 0..<index where arguments.next(bytes) == nil { return nil }
+        return arguments.next(bytes)
     }
 
     /// All arguments of a complete frame.

@@ -1,4 +1,4 @@
-// Names that are not in the table, the server's words for those that no command can have.
+// Names that are not in the table, and the server's error for those that no command can have.
 
 package import RESP
 

@@ -17,6 +17,7 @@ import time
 import servers
 from besiegers import Besiegers
 from harness.ports import free_port
+from harness.waiting import comes
 from harness.wire import Address, Connection
 from harness.witness import Witnesses
 from integration import Redpool, RedisServer, eventually
@@ -113,25 +114,26 @@ class Field:
 
 def rage(field, chosen, crowds, besiegers):
     """Waits for the end of the time, or for the first failures, and tells how it goes."""
-    ends, told = time.monotonic() + chosen.minutes * 60, time.monotonic()
-    before = [0] * len(crowds)
-    while time.monotonic() < ends:
-        time.sleep(0.2)
-        if any(crowd.failed() for crowd in crowds) or not field.is_alive():
-            # A moment, so that the report shows more than one of them.
-            time.sleep(1)
+    ends, before = time.monotonic() + chosen.minutes * 60, [0] * len(crowds)
+
+    def is_over():
+        return any(crowd.failed() for crowd in crowds) or not field.is_alive()
+
+    while (left := ends - time.monotonic()) > 0:
+        if comes(is_over, min(left, EVERY), interval=0.2):
             return
-        if time.monotonic() - told > EVERY:
-            told, now = time.monotonic(), [crowd.total for crowd in crowds]
-            print(
-                f"{ends - told:6.0f} s left: {sum(now)} steps,"
-                f" {sum(besiegers.counts.values())} attacks, {field.redpool.rss() >> 20} MB,"
-                f" {field.open.client_count()} upstreams", flush=True,
-            )
-            assert besiegers.alive(), "the attackers have ended"
-            stuck = [b for b, n in zip(before, now) if n == b]
-            assert not stuck, "the witnesses do not get on"
-            before = now
+        now = [crowd.total for crowd in crowds]
+        print(
+            f"{max(ends - time.monotonic(), 0):6.0f} s left: {sum(now)} steps,"
+            f" {sum(besiegers.counts.values())} attacks, {field.redpool.rss() >> 20} MB,"
+            f" {field.open.client_count()} upstreams", flush=True,
+        )
+        assert besiegers.alive(), "the attackers have ended"
+        if left < EVERY:
+            return
+        stuck = [b for b, n in zip(before, now) if n == b]
+        assert not stuck, "the witnesses do not get on"
+        before = now
 
 
 def problems_of(field, crowds, besiegers) -> list:

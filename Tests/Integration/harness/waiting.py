@@ -11,14 +11,21 @@ def eventually(condition, timeout=20.0, interval=0.01, what="condition"):
     which the daemon gets over what it has missed. Raises AssertionError with the last value seen
     once `timeout` seconds have passed.
     """
+    value = comes(condition, timeout, interval)
+    if not value:
+        raise AssertionError(f"{what} not met within {timeout} s, last value: {value!r}")
+    return value
+
+
+def comes(condition, timeout, interval=0.01):
+    """Calls `condition` until it returns something true or `timeout` seconds have passed; returns
+    its last value."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while True:
         value = condition()
-        if value:
+        if value or time.monotonic() >= deadline:
             return value
-        if time.monotonic() >= deadline:
-            raise AssertionError(f"{what} not met within {timeout} s, last value: {value!r}")
         pause.wait(interval)
 
 
