@@ -30,13 +30,19 @@ struct ScriptTrust {
 
     /// The server does not say who it is: any connection may lead to another, so no verdict lasts.
     var isAnonymous = false
-    /// The connection that carries the question is not there yet, or has not answered.
-    var isAsking = false
-    /// The user of whose scripts it is about; the state of the connection that carries it, and its
-    /// place in the queue for that.
-    var askedFor: UInt32 = 0
-    var key: PoolKey?
-    var ticket: WaitTicket?
+    /// The question that is on its way.
+    var asking: Asking?
+
+    /// One question of ours.
+    struct Asking {
+        /// Of whose scripts it is about.
+        let user: UInt32
+        /// The state of the connection that carries it.
+        let key: PoolKey
+        /// Its place in the queue for that connection; nil once it has it.
+        var ticket: WaitTicket?
+    }
+
     /// Clients whose scripts wait for the answer.
     var waiting: [SlotID] = []
 
@@ -90,17 +96,15 @@ extension UpstreamPool {
             client.awaitsScripts = true
             scripts.waiting.append(client.id)
         }
-        if scripts.isAsking { return }
-        scripts.isAsking = true
-        scripts.askedFor = client.key.user
+        if scripts.asking != nil { return }
         // As a control command, because the last pin may be what runs a script.
         var key = client.controlKey
         // The answer is the server's, whoever asks.
         if fences[key.user] == .none { key = warmKey }
-        scripts.key = key
+        scripts.asking = ScriptTrust.Asking(user: client.key.user, key: key)
         switch machine.lease(.control, key: key, for: UpstreamPool.scriptAsker, now: worker.now) {
         case .granted(let id): self[id]?.askAboutScripts()
-        case .queued(let ticket): scripts.ticket = ticket
+        case .queued(let ticket): scripts.asking?.ticket = ticket
         case .refused: endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
         noteWork()
@@ -108,10 +112,11 @@ extension UpstreamPool {
 
     /// The question is over, with an answer or, if there is a patience, without.
     func endScriptQuestion(patience: Int64? = nil) {
-        if let patience { scripts.refused(scripts.askedFor, until: worker.now + patience) }
-        if let ticket = scripts.ticket { machine.cancel(ticket) }
-        scripts.ticket = nil
-        scripts.isAsking = false
+        if let asking = scripts.asking {
+            if let patience { scripts.refused(asking.user, until: worker.now + patience) }
+            if let ticket = asking.ticket { machine.cancel(ticket) }
+        }
+        scripts.asking = nil
         let waiting = scripts.waiting
         scripts.waiting = []
         for id in waiting {
@@ -127,7 +132,7 @@ extension UpstreamConnection {
     func askAboutScripts() {
         isExclusive = true
         scriptQuestion = .asked
-        pool.scripts.ticket = nil
+        pool.scripts.asking?.ticket = nil
         guard canFence else {
             finishScriptQuestion(patience: ScriptTrust.patience)
             return

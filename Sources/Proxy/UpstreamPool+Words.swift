@@ -33,7 +33,7 @@ extension UpstreamPool {
 
     /// The server itself says why nobody can have `key` now.
     func refuse(_ key: PoolKey, _ text: String) {
-        if scripts.isAsking, scripts.ticket != nil, scripts.key == key {
+        if let asking = scripts.asking, asking.ticket != nil, asking.key == key {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
         for client in worker.clients.all where client.pool === self {

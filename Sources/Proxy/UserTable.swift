@@ -129,7 +129,7 @@ extension UpstreamPool {
             }
         }
         // Nobody else wants a connection of this user: none must be dialled in its place.
-        if scripts.isAsking, scripts.key == key {
+        if scripts.asking?.key == key {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
         machine.retire(id, .handshakeFailed, now: worker.now)
