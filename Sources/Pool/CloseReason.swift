@@ -44,6 +44,8 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case commandTimeout
     /// Another server answers at the upstream's address now.
     case serverChanged
+    /// The server was too busy to say who it is when the connection was made.
+    case serverUnknown
     /// It has carried a command that can change a connection and that Redpool does not understand.
     case notUnderstood
     /// The pool is being shut down.
@@ -74,6 +76,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .configChanged: "config_changed"
         case .commandTimeout: "command_timeout"
         case .serverChanged: "server_changed"
+        case .serverUnknown: "server_unknown"
         case .notUnderstood: "not_understood"
         case .drain: "drain"
         case .strayPush: "stray_push"

@@ -8,8 +8,11 @@ import RESP
 import Session
 
 extension ClientConnection {
+    /// What is in flight goes to an earlier server, or nobody knows where: what holds for this
+    /// server's scripts does not hold behind it.
     private var scriptVerdict: ScriptTrust.Verdict {
-        pool.scriptVerdict(for: key.user)
+        if inFlight > 0, let upstream, !upstream.isOfThisServer { return .splits }
+        return pool.scriptVerdict(for: key.user)
     }
 
     /// A script of a client that holds nothing.
@@ -26,7 +29,7 @@ extension ClientConnection {
     /// have this connection, nor be taken for what a transaction has done to it.
     func runScriptHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
         let isKnown = upstream?.isOfThisServer == true
-        return switch isKnown ? scriptVerdict : .splits {
+        return switch isKnown ? pool.scriptVerdict(for: key.user) : .splits {
         case .clean: sendHeld(.plain, 0, bytes, count)
         case .splits: sendDoubtful(.plain, 0, bytes, count)
         case .unknown: askAboutScripts()

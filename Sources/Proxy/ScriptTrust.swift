@@ -28,8 +28,9 @@ struct ScriptTrust {
     static let shortPatience: Int64 = 1_000_000_000
     private static let mostRefusals = 4096
 
-    /// The server does not say who it is: any connection may lead to another, so no verdict lasts.
-    var isAnonymous = false
+    /// Users whom the server does not tell who it is: any connection of theirs may lead to another,
+    /// so no verdict lasts.
+    private var anonymous: Set<UInt32> = []
     /// The question that is on its way.
     var asking: Asking?
 
@@ -48,9 +49,14 @@ struct ScriptTrust {
 
     /// What holds for the scripts of a user, by its number.
     func verdict(for user: UInt32, now: MonotonicTime) -> Verdict {
-        if isAnonymous { return .splits }
+        if !anonymous.isEmpty, anonymous.contains(user) { return .splits }
         guard verdict == .unknown, let until = refusals[user], now < until else { return verdict }
         return .splits
+    }
+
+    /// Whether the server has told a user who it is.
+    mutating func note(_ user: UInt32, isAnonymous: Bool) {
+        if isAnonymous { anonymous.insert(user) } else { anonymous.remove(user) }
     }
 
     /// The server has answered the question with one reply, or with more.
@@ -84,7 +90,19 @@ struct ScriptTrust {
 extension UpstreamPool {
     /// What holds for the scripts of a user here and now.
     func scriptVerdict(for user: UInt32) -> ScriptTrust.Verdict {
-        hasSeveralServers ? .splits : scripts.verdict(for: user, now: worker.now)
+        if hasSeveralServers { return .splits }
+        if !unidentified.isEmpty, !replaceUnidentified() { return .splits }
+        return scripts.verdict(for: user, now: worker.now)
+    }
+
+    /// Retires the connections of which nobody knows where they lead: new ones ask again. False when
+    /// that was done less than a second ago, because the server may still be busy.
+    private func replaceUnidentified() -> Bool {
+        guard worker.now - lastReplacement >= 1_000_000_000 else { return false }
+        lastReplacement = worker.now
+        for id in unidentified { self[id]?.retireWhenFree(.serverUnknown) }
+        unidentified = []
+        return true
     }
 
     /// Who leases the connection for the question.

@@ -83,7 +83,9 @@ extension UpstreamConnection {
             misaligned()
             return
         }
-        if isComplete { finishFence(entry) }
+        guard isComplete else { return }
+        if epoch == nil { retireWhenFree(.serverUnknown) }
+        finishFence(entry)
     }
 
     /// An error in the place of a fence. Most pass: LOADING, BUSY, NOAUTH. That the command does not

@@ -345,7 +345,7 @@ extension UpstreamConnection {
         switch purpose {
         case .dial:
             pool.connected(self)
-            if !isOfThisServer { retireWhenFree(.serverChanged) }
+            if epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
         case .convert(let newKey):
             key = newKey
             pool.machine.converted(id, now: worker.now)

@@ -7,18 +7,21 @@ import RESP
 extension UpstreamConnection {
     /// INFO has been answered. What was known of another process says nothing about this one.
     func learnWhoAnswers() {
-        defer { epoch = pool.epoch }
+        // A script that has run for long keeps the server from saying anything.
+        let isBusy = scanner.isError && scanner.head.starts(with: "BUSY ")
+        defer { epoch = isBusy ? nil : pool.epoch }
         let found = learned(from: .information)
         let isOnly = pool.machine.census.connected == 0
-        if let runID = found.runID, runID == pool.facts.runID { return }
-        if found.runID == nil {
-            // A client's own user may not be allowed to ask.
-            guard key.user == 0 else { return }
-            pool.scripts.isAnonymous = !isLoginMissing
+        if isBusy {
+            pool.unidentified.append(id)
             guard isOnly else { return }
         } else {
-            pool.scripts.isAnonymous = false
+            // Without a login no script runs anyway.
+            pool.scripts.note(key.user, isAnonymous: found.runID == nil && !isLoginMissing)
         }
+        if let runID = found.runID, runID == pool.facts.runID { return }
+        // A client's own user may not be allowed to ask.
+        if found.runID == nil, !isOnly || key.user != 0 { return }
         pool.forgetServer()
         var facts = ServerFacts()
         facts.version = found.version

@@ -64,8 +64,8 @@ final class UpstreamConnection {
     var spoiled: CloseReason?
     /// Since when it is one of those that the pool spends on commands that are not understood.
     var oneOffSince: MonotonicTime?
-    /// That of the pool when its handshake was over.
-    var epoch = 0
+    /// That of the pool when its server had said who it is; nil when that was too busy to say.
+    var epoch: Int? = 0
     /// The open transaction has a command in it that may bring more than one element.
     var isDoubtful = false
     var scriptQuestion = ScriptQuestion.none

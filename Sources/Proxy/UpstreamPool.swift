@@ -43,6 +43,10 @@ final class UpstreamPool {
     var formerServers: [[UInt8]] = []
     /// The address leads to several servers by turns: nothing that is said of one holds for all.
     var hasSeveralServers = false
+    /// Connections whose server was too busy to say who it is.
+    var unidentified: [UpstreamID] = []
+    /// When they were last replaced.
+    var lastReplacement = MonotonicTime(nanoseconds: 0)
     var fences = FenceForms()
     let denyList: DenyList
     let deniedStrangers: DeniedStrangers
@@ -364,6 +368,7 @@ extension UpstreamPool {
     func forget(_ upstream: UpstreamConnection) {
         let slot = Int(upstream.id.slot)
         if slot < upstreams.count, upstreams[slot] === upstream { upstreams[slot] = nil }
+        if !unidentified.isEmpty { unidentified.removeAll { $0 == upstream.id } }
         noteWork()
     }
 }

@@ -140,6 +140,49 @@ def test_refusal_counts_as_a_server_that_splits(launch):
         assert client.command("EVAL", "return 1", "0") == 1
 
 
+def fences_of_scripts(server, client, number=5) -> int:
+    before = count(server, "cmdstat_echo")
+    for _ in range(number):
+        assert client.command("EVAL", "return 1", "0") == 1
+    return count(server, "cmdstat_echo") - before
+
+
+def test_connection_made_while_the_server_is_busy(launch):
+    """It cannot say who it is then. That is asked again later, and scripts are shared again."""
+    server = launch.server()
+    server.command("CONFIG", "SET", "lua-time-limit", "20")
+    redpool = launch.redpool(server, pool={"minIdle": 1})
+    with redpool.connect() as client, redpool.connect() as other:
+        assert fences_of_scripts(server, client) <= 2
+        client.send(encode("EVAL", "while 1 do end", "0"))
+        eventually(lambda: server.command("PING").startswith(b"BUSY"), what="the script")
+        # Needs a connection of its own, which is made now.
+        assert other.command("SCRIPT", "KILL") == b"OK"
+        assert b"killed" in client.read()
+        eventually(lambda: fences_of_scripts(server, client) == 0, what="shared scripts")
+
+
+def test_user_whom_the_server_does_not_tell_who_it_is(launch):
+    """Any connection of bob's may lead to another server: each of his scripts runs alone."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-info")
+    redpool = launch.redpool(server)
+    with redpool.connect() as bob, redpool.connect() as other:
+        assert bob.command("AUTH", "bob", "pw") == b"OK"
+        assert bob.command("GET", "nothing") is None
+        eventually(lambda: fences_of_scripts(server, other) == 0, what="shared scripts")
+        # The connection on which he has logged in was somebody else's: the next one is his own.
+        assert server.command("CLIENT", "KILL", "USER", "bob") == 1
+        eventually(lambda: bob.command("GET", "nothing") is None)
+        assert fences_of_scripts(server, bob) >= 5
+        assert fences_of_scripts(server, other) <= 1
+    server.command("ACL", "SETUSER", "bob", "+info")
+    server.command("CLIENT", "KILL", "USER", "bob")
+    with redpool.connect() as bob:
+        assert bob.command("AUTH", "bob", "pw") == b"OK"
+        eventually(lambda: fences_of_scripts(server, bob) == 0, what="shared scripts")
+
+
 def test_scripts_of_a_server_that_splits_have_a_fence_behind_them(launch):
     server = launch.server()
     between = launch.middleman(server)
