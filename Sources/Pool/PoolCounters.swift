@@ -31,7 +31,7 @@ package struct PoolCounters: Equatable, Sendable {
     /// Conversions begun.
     package var conversions: UInt64 = 0
     private var refusalsByKind = InlineArray<5, UInt64>(repeating: 0)
-    private var closesByReason = InlineArray<23, UInt64>(repeating: 0)
+    private var closesByReason = InlineArray<24, UInt64>(repeating: 0)
 
     package init() {}
 
