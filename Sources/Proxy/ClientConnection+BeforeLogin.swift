@@ -28,8 +28,7 @@ extension ClientConnection {
         case .auth, .hello, .reset, .quit, .post, .host: return nil
         default: break
         }
-        // The server closes a connection without a login that has more than a KB of replies to write
-        // (Redis from 2025 on, CVE-2025-21605): no client may have several to come there.
+        // One each: what the server may owe to all of them is bounded; see Strangers.
         if inFlight > 0 { return waitForReplies() }
         switch worker.table.plan(command, span, frame) {
         case .impossible: return refuseSubcommand(span, frame)
@@ -37,14 +36,14 @@ extension ClientConnection {
             switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
             case .denied: return refuseCommand()
             case .impossible: return refuseSubcommand(span, frame)
-            case .known, .unclear, .toAsk: return forward(.shared, .beforeLogin, 1, bytes, count)
+            case .known, .unclear, .toAsk: return forwardBeforeLogin(1, bytes, count)
             }
         // An error whatever the login; if it is none, the connection is closed.
-        case .oneOff: return forward(.shared, .beforeLogin, 1, bytes, count)
+        case .oneOff: return forwardBeforeLogin(1, bytes, count)
         case .controlClients where frame.argumentCount < 3:
-            return forward(.shared, .beforeLogin, 1, bytes, count)
+            return forwardBeforeLogin(1, bytes, count)
         case .send(.plain, _), .sendSlow:
-            return forward(.shared, .beforeLogin, 0, bytes, count)
+            return forwardBeforeLogin(0, bytes, count)
         default: return askForRefusal()
         }
     }
@@ -57,7 +56,7 @@ extension ClientConnection {
             if !session.takeSilence() { replyBytes(answer) }
             return .done
         }
-        return ask(.lockQuestion, [Array("PING".utf8)])
+        return askWhetherLocked()
     }
 
     /// The server's answer to that question has come.

@@ -186,7 +186,7 @@ extension UpstreamPool {
     }
 }
 
-/// Whether a client waits for a one-off upstream.
+/// Whether a client waits for a one-off upstream, or for room among those who are not logged in.
 enum PlaceInLine {
     case none
     case waiting

@@ -165,7 +165,7 @@ extension ClientConnection {
         set { if newValue != nil || extras != nil { ownExtras.refusal = newValue } }
     }
 
-    /// Whether it waits for a one-off upstream.
+    /// Whether it waits in a line of its pool's.
     var placeInLine: PlaceInLine {
         get { extras?.placeInLine ?? .none }
         set { if newValue != .none || extras != nil { ownExtras.placeInLine = newValue } }

@@ -229,7 +229,9 @@ extension UpstreamConnection {
             if let client, isOfThisServer {
                 pool.unknownCommands.learn(client.askedName, .stranger)
             }
-        case .beforeLogin where !facts.isError: pool.noteDefault(needsLogin: false)
+        case .beforeLogin:
+            settleStranger(isQuoting: entry.value == 1)
+            if !facts.isError { pool.noteDefault(needsLogin: false) }
         case .scriptQuestion: noteScriptAnswer(facts)
         case .write where !facts.isError && !facts.isQueued: client?.writes.collapse(to: id)
         case .blockEnd where !facts.endsTransaction:
@@ -262,6 +264,7 @@ extension UpstreamConnection {
             client?.learnedCommand(
                 reply, isLockedOut: scanner.isError && scanner.head.starts(with: "NOAUTH"))
         case .lockQuestion:
+            settleStranger(isQuoting: false)
             finishHead()
             if !isExclusive { countFinished(1) }
             client?.learnedLock(

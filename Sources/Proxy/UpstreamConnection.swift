@@ -75,6 +75,8 @@ final class UpstreamConnection {
     var fenceDue = Int64.max
     /// A fence has shown that replies went to the wrong clients.
     var isMisaligned = false
+    /// The most bytes of replies to clients that are not logged in.
+    var owedToStrangers = 0
     /// Clients with something in flight on this shared connection.
     var sharers = 0
     /// Those of them that do not read fast enough.

@@ -37,6 +37,7 @@ final class UpstreamPool {
     /// Upstreams that are spent on commands that are not understood.
     var oneOffs: OneOffLine
     var scripts = ScriptTrust()
+    var strangers = Strangers()
     /// Grows with every server that answers: what a connection to an earlier one says is not noted.
     var epoch = 0
     /// The `run_id`s of servers before the present one, the latest last.
@@ -118,6 +119,7 @@ final class UpstreamPool {
         wakeAwaitingReturn(.max)
         closeOverdueOneOffs()
         callOneOffs()
+        callStrangers()
         isTickDue = true
         judgeCrowd()
         names.tick(self)

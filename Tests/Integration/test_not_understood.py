@@ -245,6 +245,22 @@ def test_long_line_before_a_login_costs_nobody_else(launch, locked, words):
                 other.close()
 
 
+@pytest.mark.parametrize("command", ["short", "long"])
+def test_many_strangers_at_once(launch, locked, command):
+    """The server closes a connection without a login that has more than 1 KB of replies pending."""
+    redpool = launch.redpool(locked)
+    words = {"short": ("GET", "x"), "long": ("Q" * 120, "a" * 120)}[command]
+    clients = [redpool.connect() for _ in range(300)]
+    expected = clients[0].command(*words)
+    assert expected.split()[0] in (b"NOAUTH", b"ERR")
+    locked.pause()
+    for client in clients:
+        client.send(encode(*words))
+    eventually(lambda: locked.unread_bytes() > 0)
+    locked.resume()
+    assert [client.read() for client in clients] == [expected] * len(clients)
+
+
 # --- what the server would not say
 
 
