@@ -248,6 +248,20 @@ static inline int64_t redpool_group_id(const char *name) {
     return (end != name && *end == 0 && number >= 0) ? number : -1;
 }
 
+// Opens those of the descriptors 0 to 2 that are closed, so that nothing else is given their numbers:
+// what is written to standard error would go there. Without /dev/null they are sockets without a
+// peer, to which nothing can be written. Returns 0 or -errno.
+static inline int redpool_open_standard_descriptors(void) {
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        // The lowest free number is taken.
+        int made = open("/dev/null", O_RDWR);
+        if (made < 0) made = socket(AF_UNIX, SOCK_DGRAM, 0);
+        if (made < 0) return -errno;
+    }
+    return 0;
+}
+
 static inline void redpool_block_signals(void) {
     sigset_t all;
     sigfillset(&all);

@@ -29,9 +29,13 @@ package struct SignalWatch: ~Copyable {
 
 /// Process-wide signal settings.
 package enum Signals {
-    /// A peer that has gone is an error code of the write, not a signal.
-    package static func ignoreBrokenPipe() {
-        _ = Glibc.signal(SIGPIPE, SIG_IGN)
+    /// Ignores what would end the process though nobody means that: a peer that has gone and a log
+    /// file that may not grow are error codes of the write, and SIGUSR1 and SIGUSR2 are what others
+    /// send to have a log file opened again.
+    package static func ignoreMeaningless() {
+        for signal in [SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2] {
+            _ = Glibc.signal(signal, SIG_IGN)
+        }
     }
 
     /// For threads other than the main one: call first in the thread.

@@ -11,6 +11,12 @@ package enum System {
         return String(cString: text)
     }
 
+    /// Opens what is closed of standard input, output and error, before anything else can be given
+    /// its number. Returns 0 or -errno.
+    package static func openStandardDescriptors() -> Int32 {
+        redpool_open_standard_descriptors()
+    }
+
     /// Raises the soft limit of open files as far as `wanted` and the hard limit allow; returns the
     /// limit then in force (Int64.max for none), or -errno.
     package static func raiseFileLimit(_ wanted: Int64) -> Int64 {

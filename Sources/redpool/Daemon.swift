@@ -101,7 +101,6 @@ final class Daemon {
     /// Runs until all workers have ended. Throws a `StartFailure` or returns for exit code 0.
     func run() throws {
         startPages.giveBack()
-        Signals.ignoreBrokenPipe()
         let me = Unmanaged.passUnretained(self).toOpaque()
         let watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {
             SignalBox(signal: $0, loop: loop, owner: me)

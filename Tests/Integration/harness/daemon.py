@@ -53,13 +53,15 @@ class Redpool:
     """One running daemon with a pool named `main` on TCP (v4 and v6) and a unix socket.
 
     `pool` adds to that pool's keys, `pools` to the pools, `settings` to the file's own keys;
-    `limit` is the limit of open files it starts under. `poolTimeout` is longer than its default in
+    `limit` is the limit of open files it starts under, `prefix` a command that starts it. `poolTimeout` is longer than its default in
     every pool, so that a busy machine is no reason for POOLTIMEOUT.
     """
 
     def __init__(
-        self, server, pool=None, pools=None, settings=None, environment=None, limit=None
+        self, server, pool=None, pools=None, settings=None, environment=None, limit=None,
+        prefix=(),
     ):
+        self._prefix = list(prefix)
         self._killed_on_purpose = False
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-test-")
         self.folder = pathlib.Path(self._folder.name)
@@ -88,7 +90,7 @@ class Redpool:
 
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [BINARY, "run", "--config", str(self.config_path)],
+                [*self._prefix, BINARY, "run", "--config", str(self.config_path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
