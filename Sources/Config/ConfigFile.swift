@@ -33,11 +33,18 @@ extension Config {
             line: place.line, column: place.column, path: "", message: "the file is not UTF-8")
     }
 
-    /// A whole file, up to a little more than the longest configuration.
+    /// A whole file, up to a little more than the longest configuration. What is no regular file is
+    /// not opened: that can wait for ever, or do something to a device.
     private static func readBytes(path: String) throws(FileError) -> [UInt8] {
-        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        var facts = stat()
+        guard unsafe stat(path, &facts) == 0 else { throw lastError() }
+        try refuseIrregular(facts)
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         guard descriptor >= 0 else { throw lastError() }
         defer { close(descriptor) }
+        // It can have been replaced in between.
+        guard unsafe fstat(descriptor, &facts) == 0 else { throw lastError() }
+        try refuseIrregular(facts)
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while bytes.count <= Document.sizeLimit {
@@ -54,8 +61,21 @@ extension Config {
         return bytes
     }
 
+    private static func refuseIrregular(_ facts: stat) throws(FileError) {
+        switch facts.st_mode & S_IFMT {
+        case S_IFREG: return
+        case S_IFDIR: throw error(EISDIR)
+        case S_IFIFO: throw FileError(message: "it is a FIFO, not a regular file")
+        case S_IFSOCK: throw FileError(message: "it is a socket, not a regular file")
+        default: throw FileError(message: "it is a device, not a regular file")
+        }
+    }
+
     private static func lastError() -> FileError {
-        let code = errno
-        return FileError(message: unsafe String(cString: strerror(code)), code: code)
+        error(errno)
+    }
+
+    private static func error(_ code: Int32) -> FileError {
+        FileError(message: unsafe String(cString: strerror(code)), code: code)
     }
 }

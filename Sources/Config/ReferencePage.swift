@@ -68,7 +68,8 @@ extension Config {
           `passwordFile`. `rediss://` is refused: TLS is not supported yet.
         - A user, in `username` or in the URL, needs a `passwordFile`. A URL's user goes before one
           from `defaults`; a different one in the same pool is an error. A relative `passwordFile`
-          is relative to the directory of the configuration file. Its first line is the password.
+          is relative to the directory of the configuration file. Its first line is the password. Both
+          files are regular files: no FIFO, no device.
         """
 
     private static func table(of specs: [KeySpec]) -> String {

@@ -1,12 +1,13 @@
-"""What the process is started with, and what is sent to it: arguments, descriptors, signals."""
+"""What the process is started with, and what is sent to it: arguments, descriptors, files, signals."""
 
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
 
-from harness.daemon import BINARY, yaml
+from harness.daemon import BINARY, run_cli, yaml
 from harness.ports import free_port
 from harness.waiting import eventually
 from harness.wire import Address, Connection
@@ -114,3 +115,37 @@ def test_signals_without_a_meaning_end_nothing(launch, which):
         assert client.command("PING") == b"PONG"
     redpool.signal(signal.SIGTERM)
     assert redpool.wait() == 0
+
+
+# --- files
+
+
+def special(kind, folder):
+    if kind == "device":
+        return "/dev/zero"
+    path = str(folder / kind)
+    if kind == "FIFO":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "socket"])
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
+def test_configuration_that_is_no_regular_file(tmp_path, command, kind):
+    """A FIFO would be waited for until somebody writes to it."""
+    path = special(kind, tmp_path)
+    done = run_cli(*command, path, timeout=20)
+    assert done.returncode == 66 and f"{path}: it is a {kind}" in done.stderr, done
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "socket"])
+def test_password_file_that_is_no_regular_file(tmp_path, kind):
+    path = tmp_path / "redpool.yaml"
+    pool = {"listen": "127.0.0.1:1", "upstream": "127.0.0.1:2"}
+    pool["passwordFile"] = special(kind, tmp_path)
+    path.write_text(yaml({"pools": {"main": pool}}))
+    done = run_cli("check", path, timeout=20)
+    assert done.returncode == 78 and f"cannot be read: it is a {kind}" in done.stderr, done
