@@ -56,7 +56,7 @@ let package = Package(
             name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(name: "RESP", swiftSettings: pure),
         .target(name: "Pool", swiftSettings: pure),
-        .target(name: "Config", dependencies: ["CYaml"], swiftSettings: pure),
+        .target(name: "Config", dependencies: ["CYaml", "Pool"], swiftSettings: pure),
         .target(
             name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
             swiftSettings: strict),

@@ -59,7 +59,8 @@ extension Config {
         ## Rules between keys
 
         - `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`. A default that would
-          break the rule gives way; a value from `defaults` does not.
+          break the rule gives way; a value from `defaults` does not. `maxPinned` is 1 by default if
+          `maxOpen` is 2, and 0 if it is 1.
         - No two pools listen on one address, and none listens on an upstream's.
         - `pingInterval` should be less than `idleTimeout`; otherwise there is a warning.
         - An address to listen on is numeric, `localhost` (which is `127.0.0.1`) or `*` (every

@@ -116,7 +116,7 @@ enum Schema {
             doc: "most upstream connections at once, of any kind, connecting ones included"),
         KeySpec(
             key: .maxPinned, scope: .pool, kind: .integer(0...9_999),
-            standard: .derived("28", rule: "maxOpen less an eighth, at least one less"),
+            standard: .derived("28", rule: "maxOpen less the greater of 2 and an eighth"),
             reload: .graceful,
             doc: "most of them that are pinned to one client at once; less than maxOpen"),
         KeySpec(

@@ -1,3 +1,5 @@
+import Pool
+
 /// Reads one mapping of the file by the schema.
 struct SectionReader {
     /// The keys that the section may have.
@@ -185,7 +187,7 @@ extension SectionReader {
             result[key] = Setting(
                 value: .integer(number), text: "\(number)", origin: .derived, position: position)
         }
-        fill(.maxPinned, maxOpen - max(1, maxOpen / 8))
+        fill(.maxPinned, PoolLimits.standardPins(of: maxOpen))
         fill(.maxIdle, maxOpen)
         guard case .integer(let maxIdle)? = result[.maxIdle]?.value else { return }
         fill(.minIdle, min(1, maxIdle))

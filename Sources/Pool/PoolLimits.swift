@@ -6,8 +6,7 @@
 package struct PoolLimits: Equatable, Sendable {
     /// Bounds all connections, dialling and closing ones included. 1 ... 10000.
     package let maxOpen: Int
-    /// Bounds pins. At most `maxOpen - 2` (one upstream is left for shared commands, one for
-    /// control); `maxOpen - 1` if `maxOpen` is 2, and 0 if it is 1.
+    /// Bounds pins. 0 ... `maxOpen - 1`: one upstream is left for shared commands.
     package let maxPinned: Int
     /// Bounds idle upstreams. 0 ... `maxOpen`.
     package let maxIdle: Int
@@ -38,9 +37,14 @@ package struct PoolLimits: Equatable, Sendable {
     /// A closing connection's slot is reused after this even if the peer's end was not seen.
     package let closeTimeout: Int64
 
+    /// `maxPinned` unless it is given: `maxOpen` less the greater of 2 and an eighth, so that one
+    /// upstream is left for shared commands and one for control; 1 of 2, 0 of 1.
+    package static func standardPins(of maxOpen: Int) -> Int {
+        maxOpen - (maxOpen >= 3 ? max(2, maxOpen / 8) : 1)
+    }
+
     /// - Parameters: see the properties; out of range values are clamped. `maxPinned` defaults
-    ///   to `maxOpen` minus an eighth, less one more where that leaves none for control,
-    ///   `maxIdle` and `breakerThreshold` to `maxOpen`.
+    ///   to `standardPins`, `maxIdle` and `breakerThreshold` to `maxOpen`.
     package init(
         maxOpen: Int, maxPinned: Int? = nil, maxIdle: Int? = nil, minIdle: Int = 0,
         maxPipeline: Int = 1024, slowPipeline: Int = 4, maxWaiters: Int = 100_000,
@@ -50,10 +54,9 @@ package struct PoolLimits: Equatable, Sendable {
         closeTimeout: Int64 = .seconds(1), workers: Int = 1
     ) {
         let maxOpen = min(max(maxOpen, 1), 10_000)
-        let standard = min(maxOpen - max(1, maxOpen / 8), maxOpen >= 3 ? maxOpen - 2 : maxOpen - 1)
         let maxIdle = min(max(maxIdle ?? maxOpen, 0), maxOpen)
         self.maxOpen = maxOpen
-        self.maxPinned = min(max(maxPinned ?? standard, 0), maxOpen - 1)
+        self.maxPinned = min(max(maxPinned ?? Self.standardPins(of: maxOpen), 0), maxOpen - 1)
         self.maxIdle = maxIdle
         self.minIdle = min(max(minIdle, 0), maxIdle)
         self.maxPipeline = min(max(maxPipeline, 1), 1_000_000)

@@ -52,8 +52,8 @@ private let second: Int64 = 1_000_000_000
     }
 
     @Test(arguments: [
-        (1, 0, 1, 1), (2, 1, 2, 1), (7, 6, 7, 1), (8, 7, 8, 1), (16, 14, 16, 1),
-        (10_000, 8750, 10_000, 1),
+        (1, 0, 1, 1), (2, 1, 2, 1), (3, 1, 3, 1), (4, 2, 4, 1), (15, 13, 15, 1), (16, 14, 16, 1),
+        (24, 21, 24, 1), (10_000, 8750, 10_000, 1),
     ])
     func sizesFollowFromMaxOpen(maxOpen: Int, maxPinned: Int, maxIdle: Int, minIdle: Int) throws {
         let config = try valid(pool("maxOpen: \(maxOpen)"))
@@ -143,7 +143,7 @@ private let second: Int64 = 1_000_000_000
         let pools = try valid(text, files: ["/pw": "x"]).pools
         #expect(pools.map(\.name) == ["a", "b", "c"])
         #expect(pools.map(\.maxOpen) == [8, 4, 8])
-        #expect(pools.map(\.maxPinned) == [7, 3, 7])
+        #expect(pools.map(\.maxPinned) == [6, 2, 6])
         #expect(pools.map(\.poolTimeout) == [second, second, second])
         #expect(pools.map(\.username) == ["app", "other", ""])
         #expect(pools.map(\.password) == ["x", "x", nil])

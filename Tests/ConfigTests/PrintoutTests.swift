@@ -35,7 +35,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
             "username: app # f.yaml:9",
             "passwordFile: /pw # f.yaml:10",
             "maxOpen: 9 # f.yaml:11",
-            "maxPinned: 8 # default: maxOpen less an eighth, at least one less",
+            "maxPinned: 7 # default: maxOpen less the greater of 2 and an eighth",
             "poolTimeout: 1s # f.yaml:2, defaults",
             "socketMode: \"0660\" # default",
             "denyCommands: [] # f.yaml:12",
