@@ -38,7 +38,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     /// The upstream's name now stands for another address.
     case addressChanged
     /// A reload changed what the connection depends on, or lowered `maxOpen`; or the server now
-    /// wants a login that this connection could do without.
+    /// wants a login that this connection could do without, or the other way round.
     case configChanged
     /// No reply within `commandTimeout`.
     case commandTimeout

@@ -25,7 +25,8 @@ extension ClientConnection {
         _ count: Int
     ) -> Outcome? {
         switch command {
-        case .auth, .hello, .reset, .quit, .post, .host: return nil
+        case .hello: return helloBeforeLogin(span, frame, bytes, count)
+        case .auth, .reset, .quit, .post, .host: return nil
         default: break
         }
         // One each: what the server may owe to all of them is bounded; see Strangers.
@@ -46,6 +47,27 @@ extension ClientConnection {
             return forwardBeforeLogin(0, bytes, count)
         default: return askForRefusal()
         }
+    }
+
+    /// HELLO without credentials. On a connection that has not logged in the server refuses it even
+    /// when no login is needed any more, so it is asked first whether it is.
+    private func helloBeforeLogin(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome? {
+        let plan = worker.table.plan(.hello, span, frame)
+        switch plan {
+        case .hello: break
+        case .send(.hello, _) where pool.isAllWithoutLogin: break
+        default: return nil
+        }
+        if inFlight > 0 { return waitForReplies() }
+        guard lockAnswer != nil else { return askWhetherLocked() }
+        let outcome =
+            pool.isAllWithoutLogin
+            ? forwardBeforeLogin(1, bytes, count)
+            : carryOutState(plan, span, frame, bytes, count)
+        if outcome == .done { lockAnswer = nil }
+        return outcome
     }
 
     /// The server's refusal of another command that needs a login stands for that of this one.

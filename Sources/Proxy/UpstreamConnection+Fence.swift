@@ -85,6 +85,7 @@ extension UpstreamConnection {
         }
         guard isComplete else { return }
         if epoch == nil { retireWhenFree(.serverUnknown) }
+        needsNoLogin()
         finishFence(entry)
     }
 

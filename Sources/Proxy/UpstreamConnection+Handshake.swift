@@ -249,6 +249,7 @@ extension UpstreamConnection {
     /// when none was needed.
     private func noteDefault() {
         guard handshake.isFirst, key.user == 0 else { return }
+        lacksLogin = isLoginMissing
         pool.noteDefault(needsLogin: isLoginMissing)
     }
 

@@ -15,6 +15,20 @@ extension UpstreamConnection {
         if let client, client.upstream === self { client.key = newKey }
     }
 
+    /// Nobody has logged in here, and the server has carried out a command.
+    func needsNoLogin() {
+        if lacksLogin, key.user == 0 { pool.noteDefault(needsLogin: false) }
+    }
+
+    /// HELLO has been refused for want of a login. While the default user needs none, this
+    /// connection is of a time when it did: no other client is to meet that.
+    func noteHelloRefused() {
+        guard scanner.isError, scanner.head.starts(with: "NOAUTH"), key.user == 0,
+            !pool.defaultNeedsLogin
+        else { return }
+        retireWhenFree(.configChanged)
+    }
+
     /// The server has accepted a client's credentials here.
     func acceptLogin(
         _ login: PendingLogin?, protocolVersion: UInt8?, _ client: ClientConnection?

@@ -25,6 +25,7 @@ extension UpstreamConnection {
         }
         guard isComplete else { return }
         finishHead()
+        if isPong { needsNoLogin() }
         pool.machine.probed(id, now: worker.now)
         pool.noteWork()
         wakeSoloists()

@@ -289,6 +289,7 @@ extension UpstreamConnection {
         case .execWalked:
             deliver(entry, walk(reply, client))
         case .hello:
+            noteHelloRefused()
             if isGood, isAggregate, entry.value != 0 {
                 // On a connection of one's own it counts even when its client has left.
                 var newKey = key

@@ -75,6 +75,9 @@ final class UpstreamConnection {
     var fenceDue = Int64.max
     /// A fence has shown that replies went to the wrong clients.
     var isMisaligned = false
+    /// It was made while the default user needed a password, and nobody has logged in here since.
+    /// To the server that stays so when the password is taken away: HELLO is refused here.
+    var lacksLogin = false
     /// The most bytes of replies to clients that are not logged in.
     var owedToStrangers = 0
     /// Clients with something in flight on this shared connection.

@@ -57,6 +57,13 @@ struct UserTable {
         entries[Int(user)].isRefused = true
     }
 
+    /// Passwords that clients have brought for the same user as user 0 are judged anew.
+    mutating func forgetDefault() {
+        for index in entries.indices.dropFirst() where entries[index].name == entries[0].name {
+            entries[index].isRefused = true
+        }
+    }
+
     /// The same user as user 0, by a password that a client has brought, and that client.
     var defaultByPassword: (user: UInt32, witness: UInt64)? {
         let found = entries.indices.dropFirst().first {
@@ -77,7 +84,17 @@ extension UpstreamPool {
         isLoginKnown = true
         guard config.password == nil, needsLogin != defaultNeedsLogin else { return }
         defaultNeedsLogin = needsLogin
-        if needsLogin { lockDefault() }
+        forgetValidated()
+        if needsLogin { lockDefault() } else { unlockDefault() }
+    }
+
+    /// The default user needs no password any more. Connections that were made while it did stay
+    /// without a login, and what was brought as its password says nothing of the next one.
+    private func unlockDefault() {
+        users.forgetDefault()
+        for upstream in allUpstreams where upstream.key.user == 0 && upstream.lacksLogin {
+            upstream.retireWhenFree(.configChanged)
+        }
     }
 
     /// The default user has got a password. To the server, earlier connections are logged in all
@@ -105,6 +122,12 @@ extension UpstreamPool {
         retireDefaults()
     }
 
+    /// Whatever goes to a shared connection of the default user is refused there before it can
+    /// change anything.
+    var isAllWithoutLogin: Bool {
+        allUpstreams.allSatisfy { $0.key.user != 0 || $0.isExclusive || $0.lacksLogin }
+    }
+
     private func retireDefaults() {
         for upstream in allUpstreams where upstream.key.user == 0 && upstream.stage == .ready {
             upstream.retireWhenFree(.configChanged)
@@ -121,7 +144,11 @@ extension UpstreamPool {
         forgetValidated()
         for client in worker.clients.all where client.pool === self {
             guard case .waiting(let ticket) = client.mode else { continue }
-            if client.key != key, client.isLoggingIn(as: users.name(of: key.user)) {
+            // HELLO, say, which can go elsewhere.
+            let isVisitor = client.awaited?.key == key && client.key != key
+            let isLoggingIn =
+                client.key != key && client.isLoggingIn(as: users.name(of: key.user))
+            if isVisitor || isLoggingIn {
                 machine.cancel(ticket)
                 client.leaseAnew()
             } else if isLogin ? client.key.user == key.user : client.key == key {
