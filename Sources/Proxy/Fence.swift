@@ -28,6 +28,17 @@ struct Fence {
         self.form = form
     }
 
+    /// The same fence, of whose reply nothing has come.
+    init(repeating other: Fence) {
+        digits = other.digits
+        form = other.form
+    }
+
+    /// The length of the reply.
+    static let replyLength = 23
+    /// Why a connection ends where it comes in the place of a reply before it.
+    static let tooEarly = "digits of ours came for another command: replies are out of step"
+
     /// The length of the command. Both forms have the same.
     static let length = 37
 

@@ -87,6 +87,7 @@ extension UpstreamConnection {
 
     private func checkTimeouts() {
         let config = pool.config
+        if isFenceOverdue { worker.markDirty(self) }
         if let holder, inFlight.isEmpty, let hold, hold.isInTransaction || hold.isWatching,
             config.transactionTimeout > 0,
             worker.now.nanoseconds - holder.lastActivity > config.transactionTimeout

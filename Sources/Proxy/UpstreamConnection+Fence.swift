@@ -52,12 +52,20 @@ extension UpstreamConnection {
 
     /// With the first write after `fenceDue`: a fence behind what is queued. On a shared connection
     /// that is whole commands and whole blocks, as what is longer streams through one of its own.
+    /// What is in flight may wait for a reply that somebody else has had, so that nobody writes.
     @inline(never)
     func fenceIfDue() {
-        guard stage == .ready, !isExclusive, !output.isAllSent, fence == nil else { return }
+        guard stage == .ready, !isExclusive, fence == nil, !output.isAllSent || !inFlight.isEmpty
+        else { return }
         deferFence()
         guard canFence, pool.machine.addFence(id) else { return }
         appendFence(UpstreamConnection.nobody, [.mayFail, .isOurs])
+    }
+
+    /// Something is in flight and nothing has come for so long that a fence is to go behind it.
+    var isFenceOverdue: Bool {
+        !isExclusive && fence == nil && !inFlight.isEmpty && worker.now.nanoseconds >= fenceDue
+            && worker.now - waitingSince > UpstreamConnection.interval - Worker.tickInterval
     }
 
     private func appendFence(_ client: SlotID, _ traits: FenceTraits) {
@@ -123,6 +131,19 @@ extension UpstreamConnection {
         } else if isOrphaned {
             cleanOrphan()
         }
+    }
+
+    /// True when the last of these replies, which belong to another entry, is that of the fence: one
+    /// before it has not come. Nobody can have known its digits, so none has that value by chance.
+    @inline(never)
+    func isFenceAhead(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
+        guard entry.expectation != .fence, count >= Fence.replyLength, let fence else {
+            return false
+        }
+        var last = Fence(repeating: fence)
+        return last.matches(
+            UnsafeRawBufferPointer(
+                start: bytes + (count - Fence.replyLength), count: Fence.replyLength))
     }
 
     /// Not the right reply: those before it may have been others' as well, so no client goes on as

@@ -87,6 +87,13 @@ extension UpstreamConnection {
             poison(problem, behind: finished, of: entry, bytes + start, position - start)
             return span.count
         }
+        if fence != nil, finished > 0, isFenceAhead(entry, bytes + start, position - start) {
+            isMisaligned = true
+            poison(
+                Fence.tooEarly, behind: finished - 1, of: entry, bytes + start,
+                position - start - Fence.replyLength)
+            return span.count
+        }
         isRelaying = scanner.isInside
         noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
         switch entry.expectation {

@@ -151,6 +151,19 @@ def test_replies_out_of_step(launch, fault, policy):
     assert redpool.log().count("event=upstream.desync") == 1
 
 
+def test_nobody_has_to_write_for_a_fence(launch):
+    """The reply that one client waits for has gone to another, and nobody else sends anything."""
+    middleman = launch.middleman(launch.server())
+    redpool = launch.redpool(middleman)
+    with redpool.connect() as client:
+        assert client.command("GET", "before") is None
+        middleman.arm(b"busy:7", "swallow")
+        client.send(encode("GET", "busy:7"))
+        with pytest.raises(Closed):
+            client.read()
+    eventually(lambda: re.search("event=upstream.desync.*out of step", redpool.log()))
+
+
 def test_digits_differ_and_come_once_a_second(launch, watched):
     server, watch = watched
     redpool = launch.redpool(server)
