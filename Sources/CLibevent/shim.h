@@ -16,9 +16,11 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -232,11 +234,64 @@ static inline int redpool_unix_address(const char *path, struct sockaddr_storage
     return 0;
 }
 
-// Gives the path of a unix listener its mode and, unless gid is -1, its group.
-static inline int redpool_unix_permissions(const char *path, unsigned mode, int64_t gid) {
-    if (gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0) return -errno;
-    if (chmod(path, (mode_t)mode) < 0) return -errno;
-    return 0;
+static inline bool redpool_is_same_file(const char *one, const char *other) {
+    struct stat first, second;
+    return stat(one, &first) == 0 && stat(other, &second) == 0 && first.st_dev == second.st_dev
+        && first.st_ino == second.st_ino;
+}
+
+// The address of another process's socket is the file `path`: where it is relative to we do not know,
+// so the last part decides then.
+static inline bool redpool_means(const char *address, const char *path) {
+    if (strcmp(address, path) == 0) return true;
+    if (address[0] == '/') return redpool_is_same_file(address, path);
+    const char *name = strrchr(path, '/'), *other = strrchr(address, '/');
+    return address[0] != 0 && address[0] != '@'
+        && strcmp(name != NULL ? name + 1 : path, other != NULL ? other + 1 : address) == 0;
+}
+
+// Somebody has bound a socket to `path` on which nobody listens yet. The kernel says so here only;
+// false where that cannot be read.
+static inline bool redpool_is_bound(const char *path) {
+    FILE *sockets = fopen("/proc/self/net/unix", "re");
+    if (sockets == NULL) return false;
+    char *line = NULL;
+    size_t size = 0;
+    bool found = false;
+    while (!found && getline(&line, &size, sockets) > 0) {
+        unsigned flags = 0, type = 0, state = 0;
+        int start = 0;
+        // Number: references protocol flags type state inode path
+        sscanf(line, "%*s %*s %*s %x %x %x %*s %n", &flags, &type, &state, &start);
+        if (start == 0 || type != SOCK_STREAM) continue;
+        line[strcspn(line, "\n")] = 0;
+        // SS_UNCONNECTED without __SO_ACCEPTCON.
+        found = state == 1 && (flags & 1 << 16) == 0 && redpool_means(line + start, path);
+    }
+    free(line);
+    fclose(sockets);
+    return found;
+}
+
+static inline int redpool_give_to_group(const char *path, int64_t gid) {
+    return chown(path, (uid_t)-1, (gid_t)gid) < 0 ? -errno : 0;
+}
+
+// True also where that cannot be told.
+static inline bool redpool_is_in_group(int64_t gid) {
+    gid_t groups[1024];
+    int count = getgroups(1024, groups);
+    if (count < 0 || getegid() == (gid_t)gid) return true;
+    for (int i = 0; i < count; i++) {
+        if (groups[i] == (gid_t)gid) return true;
+    }
+    return false;
+}
+
+// The name of the user that the process runs as; NULL when he has none.
+static inline const char *redpool_user_name(void) {
+    struct passwd *entry = getpwuid(geteuid());
+    return entry == NULL ? NULL : entry->pw_name;
 }
 
 // The numeric id of a group name (or of a decimal number), -1 when there is none.

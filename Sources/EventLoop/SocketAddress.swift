@@ -116,19 +116,11 @@ package struct SocketAddress: Sendable {
         _ = redpool_set_option(fd, tcp, TCP_KEEPCNT, 3)
     }
 
-    /// Binds and listens. Returns the descriptor or -errno. A stale unix socket file that nobody
-    /// answers on is removed first; one with a listener behind it is EADDRINUSE.
+    /// Binds and listens. Returns the descriptor or -errno.
     package func listen(backlog: Int32) -> Int32 {
-        if isUnix, let error = removeStaleSocket() { return -error }
-        let fd = redpool_socket(Int32(storage.ss_family))
+        let fd = bind()
         guard fd >= 0 else { return fd }
-        if !isUnix { _ = redpool_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
-        if Int32(storage.ss_family) == AF_INET6 {
-            _ = redpool_set_option(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
-        }
-        var copy = storage
-        var result = redpool_bind(fd, &copy, length)
-        if result == 0 { result = redpool_listen(fd, backlog) }
+        let result = SocketAddress.listen(on: fd, backlog: backlog)
         if result < 0 {
             _ = Glibc.close(fd)
             return result
@@ -136,33 +128,26 @@ package struct SocketAddress: Sendable {
         return fd
     }
 
-    private func removeStaleSocket() -> Int32? {
-        var info = stat()
-        guard lstat(path, &info) == 0 else { return nil }
-        guard info.st_mode & S_IFMT == S_IFSOCK else { return EADDRINUSE }
-        let probe = connect(keepaliveSeconds: 0, userTimeoutMilliseconds: 0)
-        if probe >= 0 {
-            _ = Glibc.close(probe)
-            return EADDRINUSE
+    /// Returns the descriptor of a socket with this address or -errno.
+    func bind() -> Int32 {
+        let fd = redpool_socket(Int32(storage.ss_family))
+        guard fd >= 0 else { return fd }
+        if !isUnix { _ = redpool_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
+        if Int32(storage.ss_family) == AF_INET6 {
+            _ = redpool_set_option(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
         }
-        if probe != -ECONNREFUSED { return EADDRINUSE }
-        return unlink(path) == 0 ? nil : errno
+        var copy = storage
+        let result = redpool_bind(fd, &copy, length)
+        if result < 0 {
+            _ = Glibc.close(fd)
+            return result
+        }
+        return fd
     }
 
-    /// The file mode and the group of a unix listener. Returns 0 or a positive errno (EINVAL for a
-    /// group that does not exist).
-    package static func setPermissions(path: String, mode: UInt32, group: String) -> Int32 {
-        var gid: Int64 = -1
-        if !group.isEmpty {
-            gid = redpool_group_id(group)
-            if gid < 0 { return EINVAL }
-        }
-        return -redpool_unix_permissions(path, mode, gid)
-    }
-
-    /// Removes the socket file of a unix listener.
-    package static func removeFile(path: String) {
-        _ = unlink(path)
+    /// Returns 0 or -errno.
+    static func listen(on descriptor: Int32, backlog: Int32) -> Int32 {
+        redpool_listen(descriptor, backlog)
     }
 }
 

@@ -17,6 +17,12 @@ package enum System {
         redpool_open_standard_descriptors()
     }
 
+    /// The name of the user that the process runs as, or his number.
+    package static var userName: String {
+        guard let name = redpool_user_name() else { return String(geteuid()) }
+        return String(cString: name)
+    }
+
     /// Raises the soft limit of open files as far as `wanted` and the hard limit allow; returns the
     /// limit then in force (Int64.max for none), or -errno.
     package static func raiseFileLimit(_ wanted: Int64) -> Int64 {

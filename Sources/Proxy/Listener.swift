@@ -128,12 +128,14 @@ private final class Listener {
     private unowned let acceptor: Acceptor
     let pool: Int
     let address: ListenAddress
+    private let file: SocketFile?
     private var channel: Channel
 
     init(_ bound: BoundListener, _ acceptor: Acceptor, keepalive: Int64) {
         self.acceptor = acceptor
         pool = bound.pool
         address = bound.address
+        file = bound.file
         // Filled in below: the channel wants a pointer to its owner, which is not whole yet.
         channel = Channel()
         channel = Channel(
@@ -179,8 +181,8 @@ private final class Listener {
 
     func close() {
         guard channel.isOpen else { return }
+        file?.remove()
         channel.close()
-        if case .unix(let path) = address { SocketAddress.removeFile(path: path) }
     }
 }
 

@@ -1,7 +1,7 @@
 // What a worker is started with, and what it counts.
 
 package import Config
-import EventLoop
+package import EventLoop
 package import Session
 
 /// A bound listening socket, ready to be handed to a worker.
@@ -10,8 +10,11 @@ package struct BoundListener: Sendable {
     package let pool: Int
     package let descriptor: Int32
     package let address: ListenAddress
+    /// What a unix listener has made.
+    package let file: SocketFile?
 
-    package init(pool: Int, descriptor: Int32, address: ListenAddress) {
+    package init(pool: Int, descriptor: Int32, address: ListenAddress, file: SocketFile? = nil) {
+        self.file = file
         self.pool = pool
         self.descriptor = descriptor
         self.address = address

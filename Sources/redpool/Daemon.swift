@@ -239,9 +239,7 @@ final class Daemon {
 
     private func endNow() -> Never {
         log.warning("exiting at once", metadata: ["event": "exit.now"])
-        for pool in config.pools {
-            for case .unix(let path) in pool.listen { SocketAddress.removeFile(path: path) }
-        }
+        for listener in settings.listeners { listener.file?.remove() }
         System.exitNow(0)
     }
 

@@ -36,51 +36,58 @@ enum Listeners {
     }
 
     private static func release(_ listener: BoundListener) {
+        listener.file?.remove()
         close(listener.descriptor)
-        if case .unix(let path) = listener.address { SocketAddress.removeFile(path: path) }
     }
 
     private static func bind(
         _ address: ListenAddress, pool: PoolConfig, index: Int
     ) throws -> BoundListener {
-        let socket: SocketAddress?
-        switch address {
-        case .tcp(let host, let port): socket = SocketAddress(numericHost: host, port: port)
-        case .unix(let path): socket = SocketAddress(unixPath: path)
-        }
-        guard let socket else {
-            throw StartFailure(
-                code: Sysexit.config,
-                message: "redpool: pool \(pool.name): \(address) is not an address to listen on")
-        }
-        let descriptor = socket.listen(backlog: backlog)
-        if descriptor < 0 { throw failure(address, pool, -descriptor) }
-        let listener = BoundListener(pool: index, descriptor: descriptor, address: address)
-        if case .unix(let path) = address {
-            let error = SocketAddress.setPermissions(
-                path: path, mode: pool.socketMode, group: pool.socketGroup)
-            if error != 0 {
-                release(listener)
-                if error == EINVAL {
-                    throw StartFailure(
-                        code: Sysexit.config,
-                        message: "redpool: pool \(pool.name): there is no group \(pool.socketGroup)"
-                    )
+        do throws(ListenFailure) {
+            switch address {
+            case .tcp(let host, let port):
+                guard let socket = SocketAddress(numericHost: host, port: port) else {
+                    throw .system(EADDRNOTAVAIL)
                 }
-                throw failure(address, pool, error)
+                let descriptor = socket.listen(backlog: backlog)
+                if descriptor < 0 { throw .system(-descriptor) }
+                return BoundListener(pool: index, descriptor: descriptor, address: address)
+            case .unix(let path):
+                let (descriptor, file) = try SocketFile.listen(
+                    path: path, mode: pool.socketMode, group: pool.socketGroup, backlog: backlog)
+                return BoundListener(
+                    pool: index, descriptor: descriptor, address: address, file: file)
             }
+        } catch {
+            throw describe(error, address, pool)
         }
-        return listener
     }
 
-    private static func failure(
-        _ address: ListenAddress, _ pool: PoolConfig, _ error: Int32
+    private static func describe(
+        _ failure: ListenFailure, _ address: ListenAddress, _ pool: PoolConfig
     ) -> StartFailure {
-        let denied = error == EACCES || error == EPERM
-        return StartFailure(
-            code: denied ? Sysexit.noPermission : Sysexit.cannotCreate,
-            message: "redpool: pool \(pool.name): cannot listen on \(address): "
-                + System.errorText(error))
+        let group = pool.socketGroup
+        let code: Int32
+        let text: String
+        switch failure {
+        case .system(let error):
+            let isDenied = error == EACCES || error == EPERM
+            code = isDenied ? Sysexit.noPermission : Sysexit.cannotCreate
+            text = "cannot listen on \(address): \(System.errorText(error))"
+        case .occupied(let kind):
+            code = Sysexit.cannotCreate
+            text = "cannot listen on \(address): there is \(kind) in its place"
+        case .unknownGroup:
+            code = Sysexit.config
+            text = "there is no group \(group)"
+        case .groupRefused(let error, let isMember):
+            code = Sysexit.noPermission
+            let cause =
+                error == EPERM && !isMember
+                ? "user \(System.userName) is not in group \(group)" : System.errorText(error)
+            text = "cannot give \(address) to group \(group): \(cause)"
+        }
+        return StartFailure(code: code, message: "redpool: pool \(pool.name): \(text)")
     }
 
     /// How many clients there can be: the configured number if the descriptors suffice for it, or

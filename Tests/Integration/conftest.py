@@ -4,10 +4,11 @@ import contextlib
 import os
 import resource
 import shutil
+import subprocess
 
 import pytest
 
-from harness.daemon import BINARY, DIRECT, Direct, Redpool
+from harness.daemon import BINARY, DIRECT, Direct, Redpool, yaml
 from harness.server import RedisServer
 
 FULL = os.environ.get("REDPOOL_FULL") == "1"
@@ -93,3 +94,38 @@ def launch():
     made = Launcher()
     yield made
     made.close()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a configuration with the given `main` pool and returns its path."""
+
+    def made(pool, **settings):
+        path = tmp_path / "redpool.yaml"
+        path.write_text(yaml({"pools": {"main": pool}} | settings))
+        return path
+
+    return made
+
+
+@pytest.fixture
+def run_as_nobody(tmp_path):
+    """Runs the daemon as a user who owns nothing here."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    program = shutil.copy(BINARY, tmp_path / "redpool")
+    for folder in (tmp_path, *tmp_path.parents):
+        if "pytest-of-" in str(folder):
+            folder.chmod(0o755)
+
+    def made(path):
+        return subprocess.run(
+            [program, "run", "--config", path],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            user="nobody",
+            group="nogroup",
+        )
+
+    return made

@@ -1,16 +1,12 @@
 """Start, readiness, drain, exit codes: what an operator and a service manager see."""
 
-import grp
 import os
-import shutil
 import signal
 import socket
-import stat
-import subprocess
 
 import pytest
 
-from harness.daemon import BINARY, run_cli, yaml
+from harness.daemon import fails
 from harness.ports import free_port
 from harness.waiting import always, eventually
 from harness.wire import Address, Closed, Connection, encode
@@ -191,27 +187,6 @@ def test_unusable_notify_socket_is_no_reason_not_to_start(launch, tmp_path):
 # --- starts that fail
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Writes a configuration with the given `main` pool and returns its path."""
-
-    def made(pool, **settings):
-        path = tmp_path / "redpool.yaml"
-        path.write_text(yaml({"pools": {"main": pool}} | settings))
-        return path
-
-    return made
-
-
-def fails(code, *words, arguments):
-    """Runs the daemon to its failed end: the code, and one plain line that says why."""
-    done = run_cli(*arguments)
-    assert done.returncode == code, done
-    lines = done.stderr.strip().splitlines()
-    assert all(word in lines[-1] for word in words), lines
-    assert len(lines) == 1 and "Fatal error" not in done.stderr, lines
-
-
 def test_missing_file(tmp_path):
     path = tmp_path / "no-such.yaml"
     fails(66, str(path), "No such file", arguments=["run", "--config", path])
@@ -225,68 +200,6 @@ def test_occupied_port(write):
         fails(73, address, "in use", arguments=["run", "--config", path])
 
 
-def test_unix_listener_in_a_missing_folder(write, tmp_path):
-    path = write({"listen": f"unix:{tmp_path}/no/such/x.sock", "upstream": "127.0.0.1:1"})
-    fails(73, "x.sock", "No such file", arguments=["run", "--config", path])
-
-
-def test_unix_listener_that_a_live_daemon_holds(launch, write):
-    redpool = launch.redpool(launch.server())
-    path = write({"listen": redpool.unix.text, "upstream": "127.0.0.1:1"})
-    fails(73, redpool.unix.path, "in use", arguments=["run", "--config", path])
-    with Connection(redpool.unix) as client:
-        assert client.command("PING") == b"PONG"
-
-
-def test_unix_listener_left_by_a_dead_daemon_is_replaced(launch):
-    server = launch.server()
-    crashed = launch.redpool(server)
-    crashed.crash()
-    assert os.path.exists(crashed.unix.path)
-    redpool = launch.redpool(server, pool={"listen": crashed.unix.text})
-    with Connection(crashed.unix) as client:
-        assert client.command("PING") == b"PONG"
-    assert redpool.stop() == 0
-
-
-def test_a_file_that_is_no_socket_is_never_replaced(write, tmp_path):
-    precious = tmp_path / "precious"
-    precious.write_text("data")
-    path = write({"listen": f"unix:{precious}", "upstream": "127.0.0.1:1"})
-    fails(73, str(precious), arguments=["run", "--config", path])
-    assert precious.read_text() == "data"
-
-
-def test_unknown_group(write, tmp_path):
-    pool = {"listen": f"unix:{tmp_path}/x.sock", "upstream": "127.0.0.1:1"}
-    path = write(pool | {"socketGroup": "no-such-group"})
-    done = run_cli("run", "--config", path)
-    assert done.returncode in (73, 78) and "no-such-group" in done.stderr, done
-
-
-@pytest.fixture
-def run_as_nobody(tmp_path):
-    """Runs the daemon as a user who owns nothing here."""
-    if os.getuid() != 0:
-        pytest.skip("needs root to become somebody else")
-    program = shutil.copy(BINARY, tmp_path / "redpool")
-    for folder in (tmp_path, *tmp_path.parents):
-        if "pytest-of-" in str(folder):
-            folder.chmod(0o755)
-
-    def made(path):
-        return subprocess.run(
-            [program, "run", "--config", path],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            user="nobody",
-            group="nogroup",
-        )
-
-    return made
-
-
 def test_unreadable_file(write, run_as_nobody):
     path = write({"listen": "127.0.0.1:1", "upstream": "127.0.0.1:2"})
     path.chmod(0o600)
@@ -295,27 +208,7 @@ def test_unreadable_file(write, run_as_nobody):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_listener_that_is_not_permitted(write, run_as_nobody, tmp_path):
-    path = write({"listen": f"unix:{tmp_path}/x.sock", "upstream": "127.0.0.1:2"})
-    path.chmod(0o644)
-    done = run_as_nobody(path)
-    assert done.returncode == 77 and "Permission denied" in done.stderr, done
-    assert "x.sock" in done.stderr and len(done.stderr.splitlines()) == 1
-
-
 # --- listeners
-
-
-@pytest.mark.parametrize("mode", ["0600", "0660", "0666", "0777"])
-def test_unix_listener_mode(launch, mode):
-    redpool = launch.redpool(launch.server(), pool={"socketMode": mode})
-    assert stat.S_IMODE(os.stat(redpool.unix.path).st_mode) == int(mode, 8)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root to give a file to a group")
-def test_unix_listener_group(launch):
-    redpool = launch.redpool(launch.server(), pool={"socketGroup": "daemon"})
-    assert os.stat(redpool.unix.path).st_gid == grp.getgrnam("daemon").gr_gid
 
 
 def test_any_address_serves_both_families(launch):

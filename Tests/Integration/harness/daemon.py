@@ -49,6 +49,15 @@ def run_cli(*arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run([BINARY, *map(str, arguments)], **options)
 
 
+def fails(code, *words, arguments):
+    """Runs the daemon to its failed end: the code, and one plain line that says why."""
+    done = run_cli(*arguments)
+    assert done.returncode == code, done
+    lines = done.stderr.strip().splitlines()
+    assert all(word in lines[-1] for word in words), lines
+    assert len(lines) == 1 and "Fatal error" not in done.stderr, lines
+
+
 class Redpool:
     """One running daemon with a pool named `main` on TCP (v4 and v6) and a unix socket.
 
