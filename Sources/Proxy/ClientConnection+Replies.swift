@@ -57,6 +57,10 @@ extension ClientConnection {
             leaveUpstream(upstream)
             mode = .open
             giveBack(upstream)
+            if upstream.hasUnblocked {
+                closeAfterFlush(.upstream_lost)
+                return
+            }
         case .streaming:
             // An answer before the end of the command: the server has given up on it, and what is
             // still to come would be read as something else.
@@ -65,6 +69,10 @@ extension ClientConnection {
             return
         default:
             if let hold = upstream.hold {
+                if upstream.hasUnblocked {
+                    closeAfterFlush(.upstream_lost)
+                    return
+                }
                 // A spoiled connection is retired then, but not taken from a client's state.
                 if hold.isClean { endHold(upstream) }
             } else {

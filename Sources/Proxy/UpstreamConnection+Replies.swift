@@ -106,11 +106,25 @@ extension UpstreamConnection {
     /// An error is the client's business, but some say that this is not the server to be at: a
     /// failover is going on, or was. In the place of a fence it says nothing.
     private func noteError() {
-        guard inFlight.first.expectation != .fence,
-            scanner.head.starts(with: "READONLY ") || scanner.head.starts(with: "LOADING ")
-                || scanner.head.starts(with: "MASTERDOWN ")
-        else { return }
+        guard inFlight.first.expectation != .fence else { return }
+        if scanner.head.starts(with: "UNBLOCKED force "), isWaitOfClient {
+            // The server closes this connection behind it.
+            hasUnblocked = true
+            spoil(.failoverSign)
+        } else {
+            guard
+                scanner.head.starts(with: "READONLY ") || scanner.head.starts(with: "LOADING ")
+                    || scanner.head.starts(with: "MASTERDOWN ")
+            else { return }
+        }
         pool.failoverSign(self)
+    }
+
+    /// What is answered may have blocked its client; a script does not, but can make any error up.
+    private var isWaitOfClient: Bool {
+        guard isExclusive, let client = worker.clients[inFlight.first.client] else { return false }
+        return hold == nil
+            ? !CommandTable.runsScript(client.lastCommand) : client.isBlockingHeld
     }
 
     private func noteLargeReply(_ isLarge: Bool) {

@@ -62,6 +62,8 @@ final class UpstreamConnection {
     /// Why it must not be used again once its lease ends: the server has been asked for something
     /// whose effect cannot be told, say.
     var spoiled: CloseReason?
+    /// The server has ended the wait of the client that was blocked here, and ends the client.
+    var hasUnblocked = false
     /// Since when it is one of those that the pool spends on commands that are not understood.
     var oneOffSince: MonotonicTime?
     /// That of the pool when its server had said who it is; nil when that was too busy to say.

@@ -1,6 +1,11 @@
 """An upstream whose name moves: followed in the background, and nobody is cut off."""
 
+import contextlib
+
+import pytest
+
 from harness.waiting import always, eventually
+from harness.wire import encode
 
 
 def where(server):
@@ -52,6 +57,41 @@ def test_no_answer_changes_nothing(launch, shim):
         shim.say("fail")
         always(lambda: {row["id"] for row in server.upstreams()} == before, 3)
         assert client.command("INCR", "count") == 2
+
+
+@pytest.mark.parametrize("is_role_change", [True, False], ids=["role change", "CLIENT UNBLOCK"])
+def test_a_role_change_has_the_name_looked_up(launch, shim, is_role_change):
+    """The server says so to those who are blocked on it."""
+    server = launch.server()
+    redpool = start(launch, shim, server, dnsRefresh="0s", maxOpen=8)
+    with redpool.connect() as blocked, contextlib.ExitStack() as stack:
+        number = blocked.command("CLIENT", "ID")
+        blocked.send(encode("BLPOP", "list", "0"))
+        eventually(lambda: server.info("blocked_clients") == "1")
+        shim.say("::1")
+        if is_role_change:
+            server.command("REPLICAOF", "127.0.0.1", "1")
+        else:
+            with redpool.connect() as other:
+                assert other.command("CLIENT", "UNBLOCK", number, "ERROR") == 1
+        assert blocked.read().startswith(b"UNBLOCKED ")
+        holders = [stack.enter_context(redpool.connect()) for _ in range(4)]
+
+        def dialled():
+            """Each holder needs an upstream of his own, so that some are new."""
+            for holder in holders:
+                assert holder.command("WATCH", "k") == b"OK"
+            return where(server)
+
+        if is_role_change:
+            eventually(lambda: "[::1]" in dialled() or release(holders))
+        else:
+            assert dialled() == {"127.0.0.1"}
+
+
+def release(holders):
+    for holder in holders:
+        assert holder.command("UNWATCH") == b"OK"
 
 
 def test_name_without_address_at_the_start(launch, shim):

@@ -1,12 +1,13 @@
 """Failover signs and the deadlines of commands and transactions."""
 
+import contextlib
 import signal
 import time
 
 import pytest
 
 from harness.waiting import eventually
-from harness.wire import ErrorReply, encode
+from harness.wire import Connection, ErrorReply, encode
 
 # What a loaded machine may add to a deadline.
 SLACK = 8.0
@@ -54,6 +55,75 @@ def test_real_replica(launch):
         eventually(lambda: {row["id"] for row in server.upstreams()} - before)
         server.command("REPLICAOF", "NO", "ONE")
         assert client.command("SET", "k", "3") == b"OK"
+
+
+BEHIND = encode("ECHO", "behind")
+MANY_KEYS = [f"{number}".zfill(100) for number in range(1500)]
+BLOCKED = {
+    "BLPOP": encode("BLPOP", "list", "0"),
+    "BLPOP and more": encode("BLPOP", "list", "0") + BEHIND + encode("RPUSH", "behind", "x"),
+    "BLPOP in another database": encode("SELECT", "3") + encode("BLPOP", "list", "0"),
+    "large BLPOP": encode("BLPOP", *MANY_KEYS, "0") + BEHIND,
+    "BLMOVE": encode("BLMOVE", "a", "b", "LEFT", "LEFT", "60"),
+    "XREAD": encode("XREAD", "BLOCK", "0", "STREAMS", "stream", "$") + BEHIND,
+    "WAIT": encode("SET", "k", "v") + encode("WAIT", "3", "0") + BEHIND,
+    "BLPOP while watching": encode("WATCH", "k") + encode("BLPOP", "list", "0") + BEHIND,
+    "BLPOP behind EXEC": encode("WATCH", "k") + encode("MULTI") + encode("EXEC")
+    + encode("BLPOP", "list", "0"),
+    "BLPOP while subscribed": encode("HELLO", "3") + encode("SUBSCRIBE", "c")
+    + encode("BLPOP", "list", "0"),
+}
+
+
+@pytest.mark.parametrize("policy", ["close", "error"])
+def test_role_change_ends_blocked_clients(launch, policy):
+    """The server says why, and closes; so does Redpool, and what comes behind is not run."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"onUpstreamLoss": policy})
+    with redpool.connect() as other, contextlib.ExitStack() as stack:
+        assert other.command("PING") == b"PONG"
+        pairs = {}
+        for name, commands in BLOCKED.items():
+            pairs[name] = redpool.connect(), Connection(server.tcp)
+            for client in pairs[name]:
+                stack.enter_context(client).send(commands)
+        eventually(lambda: server.info("blocked_clients") == str(2 * len(BLOCKED)))
+        assert server.command("REPLICAOF", "127.0.0.1", "1") == b"OK"
+        for name, (client, direct) in pairs.items():
+            ours, theirs = client.read_until_closed(), direct.read_until_closed()
+            assert b"-UNBLOCKED force unblock" in theirs and b"behind" not in theirs, name
+            if b"proto" in theirs:
+                # HELLO's answer has the id of a connection.
+                ours, theirs = (text[text.index(b">") :] for text in (ours, theirs))
+            assert ours == theirs, name
+        assert other.command("ECHO", "alive") == b"alive"
+        assert server.command("EXISTS", "behind") == 0
+
+
+def test_unblocked_by_another_client_is_no_role_change(launch):
+    """CLIENT UNBLOCK concerns one wait: neither the client nor its upstream ends."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    with redpool.connect() as client:
+        client.send(encode("BLPOP", "list", "0"))
+        eventually(lambda: server.info("blocked_clients") == "1")
+        before = [row["id"] for row in server.upstreams() if row["cmd"] == "blpop"]
+        assert server.command("CLIENT", "UNBLOCK", before[0], "ERROR") == 1
+        assert client.read() == b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
+        assert client.command("ECHO", "alive") == b"alive"
+        assert set(before) <= {row["id"] for row in server.upstreams()}
+
+
+def test_error_of_a_script_that_looks_like_a_role_change(launch):
+    server = launch.server()
+    redpool = launch.redpool(server)
+    text = "UNBLOCKED force unblock from blocking operation"
+    with redpool.connect() as client:
+        for _ in range(2):
+            reply = client.command("EVAL", f"return redis.error_reply('{text}')", "0")
+            assert reply == text.encode()
+            assert client.command("WATCH", "k") == b"OK"
+        assert client.command("ECHO", "alive") == b"alive"
 
 
 @pytest.mark.parametrize("policy", ["close", "error"])
