@@ -21,22 +21,23 @@ package struct SocketAddress: Sendable {
     package init?(numericHost host: String, port: UInt16) {
         let text = host == "*" ? "0.0.0.0" : (host == "localhost" ? "127.0.0.1" : host)
         guard
-            let found = SocketAddress.lookUp(text, port: port, flags: Int32(AI_NUMERICHOST)).first
+            let found = SocketAddress.lookUp(text, port: port, flags: Int32(AI_NUMERICHOST)).addresses.first
         else { return nil }
         self = found
     }
 
-    /// Asks the system's resolver. Blocks: never call it on an event loop. Empty when unknown.
-    package static func resolve(_ host: String, port: UInt16) -> [SocketAddress] {
+    /// Asks the system's resolver. Blocks: never call it on an event loop.
+    package static func resolve(_ host: String, port: UInt16) -> NameAnswer {
         lookUp(host, port: port, flags: 0)
     }
 
-    private static func lookUp(_ host: String, port: UInt16, flags: Int32) -> [SocketAddress] {
+    private static func lookUp(_ host: String, port: UInt16, flags: Int32) -> NameAnswer {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = flags
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(port), &hints, &list) == 0, let list else { return [] }
+        let result = getaddrinfo(host, String(port), &hints, &list)
+        guard result == 0, let list else { return .failed(result, errno) }
         defer { freeaddrinfo(list) }
         var found: [SocketAddress] = []
         var next: UnsafeMutablePointer<addrinfo>? = list
@@ -51,7 +52,7 @@ package struct SocketAddress: Sendable {
             memcpy(&address.storage, source, length)
             found.append(address)
         }
-        return found
+        return NameAnswer(addresses: found, problem: found.isEmpty ? "it has no address" : "")
     }
 
     /// `127.0.0.1:6379`, `[::1]:6379` or `unix:/path`; what CLIENT LIST shows for unix is not this.
@@ -148,6 +149,27 @@ package struct SocketAddress: Sendable {
     /// Returns 0 or -errno.
     static func listen(on descriptor: Int32, backlog: Int32) -> Int32 {
         redpool_listen(descriptor, backlog)
+    }
+}
+
+/// What the system's resolver says about a name.
+package struct NameAnswer: Sendable {
+    /// In the order in which they are to be tried; none if there is a problem.
+    package let addresses: [SocketAddress]
+    /// Why there is none, for people.
+    package let problem: String
+
+    /// An answer of the resolver, or what stands for it.
+    package init(addresses: [SocketAddress], problem: String) {
+        self.addresses = addresses
+        self.problem = problem
+    }
+
+    /// What getaddrinfo has returned, and the errno behind it.
+    fileprivate static func failed(_ result: Int32, _ error: Int32) -> NameAnswer {
+        let isSystem = result == EAI_SYSTEM
+        let text = gai_strerror(result).map { String(cString: $0) } ?? "error \(result)"
+        return NameAnswer(addresses: [], problem: isSystem ? System.errorText(error) : text)
     }
 }
 

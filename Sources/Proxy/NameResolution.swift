@@ -41,6 +41,12 @@ struct NameResolution {
         }
     }
 
+    /// What is looked up, for people.
+    var name: String {
+        guard case .tcp(let host, _) = upstream else { return upstream.description }
+        return host
+    }
+
     /// The address for the next connect; nil while none is known.
     func next() -> SocketAddress? {
         addresses.isEmpty ? nil : addresses[position % addresses.count]
@@ -68,7 +74,10 @@ struct NameResolution {
         let error = Threads.start(name: "resolver") {
             mailbox.post(.resolved(pool: index, SocketAddress.resolve(host, port: port)))
         }
-        if error != 0 { mailbox.post(.resolved(pool: index, [])) }
+        if error != 0 {
+            let problem = "cannot start a thread: \(System.errorText(error))"
+            mailbox.post(.resolved(pool: index, NameAnswer(addresses: [], problem: problem)))
+        }
     }
 
     /// The resolver has answered; an empty answer changes nothing that is known. Returns the dials

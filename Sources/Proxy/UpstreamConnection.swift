@@ -194,7 +194,7 @@ final class UpstreamConnection {
         case .connecting:
             fail(.connectFailed, text)
         case .handshaking where handshake.isFirst:
-            fail(.handshakeFailed, text)
+            fail(.handshakeFailed, "\(text) after \(handshake.currentName)")
         case .closing:
             finishClosing()
         case .handshaking, .ready, .closed:

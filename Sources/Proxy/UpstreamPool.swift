@@ -314,12 +314,13 @@ extension UpstreamPool {
         upstream.awaitConnect()
     }
 
-    /// The resolver has answered, with nothing if there is no answer.
-    func resolved(_ addresses: [SocketAddress]) {
-        for (id, key) in names.resolved(addresses, connections: allUpstreams) {
+    /// The resolver has answered.
+    func resolved(_ answer: NameAnswer) {
+        for (id, key) in names.resolved(answer.addresses, connections: allUpstreams) {
             if names.next() == nil {
                 dialFailed(
-                    id, .connectFailed, "the name \(config.upstream) cannot be resolved")
+                    id, .connectFailed,
+                    "the name \(names.name) cannot be resolved: \(answer.problem)")
             } else {
                 dial(id, key)
             }

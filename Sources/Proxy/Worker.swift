@@ -27,8 +27,8 @@ package enum WorkerMessage: Sendable {
     case answer(WorkerAnswer, token: UInt64, from: Int)
     /// CLIENT KILL has met clients of this worker.
     case kill([UInt64])
-    /// An upstream's name has been resolved; empty when it could not be.
-    case resolved(pool: Int, [SocketAddress])
+    /// The resolver has answered for an upstream's name.
+    case resolved(pool: Int, NameAnswer)
 }
 
 /// One event loop with its clients and pools. Not Sendable: created and used on its own thread.
@@ -236,8 +236,8 @@ package final class Worker {
                 answered(answer, token: token, by: other)
             case .kill(let ids):
                 for id in ids { clients[SlotID(raw: id)]?.close(.killed) }
-            case .resolved(let pool, let addresses):
-                pools[pool].resolved(addresses)
+            case .resolved(let pool, let answer):
+                pools[pool].resolved(answer)
             }
         }
     }

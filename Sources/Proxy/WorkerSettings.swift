@@ -13,6 +13,7 @@ package struct BoundListener: Sendable {
     /// What a unix listener has made.
     package let file: SocketFile?
 
+    /// A socket that listens at `address`.
     package init(pool: Int, descriptor: Int32, address: ListenAddress, file: SocketFile? = nil) {
         self.file = file
         self.pool = pool

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 # The file says: the name of a call that fails as it does without memory; or what the name
-# moving.test means, `fail` for no answer.
+# moving.test means, `fail` for no answer, `unknown` for none that it has, `system` for no descriptor.
 SOURCE = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -42,6 +42,8 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     if (node && !is_numeric && !strcmp(node, "moving.test")) {
         node = now();
         if (!strcmp(node, "fail")) return EAI_AGAIN;
+        if (!strcmp(node, "unknown")) return EAI_NONAME;
+        if (!strcmp(node, "system")) { errno = EMFILE; return EAI_SYSTEM; }
     }
     return real(node, service, hints, found);
 }

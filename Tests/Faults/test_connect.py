@@ -22,10 +22,10 @@ HANDSHAKE = [
     ("close", None, "closed the connection|reset"),
     ("reset", None, "reset|closed the connection"),
     ("stall", None, "no answer to ECHO"),
-    ("close", "ECHO", "closed the connection"),
-    ("reset", "ECHO", "reset"),
+    ("close", "ECHO", "the server closed the connection after ECHO"),
+    ("reset", "ECHO", "reset by peer after ECHO"),
     ("stall", "ECHO", "no answer to ECHO"),
-    ("cut", "ECHO", "closed the connection"),
+    ("cut", "ECHO", "closed the connection after ECHO"),
     ("stall-inside", "ECHO", "no answer to ECHO"),
     ("garbage", "ECHO", "not a Redis server"),
     ("surplus", "ECHO", "more than the answer to ECHO"),
@@ -36,10 +36,12 @@ HANDSHAKE = [
     (b":1\r\n", "ECHO", "a wrong answer to ECHO"),
     (b"-ERR max number of clients reached\r\n", "ECHO", "ERR max number of clients"),
     (b"-DENIED Redis is running in protected mode\r\n", "ECHO", "ECHO: DENIED Redis"),
-    ("cut", "INFO", "closed the connection"),
+    ("close", "INFO", "closed the connection after INFO"),
+    ("cut", "INFO", "closed the connection after INFO"),
     ("stall-inside", "INFO", "no answer to INFO"),
     ("garbage", "INFO", "not a Redis server"),
     ("stall", "CONFIG", "no answer to CONFIG GET timeout"),
+    ("close", "CONFIG", "closed the connection after CONFIG GET timeout"),
 ]
 
 

@@ -13,8 +13,8 @@ def where(server):
     return {row["laddr"].rpartition(":")[0] for row in server.upstreams()}
 
 
-def start(launch, shim, server, **pool):
-    shim.say("127.0.0.1")
+def start(launch, shim, server, says="127.0.0.1", **pool):
+    shim.say(says)
 
     class Named:
         tcp = type(server.tcp)(host="moving.test", port=server.port)
@@ -103,3 +103,23 @@ def test_name_without_address_at_the_start(launch, shim):
     with redpool.connect() as client:
         shim.say("127.0.0.1")
         eventually(lambda: client.command("ECHO", "x") == b"x")
+
+
+@pytest.mark.parametrize("says, why", [
+    ("fail", "Temporary failure in name resolution"), ("unknown", "Name or service not known"),
+    ("system", "Too many open files")])
+def test_clients_and_log_hear_why_a_name_has_no_address(launch, shim, says, why):
+    redpool = start(launch, shim, launch.server(), says=says, poolTimeout="100ms")
+    text = f"the name moving.test cannot be resolved: {why}"
+    with redpool.connect() as client:
+        reply = eventually(lambda: refusal(client, b"UPSTREAMDOWN "), what="the breaker being open")
+        assert reply.decode().endswith(text), reply
+        assert text in redpool.log()
+        shim.say("127.0.0.1")
+        eventually(lambda: client.command("ECHO", "x") == b"x")
+
+
+def refusal(client, word):
+    """The reply to a command if it begins with that word."""
+    reply = client.command("ECHO", "x")
+    return reply if reply.startswith(word) else None
