@@ -157,7 +157,7 @@ enum Schema {
             reload: .opened, doc: "longest that connecting and authenticating upstream may take"),
         KeySpec(
             key: .poolTimeout, scope: .pool,
-            kind: .duration(second / 1000...3600 * second, zero: nil), standard: .text("800ms"),
+            kind: .duration(second / 1000...3600 * second, zero: nil), standard: .text("5s"),
             reload: .live,
             doc: "longest wait for an upstream connection; keep it below the clients' timeouts"),
         KeySpec(

@@ -2,8 +2,8 @@
 
 /// Whether the pool believes in its upstream.
 ///
-/// - `closed`: dials are allowed, after failures with backoff. To `open` after `breakerThreshold`
-///   consecutive failures.
+/// - `closed`: dials are allowed, after failures with backoff. To `open` by a failure when dials
+///   have failed for `breakerTime`.
 /// - `open`: one dial per second. To `halfOpen` when that begins; to `closed` if the pool is full,
 ///   but then one more failure opens it again.
 /// - `halfOpen`: that dial is under way. To `closed` by its success, to `open` by its failure.
@@ -21,6 +21,9 @@ struct DialGate {
     private(set) var nextDialAt = Int64.min
     private var step = 0
     private var failedAt = Int64.min
+    /// The first of the failures that have followed each other without a pause.
+    private var failingSince = Int64.min
+    private var lastFailedAt = Int64.min
 
     static let firstDelay = Int64.milliseconds(50)
     static let longestDelay = Int64.seconds(1)
@@ -35,24 +38,30 @@ struct DialGate {
     }
 
     /// Closes the breaker without a success: the next failure opens it again.
-    mutating func trust(threshold: Int) {
+    mutating func trust() {
         isOpen = false
-        consecutiveFailures = threshold - 1
     }
 
     init(lastFailure: CloseReason? = nil) {
         self.lastFailure = lastFailure
     }
 
-    /// - Parameter dialedAt: when the failed dial began. Dials that were under way together count
-    ///   as one step of the backoff, since the later ones tell nothing new.
+    /// - Parameters:
+    ///   - dialedAt: when the failed dial began. Dials that were under way together count as one
+    ///     step of the backoff, since the later ones tell nothing new.
+    ///   - breakerTime: how long dials have failed when the breaker opens.
     mutating func failed(
-        _ reason: CloseReason, dialedAt: Int64, now: Int64, threshold: Int,
+        _ reason: CloseReason, dialedAt: Int64, now: Int64, breakerTime: Int64,
         random: inout RandomSource
     ) {
+        // While nobody dials, nothing is known of the server.
+        let isFirst =
+            consecutiveFailures == 0 || dialedAt > lastFailedAt + 2 * Self.longestDelay
+        if isFirst { failingSince = now }
+        lastFailedAt = now
         consecutiveFailures += 1
         lastFailure = reason
-        if consecutiveFailures >= threshold { isOpen = true }
+        if now - failingSince >= breakerTime { isOpen = true }
         if isOpen {
             nextDialAt = now + Self.longestDelay
         } else if dialedAt > failedAt {

@@ -18,8 +18,9 @@ package struct PoolLimits: Equatable, Sendable {
     package let slowPipeline: Int
     /// Bounds the wait queue. 0 or more; 0 refuses whatever cannot be had at once.
     package let maxWaiters: Int
-    /// Consecutive failed dials that open the breaker. At least 1; `maxOpen` unless given.
-    package let breakerThreshold: Int
+    /// How long dials fail until the breaker opens: `poolTimeout` unless given, so that a server
+    /// that is back within it costs no waiter an error, however many dials have failed.
+    package let breakerTime: Int64
     /// An upstream older than this, +-10 % per connection, is retired when it falls idle. 0 = off.
     package let maxLifetime: Int64
     /// An upstream idle longer than this is closed while more than `minIdle` are ready. 0 = off.
@@ -44,11 +45,11 @@ package struct PoolLimits: Equatable, Sendable {
     }
 
     /// - Parameters: see the properties; out of range values are clamped. `maxPinned` defaults
-    ///   to `standardPins`, `maxIdle` and `breakerThreshold` to `maxOpen`.
+    ///   to `standardPins`, `maxIdle` to `maxOpen`, `breakerTime` to `poolTimeout`.
     package init(
         maxOpen: Int, maxPinned: Int? = nil, maxIdle: Int? = nil, minIdle: Int = 0,
         maxPipeline: Int = 1024, slowPipeline: Int = 4, maxWaiters: Int = 100_000,
-        breakerThreshold: Int? = nil, maxLifetime: Int64 = 0, idleTimeout: Int64 = 0,
+        breakerTime: Int64? = nil, maxLifetime: Int64 = 0, idleTimeout: Int64 = 0,
         pingInterval: Int64 = 0, pingTimeout: Int64 = .seconds(1),
         poolTimeout: Int64 = .milliseconds(800), slowThreshold: Int64 = .milliseconds(10),
         closeTimeout: Int64 = .seconds(1), workers: Int = 1
@@ -62,12 +63,12 @@ package struct PoolLimits: Equatable, Sendable {
         self.maxPipeline = min(max(maxPipeline, 1), 1_000_000)
         self.slowPipeline = min(max(slowPipeline, 1), 1_000_000)
         self.maxWaiters = min(max(maxWaiters, 0), 10_000_000)
-        self.breakerThreshold = max(breakerThreshold ?? maxOpen, 1)
         self.maxLifetime = max(maxLifetime, 0)
         self.idleTimeout = max(idleTimeout, 0)
         self.pingInterval = max(pingInterval, 0)
         self.pingTimeout = max(pingTimeout, .milliseconds(1))
         self.poolTimeout = max(poolTimeout, .milliseconds(1))
+        self.breakerTime = max(breakerTime ?? self.poolTimeout, 0)
         self.slowThreshold = max(slowThreshold, 1)
         self.closeTimeout = max(closeTimeout, 0)
         self.workers = max(workers, 1)

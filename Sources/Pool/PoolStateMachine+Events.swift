@@ -113,7 +113,7 @@ extension PoolStateMachine {
         counters.dialFailures += 1
         gate.failed(
             reason, dialedAt: slots[slot].dialedAt, now: now,
-            threshold: limits.breakerThreshold, random: &random)
+            breakerTime: limits.breakerTime, random: &random)
         free(slot, reason)
     }
 

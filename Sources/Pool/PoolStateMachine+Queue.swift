@@ -73,7 +73,10 @@ extension PoolStateMachine {
     }
 
     private mutating func grantFirst(_ turn: Turn, _ slot: Int, now: Int64) {
-        let node = waiting(turn.kind, for: turn.group).head
+        grant(waiting(turn.kind, for: turn.group).head, slot, now: now)
+    }
+
+    private mutating func grant(_ node: Int, _ slot: Int, now: Int64) {
         actions.append(.grant(queue.nodes[node].waiter, id(of: slot)))
         counters.handOvers += 1
         removeWaiter(node, now: now)
@@ -83,11 +86,16 @@ extension PoolStateMachine {
         while queue.oldest >= 0 { refuseWaiter(queue.oldest, refusal, now: now) }
     }
 
-    /// Refuses those whose deadline has passed.
+    /// Refuses those whose deadline has passed, and for whom there is no upstream that lives.
     mutating func expireWaiters(_ now: Int64) {
         while queue.oldest >= 0 {
             let node = queue.oldest
             guard now - queue.nodes[node].since >= limits.poolTimeout else { return }
+            let (kind, group) = (queue.nodes[node].kind, queue.nodes[node].group)
+            if let slot = takeAtDeadline(kind, of: group) {
+                grant(node, slot, now: now)
+                continue
+            }
             counters.waitTimeouts += 1
             refuseWaiter(node, refusalAtDeadline(queue.nodes[node].kind), now: now)
         }

@@ -59,10 +59,9 @@ extension PoolStateMachine {
     }
 
     /// In this order: the first shared upstream of the lane that is not busy; an idle one; one
-    /// more, while the least deep of those that are only deep is filled further; if no more can be
-    /// had, the least deep one although it is stalled, be it of the other lane. But with the
-    /// breaker open a stalled one is as dead as what cannot be dialled: whoever waits for it does
-    /// so in the queue, where there is a deadline.
+    /// more, while the server accepts connections, and meanwhile the least deep of those that are
+    /// only deep is filled further; if no more can be had, the least deep one although it is
+    /// stalled, be it of the other lane. There a command waits as on a connection of its own.
     private mutating func takeShared(
         _ lane: Lane, of group: Int, opening: Bool, now: Int64
     ) -> Int? {
@@ -79,14 +78,38 @@ extension PoolStateMachine {
             return slot
         }
         guard opening else { return nil }
-        let isComing = mayAdd && acquire(for: lane.kind, of: group, now: now) != .impossible
-        if isRationed, !isComing { isCramped = true }
+        let isStarted = mayAdd && acquire(for: lane.kind, of: group, now: now) != .impossible
+        if isRationed, !isStarted { isCramped = true }
+        // Where the last dial has failed, the next one is not waited for.
+        let isComing = isStarted && !gate.isFailing
         let found =
-            leastDeep(lane, of: group, stalledToo: !isComing && !gate.isOpen, now: now)
-            ?? (isComing
-                ? nil : leastDeep(lane.other, of: group, stalledToo: !gate.isOpen, now: now))
+            leastDeep(lane, of: group, stalledToo: !isComing, now: now)
+            ?? (isComing ? nil : leastDeep(lane.other, of: group, stalledToo: true, now: now))
         if let found { slots[found].countCommand(now: now) }
         return found
+    }
+
+    /// The upstream for a shared command that has waited until its deadline: any of the key that is
+    /// connected, however long it has been silent, before the client is told that there is none.
+    mutating func takeAtDeadline(_ kind: LeaseKind, of group: Int) -> Int? {
+        guard !kind.isExclusive else { return nil }
+        let lane = Lane(kind)
+        var best: Int?
+        for slot in slots.indices
+        where slots[slot].state == .shared && slots[slot].group == group
+            && slots[slot].closeReason == nil && slots[slot].isAvailable
+            && slots[slot].inFlight < limits.hardLimit(slots[slot].lane)
+        {
+            let isBetter =
+                best.map { other in
+                    let isOfLane = slots[slot].lane == lane
+                    return isOfLane == (slots[other].lane == lane)
+                        ? slots[slot].inFlight < slots[other].inFlight : isOfLane
+                } ?? true
+            if isBetter { best = slot }
+        }
+        if let best { slots[best].countCommand(now: clock) }
+        return best
     }
 
     private func hasAvailable(_ lane: Lane, of group: Int) -> Bool {

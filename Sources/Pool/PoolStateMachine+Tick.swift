@@ -101,7 +101,7 @@ extension PoolStateMachine {
         if open < permits.connections {
             dial(0, now: now)
         } else if connected > 0 {
-            gate.trust(threshold: limits.breakerThreshold)
+            gate.trust()
         }
     }
 

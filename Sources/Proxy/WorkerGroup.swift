@@ -149,8 +149,7 @@ extension PoolConfig {
             maxOpen: maxOpen, maxPinned: maxPinned,
             maxIdle: maxIdle == maxOpen ? maxIdle : part(maxIdle), minIdle: part(minIdle),
             maxPipeline: maxPipeline, maxWaiters: 100_000 / members,
-            breakerThreshold: max(1, maxOpen / members), maxLifetime: maxLifetime,
-            idleTimeout: idleTimeout, pingInterval: pingInterval, pingTimeout: connectTimeout,
-            poolTimeout: poolTimeout, workers: members)
+            maxLifetime: maxLifetime, idleTimeout: idleTimeout, pingInterval: pingInterval,
+            pingTimeout: connectTimeout, poolTimeout: poolTimeout, workers: members)
     }
 }

@@ -33,7 +33,7 @@ private let second: Int64 = 1_000_000_000
         #expect(pool.idleTimeout == 300 * second)
         #expect(pool.pingInterval == 30 * second)
         #expect(pool.connectTimeout == 2 * second)
-        #expect(pool.poolTimeout == 800 * millisecond)
+        #expect(pool.poolTimeout == 5 * second)
         #expect(pool.commandTimeout == 0)
         #expect(pool.dnsRefresh == 30 * second)
         #expect(pool.maxPipeline == 1024)

@@ -25,7 +25,7 @@ struct DialTests {
         var shortest = Int64.max
         for seed in 1...20 {
             let pool = PoolScript(
-                PoolLimits(maxOpen: 4, minIdle: 1, breakerThreshold: 1000), seed: UInt64(seed))
+                PoolLimits(maxOpen: 4, minIdle: 1, breakerTime: .seconds(1000)), seed: UInt64(seed))
             pool.tick()
             for generation in 0..<10 {
                 _ = pool.actions()
@@ -73,7 +73,8 @@ struct DialTests {
 
     /// A pool whose breaker has just opened, with one waiter refused.
     private func brokenPool() -> PoolScript {
-        let pool = PoolScript(PoolLimits(maxOpen: 3, poolTimeout: .seconds(60)))
+        let pool = PoolScript(
+            PoolLimits(maxOpen: 3, breakerTime: .seconds(2), poolTimeout: .seconds(60)))
         pool.queued(.shared, by: 1)
         for generation in 0..<3 {
             pool.connectFailed(up(0, UInt32(generation)), .handshakeFailed)
@@ -83,13 +84,48 @@ struct DialTests {
         return pool
     }
 
-    @Test("after maxOpen consecutive failures waiters and newcomers are refused at once")
+    @Test("once dials have failed for breakerTime, waiters and newcomers are refused at once")
     func opens() {
         let pool = brokenPool()
         #expect(pool.breaker == .open)
         #expect(pool.actions().last == .refuse(client(1), .upstreamDown))
         #expect(pool.lease(.shared) == .refused(.upstreamDown))
         #expect(pool.lastFailure == .handshakeFailed)
+    }
+
+    @Test("a server that is back within poolTimeout costs nobody an error, however many wait")
+    func noErrorBefore() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, poolTimeout: .seconds(5)))
+        let start = pool.now
+        pool.queued(.shared, by: 1)
+        for id in 2...9 { pool.queued(.pin, by: UInt64(id)) }
+        while pool.now - start < .milliseconds(4900) {
+            for action in pool.actions() {
+                if case .dial(let id, _) = action { pool.connectFailed(id) }
+                if case .refuse = action { Issue.record("refused after \(pool.now - start) ns") }
+            }
+            pool.pass(.milliseconds(10))
+            pool.tick()
+        }
+        #expect(pool.consecutiveFailures > 8)
+        pool.pass(.seconds(1))
+        pool.warm()
+        #expect(pool.breaker == .closed)
+    }
+
+    @Test("failures with a long pause between them are no outage")
+    func pauses() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4))
+        for generation in 0..<5 {
+            pool.queued(.shared, by: 1)
+            _ = pool.actions()
+            pool.connectFailed(up(0, UInt32(generation)))
+            #expect(pool.breaker == .closed)
+            pool.pass(.seconds(10))
+            pool.tick()
+            #expect(pool.actions().contains(.refuse(client(1), .upstreamDown)))
+            pool.connectFailed(up(0, UInt32(generation)))
+        }
     }
 
     @Test("one dial per second tries again, and its success closes the breaker")
@@ -116,7 +152,7 @@ struct DialTests {
     @Test(
         "in a full pool, which has no slot for a trial, the breaker closes until the next failure")
     func fullPool() {
-        let pool = PoolScript(PoolLimits(maxOpen: 2, minIdle: 1, breakerThreshold: 2))
+        let pool = PoolScript(PoolLimits(maxOpen: 2, minIdle: 1, breakerTime: .milliseconds(50)))
         pool.warm()
         pool.queued(.shared, otherUser, by: 1)
         pool.connectFailed(up(1))
@@ -124,7 +160,7 @@ struct DialTests {
         pool.tick()
         pool.connectFailed(up(1, 1))
         #expect(pool.breaker == .open)
-        pool.setLimits(PoolLimits(maxOpen: 1, minIdle: 1, breakerThreshold: 2))
+        pool.setLimits(PoolLimits(maxOpen: 1, minIdle: 1, breakerTime: .milliseconds(50)))
         _ = pool.actions()
         pool.pass(.seconds(1))
         pool.tick()
@@ -140,7 +176,7 @@ struct DialTests {
 
     @Test("while upstreams work, failing dials refuse nothing that can be served")
     func worksBesideFailures() {
-        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1, breakerThreshold: 1))
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1, breakerTime: 0))
         pool.warm()
         let only = pool.granted(.shared)
         pool.queued(.pin, by: 2)
@@ -167,9 +203,9 @@ struct DialTests {
         #expect(pool.actions() == [.grant(client(2), only)])
     }
 
-    @Test("with the breaker open, nobody is put behind what hangs: the wait has a deadline")
+    @Test("a stalled upstream takes commands with the breaker open too")
     func openBreakerBesideStalled() {
-        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1, breakerThreshold: 1))
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1, breakerTime: 0))
         pool.warm()
         let only = pool.granted(.shared)
         pool.pass(.milliseconds(11))
@@ -177,20 +213,62 @@ struct DialTests {
         _ = pool.actions()
         pool.connectFailed(up(1), .connectTimeout)
         #expect(pool.breaker == .open)
+        #expect(pool.actions() == [.grant(client(2), only)])
+        #expect(pool.lease(.slow) == .granted(only))
+        pool.lost(only, .commandTimeout)
+        #expect(pool.lease(.shared) == .refused(.upstreamDown))
+    }
+
+    @Test("once a dial has failed, nobody waits for the next one beside a stalled upstream")
+    func failingDials() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1, poolTimeout: .seconds(60)))
+        pool.warm()
+        let only = pool.granted(.shared)
+        pool.pass(.milliseconds(11))
+        pool.queued(.shared, by: 2)
+        _ = pool.actions()
+        pool.connectFailed(up(1), .connectTimeout)
+        _ = pool.actions()
+        pool.pass(.milliseconds(50))
+        #expect(pool.lease(.shared) == .granted(only))
+        #expect(pool.actions() == [.dial(up(1, 1), db0)])
+        #expect(pool.lease(.shared) == .granted(only))
+        pool.connected(up(1, 1))
+        #expect(pool.lease(.shared) == .granted(up(1, 1)))
+    }
+
+    @Test("who waits for a dial until the deadline is put on the stalled upstream, if it is his")
+    func deadlineBesideStalled() {
+        let pool = PoolScript(PoolLimits(maxOpen: 8, minIdle: 1))
+        pool.warm()
+        let only = pool.granted(.shared)
+        pool.pass(.milliseconds(11))
+        pool.queued(.shared, by: 2)
         pool.queued(.slow, by: 3)
-        #expect(pool.actions() == [])
+        pool.queued(.shared, otherUser, by: 4)
+        pool.queued(.pin, by: 5)
+        _ = pool.actions()
         pool.pass(.milliseconds(800))
         pool.tick()
         #expect(
-            pool.actions().prefix(2) == [
-                .refuse(client(2), .upstreamDown), .refuse(client(3), .upstreamDown),
+            pool.actions() == [
+                .grant(client(2), only), .grant(client(3), only),
+                .refuse(client(4), .poolTimeout), .refuse(client(5), .poolTimeout),
             ])
-        // Its first answer shows that it is alive, and that serves whoever waits.
-        pool.add(only)
-        pool.queued(.shared, by: 4)
-        _ = pool.actions()
-        pool.finish(only)
-        #expect(pool.actions() == [.grant(client(4), only)])
+        #expect(pool.counters.waitTimeouts == 2)
+    }
+
+    @Test("a stalled upstream takes commands up to its hard limit")
+    func hardLimit() {
+        let pool = PoolScript(PoolLimits(maxOpen: 1, minIdle: 1, maxPipeline: 2))
+        pool.warm()
+        let only = pool.granted(.shared)
+        pool.pass(.milliseconds(11))
+        for _ in 1..<32 { #expect(pool.lease(.shared) == .granted(only)) }
+        pool.queued(.shared, by: 2)
+        pool.pass(.milliseconds(800))
+        pool.tick()
+        #expect(pool.actions() == [.refuse(client(2), .poolTimeout)])
     }
 
     @Test("a connection lost while it is dialled is a failed dial")

@@ -160,7 +160,6 @@ struct LimitsTests {
         arguments: [(1, 0), (2, 1), (3, 1), (4, 2), (8, 6), (16, 14), (32, 28), (10_000, 8750)])
     func pins(maxOpen: Int, expected: Int) {
         #expect(PoolLimits(maxOpen: maxOpen).maxPinned == expected)
-        #expect(PoolLimits(maxOpen: maxOpen).breakerThreshold == maxOpen)
     }
 
     @Test("an explicit maxPinned may leave a single upstream, which is for shared commands")

@@ -59,6 +59,8 @@ extension Simulator {
             upstreams[slot]!.phase = .idle
             call("give back") { $0.release(id, key: Self.keys[upstreams[slot]!.key], now: now) }
         } else {
+            // Which lane the pool has put it in is not known here.
+            if upstreams[slot]!.phase == .idle { upstreams[slot]!.isSlow = false }
             upstreams[slot]!.phase = .shared
             call("give back") { $0.finish(id, now: now) }
             toSettle.append(id)
@@ -117,7 +119,8 @@ extension Simulator {
             guard upstream.phase == .idle || takesWork else { return fail("not to be shared") }
             if upstream.phase == .idle {
                 upstreams[slot]!.isAvailable = true
-                upstreams[slot]!.isSlow = kind == .slow
+                // Behind, the pool may have given it to a fast one first.
+                upstreams[slot]!.isSlow = kind == .slow && !isBehind
             }
             upstreams[slot]!.phase = .shared
             upstreams[slot]!.inFlight.append(client)
@@ -173,7 +176,9 @@ extension Simulator {
         guard !isDeferring else { return }
         let isLate = now - wait.since >= limits.poolTimeout
         switch refusal {
-        case .poolTimeout: if !isLate { fail("refused before its deadline") }
+        case .poolTimeout:
+            if !isLate { fail("refused before its deadline") }
+            if hasLive(wait.kind, wait.key) { fail("\(wait.kind) refused beside a live one") }
         // At the deadline it is the reason also where upstreams are left that do not answer.
         case .upstreamDown: if connected > 0, !isLate { fail("down although connected") }
         case .pinLimit:
@@ -182,6 +187,17 @@ extension Simulator {
             }
         case .queueFull: fail("a waiter refused for a full queue")
         case .draining: if !isDraining { fail("not draining") }
+        }
+    }
+
+    /// Whether a shared command could have been put on something, however long it has been silent.
+    private func hasLive(_ kind: LeaseKind, _ key: Int) -> Bool {
+        guard !hasLifetimes, kind == .shared || kind == .slow else { return false }
+        let most = 16 * min(limits.maxPipeline, limits.slowPipeline)
+        return upstreams.contains { upstream in
+            guard let upstream else { return false }
+            return upstream.phase == .shared && upstream.key == key && upstream.isAvailable
+                && !upstream.isRetiring && upstream.inFlight.count < most
         }
     }
 

@@ -188,6 +188,8 @@ extension Simulator {
 
     func setFenced(_ slot: Int, _ isFenced: Bool) {
         guard let upstream = upstreams[slot], upstream.isFenced != isFenced else { return }
+        // One that retires with nothing in flight is closing; the action that says so may be due.
+        if isFenced, upstream.isRetiring, upstream.inFlight.isEmpty { return }
         upstreams[slot]!.isFenced = isFenced
         if isFenced {
             call("addFence") { if !$0.addFence(upstream.id) { fail("no fence on a shared one") } }
@@ -278,6 +280,7 @@ extension Simulator {
         catchUp()
         let open = upstreams.reduce(0) { $0 + ($1 == nil ? 0 : 1) }
         limits = Self.randomLimits(&random)
+        hasLifetimes = hasLifetimes || limits.maxLifetime > 0
         openCeiling = max(limits.maxOpen, open)
         pinCeiling = max(limits.maxPinned, count(.pinned))
         call("setLimits") { $0.setLimits(limits, now: now) }

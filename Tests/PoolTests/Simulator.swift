@@ -75,6 +75,8 @@ final class Simulator {
     var leases: UInt64 = 0
     /// Upstreams at work that a slow command joined as their first.
     var laneChanges = 0
+    /// Upstreams may be retiring of old age, which the model does not see.
+    var hasLifetimes: Bool
     var steps = 0
     var failure: String?
     var lastCalls: [StaticString] = []
@@ -90,6 +92,7 @@ final class Simulator {
         clients = Array(repeating: .free, count: 4 + random.below(40))
         openCeiling = limits.maxOpen
         pinCeiling = limits.maxPinned
+        hasLifetimes = limits.maxLifetime > 0
     }
 
     static func randomLimits(_ random: inout SeededRandom) -> PoolLimits {
@@ -102,7 +105,7 @@ final class Simulator {
             maxPipeline: random.chance(50) ? 1 + random.below(3) : 1024,
             slowPipeline: 1 + random.below(4),
             maxWaiters: random.chance(20) ? random.below(4) : 1000,
-            breakerThreshold: random.chance(50) ? nil : 1 + random.below(5),
+            breakerTime: random.chance(50) ? nil : .milliseconds(Int64(random.below(1000))),
             maxLifetime: random.chance(50) ? 0 : .seconds(Int64(1 + random.below(60))),
             idleTimeout: random.chance(50) ? 0 : .seconds(Int64(1 + random.below(30))),
             pingInterval: random.chance(30) ? 0 : .milliseconds(Int64(200 + random.below(9000))),
