@@ -25,8 +25,10 @@ extension PoolStateMachine {
         let canDial = mayDial(now) && open < permits.connections
         // A control command may be what ends a script, during which SELECT is refused.
         let keepsDatabase = kind == .control && canDial
+        // A pin that leaves nothing to others first needs one more, whatever its key.
+        let mayUseIdle = kind != .pin || leavesOne
         let convertible = longestIdle { other in
-            other != group && groups[other].key.user == key.user
+            mayUseIdle && other != group && groups[other].key.user == key.user
                 && (!keepsDatabase || groups[other].key.database == key.database)
         }
         if let convertible {
@@ -37,7 +39,8 @@ extension PoolStateMachine {
             dial(group, now: now)
             return .started
         }
-        guard mayDial(now), let slot = longestIdle(where: { groups[$0].key.user != key.user })
+        guard mayDial(now), mayUseIdle,
+            let slot = longestIdle(where: { groups[$0].key.user != key.user })
         else {
             return .impossible
         }

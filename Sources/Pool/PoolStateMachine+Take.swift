@@ -8,7 +8,7 @@ extension PoolStateMachine {
         case .shared, .slow:
             return takeShared(Lane(kind), of: group, opening: opening, now: now)
         case .pin:
-            guard count(.pinned) < permits.pins, hasHeadroom else { return nil }
+            guard count(.pinned) < permits.pins, hasHeadroom, leavesOne else { return nil }
             return takeIdle(of: group, as: .pinned)
         case .control:
             return takeIdle(of: group, as: .control) ?? takeForControl(group)
@@ -37,6 +37,17 @@ extension PoolStateMachine {
     /// Pins and shared commands leave the last upstream to control commands.
     @inline(__always)
     var hasHeadroom: Bool { busy < permits.open }
+
+    /// Whether a pin of what is connected leaves one upstream to shared commands. Another one counts
+    /// once it is there: the server may refuse it, and a pin may last for ever. Where this worker may
+    /// have no other, as others have them, or keeps none idle, the pin takes what there is.
+    var leavesOne: Bool {
+        if connected - count(.pinned) - retiring > 1 { return true }
+        if gate.isFailing { return false }
+        let isAnotherPossible =
+            open < permits.connections || count(.connecting) + count(.closing) > 0
+        return !isAnotherPossible || limits.maxIdle == 0
+    }
 
     /// Pins wait that could have an upstream: shared commands must not spread further.
     @inline(__always)

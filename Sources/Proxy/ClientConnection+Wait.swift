@@ -61,6 +61,7 @@ extension ClientConnection {
                 return waitForReplies()
             }
             guard own.stage == .ready, pool.machine.pin(trail) else {
+                pool.noteWork()
                 return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes, count)
             }
             granted = own

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness.load import Neighbours
-from harness.waiting import eventually
+from harness.waiting import always, eventually
 from harness.wire import AsyncConnection, Connection, encode
 
 POLITE = 50
@@ -126,6 +126,50 @@ def test_no_memory_for_upstreams(starving):
         assert b"No buffer space available" in refusal, refusal
         fail("")
         eventually(lambda: client.command("ECHO", "back") == b"back")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "command",
+    [("BLPOP", "list", "0"), ("MULTI",), ("SUBSCRIBE", "channel"), ("WAIT", "1", "300")],
+    ids=lambda command: command[0],
+)
+def test_last_upstream_stays_shared_while_the_server_is_full(launch, threads, command):
+    """Those who would hold it wait until the server takes another connection."""
+    server = launch.server("--maxclients", "12")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    others = [redpool.connect() for _ in range(4)]
+    assert {other.command("SET", "k", "v") for other in others} == {b"OK"}
+    fillers = fill(server)
+    holder = redpool.connect()
+    assert holder.command("SET", "held", "v") == b"OK"
+    holder.send(encode(*command))
+    always(lambda: {one.command("SET", "k", "v") for one in others} == {b"OK"}, 0.5)
+    for filler in fillers:
+        filler.close()
+    if command[0] == "BLPOP":
+        eventually(lambda: server.info("blocked_clients") == "1")
+        assert others[0].command("RPUSH", "list", "x") == 1
+        assert holder.read() == [b"list", b"x"]
+    else:
+        answers = {"MULTI": b"OK", "SUBSCRIBE": [b"subscribe", b"channel", 1], "WAIT": 0}
+        assert holder.read() == answers[command[0]]
+        assert others[0].command("GET", "k") == b"v"
+    for client in (holder, *others):
+        client.close()
+
+
+def fill(server):
+    """Connections until the server refuses one."""
+    made = []
+    while True:
+        one = server.connect()
+        made.append(one)
+        try:
+            if one.command("PING") != b"PONG":
+                return made
+        except OSError:
+            return made
 
 
 def test_full_wait_queue_and_its_end(launch):

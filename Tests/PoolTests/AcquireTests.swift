@@ -65,15 +65,17 @@ struct AcquireTests {
         for id in 1...6 { pool.queued(.pin, by: UInt64(id)) }
         #expect(pool.actions() == [.dial(up(0), db0), .dial(up(1), db0)])
         pool.connected(up(0))
-        #expect(pool.actions() == [.grant(client(1), up(0)), .dial(up(2), db0)])
+        #expect(pool.actions() == [.dial(up(2), db0)])
+        pool.connected(up(1))
+        #expect(pool.actions() == [.grant(client(1), up(1)), .dial(up(3), db0)])
     }
 
     @Test("closing connections count until the server's end is seen, or closeTimeout")
     func closingCounts() {
         let pool = PoolScript(PoolLimits(maxOpen: 2, maxPinned: 1, minIdle: 2))
         pool.warm()
-        pool.retire(pool.granted(.pin), .dirty)
-        pool.retire(pool.granted(.pin), .dirty)
+        pool.retire(pool.granted(.control), .dirty)
+        pool.retire(pool.granted(.control), .dirty)
         #expect(pool.census.open == 2)
         pool.queued(.shared, by: 1)
         #expect(pool.actions() == [.close(up(1), .dirty), .close(up(0), .dirty)])

@@ -109,12 +109,12 @@ struct EndTests {
 
     @Test("higher limits serve those who wait for them")
     func higherLimits() {
-        let pool = PoolScript(PoolLimits(maxOpen: 4, maxPinned: 1, minIdle: 2))
+        let pool = PoolScript(PoolLimits(maxOpen: 4, maxPinned: 1, minIdle: 3))
         pool.warm()
         _ = pool.granted(.pin)
         pool.queued(.pin, by: 2)
         pool.setLimits(PoolLimits(maxOpen: 4, maxPinned: 2, minIdle: 2))
-        #expect(pool.actions() == [.grant(client(2), up(0))])
+        #expect(pool.actions() == [.grant(client(2), up(1))])
     }
 
     @Test("a new lifetime holds for connections that exist")

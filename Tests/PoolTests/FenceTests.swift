@@ -64,7 +64,7 @@ struct FenceTests {
         let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1))
         pool.warm()
         #expect(!pool.addFence(up(0)))
-        let id = pool.granted(.pin)
+        let id = pool.granted(.control)
         #expect(!pool.addFence(id))
         pool.finishFence(id)
         pool.release(id)

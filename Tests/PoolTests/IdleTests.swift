@@ -21,16 +21,16 @@ struct IdleTests {
 
     @Test("pinned upstreams are not ready, so minIdle is filled up beside them")
     func minIdleBesidePins() {
-        let pool = PoolScript(PoolLimits(maxOpen: 8, minIdle: 1))
+        let pool = PoolScript(PoolLimits(maxOpen: 8, minIdle: 2))
         pool.warm()
         _ = pool.granted(.pin)
         pool.tick()
-        #expect(pool.actions() == [.dial(up(1), db0)])
+        #expect(pool.actions() == [.dial(up(2), db0)])
     }
 
     @Test("the most recently used upstream is used first")
     func lastInFirstOut() {
-        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 2))
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 3))
         pool.warm()
         let first = pool.granted(.pin)
         let second = pool.granted(.pin)
@@ -44,8 +44,8 @@ struct IdleTests {
     func maxIdle() {
         let pool = PoolScript(PoolLimits(maxOpen: 8, maxIdle: 1, minIdle: 1))
         pool.warm()
-        let first = pool.granted(.pin)
-        pool.queued(.pin, by: 2)
+        let first = pool.granted(.control)
+        pool.queued(.control, by: 2)
         _ = pool.actions()
         pool.connected(up(1))
         _ = pool.actions()

@@ -178,7 +178,7 @@ struct SharedTests {
         #expect(pool.census.shared == 1)
         pool.settle(id)
         #expect(pool.census.idle == 1)
-        #expect(pool.lease(.pin) == .granted(id))
+        #expect(pool.lease(.control) == .granted(id))
     }
 
     @Test("a settle that the shell forgot is made up for by the tick")

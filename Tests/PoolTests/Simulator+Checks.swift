@@ -130,9 +130,23 @@ extension Simulator {
             }
         case .pin, .control:
             guard upstream.phase == .idle else { return fail("leased twice") }
+            if kind == .pin, !isDeferring { checkLeavesOne() }
             upstreams[slot]!.phase = kind == .pin ? .pinned : .control
             upstreams[slot]!.holder = client
             clients[client] = .holding(slot: slot)
+        }
+    }
+
+    /// Before a pin: others keep one, unless there cannot be more and the server is not full.
+    private func checkLeavesOne() {
+        let census = modelCensus()
+        let retiring = upstreams.reduce(0) {
+            $0 + ($1?.phase == .shared && $1?.isRetiring == true ? 1 : 0)
+        }
+        guard census.connected - census.pinned - retiring <= 1 else { return }
+        if hasDialFailed { fail("a pin took the last one while the server refuses") }
+        if census.open < limits.maxOpen, limits.maxIdle > 0 {
+            fail("a pin took the last one, though there may be more")
         }
     }
 
@@ -258,7 +272,10 @@ extension Simulator {
                 let isAllowed =
                     switch kind {
                     case .shared, .slow: hasHeadroom && !pinsWait
-                    case .pin: hasHeadroom && census.pinned < limits.maxPinned
+                    case .pin:
+                        // What is shared may be retiring.
+                        hasHeadroom && census.pinned < limits.maxPinned
+                            && census.connected - census.pinned - census.shared > 1
                     case .control: true
                     }
                 if isAllowed, hasIdle(kind, key) {

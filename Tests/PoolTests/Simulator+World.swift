@@ -201,6 +201,7 @@ extension Simulator {
 
     func answerDial(_ slot: Int, succeeds: Bool) {
         guard let upstream = upstreams[slot] else { return }
+        if upstream.phase == .dialing { hasDialFailed = !succeeds }
         if succeeds {
             upstreams[slot]!.phase = .idle
             let key = otherwise(upstream.key)
@@ -243,6 +244,7 @@ extension Simulator {
 
     private func lose(_ slot: Int, _ reason: CloseReason) {
         guard let upstream = upstreams[slot] else { return }
+        if upstream.phase == .dialing { hasDialFailed = true }
         bury(slot)
         call("lost") { $0.lost(upstream.id, reason, now: now) }
     }

@@ -75,6 +75,8 @@ final class Simulator {
     var leases: UInt64 = 0
     /// Upstreams at work that a slow command joined as their first.
     var laneChanges = 0
+    /// The last dial that ended.
+    var hasDialFailed = false
     /// Upstreams may be retiring of old age, which the model does not see.
     var hasLifetimes: Bool
     var steps = 0
