@@ -39,6 +39,9 @@ struct Handshake {
     /// The form of the fence that this server has shown to know.
     var form: FenceForm?
 
+    /// More than any server answers to what is asked here; what is longer is not waited for.
+    static let longestAnswer = 64 << 10
+
     /// What the first connection to a server asks, behind INFO.
     static let questions = [Step.timeout, .transactions, .clientLine]
 
@@ -198,12 +201,18 @@ extension UpstreamConnection {
         }
         switch scanner.scan(buffer.span, from: 0) {
         case .incomplete:
-            collected.append(contentsOf: buffer)
-            if !mayBeFence(UnsafeRawBufferPointer(buffer)) { handshakeFailed(wrongAnswer) }
+            collected.append(contentsOf: buffer.prefix(Handshake.longestAnswer - collected.count))
+            if !mayBeFence(UnsafeRawBufferPointer(buffer)) {
+                handshakeFailed(wrongAnswer)
+            } else if collected.count == Handshake.longestAnswer {
+                // What it is an answer to is not known until its end: no error is read out of it.
+                scanner = ReplyScanner()
+                handshakeFailed("the answer to \(handshake.currentName) does not end")
+            }
         case .invalid(let error):
             handshakeFailed("not a Redis server? \(error.message)")
         case .complete(let end):
-            collected.append(contentsOf: buffer[..<end])
+            collected.append(contentsOf: buffer[..<min(end, Handshake.longestAnswer)])
             if end < count, isStrayInHandshake(buffer[end]) {
                 loseToStray()
             } else if end < count {

@@ -179,6 +179,10 @@ extension UpstreamConnection {
             takeFencedLogin(entry, bytes, count, isComplete: isComplete)
             return
         }
+        if entry.expectation == .execWalked {
+            walkOn(entry, bytes, count, isComplete: isComplete)
+            return
+        }
         if entry.expectation.isCollected {
             collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
             guard isComplete else { return }
@@ -307,8 +311,6 @@ extension UpstreamConnection {
             let outcome = client?.carryOutKill(reply) ?? (reply: reply, isSuicide: false)
             deliver(entry, outcome.reply)
             if outcome.isSuicide { client?.closeAfterFlush(.killed) }
-        case .execWalked:
-            deliver(entry, walk(reply, client))
         case .hello:
             noteHelloRefused()
             if isGood, isAggregate, entry.value != 0 {

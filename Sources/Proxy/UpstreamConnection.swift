@@ -36,6 +36,8 @@ final class UpstreamConnection {
     var handshake = Handshake()
     /// Bytes of a reply that the proxy reads itself.
     var collected: [UInt8] = []
+    /// The array of an EXEC that is passing by and is looked at.
+    var walk: ExecWalk?
 
     /// The client that holds this connection alone, bytes passing through unframed.
     var piped: ClientConnection?

@@ -100,7 +100,7 @@ package enum Expectation: UInt8, Sendable {
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
-            .commandInfo, .lockQuestion, .kill, .identify, .reset, .redirection, .execWalked:
+            .commandInfo, .lockQuestion, .kill, .identify, .reset, .redirection:
             true
         default: false
         }

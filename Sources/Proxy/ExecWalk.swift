@@ -1,0 +1,220 @@
+// The array with which EXEC answers a transaction of which some elements are looked at: see
+// `ClientConnection+Queued`. It passes by as it comes, however long it is; only an element that is
+// looked at is held back, and of that not more than `most`.
+
+import Pool
+import RESP
+import Session
+
+/// Where in the array the bytes are.
+struct ExecWalk {
+    /// What becomes of the element that is coming in.
+    enum Fate {
+        /// Nobody looks at it.
+        case passing
+        /// It is held back until it is whole.
+        case held
+        /// It is too long to be held, and its client gets another in its place.
+        case dropped
+        /// It is too long to be held, and goes on unseen.
+        case unseen
+    }
+
+    /// Members that are still to come, the next one first.
+    var members: ArraySlice<QueuedMember>
+    /// The line that says how many elements there are is still coming in.
+    var isHeader = true
+    /// Elements still to come.
+    var left = 0
+    /// The place of the element that is coming in.
+    var index = 0
+    var fate = Fate.passing
+    var scanner = ReplyScanner()
+
+    /// More of one element is not held.
+    static let most = 512 << 10
+
+    init(_ members: [QueuedMember], passesLines: Bool) {
+        self.members = members[...]
+        scanner.passesLines = passesLines
+    }
+
+    /// The next member is the element that is coming in.
+    var isLookedAt: Bool { left > 0 && members.first?.index == index }
+
+    /// What has just been scanned is no element: a push, or a line of MONITOR.
+    var isBetween: Bool {
+        if scanner.isPush { return true }
+        guard scanner.passesLines, scanner.type == UInt8(ascii: "+"),
+            let first = scanner.head.bytes.first
+        else { return false }
+        return (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
+    }
+
+    /// An element has passed. Returns the member that it belongs to.
+    mutating func passed() -> QueuedMember? {
+        let isMember = isLookedAt
+        fate = .passing
+        if isBetween { return nil }
+        index += 1
+        left -= 1
+        return isMember ? members.popFirst() : nil
+    }
+}
+
+extension UpstreamConnection {
+    /// Bytes of the reply to such an EXEC, whose last ones are there if it `isComplete`.
+    func walkOn(
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
+    ) {
+        var walk =
+            self.walk
+            ?? ExecWalk(
+                worker.clients[entry.client]?.takeMembers() ?? [],
+                passesLines: scanner.passesLines)
+        let piece = UnsafeBufferPointer(
+            start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        let rest = pass(entry, piece, &walk)
+        self.walk = walk
+        guard isComplete else {
+            deliver(entry, bytes + rest, count - rest, 0)
+            return
+        }
+        self.walk = nil
+        collected = []
+        // Members have run, and nobody has seen with what result.
+        let hasRun = !scanner.isError && scanner.type == UInt8(ascii: "*") && scanner.integer > 0
+        if hasRun, !walk.members.isEmpty { hold?.taint() }
+        takeNote(entry)
+        deliver(entry, bytes + rest, count - rest, 1)
+    }
+
+    /// Goes on until what is left passes as it is; returns where that begins.
+    private func pass(
+        _ entry: InFlight, _ piece: UnsafeBufferPointer<UInt8>, _ walk: inout ExecWalk
+    ) -> Int {
+        var position = 0
+        var sent = 0
+        if walk.isHeader {
+            guard let end = piece.firstIndex(of: 10) else { return sent }
+            walk.isHeader = false
+            position = end + 1
+            // Any other number is not that of the commands that were sent.
+            let isArray = scanner.type == UInt8(ascii: "*")
+            if isArray, scanner.integer == Int64(entry.value) { walk.left = Int(scanner.integer) }
+        }
+        while walk.left > 0, !walk.members.isEmpty, position < piece.count {
+            if walk.fate == .passing, walk.isLookedAt {
+                deliver(entry, piece.baseAddress! + sent, position - sent, 0)
+                sent = position
+                walk.fate = .held
+            }
+            let end: Int
+            let isWhole: Bool
+            switch walk.scanner.scan(piece.span, from: position) {
+            case .complete(let next):
+                end = next
+                isWhole = true
+            case .incomplete:
+                end = piece.count
+                isWhole = false
+            case .invalid:
+                // The scanner of the whole reply has found nothing wrong with it.
+                walk.left = 0
+                return sent
+            }
+            if walk.fate != .passing {
+                let part = UnsafeRawBufferPointer(
+                    UnsafeBufferPointer(rebasing: piece[position..<end]))
+                hold(back: part, of: entry, &walk)
+                sent = end
+            }
+            position = end
+            if isWhole { finishElement(entry, &walk) }
+        }
+        return sent
+    }
+
+    /// Takes a part of an element that is looked at.
+    private func hold(
+        back part: UnsafeRawBufferPointer, of entry: InFlight, _ walk: inout ExecWalk
+    ) {
+        if walk.fate == .held {
+            if collected.count + part.count <= ExecWalk.most {
+                collected.append(contentsOf: part)
+                return
+            }
+            // Redpool's own list takes the place of the server's.
+            let isText =
+                walk.scanner.type == UInt8(ascii: "$") || walk.scanner.type == UInt8(ascii: "=")
+            if isText, walk.members.first?.expectation == .rewriteList {
+                walk.fate = .dropped
+                let room = ExecWalk.most - collected.count
+                collected.append(contentsOf: part.prefix(room))
+                return
+            }
+            walk.fate = .unseen
+            relay(entry, collected)
+            collected = []
+        }
+        if walk.fate == .unseen, let base = part.baseAddress {
+            deliver(entry, base, part.count, 0)
+        }
+    }
+
+    private func finishElement(_ entry: InFlight, _ walk: inout ExecWalk) {
+        let fate = walk.fate
+        let element = collected
+        if fate != .passing { collected = [] }
+        let member = walk.passed()
+        switch fate {
+        case .passing: break
+        case .held, .dropped:
+            guard let member else {
+                relay(entry, element)
+                return
+            }
+            guard let client = worker.clients[entry.client], client.upstream === self else {
+                // Members have run, and nobody knows any more what they were.
+                hold?.taint()
+                return
+            }
+            relay(entry, see(member, element, walk.scanner, client))
+        case .unseen:
+            if member != nil { hold?.taint() }
+        }
+    }
+
+    private func relay(_ entry: InFlight, _ bytes: [UInt8]) {
+        bytes.withUnsafeBytes {
+            if let base = $0.baseAddress { deliver(entry, base, $0.count, 0) }
+        }
+    }
+
+    /// What the client sees in place of the element of `member`. What that says of the state of
+    /// this connection is noted.
+    private func see(
+        _ member: QueuedMember, _ element: [UInt8], _ scanner: ReplyScanner,
+        _ client: ClientConnection
+    ) -> [UInt8] {
+        if scanner.isError { return element }
+        let facts = ReplyFacts(
+            type: scanner.type, isError: false, isOK: scanner.head.matches("OK"),
+            isQueued: false, isUnknownCommand: false)
+        hold?.replied(to: member.expectation, facts, value: member.value)
+        var newKey = key
+        switch member.expectation {
+        case .select:
+            newKey.database = member.value
+            if isOfThisServer { pool.noteSelected(newKey) }
+            move(to: newKey, with: client)
+        case .hello where member.value != 0:
+            newKey.protocolVersion = UInt8(member.value)
+            move(to: newKey, with: client)
+        case .mirrorName, .mirrorInfo:
+            identity.taint(member.expectation)
+        default: break
+        }
+        return client.see(member, element)
+    }
+}
