@@ -152,6 +152,7 @@ extension ClientConnection {
         else { return }
         if !isSlow {
             isSlow = true
+            slowSince = LimitCheck(since: worker.now, taken: bytesTaken)
             upstream.slowReaders += 1
             upstream.judgeAvailability()
         }
@@ -176,40 +177,59 @@ extension ClientConnection {
 
     /// More than its limit waits for this client, and others wait behind it. A client that
     /// reads, only slower than the server writes, delays them for a while; one that does not read
-    /// is closed.
+    /// is closed. Those others wait for the first such client of an upstream only: whoever comes
+    /// to its limit after that has to have been reading.
     private func holdAtLimit(_ upstream: UpstreamConnection) {
         guard limitCheck == nil else { return }
-        limitCheck = LimitCheck(since: worker.now, taken: bytesTaken)
+        let isLate = upstream.limitClock.isOver(worker.now)
+        if isLate, let slowSince, !hasRead(since: slowSince) {
+            closeAtLimit()
+            return
+        }
+        limitCheck = LimitCheck(
+            since: worker.now, taken: bytesTaken,
+            patience: isLate ? Worker.tickInterval : LimitCheck.interval)
+        upstream.limitClock.begin(worker.now)
         upstream.readersAtLimit += 1
         upstream.judgeHold()
         worker.clientsAtLimit.append(id)
     }
 
+    /// It has taken a 32nd of its limit for each second since `check`.
+    private func hasRead(since check: LimitCheck) -> Bool {
+        let milliseconds = (worker.now - check.since) / 1_000_000
+        return bytesTaken - check.taken >= UInt64(Int64(outputLimit / 32) * milliseconds / 1000)
+    }
+
     /// Called with every tick while the client is at its limit. Returns false when it is not any
-    /// more, or has been closed: within each second it has to take a 32nd of the limit. A limit
-    /// that was low because memory was short may be high again.
+    /// more, or has been closed. A limit that was low because memory was short may be high again.
     func checkLimit() -> Bool {
         guard channel.isOpen, let check = limitCheck else { return false }
         if let upstream, output.count <= outputLimit / 2 {
             leaveLimit(upstream)
             return false
         }
-        guard worker.now - check.since >= LimitCheck.interval else { return true }
-        if bytesTaken - check.taken >= UInt64(outputLimit / 32) {
+        guard worker.now - check.since >= check.patience else { return true }
+        if hasRead(since: check) {
             limitCheck = LimitCheck(since: worker.now, taken: bytesTaken)
             return true
         }
+        closeAtLimit()
+        return false
+    }
+
+    private func closeAtLimit() {
         pool.warnLimit(
             "client.output_limit", reason: ClientCloseReason.output_limit.word,
             "closing a client that does not read: \(output.count) bytes wait for it")
         close(.output_limit)
-        return false
     }
 
     private func leaveLimit(_ upstream: UpstreamConnection) {
         guard limitCheck != nil else { return }
         limitCheck = nil
         upstream.readersAtLimit -= 1
+        upstream.limitClock.leave(worker.now)
         upstream.judgeHold()
     }
 

@@ -264,12 +264,44 @@ struct Awaited: Equatable {
     let key: PoolKey
 }
 
-/// Since when a client at its output limit is watched, and what it had taken by then.
+/// Since when a client that does not read fast enough is watched, and what it had taken by then.
 struct LimitCheck {
     let since: MonotonicTime
     let taken: UInt64
+    /// How long it is watched before it is judged.
+    var patience = LimitCheck.interval
 
     static let interval: Int64 = 1_000_000_000
+}
+
+/// How long clients at their limits have kept the others of one upstream waiting: one clock for all
+/// of them, however many they are.
+struct LimitClock {
+    private var began: MonotonicTime?
+    private var left: MonotonicTime?
+
+    /// For so long nobody must have been at his limit before the clock begins anew.
+    private static let rest: Int64 = 10_000_000_000
+
+    /// A client comes to its limit.
+    mutating func begin(_ now: MonotonicTime) {
+        if isAtRest(now) { began = now }
+        left = nil
+    }
+
+    /// A client is not at its limit any more. While others are, the clock goes on as well.
+    mutating func leave(_ now: MonotonicTime) { left = now }
+
+    /// The others have waited long enough.
+    func isOver(_ now: MonotonicTime) -> Bool {
+        guard let began, !isAtRest(now) else { return false }
+        return now - began >= LimitCheck.interval
+    }
+
+    private func isAtRest(_ now: MonotonicTime) -> Bool {
+        guard began != nil else { return true }
+        return left.map { now - $0 >= LimitClock.rest } ?? false
+    }
 }
 
 private func clientReadable(_: Int32, _ what: Int16, _ owner: UnsafeMutableRawPointer?) {

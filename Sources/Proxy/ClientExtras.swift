@@ -20,6 +20,7 @@ final class ClientExtras {
     var retryUntil: MonotonicTime?
     var awaitsReturn = false
     var limitCheck: LimitCheck?
+    var slowSince: LimitCheck?
     var askedName: [UInt8] = []
     var lesson: UnknownCommands.Kind?
     var refusal: String?
@@ -145,6 +146,12 @@ extension ClientConnection {
     var limitCheck: LimitCheck? {
         get { extras?.limitCheck }
         set { if newValue != nil || extras != nil { ownExtras.limitCheck = newValue } }
+    }
+
+    /// Since when it has been slow on its upstream.
+    var slowSince: LimitCheck? {
+        get { extras?.slowSince }
+        set { if newValue != nil || extras != nil { ownExtras.slowSince = newValue } }
     }
 
     /// The unknown name that the server was asked about.

@@ -106,6 +106,7 @@ final class UpstreamConnection {
     private(set) var isHeld = false
     /// Clients with more than `clientOutputLimit` waiting for them.
     var readersAtLimit = 0
+    var limitClock = LimitClock()
     private var isAvailable = true
     /// A write has found the connection reset: what its peer acknowledged last is not all that it
     /// may have received. EPIPE is none of that: it follows an orderly end.

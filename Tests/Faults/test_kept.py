@@ -1,5 +1,7 @@
 """What the daemon itself reads, remembers or makes up counts: whoever tries, memory is bounded."""
 
+import time
+
 import pytest
 from simple import Simple, bulk, last_word
 
@@ -98,3 +100,22 @@ def settled(redpool):
         return len(seen) > 20 and seen[-1] - seen[-20] <= 0.02
 
     eventually(stands_still, 30, what="a daemon at rest")
+
+
+def test_clients_that_do_not_read_are_given_one_second_together(launch):
+    """However many they are, whoever waits behind them waits for the first one only."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"maxOpen": 2, "clientOutputLimit": "2mb"})
+    server.command("SET", "big", b"x" * MB)
+    others = [redpool.connect() for _ in range(20)]
+    crowd = [Connection(redpool.unix) for _ in range(12)]
+    for client in crowd:
+        client.send(encode("GET", "big") * 8)
+    started = time.monotonic()
+    for client in others:
+        client.send(encode("PING"))
+    assert {client.read() for client in others} == {b"PONG"}
+    waited = time.monotonic() - started
+    print(f"{waited:.1f} s")
+    assert waited < 6
+    assert "event=client.output_limit" in redpool.log()
