@@ -44,6 +44,7 @@ extern long syscall(long, ...);
 static const short redpool_ev_read = EV_READ;
 static const short redpool_ev_write = EV_WRITE;
 static const short redpool_ev_persist = EV_PERSIST;
+static const short redpool_ev_edge = EV_ET;
 static const short redpool_ev_closed = EV_CLOSED;
 static const short redpool_ev_timeout = EV_TIMEOUT;
 
@@ -99,6 +100,18 @@ static inline bool redpool_is_readable(int fd) {
     int n;
     do n = poll(&entry, 1, 0); while (n < 0 && errno == EINTR);
     return n > 0;
+}
+
+// What a socket says of its peer without a look at what is unread: 0 nothing, 1 that it has ended
+// what it sends, 2 that the connection is broken.
+static inline int redpool_peer_end(int fd) {
+    short closed = 0x2000;  // POLLRDHUP, which glibc has only under _GNU_SOURCE.
+    struct pollfd entry = {.fd = fd, .events = closed, .revents = 0};
+    int n;
+    do n = poll(&entry, 1, 0); while (n < 0 && errno == EINTR);
+    if (n <= 0) return 0;
+    if (entry.revents & (POLLERR | POLLNVAL)) return 2;
+    return entry.revents & (closed | POLLHUP) ? 1 : 0;
 }
 
 static inline int redpool_accept(int fd, struct sockaddr_storage *peer, socklen_t *length) {

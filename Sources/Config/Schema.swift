@@ -198,7 +198,10 @@ enum Schema {
         KeySpec(
             key: .clientOutputLimit, scope: .pool, kind: .size(65_536...1_099_511_627_776),
             standard: .text("32mb"), reload: .live,
-            doc: "most reply bytes held for a client that does not read; then it is closed"),
+            doc:
+                "most bytes held for a client that does not read, or behind its blocked command; "
+                + "then it is closed"
+        ),
         KeySpec(
             key: .socketMode, scope: .pool, kind: .mode, standard: .text("0660"),
             reload: .structural, doc: "file mode of the unix sockets in listen"),
@@ -223,7 +226,8 @@ enum Schema {
         KeySpec(
             key: .totalOutputLimit, scope: .global, kind: .size(4 << 20...1_099_511_627_776),
             standard: .text("256mb"), reload: .live,
-            doc: "most reply bytes held for all clients together; then those with most are closed"),
+            doc: "most of such bytes held for all clients together; then those with most are closed"
+        ),
         KeySpec(
             key: .drainTimeout, scope: .global,
             kind: .duration(second / 1000...24 * 3600 * second, zero: "do not wait"),

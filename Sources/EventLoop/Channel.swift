@@ -15,12 +15,12 @@ package struct Channel: ~Copyable {
     private var writeEvent: UnsafeMutablePointer<event>?
     private let onWritable: EventCallback?
 
-    /// What the persistent registration waits for. `none` <-> `reading` <-> `closeOnly` at will.
+    /// What the persistent registration waits for. `none` <-> `reading` <-> `endOnly` at will.
     private enum Interest: UInt8 {
         case none
         case reading
-        /// Reading is paused, but the peer's close is still noticed (EPOLLRDHUP).
-        case closeOnly
+        /// Reading is paused, but the peer's end is still noticed.
+        case endOnly
     }
 
     /// A channel that has never been open, for an owner that is not whole yet.
@@ -50,9 +50,13 @@ package struct Channel: ~Copyable {
         register(.reading, flags: redpool_ev_read | redpool_ev_persist)
     }
 
-    /// Stops reading but still reports the peer's close, once, with `closedFlag`.
+    /// Stops reading, but still calls `onReadable` when something about the peer has changed: then
+    /// `peer` says what. Once for each change, because what is unread stays unread; and for reads as
+    /// well, because libevent takes a broken connection for something to read.
     package mutating func pauseReading() {
-        register(.closeOnly, flags: redpool_ev_closed)
+        register(
+            .endOnly,
+            flags: redpool_ev_read | redpool_ev_closed | redpool_ev_persist | redpool_ev_edge)
     }
 
     /// Stops reading without any notice of the peer.
@@ -65,27 +69,37 @@ package struct Channel: ~Copyable {
     private mutating func register(_ wanted: Interest, flags: Int16) {
         guard interest != wanted, let event = readEvent else { return }
         if interest != .none { event_del(event) }
+        // All registrations of a descriptor are told of every change, or all of none.
+        let isWriteArmed = isWriteArmed
+        if isWriteArmed, let writeEvent { event_del(writeEvent) }
         event_assign(
             event, event_get_base(event), descriptor, flags, event_get_callback(event),
             event_get_callback_arg(event))
         event_add(event, nil)
         interest = wanted
+        if isWriteArmed, let writeEvent { arm(writeEvent) }
+    }
+
+    private var isWriteArmed: Bool {
+        writeEvent.map { event_pending($0, redpool_ev_write, nil) != 0 } ?? false
+    }
+
+    private func arm(_ event: UnsafeMutablePointer<event>) {
+        guard let readEvent else { return }
+        let edge = interest == .endOnly ? redpool_ev_edge : 0
+        event_assign(
+            event, event_get_base(readEvent), descriptor, redpool_ev_write | edge, onWritable,
+            event_get_callback_arg(readEvent))
+        event_add(event, nil)
     }
 
     /// Asks for one call of `onWritable` when the socket takes bytes again (or finished
     /// connecting).
     package mutating func awaitWritable() {
-        guard let readEvent else { return }
-        if let event = writeEvent {
-            if event_pending(event, redpool_ev_write, nil) == 0 { event_add(event, nil) }
-            return
-        }
-        let event = UnsafeMutablePointer<event>.allocate(capacity: 1)
-        event_assign(
-            event, event_get_base(readEvent), descriptor, redpool_ev_write, onWritable,
-            event_get_callback_arg(readEvent))
-        event_add(event, nil)
+        guard readEvent != nil, !isWriteArmed else { return }
+        let event = writeEvent ?? .allocate(capacity: 1)
         writeEvent = event
+        arm(event)
     }
 
     /// Gives back the memory of the write registration once it is not needed any more.
@@ -138,6 +152,15 @@ package struct Channel: ~Copyable {
         }
     }
 
+    /// What is known of the peer without reading.
+    package var peer: PeerState {
+        switch redpool_peer_end(descriptor) {
+        case 0: .there
+        case 1: .ended
+        default: .broken
+        }
+    }
+
     /// Bytes, or the end of the stream, wait to be read.
     package var hasInput: Bool { descriptor >= 0 && redpool_is_readable(descriptor) }
 
@@ -170,5 +193,12 @@ package struct IOPart {
     }
 }
 
-/// Set in the second argument of `onReadable` when a paused channel's peer has closed.
-package let closedFlag: Int16 = redpool_ev_closed
+/// What a socket says of its peer, whatever is unread.
+package enum PeerState {
+    /// It may send more.
+    case there
+    /// It sends no more; what it has sent can be read.
+    case ended
+    /// The connection is broken.
+    case broken
+}

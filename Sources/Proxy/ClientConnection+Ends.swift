@@ -18,19 +18,23 @@ extension ClientConnection {
             pool.noteWork()
         case .streaming, .swallowing:
             close(.client_closed)
-        case .exclusive(isBlocking: true):
-            closeAfterUpstream()
-        case .held where isBlockingHeld, .barrier where isBlockingHeld:
-            closeAfterUpstream()
-        case .waiting where waitsToBlock:
+        case .waiting where isBlocked:
             close(.client_closed)
+        case _ where isBlocked:
+            closeAfterUpstream()
         default:
             finishIfDone()
         }
     }
 
-    func peerClosedWhilePaused() {
-        if case .waiting = mode, waitsToBlock { close(.client_closed) }
+    /// Something about the peer of a client that is not read has changed. What it has sent before
+    /// its end is carried out first; a broken connection has nothing more to say.
+    func noticePeer() {
+        switch channel.peer {
+        case .there: break
+        case .ended: if isBlocked { ended() }
+        case .broken: close(.client_reset)
+        }
     }
 
     /// Closes a client that has ended its input, or that is being drained, once it has everything
@@ -61,6 +65,7 @@ extension ClientConnection {
         letGo()
         mode = .closing(reason)
         input.drop()
+        countInput()
         channel.stopReading()
         worker.linger(self)
         worker.markDirty(self)
@@ -75,6 +80,7 @@ extension ClientConnection {
         mode = .closing(.client_closed)
         input.drop()
         output.drop(pool: worker.chunks)
+        countInput()
         worker.linger(self)
     }
 
@@ -85,6 +91,7 @@ extension ClientConnection {
         channel.close()
         input.drop()
         output.drop(pool: worker.chunks)
+        countInput()
         worker.closed(self, reason)
     }
 

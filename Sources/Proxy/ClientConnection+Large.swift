@@ -32,10 +32,12 @@ extension ClientConnection {
             if mode == .open { mode = .swallowing }
             return
         }
-        guard let own = lease(.pin, key) else {
+        let mayBlock = mayBlockUnfinished(span, start)
+        guard let own = lease(.pin, key, mayBlock: mayBlock) else {
             if mode == .open { mode = .swallowing }
             return
         }
+        waitsToBlock = mayBlock
         take(own, .plain, 0, bytes: 0)
         mode = .streaming
     }
@@ -120,6 +122,14 @@ extension ClientConnection {
         }
     }
 
+    /// Whether the command may block once it has come whole.
+    private func mayBlockUnfinished(_ span: Span<UInt8>, _ start: Int) -> Bool {
+        guard let info = worker.table.info(lastCommand), info.isBlocking else { return false }
+        guard info.commandClass == .pinReplyIfBlock else { return true }
+        let begun = CommandArguments.begun(span, from: start, to: start + scanner.scanned)
+        return CommandTable.mayHaveBlockArgument(begun)
+    }
+
     /// Passes on (or throws away) what has come of a large command. Returns the next position.
     func streamOn(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
         let buffer = UnsafeBufferPointer(
@@ -146,7 +156,7 @@ extension ClientConnection {
         if mode == .streaming, let upstream {
             upstream.stream(bytes + start, count: end - start)
             if isWhole {
-                mode = .exclusive(isBlocking: false)
+                mode = .exclusive(isBlocking: waitsToBlock)
                 if isFencedWhole { putFence(behind: upstream) }
             }
             if upstream.isFull(for: self) { pause(.upstreamFull) }

@@ -145,10 +145,10 @@ final class ClientConnection {
 
     // MARK: Reading
 
-    fileprivate func readable(_ what: Int16) {
+    fileprivate func readable() {
         worker.updateNow()
-        if what & closedFlag != 0 {
-            peerClosedWhilePaused()
+        if !channel.isReading {
+            noticePeer()
             return
         }
         lastActivity = worker.now.nanoseconds
@@ -198,9 +198,10 @@ final class ClientConnection {
     }
 
     private var inputLimit: Int {
+        if isBlocked { return blockedInputLimit }
         switch mode {
-        case .waiting, .barrier, .exclusive: ClientConnection.waitingInputLimit
-        default: ClientConnection.inputLimit
+        case .waiting, .barrier, .exclusive: return ClientConnection.waitingInputLimit
+        default: return ClientConnection.inputLimit
         }
     }
 
@@ -225,11 +226,15 @@ final class ClientConnection {
 
     private func afterInput() {
         guard channel.isOpen else { return }
-        if input.count >= inputLimit {
-            pause(.inputFull)
-        } else {
+        if input.count < inputLimit {
             unpause(.inputFull)
+        } else if isBlocked {
+            closeAtInputLimit()
+            return
+        } else {
+            pause(.inputFull)
         }
+        if input.capacity > ClientConnection.inputLimit || extras != nil { countInput() }
         if inputEnded || worker.lifecycle != .running { finishIfDone() }
     }
 
@@ -304,9 +309,9 @@ struct LimitClock {
     }
 }
 
-private func clientReadable(_: Int32, _ what: Int16, _ owner: UnsafeMutableRawPointer?) {
+private func clientReadable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
     guard let owner else { return }
-    Unmanaged<ClientConnection>.fromOpaque(owner).takeUnretainedValue().readable(what)
+    Unmanaged<ClientConnection>.fromOpaque(owner).takeUnretainedValue().readable()
 }
 
 private func clientWritable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {

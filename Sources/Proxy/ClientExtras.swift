@@ -27,6 +27,7 @@ final class ClientExtras {
     var placeInLine = PlaceInLine.none
     var awaitsScripts = false
     var lockAnswer: [UInt8]?
+    var keptInput = 0
 }
 
 /// The scanner of a command that has not come whole.
@@ -188,6 +189,12 @@ extension ClientConnection {
     var lockAnswer: [UInt8]? {
         get { extras?.lockAnswer }
         set { if newValue != nil || extras != nil { ownExtras.lockAnswer = newValue } }
+    }
+
+    /// Bytes of its input that count in what waits for all clients.
+    var keptInput: Int {
+        get { extras?.keptInput ?? 0 }
+        set { if newValue != 0 || extras != nil { ownExtras.keptInput = newValue } }
     }
 
     /// Everything that was asked on a connection that is gone.

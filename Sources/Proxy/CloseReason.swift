@@ -12,6 +12,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case transaction_timeout
     /// The client did not read: more than `clientOutputLimit` was waiting for it.
     case output_limit
+    /// More than `clientOutputLimit` has come behind its command that blocks.
+    case input_limit
     /// Bytes that are not the Redis protocol.
     case protocol_error
     /// The upstream connection that held the client's state or its unanswered commands is gone.

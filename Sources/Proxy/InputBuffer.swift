@@ -5,14 +5,15 @@
 struct InputBuffer: ~Copyable {
     private var memory: UnsafeMutableRawPointer?
     // Small numbers, since every client has them: a buffer never holds more than a client may send
-    // ahead and one read on top of that.
+    // ahead and one read on top of that, at most 1 GB.
     private var size: UInt32 = 0
     private var offset: UInt32 = 0
     private var held: UInt32 = 0
 
     private static let smallest = 1024
 
-    private var capacity: Int {
+    /// Bytes of memory taken.
+    private(set) var capacity: Int {
         get { Int(size) }
         set { size = UInt32(newValue) }
     }

@@ -73,14 +73,19 @@ extension Worker {
     /// having up to `clientOutputLimit` kept for it.
     var isOutputShort: Bool { chunks.outputBytes > totalOutputLimit / 4 * 3 }
 
-    /// Memory for replies that nobody reads has run out: those who hold most of it go.
+    /// Memory for replies that nobody reads, and for what comes behind commands that block, has run
+    /// out: those who hold most of it go.
     func closeSlowestReaders() {
         while chunks.outputBytes > totalOutputLimit {
             var largest: ClientConnection?
-            for client in clients.all where client.output.count > largest?.output.count ?? 0 {
+            for client in clients.all where client.bytesHeld > largest?.bytesHeld ?? 0 {
                 largest = client
             }
             guard let largest else { return }
+            if largest.keptInput > largest.output.count {
+                largest.closeAtInputLimit()
+                continue
+            }
             largest.pool.warnLimit(
                 "client.output_limit", reason: ClientCloseReason.output_limit.word,
                 "closing a client that does not read: \(largest.output.count) of "

@@ -206,4 +206,9 @@ extension CommandTable {
         }
         return false
     }
+
+    /// The same where only the first words have come: options stand before STREAMS.
+    package static func mayHaveBlockArgument(_ begun: [[UInt8]]) -> Bool {
+        begun.contains { Word($0) == "block" } || !begun.contains { Word($0) == "streams" }
+    }
 }
