@@ -40,6 +40,27 @@ extension ClientConnection {
         waitsToBlock = mayBlock
         take(own, .plain, 0, bytes: 0)
         mode = .streaming
+        lastActivity = worker.now.nanoseconds
+    }
+
+    /// How long an upload may hold an upstream without a byte of it coming.
+    static let uploadTimeout: Int64 = 60_000_000_000
+
+    /// A large command is coming in on its way to an upstream.
+    var isUploading: Bool { mode == .streaming || (mode == .piped && pipeView == .passing) }
+
+    /// Nothing has come of it for long, though it would have been taken.
+    var hasStalledUpload: Bool {
+        isUploading && channel.isReading
+            && worker.now.nanoseconds - lastActivity > ClientConnection.uploadTimeout
+    }
+
+    func closeStalledUpload() {
+        pool.warnLimit(
+            "client.upload_stalled", reason: ClientCloseReason.upload_stalled.word,
+            "closing a client that has stopped in the middle of a large command: nothing has come "
+                + "for \(ClientConnection.uploadTimeout / 1_000_000_000) s")
+        close(.upload_stalled)
     }
 
     /// A large command that the pool refuses is answered, and thrown away as it comes.

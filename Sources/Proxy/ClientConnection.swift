@@ -254,6 +254,8 @@ final class ClientConnection {
     /// The upstream takes bytes again.
     func upstreamDrained() {
         unpause(.upstreamFull)
+        // It was not the client that stalled.
+        if isUploading { lastActivity = worker.now.nanoseconds }
         worker.ready(self)
     }
 

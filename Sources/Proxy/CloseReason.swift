@@ -10,6 +10,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case idle_timeout
     /// The client held an upstream by WATCH or MULTI and sent nothing for `transactionTimeout`.
     case transaction_timeout
+    /// Nothing came for a minute of a large command that held an upstream.
+    case upload_stalled
     /// The client did not read: more than `clientOutputLimit` was waiting for it.
     case output_limit
     /// More than `clientOutputLimit` has come behind its command that blocks.

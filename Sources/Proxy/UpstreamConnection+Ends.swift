@@ -88,6 +88,10 @@ extension UpstreamConnection {
     private func checkTimeouts() {
         let config = pool.config
         if isFenceOverdue { worker.markDirty(self) }
+        if let uploader, uploader.hasStalledUpload {
+            uploader.closeStalledUpload()
+            return
+        }
         if let holder, inFlight.isEmpty, let hold, hold.isInTransaction || hold.isWatching,
             config.transactionTimeout > 0,
             worker.now.nanoseconds - holder.lastActivity > config.transactionTimeout
@@ -103,6 +107,13 @@ extension UpstreamConnection {
                 "no reply from \(config.upstream) within commandTimeout")
             lose(.commandTimeout)
         }
+    }
+
+    /// Whose large command may still be coming in here.
+    private var uploader: ClientConnection? {
+        if let piped { return piped }
+        guard isExclusive, !inFlight.isEmpty else { return nil }
+        return worker.clients[inFlight.first.client]
     }
 
     /// The command at the head may take as long as it likes.
