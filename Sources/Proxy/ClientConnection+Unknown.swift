@@ -33,7 +33,7 @@ extension ClientConnection {
         switch kind {
         case .stranger: forward(.shared, .unknown, 0, bytes, count)
         case .module:
-            forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true, isFenced: true)
+            forwardAlone(.pin, .ofModule, 0, bytes, count, isBlocking: true, isFenced: true)
         case .renamed: beginPipe()
         case .unclear: forwardOneOff(.plain, bytes, count)
         }

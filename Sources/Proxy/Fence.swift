@@ -1,5 +1,7 @@
 // The bytes of a fence and of its one right reply, and in which form a pool's users may send it.
 
+import Pool
+
 /// How a fence is put.
 enum FenceForm: UInt8 {
     case echo
@@ -78,19 +80,32 @@ struct Fence {
 
 /// The forms that the users of a pool may send, as their refusals have shown.
 struct FenceForms {
-    private var forms: [UInt32: FenceForm] = [:]
+    private struct Known {
+        let form: FenceForm
+        let since: MonotonicTime
+    }
+    private var forms: [UInt32: Known] = [:]
 
     /// The form for a user, by his number in `PoolKey`. ECHO unless the server has refused it.
-    subscript(user: UInt32) -> FenceForm { forms[user] ?? .echo }
+    subscript(user: UInt32) -> FenceForm { forms[user]?.form ?? .echo }
 
     /// The server has been asked which form it lets a user send.
     func isKnown(to user: UInt32) -> Bool { forms[user] != nil }
 
     /// The server lets a user send this form.
-    mutating func found(_ form: FenceForm, for user: UInt32) { forms[user] = form }
+    mutating func found(_ form: FenceForm, for user: UInt32, now: MonotonicTime) {
+        if let known = forms[user], known.form == form { return }
+        forms[user] = Known(form: form, since: now)
+    }
 
     /// The server has refused a form for good; others in flight may have been refused before.
-    mutating func refused(_ form: FenceForm, to user: UInt32) {
-        if self[user] == form { forms[user] = form.next }
+    mutating func refused(_ form: FenceForm, to user: UInt32, now: MonotonicTime) {
+        if self[user] == form { forms[user] = Known(form: form.next, since: now) }
+    }
+
+    /// A user may have got a right since he was refused it, `age` ago or longer: ECHO is tried again.
+    mutating func forget(_ user: UInt32, olderThan age: Int64, now: MonotonicTime) {
+        guard let known = forms[user], known.form != .echo, now - known.since >= age else { return }
+        forms[user] = nil
     }
 }

@@ -222,6 +222,6 @@ extension UpstreamConnection {
 
     private func noteForm(_ form: FenceForm) {
         handshake.form = form
-        pool.fences.found(form, for: key.user)
+        pool.fences.found(form, for: key.user, now: worker.now)
     }
 }

@@ -29,6 +29,8 @@ struct Handshake {
         case convert(PoolKey)
         /// A pinned client's own name comes before its first command.
         case prepare(ClientConnection)
+        /// What was asked before is asked again, behind a PING of ours.
+        case lookAgain
     }
 
     var purpose = Purpose.dial
@@ -44,6 +46,8 @@ struct Handshake {
 
     /// What the first connection to a server asks, behind INFO.
     static let questions = [Step.timeout, .transactions, .clientLine]
+    /// What can change while a server runs.
+    static let changing = [Step.timeout, .transactions]
 
     var isFirst: Bool {
         if case .dial = purpose { return true }
@@ -83,6 +87,7 @@ struct Handshake {
 extension UpstreamConnection {
     func beginHandshake() {
         var steps: [Handshake.Step] = []
+        pool.fences.forget(key.user, olderThan: pool.looks.interval, now: worker.now)
         // A client may have selected its database as another user than it is now, and the present
         // one may have no right to.
         let selectsEarly = key.user != 0 && key.database != 0
@@ -103,7 +108,11 @@ extension UpstreamConnection {
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
         // Each time: an address may lead to another server at any time.
         steps.append(.information)
-        if pool.machine.census.connected == 0 { steps += Handshake.questions }
+        if pool.machine.census.connected == 0 {
+            steps += Handshake.questions
+        } else if pool.looks.isTimeoutDoubtful, key.user == 0 {
+            steps += Handshake.changing
+        }
         start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
     }
 
@@ -140,6 +149,12 @@ extension UpstreamConnection {
         identity = wanted
         setDeadline(after: pool.config.connectTimeout)
         start(Handshake(purpose: .prepare(client), steps: steps))
+    }
+
+    /// An idle connection asks again what may have changed.
+    func lookAgain() {
+        setDeadline(after: pool.config.connectTimeout)
+        start(Handshake(purpose: .lookAgain, steps: Handshake.changing))
     }
 
     private func start(_ new: Handshake) {
@@ -281,12 +296,25 @@ extension UpstreamConnection {
     /// The server refuses the user or the database of a client: that says nothing of the server,
     /// as a refusal of the configured ones does, or of any connection at all.
     private var isRefusalOfClient: Bool {
-        if key.user == 0 {
-            return isLoginMissing && pool.config.password == nil && key != pool.warmKey
-        }
         guard scanner.isError else { return false }
+        if key.user == 0 { return isRefusalOfState && key != pool.warmKey }
         if case .authenticate(user: 0) = handshake.current { return false }
         return !scanner.head.starts(with: "ERR max") && !scanner.head.starts(with: "DENIED")
+    }
+
+    /// The default or configured user may not go where a client is, or cannot any more: that the
+    /// client needs a login, say, or a right to SELECT that was taken away, or RESP3.
+    private var isRefusalOfState: Bool {
+        if isLoginMissing { return pool.config.password == nil }
+        if scanner.head.starts(with: "NOPERM") || scanner.head.starts(with: "NOPROTO") {
+            return true
+        }
+        if scanner.head.starts(with: "ERR max") { return false }
+        switch handshake.current {
+        case .select: return scanner.head.starts(with: "ERR")
+        case .hello: return scanner.head.starts(with: "ERR unknown comm")
+        default: return false
+        }
     }
 
     private var isLogin: Bool {
@@ -336,6 +364,8 @@ extension UpstreamConnection {
             lose(.conversionFailed)
         case .prepare:
             lose(.conversionFailed)
+        case .lookAgain:
+            lose(.pingFailed)
         }
     }
 
@@ -362,6 +392,8 @@ extension UpstreamConnection {
             pool.noteWork()
         case .prepare(let client):
             client.prepared(self)
+        case .lookAgain:
+            probed()
         }
     }
 }

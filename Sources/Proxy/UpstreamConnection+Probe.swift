@@ -26,6 +26,15 @@ extension UpstreamConnection {
         guard isComplete else { return }
         finishHead()
         if isPong { needsNoLogin() }
+        if isPong, key.user == 0, stage == .ready, pool.mayLookAgain {
+            lookAgain()
+        } else {
+            probed()
+        }
+    }
+
+    /// The server is there.
+    func probed() {
         pool.machine.probed(id, now: worker.now)
         pool.noteWork()
         wakeSoloists()

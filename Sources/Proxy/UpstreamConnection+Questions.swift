@@ -11,6 +11,7 @@ extension UpstreamConnection {
         let isBusy = scanner.isError && scanner.head.starts(with: "BUSY ")
         defer { epoch = isBusy ? nil : pool.epoch }
         let found = learned(from: .information)
+        runID = found.runID
         let isOnly = pool.machine.census.connected == 0
         if isBusy {
             pool.unidentified.append(id)
@@ -38,7 +39,7 @@ extension UpstreamConnection {
     func learn(_ facts: ServerFacts) {
         pool.learn(facts)
         // What this very connection has shown is no knowledge of an earlier process.
-        if let form = handshake.form { pool.fences.found(form, for: key.user) }
+        if let form = handshake.form { pool.fences.found(form, for: key.user, now: worker.now) }
     }
 
     /// What the collected reply adds to what is known of the server. A refusal adds nothing.
@@ -49,8 +50,11 @@ extension UpstreamConnection {
             facts.version = ServerFacts.field("redis_version", in: collected)
             facts.runID = ServerFacts.field("run_id", in: collected)
         case .timeout:
+            pool.looks.asked(now: worker.now)
+            if scanner.isError { break }
             facts.timeoutSeconds = ServerFacts.configValue(in: collected)
         case .transactions:
+            if scanner.isError { break }
             facts.hasTransactions = ServerFacts.knowsBoth(collected)
         case .clientLine:
             facts.clientLine = String((ClientLine.text(of: collected) ?? "").prefix { $0 != "\n" })

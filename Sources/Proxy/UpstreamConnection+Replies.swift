@@ -250,6 +250,8 @@ extension UpstreamConnection {
             // A module has been loaded meanwhile, say: nobody knows what it has done here.
             pool.unknownCommands = UnknownCommands()
             retireWhenFree(.notUnderstood)
+        case .ofModule where facts.isUnknownCommand:
+            pool.unknownCommands = UnknownCommands()
         case .unclear where facts.isError && scanner.head.starts(with: "ERR Unknown subc"):
             if let client, isOfThisServer {
                 pool.unknownCommands.learn(client.askedName, .stranger)

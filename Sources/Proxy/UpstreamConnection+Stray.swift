@@ -85,7 +85,7 @@ extension UpstreamConnection {
         switch handshake.purpose {
         case .dial: return false
         case .convert(let newKey): isThree = isThree || newKey.protocolVersion == 3
-        case .prepare: break
+        case .prepare, .lookAgain: break
         }
         return isThree && first == UInt8(ascii: ">")
     }

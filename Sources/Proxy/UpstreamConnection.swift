@@ -70,6 +70,8 @@ final class UpstreamConnection {
     var oneOffSince: MonotonicTime?
     /// That of the pool when its server had said who it is; nil when that was too busy to say.
     var epoch: Int? = 0
+    /// What its server has called itself.
+    var runID: [UInt8]?
     /// The open transaction has a command in it that may bring more than one element.
     var isDoubtful = false
     var scriptQuestion = ScriptQuestion.none
@@ -201,6 +203,8 @@ final class UpstreamConnection {
         case .closing:
             finishClosing()
         case .handshaking, .ready, .closed:
+            // It may have been idle for too long, as the server sees it.
+            if error == 0, inFlight.isEmpty { pool.looks.isTimeoutDoubtful = true }
             lose(error == 0 && !isReset ? .upstreamClosed : .upstreamReset)
         }
     }

@@ -36,6 +36,7 @@ extension UpstreamPool {
                 "several servers answer at \(config.upstream) by turns: scripts run alone",
                 metadata: ["event": "pool.several_servers", "pool": "\(config.name)"])
         }
+        looks.otherServerSeen = worker.now
         if let last = facts.runID { formerServers.append(last) }
         if formerServers.count > UpstreamPool.mostFormerServers { formerServers.removeFirst() }
         return hasSeveralServers
@@ -43,17 +44,37 @@ extension UpstreamPool {
 
     private static let mostFormerServers = 16
 
+    /// Called with every tick: the address leads to one server again when no other has answered for
+    /// a while and every connection is to the present one. The next other one is noticed before
+    /// its connection is used.
+    func judgeSeveralServers() {
+        guard hasSeveralServers, worker.now - looks.otherServerSeen >= looks.interval,
+            let present = facts.runID
+        else { return }
+        // What has not said yet where it leads is judged when it does.
+        let known = allUpstreams.filter { $0.stage == .ready || $0.runID != nil }
+        guard known.allSatisfy({ $0.runID == present }) else { return }
+        for upstream in known { upstream.epoch = epoch }
+        hasSeveralServers = false
+        worker.log.notice(
+            "one server answers at \(config.upstream) again",
+            metadata: ["event": "pool.one_server", "pool": "\(config.name)"])
+    }
+
     /// Keeps the PING interval below a third of the server's own idle timeout.
     func learn(_ facts: ServerFacts) {
         self.facts = facts
-        guard let timeout = facts.timeoutSeconds, timeout > 0 else {
-            machine.setPingInterval(config.pingInterval)
-            return
+        var interval = config.pingInterval
+        if let timeout = facts.timeoutSeconds, timeout > 0 {
+            let third = Int64.seconds(timeout) / 3
+            interval = interval == 0 ? third : min(interval, third)
         }
-        let third = Int64.seconds(timeout) / 3
-        let own = config.pingInterval
-        machine.setPingInterval(own == 0 ? third : min(own, third))
+        machine.setPingInterval(interval)
+        looks.setInterval(interval)
     }
+
+    /// The answers to what an idle connection is asked are old.
+    var mayLookAgain: Bool { worker.now - looks.lastAsked >= Looks.least }
 
     /// A reply suggests that the server has changed its role. The name is looked up again, and the
     /// connection that said so is retired: not more than one a second, because a client that keeps

@@ -73,7 +73,7 @@ extension UpstreamPool {
     /// The server has refused a form of the fence to a user for good. The first time that none is
     /// left is told, once for all workers.
     func fenceRefused(_ form: FenceForm, to user: UInt32) {
-        fences.refused(form, to: user)
+        fences.refused(form, to: user, now: worker.now)
         guard fences[user] == .none, group.isFirstWithoutFence() else { return }
         let name = String(decoding: users.name(of: user), as: UTF8.self)
         let text =

@@ -49,6 +49,7 @@ final class UpstreamPool {
     /// When they were last replaced.
     var lastReplacement = MonotonicTime(nanoseconds: 0)
     var fences = FenceForms()
+    var looks = Looks()
     let denyList: DenyList
     let deniedStrangers: DeniedStrangers
     /// The server wants a password that the configuration does not give: clients log in themselves.
@@ -120,6 +121,7 @@ final class UpstreamPool {
         closeOverdueOneOffs()
         callOneOffs()
         callStrangers()
+        judgeSeveralServers()
         isTickDue = true
         judgeCrowd()
         names.tick(self)

@@ -60,6 +60,8 @@ package enum Expectation: UInt8, Sendable {
     /// A name that neither the table nor the server knows: anything but an error shows that it has
     /// become one.
     case unknown
+    /// A command of a module: that the server does not know it shows that the module is gone.
+    case ofModule
     /// A subcommand that is in no table, of a server that cannot be asked about it: its refusal is
     /// remembered.
     case unclear

@@ -240,3 +240,36 @@ def test_module_command_is_followed_by_a_fence(launch, size):
             if size < 1000:
                 assert count(server, "cmdstat_echo") > fences
         assert other.command("GET", "nothing") is None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_address_that_leads_to_several_servers_for_a_while(launch, threads):
+    """Scripts run alone as long as any connection may lead elsewhere, and no longer."""
+    servers = launch.server(), launch.server()
+    between = launch.middleman(servers[0])
+    pool = {"pingInterval": "1s", "maxOpen": 32}
+    redpool = launch.redpool(between, pool=pool, settings={"threads": threads})
+    holders = []
+
+    def lead_to(server):
+        """Each worker makes a connection that goes there."""
+        between.server = server
+        for _ in range(threads):
+            holders.append(redpool.connect())
+            assert holders[-1].command("WATCH", "k") == b"OK"
+
+    for server in (*servers, servers[0]):
+        lead_to(server)
+    told = "event=pool.several_servers"
+    eventually(lambda: redpool.log().count(told) == threads, what=told)
+    for client in holders:
+        assert client.command("UNWATCH") == b"OK"
+    servers[1].command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    told = "event=pool.one_server"
+    eventually(lambda: redpool.log().count(told) == threads, what=told)
+    for client in holders[:threads]:
+        eventually(lambda: fences_of_scripts(servers[0], client) == 0, what="shared scripts")
+        assert client.command("WATCH", "k") == b"OK"
+    # Those that are idle come first.
+    told = "event=pool.several_servers"
+    eventually(lambda: lead_to(servers[1]) or redpool.log().count(told) == 2 * threads, what=told)

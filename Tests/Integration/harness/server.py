@@ -75,6 +75,12 @@ class RedisServer:
         self.stop(how)
         self.start()
 
+    def restart_as(self, binary):
+        """Another server program answers at the same addresses."""
+        self.stop()
+        self._binary = binary
+        self.start()
+
     def pause(self):
         """Freezes the process: connections stay, nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
