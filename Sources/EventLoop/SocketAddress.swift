@@ -21,7 +21,8 @@ package struct SocketAddress: Sendable {
     package init?(numericHost host: String, port: UInt16) {
         let text = host == "*" ? "0.0.0.0" : (host == "localhost" ? "127.0.0.1" : host)
         guard
-            let found = SocketAddress.lookUp(text, port: port, flags: Int32(AI_NUMERICHOST)).addresses.first
+            let found = SocketAddress.lookUp(text, port: port, flags: Int32(AI_NUMERICHOST))
+                .addresses.first
         else { return nil }
         self = found
     }

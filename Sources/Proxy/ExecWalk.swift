@@ -101,7 +101,7 @@ extension UpstreamConnection {
             position = end + 1
             // Any other number is not that of the commands that were sent.
             let isArray = scanner.type == UInt8(ascii: "*")
-            if isArray, scanner.integer == Int64(entry.value) { walk.left = Int(scanner.integer) }
+            if isArray, scanner.integer == Int64(entry.value) { walk.left = Int(entry.value) }
         }
         while walk.left > 0, !walk.members.isEmpty, position < piece.count {
             if walk.fate == .passing, walk.isLookedAt {
