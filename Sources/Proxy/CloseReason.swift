@@ -20,6 +20,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case protocol_error
     /// The upstream connection that held the client's state or its unanswered commands is gone.
     case upstream_lost
+    /// The server lets the client's user in no more.
+    case user_refused
     /// Redpool is shutting down.
     case drain
     /// Another client said so with CLIENT KILL, or it did itself.

@@ -21,6 +21,7 @@ extension UpstreamConnection {
         destroy()
         if wasInUse { pool.noteLoss(reason) }
         pool.machine.lost(id, reason, now: worker.now)
+        if reason == .upstreamClosed || reason == .upstreamReset { pool.doubt(key.user) }
         pool.noteWork()
     }
 

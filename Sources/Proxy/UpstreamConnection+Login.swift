@@ -60,6 +60,15 @@ extension UpstreamConnection {
         }
     }
 
+    /// The server has refused a client's credentials here. If they were good before, others may have
+    /// logged in with them.
+    func refuseLogin(_ login: PendingLogin?) {
+        guard let login, let name = login.user, scanner.head.starts(with: "WRONGPASS"),
+            let user = pool.users.find(name: name, password: login.password)
+        else { return }
+        pool.doubt(user)
+    }
+
     /// Redis up to 7.0 has applied the options of a HELLO before the one that it complains about.
     func acceptPart(of login: PendingLogin?, _ client: ClientConnection?) {
         guard var login, let client else { return }

@@ -242,7 +242,10 @@ extension UpstreamConnection {
             move(to: newKey, with: client)
         case .authenticate:
             let login = client?.takeLogin()
-            guard facts.isOK else { return }
+            guard facts.isOK else {
+                if facts.isError { refuseLogin(login) }
+                return
+            }
             acceptLogin(login, protocolVersion: nil, client)
         case .trackingOn where facts.isOK: client?.trackingAccepted()
         case .stranger where facts.isQueued: client?.hasQueuedStranger = true
@@ -333,6 +336,7 @@ extension UpstreamConnection {
             if isGood, isAggregate {
                 acceptLogin(login, protocolVersion: UInt8(entry.value), client)
             } else {
+                refuseLogin(login)
                 // A name may have been taken over; what else may have been is not understood.
                 identity.taint(.mirrorName)
                 if pool.facts.isBefore72 { acceptPart(of: login, client) }

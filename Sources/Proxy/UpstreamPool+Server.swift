@@ -44,10 +44,16 @@ extension UpstreamPool {
 
     private static let mostFormerServers = 16
 
-    /// Called with every tick: the address leads to one server again when no other has answered for
+    /// Called with every tick: what may have changed, and nobody has noticed.
+    func lookAtServer() {
+        judgeSeveralServers()
+        checkUsers()
+    }
+
+    /// The address leads to one server again when no other has answered for
     /// a while and every connection is to the present one. The next other one is noticed before
     /// its connection is used.
-    func judgeSeveralServers() {
+    private func judgeSeveralServers() {
         guard hasSeveralServers, worker.now - looks.otherServerSeen >= looks.interval,
             let present = facts.runID
         else { return }

@@ -121,7 +121,7 @@ final class UpstreamPool {
         closeOverdueOneOffs()
         callOneOffs()
         callStrangers()
-        judgeSeveralServers()
+        lookAtServer()
         isTickDue = true
         judgeCrowd()
         names.tick(self)

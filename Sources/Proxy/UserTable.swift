@@ -15,6 +15,7 @@ struct UserTable {
         var isRefused = false
     }
     private var entries: [Entry]
+    var checks = UserChecks()
     /// A client that tries users out must not fill the memory.
     private static let most = 4096
 
@@ -30,6 +31,11 @@ struct UserTable {
     func find(name: [UInt8], password: [UInt8]) -> UInt32? {
         entries.firstIndex { $0.name == name && $0.password == password && !$0.isRefused }
             .map(UInt32.init)
+    }
+
+    /// The user of this name whose credentials clients have brought.
+    func find(name: [UInt8]) -> UInt32? {
+        entries.dropFirst().firstIndex { $0.name == name }.map(UInt32.init)
     }
 
     /// Records credentials that the server has just accepted from a client, by its id. Nil when
@@ -152,9 +158,11 @@ extension UpstreamPool {
                 machine.cancel(ticket)
                 client.leaseAnew()
             } else if isLogin ? client.key.user == key.user : client.key == key {
-                client.close(.upstream_lost)
+                client.closeAfterFlush(isLogin ? .user_refused : .upstream_lost)
             }
         }
+        endCheck { $0.key == key }
+        if isLogin { loginRefused(key.user) }
         // Nobody else wants a connection of this user: none must be dialled in its place.
         if scripts.asking?.key == key {
             endScriptQuestion(patience: ScriptTrust.shortPatience)

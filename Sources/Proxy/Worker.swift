@@ -27,6 +27,8 @@ package enum WorkerMessage: Sendable {
     case answer(WorkerAnswer, token: UInt64, from: Int)
     /// CLIENT KILL has met clients of this worker.
     case kill([UInt64])
+    /// The server has refused a login in the name of a user whose clients may be here as well.
+    case userRefused(pool: Int, [UInt8])
     /// The resolver has answered for an upstream's name.
     case resolved(pool: Int, NameAnswer)
 }
@@ -236,6 +238,8 @@ package final class Worker {
                 answered(answer, token: token, by: other)
             case .kill(let ids):
                 for id in ids { clients[SlotID(raw: id)]?.close(.killed) }
+            case .userRefused(let pool, let name):
+                if let user = pools[pool].users.find(name: name) { pools[pool].doubt(user) }
             case .resolved(let pool, let answer):
                 pools[pool].resolved(answer)
             }

@@ -360,3 +360,82 @@ def test_another_version_answers(launch, threads):
                 assert is_refused(answer, b"ERR unknown command"), answer
             else:
                 assert answer == [0, 0]
+
+
+# --- users that are gone
+
+ENDS = {
+    "deleted": [("ACL", "DELUSER", "app")],
+    "disabled": [("ACL", "SETUSER", "app", "off"), ("CLIENT", "KILL", "USER", "app")],
+    "another password": [
+        ("ACL", "SETUSER", "app", "resetpass", ">two"), ("CLIENT", "KILL", "USER", "app"),
+    ],
+}
+
+
+@pytest.fixture
+def app(launch):
+    """A server with a user, and how many of its clients log in on a daemon."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "app", "on", ">one", "~*", "&*", "+@all")
+
+    def clients(redpool, count):
+        made = [redpool.connect() for _ in range(count)]
+        for number, client in enumerate(made):
+            assert client.command("AUTH", "app", "one") == b"OK"
+            # In several states; half of them have an upstream in another database.
+            if number % 4 > 1:
+                assert client.command("SELECT", "3") == b"OK"
+            assert client.command("GET", "k") is None
+        return made
+
+    return server, clients
+
+
+@THREADS
+@pytest.mark.parametrize("end", ENDS)
+def test_clients_of_a_user_that_is_gone_are_closed(launch, app, threads, end):
+    server, clients = app
+    redpool = launch_on(launch, server, threads)
+    mine, others = clients(redpool, 4 * threads), [redpool.connect() for _ in range(2 * threads)]
+    for _ in range(2):
+        for command in ENDS[end]:
+            assert not isinstance(server.command(*command), ErrorReply)
+        for client in mine:
+            assert client.read_until_closed() == b""
+        for client in others:
+            assert client.command("ACL", "WHOAMI") == b"default"
+        # He comes back, and so may his clients.
+        server.command("ACL", "SETUSER", "app", "reset", "on", ">one", "~*", "&*", "+@all")
+        mine = clients(redpool, 4 * threads)
+    assert "pool.down" not in redpool.log()
+
+
+@THREADS
+def test_clients_of_a_user_that_is_there_stay(launch, app, threads):
+    server, clients = app
+    redpool = launch_on(launch, server, threads)
+    mine = clients(redpool, 4 * threads)
+    for _ in range(3):
+        kill_upstreams(server)
+        # It is looked at once, and his next upstream is there before anybody needs it.
+        eventually(
+            lambda: [row["user"] for row in server.upstreams()].count("app") >= threads
+        )
+    for client in mine:
+        assert client.command("ACL", "WHOAMI") == b"app"
+
+
+@THREADS
+def test_a_refused_login_closes_those_who_have_no_upstream(launch, app, threads):
+    """Nothing was closed when the user was deleted: another client's login shows it."""
+    server, clients = app
+    redpool = launch_on(launch, server, threads, idleTimeout="200ms", minIdle=0)
+    mine = clients(redpool, 2 * threads)
+    eventually(lambda: not server.upstreams())
+    assert server.command("ACL", "DELUSER", "app") == 1
+    with redpool.connect() as client:
+        assert is_refused(client.command("AUTH", "app", "one"), b"WRONGPASS")
+        for one in mine:
+            assert one.read_until_closed() == b""
+        assert client.command("ACL", "WHOAMI") == b"default"
