@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -93,6 +94,12 @@ static inline ssize_t redpool_send_vector(int fd, struct iovec *parts, size_t co
     ssize_t n;
     do n = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+// Bytes in the socket that the peer has not taken: 0 where that cannot be told.
+static inline int redpool_bytes_waiting(int fd) {
+    int count = 0;
+    return ioctl(fd, TIOCOUTQ, &count) < 0 ? 0 : count;
 }
 
 static inline bool redpool_is_readable(int fd) {

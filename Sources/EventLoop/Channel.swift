@@ -176,6 +176,10 @@ package struct Channel: ~Copyable {
         return count < 0 ? nil : count
     }
 
+    /// Bytes written that the peer has not taken yet: that its kernel has not acknowledged, or on a
+    /// unix socket, that it has not read.
+    package func bytesWaiting() -> Int { Int(redpool_bytes_waiting(descriptor)) }
+
     /// The socket's pending error as a positive errno, 0 when it is connected and well.
     package func pendingError() -> Int32 {
         redpool_socket_error(descriptor)

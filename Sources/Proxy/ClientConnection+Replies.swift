@@ -152,7 +152,7 @@ extension ClientConnection {
         else { return }
         if !isSlow {
             isSlow = true
-            slowSince = LimitCheck(since: worker.now, taken: bytesTaken)
+            slowSince = LimitCheck(self)
             upstream.slowReaders += 1
             upstream.judgeAvailability()
         }
@@ -181,24 +181,33 @@ extension ClientConnection {
     /// to its limit after that has to have been reading.
     private func holdAtLimit(_ upstream: UpstreamConnection) {
         guard limitCheck == nil else { return }
-        let isLate = upstream.limitClock.isOver(worker.now)
-        if isLate, let slowSince, !hasRead(since: slowSince) {
-            closeAtLimit()
+        worker.clientsAtLimit.append(id)
+        guard upstream.limitClock.isOver(worker.now), let slowSince else {
+            watch(holding: upstream)
             return
         }
-        limitCheck = LimitCheck(
-            since: worker.now, taken: bytesTaken,
-            patience: isLate ? Worker.tickInterval : LimitCheck.interval)
+        if worker.now - slowSince.since < LimitCheck.leastInterval || hasRead(since: slowSince) {
+            limitCheck = LimitCheck(self)
+        } else {
+            closeAtLimit()
+        }
+    }
+
+    private func watch(holding upstream: UpstreamConnection) {
+        limitCheck = LimitCheck(self, isHolding: true)
         upstream.limitClock.begin(worker.now)
         upstream.readersAtLimit += 1
         upstream.judgeHold()
-        worker.clientsAtLimit.append(id)
     }
+
+    /// Bytes that the client has taken out of its socket, as far as the kernel says.
+    var bytesRead: UInt64 { bytesTaken &- UInt64(channel.bytesWaiting()) }
 
     /// It has taken a 32nd of its limit for each second since `check`.
     private func hasRead(since check: LimitCheck) -> Bool {
         let milliseconds = (worker.now - check.since) / 1_000_000
-        return bytesTaken - check.taken >= UInt64(Int64(outputLimit / 32) * milliseconds / 1000)
+        let wanted = Int64(outputLimit / 32) * milliseconds / 1000
+        return Int64(truncatingIfNeeded: bytesRead &- check.taken) >= wanted
     }
 
     /// Called with every tick while the client is at its limit. Returns false when it is not any
@@ -209,9 +218,14 @@ extension ClientConnection {
             leaveLimit(upstream)
             return false
         }
-        guard worker.now - check.since >= check.patience else { return true }
+        let patience = check.isHolding ? LimitCheck.interval : LimitCheck.shortInterval
+        guard worker.now - check.since >= patience else { return true }
         if hasRead(since: check) {
-            limitCheck = LimitCheck(since: worker.now, taken: bytesTaken)
+            if check.isHolding {
+                limitCheck = LimitCheck(self, isHolding: true)
+            } else if let upstream {
+                watch(holding: upstream)
+            }
             return true
         }
         closeAtLimit()
@@ -226,8 +240,9 @@ extension ClientConnection {
     }
 
     private func leaveLimit(_ upstream: UpstreamConnection) {
-        guard limitCheck != nil else { return }
+        guard let check = limitCheck else { return }
         limitCheck = nil
+        guard check.isHolding else { return }
         upstream.readersAtLimit -= 1
         upstream.limitClock.leave(worker.now)
         upstream.judgeHold()

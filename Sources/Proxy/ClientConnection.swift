@@ -275,10 +275,21 @@ struct Awaited: Equatable {
 struct LimitCheck {
     let since: MonotonicTime
     let taken: UInt64
-    /// How long it is watched before it is judged.
-    var patience = LimitCheck.interval
+    /// Its upstream is not read meanwhile.
+    let isHolding: Bool
 
+    init(_ client: ClientConnection, isHolding: Bool = false) {
+        since = client.worker.now
+        taken = client.bytesRead
+        self.isHolding = isHolding
+    }
+
+    /// How long a client that holds up others is watched before it is judged.
     static let interval: Int64 = 1_000_000_000
+    /// The same for one that does not.
+    static let shortInterval: Int64 = 100_000_000
+    /// In less time nothing shows.
+    static let leastInterval: Int64 = 10_000_000
 }
 
 /// How long clients at their limits have kept the others of one upstream waiting: one clock for all
