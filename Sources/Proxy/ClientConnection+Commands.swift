@@ -256,16 +256,23 @@ extension ClientConnection {
         guard let change = IdentityChange(CommandTable.words(span, frame)) else {
             return forwardOneOff(.plain, bytes, count)
         }
+        // A server that takes commands without answering must not have us remember them all.
+        let pending = changes.reduce(change.size) { $0 + $1.size }
+        if !changes.isEmpty, pending > ClientConnection.mostPending { return waitForReplies() }
         let before = inFlight
         let outcome = forward(.shared, change.expectation, 0, bytes, count)
         if outcome == .done, inFlight > before { changes.append(change) }
         return outcome
     }
 
-    /// CLIENT LIST.
+    /// Bytes of changes of identity that may be in flight, if they are more than one.
+    private static let mostPending = 4 << 10
+
+    /// CLIENT LIST. One at a time: it remembers the clients of other workers.
     func forwardList(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
+        if !listFilters.isEmpty { return waitForReplies() }
         // A transaction answers QUEUED now; its own list is of this worker's clients.
         guard let others = session.isSendingTransaction ? [] : otherClients() else {
             return .blocked

@@ -32,12 +32,13 @@ extension ClientConnection {
         if isUnderstood, wanted.isForServer {
             return sendControl(.plain, words, isUnderstood: true)
         }
+        if !killOrders.isEmpty { return waitForReplies() }
         guard let others = otherClients() else { return .blocked }
         let before = inFlight
         let outcome = sendControl(
             .kill, KillFilter.standIn(words), isUnderstood: isUnderstood)
         if outcome == .done, inFlight > before {
-            killOrders.append(KillOrder(wanted: wanted, others: others))
+            killOrders.append(KillOrder(wanted, among: others, by: self))
         }
         return outcome
     }
@@ -109,7 +110,8 @@ extension ClientConnection {
         let isAllowed = item?.matches(
             order.isByAddress ? "ERR No such client" : "0", in: reply.span)
         guard isAllowed == true else { return (reply, false) }
-        let meant = (pool.snapshots + order.others).filter { order.isMeant($0, by: self) }
+        let here = pool.clients.lazy.map { ClientSnapshot($0, isListed: false) }
+        let meant = order.victims(among: here, by: self) + order.others
         let isSuicide = meant.contains { $0.serial == serial }
         for (place, victims) in Dictionary(grouping: meant, by: \.worker) {
             let ids = victims.filter { $0.serial != serial }.map(\.id.raw)

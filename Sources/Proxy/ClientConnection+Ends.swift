@@ -92,6 +92,7 @@ extension ClientConnection {
         input.drop()
         output.drop(pool: worker.chunks)
         countInput()
+        uncountExtras()
         worker.closed(self, reason)
     }
 

@@ -13,8 +13,28 @@ struct QueuedMember {
     let expectation: Expectation
     /// Belongs to the expectation.
     let value: UInt32
-    /// The command itself.
+    /// The command itself, where it says what the element means.
     let words: [[UInt8]]
+    /// Bytes that this member and those before it take.
+    var total = 0
+
+    /// What is not kept in full takes the connection as it is.
+    static let most = 256 << 10
+
+    init(
+        _ index: Int, _ expectation: Expectation, _ value: UInt32, _ words: [[UInt8]],
+        behind last: QueuedMember?
+    ) {
+        self.index = index
+        self.expectation = expectation
+        self.value = value
+        switch expectation {
+        case .mirrorName, .mirrorInfo, .rewriteList: self.words = words
+        default: self.words = []
+        }
+        let own = self.words.reduce(MemoryLayout<QueuedMember>.stride) { $0 + $1.count + 48 }
+        total = own + (last?.total ?? 0)
+    }
 }
 
 extension ClientConnection {
@@ -30,17 +50,18 @@ extension ClientConnection {
         if expectation == .stranger {
             return queueStranger(span, frame, bytes, count)
         }
-        // What EXEC's array says of this member could not be believed.
-        if upstream?.isDoubtful == true {
+        let member = QueuedMember(
+            Int(session.memberCount) - 1, expectation, value, CommandTable.words(span, frame),
+            behind: members.last)
+        // What EXEC's array says of this member could not be believed, or there are too many.
+        if upstream?.isDoubtful == true || member.total > QueuedMember.most {
+            members = []
             if session.replyMode == .on { return becomePipe() }
             upstream?.hold?.taint()
             return sendHeld(.plain, 0, bytes, count)
         }
         upstream?.hold?.queued()
-        members.append(
-            QueuedMember(
-                index: Int(session.memberCount) - 1, expectation: expectation, value: value,
-                words: CommandTable.words(span, frame)))
+        members.append(member)
         return sendHeld(.plain, 0, bytes, count)
     }
 

@@ -225,11 +225,57 @@ extension ClientConnection {
         let newest = lastCommand
         lastCommand = .clientList
         defer { lastCommand = newest }
-        let lines = (pool.snapshots + filter.others)
-            .filter { filter.admits($0) }
+        let fields = ClientLine.fields(of: template)
+        let here = pool.clients.filter { filter.admits($0.type, $0.serial) }.map { Listed.here($0) }
+        let lines = (here + filter.others.map { Listed.elsewhere($0) })
             .sorted { $0.serial < $1.serial }
-            .map { ClientLine.line(template, with: $0.values) + "\n" }
-        return ClientLine.encode(lines.joined(), protocolVersion: key.protocolVersion)
+        let most = mostListed
+        guard lines.reduce(0, { $0 + $1.size }) <= most else { return ClientLine.tooLong(pool) }
+        var list: [UInt8] = []
+        for line in lines {
+            list += ClientLine.line(fields, with: line.values).utf8
+            list.append(10)
+            if list.count > most { return ClientLine.tooLong(pool) }
+        }
+        var reply: [UInt8] = []
+        let version: ProtocolVersion = key.protocolVersion == 3 ? .resp3 : .resp2
+        Encode.verbatim(list, version, into: &reply)
+        return reply
+    }
+
+    /// A list is made in one piece, and is then in memory twice: what it may take of what is left
+    /// for the replies to all clients.
+    private var mostListed: Int {
+        let left = worker.totalOutputLimit - worker.chunks.outputBytes
+        return min(pool.config.clientOutputLimit, left / 2)
+    }
+
+    /// One client in a list.
+    private enum Listed {
+        case here(ClientConnection)
+        case elsewhere(ClientSnapshot)
+
+        var serial: UInt64 {
+            switch self {
+            case .here(let client): client.serial
+            case .elsewhere(let client): client.serial
+            }
+        }
+
+        /// What is long in its line.
+        var size: Int {
+            switch self {
+            case .here(let client): client.identity.size
+            case .elsewhere(let client): client.size - ClientSnapshot.least
+            }
+        }
+
+        var values: [String: String] {
+            switch self {
+            case .here(let client): ClientLine.values(of: client)
+            case .elsewhere(let client): client.values
+            }
+        }
     }
 
     /// The oldest change of identity whose reply has come.

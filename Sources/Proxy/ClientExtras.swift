@@ -1,6 +1,7 @@
 // What few clients have, or have for a moment only. Ten thousand idle connections pay for every
 // byte of `ClientConnection`; these are allocated for a client when it first needs one of them.
 
+import EventLoop
 import Pool
 import RESP
 import Session
@@ -28,6 +29,19 @@ final class ClientExtras {
     var awaitsScripts = false
     var lockAnswer: [UInt8]?
     var keptInput = 0
+    /// Bytes of the above that count among what is kept for clients.
+    var counted = 0
+
+    /// Bytes of what a client can make long, but for those that every client may have. The rest is
+    /// short, or belongs to one that holds an upstream.
+    fileprivate var size: Int {
+        let size =
+            identity.size + (login?.size ?? 0) + changes.reduce(0) { $0 + $1.size }
+            + listFilters.reduce(0) { $0 + $1.size }
+        return max(0, size - ClientExtras.free)
+    }
+
+    private static let free = 512
 }
 
 /// The scanner of a command that has not come whole.
@@ -73,25 +87,38 @@ extension ClientConnection {
     /// What the client has called itself.
     var identity: ClientIdentity {
         get { extras?.identity ?? ClientIdentity() }
-        set { ownExtras.identity = newValue }
+        set {
+            ownExtras.identity = newValue
+            countExtras()
+        }
     }
 
     /// Changes of identity whose replies are still to come.
     var changes: [IdentityChange] {
         get { extras?.changes ?? [] }
-        set { ownExtras.changes = newValue }
+        set {
+            ownExtras.changes = newValue
+            countExtras()
+        }
     }
 
     /// Credentials whose reply is still to come.
     var login: PendingLogin? {
         get { extras?.login }
-        set { if newValue != nil || extras != nil { ownExtras.login = newValue } }
+        set {
+            guard newValue != nil || extras != nil else { return }
+            ownExtras.login = newValue
+            countExtras()
+        }
     }
 
     /// What CLIENT LIST asked for, for when its reply comes.
     var listFilters: [ClientLine.Filter] {
         get { extras?.listFilters ?? [] }
-        set { ownExtras.listFilters = newValue }
+        set {
+            ownExtras.listFilters = newValue
+            countExtras()
+        }
     }
 
     /// What goes first into a pipe that is being opened, in place of the command at the head of
@@ -204,5 +231,24 @@ extension ClientConnection {
         extras.listFilters = []
         extras.killOrders = []
         extras.login = nil
+        countExtras()
     }
+
+    /// Has what this client makes Redpool remember count like replies that wait for it.
+    private func countExtras() {
+        guard let extras, channel.isOpen else { return }
+        let size = extras.size
+        worker.countExtras(size - extras.counted)
+        extras.counted = size
+    }
+
+    /// The client is closed.
+    func uncountExtras() {
+        guard let extras else { return }
+        worker.countExtras(-extras.counted)
+        extras.counted = 0
+    }
+
+    /// Bytes of that.
+    var extraBytes: Int { extras?.counted ?? 0 }
 }

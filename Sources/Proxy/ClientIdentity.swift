@@ -12,6 +12,9 @@ struct ClientIdentity: Equatable {
     /// No client can have this: a name is not allowed to hold a space.
     private static let foreign = Array(" ".utf8)
 
+    /// In bytes.
+    var size: Int { name.count + libraryName.count + libraryVersion.count }
+
     /// Marks what a shared connection carries of a passing client, so that it never counts as equal
     /// to what anybody wants.
     mutating func taint(_ expectation: Expectation) {
@@ -25,6 +28,14 @@ struct ClientIdentity: Equatable {
 }
 
 extension IdentityChange {
+    /// In bytes, with what a value costs that has none.
+    var size: Int {
+        switch self {
+        case .name(let value), .libraryName(let value), .libraryVersion(let value):
+            value.count + 64
+        }
+    }
+
     func apply(to identity: inout ClientIdentity) {
         switch self {
         case .name(let value): identity.name = value

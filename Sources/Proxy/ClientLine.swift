@@ -1,6 +1,7 @@
 // CLIENT LIST and CLIENT INFO show Redpool's clients in the server's own format: a line of the
 // server is the template, so that every version has its own fields in its own order.
 
+import Config
 import EventLoop
 import Pool
 import RESP
@@ -57,11 +58,27 @@ enum ClientLine {
         if isHeld {
             for field in heldFields { own[field] = nil }
         }
-        return template.split(separator: " ", omittingEmptySubsequences: false).map { field in
-            guard let equals = field.firstIndex(of: "=") else { return String(field) }
-            let key = String(field[..<equals])
-            guard var value = own[key] else { return String(field) }
-            if field == "cmd=client" {
+        return line(fields(of: template), with: own)
+    }
+
+    /// A field of a template.
+    struct Field {
+        let text: String
+        /// What stands before `=`, and with it; nil where there is none.
+        let key: String?
+    }
+
+    static func fields(of template: Substring) -> [Field] {
+        template.split(separator: " ", omittingEmptySubsequences: false).map { field in
+            Field(
+                text: String(field), key: field.firstIndex(of: "=").map { String(field[..<$0]) })
+        }
+    }
+
+    static func line(_ fields: [Field], with values: [String: String]) -> String {
+        fields.map { field in
+            guard let key = field.key, var value = values[key] else { return field.text }
+            if field.text == "cmd=client" {
                 // What CLIENT INFO says of itself before Redis 7.0: no subcommands there.
                 value = String(value.prefix { $0 != "|" })
             }
@@ -79,6 +96,14 @@ enum ClientLine {
             decoding: reply[item.start..<(item.start + item.length)], as: UTF8.self)
     }
 
+    /// A reply with the first line only of one that has been cut off: what is made of it needs no
+    /// more.
+    static func firstLine(of reply: [UInt8]) -> [UInt8] {
+        guard let type = reply.first, let header = reply.firstIndex(of: 10) else { return reply }
+        let line = reply[(header + 1)...].prefix { $0 != 10 }
+        return [type] + Array("\(line.count)\r\n".utf8) + line + [13, 10]
+    }
+
     /// A reply with `text` in the form of the client's protocol.
     static func encode(_ text: String, protocolVersion: UInt8) -> [UInt8] {
         var bytes: [UInt8] = []
@@ -94,18 +119,31 @@ enum ClientLine {
     /// Which clients a CLIENT LIST asks for.
     struct Filter {
         let wanted: ListFilter
-        /// The clients of other workers, all of them.
-        let others: [ClientSnapshot]
+        /// The clients of other workers that it asks for.
+        private(set) var others: [ClientSnapshot] = []
+        /// About how much memory it takes.
+        private(set) var size = 0
 
         init(_ words: [[UInt8]], others: [ClientSnapshot]) {
             wanted = ListFilter(words)
-            self.others = others
+            self.others = others.filter { admits($0.type, $0.serial) }
+            let ids = 16 * (wanted.ids?.count ?? 0)
+            size = self.others.reduce(64 + ids) { $0 + $1.size }
         }
 
-        func admits(_ client: ClientSnapshot) -> Bool {
-            if let ids = wanted.ids, !ids.contains(client.serialNumber) { return false }
-            return wanted.type == nil || wanted.type == client.type
+        func admits(_ type: ClientType, _ serial: UInt64) -> Bool {
+            if let ids = wanted.ids, !ids.contains(Int64(clamping: serial)) { return false }
+            return wanted.type == nil || wanted.type == type
         }
+    }
+
+    /// What the client gets in place of a list that is too long to be made.
+    static func tooLong(_ pool: UpstreamPool) -> [UInt8] {
+        var reply: [UInt8] = []
+        Encode.error(
+            "OUTPUTLIMIT pool \(pool.config.name): the list is longer than clientOutputLimit, or "
+                + "than half of what totalOutputLimit leaves", into: &reply)
+        return reply
     }
 
     /// What the client gets where the server has accepted a form that is not understood.

@@ -19,27 +19,33 @@ struct ClientSnapshot: Sendable {
     let user: [UInt8]
     let type: ClientType
     let ageSeconds: Int64
-    /// The fields of its CLIENT LIST line that are its own.
+    /// The fields of its CLIENT LIST line that are its own; empty where nobody lists it.
     let values: [String: String]
 
-    init(_ client: ClientConnection) {
+    init(_ client: ClientConnection, isListed: Bool = true) {
         worker = client.worker.index
         id = client.id
         serial = client.serial
-        values = ClientLine.values(of: client)
-        address = values["addr"] ?? ""
-        localAddress = values["laddr"] ?? ""
+        values = isListed ? ClientLine.values(of: client) : [:]
+        address = client.peerText
+        localAddress = client.localText
         user = client.pool.users.name(of: client.key.user)
         type = client.type
         ageSeconds = client.ageSeconds
     }
 }
 
+extension ClientSnapshot {
+    /// About how much memory it takes. Those who asked at the same time share most of it.
+    var size: Int { values.reduce(ClientSnapshot.least) { $0 + $1.value.utf8.count } }
+
+    static let least = 256
+}
+
 extension UpstreamPool {
     /// The clients of this pool on this worker.
-    var snapshots: [ClientSnapshot] {
-        worker.clients.all.filter { $0.pool === self }.map { ClientSnapshot($0) }
-    }
+    var clients: [ClientConnection] { worker.clients.all.filter { $0.pool === self } }
+    var snapshots: [ClientSnapshot] { clients.map { ClientSnapshot($0) } }
 
     /// The client of this pool with an id, if it is on this worker.
     func client(serial: UInt64?) -> ClientConnection? {

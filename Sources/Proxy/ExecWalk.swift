@@ -1,6 +1,6 @@
 // The array with which EXEC answers a transaction of which some elements are looked at: see
 // `ClientConnection+Queued`. It passes by as it comes, however long it is; only an element that is
-// looked at is held back, and of that not more than `most`.
+// looked at is held back, and of that not more than `mostCollected`.
 
 import Pool
 import RESP
@@ -30,9 +30,6 @@ struct ExecWalk {
     var index = 0
     var fate = Fate.passing
     var scanner = ReplyScanner()
-
-    /// More of one element is not held.
-    static let most = 512 << 10
 
     init(_ members: [QueuedMember], passesLines: Bool) {
         self.members = members[...]
@@ -140,7 +137,7 @@ extension UpstreamConnection {
         back part: UnsafeRawBufferPointer, of entry: InFlight, _ walk: inout ExecWalk
     ) {
         if walk.fate == .held {
-            if collected.count + part.count <= ExecWalk.most {
+            if collected.count + part.count <= UpstreamConnection.mostCollected {
                 collected.append(contentsOf: part)
                 return
             }
@@ -149,13 +146,12 @@ extension UpstreamConnection {
                 walk.scanner.type == UInt8(ascii: "$") || walk.scanner.type == UInt8(ascii: "=")
             if isText, walk.members.first?.expectation == .rewriteList {
                 walk.fate = .dropped
-                let room = ExecWalk.most - collected.count
+                let room = UpstreamConnection.mostCollected - collected.count
                 collected.append(contentsOf: part.prefix(room))
                 return
             }
             walk.fate = .unseen
-            relay(entry, collected)
-            collected = []
+            relay(entry, takeCollected())
         }
         if walk.fate == .unseen, let base = part.baseAddress {
             deliver(entry, base, part.count, 0)
@@ -164,8 +160,8 @@ extension UpstreamConnection {
 
     private func finishElement(_ entry: InFlight, _ walk: inout ExecWalk) {
         let fate = walk.fate
-        let element = collected
-        if fate != .passing { collected = [] }
+        var element = fate == .passing ? [] : takeCollected()
+        if fate == .dropped { element = ClientLine.firstLine(of: element) }
         let member = walk.passed()
         switch fate {
         case .passing: break
@@ -180,14 +176,9 @@ extension UpstreamConnection {
                 return
             }
             relay(entry, see(member, element, walk.scanner, client))
+            worker.boundOutput()
         case .unseen:
             if member != nil { hold?.taint() }
-        }
-    }
-
-    private func relay(_ entry: InFlight, _ bytes: [UInt8]) {
-        bytes.withUnsafeBytes {
-            if let base = $0.baseAddress { deliver(entry, base, $0.count, 0) }
         }
     }
 

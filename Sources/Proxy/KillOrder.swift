@@ -6,8 +6,32 @@ import Session
 /// A CLIENT KILL that the server is judging.
 struct KillOrder {
     let wanted: KillFilter
-    /// The clients of other workers, all of them.
-    let others: [ClientSnapshot]
+    /// The clients of other workers that are meant.
+    var others: [Victim] = []
+
+    /// What has to be known of a client to close it.
+    struct Victim {
+        let worker: Int
+        let id: SlotID
+        let serial: UInt64
+
+        init(_ client: ClientSnapshot) {
+            worker = client.worker
+            id = client.id
+            serial = client.serial
+        }
+    }
+
+    init(_ wanted: KillFilter, among others: [ClientSnapshot], by killer: ClientConnection) {
+        self.wanted = wanted
+        self.others = victims(among: others, by: killer)
+    }
+
+    func victims(
+        among clients: some Sequence<ClientSnapshot>, by killer: ClientConnection
+    ) -> [Victim] {
+        clients.filter { isMeant($0, by: killer) }.map { Victim($0) }
+    }
 
     var isByAddress: Bool { wanted.isByAddress }
 

@@ -63,7 +63,10 @@ extension UpstreamConnection {
 
     /// Relays one frame of a subscription, or as much of it as has come.
     func relayPush(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
-        isInPush = true
+        if !isInPush {
+            isInPush = true
+            pushFate = .undecided
+        }
         let end: Int
         let isComplete: Bool
         switch scanner.scan(span, from: start) {
@@ -95,25 +98,40 @@ extension UpstreamConnection {
     }
 
     /// CLIENT REPLY hides no message and no confirmation, but the array form of PONG is a reply:
-    /// what may be one is kept until it can be told. OFF hides MONITOR's lines.
+    /// the beginning of what may be one is kept until it can be told. OFF hides MONITOR's lines.
     private func relayPush(_ bytes: UnsafeRawPointer, count: Int, isComplete: Bool) {
-        guard let client = holder else { return }
+        guard let client = holder else {
+            collected = []
+            return
+        }
+        switch pushFate {
+        case .undecided: decidePush(client, bytes, count, isComplete: isComplete)
+        case .relayed: client.receive(bytes, count: count)
+        case .hidden: return
+        }
+        client.holdIfSlow(self)
+    }
+
+    private func decidePush(
+        _ client: ClientConnection, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
+    ) {
         let mayBeHidden =
             key.protocolVersion == 2 && !inFlight.isEmpty && inFlight.first.isSilent
         let isSilent = hold?.isMonitoring == true && client.session.replyMode == .off
-        if mayBeHidden || isSilent || client.redirection != 0 || !collected.isEmpty {
-            collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
-            guard isComplete else { return }
-            var frame = collected
-            collected = []
-            if mayBeHidden, edges.kind == .other { return }
-            if isSilent, edges.kind == .line { return }
-            if edges.kind == .brokenRedirection { frame = client.redirectedReply(frame) }
-            frame.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
-        } else {
+        guard mayBeHidden || isSilent || client.redirection != 0 || !collected.isEmpty else {
+            pushFate = .relayed
             client.receive(bytes, count: count)
+            return
         }
-        client.holdIfSlow(self)
+        collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+        guard isComplete || collected.count >= FrameEdges.longestDecided else { return }
+        var begun = takeCollected()
+        let isHidden =
+            (mayBeHidden && edges.kind == .other) || (isSilent && edges.kind == .line)
+        pushFate = isHidden ? .hidden : .relayed
+        if isHidden { return }
+        if edges.kind == .brokenRedirection { begun = client.redirectedReply(begun) }
+        begun.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
     }
 
     private func judgePush(_ kind: FrameEdges.Kind) {
@@ -207,4 +225,12 @@ extension UpstreamConnection {
         pool.machine.release(id, key: key, now: worker.now)
         pool.noteWork()
     }
+}
+
+/// What becomes of a frame of a subscription that is coming in.
+enum PushFate {
+    /// Too little of it has come.
+    case undecided
+    case relayed
+    case hidden
 }

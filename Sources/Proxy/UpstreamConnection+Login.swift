@@ -107,10 +107,14 @@ extension UpstreamConnection {
     func takeFencedLogin(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
+        guard collected.count + count <= UpstreamConnection.mostCollected else {
+            collected = []
+            poison("a reply that is longer than any to its command")
+            return
+        }
         collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
         guard isComplete else { return }
-        let reply = collected
-        collected = []
+        let reply = takeCollected()
         if scanner.type == UInt8(ascii: "$") || isErrorOfFence {
             loginIgnored(entry)
             guard !inFlight.isEmpty, inFlight.first.expectation == .fence else { return }

@@ -1,5 +1,5 @@
-// From bytes of the server to the clients they belong to. Replies are relayed as they arrive, never
-// collected; consecutive replies of one client are handed over in one piece.
+// From bytes of the server to the clients they belong to. Replies are relayed as they arrive, and but
+// for a few short ones never collected; consecutive replies of one client are handed over in one piece.
 
 import Config
 import Pool
@@ -184,11 +184,7 @@ extension UpstreamConnection {
             return
         }
         if entry.expectation.isCollected {
-            collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
-            guard isComplete else { return }
-            let reply = collected
-            collected = []
-            finishCollected(entry, reply)
+            collect(entry, bytes, count, isComplete: isComplete)
             return
         }
         if isComplete { takeNote(entry) }
@@ -344,6 +340,7 @@ extension UpstreamConnection {
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         default:
             deliver(entry, isGood ? client?.ownValue(entry.expectation, reply) ?? reply : reply)
+            worker.boundOutput()
         }
     }
 

@@ -36,6 +36,8 @@ final class UpstreamConnection {
     var handshake = Handshake()
     /// Bytes of a reply that the proxy reads itself.
     var collected: [UInt8] = []
+    /// The beginning of such a reply, which is too long to be kept, has gone to its client.
+    var isBegunRelayed = false
     /// The array of an EXEC that is passing by and is looked at.
     var walk: ExecWalk?
 
@@ -53,6 +55,7 @@ final class UpstreamConnection {
     var isPlusKept = false
     /// A frame of a subscription is passing by.
     var isInPush = false
+    var pushFate = PushFate.undecided
     /// A push that is meant for nobody is passing by.
     var isDropping = false
     /// The holder has left; the connection is being cleaned for the next.

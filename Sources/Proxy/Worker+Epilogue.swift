@@ -9,7 +9,7 @@ extension Worker {
     func epilogue() {
         settleAndResume()
         flushAll()
-        if chunks.outputBytes > totalOutputLimit { closeSlowestReaders() }
+        boundOutput()
         // A flush can lose a connection, which can free a place for somebody who waits.
         if !readyClients.isEmpty || !poolsWithWork.isEmpty {
             settleAndResume()

@@ -73,17 +73,31 @@ extension Worker {
     /// having up to `clientOutputLimit` kept for it.
     var isOutputShort: Bool { chunks.outputBytes > totalOutputLimit / 4 * 3 }
 
+    /// Keeps what is kept for clients within its limits. Called in every epilogue, and at once behind
+    /// a reply of our own making: that can be much longer than what has come of the server, and many
+    /// of them can be made before the epilogue.
+    func boundOutput() {
+        if chunks.outputBytes > totalOutputLimit { closeSlowestReaders() }
+        if extraBytes > totalOutputLimit / 4 { closeLongestNamed() }
+    }
+
+    /// Something else than replies is kept for a client, or if fewer than zero, is not any more.
+    func countExtras(_ bytes: Int) {
+        extraBytes += bytes
+        chunks.countOutput(bytes)
+    }
+
     /// Memory for replies that nobody reads, and for what comes behind commands that block, has run
     /// out: those who hold most of it go.
-    func closeSlowestReaders() {
+    private func closeSlowestReaders() {
         while chunks.outputBytes > totalOutputLimit {
-            var largest: ClientConnection?
-            for client in clients.all where client.bytesHeld > largest?.bytesHeld ?? 0 {
-                largest = client
-            }
-            guard let largest else { return }
+            guard let largest = client(with: { $0.bytesHeld + $0.extraBytes }) else { return }
             if largest.keptInput > largest.output.count {
                 largest.closeAtInputLimit()
+                continue
+            }
+            if largest.extraBytes > largest.output.count {
+                closeNamed(largest)
                 continue
             }
             largest.pool.warnLimit(
@@ -92,6 +106,36 @@ extension Worker {
                     + "\(chunks.outputBytes) bytes that wait for all clients")
             largest.close(.output_limit)
         }
+    }
+
+    /// Names may take a quarter of that memory, so that they leave enough for replies.
+    private func closeLongestNamed() {
+        while extraBytes > totalOutputLimit / 4 {
+            guard let longest = client(with: \.extraBytes) else { return }
+            closeNamed(longest)
+        }
+    }
+
+    private func closeNamed(_ client: ClientConnection) {
+        client.pool.warnLimit(
+            "client.output_limit", reason: ClientCloseReason.output_limit.word,
+            "closing a client with a long name: \(client.extraBytes) of "
+                + "\(extraBytes) bytes that are remembered of all clients")
+        client.close(.output_limit)
+    }
+
+    /// The client with the most bytes of a kind.
+    private func client(with bytes: (ClientConnection) -> Int) -> ClientConnection? {
+        var largest: ClientConnection?
+        var most = 0
+        for client in clients.all {
+            let count = bytes(client)
+            if count > most {
+                most = count
+                largest = client
+            }
+        }
+        return largest
     }
 
     /// Notes a closing client, so that one that never reads its last bytes does not stay.

@@ -83,6 +83,8 @@ package final class Worker {
     /// Clients whose wait is over: their input is looked at again before this iteration ends.
     var readyClients = WorkList<ClientConnection>()
 
+    /// The part of what is kept for clients that is no reply: what they are called, mostly.
+    var extraBytes = 0
     /// Clients that are at their output limit while others wait behind them.
     var clientsAtLimit: ContiguousArray<SlotID> = []
     /// Clients that are only waiting for their last bytes to be read, oldest first.

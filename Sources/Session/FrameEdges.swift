@@ -15,6 +15,9 @@ package struct FrameEdges: Sendable {
     private var prefix: [UInt8] = []
     private var tail: [UInt8] = []
     private static let prefixLength = 40
+    /// Of so many bytes of a frame the kind is known, but for the count of a confirmation; and a
+    /// push about a broken redirection has not more.
+    package static let longestDecided = 64
     private static let tailLength = 24
 
     package init() {}

@@ -44,6 +44,9 @@ package struct PendingLogin: Equatable, Sendable {
     /// carried out those before.
     package private(set) var isUnderstood = true
 
+    /// In bytes.
+    package var size: Int { (user?.count ?? 0) + password.count + (name?.count ?? 0) }
+
     /// Reads `AUTH [user] password`.
     package init(authenticate words: [[UInt8]]) {
         user = words.count == 3 ? words[1] : Array("default".utf8)

@@ -1,0 +1,89 @@
+// Replies that the proxy reads before its clients see them. All are short where a real server sends
+// them, but for a few of which the beginning is enough: never more than `mostCollected` is kept.
+
+import Pool
+import RESP
+import Session
+
+extension UpstreamConnection {
+    /// The longest reply that is read as a whole: names, of which a line of CLIENT INFO has three,
+    /// come in commands of at most 128 KB, and so do the words that errors repeat.
+    static let mostCollected = 512 << 10
+
+    /// What becomes of a reply that is longer.
+    private enum Excess {
+        /// The beginning is enough for what is made of it.
+        case dropped
+        /// It goes to the client as it is, but for its beginning.
+        case relayed
+        /// No server sends one.
+        case impossible
+    }
+
+    /// Takes bytes of a reply that is read here, whose last ones are there if it `isComplete`.
+    func collect(
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
+    ) {
+        if isBegunRelayed {
+            relayRest(entry, bytes, count, isComplete: isComplete)
+            return
+        }
+        let room = UpstreamConnection.mostCollected - collected.count
+        let piece = UnsafeRawBufferPointer(start: bytes, count: count)
+        collected.append(contentsOf: piece.prefix(room))
+        if count > room {
+            switch excess(entry.expectation) {
+            case .dropped: break
+            case .relayed:
+                isBegunRelayed = true
+                let begun = takeCollected()
+                let client = worker.clients[entry.client]
+                relay(entry, client?.redirectedReply(begun) ?? begun)
+                relayRest(entry, bytes + room, count - room, isComplete: isComplete)
+                return
+            case .impossible:
+                collected = []
+                poison("a reply that is longer than any to its command")
+                return
+            }
+        }
+        guard isComplete else { return }
+        let isCut =
+            entry.expectation == .rewriteList && !scanner.isError
+            && collected.count == UpstreamConnection.mostCollected
+        let reply = takeCollected()
+        finishCollected(entry, isCut ? ClientLine.firstLine(of: reply) : reply)
+    }
+
+    private func excess(_ expectation: Expectation) -> Excess {
+        switch expectation {
+        case .commandInfo, .identify, .reset: .dropped
+        case .rewriteList: scanner.isError ? .impossible : .dropped
+        // TRACKINGINFO ends with all prefixes.
+        case .redirection: scanner.isError ? .impossible : .relayed
+        default: .impossible
+        }
+    }
+
+    private func relayRest(
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
+    ) {
+        if isComplete {
+            isBegunRelayed = false
+            takeNote(entry)
+        }
+        deliver(entry, bytes, count, isComplete ? 1 : 0)
+    }
+
+    func takeCollected() -> [UInt8] {
+        defer { collected = [] }
+        return collected
+    }
+
+    /// Bytes in place of some of a reply that goes on.
+    func relay(_ entry: InFlight, _ bytes: [UInt8]) {
+        bytes.withUnsafeBytes {
+            if let base = $0.baseAddress { deliver(entry, base, $0.count, 0) }
+        }
+    }
+}
