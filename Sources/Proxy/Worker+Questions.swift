@@ -34,6 +34,8 @@ struct Gathering {
     enum Purpose {
         /// The command at the head of a client's input waits for them.
         case client(SlotID)
+        /// The same for several clients, which ask about all clients of a pool.
+        case listers([SlotID], pool: Int)
         case statistics
     }
 
@@ -45,10 +47,25 @@ struct Gathering {
 }
 
 extension Worker {
+    /// Asks `others` about all clients of a pool, for one of its clients. One question at a time, as
+    /// the answers are long: those who come meanwhile are given the next ones, all the same.
+    func askForClients(of pool: Int, _ others: [Int], for client: SlotID) {
+        if listers[pool] != nil {
+            listers[pool]?.append(client)
+            return
+        }
+        listers[pool] = []
+        ask(.clients(pool: pool), others, for: .listers([client], pool: pool))
+    }
+
     /// Asks `others` and calls `gathered` when they have answered.
     func ask(_ question: WorkerQuestion, _ others: [Int], for purpose: Gathering.Purpose) {
         lastToken += 1
-        if case .client(let id) = purpose { asking[id.raw] = lastToken }
+        switch purpose {
+        case .client(let id): asking[id.raw] = lastToken
+        case .listers(let ids, _): for id in ids { asking[id.raw] = lastToken }
+        case .statistics: break
+        }
         gatherings[lastToken] = Gathering(
             purpose: purpose, missing: Set(others), deadline: now + Gathering.patience)
         for other in others {
@@ -101,13 +118,24 @@ extension Worker {
         guard let gathering = gatherings.removeValue(forKey: token) else { return }
         switch gathering.purpose {
         case .statistics: logStatistics(with: gathering.answers)
-        case .client(let id):
-            guard asking[id.raw] == token else { return }
-            asking[id.raw] = nil
-            guard let client = clients[id], client.mode == .gathering else { return }
-            answers[id.raw] = gathering.answers
-            client.gathered()
+        case .client(let id): give(gathering.answers, to: id, token)
+        case .listers(let ids, let pool):
+            for id in ids { give(gathering.answers, to: id, token) }
+            let next = listers.removeValue(forKey: pool) ?? []
+            if next.isEmpty { return }
+            listers[pool] = []
+            ask(
+                .clients(pool: pool), pools[pool].otherWorkers,
+                for: .listers(next, pool: pool))
         }
+    }
+
+    private func give(_ answer: [WorkerAnswer], to id: SlotID, _ token: UInt64) {
+        guard asking[id.raw] == token else { return }
+        asking[id.raw] = nil
+        guard let client = clients[id], client.mode == .gathering else { return }
+        answers[id.raw] = answer
+        client.gathered()
     }
 }
 
@@ -118,7 +146,11 @@ extension ClientConnection {
         let others = pool.otherWorkers
         if others.isEmpty { return [] }
         if let answers = worker.answers.removeValue(forKey: id.raw) { return answers }
-        worker.ask(question, others, for: .client(id))
+        if case .clients(let pool) = question {
+            worker.askForClients(of: pool, others, for: id)
+        } else {
+            worker.ask(question, others, for: .client(id))
+        }
         mode = .gathering
         return nil
     }

@@ -93,6 +93,8 @@ package final class Worker {
     /// What other workers are being asked, by token, and for which client.
     var gatherings: [UInt64: Gathering] = [:]
     var asking: [UInt64: UInt64] = [:]
+    /// Clients that are to ask about all clients of a pool when those who do so now have been told.
+    var listers: [Int: [SlotID]] = [:]
     var lastToken: UInt64 = 0
     /// What they have answered to a client's command, which is about to be looked at again.
     var answers: [UInt64: [WorkerAnswer]] = [:]
