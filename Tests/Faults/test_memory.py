@@ -1,5 +1,7 @@
 """Clients that do not read, and clients that upload slowly: memory is bounded and comes back."""
 
+import contextlib
+
 import pytest
 
 from harness.load import Neighbours
@@ -79,6 +81,43 @@ def test_clients_that_do_not_read_keep_no_upstreams(launch):
     for client in clients:
         client.close()
     assert "event=client.output_limit" in redpool.log()
+
+
+LONG = b"n" * 30_000
+TRIES = {
+    "exec": encode("MULTI") + encode("CLIENT", "ID") + encode("GET", "big") * 8 + encode("EXEC"),
+    "names": encode("CLIENT", "SETNAME", LONG) + encode("CLIENT", "SETINFO", "LIB-NAME", LONG),
+    "own name": encode("CLIENT", "SETNAME", LONG) + encode("CLIENT", "GETNAME") * 50,
+    "own line": encode("CLIENT", "SETNAME", LONG) + encode("CLIENT", "INFO") * 20,
+    "list": encode("CLIENT", "SETNAME", LONG[:9000]) + encode("CLIENT", "LIST") * 5,
+    "login": encode("HELLO", "3", "AUTH", "default", LONG, "SETNAME", LONG),
+    "kill": encode("CLIENT", "SETNAME", LONG) + encode("CLIENT", "KILL", "ID", "0") * 5,
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", TRIES)
+def test_five_hundred_clients_who_try(launch, kind, threads):
+    """Whatever a client can have kept for it, many of them at once: the manual's sum holds."""
+    limits = {"totalOutputLimit": "16mb", "threads": threads}
+    redpool = start(launch, limits, poolTimeout="2s")
+    baseline = redpool.rss()
+    clients = [Connection(redpool.unix, 60) for _ in range(500)]
+    for client in clients:
+        client.socket.setblocking(False)
+        with contextlib.suppress(OSError):
+            client.socket.send(TRIES[kind])
+    settled(redpool)
+    peak = redpool.peak_rss()
+    print(f"peak {(peak - baseline) / MB:.1f} MB over {baseline / MB:.1f} MB")
+    # The input of those who wait is as long as what they have sent.
+    bound = documented(clients=500, total=16 * MB) + 500 * len(TRIES[kind])
+    assert peak < baseline + bound + SLACK
+    for client in clients:
+        client.close()
+    given_back(redpool, baseline)
+    with redpool.connect() as late:
+        assert late.command("ECHO", "still here") == b"still here"
 
 
 def documented(clients=0, waiting=0, total=0):
