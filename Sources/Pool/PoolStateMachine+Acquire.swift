@@ -109,6 +109,7 @@ extension PoolStateMachine {
         }
         let slot = freeSlots.head
         slots[slot].closeReason = nil
+        slots[slot].most = .max
         slots[slot].dialedAt = now
         slots[slot].expiresAt = .max
         slots[slot].jitter = random.below(201) - 100

@@ -76,6 +76,22 @@ extension PoolStateMachine {
         }
     }
 
+    /// No more than `most` commands, at least 1, are to be in flight on this upstream while it is
+    /// shared: its replies must not add up. What is in flight already is not affected. It holds until
+    /// the connection ends, and takes place at the `now` of the call before.
+    package mutating func setMost(_ id: UpstreamID, _ most: Int32) {
+        guard let slot = index(of: id) else { return }
+        let isMore = most > slots[slot].most
+        slots[slot].most = max(1, most)
+        if isMore, queue.count > 0, slots[slot].state == .shared { pump(clock) }
+    }
+
+    /// Whether a client that has commands in flight here must not `add` one.
+    package func isFull(_ id: UpstreamID) -> Bool {
+        guard let slot = index(of: id) else { return false }
+        return slots[slot].state == .shared && slots[slot].inFlight >= slots[slot].most
+    }
+
     /// A dial succeeded, the handshake included. With `key`, the upstream is in that state and not
     /// in the one that was wanted.
     package mutating func connected(

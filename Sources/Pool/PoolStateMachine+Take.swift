@@ -65,7 +65,7 @@ extension PoolStateMachine {
     @inline(__always)
     private func isOpenToWork(_ slot: Int, below limit: Int32, now: Int64) -> Bool {
         let inFlight = slots[slot].inFlight
-        return slots[slot].isAvailable && inFlight < limit
+        return slots[slot].isAvailable && inFlight < limit && inFlight < slots[slot].most
             && (inFlight == 0 || now - slots[slot].progressAt <= limits.slowThreshold)
     }
 
@@ -109,7 +109,7 @@ extension PoolStateMachine {
         for slot in slots.indices
         where slots[slot].state == .shared && slots[slot].group == group
             && slots[slot].closeReason == nil && slots[slot].isAvailable
-            && slots[slot].inFlight < limits.hardLimit(slots[slot].lane)
+            && slots[slot].inFlight < min(limits.hardLimit(slots[slot].lane), slots[slot].most)
         {
             let isBetter =
                 best.map { other in
@@ -163,7 +163,8 @@ extension PoolStateMachine {
             let limit = limits.hardLimit(lane)
             let fits =
                 isOpenToWork(slot, below: limit, now: now)
-                || (stalledToo && slots[slot].isAvailable && slots[slot].inFlight < limit)
+                || (stalledToo && slots[slot].isAvailable && slots[slot].inFlight < limit
+                    && slots[slot].inFlight < slots[slot].most)
             if fits, best.map({ slots[slot].inFlight < slots[$0].inFlight }) ?? true {
                 best = slot
             }

@@ -57,6 +57,8 @@ struct UpstreamSlot {
     var group = none
     /// Shared only: commands whose replies are not complete.
     var inFlight: Int32 = 0
+    /// Shared only: the shell lets no more be in flight, whatever the need.
+    var most = Int32.max
     /// Shared only: the shell waits for a reply that is nobody's, see `addFence`.
     var isFenced = false
     /// Shared only: the last reply, or the first command since nothing was in flight.

@@ -223,6 +223,7 @@ extension ClientConnection {
         }
         let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
+            if current.gauge.measures, pool.machine.isFull(current.id) { return waitForReplies() }
             // What is in flight keeps its order only on its own upstream. That goes to the slow
             // lane for what may never end; to do so for every slow command costs more connections
             // than the waits behind them are worth.

@@ -8,6 +8,8 @@ import RESP
 struct ServerFacts {
     /// `timeout` of its configuration, in seconds; 0 = it never closes idle clients.
     var timeoutSeconds: Int64?
+    /// How much output it keeps for a normal client before it closes it, in bytes; 0 = any.
+    var outputLimit = 0
     var version: [UInt8]? {
         didSet {
             let parts = ServerFacts.parts(of: version ?? [])

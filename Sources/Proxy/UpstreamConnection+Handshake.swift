@@ -16,6 +16,7 @@ struct Handshake {
         case fence(FenceForm)
         case information
         case timeout
+        case outputLimit
         case transactions
         case clientLine
         case setName([UInt8])
@@ -45,9 +46,9 @@ struct Handshake {
     static let longestAnswer = 64 << 10
 
     /// What the first connection to a server asks, behind INFO.
-    static let questions = [Step.timeout, .transactions, .clientLine]
+    static let questions = [Step.timeout, .outputLimit, .transactions, .clientLine]
     /// What can change while a server runs.
-    static let changing = [Step.timeout, .transactions]
+    static let changing = [Step.timeout, .outputLimit, .transactions]
 
     var isFirst: Bool {
         if case .dial = purpose { return true }
@@ -75,6 +76,7 @@ struct Handshake {
         case .fence: "PING"
         case .information: "INFO"
         case .timeout: "CONFIG GET timeout"
+        case .outputLimit: "CONFIG GET client-output-buffer-limit"
         case .transactions: "COMMAND INFO"
         case .clientLine: "CLIENT INFO"
         case .setName: "CLIENT SETNAME"
@@ -195,6 +197,8 @@ extension UpstreamConnection {
         case .information: words = [Array("INFO".utf8), Array("server".utf8)]
         case .timeout:
             words = [Array("CONFIG".utf8), Array("GET".utf8), Array("timeout".utf8)]
+        case .outputLimit:
+            words = ["CONFIG", "GET", "client-output-buffer-limit"].map { Array($0.utf8) }
         case .transactions:
             words = ["COMMAND", "INFO", "multi", "exec"].map { Array($0.utf8) }
         case .clientLine: words = [Array("CLIENT".utf8), Array("INFO".utf8)]
@@ -263,7 +267,7 @@ extension UpstreamConnection {
         case .information:
             learnWhoAnswers()
             return nil
-        case .timeout, .transactions, .clientLine:
+        case .timeout, .outputLimit, .transactions, .clientLine:
             learn(learned(from: step))
             return nil
         }
@@ -384,6 +388,7 @@ extension UpstreamConnection {
         becomeReady()
         switch purpose {
         case .dial:
+            startGauge()
             pool.connected(self)
             if epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
         case .convert(let newKey):

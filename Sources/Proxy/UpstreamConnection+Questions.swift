@@ -53,6 +53,8 @@ extension UpstreamConnection {
             pool.looks.asked(now: worker.now)
             if scanner.isError { break }
             facts.timeoutSeconds = ServerFacts.configValue(in: collected)
+        case .outputLimit:
+            facts.outputLimit = ServerFacts.outputLimit(in: collected)
         case .transactions:
             if scanner.isError { break }
             facts.hasTransactions = ServerFacts.knowsBoth(collected)

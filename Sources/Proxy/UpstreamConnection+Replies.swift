@@ -55,6 +55,8 @@ extension UpstreamConnection {
         let entry = inFlight.first
         var position = start
         var finished: UInt32 = 0
+        var begin = start
+        let measures = gauge.measures
         var problem: String?
         scanning: while position < span.count, finished < entry.count {
             if hold != nil, !scanner.isInside {
@@ -70,6 +72,10 @@ extension UpstreamConnection {
                 }
                 if scanner.isError { noteError() }
                 position = end
+                if measures {
+                    gauge(position - begin, isComplete: true)
+                    begin = position
+                }
                 finished += 1
             case .incomplete:
                 if scanner.isPush {
@@ -95,6 +101,7 @@ extension UpstreamConnection {
             return span.count
         }
         isRelaying = scanner.isInside
+        if measures, isRelaying { gauge(position - begin, isComplete: false) }
         noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
         switch entry.expectation {
         case .plain, .block: deliver(entry, bytes + start, position - start, finished)

@@ -89,6 +89,7 @@ final class UpstreamConnection {
     var lacksLogin = false
     /// The most bytes of replies to clients that are not logged in.
     var owedToStrangers = 0
+    var gauge = ReplyGauge()
     /// Clients with something in flight on this shared connection.
     var sharers = 0
     /// Those of them that do not read fast enough.

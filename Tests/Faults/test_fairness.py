@@ -172,6 +172,27 @@ def fill(server):
             return made
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_output_buffer_limit_of_the_server(launch, threads):
+    """Replies that are far below it each do not add up to it: nobody loses any."""
+    size = 100_000
+    server = launch.server("--client-output-buffer-limit", "normal 4mb 0 0")
+    server.command("SET", "v", "x" * size)
+    redpool = launch.redpool(server, settings={"threads": threads})
+    clients = [redpool.connect(60) for _ in range(80)]
+    # First without any knowledge of the replies, then with it, and 80 for one client.
+    for client in clients:
+        client.send(encode("GET", "v"))
+    assert {len(client.read()) for client in clients} == {size}
+    clients[0].send(encode("GET", "v") * 80)
+    clients[1].send(encode("GET", "v"))
+    assert len(clients[1].read()) == size
+    assert {len(clients[0].read()) for _ in range(80)} == {size}
+    assert "upstream.lost" not in redpool.log()
+    for client in clients:
+        client.close()
+
+
 def test_full_wait_queue_and_its_end(launch):
     """Everybody who waits has a place, a deadline, and gets an answer in words."""
     server = launch.server()

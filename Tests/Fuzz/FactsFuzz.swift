@@ -52,6 +52,7 @@ private func checkFacts(_ bytes: [UInt8]) {
         if let timeout = ServerFacts.configValue(in: reply) {
             precondition((0...Int64(Int32.max)).contains(timeout), "a timeout of no server")
         }
+        precondition(ServerFacts.outputLimit(in: reply) >= 0, "a limit below none")
         if ServerFacts.knowsBoth(reply) {
             precondition(reply.first == UInt8(ascii: "*"), "no array of two arrays")
         }

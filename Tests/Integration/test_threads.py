@@ -75,7 +75,9 @@ def test_even_a_few_clients_are_spread_evenly(launch, threads, address):
 @pytest.mark.parametrize("on_first", [0, 2, 5, 7])
 def test_pins_are_had_wherever_they_are_asked_for(launch, on_first):
     server = launch.server()
-    redpool = launch.redpool(server, pool={"maxOpen": 8}, settings={"threads": 2})
+    redpool = launch.redpool(
+        server, pool={"maxOpen": 8, "maxPinned": 7}, settings={"threads": 2}
+    )
     clients = [redpool.connect(timeout=30) for _ in range(18)]
     first, second = by_worker(redpool, clients).values()
     blocked = first[:on_first] + second[: 7 - on_first]

@@ -60,6 +60,8 @@ final class PoolScript {
     func setAvailable(_ id: UpstreamID, _ isAvailable: Bool) {
         does { $0.setAvailable(id, isAvailable) }
     }
+    func setMost(_ id: UpstreamID, _ most: Int32) { does { $0.setMost(id, most) } }
+    func isFull(_ id: UpstreamID) -> Bool { pool.isFull(id) }
     func cancel(_ ticket: WaitTicket?) {
         if let ticket { does { $0.cancel(ticket) } }
     }

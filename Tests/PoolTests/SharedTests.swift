@@ -181,6 +181,44 @@ struct SharedTests {
         #expect(pool.lease(.control) == .granted(id))
     }
 
+    @Test("no more commands are in flight than the shell allows, stalled or at a deadline")
+    func most() {
+        let pool = PoolScript(PoolLimits(maxOpen: 1, minIdle: 1))
+        pool.warm()
+        pool.setMost(up(0), 2)
+        let only = pool.granted(.shared)
+        #expect(!pool.isFull(only))
+        #expect(pool.lease(.slow) == .granted(only))
+        #expect(pool.isFull(only))
+        pool.queued(.shared, by: 2)
+        pool.pass(.milliseconds(11))
+        pool.queued(.slow, by: 3)
+        pool.finish(only)
+        #expect(pool.actions() == [.grant(client(2), only)])
+        pool.setMost(only, 3)
+        #expect(pool.actions() == [.grant(client(3), only)])
+        pool.queued(.shared, by: 4)
+        pool.pass(.milliseconds(800))
+        pool.tick()
+        #expect(pool.actions() == [.refuse(client(4), .poolTimeout)])
+    }
+
+    @Test("where no more may be in flight another upstream is opened, and that starts anew")
+    func mostSpreads() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1))
+        pool.warm()
+        pool.setMost(up(0), 1)
+        let first = pool.granted(.shared)
+        pool.queued(.shared, by: 2)
+        #expect(pool.actions() == [.dial(up(1), db0)])
+        pool.connected(up(1))
+        #expect(pool.actions() == [.grant(client(2), up(1))])
+        #expect(pool.lease(.shared) == .granted(up(1)))
+        pool.lost(first)
+        pool.tick()
+        #expect(!pool.isFull(up(0, 1)))
+    }
+
     @Test("a settle that the shell forgot is made up for by the tick")
     func forgottenSettle() {
         let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1))

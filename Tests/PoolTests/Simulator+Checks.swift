@@ -125,6 +125,9 @@ extension Simulator {
             upstreams[slot]!.phase = .shared
             upstreams[slot]!.inFlight.append(client)
             clients[client] = .sharing(slot: slot, count: 1)
+            if !isDeferring, upstream.inFlight.count >= upstream.most {
+                fail("more in flight than the shell allows")
+            }
             if upstream.inFlight.count >= 16 * max(limits.maxPipeline, limits.slowPipeline) + 20 {
                 fail("deeper than the hard limit")
             }
@@ -211,7 +214,7 @@ extension Simulator {
         return upstreams.contains { upstream in
             guard let upstream else { return false }
             return upstream.phase == .shared && upstream.key == key && upstream.isAvailable
-                && !upstream.isRetiring && upstream.inFlight.count < most
+                && !upstream.isRetiring && upstream.inFlight.count < min(most, Int(upstream.most))
         }
     }
 
@@ -329,6 +332,7 @@ extension Simulator {
     private func answerEverything() {
         for slot in upstreams.indices {
             setAvailable(slot, true)
+            setMost(slot, .max)
             if upstreams[slot]?.phase == .shared { setFenced(slot, false) }
             while upstreams[slot]?.phase == .shared, upstreams[slot]?.inFlight.isEmpty == false,
                 failure == nil

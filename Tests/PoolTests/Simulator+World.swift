@@ -163,6 +163,7 @@ extension Simulator {
         case ..<2: retire(slot, .failoverSign)
         case ..<6: setAvailable(slot, !upstreams[slot]!.isAvailable)
         case ..<12: setFenced(slot, !upstreams[slot]!.isFenced)
+        case ..<14: setMost(slot, random.chance(50) ? .max : Int32(1 + random.below(8)))
         default: reply(slot)
         }
     }
@@ -184,6 +185,12 @@ extension Simulator {
         upstreams[slot]!.isAvailable = isAvailable
         if isAvailable { settled(slot) }
         call("setAvailable") { $0.setAvailable(upstream.id, isAvailable) }
+    }
+
+    func setMost(_ slot: Int, _ most: Int32) {
+        guard let upstream = upstreams[slot] else { return }
+        upstreams[slot]!.most = most
+        call("setMost") { $0.setMost(upstream.id, most) }
     }
 
     func setFenced(_ slot: Int, _ isFenced: Bool) {

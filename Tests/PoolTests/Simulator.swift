@@ -18,6 +18,8 @@ final class Simulator {
         /// Shared: whose commands are in flight, in order; `nobody` if the client left.
         var inFlight: [Int] = []
         var isAvailable = true
+        /// The most commands in flight.
+        var most = Int32.max
         /// Shared: a fence is in flight.
         var isFenced = false
         /// Shared: has been given a slow command since it was idle.

@@ -1,0 +1,85 @@
+// How many commands may be in flight on a connection, where the server limits the output buffers of
+// its clients (`client-output-buffer-limit normal`): replies to many clients of ours add up on one
+// connection of the server's, which closes it, and with it all of them.
+
+import Pool
+import RESP
+
+/// What replies on one connection have been like of late.
+struct ReplyGauge {
+    /// The server's limit in bytes; 0 is none, and then nothing is measured.
+    private(set) var limit = 0
+    /// Bytes of a reply that has not come whole.
+    private var begun = 0
+    /// The largest reply of this span of time and of the one before.
+    private var largest = 0
+    private var previous = 0
+    private var spanEnd: Int64 = 0
+
+    /// How long a large reply counts, at least.
+    private static let span: Int64 = 10_000_000_000
+    /// In flight before the first reply has shown how large they are.
+    static let mostAtFirst: Int32 = 16
+    /// The part of the limit that replies may fill: they may be larger than those before.
+    private static let part = 4
+
+    var measures: Bool { limit > 0 }
+
+    init(limit: Int = 0) {
+        self.limit = limit
+    }
+
+    /// `count` more bytes of the reply at the head, which `isComplete` or not.
+    mutating func note(_ count: Int, isComplete: Bool, now: Int64) {
+        if now >= spanEnd {
+            previous = now < spanEnd + Self.span ? largest : 0
+            largest = 0
+            spanEnd = now + Self.span
+        }
+        begun += count
+        largest = max(largest, begun)
+        if isComplete { begun = 0 }
+    }
+
+    /// The most commands in flight; at least one.
+    var most: Int32 {
+        let size = max(largest, previous)
+        if size == 0 { return Self.mostAtFirst }
+        return Int32(clamping: max(1, limit / Self.part / size))
+    }
+}
+
+extension UpstreamConnection {
+    /// The connection is ready: what the server has said of its limit holds from here on.
+    func startGauge() {
+        let limit = pool.facts.outputLimit
+        guard limit > 0 else { return }
+        gauge = ReplyGauge(limit: limit)
+        pool.machine.setMost(id, gauge.most)
+    }
+
+    /// Bytes of a reply have come.
+    func gauge(_ count: Int, isComplete: Bool) {
+        let before = gauge.most
+        gauge.note(count, isComplete: isComplete, now: worker.now.nanoseconds)
+        let most = gauge.most
+        if most != before { pool.machine.setMost(id, most) }
+    }
+}
+
+extension ServerFacts {
+    /// The smaller of the hard and the soft limit for normal clients in the reply to CONFIG GET
+    /// client-output-buffer-limit; 0 when there is none, or the reply is not understood.
+    static func outputLimit(in reply: [UInt8]) -> Int {
+        var cursor = ReplyCursor(from: 0)
+        var texts: [Range<Int>] = []
+        while let item = cursor.next(reply.span) {
+            if item.type == UInt8(ascii: "$"), !item.isNull { texts.append(item.range) }
+        }
+        guard texts.count == 2 else { return 0 }
+        let words = reply[texts[1]].split(separator: UInt8(ascii: " "))
+        guard words.count >= 4, Array(words[0]) == Array("normal".utf8) else { return 0 }
+        let limits = words[1...2].compactMap { Word.integer(Array($0), in: 1...(Int64.max / 2)) }
+        return limits.min().map { Int($0) } ?? 0
+    }
+}
