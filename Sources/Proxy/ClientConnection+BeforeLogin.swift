@@ -34,9 +34,11 @@ extension ClientConnection {
         switch worker.table.plan(command, span, frame) {
         case .impossible: return refuseSubcommand(span, frame)
         case .ask:
-            switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
+            let name = UnknownName(frame, in: span, table: worker.table)
+            switch pool.kind(of: name) {
             case .denied: return refuseCommand()
             case .impossible: return refuseSubcommand(span, frame)
+            case .toAsk where name.isAboutOneHop: return refuseSubcommand(span, frame)
             case .known, .unclear, .toAsk: return forwardBeforeLogin(1, bytes, count)
             }
         // An error whatever the login; if it is none, the connection is closed.
@@ -116,8 +118,10 @@ extension ClientConnection {
         if let info = worker.table.info(command) {
             return pool.denyList.refuses(command) || !info.isNamedExactly(span, frame)
         }
-        switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
+        let name = UnknownName(frame, in: span, table: worker.table)
+        switch pool.kind(of: name) {
         case .denied, .impossible: return true
+        case .toAsk where name.isAboutOneHop: return true
         case .known, .unclear, .toAsk: return false
         }
     }

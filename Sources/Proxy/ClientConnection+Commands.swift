@@ -179,9 +179,7 @@ extension ClientConnection {
             return forward(.shared, expectation, value, bytes, count)
         case .sendSlow: return forward(.slow, .plain, 0, bytes, count)
         case .runScript: return runScript(bytes, count)
-        case .fenced:
-            return forwardAlone(
-                .pin, .plain, 0, bytes, count, isBlocking: false, isFenced: true)
+        case .fenced: return forwardFenced(command, frame, bytes, count)
         case .impossible: return refuseSubcommand(span, frame)
         case .oneOff(.rewriteList): return forwardList(span, frame, bytes, count)
         case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)

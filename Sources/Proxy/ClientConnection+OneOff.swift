@@ -38,6 +38,28 @@ extension ClientConnection {
         return .done
     }
 
+    /// A command that may have turned something on if the server says +OK: then the upstream is this
+    /// client's until RESET or its end.
+    func holdOneOff(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+        if mode == .held { return forwardOneOff(.bind, bytes, count) }
+        if inFlight > 0 { return waitForReplies() }
+        guard pool.maySpend(for: self) else { return awaitOneOff() }
+        guard let own = lease(.pin, key) else { return mode == .open ? .done : .blocked }
+        guard pool.spend(own, for: self) else {
+            granted = own
+            return awaitOneOff()
+        }
+        // It counts as the pin that it is; that it is closed is what the rate bounds.
+        own.oneOffSince = nil
+        pool.oneOffEnded()
+        upstream = own
+        own.sharers += 1
+        own.beginHold(self)
+        mode = .held
+        own.rename(identity.name)
+        return sendDoubtful(.bind, 0, bytes, count)
+    }
+
     /// Has the command wait in line, until it has waited long enough.
     private func awaitOneOff() -> Outcome {
         if let unused = granted {
@@ -88,7 +110,8 @@ extension ClientConnection {
     /// EXEC of a transaction with such a command in it.
     func execDoubtful(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        guard let upstream, upstream.canFence else { return becomePipe() }
+        // Of members that are looked at, what EXEC says could not be believed.
+        guard let upstream, upstream.canFence, members.isEmpty else { return becomePipe() }
         upstream.isDoubtful = false
         return sendFenced(.exec, 0, bytes, count)
     }

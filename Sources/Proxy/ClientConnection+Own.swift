@@ -29,6 +29,21 @@ extension ClientConnection {
         return .done
     }
 
+    /// What may bring more than one reply. In RESP3 a push of DEBUG's goes to who holds the upstream.
+    func forwardFenced(
+        _ command: Command, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        guard command == .debug, key.protocolVersion == 3, pool.fences[key.user] != .none else {
+            return forwardAlone(
+                .pin, .plain, 0, bytes, count, isBlocking: false, isFenced: true)
+        }
+        let outcome = beginHold(command, frame, .debug, 0, bytes, count)
+        guard outcome == .done, inFlight > 0, let upstream else { return outcome }
+        putFence(behind: upstream)
+        mode = .barrier
+        return .done
+    }
+
     /// What has just been sent may bring more than one reply: others get this upstream only when a
     /// fence behind it has come back. Where the server has no fences, it is closed instead.
     func putFence(behind own: UpstreamConnection) {
@@ -122,7 +137,8 @@ extension ClientConnection {
             return queueMember(expectation, value, span, frame, bytes, count)
         case .sendSlow: return sendHeld(.plain, 0, bytes, count)
         case .runScript: return runScriptHeld(bytes, count)
-        case .fenced: return sendDoubtful(.plain, 0, bytes, count)
+        case .fenced:
+            return sendDoubtful(lastCommand == .debug ? .debug : .plain, 0, bytes, count)
         case .impossible: return refuseSubcommand(span, frame)
         case .oneOff(.rewriteList): return forwardList(span, frame, bytes, count)
         case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)
@@ -163,12 +179,10 @@ extension ClientConnection {
             return carryOutHeld(plan, span, frame, bytes, count)
         }
         if isRestricted { return sendHeld(.plain, 0, bytes, count) }
-        switch knownKind(span, frame) {
-        case .known(.stranger): return sendHeld(.unknown, 0, bytes, count)
-        case .unclear, .known(.unclear): return forwardOneOff(.plain, bytes, count)
-        case .impossible: return refuseSubcommand(span, frame)
-        case .denied: return refuseCommand()
-        case .known(.module), .known(.renamed), .toAsk, nil: break
+        if lastCommand == .unknown,
+            let outcome = carryOutUnknownHeld(span, frame, bytes, count)
+        {
+            return outcome
         }
         if session.replyMode != .on, upstream?.hold?.isInTransaction == true {
             let kind = worker.table.commandClass(lastCommand)
@@ -179,12 +193,6 @@ extension ClientConnection {
             }
             upstream?.hold?.taint()
             return sendHeld(.plain, 0, bytes, count)
-        }
-        if upstream?.hold?.isInTransaction == false, let name = nameToAskFor(span, frame) {
-            guard lesson != nil else { return ask(name) }
-            let outcome = forwardOneOff(.plain, bytes, count)
-            if outcome == .done { lesson = nil }
-            return outcome
         }
         return enterPipe(span, frame)
     }

@@ -99,6 +99,7 @@ extension ClientConnection {
         let name = UnknownName(frame, in: span, table: worker.table)
         // A name that no command can have might be read as one that is denied.
         return pool.deniedStrangers.refuses(name.asRead) || !name.canBeAskedFor
+            || pool.withholds(name)
     }
 
     private func refusesLine(

@@ -69,14 +69,17 @@ extension ClientConnection {
     private func queueStranger(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
+        let name = UnknownName(frame, in: span, table: worker.table)
+        switch pool.kind(of: name) {
         case .denied: return refuseCommand()
         case .impossible: return refuseSubcommand(span, frame)
         case .known(.stranger): return sendHeld(.plain, 0, bytes, count)
+        case .known(.module): return sendDoubtful(.plain, 0, bytes, count)
+        case .toAsk where name.isAboutOneHop: return refuseSubcommand(span, frame)
         case .known, .unclear, .toAsk: break
         }
         if session.replyMode != .on { return pipeHeld(span, frame, bytes, count) }
-        let outcome = sendHeld(.stranger, 0, bytes, count)
+        let outcome = sendHeld(.stranger, name.isSubcommand ? 1 : 0, bytes, count)
         mode = .barrier
         return outcome
     }
@@ -115,5 +118,14 @@ extension ClientConnection {
         default:
             return ownValue(member.expectation, element) ?? element
         }
+    }
+}
+
+extension UpstreamConnection {
+    /// The server has queued a subcommand that is in no table. What it does ends with the hold, and
+    /// what EXEC says is fenced.
+    func queuedSubcommand() {
+        isDoubtful = true
+        spoil(.notUnderstood)
     }
 }

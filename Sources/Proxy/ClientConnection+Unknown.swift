@@ -11,9 +11,10 @@ extension ClientConnection {
     func carryOutUnknown(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        switch pool.kind(of: UnknownName(frame, in: span, table: worker.table)) {
+        let unknown = UnknownName(frame, in: span, table: worker.table)
+        switch pool.kind(of: unknown) {
         case .denied: return refuseCommand()
-        case .known(let kind): return carryOutUnknown(kind, bytes, count)
+        case .known(let kind): return carryOutUnknown(kind, unknown, bytes, count)
         case .unclear(let name):
             let outcome = forwardOneOff(.unclear, bytes, count)
             if outcome == .done, inFlight > 0 { askedName = name }
@@ -21,38 +22,63 @@ extension ClientConnection {
         case .impossible: return refuseSubcommand(span, frame)
         case .toAsk(let name):
             guard let kind = lesson else { return ask(name) }
-            let outcome = carryOutUnknown(kind, bytes, count)
+            // Whether the server knows it cannot be told, and it must not carry it out.
+            if unknown.isAboutOneHop {
+                lesson = nil
+                return refuseSubcommand(span, frame)
+            }
+            let outcome = carryOutUnknown(kind, unknown, bytes, count)
             if outcome == .done { lesson = nil }
             return outcome
         }
     }
 
     private func carryOutUnknown(
-        _ kind: UnknownCommands.Kind, _ bytes: UnsafeRawPointer, _ count: Int
+        _ kind: UnknownCommands.Kind, _ name: UnknownName, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         switch kind {
         case .stranger: forward(.shared, .unknown, 0, bytes, count)
         case .module:
             forwardAlone(.pin, .ofModule, 0, bytes, count, isBlocking: true, isFenced: true)
+        case .renamed where name.isSubcommand: forwardSubcommand(name, bytes, count)
         case .renamed: beginPipe()
         case .unclear: forwardOneOff(.plain, bytes, count)
         }
     }
 
-    /// What is known of a command that is not in the table, of a client that holds an upstream.
-    /// Nil for a command of the table.
-    func knownKind(_ span: Span<UInt8>, _ frame: CommandFrame) -> UnknownKind? {
-        guard worker.table.find(span, frame) == .unknown else { return nil }
-        return pool.kind(of: UnknownName(frame, in: span, table: worker.table))
+    /// A subcommand that the server has and the table has not. One of CLIENT may turn something on
+    /// for this connection; what another does ends with its reply.
+    func forwardSubcommand(
+        _ name: UnknownName, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        name.isOfClient ? holdOneOff(bytes, count) : forwardOneOff(.plain, bytes, count)
     }
 
-    /// The name of a command that nothing is known of; nil for any other.
-    func nameToAskFor(_ span: Span<UInt8>, _ frame: CommandFrame) -> [UInt8]? {
-        guard worker.table.find(span, frame) == .unknown,
-            case .toAsk(let name) = pool.kind(
-                of: UnknownName(frame, in: span, table: worker.table))
-        else { return nil }
-        return name
+    /// The same for a client that holds an upstream. Nil for what makes a pipe of it.
+    func carryOutUnknownHeld(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome? {
+        let name = UnknownName(frame, in: span, table: worker.table)
+        let isQueueing = upstream?.hold?.isInTransaction == true
+        switch pool.kind(of: name) {
+        case .denied: return refuseCommand()
+        case .impossible: return refuseSubcommand(span, frame)
+        case .known(.stranger): return sendHeld(.unknown, 0, bytes, count)
+        case .unclear, .known(.unclear): return forwardOneOff(.plain, bytes, count)
+        case .known(.renamed) where name.isSubcommand:
+            return forwardSubcommand(name, bytes, count)
+        case .known(.module) where !isQueueing: return sendDoubtful(.ofModule, 0, bytes, count)
+        case .known(.module), .known(.renamed): return nil
+        case .toAsk where name.isAboutOneHop && (isQueueing || lesson != nil):
+            lesson = nil
+            return refuseSubcommand(span, frame)
+        case .toAsk where isQueueing: return nil
+        case .toAsk(let word):
+            guard lesson != nil else { return ask(word) }
+            let outcome = forwardOneOff(.plain, bytes, count)
+            if outcome == .done { lesson = nil }
+            return outcome
+        }
     }
 
     // MARK: Questions
@@ -123,8 +149,20 @@ extension UpstreamPool {
         if deniedStrangers.refuses(name.asRead) { return .denied }
         // Names are looked at before; COMMAND INFO would read this one as another.
         if !name.canBeAskedFor { return .impossible }
+        let kind = unknownCommands.kind(of: name.asRead)
+        if name.isAboutOneHop, kind != .stranger {
+            // A server of before 7.0 has no such subcommand; of others it must be known.
+            if facts.hasOldWords { return .known(.stranger) }
+            return kind != nil || facts.isBefore7 ? .impossible : .toAsk(name.asRead)
+        }
+        if let kind { return .known(kind) }
         // Before 7.0, COMMAND INFO knows no subcommands.
-        if let kind = unknownCommands.kind(of: name.asRead) { return .known(kind) }
         return name.isSubcommand && facts.isBefore7 ? .unclear(name.asRead) : .toAsk(name.asRead)
+    }
+    /// True for what this server must not get, because it may carry it out.
+    func withholds(_ name: UnknownName) -> Bool {
+        guard name.isAboutOneHop else { return false }
+        if case .known(.stranger) = kind(of: name) { return false }
+        return true
     }
 }

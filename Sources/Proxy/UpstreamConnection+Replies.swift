@@ -251,7 +251,8 @@ extension UpstreamConnection {
             }
             acceptLogin(login, protocolVersion: nil, client)
         case .trackingOn where facts.isOK: client?.trackingAccepted()
-        case .stranger where facts.isQueued: client?.hasQueuedStranger = true
+        case .stranger where facts.isQueued:
+            if entry.value == 0 { client?.hasQueuedStranger = true } else { queuedSubcommand() }
         case .unknown where !facts.isError && !facts.isQueued:
             // A module has been loaded meanwhile, say: nobody knows what it has done here.
             pool.unknownCommands = UnknownCommands()

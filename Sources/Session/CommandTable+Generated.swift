@@ -550,7 +550,7 @@ extension CommandTable {
         CONFIG SET\tADMIN\tok\t
         COPY\tSHARE\tok\tWRITE
         DBSIZE\tSHARE\tok\tREADONLY
-        DEBUG\tDENY\tno\t
+        DEBUG\tPIN_FENCE\tno\t
         DECR\tSHARE\tok\tWRITE
         DECRBY\tSHARE\tok\tWRITE
         DEL\tSHARE\tok\tWRITE
@@ -672,9 +672,9 @@ extension CommandTable {
         MODULE\tSHARE\tok\t
         MODULE HELP\tSHARE\tok\t
         MODULE LIST\tADMIN\tok\t
-        MODULE LOAD\tDENY\tno\t
-        MODULE LOADEX\tDENY\tno\t
-        MODULE UNLOAD\tDENY\tno\t
+        MODULE LOAD\tPIN_FENCE\tno\t
+        MODULE LOADEX\tPIN_FENCE\tno\t
+        MODULE UNLOAD\tPIN_FENCE\tno\t
         MONITOR\tPIN_FOREVER\tno\t
         MOVE\tSHARE\tok\tWRITE
         MSET\tSHARE\tok\tWRITE

@@ -72,6 +72,8 @@ package enum Expectation: UInt8, Sendable {
     case lockQuestion
     /// Our question whether scripts can make replies up, for a client that waits for it.
     case scriptQuestion
+    /// DEBUG on an upstream of one's own: DEBUG PROTOCOL PUSH sends a push before its reply.
+    case debug
     /// A command whose success proves that this connection has written.
     case write
     /// MULTI and the members of a block that was forwarded whole on a shared upstream.

@@ -12,6 +12,12 @@ package struct UnknownName: Sendable {
     /// False for words that no command can have, and that COMMAND INFO would read as another.
     package let canBeAskedFor: Bool
 
+    /// The container is CLIENT.
+    package let isOfClient: Bool
+    /// CLIENT MAINT_NOTIFICATIONS: it is about the connection to the next hop, which is Redpool, and
+    /// Redpool has nothing to notify of. No server gets it that would carry it out.
+    package let isAboutOneHop: Bool
+
     /// The longest name, or subcommand, that a server is asked about, in bytes. Longer ones are
     /// taken for none.
     package static let longest = 128
@@ -35,12 +41,18 @@ package struct UnknownName: Sendable {
         let text = UnknownName.read(bytes, name.start, name.length)
         guard container != .unknown, let first else {
             isSubcommand = false
+            isOfClient = false
+            isAboutOneHop = false
             asRead = text
             canBeAskedFor = !UnknownName.isImpossible(
                 bytes, start: name.start, count: name.length)
             return
         }
         isSubcommand = true
+        isOfClient = container == .client
+        isAboutOneHop =
+            isOfClient
+            && Word(bytes, start: first.start, count: first.length) == "maint_notifications"
         let bar = [UInt8(ascii: "|")]
         asRead = text + bar + UnknownName.read(bytes, first.start, first.length)
         canBeAskedFor = !UnknownName.isImpossible(bytes, start: first.start, count: first.length)

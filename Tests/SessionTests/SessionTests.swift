@@ -180,6 +180,8 @@ private let rows: [Row] = [
     Row(text: "FCALL f 0", free: .runScript, held: .runScript, queued: .runScript),
     Row(text: "EVAL #!lua 0", free: .fenced, held: .fenced, queued: .fenced),
     Row(text: "EVALSHA #!lua 0", free: .runScript, held: .runScript, queued: .runScript),
+    Row(text: "DEBUG SLEEP 0", free: .fenced, held: .fenced, queued: .fenced),
+    Row(text: "MODULE LOAD x", free: .fenced, held: .fenced, queued: .fenced),
     Row(text: "SCRIPT LOAD x", free: .fenced, held: .fenced, queued: .fenced),
     Row(text: "FUNCTION LOAD x", free: .fenced, held: .fenced, queued: .fenced),
     Row(text: "FUNCTION LIST x", free: .fenced, held: .fenced, queued: .fenced),
