@@ -24,7 +24,7 @@ extension ClientConnection {
         }
         if refuseUnfinished(span, start) { return }
         if mode == .held {
-            _ = becomePipe()
+            if !streamHeld(span, start) { _ = becomePipe() }
             return
         }
         guard canStream(span, start) else {
@@ -109,7 +109,9 @@ extension ClientConnection {
         let command = worker.table.find(span, name: name, first: first)
         let text = UnknownName(name: name, first: first, in: span, table: worker.table)
         let isVague = Word.hasNUL(span, start: first.start, count: first.length)
-        if command == .unknown ? !text.canBeAskedFor : isVague && carriesState(command) {
+        if command == .unknown
+            ? !text.canBeAskedFor || pool.withholds(text) : isVague && carriesState(command)
+        {
             return .impossible(isSubcommand: true)
         }
         return known(command, text)
@@ -151,6 +153,25 @@ extension ClientConnection {
         return CommandTable.mayHaveBlockArgument(begun)
     }
 
+    /// Streams a command over the held upstream, if it changes nothing there; nothing else is sent
+    /// before it is answered.
+    private func streamHeld(_ span: Span<UInt8>, _ start: Int) -> Bool {
+        guard canStream(span, start), !isFencedWhole, let upstream, upstream.inFlight.isEmpty
+        else { return false }
+        switch worker.table.commandClass(lastCommand) {
+        case .share, .shareSlow, .admin: break
+        default: return false
+        }
+        session.streamed()
+        if worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
+        pool.traffic.commandsPinned += 1
+        inFlight = 1
+        upstream.output.forgetsSent = true
+        upstream.expect(id, .plain, bytes: 0, isSilent: session.takeSilence())
+        mode = .streaming
+        return true
+    }
+
     /// Passes on (or throws away) what has come of a large command. Returns the next position.
     func streamOn(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
         let buffer = UnsafeBufferPointer(
@@ -177,7 +198,7 @@ extension ClientConnection {
         if mode == .streaming, let upstream {
             upstream.stream(bytes + start, count: end - start)
             if isWhole {
-                mode = .exclusive(isBlocking: waitsToBlock)
+                mode = upstream.hold == nil ? .exclusive(isBlocking: waitsToBlock) : .barrier
                 if isFencedWhole { putFence(behind: upstream) }
             }
             if upstream.isFull(for: self) { pause(.upstreamFull) }

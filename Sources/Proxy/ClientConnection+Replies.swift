@@ -73,6 +73,8 @@ extension ClientConnection {
                     closeAfterFlush(.upstream_lost)
                     return
                 }
+                // Behind a command that was streamed.
+                upstream.output.forgetsSent = false
                 // A spoiled connection is retired then, but not taken from a client's state.
                 if hold.isClean { endHold(upstream) }
             } else {

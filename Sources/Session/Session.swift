@@ -35,6 +35,11 @@ package struct Session: Sendable {
         memberCount = 0
     }
 
+    /// A command that may stand in a block is sent over the held upstream before it has come whole.
+    package mutating func streamed() {
+        if isSendingTransaction { memberCount &+= 1 }
+    }
+
     /// CLIENT REPLY ON, OFF or SKIP was sent.
     package mutating func setReplyMode(_ mode: ReplyMode) {
         // SKIP under OFF changes nothing (Redis 7.0 networking.c, clientCommand).

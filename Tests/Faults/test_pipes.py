@@ -92,3 +92,72 @@ def test_push_that_debug_asks_for_reaches_its_client(open_pool):
         client.command("UNWATCH")
         assert client.command("PING") == b"PONG"
         assert "stray" not in redpool.log()
+
+
+# --- large commands of a client that holds an upstream
+
+
+LARGE = b"x" * 400_000
+HOLDS = {
+    "WATCH": ([("WATCH", "k")], [("UNWATCH",)]),
+    "MULTI": ([("MULTI",), ("CLIENT", "ID")], [("EXEC",)]),
+    "MULTI, SELECT": ([("MULTI",), ("SELECT", "3")], [("EXEC",), ("DEL", "large"), ("SELECT", "0")]),
+    "subscribed, RESP3": ([("HELLO", "3"), ("SUBSCRIBE", "c")], [("UNSUBSCRIBE", "c")]),
+    "tracking": ([("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "OPTIN")], [("CLIENT", "TRACKING", "OFF")]),
+    "silent": ([("WATCH", "k"), ("CLIENT", "REPLY", "SKIP")], [("UNWATCH",)]),
+}
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+@pytest.mark.parametrize("length", [400_000, 10_000_000])
+def test_large_command_streams_over_a_held_upstream(open_pool, hold, length):
+    server, redpool = open_pool
+    begin, end = HOLDS[hold]
+    value = b"x" * length
+    with redpool.connect() as client, server.connect() as direct:
+        mine = client.command("CLIENT", "ID")
+        seen = []
+        for one in (client, direct):
+            own = one.command("CLIENT", "ID")
+            replies = []
+            for command in begin:
+                one.send(encode(*command))
+                if "SKIP" not in command:
+                    replies.append(one.read())
+            # In two pieces, and more behind it in the same write.
+            large = encode("APPEND", "large", value) + encode("STRLEN", "large") + encode("GET", "nil")
+            one.send(large[:200_000])
+            one.send(large[200_000:])
+            replies += [one.read() for _ in range(2 if hold == "silent" else 3)]
+            replies += [one.command(*command) for command in end]
+            one.command("DEL", "large")
+            seen.append(repr(replies).replace(f"'id': {own}", "ID").replace(f"[{own},", "[ID,"))
+        assert seen[0] == seen[1]
+        # It is an ordinary client again: many of these need no more upstreams than one.
+        assert client.command("CLIENT", "ID") == mine
+        with redpool.connect() as other:
+            assert other.command("GET", "large") is None
+        assert b" cmd=client" in client.command("CLIENT", "INFO")
+
+
+def test_many_who_hold_and_send_large_commands_share_few_upstreams(launch, server):
+    redpool = launch.redpool(server, pool={"maxOpen": 4, "poolTimeout": "2s"})
+    clients = [redpool.connect() for _ in range(10)]
+    for client in clients:
+        client.send(encode("MULTI") + encode("SET", "k", LARGE))
+        assert [client.read(), client.read()] == [b"OK", b"QUEUED"]
+        assert client.command("EXEC") == [b"OK"]
+    assert len(server.upstreams()) <= 4
+    for client in clients:
+        client.close()
+
+
+def test_who_leaves_in_the_middle_of_a_large_command_takes_his_upstream_along(open_pool):
+    server, redpool = open_pool
+    with redpool.connect() as client:
+        client.command("WATCH", "k")
+        held = {row["id"] for row in server.upstreams() if row["cmd"] == "watch"}
+        client.send(encode("SET", "large", LARGE)[:300_000])
+        eventually(lambda: redpool.has_read(client))
+    eventually(lambda: not held & {row["id"] for row in server.upstreams()})
+    assert server.command("EXISTS", "large") == 0
