@@ -58,6 +58,33 @@ package final class Mailbox<Message: Sendable>: Sendable {
     }
 }
 
+/// A queue of messages that wakes nobody: its reader looks when something else has woken it.
+package final class Postbox<Message: Sendable>: Sendable {
+    private let messages = Mutex<[Message]>([])
+    /// What nobody takes must not fill the memory.
+    private static var most: Int { 16_384 }
+
+    package init() {}
+
+    /// Adds a message. When too many wait, all of them are given up.
+    package func post(_ message: Message) {
+        messages.withLock { queue in
+            if queue.count >= Postbox.most { queue.removeAll() }
+            queue.append(message)
+        }
+    }
+
+    /// Takes everything that has been posted, in order.
+    package func takeAll() -> [Message] {
+        messages.withLock { queue in
+            if queue.isEmpty { return [] }
+            let taken = queue
+            queue.removeAll(keepingCapacity: true)
+            return taken
+        }
+    }
+}
+
 /// Watches a descriptor that somebody else owns, a mailbox's wakeup for instance.
 package struct DescriptorWatch: ~Copyable {
     private let event: UnsafeMutablePointer<CLibevent.event>

@@ -196,6 +196,7 @@ extension ClientConnection {
                 .control, key: controlKey, .plain, 0, bytes, count, isBlocking: false)
         case .hold(.trackingOn, let options):
             return track(command, span, frame, TrackingOptions(rawValue: options))
+        case .hold(.monitor, _): return monitor(command, frame, bytes, count)
         case .hold(let expectation, let value):
             return beginHold(command, frame, expectation, value, bytes, count)
         case .ask:

@@ -272,10 +272,10 @@ extension UpstreamConnection {
         isIdentified = true
         let question = UpstreamConnection.whoAmI
         expect(UpstreamConnection.nobody, .identify, bytes: question.count)
-        send(question)
+        sendOwn(question)
     }
 
-    private static let whoAmI = Array("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n".utf8)
+    static let whoAmI = Array("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n".utf8)
 
     /// The answer to `identify`; an error (no permission) leaves the id unknown.
     func identified(_ reply: [UInt8]) {

@@ -121,7 +121,7 @@ extension ClientConnection {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
         case .send(.trackingOn, let options):
             return track(lastCommand, span, frame, TrackingOptions(rawValue: options))
-        case .send(.monitor, _): return monitorHeld(bytes, count)
+        case .send(.monitor, _): return monitorHeld(frame, bytes, count)
         case .send(.multi, _):
             // What was queued before has been discarded; if not, `hold` knows.
             if session.memberCount == 0 { members = [] }
@@ -160,10 +160,12 @@ extension ClientConnection {
 
     /// MONITOR on a held upstream: one that monitors already is not answered (Redis 7.0
     /// replication.c, monitorCommand), so that one is not sent either, unless the server refuses it.
-    private func monitorHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    private func monitorHeld(
+        _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         guard let hold = upstream?.hold, hold.isMonitoring, !hold.isInTransaction, !isRestricted
-        else { return sendHeld(.monitor, 0, bytes, count) }
+        else { return monitor(lastCommand, frame, bytes, count) }
         _ = session.takeSilence()
         return .done
     }
@@ -259,6 +261,7 @@ extension ClientConnection {
             closeAfterFlush(.upstream_lost)
             return .done
         }
+        upstream.passKeptLine(to: self)
         upstream.endHold()
         upstream.isExclusive = true
         upstream.piped = self

@@ -60,6 +60,7 @@ extension ClientConnection {
             upstream?.hold?.taint()
             return sendHeld(.plain, 0, bytes, count)
         }
+        if expectation == .monitor, !isWatching() { return .blocked }
         upstream?.hold?.queued()
         members.append(member)
         return sendHeld(.plain, 0, bytes, count)

@@ -93,6 +93,7 @@ extension ClientConnection {
         session.released()
         members = []
         redirection = 0
+        monitorFilter = nil
         giveBack(upstream)
     }
 

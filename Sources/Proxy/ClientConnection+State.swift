@@ -176,6 +176,7 @@ extension ClientConnection {
         session.reset()
         members = []
         redirection = 0
+        monitorFilter = nil
         key = pool.warmKey
         identity.name = []
         if !isSkipped { reply("+RESET\r\n") }

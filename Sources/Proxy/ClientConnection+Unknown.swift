@@ -101,6 +101,7 @@ extension ClientConnection {
         }
         // Blocked: it waits. Done without anything in flight: refused, and answered so.
         guard outcome == .done, inFlight > before.0 else { return outcome }
+        upstream?.noteOwn(question)
         session = before.1
         mode = .asking
         return .blocked

@@ -136,7 +136,7 @@ extension UpstreamConnection {
     func raiseReplicationOffset() {
         expect(
             UpstreamConnection.nobody, .ignored, bytes: UpstreamConnection.nudge.count)
-        send(UpstreamConnection.nudge)
+        sendOwn(UpstreamConnection.nudge)
     }
 
     private static let nudge = Array(

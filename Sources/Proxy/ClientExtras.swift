@@ -28,6 +28,7 @@ final class ClientExtras {
     var placeInLine = PlaceInLine.none
     var awaitsScripts = false
     var lockAnswer: [UInt8]?
+    var monitorFilter: MonitorFilter?
     var keptInput = 0
     /// Bytes of the above that count among what is kept for clients.
     var counted = 0
@@ -222,6 +223,12 @@ extension ClientConnection {
     var keptInput: Int {
         get { extras?.keptInput ?? 0 }
         set { if newValue != 0 || extras != nil { ownExtras.keptInput = newValue } }
+    }
+
+    /// Set while it monitors.
+    var monitorFilter: MonitorFilter? {
+        get { extras?.monitorFilter }
+        set { if newValue != nil || extras != nil { ownExtras.monitorFilter = newValue } }
     }
 
     /// Everything that was asked on a connection that is gone.

@@ -55,6 +55,9 @@ struct Fence {
         }
     }
 
+    /// A copy of it.
+    var bytes: [UInt8] { command.span.withUnsafeBytes { Array($0) } }
+
     /// Whether the next bytes of the reply are those of the right one.
     mutating func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let head: StaticString = "$16\r\n"

@@ -157,7 +157,7 @@ extension UpstreamConnection {
         }
         setDeadline(after: pool.config.poolTimeout)
         expect(UpstreamConnection.nobody, .scriptQuestion, bytes: ScriptTrust.question.count)
-        send(ScriptTrust.question)
+        sendOwn(ScriptTrust.question)
         sendFence(for: UpstreamConnection.nobody)
     }
 

@@ -72,6 +72,7 @@ extension UpstreamConnection {
         let new = Fence(pool.fences[key.user])
         expect(client, .fence, bytes: Fence.length, value: traits.rawValue)
         fence = new
+        noteOwn(new)
         let command = new.command
         command.span.withUnsafeBytes {
             output.append($0.baseAddress!, count: $0.count, pool: worker.chunks)
@@ -177,6 +178,7 @@ extension UpstreamConnection {
     func sendFirstFence(_ form: FenceForm) {
         let new = Fence(form)
         fence = new
+        noteOwn(new)
         let command = new.command
         command.span.withUnsafeBytes { send($0.baseAddress!, count: $0.count) }
     }

@@ -37,6 +37,8 @@ struct Handshake {
     var purpose = Purpose.dial
     var steps: [Step] = []
     var index = 0
+    /// The command of the current step, unless that is a fence.
+    var sent: [UInt8] = []
     /// SELECT comes before the login of a client's user, who may not have the right to it.
     var selectsEarly = false
     /// The form of the fence that this server has shown to know.
@@ -192,6 +194,7 @@ extension UpstreamConnection {
             words = [Array("SELECT".utf8), Array(String(database).utf8)]
         case .fence(.none): words = [Array("PING".utf8)]
         case .fence(let form):
+            handshake.sent = []
             sendFirstFence(form)
             return
         case .information: words = [Array("INFO".utf8), Array("server".utf8)]
@@ -208,7 +211,8 @@ extension UpstreamConnection {
         }
         var bytes: [UInt8] = []
         Encode.command(words, into: &bytes)
-        send(bytes)
+        handshake.sent = bytes
+        sendOwn(bytes)
     }
 
     func receiveHandshake(_ bytes: UnsafeRawPointer, _ count: Int) {

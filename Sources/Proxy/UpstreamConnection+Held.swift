@@ -19,10 +19,15 @@ extension UpstreamConnection {
     func rename(_ name: [UInt8]) {
         if identity.name == name { return }
         identity.name = name
+        let bytes = renaming(name)
+        expect(UpstreamConnection.nobody, .plain, bytes: bytes.count)
+        sendOwn(bytes)
+    }
+
+    func renaming(_ name: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         Encode.command([Array("CLIENT".utf8), Array("SETNAME".utf8), name], into: &bytes)
-        expect(UpstreamConnection.nobody, .plain, bytes: bytes.count)
-        send(bytes)
+        return bytes
     }
 
     /// The hold is over; the connection is clean.
@@ -32,6 +37,7 @@ extension UpstreamConnection {
         isExclusive = false
         isInPush = false
         isPlusKept = false
+        lineFate = nil
         isDoubtful = false
         scanner.passesLines = false
         output.forgetsSent = false
@@ -98,10 +104,14 @@ extension UpstreamConnection {
     }
 
     /// CLIENT REPLY hides no message and no confirmation, but the array form of PONG is a reply:
-    /// the beginning of what may be one is kept until it can be told. OFF hides MONITOR's lines.
+    /// the beginning of what may be one is kept until it can be told.
     private func relayPush(_ bytes: UnsafeRawPointer, count: Int, isComplete: Bool) {
         guard let client = holder else {
             collected = []
+            return
+        }
+        if edges.isLine {
+            relayLine(bytes, count: count, isComplete: isComplete, to: client)
             return
         }
         switch pushFate {
@@ -117,8 +127,7 @@ extension UpstreamConnection {
     ) {
         let mayBeHidden =
             key.protocolVersion == 2 && !inFlight.isEmpty && inFlight.first.isSilent
-        let isSilent = hold?.isMonitoring == true && client.session.replyMode == .off
-        guard mayBeHidden || isSilent || client.redirection != 0 || !collected.isEmpty else {
+        guard mayBeHidden || client.redirection != 0 || !collected.isEmpty else {
             pushFate = .relayed
             client.receive(bytes, count: count)
             return
@@ -126,8 +135,7 @@ extension UpstreamConnection {
         collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
         guard isComplete || collected.count >= FrameEdges.longestDecided else { return }
         var begun = takeCollected()
-        let isHidden =
-            (mayBeHidden && edges.kind == .other) || (isSilent && edges.kind == .line)
+        let isHidden = mayBeHidden && edges.kind == .other
         pushFate = isHidden ? .hidden : .relayed
         if isHidden { return }
         if edges.kind == .brokenRedirection { begun = client.redirectedReply(begun) }
@@ -197,14 +205,20 @@ extension UpstreamConnection {
         if spoiled != nil || !state.isCleanable {
             pool.machine.retire(id, spoiled ?? .dirty, now: worker.now)
             pool.noteWork()
-        } else if let cleaning = state.cleaning {
-            var bytes: [UInt8] = []
-            Encode.command(cleaning.words.map { "\($0)" }, into: &bytes)
+        } else if state.cleaning != nil {
+            let bytes = cleaningCommand
             expect(UpstreamConnection.nobody, .clean, bytes: bytes.count)
-            send(bytes)
+            sendOwn(bytes)
         } else {
             finishCleaning()
         }
+    }
+
+    /// What ends the next part of the state that is left.
+    var cleaningCommand: [UInt8] {
+        var bytes: [UInt8] = []
+        Encode.command((hold?.cleaning?.words ?? []).map { "\($0)" }, into: &bytes)
+        return bytes
     }
 
     /// The answer to one of our cleaning commands has come: anything but +OK leaves doubts.

@@ -9,10 +9,10 @@ extension UpstreamConnection {
     /// Sends our PING; the pool lends the connection to nobody meanwhile.
     func probe() {
         expect(UpstreamConnection.nobody, .probe, bytes: UpstreamConnection.ping.count)
-        send(UpstreamConnection.ping)
+        sendOwn(UpstreamConnection.ping)
     }
 
-    private static let ping = Array("*1\r\n$4\r\nPING\r\n".utf8)
+    static let ping = Array("*1\r\n$4\r\nPING\r\n".utf8)
 
     /// A reply in the place of that to our PING: an error shows as much as a PONG, anything else
     /// that somebody was answered twice.
@@ -24,6 +24,7 @@ extension UpstreamConnection {
             return
         }
         guard isComplete else { return }
+        if scanner.isError { noteOwn(UpstreamConnection.ping, isRefused: true) }
         finishHead()
         if isPong { needsNoLogin() }
         if isPong, key.user == 0, stage == .ready, pool.mayLookAgain {

@@ -251,6 +251,8 @@ extension UpstreamConnection {
             }
             acceptLogin(login, protocolVersion: nil, client)
         case .trackingOn where facts.isOK: client?.trackingAccepted()
+        case .monitor where facts.isError && hold?.isMonitoring != true:
+            client?.monitorFilter = nil
         case .stranger where facts.isQueued:
             if entry.value == 0 { client?.hasQueuedStranger = true } else { queuedSubcommand() }
         case .unknown where !facts.isError && !facts.isQueued:
@@ -298,6 +300,7 @@ extension UpstreamConnection {
             client?.learnedCommand(
                 reply, isLockedOut: scanner.isError && scanner.head.starts(with: "NOAUTH"))
         case .lockQuestion:
+            if scanner.isError { noteOwn(UpstreamConnection.ping, isRefused: true) }
             settleStranger(isQuoting: false)
             finishHead()
             if !isExclusive { countFinished(1) }

@@ -53,6 +53,8 @@ final class UpstreamConnection {
     var edges = FrameEdges()
     /// A read has ended behind the first byte of what may be a line of MONITOR.
     var isPlusKept = false
+    /// What becomes of the line of MONITOR that is passing by; nil when none is.
+    var lineFate: LineFate?
     /// A frame of a subscription is passing by.
     var isInPush = false
     var pushFate = PushFate.undecided

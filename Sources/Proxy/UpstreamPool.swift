@@ -38,6 +38,7 @@ final class UpstreamPool {
     var oneOffs: OneOffLine
     var scripts = ScriptTrust()
     var strangers = Strangers()
+    var monitors: [SlotID] = []
     /// Grows with every server that answers: what a connection to an earlier one says is not noted.
     var epoch = 0
     /// The `run_id`s of servers before the present one, the latest last.
@@ -122,6 +123,7 @@ final class UpstreamPool {
         callOneOffs()
         callStrangers()
         lookAtServer()
+        if !monitors.isEmpty { takeOwnCommands() }
         isTickDue = true
         judgeCrowd()
         names.tick(self)

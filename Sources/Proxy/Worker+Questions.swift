@@ -12,6 +12,8 @@ package enum WorkerQuestion: Sendable {
     case blocked(pool: Int, serial: UInt64)
     /// On which connection does this client hold a subscription? It is not used again after that.
     case subscribed(pool: Int, serial: UInt64)
+    /// Leave word of what is sent for this client from now on: a worker's, by its place in the pool.
+    case monitoring(pool: Int, client: UInt64, of: Int)
     /// The numbers of all pools.
     case statistics
 }
@@ -92,6 +94,9 @@ extension Worker {
             // Messages would follow the connection to its next client.
             if upstream?.serverID != nil { upstream?.spoil(.dirty) }
             return .connection(upstream?.serverID)
+        case .monitoring(let pool, let client, let member):
+            pools[pool].noteInFlight(for: SlotID(raw: client), at: member)
+            return .connection(nil)
         case .statistics:
             return .statistics(PoolStatisticsList(list: pools.map { PoolStatistics($0) }))
         }

@@ -106,6 +106,8 @@ final class PoolGroup: Sendable {
     let budget: PoolBudget?
     /// Bounds what is spent on commands that are not understood.
     let oneOffs: OneOffGate<AtomicCell>
+    /// One for each member.
+    let desks: [MonitorDesk]
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let rejected = Atomic<UInt64>(0)
     private let isWithoutFence = Atomic<Bool>(false)
@@ -119,6 +121,7 @@ final class PoolGroup: Sendable {
         self.mailboxes = mailboxes
         // Pools that do not need all workers begin with different ones.
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
+        desks = (0..<count).map { _ in MonitorDesk() }
         oneOffs = OneOffGate(maxPinned: config.maxPinned) { AtomicCell($0) }
         budget =
             count == 1 ? nil : PoolBudget(config.limits(member: 0, of: count), members: count)

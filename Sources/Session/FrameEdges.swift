@@ -54,10 +54,13 @@ package struct FrameEdges: Sendable {
         tail.removeAll(keepingCapacity: true)
     }
 
+    /// The frame that has begun is a line of MONITOR.
+    package var isLine: Bool { prefix.first == UInt8(ascii: "+") }
+
     /// Judges the complete frame that was added.
     package var kind: Kind {
         guard let first = prefix.first else { return .other }
-        if first == UInt8(ascii: "+") { return .line }
+        if isLine { return .line }
         guard first == UInt8(ascii: "*") || first == UInt8(ascii: ">") else { return .other }
         var cursor = ReplyCursor(from: 0)
         guard cursor.next(prefix.span) != nil, let word = cursor.next(prefix.span),
