@@ -135,7 +135,7 @@ final class UpstreamPool {
         deadlineTimer[0].arm(deadline)
     }
 
-    fileprivate func deadlinePassed() {
+    func deadlinePassed() {
         worker.updateNow()
         deadlineTimer[0].armed = nil
         passTime()
@@ -378,25 +378,4 @@ extension UpstreamPool {
         if !unidentified.isEmpty { unidentified.removeAll { $0 == upstream.id } }
         noteWork()
     }
-}
-
-/// Wakes the worker at the earliest deadline of a pool, when that is sooner than the tick.
-private final class DeadlineTimer {
-    private let timer: Timer
-    var armed: MonotonicTime?
-
-    init(loop: EventLoop, owner: UnsafeMutableRawPointer) {
-        timer = Timer(loop: loop, owner: owner, callback: deadlineReached)
-    }
-
-    func arm(_ deadline: MonotonicTime) {
-        if let armed, armed <= deadline { return }
-        armed = deadline
-        timer.start(at: deadline.nanoseconds)
-    }
-}
-
-private func deadlineReached(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
-    guard let owner else { return }
-    Unmanaged<UpstreamPool>.fromOpaque(owner).takeUnretainedValue().deadlinePassed()
 }

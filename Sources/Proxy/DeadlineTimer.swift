@@ -1,0 +1,25 @@
+// The wake-up for a deadline that comes before the next tick.
+
+import EventLoop
+import Pool
+
+/// Wakes the worker at the earliest deadline of a pool, when that is sooner than the tick.
+final class DeadlineTimer {
+    private let timer: Timer
+    var armed: MonotonicTime?
+
+    init(loop: EventLoop, owner: UnsafeMutableRawPointer) {
+        timer = Timer(loop: loop, owner: owner, callback: deadlineReached)
+    }
+
+    func arm(_ deadline: MonotonicTime) {
+        if let armed, armed <= deadline { return }
+        armed = deadline
+        timer.start(at: deadline.nanoseconds)
+    }
+}
+
+private func deadlineReached(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<UpstreamPool>.fromOpaque(owner).takeUnretainedValue().deadlinePassed()
+}
