@@ -14,6 +14,9 @@ struct Block {
     var end: Int
     /// Commands between MULTI and EXEC.
     var members: Int
+
+    /// No member begins further from MULTI than this.
+    static let most = ClientConnection.inputLimit
 }
 
 extension ClientConnection {
@@ -27,7 +30,8 @@ extension ClientConnection {
         var ahead = CommandScanner()
         var position = first.end
         var members = 0
-        while position < buffer.count {
+        let most = min(buffer.count, first.start + Block.most)
+        while position < most {
             guard
                 case .command(let frame) = ahead.scan(
                     buffer.span, frameStart: position, limits: limits)
@@ -59,6 +63,7 @@ extension ClientConnection {
             kept: block.execStart - first.start)
         guard outcome == .done, inFlight > before, let upstream else { return outcome }
         upstream.extendBlock(id, block)
+        worker.turn.spend(Turn.special + block.members)
         inFlight += UInt32(block.members) + 1
         return .done
     }

@@ -25,10 +25,16 @@ extension ClientConnection {
             ? ClientConnection.limitsBeforeLogin : ClientConnection.limits
     }
 
-    /// Handles as many commands as possible. Returns the number of bytes that are done with.
+    /// Handles as many commands as possible in one turn. Returns the number of bytes that are done
+    /// with.
     func handle(_ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
         var position = 0
+        worker.turn = Turn()
         while position < count, channel.isOpen {
+            if worker.turn.isOver(at: position) {
+                worker.carryOver(self)
+                return position
+            }
             switch mode {
             case .open, .held:
                 guard !isPausedByUpstream, let next = handleNext(bytes, count, position) else {
@@ -73,8 +79,10 @@ extension ClientConnection {
             }
             return handleFrame(buffer, frame)
         case .inline(let lineStart, let lineEnd, let next):
+            worker.turn.spend(Turn.line)
             return handleInline(buffer, lineStart, lineEnd) == .done ? next : nil
         case .skip(let next):
+            worker.turn.spend(Turn.blank)
             return next
         case .incomplete:
             handleUnfinished(buffer.span, start)
@@ -145,6 +153,8 @@ extension ClientConnection {
         // Few clients have extras, and only they can have been refused a lease.
         if extras != nil, refuseIfDenied() { return .done }
         lastCommand = command
+        let isStateless = worker.table.isStateless(command)
+        if !isStateless { worker.turn.spend(Turn.special) }
         if case .unknown = command, let outcome = refuseImpossibleName(span, frame) {
             return outcome
         }
@@ -156,11 +166,12 @@ extension ClientConnection {
         {
             return outcome
         }
-        if worker.table.isStateless(command), case .open = mode, !pool.isPaused {
+        if isStateless, case .open = mode, !pool.isPaused {
             let expectation = provesWrite(command, frame) ? Expectation.write : .plain
             return forward(.shared, expectation, 0, bytes, count)
         }
         if mode == .held {
+            if isStateless { worker.turn.spend(Turn.held) }
             pool.notePause(command, span, frame)
             let before = session
             let plan = session.planHeld(command, worker.table.info(command), span, frame)

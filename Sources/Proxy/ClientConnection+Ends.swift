@@ -40,6 +40,7 @@ extension ClientConnection {
     /// Closes a client that has ended its input, or that is being drained, once it has everything
     /// that it is owed.
     func finishIfDone() {
+        if isCarriedOver { return }
         // What is left of the input, unless the upstream is full, is a command that will never be
         // complete.
         if mode == .piped, inputEnded, input.isEmpty || !isPausedByUpstream, let upstream {

@@ -42,6 +42,7 @@ extension ClientConnection {
             pipeView = .watching
             return frame.end
         case .inline(let lineStart, let lineEnd, let next):
+            worker.turn.spend(Turn.line)
             if refusesLine(buffer, lineStart, lineEnd) {
                 passStandIn()
             } else {
@@ -49,6 +50,7 @@ extension ClientConnection {
             }
             return next
         case .skip(let next):
+            worker.turn.spend(Turn.blank)
             pass(bytes + start, next - start)
             return next
         case .incomplete:

@@ -39,6 +39,7 @@ extension ClientConnection {
 
     /// An error reply; `text` begins with its first word.
     func replyError(_ text: String) {
+        worker.turn.spend(Turn.special)
         if session.takeSilence() { return }
         var bytes: [UInt8] = []
         Encode.error(text, into: &bytes)

@@ -47,13 +47,15 @@ final class ClientConnection {
         static let inputFull = Pauses(rawValue: 2)
     }
 
-    // In this order hardly a byte between them is padding: 245 bytes, where malloc would round 249 up
+    // In this order hardly a byte between them is padding: 246 bytes, where malloc would round 249 up
     // to the next 16.
     let id: SlotID
     let pool: UpstreamPool
     var channel: Channel
     var isDirty = false
     var isReady = false
+    /// Its turn ended before its input did: it is not read before it has gone on.
+    var isCarriedOver = false
     var inputEnded = false
     private var pauses: Pauses = []
     /// The last command on the held upstream may block: a client that leaves does not wait for it.
@@ -146,6 +148,7 @@ final class ClientConnection {
     // MARK: Reading
 
     fileprivate func readable() {
+        if isCarriedOver { return }
         worker.updateNow()
         if !channel.isReading {
             noticePeer()
@@ -215,6 +218,7 @@ final class ClientConnection {
     /// Called by the epilogue for whatever may have ended a wait.
     func resume() {
         isReady = false
+        isCarriedOver = false
         guard channel.isOpen else { return }
         if mode == .barrier, inFlight == 0 {
             mode = upstream?.hold == nil ? .open : .held
@@ -226,7 +230,8 @@ final class ClientConnection {
 
     private func afterInput() {
         guard channel.isOpen else { return }
-        if input.count < inputLimit {
+        // No limit is lower.
+        if input.count < ClientConnection.waitingInputLimit || input.count < inputLimit {
             unpause(.inputFull)
         } else if isBlocked {
             closeAtInputLimit()

@@ -97,9 +97,9 @@ extension ClientConnection {
     /// Changes of identity whose replies are still to come.
     var changes: [IdentityChange] {
         get { extras?.changes ?? [] }
-        set {
-            ownExtras.changes = newValue
-            countExtras()
+        _modify {
+            defer { countExtras() }
+            yield &ownExtras.changes
         }
     }
 
@@ -116,9 +116,9 @@ extension ClientConnection {
     /// What CLIENT LIST asked for, for when its reply comes.
     var listFilters: [ClientLine.Filter] {
         get { extras?.listFilters ?? [] }
-        set {
-            ownExtras.listFilters = newValue
-            countExtras()
+        _modify {
+            defer { countExtras() }
+            yield &ownExtras.listFilters
         }
     }
 

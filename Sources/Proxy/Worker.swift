@@ -82,6 +82,10 @@ package final class Worker {
     var poolsWithWork = WorkList<UpstreamPool>()
     /// Clients whose wait is over: their input is looked at again before this iteration ends.
     var readyClients = WorkList<ClientConnection>()
+    /// Clients that go on in the next iteration.
+    var carriedOver = WorkList<ClientConnection>()
+    /// What the client that is being handled may still do in this one.
+    var turn = Turn()
 
     /// The part of what is kept for clients that is no reply: what they are called, mostly.
     var extraBytes = 0
@@ -164,7 +168,8 @@ package final class Worker {
         epilogue()
         started()
         while lifecycle != .stopped {
-            if !loop.runOnce(waiting: !isGathering) {
+            readyCarriedOver()
+            if !loop.runOnce(waiting: !isGathering && readyClients.isEmpty) {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
                 return false
             }
@@ -179,6 +184,7 @@ package final class Worker {
         acceptor = nil
         poolsWithWork.removeAll()
         readyClients.removeAll()
+        carriedOver.removeAll()
         dirtyClients.removeAll()
         dirtyUpstreams.removeAll()
         pools.removeAll()

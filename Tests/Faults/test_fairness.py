@@ -1,6 +1,9 @@
 """One client or a crowd that wants everything: the others go on being served."""
 
 import asyncio
+import multiprocessing
+import select
+import socket
 import statistics
 import subprocess
 import time
@@ -70,6 +73,87 @@ def test_greedy_pipeline(launch, depth):
     # No more than a few turns of the greedy one, each of at most 64 KB of commands. The longest few
     # are those in which somebody else had the processor.
     assert through < max(5 * direct, alone + 0.5)
+
+
+def pour(address, data, count, stop):
+    """Clients that send all that is taken, and read what comes back."""
+    sockets = [address.connect() for _ in range(count)]
+    for one in sockets:
+        one.setblocking(False)
+    while not stop.is_set():
+        readable, writable, _ = select.select(sockets, sockets, [], 0.1)
+        for one in readable:
+            one.recv(1 << 18)
+        for one in writable:
+            try:
+                one.send(data)
+            except BlockingIOError:
+                pass
+
+
+def latency_beside(address, data):
+    """The median of a neighbour's round trips, in seconds, while twenty others send `data`."""
+    taken = []
+    # A process of its own: the neighbour is not to wait for Python.
+    context = multiprocessing.get_context("fork")
+    stop = context.Event()
+    crowd = context.Process(target=pour, args=(address, data, 20, stop))
+    with Connection(address, 60) as neighbour:
+        crowd.start()
+        try:
+            warm = time.monotonic() + 0.3
+            while len(taken) < 9:
+                began = time.monotonic()
+                assert neighbour.command("ECHO", "x") == b"x"
+                if began > warm:
+                    taken.append(time.monotonic() - began)
+        finally:
+            stop.set()
+            crowd.join(10)
+            crowd.kill()
+    return statistics.median(taken)
+
+
+FLOODS = {
+    "blank lines": b"\r\n" * 50_000,
+    "inline": b"PING\r\n" * 20_000,
+    "unknown inline": b"a\r\n" * 30_000,
+    "quoted": b'get "a b c"\r\n' * 8000,
+    "refused": encode("DEBUG", "x") * 4000,
+    "unknown": encode("nosuch") * 6000,
+    "rewritten": encode("CLIENT", "ID") * 4000,
+    "names": encode("CLIENT", "SETNAME", "x") * 3000,
+    "watches": (encode("WATCH", "a") + encode("UNWATCH")) * 2000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_flood_of_what_costs_more_than_its_bytes(launch, flood):
+    """A turn is bounded by what is done in it: others wait about as long as beside the server."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    redpool.warm_up()
+    through = latency_beside(redpool.tcp, FLOODS[flood])
+    # The first server may be busy with what is left for a while.
+    direct = latency_beside(launch.server().tcp, FLOODS[flood])
+    print(f"{through * 1e3:.1f} ms, without Redpool {direct * 1e3:.1f} ms")
+    assert through < 3 * direct + 0.05
+
+
+@pytest.mark.parametrize("state", ["open", "held", "piped"])
+def test_what_is_left_of_a_turn_goes_on(launch, state):
+    """Lines, blank lines and arrays of many turns in one go, and the end of them: all are answered."""
+    redpool = launch.redpool(launch.server())
+    commands = (b"INCR turns\r\n" + b"\r\n" * 7 + encode("INCR", "turns")) * 3000
+    with redpool.connect() as client:
+        if state != "open":
+            assert client.command("WATCH", "w") == b"OK"
+        if state == "piped":
+            client.send(encode("SET", "large", b"x" * 200_000))
+            assert client.read() == b"OK"
+        client.send(commands)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_until_closed() == b"".join(b":%d\r\n" % n for n in range(1, 6001))
 
 
 def test_accept_storm(launch):
