@@ -1,6 +1,7 @@
 // CLIENT KILL, CLIENT UNBLOCK and CLIENT TRACKING REDIRECT: about other clients, which the server
 // does not know one by one.
 
+import Config
 import EventLoop
 import Pool
 import RESP
@@ -76,9 +77,6 @@ extension ClientConnection {
     var blockedUpstream: UpstreamConnection? {
         mode == .exclusive(isBlocking: true) || isBlockingHeld ? upstream : nil
     }
-
-    /// The upstream that this client holds for its state.
-    var heldUpstream: UpstreamConnection? { upstream?.hold == nil ? nil : upstream }
 
     private func sendControl(
         _ expectation: Expectation, _ words: [[UInt8]], isUnderstood: Bool
@@ -159,7 +157,7 @@ extension ClientConnection {
                 : beginHold(command, frame, .trackingOn, options.rawValue, base, bytes.count)
         }
         if outcome == .done, inFlight > 0 {
-            askedRedirection = receiver.serial
+            if receiver.serial == 0 { forgetAskedRedirection() }
             // What comes behind it is told from where the invalidations go.
             mode = .barrier
         }
@@ -168,7 +166,8 @@ extension ClientConnection {
 
     /// The server has accepted this client's CLIENT TRACKING ON.
     func trackingAccepted() {
-        redirection = askedRedirection
+        redirect(to: askedRedirection)
+        askedRedirection = 0
     }
 
     /// Where a CLIENT TRACKING wants its messages to go.
@@ -181,23 +180,29 @@ extension ClientConnection {
         var serverID: Int64 = 0
     }
 
-    /// The connection that REDIRECT names: one that holds a subscription or tracks. Nil while other
-    /// workers are being asked.
+    /// The connection of the client that REDIRECT names, which gets one if it has none. Nil while that
+    /// is under way, or has failed.
     private func receiver(_ words: [[UInt8]]) -> Receiver? {
         guard let option = ClientConnection.redirectOption(words),
             let number = Word.integer(words[option + 1], in: 1...Int64.max)
         else { return Receiver() }
         let serial = UInt64(number)
-        var found: Int64?
-        if let target = pool.client(serial: serial) {
-            let upstream = target.heldUpstream
-            // Messages would follow the connection to its next client.
-            if upstream?.serverID != nil { upstream?.spoil(.dirty) }
-            found = upstream?.serverID
-        } else {
-            let question = WorkerQuestion.subscribed(pool: pool.index, serial: serial)
-            guard let answer = otherConnection(question) else { return nil }
-            found = answer
+        askedRedirection = serial
+        let answer =
+            if let target = pool.client(serial: serial) {
+                askForTarget(target)
+            } else {
+                otherConnection(
+                    .target(pool: pool.index, serial: serial, tracker: self.serial))
+            }
+        guard let found = answer else { return nil }
+        if found == ClientConnection.noTarget {
+            refusal =
+                "PINLIMIT pool \(pool.config.name): client \(serial), to which messages are to be "
+                + "redirected, could not get a connection of its own"
+                + " (waited \(pool.config.poolTimeout / 1_000_000)ms)"
+            worker.ready(self)
+            return nil
         }
         return Receiver(option: option + 1, serial: serial, serverID: found ?? 0)
     }
@@ -281,5 +286,6 @@ extension UpstreamConnection {
     func identified(_ reply: [UInt8]) {
         guard reply.first == UInt8(ascii: ":") else { return }
         serverID = Word.integer(Array(reply.dropFirst().dropLast(2)), in: 1...Int64.max)
+        worker.serveTargets()
     }
 }

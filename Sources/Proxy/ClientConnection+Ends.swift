@@ -100,6 +100,10 @@ extension ClientConnection {
     /// Gives up every claim on upstreams.
     private func letGo() {
         pool.noteWork()
+        if extras != nil {
+            redirect(to: 0)
+            forgetAskedRedirection()
+        }
         if case .waiting(let ticket) = mode { pool.machine.cancel(ticket) }
         if let unused = granted {
             granted = nil

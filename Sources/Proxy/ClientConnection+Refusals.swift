@@ -29,6 +29,7 @@ extension ClientConnection {
         self.refusal = nil
         lesson = nil
         retryUntil = nil
+        forgetAskedRedirection()
         placeInLine = .none
         replyError(refusal)
         return true

@@ -88,12 +88,12 @@ extension ClientConnection {
     }
 
     /// The state that was tied to the held upstream is over.
-    private func endHold(_ upstream: UpstreamConnection) {
+    func endHold(_ upstream: UpstreamConnection) {
         leaveUpstream(upstream)
         if mode == .held { mode = .open }
         session.released()
         members = []
-        redirection = 0
+        redirect(to: 0)
         monitorFilter = nil
         giveBack(upstream)
     }

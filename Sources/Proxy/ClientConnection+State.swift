@@ -175,7 +175,7 @@ extension ClientConnection {
         let isSkipped = session.replyMode == .skipNext
         session.reset()
         members = []
-        redirection = 0
+        redirect(to: 0)
         monitorFilter = nil
         key = pool.warmKey
         identity.name = []

@@ -29,6 +29,7 @@ final class ClientExtras {
     var awaitsScripts = false
     var lockAnswer: [UInt8]?
     var monitorFilter: MonitorFilter?
+    var trackers: Set<UInt64> = []
     var keptInput = 0
     /// Bytes of the above that count among what is kept for clients.
     var counted = 0
@@ -229,6 +230,12 @@ extension ClientConnection {
     var monitorFilter: MonitorFilter? {
         get { extras?.monitorFilter }
         set { if newValue != nil || extras != nil { ownExtras.monitorFilter = newValue } }
+    }
+
+    /// Clients whose invalidations are redirected to this one.
+    var trackers: Set<UInt64> {
+        get { extras?.trackers ?? [] }
+        set { ownExtras.trackers = newValue }
     }
 
     /// Everything that was asked on a connection that is gone.

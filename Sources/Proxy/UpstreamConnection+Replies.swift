@@ -251,6 +251,8 @@ extension UpstreamConnection {
             }
             acceptLogin(login, protocolVersion: nil, client)
         case .trackingOn where facts.isOK: client?.trackingAccepted()
+        case .trackingOn where facts.isError: client?.forgetAskedRedirection()
+        case .trackingOff where facts.isOK: client?.redirect(to: 0)
         case .monitor where facts.isError && hold?.isMonitoring != true:
             client?.monitorFilter = nil
         case .stranger where facts.isQueued:

@@ -1,6 +1,7 @@
 // What a worker has to know of the others: it asks them all, and goes on when the last has answered
 // or the deadline has passed. A worker that does not answer counts as having nothing to say.
 
+import Config
 import EventLoop
 import Pool
 
@@ -10,8 +11,8 @@ package enum WorkerQuestion: Sendable {
     case clients(pool: Int)
     /// On which connection is this client blocked? It is not used again after that.
     case blocked(pool: Int, serial: UInt64)
-    /// On which connection does this client hold a subscription? It is not used again after that.
-    case subscribed(pool: Int, serial: UInt64)
+    /// By which connection can this client be sent those of another? It gets one if it has none.
+    case target(pool: Int, serial: UInt64, tracker: UInt64)
     /// Leave word of what is sent for this client from now on: a worker's, by its place in the pool.
     case monitoring(pool: Int, client: UInt64, of: Int)
     /// The numbers of all pools.
@@ -61,7 +62,19 @@ extension Worker {
     }
 
     /// Asks `others` and calls `gathered` when they have answered.
-    func ask(_ question: WorkerQuestion, _ others: [Int], for purpose: Gathering.Purpose) {
+    func ask(
+        _ question: WorkerQuestion, _ others: [Int], for purpose: Gathering.Purpose,
+        patience: Int64 = Gathering.patience
+    ) {
+        let token = gather(others, for: purpose, patience: patience)
+        for other in others {
+            group.mailboxes[other].post(
+                .question(question, token: token, from: index))
+        }
+    }
+
+    /// Begins to wait for answers of these workers.
+    func gather(_ others: [Int], for purpose: Gathering.Purpose, patience: Int64) -> UInt64 {
         lastToken += 1
         switch purpose {
         case .client(let id): asking[id.raw] = lastToken
@@ -69,14 +82,17 @@ extension Worker {
         case .statistics: break
         }
         gatherings[lastToken] = Gathering(
-            purpose: purpose, missing: Set(others), deadline: now + Gathering.patience)
-        for other in others {
-            group.mailboxes[other].post(
-                .question(question, token: lastToken, from: index))
-        }
+            purpose: purpose, missing: Set(others), deadline: now + patience)
+        return lastToken
     }
 
     func answer(_ question: WorkerQuestion, token: UInt64, to asker: Int) {
+        if case .target(let pool, let serial, let tracker) = question,
+            let client = pools[pool].client(serial: serial)
+        {
+            order(client, for: tracker, token: token, at: asker)
+            return
+        }
         group.mailboxes[asker].post(.answer(answer(question), token: token, from: index))
     }
 
@@ -89,11 +105,7 @@ extension Worker {
             // Whoever had this connection next could be unblocked in the other's place.
             upstream?.spoil(.dirty)
             return .connection(upstream?.serverID)
-        case .subscribed(let pool, let serial):
-            let upstream = pools[pool].client(serial: serial)?.heldUpstream
-            // Messages would follow the connection to its next client.
-            if upstream?.serverID != nil { upstream?.spoil(.dirty) }
-            return .connection(upstream?.serverID)
+        case .target: return .connection(nil)
         case .monitoring(let pool, let client, let member):
             pools[pool].noteInFlight(for: SlotID(raw: client), at: member)
             return .connection(nil)
@@ -151,12 +163,31 @@ extension ClientConnection {
         let others = pool.otherWorkers
         if others.isEmpty { return [] }
         if let answers = worker.answers.removeValue(forKey: id.raw) { return answers }
-        if case .clients(let pool) = question {
+        var patience = Gathering.patience
+        switch question {
+        case .clients(let pool):
             worker.askForClients(of: pool, others, for: id)
-        } else {
-            worker.ask(question, others, for: .client(id))
+            mode = .gathering
+            return nil
+        // A client that is to have an upstream may wait for it as long as any.
+        case .target: patience += pool.config.poolTimeout
+        default: break
         }
+        worker.ask(question, others, for: .client(id), patience: patience)
         mode = .gathering
+        return nil
+    }
+
+    /// The same for a client of this worker.
+    func askForTarget(_ target: ClientConnection) -> Int64?? {
+        if let answers = worker.answers.removeValue(forKey: id.raw) {
+            return .some(firstConnection(answers))
+        }
+        if let found = target.targetID(for: serial) { return found }
+        let patience = Gathering.patience + pool.config.poolTimeout
+        let token = worker.gather([worker.index], for: .client(id), patience: patience)
+        mode = .gathering
+        worker.order(target, for: serial, token: token, at: worker.index)
         return nil
     }
 
@@ -170,8 +201,12 @@ extension ClientConnection {
     /// As above, for the connection that one of them knows.
     func otherConnection(_ question: WorkerQuestion) -> Int64?? {
         guard let answers = askOthers(question) else { return nil }
-        for case .connection(let id?) in answers { return .some(id) }
-        return .some(nil)
+        return .some(firstConnection(answers))
+    }
+
+    private func firstConnection(_ answers: [WorkerAnswer]) -> Int64? {
+        for case .connection(let id?) in answers { return id }
+        return nil
     }
 
     /// The answers are there: the command at the head is looked at again.

@@ -25,6 +25,8 @@ package enum WorkerMessage: Sendable {
     case question(WorkerQuestion, token: UInt64, from: Int)
     /// What it says to a question of this worker.
     case answer(WorkerAnswer, token: UInt64, from: Int)
+    /// The messages of a client that tracks do not go to this client any more.
+    case release(pool: Int, target: UInt64, tracker: UInt64)
     /// CLIENT KILL has met clients of this worker.
     case kill([UInt64])
     /// The server has refused a login in the name of a user whose clients may be here as well.
@@ -102,6 +104,8 @@ package final class Worker {
     var lastToken: UInt64 = 0
     /// What they have answered to a client's command, which is about to be looked at again.
     var answers: [UInt64: [WorkerAnswer]] = [:]
+    /// Clients that are to have an upstream of their own, see Worker+Targets.
+    var targetOrders: [TargetOrder] = []
     private var tickTimer: [TimerBox] = []
     private var mailWatch: [WatchBox] = []
     /// What is to be done once `Worker.warmUp` commands have been carried.
@@ -211,6 +215,7 @@ package final class Worker {
         group.seen(index, at: now)
         closeIdleClients()
         closeLingering()
+        serveTargets()
         endGatherings()
         logWhatIsDue()
         chunks.trimAfterBurst()
@@ -246,6 +251,8 @@ package final class Worker {
                 answer(question, token: token, to: asker)
             case .answer(let answer, let token, let other):
                 answered(answer, token: token, by: other)
+            case .release(let pool, let target, let tracker):
+                pools[pool].releaseTarget(target, from: tracker)
             case .kill(let ids):
                 for id in ids { clients[SlotID(raw: id)]?.close(.killed) }
             case .userRefused(let pool, let name):

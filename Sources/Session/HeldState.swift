@@ -25,6 +25,8 @@ package struct HeldState: Equatable, Sendable {
     /// next client that tracks here would be told of keys that it has never seen (Redis 7.0
     /// tracking.c: entries of the table are dropped lazily, by client id).
     package private(set) var remembersKeys = false
+    /// Another client's invalidations are redirected here.
+    package var isTarget = false
     /// Something happened whose effects cannot be told: the connection must not be used again.
     package private(set) var isTainted = false
 
@@ -34,11 +36,13 @@ package struct HeldState: Equatable, Sendable {
 
     /// Nothing ties the connection to its client.
     package var isClean: Bool {
-        !isInTransaction && !isWatching && !isListening && flags.isEmpty && !isTainted
+        !isInTransaction && !isWatching && !isListening && flags.isEmpty && !isTainted && !isTarget
     }
 
     /// A few commands are enough to make it fit for anybody; `cleaning` says which.
-    package var isCleanable: Bool { !isListening && !remembersKeys && !isTainted }
+    package var isCleanable: Bool {
+        !isListening && !remembersKeys && !isTainted && !isTarget
+    }
 
     /// The server says things here that nobody has asked for.
     package var isListening: Bool { subscriptions > 0 || isTracking || isMonitoring }

@@ -8,21 +8,10 @@ import re
 # (pattern for the suite's name, pattern for the test's name, reason)
 KNOWN = [
     (
-        r"redis-py",
-        r"::test_client_tracking$",
-        "REDIRECT takes the id of a client that holds a subscription at that moment; the test names"
-        " clients that do not, for which the error is that of an unknown id.",
-    ),
-    (
         r"runtest",
         r"MULTI and script timeout",
         "MULTI in database 9 needs a connection that may SELECT, which the server refuses while"
         " the script runs: -BUSY comes for MULTI already.",
-    ),
-    (
-        r"runtest",
-        r"redirect invalidation with client reply off$",
-        "REDIRECT takes the id of a client that is subscribed or tracks; this one does neither.",
     ),
     (
         r"runtest",

@@ -1,0 +1,165 @@
+// Clients to which CLIENT TRACKING REDIRECT sends messages. The server knows them by the id of a
+// connection, so each gets an upstream of its own, which keeps that id for as long as somebody's
+// messages go there.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+/// A client is to have such an upstream, because another one waits for it.
+struct TargetOrder {
+    let client: SlotID
+    /// The client that tracks.
+    let tracker: UInt64
+    /// Where it waits: the worker and its token.
+    let asker: Int
+    let token: UInt64
+    let until: MonotonicTime
+}
+
+extension Worker {
+    /// Answers when `target` has its upstream, or its time is over.
+    func order(
+        _ target: ClientConnection, for tracker: UInt64, token: UInt64, at asker: Int
+    ) {
+        let order = TargetOrder(
+            client: target.id, tracker: tracker, asker: asker, token: token,
+            until: now + target.pool.config.poolTimeout)
+        if !serve(order) { targetOrders.append(order) }
+    }
+
+    /// Called with every tick, and when the server has said the id of a connection.
+    func serveTargets() {
+        if targetOrders.isEmpty { return }
+        let waiting = targetOrders
+        targetOrders = []
+        targetOrders += waiting.filter { !serve($0) }
+    }
+
+    private func serve(_ order: TargetOrder) -> Bool {
+        var answer: Int64?
+        if let client = clients[order.client] {
+            answer = client.targetID(for: order.tracker)
+            if answer == nil {
+                if now < order.until { return false }
+                client.release(from: order.tracker)
+                answer = ClientConnection.noTarget
+            }
+        }
+        if order.asker == index {
+            answered(.connection(answer), token: order.token, by: index)
+        } else {
+            group.mailboxes[order.asker].post(
+                .answer(.connection(answer), token: order.token, from: index))
+        }
+        return true
+    }
+}
+
+extension ClientConnection {
+    /// In place of an id: the client is there, and has no upstream of its own.
+    static let noTarget: Int64 = -1
+
+    /// The server's id of an upstream that is this client's for as long as `tracker` has messages sent
+    /// there. Nil while there is none: then as much is done for it as can be now.
+    func targetID(for tracker: UInt64) -> Int64? {
+        if upstream?.hold == nil { becomeTarget() }
+        guard let upstream, upstream.hold != nil, mode != .preparing else { return nil }
+        guard let found = upstream.serverID else {
+            // Inside a transaction the question would be queued.
+            if !session.isSendingTransaction, upstream.hold?.isInTransaction == false {
+                keepAsTarget(upstream, for: tracker)
+                upstream.identify()
+            }
+            return nil
+        }
+        keepAsTarget(upstream, for: tracker)
+        return found
+    }
+
+    /// Messages would follow the connection to its next client.
+    private func keepAsTarget(_ upstream: UpstreamConnection, for tracker: UInt64) {
+        trackers.insert(tracker)
+        upstream.hold?.isTarget = true
+        upstream.spoil(.dirty)
+    }
+
+    /// The messages of this one go there no more.
+    func release(from tracker: UInt64) {
+        guard extras != nil, trackers.remove(tracker) != nil, trackers.isEmpty,
+            let upstream, upstream.hold != nil
+        else { return }
+        upstream.hold?.isTarget = false
+        if inFlight == 0, mode == .held, upstream.hold?.isClean == true { endHold(upstream) }
+    }
+
+    // MARK: The client that tracks
+
+    /// Its messages go to this client now, or to none (0).
+    func redirect(to serial: UInt64) {
+        let old = redirection
+        if old == serial { return }
+        redirection = serial
+        if old != askedRedirection { pool.releaseTarget(old, from: self) }
+    }
+
+    /// What it has asked for has come to nothing, or it leaves.
+    func forgetAskedRedirection() {
+        let asked = askedRedirection
+        askedRedirection = 0
+        if asked != redirection { pool.releaseTarget(asked, from: self) }
+    }
+
+    private var isAtRest: Bool {
+        inFlight == 0 && upstream == nil && granted == nil && !isLockedOut
+    }
+
+    /// Takes an upstream, if one is to be had at once and nothing is under way elsewhere. While it is
+    /// blocked, that of its command becomes its own.
+    private func becomeTarget() {
+        switch mode {
+        case .open where isAtRest, .gathering where isAtRest:
+            let lease = pool.machine.lease(
+                .pin, key: key, for: WaiterID(raw: id.raw), now: worker.now)
+            pool.noteWork()
+            switch lease {
+            case .granted(let found):
+                guard let own = pool[found] else { return }
+                upstream = own
+                own.sharers += 1
+                own.beginHold(self)
+                if mode == .open { mode = .held }
+                own.rename(identity.name)
+            // The client's own commands do not wait for it; one may be there by the next tick.
+            case .queued(let ticket): pool.machine.cancel(ticket)
+            case .refused: break
+            }
+        case .exclusive(isBlocking: true):
+            guard let upstream, upstream.spoiled == nil, inFlight == 1 else { return }
+            upstream.beginHold(self)
+            mode = .held
+            isBlockingHeld = true
+        default: break
+        }
+    }
+}
+
+extension UpstreamPool {
+    fileprivate func releaseTarget(_ serial: UInt64, from tracker: ClientConnection) {
+        if serial == 0 { return }
+        releaseTarget(serial, from: tracker.serial)
+        for other in otherWorkers {
+            worker.group.mailboxes[other].post(
+                .release(pool: index, target: serial, tracker: tracker.serial))
+        }
+    }
+
+    /// Does so if that client is here.
+    func releaseTarget(_ serial: UInt64, from tracker: UInt64) {
+        guard let target = client(serial: serial) else { return }
+        worker.targetOrders.removeAll { $0.client == target.id && $0.tracker == tracker }
+        target.release(from: tracker)
+    }
+}
