@@ -172,7 +172,6 @@ extension ClientConnection {
         }
         if mode == .held {
             if isStateless { worker.turn.spend(Turn.held) }
-            pool.notePause(command, span, frame)
             let before = session
             let plan = session.planHeld(command, worker.table.info(command), span, frame)
             let outcome = carryOutHeld(plan, span, frame, bytes, count)
@@ -181,7 +180,7 @@ extension ClientConnection {
             return outcome
         }
         let plan = worker.table.plan(command, span, frame)
-        if pool.isPaused, let outcome = forwardPaused(plan, bytes, count) { return outcome }
+        if pool.isPaused, let outcome = forwardPaused(plan, frame, bytes, count) { return outcome }
         switch plan {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
         case .send(.plain, _) where provesWrite(command, frame):
@@ -202,9 +201,9 @@ extension ClientConnection {
         case .controlClients: return control(span, frame, bytes, count)
         case .waitForReplicas: return waitForReplicas(bytes, count)
         case .control:
-            pool.notePause(command, span, frame)
+            let wanted = CommandTable.expectation(ofControl: command, span, frame)
             return forwardAlone(
-                .control, key: controlKey, .plain, 0, bytes, count, isBlocking: false)
+                .control, key: controlKey, wanted.0, wanted.1, bytes, count, isBlocking: false)
         case .hold(.trackingOn, let options):
             return track(command, span, frame, TrackingOptions(rawValue: options))
         case .hold(.monitor, _): return monitor(command, frame, bytes, count)

@@ -129,8 +129,9 @@ extension ClientConnection {
         case .send(.exec, _) where upstream?.isDoubtful == true:
             return execDoubtful(bytes, count)
         case .send(.exec, _) where !members.isEmpty: return execMembers(bytes, count)
-        case .send(.plain, _) where provesWrite(lastCommand, frame):
-            return sendHeld(.write, 0, bytes, count)
+        case .send(.plain, _):
+            let wanted = expectation(ofPlain: frame)
+            return sendHeld(wanted.0, wanted.1, bytes, count)
         case .send(let expectation, let value):
             return sendHeld(expectation, value, bytes, count)
         case .queue(let expectation, let value):

@@ -55,6 +55,9 @@ extension ClientConnection {
             behind: members.last)
         // What EXEC's array says of this member could not be believed, or there are too many.
         if upstream?.isDoubtful == true || member.total > QueuedMember.most {
+            if expectation == .pause || expectation == .unpause {
+                return sendHeld(.plain, 0, bytes, count)
+            }
             members = []
             if session.replyMode == .on { return becomePipe() }
             upstream?.hold?.taint()

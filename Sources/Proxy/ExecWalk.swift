@@ -204,6 +204,8 @@ extension UpstreamConnection {
             move(to: newKey, with: client)
         case .mirrorName, .mirrorInfo:
             identity.taint(member.expectation)
+        case .pause, .unpause:
+            if facts.isOK { notePause(member.expectation, member.value) }
         default: break
         }
         return client.see(member, element)

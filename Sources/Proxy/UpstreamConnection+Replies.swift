@@ -271,7 +271,12 @@ extension UpstreamConnection {
             settleStranger(isQuoting: entry.value == 1)
             if !facts.isError { pool.noteDefault(needsLogin: false) }
         case .scriptQuestion: noteScriptAnswer(facts)
-        case .write where !facts.isError && !facts.isQueued: client?.writes.collapse(to: id)
+        case .write where !facts.isError:
+            if entry.value != 0 { pool.disprovePause(entry.value) }
+            if !facts.isQueued { client?.writes.collapse(to: id) }
+        case .heldUp where !facts.isError: pool.disprovePause(entry.value)
+        case .pause where facts.isOK, .unpause where facts.isOK:
+            notePause(entry.expectation, entry.value)
         case .blockEnd where !facts.endsTransaction:
             // The transaction may still be open, and others' commands would be queued into it.
             spoil(.dirty)

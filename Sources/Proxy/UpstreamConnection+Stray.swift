@@ -21,7 +21,7 @@ extension UpstreamConnection {
         if hold.isListening || (spoiled != nil && spoiled != .strayPush) { return false }
         if inFlight.isEmpty { return true }
         switch inFlight.first.expectation {
-        case .plain, .write, .multi, .discard, .watch, .unwatch, .fence: return true
+        case .plain, .write, .heldUp, .multi, .discard, .watch, .unwatch, .fence: return true
         default: return false
         }
     }

@@ -1,36 +1,76 @@
 // CLIENT PAUSE: the server holds up whatever may write, and with it everything behind on the same
-// connection.
+// connection. A pause is believed when the server has accepted it, and until something shows that
+// it is over: the server does not say so, and whoever ended it need not be a client of ours.
 
 import Config
+import EventLoop
 import Pool
 import RESP
 import Session
 
-extension UpstreamPool {
-    /// Milliseconds of which the server makes a pause. What is longer ends, by a wall clock of after
-    /// 2001, behind the last moment that 64 bits hold: Valkey refuses it, Redis 7.0 takes it for a
-    /// moment of the past.
-    private static let pauses: ClosedRange<Int64> = 0...(.max - 1_000_000_000_000)
+/// What is known of a pause.
+struct PauseBelief {
+    /// It ends by itself then. Of several pauses the one that lasts longest counts.
+    var end = MonotonicTime(nanoseconds: 0)
+    /// It is not believed for longer unless something waits that it holds up.
+    var review = MonotonicTime(nanoseconds: 0)
+    /// Another one with each CLIENT PAUSE: the success of a command that was sent before that says
+    /// nothing of it. Never 0.
+    var number: UInt32 = 1
 
-    /// Notes CLIENT PAUSE and UNPAUSE when they are sent. One that the server refuses costs nothing
-    /// but a second connection. Of several pauses the one that lasts longest counts.
-    func notePause(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) {
-        switch command {
-        case .clientPause:
-            let word = CommandTable.argument(2, bytes, frame) ?? []
-            guard let length = Word.integer(word, in: UpstreamPool.pauses) else { return }
-            let end = worker.now + .milliseconds(length)
-            if !isPaused || end > pausedUntil { pausedUntil = end }
-            isPaused = true
-        case .clientUnpause:
+    /// Without a sign of the pause it is believed for so long.
+    static let patience: Int64 = 60_000_000_000
+}
+
+extension UpstreamPool {
+    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or with nil a CLIENT UNPAUSE.
+    func takePause(_ milliseconds: UInt32?) {
+        guard let milliseconds else {
             isPaused = false
-        default: break
+            return
         }
+        let end = worker.now + .milliseconds(Int64(milliseconds))
+        if !isPaused || end > pause.end { pause.end = end }
+        pause.review = worker.now + PauseBelief.patience
+        pause.number = pause.number == .max ? 1 : pause.number + 1
+        isPaused = true
+    }
+
+    /// A command has been carried out that was sent during the pause `number`, and that the pause
+    /// would have held up.
+    func disprovePause(_ number: UInt32) {
+        if number == pause.number { isPaused = false }
     }
 
     /// Called with every tick.
-    func endPause() {
-        if isPaused, worker.now >= pausedUntil { isPaused = false }
+    func judgePause() {
+        guard isPaused else { return }
+        if worker.now >= pause.end {
+            isPaused = false
+        } else if worker.now >= pause.review {
+            isPaused = allUpstreams.contains { $0.isHeldUp }
+            pause.review = worker.now + PauseBelief.patience
+        }
+    }
+}
+
+extension UpstreamConnection {
+    /// The command that is to be answered next is one that a pause holds up.
+    fileprivate var isHeldUp: Bool {
+        guard !inFlight.isEmpty else { return false }
+        let next = inFlight.first
+        return next.expectation == .heldUp || (next.expectation == .write && next.value != 0)
+    }
+
+    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or a CLIENT UNPAUSE: all
+    /// workers of the pool are to know.
+    func notePause(_ expectation: Expectation, _ milliseconds: UInt32) {
+        guard isOfThisServer else { return }
+        let length = expectation == .unpause ? nil : milliseconds
+        pool.takePause(length)
+        for other in pool.otherWorkers {
+            worker.group.mailboxes[other].post(.pause(pool: pool.index, milliseconds: length))
+        }
     }
 }
 
@@ -39,20 +79,33 @@ extension ClientConnection {
     /// direct connection. Where too many are pinned already, it is put behind others of its kind.
     /// Nil for what passes. Out of line: nobody pays for it without a pause.
     @inline(never)
-    func forwardPaused(_ plan: Plan, _ bytes: UnsafeRawPointer, _ count: Int) -> Outcome? {
+    func forwardPaused(
+        _ plan: Plan, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome? {
         guard worker.table.mayWrite(lastCommand) else { return nil }
-        let expectation: Expectation
-        let value: UInt32
         switch plan {
-        case .send(let wanted, let number): (expectation, value) = (wanted, number)
-        case .sendSlow: (expectation, value) = (.plain, 0)
-        case .runScript where trustsScripts: (expectation, value) = (.plain, 0)
+        case .send(.plain, _), .sendSlow: break
+        case .runScript where trustsScripts: break
         default: return nil
         }
+        let (expectation, value) = expectation(ofPlain: frame)
         let census = pool.machine.census
         if census.pinned + census.waiting < pool.config.maxPinned {
             return forwardAlone(.pin, expectation, value, bytes, count, isBlocking: true)
         }
         return forward(.slow, expectation, value, bytes, count)
+    }
+
+    /// What is expected of the reply to the last command, which is relayed as it is. The success of
+    /// a script says nothing of a pause: its first line may say that it does not write.
+    @inline(__always)
+    func expectation(ofPlain frame: CommandFrame) -> (Expectation, UInt32) {
+        let isWrite = provesWrite(lastCommand, frame)
+        if pool.isPaused, worker.table.mayWrite(lastCommand),
+            !CommandTable.runsScript(lastCommand)
+        {
+            return (isWrite ? .write : .heldUp, pool.pause.number)
+        }
+        return (isWrite ? .write : .plain, 0)
     }
 }

@@ -13,6 +13,7 @@ extension UpstreamPool {
         unknownCommands = UnknownCommands()
         scripts.forget()
         fences = FenceForms()
+        isPaused = false
     }
 
     /// A new connection has reached another server than those before it: no client is to be served

@@ -62,10 +62,10 @@ final class UpstreamPool {
     /// Databases that the server has let a user select, as keys of protocol 2.
     private var selected: Set<PoolKey> = []
     var isDown = false
-    /// A client of this worker has sent CLIENT PAUSE, and it is not over. Every command asks, so it
+    /// The server has accepted a CLIENT PAUSE, and it is believed to last. Every command asks, so it
     /// is not worked out from the time each time.
     var isPaused = false
-    var pausedUntil = MonotonicTime(nanoseconds: 0)
+    var pause = PauseBelief()
     var lastSign = MonotonicTime(nanoseconds: 0)
     var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
@@ -116,7 +116,7 @@ final class UpstreamPool {
 
     /// Has the state machine look at the clock.
     func tick() {
-        endPause()
+        judgePause()
         passTime()
         wakeAwaitingReturn(.max)
         closeOverdueOneOffs()

@@ -31,6 +31,8 @@ package enum WorkerMessage: Sendable {
     case kill([UInt64])
     /// The server has refused a login in the name of a user whose clients may be here as well.
     case userRefused(pool: Int, [UInt8])
+    /// The server has accepted a CLIENT PAUSE of another worker's client; nil for UNPAUSE.
+    case pause(pool: Int, milliseconds: UInt32?)
     /// The resolver has answered for an upstream's name.
     case resolved(pool: Int, NameAnswer)
 }
@@ -257,6 +259,7 @@ package final class Worker {
                 for id in ids { clients[SlotID(raw: id)]?.close(.killed) }
             case .userRefused(let pool, let name):
                 if let user = pools[pool].users.find(name: name) { pools[pool].doubt(user) }
+            case .pause(let pool, let length): pools[pool].takePause(length)
             case .resolved(let pool, let answer):
                 pools[pool].resolved(answer)
             }

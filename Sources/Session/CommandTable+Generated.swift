@@ -487,14 +487,14 @@ extension CommandTable {
         CLIENT LIST\tREWRITE\tno\t
         CLIENT NO-EVICT\tSTATE\tno\t
         CLIENT NO-TOUCH\tSTATE\tno\t
-        CLIENT PAUSE\tCONTROL\tok\t
+        CLIENT PAUSE\tCONTROL\tno\t
         CLIENT REPLY\tLOCAL\tno\t
         CLIENT SETINFO\tMIRROR\tno\t
         CLIENT SETNAME\tMIRROR\tno\t
         CLIENT TRACKING\tPIN_FOREVER\tno\t
         CLIENT TRACKINGINFO\tPIN_IF_TRACKING\tno\t
         CLIENT UNBLOCK\tCONTROL_REWRITE\tno\t
-        CLIENT UNPAUSE\tCONTROL\tok\t
+        CLIENT UNPAUSE\tCONTROL\tno\t
         CLUSTER\tSHARE\tok\t
         CLUSTER ADDSLOTS\tSHARE\tok\t
         CLUSTER ADDSLOTSRANGE\tSHARE\tok\t

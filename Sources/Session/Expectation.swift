@@ -74,8 +74,16 @@ package enum Expectation: UInt8, Sendable {
     case scriptQuestion
     /// DEBUG on an upstream of one's own: DEBUG PROTOCOL PUSH sends a push before its reply.
     case debug
-    /// A command whose success proves that this connection has written.
+    /// A command whose success proves that this connection has written. With a number it is also
+    /// what `heldUp` is.
     case write
+    /// CLIENT PAUSE: `+OK` begins a pause of as many milliseconds as the number says.
+    case pause
+    /// CLIENT UNPAUSE: `+OK` ends it.
+    case unpause
+    /// A command that a pause holds up, sent during the one with this number: its success shows
+    /// that this one is over.
+    case heldUp
     /// MULTI and the members of a block that was forwarded whole on a shared upstream.
     case block
     /// The EXEC of a block that was forwarded whole on a shared upstream.

@@ -124,7 +124,9 @@ package struct Session: Sendable {
         // Their confirmations do not count as elements of the array that they stand in.
         case .pinSubscribe, .unsubscribe, .deny: return .pipe
         case .control:
-            return CommandTable.isControl(command, bytes, frame) ? .send(.plain) : nil
+            guard CommandTable.isControl(command, bytes, frame) else { return nil }
+            let wanted = CommandTable.expectation(ofControl: command, bytes, frame)
+            return wanted.0 == .plain ? .send(.plain) : .queue(wanted.0, wanted.1)
         case .pinFence: return .fenced
         default: return .send(.plain)
         }
@@ -177,7 +179,9 @@ package struct Session: Sendable {
         case .pinFence: return .fenced
         case .share, .admin: return .send(.plain)
         case .control:
-            return CommandTable.isControl(command, bytes, frame) ? .send(.plain) : nil
+            guard CommandTable.isControl(command, bytes, frame) else { return nil }
+            let wanted = CommandTable.expectation(ofControl: command, bytes, frame)
+            return .send(wanted.0, wanted.1)
         case .pinIfTracking: return .send(command == .clientCaching ? .plain : .redirection)
         case .mirror:
             return IdentityChange(CommandTable.words(bytes, frame)) == nil ? nil : .mirror

@@ -166,6 +166,27 @@ extension CommandTable {
         }
     }
 
+    /// Milliseconds of which the server makes a pause. What is longer ends, by a wall clock of after
+    /// 2001, behind the last moment that 64 bits hold: Valkey refuses it, Redis 7.0 takes it for a
+    /// moment of the past.
+    private static let pauses: ClosedRange<Int64> = 1...(.max - 1_000_000_000_000)
+
+    /// What is expected of the reply to a control command, and the number that belongs to it: 49
+    /// days are the longest pause that counts.
+    package static func expectation(
+        ofControl command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
+    ) -> (Expectation, UInt32) {
+        switch command {
+        case .clientUnpause: return (.unpause, 0)
+        case .clientPause:
+            guard let length = Word.integer(argument(2, bytes, frame) ?? [], in: pauses) else {
+                return (.plain, 0)
+            }
+            return (.pause, UInt32(clamping: length))
+        default: return (.plain, 0)
+        }
+    }
+
     /// Commands whose success proves that they have written, whatever the data was.
     package static func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
         switch command {

@@ -186,6 +186,19 @@ private let rows: [Row] = [
     Row(text: "FUNCTION LOAD x", free: .fenced, held: .fenced, queued: .fenced),
     Row(text: "FUNCTION LIST x", free: .fenced, held: .fenced, queued: .fenced),
     Row(text: "SCRIPT KILL", free: .control, held: .send(.plain), queued: .send(.plain)),
+    Row(
+        text: "CLIENT PAUSE 10 write", free: .control, held: .send(.pause, 10),
+        queued: .queue(.pause, 10)),
+    Row(
+        text: "CLIENT PAUSE 9000000000000000", free: .control, held: .send(.pause, .max),
+        queued: .queue(.pause, .max)),
+    Row(
+        text: "CLIENT PAUSE 9223372036854775807", free: .control, held: .send(.plain),
+        queued: .send(.plain)),
+    Row(text: "CLIENT PAUSE 0", free: .control, held: .send(.plain), queued: .send(.plain)),
+    Row(text: "CLIENT PAUSE -1", free: .control, held: .send(.plain), queued: .send(.plain)),
+    Row.unclear("CLIENT PAUSE x"), Row.unclear("CLIENT PAUSE 1 READ"),
+    Row(text: "CLIENT UNPAUSE", free: .control, held: .send(.unpause), queued: .queue(.unpause)),
     Row(text: "QUIT", free: .quit, held: .quit, queued: .quit),
     Row(text: "QUIT x", free: .quit, held: .quit, queued: .quit),
     Row(text: "RESET", free: .reset, held: .reset, queued: .reset),
