@@ -27,7 +27,7 @@ enum ClientLine {
             "id": "\(client.serial)",
             "addr": client.peerText, "laddr": client.localText,
             "fd": "\(client.channel.descriptor)",
-            "name": String(decoding: client.identity.name, as: UTF8.self),
+            "name": shown(client.identity.name),
             "age": "\((now - client.connectedAt) / 1_000_000_000)",
             "idle": "\((now - client.lastActivity) / 1_000_000_000)",
             "flags": flags.isEmpty ? "N" : flags,
@@ -40,9 +40,15 @@ enum ClientLine {
                 decoding: client.pool.users.name(of: client.key.user), as: UTF8.self),
             "redir": hold?.isTracking == true ? "\(client.redirection)" : "-1",
             "resp": "\(client.key.protocolVersion)",
-            "lib-name": String(decoding: client.identity.libraryName, as: UTF8.self),
-            "lib-ver": String(decoding: client.identity.libraryVersion, as: UTF8.self),
+            "lib-name": shown(client.identity.libraryName),
+            "lib-ver": shown(client.identity.libraryVersion),
         ]
+    }
+
+    /// What a client calls itself, as the server shows it. Valkey checks a name up to its first NUL
+    /// only, and shows no more of it; what is behind could look like other fields, or other lines.
+    private static func shown(_ name: [UInt8]) -> String {
+        String(decoding: name.prefix { $0 > 0x20 }, as: UTF8.self)
     }
 
     /// What the server knows best of a connection that one client holds: a watched key that has

@@ -61,6 +61,33 @@ def test_neighbours_are_answered_their_own(victim, launch, name, threads):
     assert "Fatal" not in redpool.log()
 
 
+# Valkey takes what is behind a NUL, and shows none of it.
+NAMES = [
+    b"app\0\nid=1 addr=10.9.9.9:1 fd=9 name=admin db=0 user=default", b"app\0 user=admin",
+    b"app\0name", b"\0\n", b"app",
+]
+NAMINGS = [("SETNAME",), ("SETINFO", "LIB-NAME"), ("SETINFO", "LIB-VER")]
+SHOWN = re.compile(rb"\b(name|lib-name|lib-ver|user)=(\S*)")
+
+
+@pytest.mark.parametrize("naming", NAMINGS, ids=" ".join)
+def test_names_make_no_lines_up(victim, launch, naming):
+    redpool = launch.redpool(victim)
+    for name in NAMES:
+        seen = []
+        for address in (victim, redpool):
+            with address.connect() as client:
+                accepted = client.command("CLIENT", *naming, name)
+                number = client.command("CLIENT", "ID")
+                client_list = client.command("CLIENT", "LIST").splitlines()
+                own = [line for line in client_list if line.startswith(b"id=%d " % number)]
+                assert all(line.count(b" user=") == 1 for line in client_list), client_list
+                assert all(b" fd=9 name=admin" not in line for line in client_list)
+                info = client.command("CLIENT", "INFO")
+                seen.append((accepted, [SHOWN.findall(line) for line in [*own, info]]))
+        assert seen[0] == seen[1], name
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_words_that_a_server_finds_by_chance(launch, threads):
     """A subcommand with a NUL is found when its hash falls into the right bucket, one of 32."""
