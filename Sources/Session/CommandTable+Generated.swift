@@ -524,7 +524,7 @@ extension CommandTable {
         CLUSTER RESET\tSHARE\tok\t
         CLUSTER SAVECONFIG\tSHARE\tok\t
         CLUSTER SET-CONFIG-EPOCH\tSHARE\tok\t
-        CLUSTER SETSLOT\tSHARE\tok\t
+        CLUSTER SETSLOT\tPIN_REPLY\tno\tBLOCKING
         CLUSTER SHARDS\tSHARE\tok\t
         CLUSTER SLAVES\tSHARE\tok\t
         CLUSTER SLOT-STATS\tSHARE\tok\t

@@ -172,6 +172,9 @@ private let rows: [Row] = [
     Row.turnedOn("ASKING", .bind), Row.unclear("ASKING x"),
     Row.turnedOn("MONITOR", .monitor), Row.unclear("MONITOR x"),
     Row(text: "WAIT 0 0", free: .waitForReplicas, held: .waitForReplicas, queued: .send(.plain)),
+    Row(
+        text: "CLUSTER SETSLOT 5 NODE x", free: .exclusive(isBlocking: true), held: .sendBlocking,
+        queued: .send(.plain)),
     Row(text: "SYNC", free: .pipe, held: .pipe, queued: .pipe),
     Row(
         text: "CLIENT KILL ID 5", free: .controlClients, held: .controlClients,
