@@ -65,6 +65,9 @@ struct ChunkPool {
     /// Counts bytes that begin to wait for clients to read, or cease to if fewer than zero.
     func countOutput(_ bytes: Int) { state.pointee.outputBytes += bytes }
 
+    /// Counts bytes that something else than a chunk has given back: `trimAfterBurst` needs to know.
+    func countFreed(_ bytes: Int) { state.pointee.freedBytes += bytes }
+
     /// Gives all free memory back; chunks that are still in use are lost.
     func destroy() {
         ChunkPool.release(&state.pointee.small)

@@ -84,6 +84,7 @@ extension Worker {
     /// Something else than replies is kept for a client, or if fewer than zero, is not any more.
     func countExtras(_ bytes: Int) {
         extraBytes += bytes
+        if bytes < 0 { chunks.countFreed(-bytes) }
         chunks.countOutput(bytes)
     }
 
