@@ -138,7 +138,10 @@ extension UpstreamConnection {
     /// before it has not come. Nobody can have known its digits, so none has that value by chance.
     @inline(never)
     func isFenceAhead(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
-        guard entry.expectation != .fence, count >= Fence.replyLength, let fence else {
+        // A login with a fence behind it may be left unanswered, see `takeFencedLogin`.
+        guard entry.expectation != .fence, !entry.expectation.isLogin,
+            count >= Fence.replyLength, let fence
+        else {
             return false
         }
         var last = Fence(repeating: fence)
