@@ -54,7 +54,10 @@ def test_running_out_of_descriptors_is_survived(launch):
 
 
 def test_the_loop_does_not_spin_without_descriptors(launch):
-    redpool = launch.redpool(launch.server())
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"minIdle": 2})
+    # A pin does not take the only one.
+    eventually(lambda: len(server.upstreams()) == 2)
     with redpool.connect() as client:
         assert client.command("PING") == b"PONG"
         redpool.limit_fds(redpool.fds())
