@@ -116,7 +116,7 @@ def test_clients_that_leave_the_line_hold_nobody_up(launch, server):
 def test_half_of_the_pins_are_spent_at_once(launch, threads):
     """Commands that the server does not answer take no more, and give their places up in the end."""
     server = launch.server()
-    pool = {"maxOpen": 10, "minIdle": 10, "maxIdle": 10, "poolTimeout": "500ms"}
+    pool = {"maxOpen": 11, "minIdle": 10, "maxIdle": 10, "poolTimeout": "500ms"}
     redpool = launch.redpool(server, pool=pool, settings={"threads": threads})
     eventually(lambda: len(server.upstreams()) == 10)
     clients = [redpool.connect() for _ in range(20)]
