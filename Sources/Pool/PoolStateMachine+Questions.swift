@@ -29,4 +29,17 @@ extension PoolStateMachine {
         if mayPin { move(slot, to: .pinned) }
         return mayPin
     }
+
+    /// The users of all keys for which there is an upstream or a waiter, in whatever state.
+    ///
+    /// `mutating` for the same reason as `hasActions`.
+    package var usersInUse: Set<UInt32> {
+        mutating get {
+            var users: Set<UInt32> = []
+            for group in groups.indices where groups[group].references > 0 {
+                users.insert(groups[group].key.user)
+            }
+            return users
+        }
+    }
 }

@@ -178,6 +178,7 @@ extension ClientConnection {
         redirect(to: 0)
         monitorFilter = nil
         key = pool.warmKey
+        hasReset = true
         identity.name = []
         if !isSkipped { reply("+RESET\r\n") }
     }

@@ -87,6 +87,8 @@ final class ClientConnection {
     /// The lease that is waited for is for a command that may block: not worth it for a client
     /// that has ended its input. Any other command still runs, as it would in Redis.
     var waitsToBlock = false
+    /// It has sent RESET: the server would have it log in anew where that is needed.
+    var hasReset = false
     /// Where its writes went, for WAIT.
     var writes = WriteTrail()
     var lastCommand = Command.unknown

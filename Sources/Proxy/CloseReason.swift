@@ -22,6 +22,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case upstream_lost
     /// The server lets the client's user in no more.
     case user_refused
+    /// The server has let the client in as one user more than Redpool can tell apart.
+    case user_limit
     /// Redpool is shutting down.
     case drain
     /// Another client said so with CLIENT KILL, or it did itself.

@@ -106,6 +106,11 @@ struct FenceForms {
         if self[user] == form { forms[user] = Known(form: form.next, since: now) }
     }
 
+    /// Forgets all users but these.
+    mutating func keep(_ users: Set<UInt32>) {
+        forms = forms.filter { users.contains($0.key) }
+    }
+
     /// A user may have got a right since he was refused it, `age` ago or longer: ECHO is tried again.
     mutating func forget(_ user: UInt32, olderThan age: Int64, now: MonotonicTime) {
         guard let known = forms[user], known.form != .echo, now - known.since >= age else { return }

@@ -71,6 +71,12 @@ struct ScriptTrust {
         refusals[user] = until
     }
 
+    /// Forgets all users but these.
+    mutating func keep(_ users: Set<UInt32>) {
+        anonymous.formIntersection(users)
+        refusals = refusals.filter { users.contains($0.key) }
+    }
+
     /// The server is another one now: only who waits is kept.
     mutating func forget() {
         verdict = .unknown

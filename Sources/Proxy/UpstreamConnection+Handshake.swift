@@ -200,6 +200,7 @@ extension UpstreamConnection {
     private func noteDefault() {
         guard handshake.isFirst, key.user == 0 else { return }
         lacksLogin = isLoginMissing
+        if !lacksLogin { pool.users.openSince = max(pool.users.openSince, dialledAt) }
         pool.noteDefault(needsLogin: isLoginMissing)
     }
 

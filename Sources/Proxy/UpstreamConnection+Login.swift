@@ -36,11 +36,8 @@ extension UpstreamConnection {
         var newKey = key
         newKey.protocolVersion = protocolVersion ?? key.protocolVersion
         if let login, let name = login.user {
-            guard
-                let user = pool.users.accepted(
-                    name: name, password: login.password, from: client?.serial ?? 0)
-            else {
-                spoil(.dirty)
+            guard let user = pool.accept(name, login.password, from: client?.serial ?? 0) else {
+                refuseUser(client)
                 return
             }
             newKey.user = user
@@ -58,6 +55,20 @@ extension UpstreamConnection {
             client.identity.name = name
             if isExclusive { identity.name = name }
         }
+    }
+
+    /// This connection and its client belong to somebody now for whom there is no number: the client
+    /// must not go on as whom it was before, and nobody else may have the connection.
+    private func refuseUser(_ client: ClientConnection?) {
+        if isExclusive {
+            spoil(.dirty)
+        } else {
+            retireWhenFree(.dirty)
+        }
+        client?.closeAfterFlush(.user_limit)
+        pool.warnLimit(
+            "client.user_limit", reason: ClientCloseReason.user_limit.word,
+            "too many users, or too many passwords of one user, at once: a client was closed")
     }
 
     /// The server has refused a client's credentials here. If they were good before, others may have

@@ -101,6 +101,7 @@ final class UpstreamConnection {
     /// Clients that are not read until this connection's output has drained.
     var feeders: [SlotID] = []
 
+    let dialledAt: MonotonicTime
     /// Where it is connected to, and how many answers of the resolver in a row were without that.
     let address: String
     var misses = 0
@@ -147,6 +148,7 @@ final class UpstreamConnection {
         self.pool = pool
         worker = pool.worker
         waitingSince = pool.worker.now
+        dialledAt = pool.worker.now
         channel = Channel()
         channel = Channel(
             descriptor: descriptor, loop: pool.worker.loop,

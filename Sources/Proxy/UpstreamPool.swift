@@ -271,6 +271,12 @@ final class UpstreamPool {
 
     func isValidated(_ key: PoolKey) -> Bool { key == warmKey || validated.contains(key) }
 
+    /// Forgets what other users than these may have.
+    func keepValidated(of users: Set<UInt32>) {
+        validated = validated.filter { users.contains($0.user) }
+        selected = selected.filter { users.contains($0.user) }
+    }
+
     /// A conversion to `key` was refused: nothing is taken for granted any more.
     func forgetValidated() {
         validated.removeAll()

@@ -4,86 +4,157 @@
 import Config
 import Pool
 
-/// The users of one pool. User 0 is the one that the configuration names, or the server's default.
+/// The users of one pool. User 0 is the one that the configuration names, or the server's default;
+/// every other number stands for one name with one password, and is never used again: whatever is
+/// kept by number is about the clients who have shown that password.
 struct UserTable {
     private struct Entry {
-        var name: [UInt8]
-        var password: [UInt8]
-        /// The client that brought this password first.
+        let name: [UInt8]
+        let password: [UInt8]
+        /// The client that brought this password first, since it was refused if it was.
         var witness: UInt64 = 0
         /// The server has accepted the credentials before and does not any more.
         var isRefused = false
     }
-    private var entries: [Entry]
+    private let base: Entry
+    private var entries: [UInt32: Entry] = [:]
+    /// The numbers of a name, in the order in which its passwords were brought.
+    private var numbers: [[UInt8]: [UInt32]] = [:]
+    private var last: UInt32 = 0
+    /// The user of the same name as user 0 whose password the server accepted last.
+    private var newestDefault: UInt32?
+    /// Since then the last connection was made for which the default user needed no login.
+    var openSince = MonotonicTime(nanoseconds: 0)
     var checks = UserChecks()
+    /// When room was last looked for, in vain.
+    private var fullSince: MonotonicTime?
     /// A client that tries users out must not fill the memory.
     private static let most = 4096
+    /// The same for passwords of one name: a user without one is let in with any.
+    private static let mostOfName = 64
+    /// For so long nobody looks again where there was no room, in nanoseconds.
+    private static let patience: Int64 = 100_000_000
 
     init(name: String, password: String?) {
-        entries = [
-            Entry(
-                name: Array((name.isEmpty ? "default" : name).utf8),
-                password: Array((password ?? "").utf8))
-        ]
+        base = Entry(
+            name: Array((name.isEmpty ? "default" : name).utf8),
+            password: Array((password ?? "").utf8))
     }
 
     /// The user for whom exactly these credentials were accepted the last time.
     func find(name: [UInt8], password: [UInt8]) -> UInt32? {
-        entries.firstIndex { $0.name == name && $0.password == password && !$0.isRefused }
-            .map(UInt32.init)
+        number(name, password).flatMap { entries[$0]?.isRefused == true ? nil : $0 }
     }
 
-    /// The user of this name whose credentials clients have brought.
-    func find(name: [UInt8]) -> UInt32? {
-        entries.dropFirst().firstIndex { $0.name == name }.map(UInt32.init)
+    private func number(_ name: [UInt8], _ password: [UInt8]) -> UInt32? {
+        if name == base.name, password == base.password { return 0 }
+        return numbers[name]?.first { entries[$0]?.password == password }
     }
 
-    /// Records credentials that the server has just accepted from a client, by its id. Nil when
-    /// there are too many users.
+    /// The users of this name whose credentials clients have brought.
+    func all(named name: [UInt8]) -> [UInt32] { numbers[name] ?? [] }
+
+    /// Whether one user more of this name would be too many.
+    func isFull(for name: [UInt8]) -> Bool {
+        last == .max || entries.count >= UserTable.most
+            || all(named: name).count >= UserTable.mostOfName
+    }
+
+    /// Records credentials that the server has just accepted from a client, by its id. A password
+    /// that is new for the name is a new user: clients who have shown another one have no part in
+    /// it. Nil when there are too many users.
     mutating func accepted(name: [UInt8], password: [UInt8], from client: UInt64) -> UInt32? {
-        if let index = entries.firstIndex(where: { $0.name == name && $0.password == password }) {
-            entries[index].isRefused = false
-            return UInt32(index)
+        let user: UInt32
+        if let known = number(name, password) {
+            if entries[known]?.isRefused == true {
+                entries[known]?.isRefused = false
+                entries[known]?.witness = client
+            }
+            user = known
+        } else {
+            if isFull(for: name) { return nil }
+            last += 1
+            user = last
+            entries[user] = Entry(name: name, password: password, witness: client)
+            numbers[name, default: []].append(user)
         }
-        // User 0 keeps the configured password, whatever a client found to work as well.
-        if let index = entries.dropFirst().firstIndex(where: { $0.name == name }) {
-            entries[index].password = password
-            entries[index].witness = client
-            entries[index].isRefused = false
-            return UInt32(index)
+        if user != 0, name == base.name { newestDefault = user }
+        return user
+    }
+
+    /// Whether it is worth the while to look for users that nobody needs any more.
+    func mayLookForRoom(now: MonotonicTime) -> Bool {
+        fullSince.map { now - $0 >= UserTable.patience } ?? true
+    }
+
+    /// Forgets all users but these. `now` is noted if that makes no room.
+    mutating func keep(_ used: Set<UInt32>, now: MonotonicTime) {
+        let count = entries.count
+        entries = entries.filter { used.contains($0.key) }
+        numbers = numbers.compactMapValues { all in
+            let left = all.filter { used.contains($0) }
+            return left.isEmpty ? nil : left
         }
-        guard entries.count < UserTable.most else { return nil }
-        entries.append(Entry(name: name, password: password, witness: client))
-        return UInt32(entries.count - 1)
+        if let newest = newestDefault, entries[newest] == nil { newestDefault = nil }
+        fullSince = entries.count == count ? now : nil
     }
 
     /// The server has refused a user's credentials: the next client that brings them is judged
     /// anew.
     mutating func refused(_ user: UInt32) {
-        entries[Int(user)].isRefused = true
+        entries[user]?.isRefused = true
     }
 
     /// Passwords that clients have brought for the same user as user 0 are judged anew.
     mutating func forgetDefault() {
-        for index in entries.indices.dropFirst() where entries[index].name == entries[0].name {
-            entries[index].isRefused = true
-        }
+        for user in all(named: base.name) { refused(user) }
     }
 
     /// The same user as user 0, by a password that a client has brought, and that client.
     var defaultByPassword: (user: UInt32, witness: UInt64)? {
-        let found = entries.indices.dropFirst().first {
-            entries[$0].name == entries[0].name && !entries[$0].isRefused
+        guard let newestDefault, let entry = entries[newestDefault], !entry.isRefused else {
+            return nil
         }
-        return found.map { (UInt32($0), entries[$0].witness) }
+        return (newestDefault, entry.witness)
     }
 
-    func name(of user: UInt32) -> [UInt8] { entries[Int(user)].name }
+    /// Without a name the server lets nobody in.
+    func name(of user: UInt32) -> [UInt8] { user == 0 ? base.name : entries[user]?.name ?? [] }
 
-    func password(of user: UInt32) -> [UInt8] { entries[Int(user)].password }
+    func password(of user: UInt32) -> [UInt8] {
+        user == 0 ? base.password : entries[user]?.password ?? []
+    }
 }
 
 extension UpstreamPool {
+    /// The number of credentials that the server has accepted from a client; nil when there are too
+    /// many users at once.
+    func accept(_ name: [UInt8], _ password: [UInt8], from client: UInt64) -> UInt32? {
+        if let user = users.accepted(name: name, password: password, from: client) { return user }
+        guard users.mayLookForRoom(now: worker.now) else { return nil }
+        forgetUnusedUsers()
+        return users.accepted(name: name, password: password, from: client)
+    }
+
+    /// Forgets the users of whom there is no client, upstream, waiter or question, and what is kept
+    /// of them.
+    private func forgetUnusedUsers() {
+        var used = machine.usersInUse
+        for upstream in allUpstreams { used.insert(upstream.key.user) }
+        for client in worker.clients.all where client.pool === self {
+            used.insert(client.key.user)
+            if let awaited = client.awaited { used.insert(awaited.key.user) }
+        }
+        if let asking = users.checks.asking { used.insert(asking.user) }
+        used.formUnion(users.checks.waiting)
+        if let asking = scripts.asking { used.formUnion([asking.user, asking.key.user]) }
+        users.keep(used, now: worker.now)
+        used.insert(0)
+        fences.keep(used)
+        scripts.keep(used)
+        keepValidated(of: used)
+    }
+
     /// What a new connection has shown of the server's default user, when the configuration names
     /// no other: it has to log in, or it has not.
     func noteDefault(needsLogin: Bool) {
@@ -104,13 +175,22 @@ extension UpstreamPool {
     }
 
     /// The default user has got a password. To the server, earlier connections are logged in all
-    /// the same: no later client may have one of them, and clients that came before whoever brought
-    /// the password go on by way of that.
+    /// the same: no later client may have one of them.
     private func lockDefault() {
         retireDefaults()
-        guard let (user, witness) = users.defaultByPassword else { return }
+        adoptEarlyClients()
+    }
+
+    /// The password may be as old as the last connection that needed none. To the server, clients
+    /// who came before that are logged in, until they send RESET: they go on by way of the password,
+    /// if somebody has brought it.
+    private func adoptEarlyClients() {
+        guard let (user, _) = users.defaultByPassword else { return }
+        let openSince = users.openSince.nanoseconds
         for client in worker.clients.all
-        where client.pool === self && client.key.user == 0 && client.serial < witness {
+        where client.pool === self && client.key.user == 0 && client.connectedAt < openSince
+            && !client.hasReset
+        {
             client.key.user = user
             guard case .waiting(let ticket) = client.mode else { continue }
             machine.cancel(ticket)
@@ -120,12 +200,13 @@ extension UpstreamPool {
     }
 
     /// A client has logged in. If it is the first to bring a password for the user that all others
-    /// are without one, the next new connection has to show whether they still may be.
+    /// are without one, the next new connection has to show whether they still may be, unless one
+    /// has done so already.
     func noteLogin(of client: ClientConnection) {
-        guard config.password == nil, !defaultNeedsLogin,
-            users.defaultByPassword?.witness == client.serial
-        else { return }
-        retireDefaults()
+        guard config.password == nil, users.defaultByPassword?.witness == client.serial else {
+            return
+        }
+        if defaultNeedsLogin { adoptEarlyClients() } else { retireDefaults() }
     }
 
     /// Whatever goes to a shared connection of the default user is refused there before it can

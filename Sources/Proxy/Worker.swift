@@ -258,7 +258,7 @@ package final class Worker {
             case .kill(let ids):
                 for id in ids { clients[SlotID(raw: id)]?.close(.killed) }
             case .userRefused(let pool, let name):
-                if let user = pools[pool].users.find(name: name) { pools[pool].doubt(user) }
+                for user in pools[pool].users.all(named: name) { pools[pool].doubt(user) }
             case .pause(let pool, let length): pools[pool].takePause(length)
             case .resolved(let pool, let answer):
                 pools[pool].resolved(answer)

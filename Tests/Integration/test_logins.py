@@ -1,11 +1,15 @@
 """Clients that bring credentials of their own: judged by the server, at no connection of their own."""
 
+import contextlib
+
 import pytest
 
 from harness.waiting import eventually
-from harness.wire import ErrorReply, encode
+from harness.wire import Closed, ErrorReply, encode
 
 pytestmark = pytest.mark.daemon
+
+THREADS = pytest.mark.parametrize("threads", [1, 2])
 
 
 @pytest.fixture
@@ -113,6 +117,19 @@ def open_world(launch):
     return server, launch.redpool(server, pool={"maxOpen": 4, "poolTimeout": "5s"})
 
 
+def see_open(server):
+    """Has Redpool make a connection: the server needs no login then."""
+    before = {row["id"] for row in server.upstreams()}
+    for upstream in before:
+        server.command("CLIENT", "KILL", "ID", upstream)
+
+    def is_there_anew():
+        now = {row["id"] for row in server.upstreams() if row["cmd"] not in ("NULL", "echo")}
+        return now and not now & before
+
+    eventually(is_there_anew, what="a new connection")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_who_was_there_before_the_password_goes_on(open_world, way):
     server, redpool = open_world
@@ -124,6 +141,7 @@ def test_who_was_there_before_the_password_goes_on(open_world, way):
         return made
 
     with client() as early, client() as admin, redpool.connect() as late:
+        see_open(server)
         assert early.command("SET", "k", "v") == b"OK"
         assert admin.command("ACL", "SETUSER", "default", ">secret") == b"OK"
         assert late.command("AUTH", "secret") == b"OK"
@@ -142,6 +160,8 @@ def test_who_was_there_before_the_password_goes_on(open_world, way):
 def test_who_comes_after_the_password_has_to_know_it(open_world, way):
     server, redpool = open_world
     with redpool.connect() as early:
+        assert early.command("PING") == b"PONG"
+        see_open(server)
         assert early.command("SET", "k", "v") == b"OK"
         assert early.command("ACL", "SETUSER", "default", ">secret") == b"OK"
         with redpool.connect() as knows:
@@ -153,6 +173,58 @@ def test_who_comes_after_the_password_has_to_know_it(open_world, way):
                 assert is_refused(fresh.command(*command), b"NOAUTH")
             assert fresh.command("AUTH", "secret") == b"OK"
             assert fresh.command("GET", "k") == b"v"
+
+
+@THREADS
+def test_who_came_after_the_last_open_connection_is_not_let_in_by_another(launch, threads):
+    """The password can have been there before him."""
+    server = launch.server()
+    server.command("SET", "secret", "data")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    with contextlib.ExitStack() as stack:
+
+        def client():
+            return stack.enter_context(redpool.connect())
+
+        early = [client() for _ in range(2 * threads)]
+        for one in early:
+            assert one.command("PING") == b"PONG"
+        server.command("CONFIG", "SET", "requirepass", "secret")
+        server.forget_password("secret")
+        thieves = [client() for _ in range(4 * threads)]
+        for thief in thieves:
+            answer = thief.command("GET", "secret")
+            assert answer == b"data" or is_refused(answer, b"NOAUTH")
+        rightful = [client() for _ in range(4 * threads)]
+        for one in rightful:
+            assert one.command("AUTH", "secret") == b"OK"
+            assert one.command("GET", "secret") == b"data"
+
+        def is_out(thief):
+            return is_refused(thief.command("CONFIG", "GET", "requirepass"), b"NOAUTH")
+
+        for thief in thieves:
+            eventually(lambda thief=thief: is_out(thief))
+        for one in rightful:
+            assert one.command("GET", "secret") == b"data"
+        assert all(is_out(thief) for thief in thieves)
+        assert thieves[0].command("AUTH", "secret") == b"OK"
+        assert thieves[0].command("GET", "secret") == b"data"
+
+
+def test_who_has_sent_reset_has_to_log_in(open_world):
+    server, redpool = open_world
+    with redpool.connect() as early, redpool.connect() as other:
+        for client in (early, other):
+            assert client.command("SET", "k", "v") == b"OK"
+        assert other.command("RESET") == b"RESET"
+        see_open(server)
+        assert early.command("GET", "k") == b"v"
+        assert early.command("ACL", "SETUSER", "default", ">secret") == b"OK"
+        with redpool.connect() as knows:
+            assert knows.command("AUTH", "secret") == b"OK"
+            assert early.command("GET", "k") == b"v"
+            assert is_refused(other.command("GET", "k"), b"NOAUTH")
 
 
 def test_who_was_there_before_a_password_that_nobody_brings_is_closed(open_world):
@@ -169,3 +241,120 @@ def test_who_was_there_before_a_password_that_nobody_brings_is_closed(open_world
         assert early.read_until_closed() == b""
         assert is_refused(other.command("GET", "k"), b"NOAUTH")
         assert "pool.down" not in redpool.log()
+
+
+# --- more users than there is room for
+
+
+def set_users(server, count, *rules):
+    with server.connect() as admin:
+        admin.send(b"".join(
+            encode("ACL", "SETUSER", f"u{number}", "on", f">p{number}", *rules)
+            for number in range(count)))
+        assert all(admin.read() == b"OK" for _ in range(count))
+
+
+@THREADS
+def test_one_user_after_another_is_who_he_logs_in_as(launch, threads):
+    """Those of whom nobody is there any more need no room."""
+    server = launch.server()
+    count = 4200
+    set_users(server, count, "-@all", "+acl|whoami", "~none")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    # One for each worker.
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(threads)]
+        for number in range(count):
+            for client in clients:
+                client.send(encode("AUTH", f"u{number}", f"p{number}") + encode("ACL", "WHOAMI"))
+            for client in clients:
+                assert client.read() == b"OK"
+                assert client.read() == b"u%d" % number
+        for client in clients:
+            assert is_refused(client.command("FLUSHALL"), b"NOPERM")
+
+
+@THREADS
+def test_who_finds_no_room_is_nobody_else(launch, threads):
+    """A user without a password is let in with any: each is one to tell apart."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "open", "on", "nopass", "~*", "&*", "+@all")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    most = 64
+    with contextlib.ExitStack() as stack:
+
+        def log_in(password):
+            client = stack.enter_context(redpool.connect())
+            client.send(encode("AUTH", "open", password) + encode("ACL", "WHOAMI"))
+            try:
+                return client if (client.read(), client.read()) == (b"OK", b"open") else None
+            except Closed:
+                return False
+
+        clients = [log_in(f"password {number}") for number in range(most * threads + 8)]
+        assert None not in clients
+        inside = [client for client in clients if client]
+        assert most <= len(inside) <= most * threads
+        assert "reason=user_limit" in redpool.log()
+        # Others have room, and so has this one when the rest have left.
+        server.command("ACL", "SETUSER", "app", "on", ">one", "~*", "&*", "+@all")
+        with redpool.connect() as other:
+            assert other.command("AUTH", "app", "one") == b"OK"
+            assert other.command("ACL", "WHOAMI") == b"app"
+        for client in inside:
+            assert client.command("ACL", "WHOAMI") == b"open"
+            client.close()
+        eventually(lambda: log_in("new"), what="room for one more")
+
+
+# --- a password that is new for a user
+
+
+@THREADS
+def test_who_has_shown_an_old_password_has_no_part_in_the_new_one(launch, threads):
+    server = launch.server()
+    server.command("SET", "secret", "new data")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    for round in range(3):
+        old, new = f"password {round}", f"password {round + 1}"
+        server.command("ACL", "SETUSER", "app", "on", f">{old}", "~*", "&*", "+@all")
+        with contextlib.ExitStack() as stack:
+
+            def log_in(password):
+                client = stack.enter_context(redpool.connect())
+                assert client.command("AUTH", "app", password) == b"OK"
+                assert client.command("ACL", "WHOAMI") == b"app"
+                return client
+
+            thieves = [log_in(old) for _ in range(3 * threads)]
+            # It cuts a direct connection.
+            server.command("ACL", "DELUSER", "app")
+            server.command("ACL", "SETUSER", "app", "on", f">{new}", "~*", "&*", "+@all")
+            rightful = [log_in(new) for _ in range(3 * threads)]
+            for thief in thieves[1:]:
+                thief.send(encode("GET", "secret"))
+                assert thief.read_until_closed() == b""
+            assert thieves[0].read_until_closed() == b""
+            for client in rightful:
+                assert client.command("GET", "secret") == b"new data"
+            server.command("ACL", "DELUSER", "app")
+
+
+@THREADS
+def test_a_login_stays_good_while_its_password_is_replaced(launch, threads):
+    """As on a direct connection: only who comes anew has to know the new one."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "app", "on", ">one", "~*", "&*", "+@all")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    with contextlib.ExitStack() as stack:
+
+        def log_in(password):
+            client = stack.enter_context(redpool.connect())
+            assert client.command("AUTH", "app", password) == b"OK"
+            return client
+
+        early = [log_in("one") for _ in range(2 * threads)]
+        server.command("ACL", "SETUSER", "app", "resetpass", ">two")
+        late = [log_in("two") for _ in range(2 * threads)]
+        for client in early + late:
+            assert client.command("ACL", "WHOAMI") == b"app"
