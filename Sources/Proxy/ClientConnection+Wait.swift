@@ -61,7 +61,8 @@ extension ClientConnection {
                 return waitForReplies()
             }
             guard own.stage == .ready, pool.machine.pin(trail) else {
-                pool.noteWork()
+                // Another one may have been dialled.
+                if pool.machine.hasActions { pool.noteWork() }
                 return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes, count)
             }
             granted = own

@@ -31,7 +31,10 @@ def started(program):
 @contextlib.contextmanager
 def writes_lent_out(server, count=1, **pool):
     """Clients that have written, one that blocks on the connection of those writes, and another."""
-    with daemon(server, maxOpen=3, **pool) as redpool, contextlib.ExitStack() as stack:
+    # The one that was used last is pinned first, and another one is left to share.
+    sizes = {"maxOpen": 3, "maxPinned": 2, "minIdle": 2}
+    with daemon(server, **sizes, **pool) as redpool, contextlib.ExitStack() as stack:
+        eventually(lambda: server.client_count() == 2)
         writers = [stack.enter_context(redpool.connect()) for _ in range(count)]
         for writer in writers:
             assert writer.command("SET", "k", "1") == b"OK"
