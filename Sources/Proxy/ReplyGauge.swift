@@ -50,12 +50,17 @@ struct ReplyGauge {
 }
 
 extension UpstreamConnection {
-    /// The connection is ready: what the server has said of its limit holds from here on.
+    /// The connection is ready, or the server has another limit now: it holds from here on.
     func startGauge() {
         let limit = pool.facts.outputLimit
-        guard limit > 0 else { return }
+        guard limit != gauge.limit else { return }
         gauge = ReplyGauge(limit: limit)
-        pool.machine.setMost(id, gauge.most)
+        setMost(gauge.measures ? gauge.most : .max)
+    }
+
+    private func setMost(_ most: Int32) {
+        pool.machine.setMost(id, most)
+        if pool.machine.hasActions { pool.noteWork() }
     }
 
     /// Bytes of a reply have come.
@@ -63,7 +68,7 @@ extension UpstreamConnection {
         let before = gauge.most
         gauge.note(count, isComplete: isComplete, now: worker.now.nanoseconds)
         let most = gauge.most
-        if most != before { pool.machine.setMost(id, most) }
+        if most != before { setMost(most) }
     }
 }
 

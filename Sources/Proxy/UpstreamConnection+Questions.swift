@@ -54,6 +54,7 @@ extension UpstreamConnection {
             if scanner.isError { break }
             facts.timeoutSeconds = ServerFacts.configValue(in: collected)
         case .outputLimit:
+            if scanner.isError { break }
             facts.outputLimit = ServerFacts.outputLimit(in: collected)
         case .transactions:
             if scanner.isError { break }

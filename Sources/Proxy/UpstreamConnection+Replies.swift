@@ -56,7 +56,7 @@ extension UpstreamConnection {
         var position = start
         var finished: UInt32 = 0
         var begin = start
-        let measures = gauge.measures
+        let measures = gauge.measures && entry.client != UpstreamConnection.nobody
         var problem: String?
         scanning: while position < span.count, finished < entry.count {
             if hold != nil, !scanner.isInside {

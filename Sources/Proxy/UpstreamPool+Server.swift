@@ -70,7 +70,11 @@ extension UpstreamPool {
 
     /// Keeps the PING interval below a third of the server's own idle timeout.
     func learn(_ facts: ServerFacts) {
+        let isOtherLimit = facts.outputLimit != self.facts.outputLimit
         self.facts = facts
+        if isOtherLimit {
+            for upstream in allUpstreams { upstream.startGauge() }
+        }
         var interval = config.pingInterval
         if let timeout = facts.timeoutSeconds, timeout > 0 {
             let third = Int64.seconds(timeout) / 3

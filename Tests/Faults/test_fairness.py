@@ -1,6 +1,7 @@
 """One client or a crowd that wants everything: the others go on being served."""
 
 import asyncio
+import re
 import multiprocessing
 import select
 import socket
@@ -275,6 +276,31 @@ def test_output_buffer_limit_of_the_server(launch, threads):
     assert "upstream.lost" not in redpool.log()
     for client in clients:
         client.close()
+
+
+def test_output_buffer_limit_that_is_set_later(launch):
+    """It is asked for again behind PING, and holds for connections that are there."""
+    server = launch.server()
+    server.command("SET", "v", "x" * 100_000)
+    redpool = launch.redpool(server, pool={"pingInterval": "100ms"})
+    redpool.warm_up()
+    server.command("CONFIG", "SET", "client-output-buffer-limit", "normal 4mb 0 0")
+    asked = questions(server)
+    # Two each time; the first of these may have begun before.
+    eventually(lambda: questions(server) >= asked + 4)
+    clients = [redpool.connect(60) for _ in range(80)]
+    for client in clients:
+        client.send(encode("GET", "v"))
+    assert {len(client.read()) for client in clients} == {100_000}
+    assert "upstream.lost" not in redpool.log()
+    for client in clients:
+        client.close()
+
+
+def questions(server):
+    """How often CONFIG GET was called."""
+    found = re.search(rb"cmdstat_config\|get:calls=(\d+)", server.command("INFO", "commandstats"))
+    return int(found.group(1)) if found else 0
 
 
 def test_full_wait_queue_and_its_end(launch):
