@@ -76,6 +76,31 @@ package struct SocketAddress: Sendable {
         return Int32(storage.ss_family) == AF_INET6 ? "[\(name)]:\(port)" : "\(name):\(port)"
     }
 
+    /// Appends what `description` says, if that is no more than numbers: IPv4. False otherwise.
+    package func append(to output: inout [UInt8]) -> Bool {
+        guard Int32(storage.ss_family) == AF_INET else { return false }
+        withUnsafeBytes(of: storage) { raw in
+            let start = MemoryLayout<sockaddr_in>.offset(of: \.sin_addr) ?? 4
+            for index in 0..<4 {
+                if index > 0 { output.append(UInt8(ascii: ".")) }
+                output.append(contentsOf: String(raw[start + index]).utf8)
+            }
+        }
+        output.append(UInt8(ascii: ":"))
+        output.append(contentsOf: String(port).utf8)
+        return true
+    }
+
+    /// 0 where there are none.
+    package var port: UInt16 {
+        guard [AF_INET, AF_INET6].contains(Int32(storage.ss_family)) else { return 0 }
+        // At the same place in both.
+        let start = MemoryLayout<sockaddr_in>.offset(of: \.sin_port) ?? 2
+        return withUnsafeBytes(of: storage) {
+            UInt16(bigEndian: $0.loadUnaligned(fromByteOffset: start, as: UInt16.self))
+        }
+    }
+
     private var path: String {
         withUnsafeBytes(of: storage) { raw in
             let start = MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? 2

@@ -282,18 +282,11 @@ extension ClientConnection {
     func forwardList(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        if !listFilters.isEmpty { return waitForReplies() }
-        // A transaction answers QUEUED now; its own list is of this worker's clients.
-        guard let others = session.isSendingTransaction ? [] : otherClients() else {
-            return .blocked
-        }
+        let filter = ListFilter(CommandTable.words(span, frame))
+        guard filter.isUnderstood else { return forwardOneOff(.rewriteList, bytes, count) }
         let before = inFlight
-        let filter = ClientLine.Filter(CommandTable.words(span, frame), others: others)
-        let outcome =
-            filter.wanted.isUnderstood
-            ? forward(.shared, .rewriteList, 0, bytes, count)
-            : forwardOneOff(.rewriteList, bytes, count)
-        if outcome == .done, inFlight > before { listFilters.append(filter) }
+        let outcome = forward(.shared, .rewriteList, 0, bytes, count)
+        if outcome == .done, inFlight > before { sent(.list(filter)) }
         return outcome
     }
 

@@ -33,14 +33,10 @@ extension ClientConnection {
         if isUnderstood, wanted.isForServer {
             return sendControl(.plain, words, isUnderstood: true)
         }
-        if !killOrders.isEmpty { return waitForReplies() }
-        guard let others = otherClients() else { return .blocked }
         let before = inFlight
         let outcome = sendControl(
             .kill, KillFilter.standIn(words), isUnderstood: isUnderstood)
-        if outcome == .done, inFlight > before {
-            killOrders.append(KillOrder(wanted, among: others, by: self))
-        }
+        if outcome == .done, inFlight > before, wanted.isUnderstood { sent(.kill(wanted)) }
         return outcome
     }
 
@@ -95,34 +91,6 @@ extension ClientConnection {
     /// Where control commands go: no database matters to them, and the first one needs no SELECT.
     var controlKey: PoolKey {
         PoolKey(user: key.user, protocolVersion: key.protocolVersion, database: 0)
-    }
-
-    /// The server has judged a CLIENT KILL: carries it out if the server has nothing against it.
-    /// Returns the reply, and whether this client is among those meant.
-    func carryOutKill(_ reply: [UInt8]) -> (reply: [UInt8], isSuicide: Bool) {
-        guard !killOrders.isEmpty else { return (reply, false) }
-        let order = killOrders.removeFirst()
-        var cursor = ReplyCursor(from: 0)
-        let item = cursor.next(reply.span)
-        // The server has nothing against it, and has found nobody, as nobody was meant.
-        let isAllowed = item?.matches(
-            order.isByAddress ? "ERR No such client" : "0", in: reply.span)
-        guard isAllowed == true else { return (reply, false) }
-        let here = pool.clients.lazy.map { ClientSnapshot($0, isListed: false) }
-        let meant = order.victims(among: here, by: self) + order.others
-        let isSuicide = meant.contains { $0.serial == serial }
-        for (place, victims) in Dictionary(grouping: meant, by: \.worker) {
-            let ids = victims.filter { $0.serial != serial }.map(\.id.raw)
-            if place != worker.index {
-                worker.group.mailboxes[place].post(.kill(ids))
-            } else {
-                for id in ids { worker.clients[SlotID(raw: id)]?.close(.killed) }
-            }
-        }
-        if order.isByAddress { return (meant.isEmpty ? reply : Array("+OK\r\n".utf8), isSuicide) }
-        var number: [UInt8] = []
-        Encode.integer(Int64(meant.count), into: &number)
-        return (number, isSuicide)
     }
 }
 

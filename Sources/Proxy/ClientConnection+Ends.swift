@@ -135,9 +135,32 @@ extension ClientConnection {
         inFlight = 0
     }
 
-    /// Where the client comes from and which address it connected to, as Redis writes them.
+    /// Where the client comes from, as Redis writes it.
     var peerText: String { addressText(SocketAddress.remote(of: channel.descriptor)) }
-    var localText: String { addressText(SocketAddress.local(of: channel.descriptor)) }
+
+    /// `peerText` in bytes.
+    func appendPeer(to output: inout [UInt8]) {
+        append(SocketAddress.remote(of: channel.descriptor), to: &output)
+    }
+
+    /// The address that it connected to, in bytes. Clients have few different ones, so each is kept once.
+    var localBytes: [UInt8] {
+        if localPlace > 0 { return worker.localAddresses[Int(localPlace) - 1] }
+        var bytes: [UInt8] = []
+        append(SocketAddress.local(of: channel.descriptor), to: &bytes)
+        if let known = worker.localAddresses.firstIndex(of: bytes) {
+            localPlace = UInt8(known + 1)
+        } else if worker.localAddresses.count < Int(UInt8.max) {
+            worker.localAddresses.append(bytes)
+            localPlace = UInt8(worker.localAddresses.count)
+        }
+        return bytes
+    }
+
+    private func append(_ address: SocketAddress?, to output: inout [UInt8]) {
+        if let address, address.append(to: &output) { return }
+        output.append(contentsOf: addressText(address).utf8)
+    }
 
     private func addressText(_ address: SocketAddress?) -> String {
         guard let address else { return "?:0" }

@@ -112,8 +112,7 @@ extension ClientConnection {
     func see(_ member: QueuedMember, _ element: [UInt8]) -> [UInt8] {
         switch member.expectation {
         case .rewriteList:
-            listFilters.insert(ClientLine.Filter(member.words, others: []), at: 0)
-            return ownValue(.rewriteList, element) ?? element
+            return listInTransaction(ListFilter(member.words), element) ?? element
         case .hello:
             return HelloReply.replacingID(element, self)
         case .mirrorName, .mirrorInfo:

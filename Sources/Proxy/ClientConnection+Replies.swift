@@ -164,12 +164,12 @@ extension ClientConnection {
         if output.count > outputLimit, !upstream.isHeld { holdAtLimit(upstream) }
     }
 
-    private var outputHighWater: Int {
+    var outputHighWater: Int {
         worker.isOutputShort
             ? ClientConnection.shortHighWater : ClientConnection.outputHighWater
     }
 
-    private var outputLowWater: Int {
+    var outputLowWater: Int {
         worker.isOutputShort ? ClientConnection.shortLowWater : ClientConnection.outputLowWater
     }
 

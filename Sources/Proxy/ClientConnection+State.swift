@@ -183,7 +183,7 @@ extension ClientConnection {
         if !isSkipped { reply("+RESET\r\n") }
     }
 
-    /// The client's own value in place of the upstream's, for CLIENT ID, GETNAME, INFO and LIST.
+    /// The client's own value in place of the upstream's, for CLIENT ID, GETNAME and INFO.
     func ownValue(_ expectation: Expectation, _ upstreamReply: [UInt8]) -> [UInt8]? {
         var bytes: [UInt8] = []
         switch expectation {
@@ -199,85 +199,19 @@ extension ClientConnection {
             return redirection == 0 ? nil : redirectedReply(upstreamReply)
         case .rewriteInfo:
             guard let text = ClientLine.text(of: upstreamReply) else { return nil }
-            let template = text.prefix { $0 != "\n" }
+            let template = LineTemplate(
+                text.prefix { $0 != "\n" }, isHeld: upstream?.hold != nil)
             // Commands behind this one may have been read already.
             let newest = lastCommand
             lastCommand = .clientInfo
             defer { lastCommand = newest }
-            return ClientLine.encode(
-                ClientLine.line(
-                    template, with: ClientLine.values(of: self), isHeld: upstream?.hold != nil)
-                    + "\n",
-                protocolVersion: key.protocolVersion)
-        case .rewriteList:
-            guard !listFilters.isEmpty else { return ClientLine.refusal }
-            return list(listFilters.removeFirst(), upstreamReply)
+            var line: [UInt8] = []
+            template.append(self, to: &line)
+            Encode.verbatim(line, key.protocolVersion == 3 ? .resp3 : .resp2, into: &bytes)
         default:
             return nil
         }
         return bytes
-    }
-
-    private func list(_ filter: ClientLine.Filter, _ upstreamReply: [UInt8]) -> [UInt8]? {
-        guard let text = ClientLine.text(of: upstreamReply) else { return nil }
-        guard filter.wanted.isUnderstood else { return ClientLine.refusal }
-        let template =
-            pool.facts.clientLine.isEmpty
-            ? text.prefix { $0 != "\n" } : pool.facts.clientLine[...]
-        let newest = lastCommand
-        lastCommand = .clientList
-        defer { lastCommand = newest }
-        let fields = ClientLine.fields(of: template)
-        let here = pool.clients.filter { filter.admits($0.type, $0.serial) }.map { Listed.here($0) }
-        let lines = (here + filter.others.map { Listed.elsewhere($0) })
-            .sorted { $0.serial < $1.serial }
-        let most = mostListed
-        guard lines.reduce(0, { $0 + $1.size }) <= most else { return ClientLine.tooLong(pool) }
-        var list: [UInt8] = []
-        for line in lines {
-            list += ClientLine.line(fields, with: line.values).utf8
-            list.append(10)
-            if list.count > most { return ClientLine.tooLong(pool) }
-        }
-        var reply: [UInt8] = []
-        let version: ProtocolVersion = key.protocolVersion == 3 ? .resp3 : .resp2
-        Encode.verbatim(list, version, into: &reply)
-        return reply
-    }
-
-    /// A list is made in one piece, and is then in memory twice: what it may take of what is left
-    /// for the replies to all clients.
-    private var mostListed: Int {
-        let left = worker.totalOutputLimit - worker.chunks.outputBytes
-        return min(pool.config.clientOutputLimit, left / 2)
-    }
-
-    /// One client in a list.
-    private enum Listed {
-        case here(ClientConnection)
-        case elsewhere(ClientSnapshot)
-
-        var serial: UInt64 {
-            switch self {
-            case .here(let client): client.serial
-            case .elsewhere(let client): client.serial
-            }
-        }
-
-        /// What is long in its line.
-        var size: Int {
-            switch self {
-            case .here(let client): client.identity.size
-            case .elsewhere(let client): client.size - ClientSnapshot.least
-            }
-        }
-
-        var values: [String: String] {
-            switch self {
-            case .here(let client): ClientLine.values(of: client)
-            case .elsewhere(let client): client.values
-            }
-        }
     }
 
     /// The oldest change of identity whose reply has come.

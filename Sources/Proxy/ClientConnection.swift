@@ -47,7 +47,7 @@ final class ClientConnection {
         static let inputFull = Pauses(rawValue: 2)
     }
 
-    // In this order hardly a byte between them is padding: 246 bytes, where malloc would round 249 up
+    // In this order hardly a byte between them is padding: 248 bytes, where malloc would round 249 up
     // to the next 16.
     let id: SlotID
     let pool: UpstreamPool
@@ -97,6 +97,10 @@ final class ClientConnection {
     /// What the lease was asked for that is waited for, or has been granted.
     var awaited: Awaited?
     var session = Session()
+    /// Where its own address stands in `Worker.localAddresses`, from 1; 0 if that was not asked yet.
+    var localPlace: UInt8 = 0
+    /// The low byte of the client's port; CLIENT KILL looks for it before it asks for an address.
+    let portMark: UInt8
 
     var worker: Worker { pool.worker }
 
@@ -122,6 +126,7 @@ final class ClientConnection {
         self.pool = pool
         key = pool.warmKey
         serial = accepted.serial
+        portMark = UInt8(truncatingIfNeeded: accepted.peer.port)
         connectedAt = worker.now.nanoseconds
         lastActivity = worker.now.nanoseconds
         channel = Channel()
@@ -269,6 +274,7 @@ final class ClientConnection {
     fileprivate func writable() {
         worker.updateNow()
         flush()
+        if mode == .gathering { resumeOrder() }
     }
 }
 

@@ -11,9 +11,9 @@ final class ClientExtras {
     var identity = ClientIdentity()
     var changes: [IdentityChange] = []
     var login: PendingLogin?
-    var listFilters: [ClientLine.Filter] = []
+    var order: ClientOrder?
+    var isOrderParked = false
     var pipeHead: [UInt8]?
-    var killOrders: [KillOrder] = []
     var members: [QueuedMember] = []
     var hasQueuedStranger = false
     var redirection: UInt64 = 0
@@ -39,7 +39,7 @@ final class ClientExtras {
     fileprivate var size: Int {
         let size =
             identity.size + (login?.size ?? 0) + changes.reduce(0) { $0 + $1.size }
-            + listFilters.reduce(0) { $0 + $1.size }
+            + (order?.size ?? 0)
         return max(0, size - ClientExtras.free)
     }
 
@@ -114,13 +114,20 @@ extension ClientConnection {
         }
     }
 
-    /// What CLIENT LIST asked for, for when its reply comes.
-    var listFilters: [ClientLine.Filter] {
-        get { extras?.listFilters ?? [] }
-        _modify {
-            defer { countExtras() }
-            yield &ownExtras.listFilters
+    /// The CLIENT LIST or CLIENT KILL that has been sent and is not answered yet.
+    var order: ClientOrder? {
+        get { extras?.order }
+        set {
+            guard newValue != nil || extras != nil else { return }
+            ownExtras.order = newValue
+            countExtras()
         }
+    }
+
+    /// That waits until the client has read what there is for it.
+    var isOrderParked: Bool {
+        get { extras?.isOrderParked ?? false }
+        set { if newValue || extras != nil { ownExtras.isOrderParked = newValue } }
     }
 
     /// What goes first into a pipe that is being opened, in place of the command at the head of
@@ -128,12 +135,6 @@ extension ClientConnection {
     var pipeHead: [UInt8]? {
         get { extras?.pipeHead }
         set { if newValue != nil || extras != nil { ownExtras.pipeHead = newValue } }
-    }
-
-    /// CLIENT KILLs that the server has not judged yet.
-    var killOrders: [KillOrder] {
-        get { extras?.killOrders ?? [] }
-        set { ownExtras.killOrders = newValue }
     }
 
     /// Members of the open transaction whose elements of EXEC's array are looked at.
@@ -242,8 +243,8 @@ extension ClientConnection {
     func forgetQuestions() {
         guard let extras else { return }
         extras.changes = []
-        extras.listFilters = []
-        extras.killOrders = []
+        extras.order = nil
+        extras.isOrderParked = false
         extras.login = nil
         countExtras()
     }

@@ -8,90 +8,6 @@ import RESP
 import Session
 
 enum ClientLine {
-    /// The fields of a line that belong to the client and not to the upstream it was asked on.
-    static func values(of client: ClientConnection) -> [String: String] {
-        let now = client.worker.now.nanoseconds
-        let hold = client.upstream?.hold
-        var flags = ""
-        // In Redis's order.
-        if hold?.isMonitoring == true { flags += "O" }
-        if (hold?.subscriptions ?? 0) > 0 { flags += "P" }
-        if hold?.isInTransaction == true { flags += "x" }
-        if case .exclusive(isBlocking: true) = client.mode { flags += "b" }
-        if hold?.isTracking == true { flags += "t" }
-        if hold?.isBroadcast == true { flags += "B" }
-        if hold?.flags.contains(.readOnly) == true { flags += "r" }
-        if hold?.flags.contains(.noEvict) == true { flags += "e" }
-        if hold?.flags.contains(.noTouch) == true { flags += "T" }
-        return [
-            "id": "\(client.serial)",
-            "addr": client.peerText, "laddr": client.localText,
-            "fd": "\(client.channel.descriptor)",
-            "name": shown(client.identity.name),
-            "age": "\((now - client.connectedAt) / 1_000_000_000)",
-            "idle": "\((now - client.lastActivity) / 1_000_000_000)",
-            "flags": flags.isEmpty ? "N" : flags,
-            "db": "\(client.key.database)",
-            "sub": "\(hold?.channels ?? 0)", "psub": "\(hold?.patterns ?? 0)",
-            "ssub": "\(hold?.shards ?? 0)",
-            "multi": hold?.isInTransaction == true ? "0" : "-1",
-            "cmd": client.worker.table.info(client.lastCommand)?.name ?? "NULL",
-            "user": String(
-                decoding: client.pool.users.name(of: client.key.user), as: UTF8.self),
-            "redir": hold?.isTracking == true ? "\(client.redirection)" : "-1",
-            "resp": "\(client.key.protocolVersion)",
-            "lib-name": shown(client.identity.libraryName),
-            "lib-ver": shown(client.identity.libraryVersion),
-        ]
-    }
-
-    /// What a client calls itself, as the server shows it. Valkey checks a name up to its first NUL
-    /// only, and shows no more of it; what is behind could look like other fields, or other lines.
-    private static func shown(_ name: [UInt8]) -> String {
-        String(decoding: name.prefix { $0 > 0x20 }, as: UTF8.self)
-    }
-
-    /// What the server knows best of a connection that one client holds: a watched key that has
-    /// been touched shows in `flags` only.
-    private static let heldFields = ["flags", "db", "sub", "psub", "ssub", "multi", "cmd", "resp"]
-
-    /// The template with a client's own values; `isHeld` when it is the line of an upstream that
-    /// the client holds.
-    static func line(
-        _ template: Substring, with values: [String: String], isHeld: Bool = false
-    ) -> String {
-        var own = values
-        if isHeld {
-            for field in heldFields { own[field] = nil }
-        }
-        return line(fields(of: template), with: own)
-    }
-
-    /// A field of a template.
-    struct Field {
-        let text: String
-        /// What stands before `=`, and with it; nil where there is none.
-        let key: String?
-    }
-
-    static func fields(of template: Substring) -> [Field] {
-        template.split(separator: " ", omittingEmptySubsequences: false).map { field in
-            Field(
-                text: String(field), key: field.firstIndex(of: "=").map { String(field[..<$0]) })
-        }
-    }
-
-    static func line(_ fields: [Field], with values: [String: String]) -> String {
-        fields.map { field in
-            guard let key = field.key, var value = values[key] else { return field.text }
-            if field.text == "cmd=client" {
-                // What CLIENT INFO says of itself before Redis 7.0: no subcommands there.
-                value = String(value.prefix { $0 != "|" })
-            }
-            return "\(key)=\(value)"
-        }.joined(separator: " ")
-    }
-
     /// The text inside a bulk or verbatim reply; nil for anything else.
     static func text(of reply: [UInt8]) -> String? {
         var cursor = ReplyCursor(from: 0)
@@ -110,39 +26,6 @@ enum ClientLine {
         return [type] + Array("\(line.count)\r\n".utf8) + line + [13, 10]
     }
 
-    /// A reply with `text` in the form of the client's protocol.
-    static func encode(_ text: String, protocolVersion: UInt8) -> [UInt8] {
-        var bytes: [UInt8] = []
-        if protocolVersion == 3 {
-            let length = text.utf8.count + 4
-            bytes = Array("=\(length)\r\ntxt:".utf8) + Array(text.utf8) + [13, 10]
-        } else {
-            Encode.bulk(text, into: &bytes)
-        }
-        return bytes
-    }
-
-    /// Which clients a CLIENT LIST asks for.
-    struct Filter {
-        let wanted: ListFilter
-        /// The clients of other workers that it asks for.
-        private(set) var others: [ClientSnapshot] = []
-        /// About how much memory it takes.
-        private(set) var size = 0
-
-        init(_ words: [[UInt8]], others: [ClientSnapshot]) {
-            wanted = ListFilter(words)
-            self.others = others.filter { admits($0.type, $0.serial) }
-            let ids = 16 * (wanted.ids?.count ?? 0)
-            size = self.others.reduce(64 + ids) { $0 + $1.size }
-        }
-
-        func admits(_ type: ClientType, _ serial: UInt64) -> Bool {
-            if let ids = wanted.ids, !ids.contains(Int64(clamping: serial)) { return false }
-            return wanted.type == nil || wanted.type == type
-        }
-    }
-
     /// What the client gets in place of a list that is too long to be made.
     static func tooLong(_ pool: UpstreamPool) -> [UInt8] {
         var reply: [UInt8] = []
@@ -155,4 +38,141 @@ enum ClientLine {
     /// What the client gets where the server has accepted a form that is not understood.
     static let refusal = Array(
         "-ERR Redpool does not understand this form of CLIENT LIST\r\n".utf8)
+}
+
+/// A line of the server, cut where a client's own values go.
+struct LineTemplate: Sendable {
+    /// The fields that belong to the client and not to the upstream it was asked on.
+    private enum Field: String, Sendable {
+        case id, addr, laddr, fd, name, age, idle, flags, db, sub, psub, ssub, multi, cmd, user
+        case redir, resp
+        case libraryName = "lib-name"
+        case libraryVersion = "lib-ver"
+
+        /// What the server knows best of a connection that one client holds: a watched key that has
+        /// been touched shows in `flags` only.
+        var isOfServerIfHeld: Bool {
+            switch self {
+            case .flags, .db, .sub, .psub, .ssub, .multi, .cmd, .resp: true
+            default: false
+            }
+        }
+    }
+
+    private struct Piece: Sendable {
+        /// What the server's line has before the value.
+        let text: [UInt8]
+        let field: Field
+        /// What CLIENT INFO says of itself before Redis 7.0: no subcommands there.
+        let isWithoutSubcommand: Bool
+    }
+
+    private var pieces: [Piece] = []
+    private var end: [UInt8] = [10]
+    /// Bytes that are the same in all lines.
+    private(set) var length = 0
+
+    init() {}
+
+    /// Cuts a line; `isHeld` when it is that of an upstream that the client holds.
+    init(_ line: Substring, isHeld: Bool = false) {
+        var text: [UInt8] = []
+        for (index, word) in line.split(separator: " ", omittingEmptySubsequences: false)
+            .enumerated()
+        {
+            if index > 0 { text.append(UInt8(ascii: " ")) }
+            guard let equals = word.firstIndex(of: "="),
+                let field = Field(rawValue: String(word[..<equals])),
+                !(isHeld && field.isOfServerIfHeld)
+            else {
+                text.append(contentsOf: word.utf8)
+                continue
+            }
+            text.append(contentsOf: word[...equals].utf8)
+            pieces.append(
+                Piece(text: text, field: field, isWithoutSubcommand: word == "cmd=client"))
+            length += text.count
+            text = []
+        }
+        end = text + [10]
+        length += end.count
+    }
+
+    /// The line of a client, with its line feed.
+    func append(_ client: ClientConnection, to output: inout [UInt8]) {
+        for piece in pieces {
+            output.append(contentsOf: piece.text)
+            append(piece, of: client, to: &output)
+        }
+        output.append(contentsOf: end)
+    }
+
+    private func append(
+        _ piece: Piece, of client: ClientConnection, to output: inout [UInt8]
+    ) {
+        let now = client.worker.now.nanoseconds
+        let hold = client.upstream?.hold
+        switch piece.field {
+        case .id: number(client.serial, &output)
+        case .addr: client.appendPeer(to: &output)
+        case .laddr: output.append(contentsOf: client.localBytes)
+        case .fd: number(client.channel.descriptor, &output)
+        case .name: shown(client.identity.name, &output)
+        case .age: number((now - client.connectedAt) / 1_000_000_000, &output)
+        case .idle: number((now - client.lastActivity) / 1_000_000_000, &output)
+        case .flags: flags(of: client, &output)
+        case .db: number(client.key.database, &output)
+        case .sub: number(hold?.channels ?? 0, &output)
+        case .psub: number(hold?.patterns ?? 0, &output)
+        case .ssub: number(hold?.shards ?? 0, &output)
+        case .multi: number(hold?.isInTransaction == true ? 0 : -1, &output)
+        case .cmd:
+            let name = client.worker.table.info(client.lastCommand)?.name ?? "NULL"
+            if piece.isWithoutSubcommand {
+                output.append(contentsOf: name.utf8.prefix { $0 != UInt8(ascii: "|") })
+            } else {
+                output.append(contentsOf: name.utf8)
+            }
+        case .user:
+            output.append(contentsOf: client.pool.users.name(of: client.key.user))
+        case .redir:
+            if hold?.isTracking == true {
+                number(client.redirection, &output)
+            } else {
+                number(-1, &output)
+            }
+        case .resp: number(client.key.protocolVersion, &output)
+        case .libraryName: shown(client.identity.libraryName, &output)
+        case .libraryVersion: shown(client.identity.libraryVersion, &output)
+        }
+    }
+
+    /// What a client calls itself, as the server shows it. Valkey checks a name up to its first NUL
+    /// only, and shows no more of it; what is behind could look like other fields, or other lines.
+    private func shown(_ name: [UInt8], _ output: inout [UInt8]) {
+        output.append(contentsOf: name.prefix { $0 > 0x20 })
+    }
+
+    private func number(_ value: some BinaryInteger, _ output: inout [UInt8]) {
+        Encode.decimal(Int64(clamping: value), into: &output)
+    }
+
+    private func flags(of client: ClientConnection, _ output: inout [UInt8]) {
+        let hold = client.upstream?.hold
+        let start = output.count
+        func show(_ flag: Unicode.Scalar, if isSet: Bool?) {
+            if isSet == true { output.append(UInt8(ascii: flag)) }
+        }
+        // In Redis's order.
+        show("O", if: hold?.isMonitoring)
+        show("P", if: (hold?.subscriptions ?? 0) > 0)
+        show("x", if: hold?.isInTransaction)
+        show("b", if: client.mode == .exclusive(isBlocking: true))
+        show("t", if: hold?.isTracking)
+        show("B", if: hold?.isBroadcast)
+        show("r", if: hold?.flags.contains(.readOnly))
+        show("e", if: hold?.flags.contains(.noEvict))
+        show("T", if: hold?.flags.contains(.noTouch))
+        if output.count == start { output.append(UInt8(ascii: "N")) }
+    }
 }

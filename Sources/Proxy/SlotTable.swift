@@ -27,8 +27,9 @@ struct SlotTable<Element: AnyObject> {
     private var free: ContiguousArray<UInt32> = []
     private(set) var count = 0
 
-    /// Reserves an id and stores what `make` builds for it.
-    mutating func insert(_ make: (SlotID) -> Element) -> Element {
+    /// Reserves an id and stores what `make` builds for it. A `generation` that is given must be
+    /// one that no other inhabitant has had for long: `first(generation:)` finds it by that.
+    mutating func insert(generation: UInt32? = nil, _ make: (SlotID) -> Element) -> Element {
         let slot: UInt32
         if let recycled = free.popLast() {
             slot = recycled
@@ -37,6 +38,7 @@ struct SlotTable<Element: AnyObject> {
             elements.append(nil)
             generations.append(0)
         }
+        if let generation { generations[Int(slot)] = generation }
         let element = make(SlotID(slot: slot, generation: generations[Int(slot)]))
         elements[Int(slot)] = element
         count += 1
@@ -59,6 +61,22 @@ struct SlotTable<Element: AnyObject> {
         generations[slot] &+= 1
         free.append(id.slot)
         count -= 1
+    }
+
+    /// The inhabitant that was given this generation, if it is the one that is looked for. Walks
+    /// over four bytes for each slot.
+    func first(generation: UInt32, where isWanted: (Element) -> Bool) -> Element? {
+        for slot in generations.indices where generations[slot] == generation {
+            if let element = elements[slot], isWanted(element) { return element }
+        }
+        return nil
+    }
+
+    /// Calls `body` with everybody present, which must not change the table.
+    func forEach(_ body: (Element) -> Void) {
+        for element in elements {
+            if let element { body(element) }
+        }
     }
 
     /// Everybody present, as a copy: the table may change while it is walked.

@@ -323,13 +323,7 @@ extension UpstreamConnection {
             } else {
                 cleanOrphan()
             }
-        case .rewriteList where !isGood:
-            if client?.listFilters.isEmpty == false { client?.listFilters.removeFirst() }
-            deliver(entry, reply)
-        case .kill:
-            let outcome = client?.carryOutKill(reply) ?? (reply: reply, isSuicide: false)
-            deliver(entry, outcome.reply)
-            if outcome.isSuicide { client?.closeAfterFlush(.killed) }
+        case .rewriteList, .kill: judged(entry, reply, isGood: isGood)
         case .hello:
             noteHelloRefused()
             if isGood, isAggregate, entry.value != 0 {

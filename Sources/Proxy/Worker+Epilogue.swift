@@ -7,6 +7,7 @@ import Pool
 extension Worker {
     /// Everything that was decided during the callbacks happens here.
     func epilogue() {
+        carryOutOrders()
         settleAndResume()
         flushAll()
         boundOutput()

@@ -13,7 +13,9 @@ extension Worker: ClientTaker {
         let pool = pools[accepted.pool]
         pool.traffic.accepted += 1
         pool.traffic.clients += 1
-        let client = clients.insert { id in
+        // So that a client is found by what it knows as its id.
+        let generation = UInt32(truncatingIfNeeded: accepted.serial)
+        let client = clients.insert(generation: generation) { id in
             ClientConnection(id: id, accepted, pool: pool, worker: self)
         }
         client.start()

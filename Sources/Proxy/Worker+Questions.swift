@@ -7,8 +7,8 @@ import Pool
 
 /// What one worker asks another. Pools are given by their index.
 package enum WorkerQuestion: Sendable {
-    /// Who is there?
-    case clients(pool: Int)
+    /// Carry this out among your clients.
+    case order(ClientOrder, pool: Int)
     /// On which connection is this client blocked? It is not used again after that.
     case blocked(pool: Int, serial: UInt64)
     /// By which connection can this client be sent those of another? It gets one if it has none.
@@ -21,15 +21,12 @@ package enum WorkerQuestion: Sendable {
 
 /// The answer to a `WorkerQuestion`.
 package enum WorkerAnswer: Sendable {
-    case clients(ClientSnapshots)
+    case listed(ListedClients)
+    /// So many have been closed.
+    case killed(Int)
     /// The server's id of a connection; nil if there is none.
     case connection(Int64?)
     case statistics(PoolStatisticsList)
-}
-
-/// The clients of one worker.
-package struct ClientSnapshots: Sendable {
-    let list: [ClientSnapshot]
 }
 
 /// Answers that are still coming in.
@@ -37,8 +34,8 @@ struct Gathering {
     enum Purpose {
         /// The command at the head of a client's input waits for them.
         case client(SlotID)
-        /// The same for several clients, which ask about all clients of a pool.
-        case listers([SlotID], pool: Int)
+        /// This client's CLIENT LIST or CLIENT KILL.
+        case order(SlotID)
         case statistics
     }
 
@@ -50,17 +47,6 @@ struct Gathering {
 }
 
 extension Worker {
-    /// Asks `others` about all clients of a pool, for one of its clients. One question at a time, as
-    /// the answers are long: those who come meanwhile are given the next ones, all the same.
-    func askForClients(of pool: Int, _ others: [Int], for client: SlotID) {
-        if listers[pool] != nil {
-            listers[pool]?.append(client)
-            return
-        }
-        listers[pool] = []
-        ask(.clients(pool: pool), others, for: .listers([client], pool: pool))
-    }
-
     /// Asks `others` and calls `gathered` when they have answered.
     func ask(
         _ question: WorkerQuestion, _ others: [Int], for purpose: Gathering.Purpose,
@@ -78,8 +64,7 @@ extension Worker {
         lastToken += 1
         switch purpose {
         case .client(let id): asking[id.raw] = lastToken
-        case .listers(let ids, _): for id in ids { asking[id.raw] = lastToken }
-        case .statistics: break
+        case .order, .statistics: break
         }
         gatherings[lastToken] = Gathering(
             purpose: purpose, missing: Set(others), deadline: now + patience)
@@ -98,8 +83,8 @@ extension Worker {
 
     private func answer(_ question: WorkerQuestion) -> WorkerAnswer {
         switch question {
-        case .clients(let pool):
-            return .clients(ClientSnapshots(list: pools[pool].snapshots))
+        case .order(let order, let pool):
+            return pools[pool].carryOut(order)
         case .blocked(let pool, let serial):
             let upstream = pools[pool].client(serial: serial)?.blockedUpstream
             // Whoever had this connection next could be unblocked in the other's place.
@@ -136,14 +121,10 @@ extension Worker {
         switch gathering.purpose {
         case .statistics: logStatistics(with: gathering.answers)
         case .client(let id): give(gathering.answers, to: id, token)
-        case .listers(let ids, let pool):
-            for id in ids { give(gathering.answers, to: id, token) }
-            let next = listers.removeValue(forKey: pool) ?? []
-            if next.isEmpty { return }
-            listers[pool] = []
-            ask(
-                .clients(pool: pool), pools[pool].otherWorkers,
-                for: .listers(next, pool: pool))
+        case .order(let id):
+            ordersOut -= 1
+            guard let client = clients[id], client.mode == .gathering else { return }
+            client.finishOrder(gathering.answers)
         }
     }
 
@@ -165,10 +146,6 @@ extension ClientConnection {
         if let answers = worker.answers.removeValue(forKey: id.raw) { return answers }
         var patience = Gathering.patience
         switch question {
-        case .clients(let pool):
-            worker.askForClients(of: pool, others, for: id)
-            mode = .gathering
-            return nil
         // A client that is to have an upstream may wait for it as long as any.
         case .target: patience += pool.config.poolTimeout
         default: break
@@ -189,13 +166,6 @@ extension ClientConnection {
         mode = .gathering
         worker.order(target, for: serial, token: token, at: worker.index)
         return nil
-    }
-
-    /// As above, for all clients of the pool on other workers.
-    func otherClients() -> [ClientSnapshot]? {
-        askOthers(.clients(pool: pool.index))?.flatMap { answer -> [ClientSnapshot] in
-            if case .clients(let snapshots) = answer { snapshots.list } else { [] }
-        }
     }
 
     /// As above, for the connection that one of them knows.

@@ -27,8 +27,6 @@ package enum WorkerMessage: Sendable {
     case answer(WorkerAnswer, token: UInt64, from: Int)
     /// The messages of a client that tracks do not go to this client any more.
     case release(pool: Int, target: UInt64, tracker: UInt64)
-    /// CLIENT KILL has met clients of this worker.
-    case kill([UInt64])
     /// The server has refused a login in the name of a user whose clients may be here as well.
     case userRefused(pool: Int, [UInt8])
     /// The server has accepted a CLIENT PAUSE of another worker's client; nil for UNPAUSE.
@@ -98,11 +96,18 @@ package final class Worker {
     /// Clients that are only waiting for their last bytes to be read, oldest first.
     var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
 
+    /// Clients whose CLIENT LIST or CLIENT KILL the server has accepted, and how many such orders
+    /// the other workers have before them.
+    var orders: ContiguousArray<SlotID> = []
+    var ordersOut = 0
+
+    /// Addresses that clients have connected to, as CLIENT LIST shows them. The first that were asked
+    /// for; never more than a byte can number.
+    var localAddresses: [[UInt8]] = []
+
     /// What other workers are being asked, by token, and for which client.
     var gatherings: [UInt64: Gathering] = [:]
     var asking: [UInt64: UInt64] = [:]
-    /// Clients that are to ask about all clients of a pool when those who do so now have been told.
-    var listers: [Int: [SlotID]] = [:]
     var lastToken: UInt64 = 0
     /// What they have answered to a client's command, which is about to be looked at again.
     var answers: [UInt64: [WorkerAnswer]] = [:]
@@ -175,7 +180,8 @@ package final class Worker {
         started()
         while lifecycle != .stopped {
             readyCarriedOver()
-            if !loop.runOnce(waiting: !isGathering && readyClients.isEmpty) {
+            let isIdle = !isGathering && readyClients.isEmpty && !hasOrderToCarryOut
+            if !loop.runOnce(waiting: isIdle) {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
                 return false
             }
@@ -255,8 +261,6 @@ package final class Worker {
                 answered(answer, token: token, by: other)
             case .release(let pool, let target, let tracker):
                 pools[pool].releaseTarget(target, from: tracker)
-            case .kill(let ids):
-                for id in ids { clients[SlotID(raw: id)]?.close(.killed) }
             case .userRefused(let pool, let name):
                 for user in pools[pool].users.all(named: name) { pools[pool].doubt(user) }
             case .pause(let pool, let length): pools[pool].takePause(length)

@@ -111,7 +111,8 @@ package enum Encode {
         lineBreak(into: &output)
     }
 
-    private static func decimal(_ value: Int64, into output: inout [UInt8]) {
+    /// A number in decimal digits.
+    package static func decimal(_ value: Int64, into output: inout [UInt8]) {
         if value < 0 { output.append(Byte.minus) }
         let start = output.count
         var rest = value.magnitude

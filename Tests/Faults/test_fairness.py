@@ -341,3 +341,79 @@ def test_slow_pipelines_are_queued_behind_each_other(launch):
     for client in clients:
         for _ in range(64):
             assert client.read() == [b"%d" % number for number in range(10)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("CLIENT", "LIST", "ID", "999999999"),
+        ("CLIENT", "LIST", "TYPE", "pubsub"),
+        ("CLIENT", "KILL", "ID", "999999999"),
+        ("CLIENT", "KILL", "ADDR", "127.0.0.1:1"),
+        ("CLIENT", "KILL", "LADDR", "127.0.0.1:1"),
+        ("CLIENT", "KILL", "USER", "nobody"),
+    ],
+    ids=lambda command: " ".join(command[1:3]),
+)
+def test_orders_about_nobody_cost_next_to_nothing(launch, threads, command):
+    """However many clients there are. Five hundred of them in one write, and somebody's PING."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "nobody")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    with redpool.connect() as greedy, redpool.connect() as other:
+        idle = [redpool.connect() for _ in range(2000)]
+        assert {one.command("PING") for one in (*idle, greedy, other)} == {b"PONG"}
+        greedy.send(encode(*command) * 500)
+        began = time.monotonic()
+        assert other.command("PING") == b"PONG"
+        waited = time.monotonic() - began
+        answers = {greedy.read() for _ in range(500)}
+        taken = time.monotonic() - began
+        for one in idle:
+            one.close()
+    print(f"PING after {waited:.3f} s, all {taken:.3f} s")
+    assert answers <= {0, b""}
+    # Each used to take 10 ms and more.
+    assert waited < 1
+    assert taken < 3
+
+
+def test_a_pipeline_of_lists_takes_turns_with_others(launch):
+    """Whole lists cost what they are long; others have their turn after each."""
+    redpool = launch.redpool(launch.server())
+    with redpool.connect() as greedy, redpool.connect() as other:
+        idle = [redpool.connect() for _ in range(1000)]
+        assert {one.command("PING") for one in (*idle, greedy, other)} == {b"PONG"}
+        before = redpool.rss()
+        greedy.send(encode("CLIENT", "LIST") * 200 + encode("ECHO", "behind"))
+        began = time.monotonic()
+        assert other.command("PING") == b"PONG"
+        assert time.monotonic() - began < 0.5
+        # What it has not read is not made: its own socket takes a few lists.
+        always(lambda: redpool.rss() - before < 16 << 20, 0.3)
+        lists = [greedy.read() for _ in range(200)]
+        assert {text.count(b"\n") for text in lists} == {1002}
+        assert greedy.read() == b"behind"
+        for one in idle:
+            one.close()
+
+
+def test_orders_keep_nothing_while_the_server_hangs(launch):
+    """Lists of the other workers' clients are asked for when they are wanted, not kept ready."""
+    server = launch.server()
+    redpool = launch.redpool(server, settings={"threads": 2})
+    idle = [redpool.connect() for _ in range(500)]
+    greedy = [redpool.connect() for _ in range(4)]
+    assert {one.command("PING") for one in idle + greedy} == {b"PONG"}
+    server.pause()
+    before = redpool.rss()
+    for one in greedy:
+        one.send(encode("CLIENT", "LIST") * 100)
+    always(lambda: redpool.rss() - before < 8 << 20, 1)
+    server.resume()
+    for one in greedy:
+        assert {one.read().count(b"\n") for _ in range(100)} == {504}
+    assert redpool.rss() - before < 32 << 20
+    for one in idle + greedy:
+        one.close()

@@ -1,0 +1,180 @@
+// CLIENT LIST and CLIENT KILL, as they are carried out once the server has accepted them: by each
+// worker of the pool among its own clients. Cheap properties are looked at first, and text is made
+// only for lines that are shown: who asks in vain costs the others next to nothing.
+
+import EventLoop
+import Pool
+import RESP
+import Session
+
+/// A CLIENT LIST or CLIENT KILL.
+package struct ClientOrder: Sendable {
+    enum Kind: Sendable {
+        case list(ListFilter)
+        case kill(KillFilter)
+    }
+
+    let kind: Kind
+    /// The id of the client that has given it.
+    let giver: UInt64
+    /// For a list: what its lines look like, once the server has shown it.
+    var template = LineTemplate()
+    /// For a KILL by address: the server's words for that nobody has it.
+    var nobody: [UInt8] = []
+    /// For a list: the most bytes that it may have.
+    var most = 0
+    /// The client has switched replies off.
+    var isSilent = false
+
+    /// Bytes of what a client can make long in it.
+    var size: Int {
+        switch kind {
+        case .list(let filter): 64 + 16 * (filter.ids?.count ?? 0)
+        case .kill(let filter):
+            64 + (filter.address?.count ?? 0) + (filter.localAddress?.count ?? 0)
+                + (filter.user?.count ?? 0)
+        }
+    }
+}
+
+/// Lines of CLIENT LIST, in the order of the clients' ids.
+package struct ListedClients: Sendable {
+    /// The ids, and where the line of each ends.
+    var marks: [(serial: UInt64, end: Int)] = []
+    var text: [UInt8] = []
+    /// There would be more.
+    var isCut = false
+
+    /// The lines of several workers in one order; nil if they are more than `most` bytes.
+    static func merged(_ parts: [ListedClients], most: Int) -> [UInt8]? {
+        let size = parts.reduce(0) { $0 + $1.text.count }
+        if size > most || parts.contains(where: { $0.isCut }) { return nil }
+        if parts.count == 1 { return parts[0].text }
+        var lines: [(serial: UInt64, part: Int, range: Range<Int>)] = []
+        for (index, part) in parts.enumerated() {
+            var start = 0
+            for mark in part.marks {
+                lines.append((mark.serial, index, start..<mark.end))
+                start = mark.end
+            }
+        }
+        lines.sort { $0.serial < $1.serial }
+        var text: [UInt8] = []
+        text.reserveCapacity(size)
+        for line in lines { text.append(contentsOf: parts[line.part].text[line.range]) }
+        return text
+    }
+}
+
+extension UpstreamPool {
+    /// The client of this pool with an id, if it is on this worker.
+    func client(serial: UInt64) -> ClientConnection? {
+        worker.clients.first(generation: UInt32(truncatingIfNeeded: serial)) {
+            $0.serial == serial && $0.pool === self
+        }
+    }
+
+    private func client(number: Int64) -> ClientConnection? {
+        UInt64(exactly: number).flatMap { client(serial: $0) }
+    }
+
+    /// Carries out an order of another worker's client.
+    func carryOut(_ order: ClientOrder) -> WorkerAnswer {
+        switch order.kind {
+        case .list(let filter): .listed(list(filter, order.template, most: order.most))
+        case .kill(let filter): .killed(kill(filter, by: order.giver).count)
+        }
+    }
+
+    // MARK: CLIENT LIST
+
+    /// The lines of the clients of this worker.
+    func list(_ filter: ListFilter, _ template: LineTemplate, most: Int) -> ListedClients {
+        var found = clients(filter)
+        found.sort { $0.serial < $1.serial }
+        var listed = ListedClients()
+        listed.marks.reserveCapacity(found.count)
+        let length = template.length + UpstreamPool.valuesLength
+        listed.text.reserveCapacity(max(0, min(found.count * length, most)))
+        for client in found {
+            template.append(client, to: &listed.text)
+            listed.marks.append((client.serial, listed.text.count))
+            listed.isCut = listed.text.count > most
+            if listed.isCut { break }
+        }
+        return listed
+    }
+
+    /// What a client's own values take in its line, about.
+    private static let valuesLength = 96
+    /// So many ids are looked up one by one; with more, all clients are looked at once.
+    private static let fewIDs = 16
+
+    private func clients(_ filter: ListFilter) -> [ClientConnection] {
+        if let ids = filter.ids, ids.count <= UpstreamPool.fewIDs {
+            return ids.compactMap { client(number: $0) }
+        }
+        var found: [ClientConnection] = []
+        worker.clients.forEach { client in
+            guard client.pool === self else { return }
+            if let type = filter.type, type != client.type { return }
+            if let ids = filter.ids, !ids.contains(Int64(clamping: client.serial)) { return }
+            found.append(client)
+        }
+        return found
+    }
+
+    // MARK: CLIENT KILL
+
+    /// Closes the clients of this worker that are meant, all but the killer itself.
+    func kill(_ filter: KillFilter, by killer: UInt64) -> (count: Int, isSuicide: Bool) {
+        var victims: [ClientConnection] = []
+        let search = VictimSearch(filter, killer: killer)
+        if let id = filter.id {
+            if let client = client(number: id), search.isMeant(client) { victims = [client] }
+        } else {
+            worker.clients.forEach { client in
+                if client.pool === self, search.isMeant(client) { victims.append(client) }
+            }
+        }
+        var isSuicide = false
+        for victim in victims {
+            if victim.serial == killer { isSuicide = true } else { victim.close(.killed) }
+        }
+        return (victims.count, isSuicide)
+    }
+}
+
+/// Whom a CLIENT KILL means, found out for one client after the other.
+private struct VictimSearch {
+    private let filter: KillFilter
+    private let killer: UInt64
+    /// The mark of the port that is asked for; nil if there is none, and then nobody has that address.
+    private let port: UInt8?
+
+    init(_ filter: KillFilter, killer: UInt64) {
+        self.filter = filter
+        self.killer = killer
+        port = filter.address.flatMap(VictimSearch.port)
+    }
+
+    /// Cheap tests first: an address is a system call.
+    func isMeant(_ client: ClientConnection) -> Bool {
+        if filter.skipsSelf, client.serial == killer { return false }
+        if let age = filter.maximumAge, client.ageSeconds < age { return false }
+        if let type = filter.type, type != client.type { return false }
+        if filter.address != nil, client.portMark != port { return false }
+        if let user = filter.user, user != client.pool.users.name(of: client.key.user) {
+            return false
+        }
+        if let address = filter.address, address != Array(client.peerText.utf8) { return false }
+        return filter.localAddress == nil || filter.localAddress == client.localBytes
+    }
+
+    /// What follows the last colon. Clients of a unix socket have port 0.
+    private static func port(of address: [UInt8]) -> UInt8? {
+        guard let colon = address.lastIndex(of: UInt8(ascii: ":")) else { return nil }
+        return Word.integer(Array(address[(colon + 1)...]), in: 0...65535)
+            .map { UInt8(truncatingIfNeeded: $0) }
+    }
+}
