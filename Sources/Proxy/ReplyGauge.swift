@@ -71,20 +71,3 @@ extension UpstreamConnection {
         if most != before { setMost(most) }
     }
 }
-
-extension ServerFacts {
-    /// The smaller of the hard and the soft limit for normal clients in the reply to CONFIG GET
-    /// client-output-buffer-limit; 0 when there is none, or the reply is not understood.
-    static func outputLimit(in reply: [UInt8]) -> Int {
-        var cursor = ReplyCursor(from: 0)
-        var texts: [Range<Int>] = []
-        while let item = cursor.next(reply.span) {
-            if item.type == UInt8(ascii: "$"), !item.isNull { texts.append(item.range) }
-        }
-        guard texts.count == 2 else { return 0 }
-        let words = reply[texts[1]].split(separator: UInt8(ascii: " "))
-        guard words.count >= 4, Array(words[0]) == Array("normal".utf8) else { return 0 }
-        let limits = words[1...2].compactMap { Word.integer(Array($0), in: 1...(Int64.max / 2)) }
-        return limits.min().map { Int($0) } ?? 0
-    }
-}

@@ -1,7 +1,6 @@
 // What a server says of itself when a connection is made, and how its answers are read. Nothing in
 // them is taken on trust: what is not as Redis writes it counts as not said.
 
-import Pool
 import RESP
 
 /// What an upstream server has said of itself; nil where it would not say.
@@ -31,31 +30,6 @@ struct ServerFacts {
     var clientLine = ""
     /// MULTI and EXEC go by their own names: only then can a block be trusted to end.
     var hasTransactions = false
-}
-
-/// When a server was asked for what can change while it runs.
-struct Looks {
-    /// The last answer to `CONFIG GET timeout`.
-    private(set) var lastAsked = MonotonicTime(nanoseconds: 0)
-    /// The server has closed a connection that nobody used: `timeout` may be another one now.
-    var isTimeoutDoubtful = false
-    /// When another server than before answered last.
-    var otherServerSeen = MonotonicTime(nanoseconds: 0)
-    /// What was refused longer ago than this is tried again with a new connection.
-    private(set) var interval = Looks.most
-
-    /// As often as an idle connection is sent PING, within these bounds.
-    static let least: Int64 = 1_000_000_000
-    private static let most: Int64 = 30_000_000_000
-
-    mutating func asked(now: MonotonicTime) {
-        lastAsked = now
-        isTimeoutDoubtful = false
-    }
-
-    mutating func setInterval(_ pings: Int64) {
-        interval = pings == 0 ? Looks.most : min(max(pings, Looks.least), Looks.most)
-    }
 }
 
 extension ServerFacts {
@@ -110,5 +84,22 @@ extension ServerFacts {
         let parts = version.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
             .prefix(2).compactMap { Word.integer(Array($0), in: 0...1_000_000) }
         return parts.count == 2 ? (parts[0], parts[1]) : nil
+    }
+}
+
+extension ServerFacts {
+    /// The smaller of the hard and the soft limit for normal clients in the reply to CONFIG GET
+    /// client-output-buffer-limit; 0 when there is none, or the reply is not understood.
+    static func outputLimit(in reply: [UInt8]) -> Int {
+        var cursor = ReplyCursor(from: 0)
+        var texts: [Range<Int>] = []
+        while let item = cursor.next(reply.span) {
+            if item.type == UInt8(ascii: "$"), !item.isNull { texts.append(item.range) }
+        }
+        guard texts.count == 2 else { return 0 }
+        let words = reply[texts[1]].split(separator: UInt8(ascii: " "))
+        guard words.count >= 4, Array(words[0]) == Array("normal".utf8) else { return 0 }
+        let limits = words[1...2].compactMap { Word.integer(Array($0), in: 1...(Int64.max / 2)) }
+        return limits.min().map { Int($0) } ?? 0
     }
 }
