@@ -57,12 +57,12 @@ NO_CONTAINER = "a subcommand that no container can have is answered as one of a 
 # Differences of some versions only: the names of scripted cases, which servers, the reason.
 OF_VERSIONS = [
     (
-        r"^nested replies (in a transaction|behind a DISCARD)",
+        r"^nested replies (in a transaction(?!, silent)|behind a DISCARD)",
         lambda server: server.product == "valkey",
         SPLITS,
     ),
     (
-        r"^subcommands: (FUNCTION|CLUSTER), one write$",
+        r"^subcommands: (FUNCTION|CLUSTER|XINFO), one write$",
         lambda server: server.compatible < (7, 0),
         NO_CONTAINER,
     ),
