@@ -50,8 +50,9 @@ class World:
             self._controls = [server.connect() for server in (self.plain, self.pooled)]
             self.redpool = self._keep(Redpool(self.pooled, pool=POOL | (pool or {})))
             self.direct, self.proxied = self.plain.tcp, self.redpool.tcp
-            burn_ids(self.direct)
-            burn_ids(self.proxied)
+            # In a pipe the ids are those of Redpool's own connections.
+            for address in (self.direct, self.pooled.tcp, self.proxied):
+                burn_ids(address)
             self._noise = start_noise(self.proxied) if noise else None
         except BaseException:
             self.close()
