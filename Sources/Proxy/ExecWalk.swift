@@ -22,6 +22,8 @@ struct ExecWalk {
 
     /// Members that are still to come, the next one first.
     var members: ArraySlice<QueuedMember>
+    /// The client had left before the array came: what the members were is not known any more.
+    let isOrphan: Bool
     /// The line that says how many elements there are is still coming in.
     var isHeader = true
     /// Elements still to come.
@@ -31,8 +33,9 @@ struct ExecWalk {
     var fate = Fate.passing
     var scanner = ReplyScanner()
 
-    init(_ members: [QueuedMember], passesLines: Bool) {
-        self.members = members[...]
+    init(_ members: [QueuedMember]?, passesLines: Bool) {
+        self.members = (members ?? [])[...]
+        isOrphan = members == nil
         scanner.passesLines = passesLines
     }
 
@@ -64,10 +67,11 @@ extension UpstreamConnection {
     func walkOn(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
+        let client = worker.clients[entry.client]
         var walk =
             self.walk
             ?? ExecWalk(
-                worker.clients[entry.client]?.takeMembers() ?? [],
+                client?.upstream === self ? client?.takeMembers() : nil,
                 passesLines: scanner.passesLines)
         let piece = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
@@ -81,7 +85,7 @@ extension UpstreamConnection {
         collected = []
         // Members have run, and nobody has seen with what result.
         let hasRun = !scanner.isError && scanner.type == UInt8(ascii: "*") && scanner.integer > 0
-        if hasRun, !walk.members.isEmpty { hold?.taint() }
+        if hasRun, walk.isOrphan || !walk.members.isEmpty { hold?.taint() }
         takeNote(entry)
         deliver(entry, bytes + rest, count - rest, 1)
     }

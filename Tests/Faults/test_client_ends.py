@@ -128,3 +128,28 @@ def check_what_is_left(server, neighbour):
     assert neighbour.command("WATCH", "w") == b"OK"
     assert neighbour.command("MULTI") == b"OK"
     assert neighbour.command("EXEC") == []
+
+
+@pytest.mark.parametrize("member", [("SELECT", "7"), ("HELLO", "3"), ("CLIENT", "TRACKING", "ON")], ids=" ".join)
+def test_transaction_whose_client_has_gone_leaves_nothing(launch, member):
+    """What EXEC has changed is not known any more: nobody else gets that connection."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"minIdle": 2, "maxOpen": 2, "maxPinned": 1})
+    eventually(lambda: len(server.upstreams()) == 2)
+    server.command("SET", "which", "zero")
+    for _ in range(3):
+        client = redpool.connect()
+        for words in (("MULTI",), member, ("GET", "which")):
+            client.command(*words)
+        server.pause()
+        client.send(encode("EXEC"))
+        eventually(lambda: server.unread_bytes() > 0, what="EXEC at the server")
+        client.reset()
+        server.resume()
+        with redpool.connect() as other:
+            for _ in range(3):
+                assert other.command("WATCH", "k") == b"OK"
+                assert other.command("GET", "which") == b"zero"
+                assert b" db=0 " in other.command("CLIENT", "INFO")
+                assert other.command("CLIENT", "TRACKINGINFO")[1] == [b"off"]
+                assert other.command("UNWATCH") == b"OK"
