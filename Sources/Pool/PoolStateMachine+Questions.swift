@@ -13,11 +13,6 @@ extension PoolStateMachine {
     /// shared commands. In the latter case another one is dialled.
     package mutating func pin(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id), count(.pinned) < permits.pins else { return false }
-        guard leavesOne else {
-            let isDialled = coming > 0 || open == permits.connections || !mayDial(clock)
-            if !isDialled, !isDraining { dial(slots[slot].group, now: clock) }
-            return false
-        }
         let mayPin =
             switch slots[slot].state {
             case .idle: hasHeadroom
@@ -26,8 +21,14 @@ extension PoolStateMachine {
                     && slots[slot].closeReason == nil
             default: false
             }
-        if mayPin { move(slot, to: .pinned) }
-        return mayPin
+        guard mayPin else { return false }
+        guard leavesOne else {
+            let mayHaveOneMore = coming == 0 && open < permits.connections && mayDial(clock)
+            if mayHaveOneMore, !isDraining { dial(slots[slot].group, now: clock) }
+            return false
+        }
+        move(slot, to: .pinned)
+        return true
     }
 
     /// The users of all keys for which there is an upstream or a waiter, in whatever state.

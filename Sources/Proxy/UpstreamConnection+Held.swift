@@ -205,8 +205,7 @@ extension UpstreamConnection {
         if spoiled != nil || !state.isCleanable {
             pool.machine.retire(id, spoiled ?? .dirty, now: worker.now)
             pool.noteWork()
-        } else if state.cleaning != nil {
-            let bytes = cleaningCommand
+        } else if let bytes = cleaningCommand {
             expect(UpstreamConnection.nobody, .clean, bytes: bytes.count)
             sendOwn(bytes)
         } else {
@@ -214,10 +213,11 @@ extension UpstreamConnection {
         }
     }
 
-    /// What ends the next part of the state that is left.
-    var cleaningCommand: [UInt8] {
+    /// What ends the next part of the state that is left; nil when there is none.
+    var cleaningCommand: [UInt8]? {
+        guard let cleaning = hold?.cleaning else { return nil }
         var bytes: [UInt8] = []
-        Encode.command((hold?.cleaning?.words ?? []).map { "\($0)" }, into: &bytes)
+        Encode.command(cleaning.words.map { "\($0)" }, into: &bytes)
         return bytes
     }
 

@@ -139,7 +139,8 @@ extension UpstreamConnection {
             switch entry.expectation {
             case .identify: all.append(UpstreamConnection.whoAmI)
             case .scriptQuestion: all.append(ScriptTrust.question)
-            case .clean: all.append(cleaningCommand)
+            case .clean:
+                if let bytes = cleaningCommand { all.append(bytes) }
             case .plain where entry.client == UpstreamConnection.nobody:
                 all.append(renaming(identity.name))
             default: break

@@ -127,6 +127,16 @@ struct ExclusiveTests {
         #expect(pool.pin(up(0)))
     }
 
+    @Test("no other is dialled for one that could not be pinned anyway")
+    func closingInParticular() {
+        let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 1))
+        pool.warm()
+        pool.retire(up(0), .failoverSign)
+        _ = pool.actions()
+        #expect(!pool.pin(up(0)))
+        #expect(pool.actions().isEmpty)
+    }
+
     @Test("pins and shared commands leave one upstream for control")
     func controlReserve() {
         let pool = PoolScript(PoolLimits(maxOpen: 4, minIdle: 4, maxPipeline: 1))
