@@ -142,7 +142,7 @@ package struct PoolStateMachine: ~Copyable {
     package mutating func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
         slots[slot].countCommand(now: clock)
-        if kind == .slow, slots[slot].lane == .fast { moveToSlowLane(slot) }
+        if case .slow = kind, slots[slot].lane == .fast { moveToSlowLane(slot) }
     }
 
     /// `count` replies (1 or more) of a shared upstream are complete. When nothing is in flight any

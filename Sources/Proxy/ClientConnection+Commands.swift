@@ -15,14 +15,10 @@ enum Outcome {
 }
 
 extension ClientConnection {
-    static let limits = CommandLimits()
-    static let limitsBeforeLogin = CommandLimits.beforeAuthentication
-
     /// What the server would accept from this client: very little before it has logged in, and a
     /// server that closes over it would close a connection that others share.
     var limits: CommandLimits {
-        isLockedOut
-            ? ClientConnection.limitsBeforeLogin : ClientConnection.limits
+        isLockedOut ? worker.limitsBeforeLogin : worker.limits
     }
 
     /// Handles as many commands as possible in one turn. Returns the number of bytes that are done
@@ -132,7 +128,7 @@ extension ClientConnection {
             var once = CommandScanner()
             guard
                 case .command(let frame) = once.scan(
-                    array.span, frameStart: 0, limits: ClientConnection.limits)
+                    array.span, frameStart: 0, limits: worker.limits)
             else { return .done }
             let command = worker.table.find(array.span, frame)
             if let outcome = forwardLongLine(
@@ -168,7 +164,7 @@ extension ClientConnection {
         }
         if isStateless, case .open = mode, !pool.isPaused {
             let expectation = provesWrite(command, frame) ? Expectation.write : .plain
-            return forward(.shared, expectation, 0, bytes, count)
+            return forwardNow(.shared, key: nil, expectation, 0, bytes, count, kept: nil)
         }
         if mode == .held {
             if isStateless { worker.turn.spend(Turn.held) }
@@ -227,6 +223,15 @@ extension ClientConnection {
         _ kind: LeaseKind, key wanted: PoolKey? = nil, _ expectation: Expectation,
         _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, kept: Int? = nil
     ) -> Outcome {
+        forwardNow(kind, key: wanted, expectation, value, bytes, count, kept: kept)
+    }
+
+    /// The same, without the cost of a call for what nearly all commands are.
+    @inline(__always)
+    private func forwardNow(
+        _ kind: LeaseKind, key wanted: PoolKey?, _ expectation: Expectation,
+        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, kept: Int?
+    ) -> Outcome {
         if mode == .held {
             return sendHeld(expectation, value, bytes, count)
         }
@@ -236,9 +241,11 @@ extension ClientConnection {
             // What is in flight keeps its order only on its own upstream. That goes to the slow
             // lane for what may never end; to do so for every slow command costs more connections
             // than the waits behind them are worth.
-            let isEndless =
-                kind == .slow && (CommandTable.runsScript(lastCommand) || pool.isPaused)
-            pool.machine.add(current.id, isEndless ? .slow : .shared)
+            if case .slow = kind, CommandTable.runsScript(lastCommand) || pool.isPaused {
+                pool.machine.add(current.id, .slow)
+            } else {
+                pool.machine.add(current.id, .shared)
+            }
             target = current
         } else {
             guard let leased = lease(kind, wanted ?? key) else {

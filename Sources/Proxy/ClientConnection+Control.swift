@@ -229,7 +229,7 @@ extension ClientConnection {
         head.withUnsafeBytes { if let base = $0.baseAddress { pass(base, $0.count) } }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
-        switch scanner.scan(buffer.span, frameStart: start, limits: ClientConnection.limits) {
+        switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits) {
         case .command(let frame): return frame.end
         case .inline(_, _, let next), .skip(let next): return next
         case .incomplete, .invalid: return start

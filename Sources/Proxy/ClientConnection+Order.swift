@@ -176,7 +176,6 @@ extension Worker {
 
     /// Carries out orders, in the order in which the server has accepted them.
     func carryOutOrders() {
-        guard hasOrderToCarryOut else { return }
         let began = EventLoop.now()
         var done = 0
         while done < orders.count, ordersOut < Worker.mostOrdersOut {

@@ -32,7 +32,7 @@ extension ClientConnection {
         if pipeView == .blind { return count }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
-        switch scanner.scan(buffer.span, frameStart: start, limits: ClientConnection.limits) {
+        switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits) {
         case .command(let frame):
             let isRefused =
                 pipeView == .watching
@@ -114,7 +114,7 @@ extension ClientConnection {
         var once = CommandScanner()
         guard
             case .command(let frame) = once.scan(
-                encoded.span, frameStart: 0, limits: ClientConnection.limits)
+                encoded.span, frameStart: 0, limits: worker.limits)
         else { return false }
         return refuses(encoded.span, frame)
     }

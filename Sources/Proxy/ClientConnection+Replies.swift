@@ -109,6 +109,7 @@ extension ClientConnection {
         pool.noteWork()
     }
 
+    @inline(__always)
     private func leaveUpstream(_ upstream: UpstreamConnection) {
         leaveSlowReaders(upstream)
         self.upstream = nil
@@ -253,7 +254,7 @@ extension ClientConnection {
     }
 
     func leaveSlowReaders(_ upstream: UpstreamConnection) {
-        leaveLimit(upstream)
+        if extras != nil { leaveLimit(upstream) }
         guard isSlow else { return }
         isSlow = false
         upstream.slowReaders -= 1

@@ -11,6 +11,8 @@ struct ReplyGauge {
     private(set) var limit = 0
     /// Bytes of a reply that has not come whole.
     private var begun = 0
+    /// Where in what was read last the bytes begin that have not been noted.
+    private var position = 0
     /// The largest reply of this span of time and of the one before.
     private var largest = 0
     private var previous = 0
@@ -29,14 +31,18 @@ struct ReplyGauge {
         self.limit = limit
     }
 
-    /// `count` more bytes of the reply at the head, which `isComplete` or not.
-    mutating func note(_ count: Int, isComplete: Bool, now: Int64) {
+    /// The next bytes to note are at `position`.
+    mutating func begin(at position: Int) { self.position = position }
+
+    /// What comes before `end` belongs to the reply at the head, which `isComplete` or not.
+    mutating func note(upTo end: Int, isComplete: Bool, now: Int64) {
         if now >= spanEnd {
             previous = now < spanEnd + Self.span ? largest : 0
             largest = 0
             spanEnd = now + Self.span
         }
-        begun += count
+        begun += end - position
+        position = end
         largest = max(largest, begun)
         if isComplete { begun = 0 }
     }
@@ -63,10 +69,19 @@ extension UpstreamConnection {
         if pool.machine.hasActions { pool.noteWork() }
     }
 
+    /// Whether the replies to this entry are measured, from `position` on.
+    @inline(__always)
+    func beginGauging(_ entry: InFlight, at position: Int) -> Bool {
+        guard gauge.measures, entry.client != UpstreamConnection.nobody else { return false }
+        gauge.begin(at: position)
+        return true
+    }
+
     /// Bytes of a reply have come.
-    func gauge(_ count: Int, isComplete: Bool) {
+    @inline(never)
+    func gauge(upTo end: Int, isComplete: Bool) {
         let before = gauge.most
-        gauge.note(count, isComplete: isComplete, now: worker.now.nanoseconds)
+        gauge.note(upTo: end, isComplete: isComplete, now: worker.now.nanoseconds)
         let most = gauge.most
         if most != before { setMost(most) }
     }

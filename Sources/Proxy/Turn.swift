@@ -39,7 +39,6 @@ extension Worker {
 
     /// Called before an iteration: those whose turn ended in the last one go on at the end of it.
     func readyCarriedOver() {
-        if carriedOver.isEmpty { return }
         for index in 0..<carriedOver.count { ready(carriedOver[index]) }
         carriedOver.removeAll()
     }

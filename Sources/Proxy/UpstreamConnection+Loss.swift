@@ -123,7 +123,7 @@ extension UpstreamConnection {
         var position = 0
         while position < all.count,
             case .command(let frame) = scanner.scan(
-                all.span, frameStart: position, limits: ClientConnection.limits)
+                all.span, frameStart: position, limits: worker.limits)
         {
             ends.append(frame.end)
             position = frame.end

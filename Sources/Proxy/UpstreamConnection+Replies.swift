@@ -55,10 +55,8 @@ extension UpstreamConnection {
         let entry = inFlight.first
         var position = start
         var finished: UInt32 = 0
-        var begin = start
-        let measures = gauge.measures && entry.client != UpstreamConnection.nobody
-        var problem: String?
-        scanning: while position < span.count, finished < entry.count {
+        let measures = beginGauging(entry, at: start)
+        while position < span.count, finished < entry.count {
             if hold != nil, !scanner.isInside {
                 if isPushFrame(span, at: position) || isUndecided(span, at: position) { break }
                 scanner.passesLines = expectsLines(in: entry.expectation)
@@ -72,10 +70,7 @@ extension UpstreamConnection {
                 }
                 if scanner.isError { noteError() }
                 position = end
-                if measures {
-                    gauge(position - begin, isComplete: true)
-                    begin = position
-                }
+                if measures { gauge(upTo: position, isComplete: true) }
                 finished += 1
             case .incomplete:
                 if scanner.isPush {
@@ -85,15 +80,12 @@ extension UpstreamConnection {
                 }
                 position = span.count
             case .invalid(let error):
-                problem = error.message
-                break scanning
+                poison(
+                    error.message, behind: finished, of: entry, bytes + start, position - start)
+                return span.count
             }
         }
-        if let problem {
-            poison(problem, behind: finished, of: entry, bytes + start, position - start)
-            return span.count
-        }
-        if fence != nil, finished > 0, isFenceAhead(entry, bytes + start, position - start) {
+        if finished > 0, fence != nil, isFenceAhead(entry, bytes + start, position - start) {
             isMisaligned = true
             poison(
                 Fence.tooEarly, behind: finished - 1, of: entry, bytes + start,
@@ -101,7 +93,7 @@ extension UpstreamConnection {
             return span.count
         }
         isRelaying = scanner.isInside
-        if measures, isRelaying { gauge(position - begin, isComplete: false) }
+        if measures, isRelaying { gauge(upTo: position, isComplete: false) }
         noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
         switch entry.expectation {
         case .plain, .block: deliver(entry, bytes + start, position - start, finished)

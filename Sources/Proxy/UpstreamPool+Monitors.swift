@@ -94,7 +94,7 @@ extension OwnCommand {
         var scanner = CommandScanner()
         guard
             case .command(let frame) = scanner.scan(
-                bytes.span, frameStart: 0, limits: ClientConnection.limits)
+                bytes.span, frameStart: 0, limits: CommandLimits())
         else { return [] }
         return OwnCommands.text(of: CommandTable.words(bytes.span, frame))
     }

@@ -6,8 +6,9 @@ import Pool
 
 extension Worker {
     /// Everything that was decided during the callbacks happens here.
+    @inline(__always)
     func epilogue() {
-        carryOutOrders()
+        if hasOrderToCarryOut { carryOutOrders() }
         settleAndResume()
         flushAll()
         boundOutput()

@@ -6,6 +6,7 @@ import Config
 package import EventLoop
 package import Logging
 import Pool
+import RESP
 import Session
 import Telemetry
 
@@ -86,6 +87,9 @@ package final class Worker {
     var readyClients = WorkList<ClientConnection>()
     /// Clients that go on in the next iteration.
     var carriedOver = WorkList<ClientConnection>()
+    /// Here rather than global: a global is asked for with each command whether it is there.
+    let limits = CommandLimits()
+    let limitsBeforeLogin = CommandLimits.beforeAuthentication
     /// What the client that is being handled may still do in this one.
     var turn = Turn()
 
@@ -179,7 +183,7 @@ package final class Worker {
         epilogue()
         started()
         while lifecycle != .stopped {
-            readyCarriedOver()
+            if !carriedOver.isEmpty { readyCarriedOver() }
             let isIdle = !isGathering && readyClients.isEmpty && !hasOrderToCarryOut
             if !loop.runOnce(waiting: isIdle) {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
