@@ -25,10 +25,12 @@ extension PoolStateMachine {
         let canDial = mayDial(now) && open < permits.connections
         // A control command may be what ends a script, during which SELECT is refused.
         let keepsDatabase = kind == .control && canDial
+        let isFixed = fixedUsers.contains(key.user, now: now)
+        if isFixed, !fixedUsers.hasRoom(for: key.user, now: now) { return .impossible }
         // A pin that leaves nothing to others first needs one more, whatever its key.
         let mayUseIdle = kind != .pin || leavesOne
         let convertible = longestIdle { other in
-            mayUseIdle && other != group && groups[other].key.user == key.user
+            mayUseIdle && !isFixed && other != group && groups[other].key.user == key.user
                 && (!keepsDatabase || groups[other].key.database == key.database)
         }
         if let convertible {
@@ -36,14 +38,18 @@ extension PoolStateMachine {
             return .started
         }
         if canDial {
+            fixedUsers.count(key.user)
             dial(group, now: now)
             return .started
         }
         guard mayDial(now), mayUseIdle,
-            let slot = longestIdle(where: { groups[$0].key.user != key.user })
+            let slot = longestIdle(where: { other in
+                groups[other].key.user != key.user || (isFixed && other != group)
+            })
         else {
             return .impossible
         }
+        fixedUsers.count(key.user)
         close(slot, .replaced, for: group, now: now)
         return .started
     }

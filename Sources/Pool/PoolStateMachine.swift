@@ -41,6 +41,7 @@ package struct PoolStateMachine: ~Copyable {
     var turns: [Turn] = []
     var actions = ActionQueue()
     var gate = DialGate()
+    var fixedUsers = FixedUsers()
     var random: RandomSource
     var pingInterval: Int64
     /// The earliest deadline of a probe, or earlier; `.max` if there is none.

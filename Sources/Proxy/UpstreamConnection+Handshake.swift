@@ -244,6 +244,9 @@ extension UpstreamConnection {
         }
     }
 
+    /// This user has no right to the current step.
+    private var isForbidden: Bool { scanner.isError && scanner.head.starts(with: "NOPERM") }
+
     private var isLogin: Bool {
         switch handshake.current {
         case .authenticate(let user): user == key.user
@@ -287,7 +290,7 @@ extension UpstreamConnection {
             pool.warnLimit(
                 "upstream.conversion_failed", reason: CloseReason.conversionFailed.word,
                 "cannot change the state of a connection to \(pool.config.upstream): \(text)")
-            pool.forgetValidated()
+            pool.conversionRefused(to: key.user, isForbidden: isForbidden)
             lose(.conversionFailed)
         case .prepare:
             lose(.conversionFailed)

@@ -14,6 +14,16 @@ extension UpstreamPool {
         scripts.forget()
         fences = FenceForms()
         isPaused = false
+        machine.allowConversions()
+    }
+
+    /// The server has refused to move a connection of this user. If he has no right to it, the same
+    /// is not tried with the next one.
+    func conversionRefused(to user: UInt32, isForbidden: Bool) {
+        guard isForbidden else { return forgetValidated() }
+        let until = worker.now + looks.interval
+        machine.refuseConversions(of: user, until: until, now: worker.now)
+        forgetValidated(of: user)
     }
 
     /// A new connection has reached another server than those before it: no client is to be served

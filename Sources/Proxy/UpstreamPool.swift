@@ -277,6 +277,12 @@ final class UpstreamPool {
         selected = selected.filter { users.contains($0.user) }
     }
 
+    /// Forgets what one user may have.
+    func forgetValidated(of user: UInt32) {
+        validated = validated.filter { $0.user != user }
+        selected = selected.filter { $0.user != user }
+    }
+
     /// A conversion to `key` was refused: nothing is taken for granted any more.
     func forgetValidated() {
         validated.removeAll()

@@ -6,6 +6,7 @@ docs/architecture.md has the table of what is kept; each row has its tests here 
 import contextlib
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -193,6 +194,42 @@ def test_the_right_to_select_is_taken_and_given(launch, threads, user):
                 assert one.command("SELECT", "3") == b"OK"
                 assert one.command("GET", "k") == b"v"
     assert "pool.down" not in redpool.log()
+
+
+@THREADS
+def test_a_user_who_may_not_select_costs_few_connections(launch, threads):
+    """Nobody moves an upstream of his to another database in vain, and not many are dialled."""
+    server = launch.server()
+    rights = ("+watch", "+unwatch", "+ping", "+echo", "+auth")
+    server.command("ACL", "SETUSER", "app", "on", ">pw", "~*", *rights)
+    redpool = launch_on(launch, server, threads)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(16)]
+        for number, client in enumerate(clients):
+            assert client.command("SELECT", number) == b"OK"
+            assert client.command("AUTH", "app", "pw") == b"OK"
+        refused = calls_refused(server, "select")
+        opened = int(server.info("total_connections_received"))
+        began = time.monotonic()
+        for _ in range(3 * threads):
+            for client in clients:
+                assert client.command("WATCH", "k") == b"OK"
+                assert client.command("UNWATCH") == b"OK"
+        seconds = time.monotonic() - began
+        dialled = int(server.info("total_connections_received")) - opened
+        assert dialled <= (30 * seconds + 24) * threads
+        # One for each connection of his that is moved in vain, until it is known.
+        assert calls_refused(server, "select") - refused <= 2 * threads
+
+
+def calls_refused(server, command) -> int:
+    """How often the server has refused a command for want of the right to it."""
+    found = re.search(
+        rf"^cmdstat_{command}:.*rejected_calls=(\d+)",
+        server.command("INFO", "commandstats").decode(),
+        re.M,
+    )
+    return int(found[1]) if found else 0
 
 
 @THREADS
