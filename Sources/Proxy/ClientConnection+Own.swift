@@ -195,6 +195,7 @@ extension ClientConnection {
                 return .done
             }
             upstream?.hold?.taint()
+            if lastCommand == .hello { return queueSilentHello(span, frame, bytes, count) }
             return sendHeld(.plain, 0, bytes, count)
         }
         return enterPipe(span, frame)

@@ -69,6 +69,16 @@ extension ClientConnection {
         return sendHeld(.plain, 0, bytes, count)
     }
 
+    /// HELLO with options, whose answer nobody gets. The connection is not used again, but what is
+    /// a reply there, and what a message, depends on the protocol.
+    func queueSilentHello(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Outcome {
+        let words = CommandTable.words(span, frame)
+        let version = words.count > 1 ? Word.integer(words[1], in: 2...3) : nil
+        return queueMember(.hello, UInt32(version ?? 0), span, frame, bytes, count)
+    }
+
     /// An unknown name: the server's answer says whether it is one.
     private func queueStranger(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int

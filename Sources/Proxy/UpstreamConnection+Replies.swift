@@ -364,6 +364,11 @@ extension UpstreamConnection {
     /// What the server sends cannot be matched with what it was asked: nothing behind it can be
     /// trusted, so the connection and everybody who waits on it end here.
     func poison(_ text: String) {
+        // What its client has done there is not known to the last byte. It has it for itself.
+        if isExclusive, hold?.isTainted == true {
+            lose(.notUnderstood)
+            return
+        }
         pool.warnLimit(
             UpstreamPool.desyncEvent, reason: CloseReason.desync.word,
             "closing a connection to \(pool.config.upstream): \(text)")

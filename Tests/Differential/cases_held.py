@@ -185,6 +185,16 @@ def _monitor():
             do("HELLO 3", "MONITOR", "CLIENT TRACKING ON", "CLIENT TRACKING OFF", "PING", "RESET",
                *WHO)
         ],
+        "protocol changed by a silent transaction, then SUBSCRIBE": [
+            do("CLIENT REPLY OFF", "MULTI", "CLIENT TRACKING ON", "HELLO 3 SETNAME me", "EXEC",
+               "SUBSCRIBE c", n=1),
+            do("PUBLISH c x", on="b"), more(1), do("CLIENT REPLY ON", "GET k")
+        ],
+        "protocol changed back by a silent transaction, then SUBSCRIBE": [
+            do("HELLO 3"),
+            do("CLIENT REPLY OFF", "MULTI", "HELLO 2 SETNAME me", "EXEC", "SUBSCRIBE c", n=1),
+            do("PUBLISH c x", on="b"), more(1)
+        ],
         "MONITOR under CLIENT REPLY OFF": [
             do("MONITOR", "CLIENT REPLY OFF", "PING", "CLIENT REPLY ON", "PING", "RESET", n=4)
         ],
