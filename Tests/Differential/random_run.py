@@ -29,8 +29,8 @@ MOST_FAILURES = 12
 class Lane:
     """Plays sequences on one world, one connection per sequence and side."""
 
-    def __init__(self, noise=True, server=servers.DEFAULT):
-        self.world = World(noise, server=server)
+    def __init__(self, noise=True, server=servers.DEFAULT, threads=1):
+        self.world = World(noise, server=server, threads=threads)
         self._barriers = [Barrier(self.world.direct), Barrier(self.world.proxied)]
 
     def close(self):
@@ -136,11 +136,11 @@ def report(lane, seed, first):
     return "\n".join(lines)
 
 
-def run(first, count, step, noise, server, results):
+def run(first, count, step, noise, server, threads, results):
     """The sequences first, first + step, ...; puts (played, failures) into `results`."""
     failures, played = [], 0
     try:
-        with contextlib.closing(Lane(noise, server)) as lane:
+        with contextlib.closing(Lane(noise, server, threads)) as lane:
             for seed in range(first, first + count * step, step):
                 found = lane.play(grammar.commands(seed), seed)
                 played += 1
@@ -156,14 +156,14 @@ def run(first, count, step, noise, server, results):
         results.put((played, failures))
 
 
-def run_all(first, count, processes=2, noise=True, server=servers.DEFAULT):
+def run_all(first, count, processes=2, noise=True, server=servers.DEFAULT, threads=1):
     """Plays `count` sequences over several processes. Returns the number played and failures."""
     results = multiprocessing.Queue()
     shares = [count // processes + (i < count % processes) for i in range(processes)]
     workers = [
         multiprocessing.Process(
             target=run,
-            args=(first + i, share, processes, noise, server, results),
+            args=(first + i, share, processes, noise, server, threads, results),
         )
         for i, share in enumerate(shares)
         if share
@@ -182,13 +182,14 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quiet-neighbours", action="store_true")
+    parser.add_argument("--threads", type=int, default=1, help="of Redpool")
     parser.add_argument("--server", default=servers.DEFAULT.path)
     chosen = parser.parse_args()
     started = time.monotonic()
     processes = min(chosen.processes, chosen.count)
     played, failures = run_all(
         chosen.seed, chosen.count, processes, not chosen.quiet_neighbours,
-        servers.ask(chosen.server),
+        servers.ask(chosen.server), chosen.threads,
     )
     print(f"{played} sequences, {len(failures)} failures, {time.monotonic() - started:.1f} s")
     sys.exit(1 if failures else 0)

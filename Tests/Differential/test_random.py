@@ -1,4 +1,5 @@
-"""Random sequences on both sides: at least 20,000 of them, and some on every other server."""
+"""Random sequences on both sides: at least 20,000 of them, and some on every other server;
+half of them with one thread of Redpool, half with two."""
 
 import os
 
@@ -12,10 +13,10 @@ from servers import DEFAULT, FOUND
 PARTS = 10
 
 
-def check(server, wanted, before=0):
+def check(server, wanted, before=0, threads=1):
     """Plays `wanted` sequences, behind as many as other parts play before them."""
     first = int(os.environ.get("REDPOOL_SEED", "1")) + before
-    played, failures = run_all(first, wanted, server=server)
+    played, failures = run_all(first, wanted, server=server, threads=threads)
     assert not failures, "\n\n".join(failures)
     assert played == wanted
 
@@ -23,9 +24,11 @@ def check(server, wanted, before=0):
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_sequences_do_not_differ(full, part):
     wanted = (200_000 if full else 20_000) // PARTS
-    check(DEFAULT, wanted, before=part * wanted)
+    check(DEFAULT, wanted, before=part * wanted, threads=1 + part % 2)
 
 
 @pytest.mark.parametrize("server", FOUND[1:], ids=str)
 def test_random_sequences_do_not_differ_on(server, full):
-    check(server, 20_000 if full else 3_000)
+    half = (20_000 if full else 3_000) // 2
+    check(server, half)
+    check(server, half, before=half, threads=2)

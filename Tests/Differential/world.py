@@ -37,7 +37,9 @@ class World:
     """The two sides. `direct` and `proxied` are addresses, everything behind them is equal. With a
     `password` nobody is logged in at the start, and Redpool does not know it."""
 
-    def __init__(self, noise=True, pool=None, server=servers.DEFAULT, password=None):
+    def __init__(
+        self, noise=True, pool=None, server=servers.DEFAULT, password=None, threads=1
+    ):
         self.server = server
         # Frees what was started when a later part does not start.
         self._started = []
@@ -48,7 +50,9 @@ class World:
             for server in (self.plain, self.pooled):
                 prepare(server)
             self._controls = [server.connect() for server in (self.plain, self.pooled)]
-            self.redpool = self._keep(Redpool(self.pooled, pool=POOL | (pool or {})))
+            self.redpool = self._keep(
+                Redpool(self.pooled, pool=POOL | (pool or {}), settings={"threads": threads})
+            )
             self.direct, self.proxied = self.plain.tcp, self.redpool.tcp
             # In a pipe the ids are those of Redpool's own connections.
             for address in (self.direct, self.pooled.tcp, self.proxied):
