@@ -128,7 +128,8 @@ extension ClientConnection {
             return sendHeld(.multi, 0, bytes, count)
         case .send(.exec, _) where upstream?.isDoubtful == true:
             return execDoubtful(bytes, count)
-        case .send(.exec, _) where !members.isEmpty: return execMembers(bytes, count)
+        case .send(.exec, _) where !members.isEmpty || hearsInSilence:
+            return execMembers(bytes, count)
         case .send(.plain, _):
             let wanted = expectation(ofPlain: frame)
             return sendHeld(wanted.0, wanted.1, bytes, count)

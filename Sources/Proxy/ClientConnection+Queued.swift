@@ -113,6 +113,12 @@ extension ClientConnection {
         return outcome
     }
 
+    /// CLIENT REPLY hides no message (RESP3), and up to Redis 6.2 a message stands among the elements
+    /// of the array that EXEC answers with.
+    var hearsInSilence: Bool {
+        session.replyMode != .on && key.protocolVersion == 3 && upstream?.hold?.isListening == true
+    }
+
     func takeMembers() -> [QueuedMember] {
         defer { members = [] }
         return members

@@ -31,6 +31,8 @@ struct ExecWalk {
     /// The place of the element that is coming in.
     var index = 0
     var fate = Fate.passing
+    /// What is coming in is a message.
+    var isMessage = false
     var scanner = ReplyScanner()
 
     init(_ members: [QueuedMember]?, passesLines: Bool) {
@@ -104,7 +106,8 @@ extension UpstreamConnection {
             let isArray = scanner.type == UInt8(ascii: "*")
             if isArray, scanner.integer == Int64(entry.value) { walk.left = Int(entry.value) }
         }
-        while walk.left > 0, !walk.members.isEmpty, position < piece.count {
+        while walk.left > 0, entry.isSilent || !walk.members.isEmpty, position < piece.count {
+            if !walk.scanner.isInside { walk.isMessage = piece[position] == UInt8(ascii: ">") }
             if walk.fate == .passing, walk.isLookedAt {
                 deliver(entry, piece.baseAddress! + sent, position - sent, 0)
                 sent = position
@@ -124,6 +127,9 @@ extension UpstreamConnection {
                 walk.left = 0
                 return sent
             }
+            if entry.isSilent, walk.isMessage {
+                passMessage(entry, UnsafeBufferPointer(rebasing: piece[position..<end]))
+            }
             if walk.fate != .passing {
                 let part = UnsafeRawBufferPointer(
                     UnsafeBufferPointer(rebasing: piece[position..<end]))
@@ -134,6 +140,15 @@ extension UpstreamConnection {
             if isWhole { finishElement(entry, &walk) }
         }
         return sent
+    }
+
+    /// A part of a message in an array that nobody gets.
+    private func passMessage(_ entry: InFlight, _ part: UnsafeBufferPointer<UInt8>) {
+        guard let client = worker.clients[entry.client], client.upstream === self,
+            let base = part.baseAddress
+        else { return }
+        client.receive(base, count: part.count)
+        client.holdIfSlow(self)
     }
 
     /// Takes a part of an element that is looked at.

@@ -99,6 +99,11 @@ def single() -> dict:
         "REPLY OFF and SUBSCRIBE, RESP3": [
             do("HELLO 3", "CLIENT REPLY OFF", "SUBSCRIBE c", "PING", "CLIENT REPLY ON", n=0)
         ],
+        "REPLY OFF and messages to oneself in a transaction": [
+            do("HELLO 3", "CLIENT REPLY OFF", "SUBSCRIBE c", n=2),
+            do("MULTI", "SET k 1", "PUBLISH c x", "SELECT 2", "PUBLISH c y", "EXEC", n=2),
+            do("CLIENT REPLY ON", "PING"),
+        ],
         "REPLY OFF and HELLO": [
             do("CLIENT REPLY OFF", "HELLO 3", "CLIENT REPLY ON", "GET none", n=2)
         ],
