@@ -68,7 +68,7 @@ extension ClientConnection {
             pool.isAllWithoutLogin
             ? forwardBeforeLogin(1, bytes, count)
             : carryOutState(plan, span, frame, bytes, count)
-        if outcome == .done { lockAnswer = nil }
+        if outcome != .blocked { lockAnswer = nil }
         return outcome
     }
 
@@ -78,7 +78,7 @@ extension ClientConnection {
             if inFlight > 0 { return waitForReplies() }
             lockAnswer = nil
             if !session.takeSilence() { replyBytes(answer) }
-            return .done
+            return .answered
         }
         return askWhetherLocked()
     }
@@ -104,7 +104,7 @@ extension ClientConnection {
         case .quit, .post, .host: return nil
         default: break
         }
-        if refuseIfDenied() { return .done }
+        if refuseIfDenied() { return .answered }
         lastCommand = command
         guard !isRefusedLine(command, span, frame) else { return nil }
         let bytes = Array(line) + [13, 10]

@@ -57,15 +57,14 @@ extension ClientConnection {
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ first: CommandFrame, _ block: Block
     ) -> Outcome {
         let start = UnsafeRawPointer(buffer.baseAddress! + first.start)
-        let before = inFlight
         let outcome = forward(
             .shared, .block, 0, start, block.end - first.start,
             kept: block.execStart - first.start)
-        guard outcome == .done, inFlight > before, let upstream else { return outcome }
+        guard outcome == .sent, let upstream else { return outcome }
         upstream.extendBlock(id, block)
         worker.turn.spend(Turn.special + block.members)
         inFlight += UInt32(block.members) + 1
-        return .done
+        return .sent
     }
 }
 

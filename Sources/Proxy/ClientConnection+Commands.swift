@@ -8,10 +8,19 @@ import Session
 
 /// What became of one command.
 enum Outcome {
-    /// It is on its way, or answered: on to the next.
-    case done
+    /// It is on its way to the server.
+    case sent
+    /// It has had its answer here, or its client ends: nothing of it is in flight.
+    case answered
     /// It has to wait; it stays at the head of the input.
     case blocked
+}
+
+/// What became of the wish for an upstream.
+enum Leased {
+    case granted(UpstreamConnection)
+    /// What that makes of the command: it waits, or has been answered with an error.
+    case not(Outcome)
 }
 
 extension ClientConnection {
@@ -76,7 +85,7 @@ extension ClientConnection {
             return handleFrame(buffer, frame)
         case .inline(let lineStart, let lineEnd, let next):
             worker.turn.spend(Turn.line)
-            return handleInline(buffer, lineStart, lineEnd) == .done ? next : nil
+            return handleInline(buffer, lineStart, lineEnd) != .blocked ? next : nil
         case .skip(let next):
             worker.turn.spend(Turn.blank)
             return next
@@ -106,9 +115,9 @@ extension ClientConnection {
         if case .multi = command, case .open = mode, refusal == nil, !pool.isPaused,
             let block = findBlock(buffer, after: frame)
         {
-            return forwardBlock(buffer, frame, block) == .done ? block.end : nil
+            return forwardBlock(buffer, frame, block) != .blocked ? block.end : nil
         }
-        return carryOut(command, buffer.span, buffer.baseAddress!, frame) == .done
+        return carryOut(command, buffer.span, buffer.baseAddress!, frame) != .blocked
             ? frame.end : nil
     }
 
@@ -121,7 +130,7 @@ extension ClientConnection {
             refuseProtocol(.unbalancedQuotes)
             return .blocked
         }
-        if words.isEmpty { return .done }
+        if words.isEmpty { return .answered }
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)
         return encoded.withUnsafeMutableBufferPointer { array in
@@ -129,7 +138,7 @@ extension ClientConnection {
             guard
                 case .command(let frame) = once.scan(
                     array.span, frameStart: 0, limits: worker.limits)
-            else { return .done }
+            else { return .answered }
             let command = worker.table.find(array.span, frame)
             if let outcome = forwardLongLine(
                 line, words, command, array.span, frame)
@@ -147,7 +156,7 @@ extension ClientConnection {
         _ frame: CommandFrame
     ) -> Outcome {
         // Few clients have extras, and only they can have been refused a lease.
-        if extras != nil, refuseIfDenied() { return .done }
+        if extras != nil, refuseIfDenied() { return .answered }
         lastCommand = command
         let isStateless = worker.table.isStateless(command)
         if !isStateless { worker.turn.spend(Turn.special) }
@@ -248,12 +257,12 @@ extension ClientConnection {
             }
             target = current
         } else {
-            guard let leased = lease(kind, wanted ?? key) else {
-                return mode == .open ? .done : .blocked
+            switch lease(kind, wanted ?? key) {
+            case .granted(let leased): target = leased
+            case .not(let outcome): return outcome
             }
-            target = leased
-            upstream = leased
-            leased.sharers += 1
+            upstream = target
+            target.sharers += 1
         }
         inFlight += 1
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
@@ -263,7 +272,7 @@ extension ClientConnection {
             isSilent: session.takeSilence())
         target.send(bytes, count: count)
         if target.isFull(for: self) { pause(.upstreamFull) }
-        return .done
+        return .sent
     }
 
     /// CLIENT SETNAME and SETINFO.
@@ -276,9 +285,8 @@ extension ClientConnection {
         // A server that takes commands without answering must not have us remember them all.
         let pending = changes.reduce(change.size) { $0 + $1.size }
         if !changes.isEmpty, pending > ClientConnection.mostPending { return waitForReplies() }
-        let before = inFlight
         let outcome = forward(.shared, change.expectation, 0, bytes, count)
-        if outcome == .done, inFlight > before { changes.append(change) }
+        if outcome == .sent { changes.append(change) }
         return outcome
     }
 
@@ -291,25 +299,23 @@ extension ClientConnection {
     ) -> Outcome {
         let filter = ListFilter(CommandTable.words(span, frame))
         guard filter.isUnderstood else { return forwardOneOff(.rewriteList, bytes, count) }
-        let before = inFlight
         let outcome = forward(.shared, .rewriteList, 0, bytes, count)
-        if outcome == .done, inFlight > before { sent(.list(filter)) }
+        if outcome == .sent { sent(.list(filter)) }
         return outcome
     }
 
     // MARK: Leases
 
-    /// An upstream at once, or nil: then either the mode says what is waited for, or an error
-    /// reply has been given and the command is done with.
+    /// An upstream at once; or the mode says what is waited for, or an error reply has been given.
     func lease(
         _ kind: LeaseKind, _ wanted: PoolKey, mayBlock: Bool = false
-    ) -> UpstreamConnection? {
+    ) -> Leased {
         if let granted {
             self.granted = nil
             // Since it was asked for, a transaction may have become complete, or a key known: the
             // command at the head then needs another kind of lease, and this one goes back.
             if granted.stage == .ready {
-                if awaited == Awaited(kind: kind, key: wanted) { return granted }
+                if awaited == Awaited(kind: kind, key: wanted) { return .granted(granted) }
                 pool.giveBack(granted)
             }
         }
@@ -322,16 +328,16 @@ extension ClientConnection {
             guard let found = pool[upstream] else {
                 preconditionFailure("the pool has lent a connection that does not exist")
             }
-            return found
+            return .granted(found)
         case .queued(let ticket):
             mode = .waiting(ticket)
             awaited = Awaited(kind: kind, key: wanted)
             waitsToBlock = mayBlock
             pool.noteWork()
-            return nil
+            return .not(.blocked)
         case .refused(let refusal):
             replyError(pool.errorText(refusal))
-            return nil
+            return .not(.answered)
         }
     }
 

@@ -33,10 +33,9 @@ extension ClientConnection {
         if isUnderstood, wanted.isForServer {
             return sendControl(.plain, words, isUnderstood: true)
         }
-        let before = inFlight
         let outcome = sendControl(
             .kill, KillFilter.standIn(words), isUnderstood: isUnderstood)
-        if outcome == .done, inFlight > before, wanted.isUnderstood { sent(.kill(wanted)) }
+        if outcome == .sent, wanted.isUnderstood { sent(.kill(wanted)) }
         return outcome
     }
 
@@ -59,10 +58,9 @@ extension ClientConnection {
             guard let answer = otherConnection(question) else { return .blocked }
             serverID = answer
         }
-        let before = inFlight
         let outcome = sendControl(
             .unblock, UnblockOrder.standIn(words, as: serverID ?? 0), isUnderstood: true)
-        if outcome == .done, inFlight > before {
+        if outcome == .sent {
             // Whoever had this connection next could be unblocked in the other's place.
             blocked?.spoil(.dirty)
         }
@@ -80,7 +78,7 @@ extension ClientConnection {
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)
         return encoded.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress else { return .done }
+            guard let base = bytes.baseAddress else { return .answered }
             if !isUnderstood { return forwardOneOff(expectation, base, bytes.count) }
             if mode == .held { return sendHeld(expectation, 0, base, bytes.count) }
             return forwardAlone(
@@ -119,12 +117,12 @@ extension ClientConnection {
         let encoded = redirected(words, to: receiver)
         if receiver.serial == 0 { options.remove(.redirected) }
         let outcome = encoded.withUnsafeBytes { bytes -> Outcome in
-            guard let base = bytes.baseAddress else { return .done }
+            guard let base = bytes.baseAddress else { return .answered }
             return mode == .held
                 ? sendHeld(.trackingOn, options.rawValue, base, bytes.count)
                 : beginHold(command, frame, .trackingOn, options.rawValue, base, bytes.count)
         }
-        if outcome == .done, inFlight > 0 {
+        if outcome == .sent {
             if receiver.serial == 0 { forgetAskedRedirection() }
             // What comes behind it is told from where the invalidations go.
             mode = .barrier

@@ -28,19 +28,19 @@ extension ClientConnection {
             return
         }
         guard canStream(span, start) else {
-            _ = beginPipe()
-            if mode == .open { mode = .swallowing }
+            if beginPipe() == .answered { mode = .swallowing }
             return
         }
         let mayBlock = mayBlockUnfinished(span, start)
-        guard let own = lease(.pin, key, mayBlock: mayBlock) else {
-            if mode == .open { mode = .swallowing }
-            return
+        switch lease(.pin, key, mayBlock: mayBlock) {
+        case .granted(let own):
+            waitsToBlock = mayBlock
+            take(own, .plain, 0, bytes: 0)
+            mode = .streaming
+            lastActivity = worker.now.nanoseconds
+        case .not(.blocked): break
+        case .not: mode = .swallowing
         }
-        waitsToBlock = mayBlock
-        take(own, .plain, 0, bytes: 0)
-        mode = .streaming
-        lastActivity = worker.now.nanoseconds
     }
 
     /// How long an upload may hold an upstream without a byte of it coming.
@@ -70,7 +70,7 @@ extension ClientConnection {
         case .known(let command, let isDenied):
             lastCommand = command
             guard isDenied else { return false }
-            if refuseCommand() == .done { mode = .swallowing }
+            if refuseCommand() != .blocked { mode = .swallowing }
         case .impossible(let isSubcommand):
             lastCommand = .unknown
             if session.isSendingTransaction, mode == .held {

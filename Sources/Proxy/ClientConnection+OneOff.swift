@@ -15,7 +15,7 @@ extension ClientConnection {
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if mode == .held {
-            guard let upstream else { return .done }
+            guard let upstream else { return .answered }
             if isRestricted { return sendHeld(expectation, value, bytes, count) }
             if upstream.spoiled == nil {
                 guard pool.oneOffs.gate.begin(now: worker.now) else { return awaitOneOff() }
@@ -27,7 +27,11 @@ extension ClientConnection {
             return sendDoubtful(expectation, value, bytes, count)
         }
         guard pool.maySpend(for: self) else { return awaitOneOff() }
-        guard let own = lease(.pin, key) else { return mode == .open ? .done : .blocked }
+        let own: UpstreamConnection
+        switch lease(.pin, key) {
+        case .granted(let upstream): own = upstream
+        case .not(let outcome): return outcome
+        }
         guard pool.spend(own, for: self) else {
             granted = own
             return awaitOneOff()
@@ -35,7 +39,7 @@ extension ClientConnection {
         take(own, expectation, value, bytes: count)
         mode = .exclusive(isBlocking: false)
         own.send(bytes, count: count)
-        return .done
+        return .sent
     }
 
     /// A command that may have turned something on if the server says +OK: then the upstream is this
@@ -44,7 +48,11 @@ extension ClientConnection {
         if mode == .held { return forwardOneOff(.bind, bytes, count) }
         if inFlight > 0 { return waitForReplies() }
         guard pool.maySpend(for: self) else { return awaitOneOff() }
-        guard let own = lease(.pin, key) else { return mode == .open ? .done : .blocked }
+        let own: UpstreamConnection
+        switch lease(.pin, key) {
+        case .granted(let upstream): own = upstream
+        case .not(let outcome): return outcome
+        }
         guard pool.spend(own, for: self) else {
             granted = own
             return awaitOneOff()
@@ -87,7 +95,7 @@ extension ClientConnection {
         _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        guard let upstream, let hold = upstream.hold else { return .done }
+        guard let upstream, let hold = upstream.hold else { return .answered }
         if isRestricted { return sendHeld(expectation, value, bytes, count) }
         // A MULTI that the server has refused has opened nothing.
         if !hold.isInTransaction { session.released() }

@@ -15,18 +15,20 @@ extension ClientConnection {
         isFenced: Bool = false
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        if isBlocking, leaveInsteadOfBlocking() { return .done }
+        if isBlocking, leaveInsteadOfBlocking() { return .answered }
         // Without a fence nobody else can have this upstream afterwards.
         if isFenced, pool.fences[key.user] == .none { return forwardOneOff(.plain, bytes, count) }
-        guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
-            return mode == .open ? .done : .blocked
+        let own: UpstreamConnection
+        switch lease(kind, wanted ?? key, mayBlock: isBlocking) {
+        case .granted(let upstream): own = upstream
+        case .not(let outcome): return outcome
         }
         if isBlocking { own.identify() }
         take(own, expectation, value, bytes: count)
         mode = .exclusive(isBlocking: isBlocking)
         own.send(bytes, count: count)
         if isFenced { putFence(behind: own) }
-        return .done
+        return .sent
     }
 
     /// What may bring more than one reply. In RESP3 a push of DEBUG's goes to who holds the upstream.
@@ -38,10 +40,10 @@ extension ClientConnection {
                 .pin, .plain, 0, bytes, count, isBlocking: false, isFenced: true)
         }
         let outcome = beginHold(command, frame, .debug, 0, bytes, count)
-        guard outcome == .done, inFlight > 0, let upstream else { return outcome }
+        guard outcome == .sent, let upstream else { return outcome }
         putFence(behind: upstream)
         mode = .barrier
-        return .done
+        return .sent
     }
 
     /// What has just been sent may bring more than one reply: others get this upstream only when a
@@ -86,7 +88,11 @@ extension ClientConnection {
         _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        guard let own = lease(.pin, key) else { return mode == .open ? .done : .blocked }
+        let own: UpstreamConnection
+        switch lease(.pin, key) {
+        case .granted(let upstream): own = upstream
+        case .not(let outcome): return outcome
+        }
         upstream = own
         own.sharers += 1
         own.beginHold(self)
@@ -102,7 +108,7 @@ extension ClientConnection {
     func sendHeld(
         _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        guard let upstream else { return .done }
+        guard let upstream else { return .answered }
         if expectation == .exec || worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
         inFlight += 1
         pool.traffic.commandsPinned += 1
@@ -110,7 +116,7 @@ extension ClientConnection {
             id, expectation, bytes: count, value: value, isSilent: session.takeSilence())
         upstream.send(bytes, count: count)
         if upstream.isFull(for: self) { pause(.upstreamFull) }
-        return .done
+        return .sent
     }
 
     func carryOutHeld(
@@ -146,7 +152,7 @@ extension ClientConnection {
         case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)
         case .sendBlocking:
             if inputEnded, inFlight > 0 { return waitForReplies() }
-            if leaveInsteadOfBlocking() { return .done }
+            if leaveInsteadOfBlocking() { return .answered }
             isBlockingHeld = true
             upstream?.identify()
             return sendHeld(.plain, 0, bytes, count)
@@ -169,7 +175,7 @@ extension ClientConnection {
         guard let hold = upstream?.hold, hold.isMonitoring, !hold.isInTransaction, !isRestricted
         else { return monitor(lastCommand, frame, bytes, count) }
         _ = session.takeSilence()
-        return .done
+        return .answered
     }
 
     /// A command on a held upstream whose effects cannot be followed. What the server refuses has
@@ -193,7 +199,7 @@ extension ClientConnection {
             if kind == .pinSubscribe || kind == .unsubscribe || kind == .local {
                 // EXEC's array would be cut short or run over; nobody could tell where it ends.
                 closeAfterFlush(.upstream_lost)
-                return .done
+                return .answered
             }
             upstream?.hold?.taint()
             if lastCommand == .hello { return queueSilentHello(span, frame, bytes, count) }
@@ -235,7 +241,11 @@ extension ClientConnection {
 
     func beginPipe() -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        guard let own = lease(.pin, key) else { return mode == .open ? .done : .blocked }
+        let own: UpstreamConnection
+        switch lease(.pin, key) {
+        case .granted(let upstream): own = upstream
+        case .not(let outcome): return outcome
+        }
         upstream = own
         own.sharers += 1
         own.isExclusive = true
@@ -257,12 +267,12 @@ extension ClientConnection {
 
     /// A held upstream whose further state cannot be followed: from here on, bytes only.
     func becomePipe() -> Outcome {
-        guard let upstream else { return .done }
+        guard let upstream else { return .answered }
         if inFlight > 0 { return waitForReplies() }
         if session.replyMode != .on, upstream.hold?.isInTransaction == true {
             // The server would queue CLIENT REPLY, and say so.
             closeAfterFlush(.upstream_lost)
-            return .done
+            return .answered
         }
         upstream.passKeptLine(to: self)
         upstream.endHold()

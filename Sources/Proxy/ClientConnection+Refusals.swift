@@ -50,7 +50,7 @@ extension ClientConnection {
     func refuse(_ text: String) -> Outcome {
         if let outcome = standInIfQueueing() { return outcome }
         replyError(text)
-        return .done
+        return .answered
     }
 
     /// Before an answer of our own: waits for what is in flight, and sends something else into an
@@ -92,7 +92,7 @@ extension ClientConnection {
             words.append((0..<length).map { span[found.start + $0] })
         }
         refuseName(words)
-        return .done
+        return .answered
     }
 
     /// The same for a subcommand.
@@ -101,7 +101,7 @@ extension ClientConnection {
         let first = CommandTable.argument(1, span, frame) ?? []
         let name = CommandTable.argument(0, span, frame) ?? []
         refuseName([name, first], isSubcommand: true)
-        return .done
+        return .answered
     }
 
     /// Answers a command whose words are known as far as the error shows them.

@@ -31,18 +31,18 @@ extension ClientConnection {
         case .replyMode(let mode):
             session.setReplyMode(mode)
             if mode == .on { reply("+OK\r\n") }
-            return .done
+            return .answered
         case .quit:
             if !session.takeSilence() { reply("+OK\r\n") }
             closeAfterFlush(.client_closed)
-            return .done
+            return .answered
         case .vanish:
             closeAfterFlush(.client_closed)
-            return .done
+            return .answered
         case .reset:
             if upstream?.hold?.isListening == true { return resetOnHeld(bytes, count) }
             reset()
-            return .done
+            return .answered
         case .pipe: return enterPipe(span, frame)
         default: preconditionFailure("not a change of state: \(plan)")
         }
@@ -57,7 +57,7 @@ extension ClientConnection {
         if pool.maySelect(target), granted == nil {
             key = target
             if !session.takeSilence() { reply("+OK\r\n") }
-            return .done
+            return .answered
         }
         return forwardAlone(.pin, .select, database, bytes, count, isBlocking: false)
     }
@@ -78,9 +78,8 @@ extension ClientConnection {
         _ target: PoolKey, _ expectation: Expectation, _ value: UInt32,
         _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        let before = inFlight
         let outcome = forward(.shared, key: target, expectation, value, bytes, count)
-        if outcome == .done, inFlight > before { mode = .barrier }
+        if outcome == .sent { mode = .barrier }
         return outcome
     }
 
@@ -97,7 +96,7 @@ extension ClientConnection {
         if !pending.isUnderstood || (mode == .held && pending.appliesInPart) {
             let isHeld = mode == .held
             let outcome = forwardOneOff(expectation, bytes, count, value: value)
-            if outcome == .done, isHeld, inFlight > 0 { mode = .barrier }
+            if outcome == .sent, isHeld { mode = .barrier }
             return outcome
         }
         if mode == .held {
@@ -113,7 +112,7 @@ extension ClientConnection {
                 upstream?.sendFence(for: id, mayFail: true)
             }
             mode = .barrier
-            return .done
+            return .sent
         }
         var target = key
         if let name = pending.user,
@@ -145,12 +144,12 @@ extension ClientConnection {
     /// RESET of a client that the server talks to unasked: others see its subscriptions (PUBLISH,
     /// PUBSUB), and nothing may come behind +RESET, so the server has to have ended it all before.
     private func resetOnHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
-        guard let upstream else { return .done }
+        guard let upstream else { return .answered }
         inFlight += 1
         upstream.expect(id, .reset, bytes: count)
         upstream.send(bytes, count: count)
         mode = .barrier
-        return .done
+        return .sent
     }
 
     /// The server has ended what it had to say, or does not know RESET (before 6.2): then closing

@@ -17,7 +17,7 @@ extension ClientConnection {
         case .known(let kind): return carryOutUnknown(kind, unknown, bytes, count)
         case .unclear(let name):
             let outcome = forwardOneOff(.unclear, bytes, count)
-            if outcome == .done, inFlight > 0 { askedName = name }
+            if outcome == .sent { askedName = name }
             return outcome
         case .impossible: return refuseSubcommand(span, frame)
         case .toAsk(let name):
@@ -28,7 +28,7 @@ extension ClientConnection {
                 return refuseSubcommand(span, frame)
             }
             let outcome = carryOutUnknown(kind, unknown, bytes, count)
-            if outcome == .done { lesson = nil }
+            if outcome != .blocked { lesson = nil }
             return outcome
         }
     }
@@ -76,7 +76,7 @@ extension ClientConnection {
         case .toAsk(let word):
             guard lesson != nil else { return ask(word) }
             let outcome = forwardOneOff(.plain, bytes, count)
-            if outcome == .done { lesson = nil }
+            if outcome != .blocked { lesson = nil }
             return outcome
         }
     }
@@ -95,14 +95,13 @@ extension ClientConnection {
     func ask(_ expectation: Expectation, _ words: [[UInt8]]) -> Outcome {
         var question: [UInt8] = []
         Encode.command(words, into: &question)
-        let before = (inFlight, session)
+        let before = session
         let outcome = question.withUnsafeBytes {
             forward(.shared, expectation, 0, $0.baseAddress!, $0.count)
         }
-        // Blocked: it waits. Done without anything in flight: refused, and answered so.
-        guard outcome == .done, inFlight > before.0 else { return outcome }
+        guard outcome == .sent else { return outcome }
         upstream?.noteOwn(question)
-        session = before.1
+        session = before
         mode = .asking
         return .blocked
     }

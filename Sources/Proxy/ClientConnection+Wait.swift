@@ -47,7 +47,7 @@ extension ClientConnection {
             return forward(.shared, .plain, 0, bytes, count)
         }
         if inFlight > 0 { return waitForReplies() }
-        if leaveInsteadOfBlocking() { return .done }
+        if leaveInsteadOfBlocking() { return .answered }
         if granted == nil, let trail = writes.upstream {
             guard !writes.isSpread, let own = pool[trail], own.key.user == key.user,
                 own.stage == .ready || own.stage == .handshaking
@@ -79,7 +79,7 @@ extension ClientConnection {
         guard worker.now < limit else {
             retryUntil = nil
             replyError(pool.errorText(.poolTimeout))
-            return .done
+            return .answered
         }
         retryUntil = limit
         pool.wakeWithWork(self)
@@ -95,10 +95,12 @@ extension ClientConnection {
             replyError(
                 "UPSTREAMLOST pool \(pool.config.name): the connection that carried this client's "
                     + "writes is gone, and WAITAOF knows of no other")
-            return .done
+            return .answered
         }
-        guard let own = lease(.pin, key, mayBlock: true) else {
-            return mode == .open ? .done : .blocked
+        let own: UpstreamConnection
+        switch lease(.pin, key, mayBlock: true) {
+        case .granted(let upstream): own = upstream
+        case .not(let outcome): return outcome
         }
         own.isExclusive = true
         own.raiseReplicationOffset()
@@ -109,9 +111,9 @@ extension ClientConnection {
 
     /// WAIT or WAITAOF on the held upstream.
     func waitOnHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
-        guard let upstream else { return .done }
+        guard let upstream else { return .answered }
         if inputEnded, inFlight > 0 { return waitForReplies() }
-        if leaveInsteadOfBlocking() { return .done }
+        if leaveInsteadOfBlocking() { return .answered }
         if writes.isSpread || (writes.upstream != nil && writes.upstream != upstream.id) {
             if lastCommand == .waitaof, !pool.facts.isBefore72 {
                 return waitForReplicasElsewhereRefused()
@@ -127,7 +129,7 @@ extension ClientConnection {
         replyError(
             "UPSTREAMLOST pool \(pool.config.name): this client's writes went over another "
                 + "connection, and WAITAOF knows of no other")
-        return .done
+        return .answered
     }
 }
 

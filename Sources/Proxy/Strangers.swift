@@ -27,9 +27,8 @@ extension ClientConnection {
     ) -> Outcome {
         let cost = Strangers.cost(isQuoting: value == 1)
         guard pool.hasRoom(for: self, cost) else { return awaitRoom() }
-        let before = inFlight
         let outcome = forward(.shared, .beforeLogin, value, bytes, count)
-        if inFlight > before { owe(cost) }
+        if outcome == .sent { owe(cost) }
         return outcome
     }
 

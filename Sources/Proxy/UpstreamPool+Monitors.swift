@@ -168,7 +168,11 @@ extension ClientConnection {
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if mode != .held {
-            guard let own = lease(.pin, key) else { return mode == .open ? .done : .blocked }
+            let own: UpstreamConnection
+            switch lease(.pin, key) {
+            case .granted(let upstream): own = upstream
+            case .not(let outcome): return outcome
+            }
             granted = own
             awaited = Awaited(kind: .pin, key: key)
         }
