@@ -35,6 +35,12 @@ EVERY = 10.0
 WAYS = [(("MULTI",), ("DISCARD",)), (("SUBSCRIBE", "c"), ("UNSUBSCRIBE",))]
 
 
+def has_state(row) -> bool:
+    """Whether this line of CLIENT LIST is of a connection that is not as it was when it was new."""
+    state = row["flags"], row["multi"], row["sub"], row["psub"], row.get("watch", "0")
+    return state != ("N", "-1", "0", "0", "0")
+
+
 class Field:
     """The servers, the daemon between, and what is found out about them."""
 
@@ -82,15 +88,15 @@ class Field:
 
     def is_deserted(self) -> bool:
         """No upstream is left but what the pools keep, and none with a state."""
+        return not self.remains()
+
+    def remains(self) -> list:
+        """The upstreams of a server that has more than the pool keeps, and those with a state."""
+        found = []
         for server in (self.open, self.locked):
             rows = server.upstreams()
-            if len(rows) > 4:
-                return False
-            for row in rows:
-                state = row["flags"], row["multi"], row["sub"], row["psub"], row.get("watch", "0")
-                if state != ("N", "-1", "0", "0", "0"):
-                    return False
-        return True
+            found += rows if len(rows) > 4 else filter(has_state, rows)
+        return found
 
     def every_pin_is_free(self):
         """As many clients as there are pins hold one at once, in three ways."""
@@ -156,6 +162,7 @@ def problems_of(field, crowds, besiegers) -> list:
             check()
         except (AssertionError, OSError) as problem:
             found.append(f"{name}: {problem}")
+            found += field.remains()
     if (count := field.desyncs()) and not field.splits:
         found.append(f"{count} replies out of step")
     if count > besiegers.counts["split"] + besiegers.counts["hostile"]:
