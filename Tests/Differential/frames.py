@@ -8,6 +8,7 @@ Two streams are equal when their frames are, after the masks below. Nothing else
 | `id`, `addr`, `laddr`, `fd`, `age`, `idle`, sizes and traffic in CLIENT LIST and INFO | the connection's own |
 | lines of MONITOR, also inside EXEC's array | they show what neighbours and Redpool itself send |
 | the offset in ROLE | it counts what neighbours write, once something has asked for a replica's feed |
+| `multi=0` and `multi=-1`, where asked for | see `Server.shows_past_transactions` |
 | channel names in a run of UNSUBSCRIBE confirmations | Redis's order is that of a seeded hash |
 """
 
@@ -18,6 +19,7 @@ _FIELDS = re.compile(
     rb"\b(id|addr|laddr|fd|age|idle|qbuf|qbuf-free|argv-mem|multi-mem|rbs|rbp|obl|oll|omem|"
     rb"tot-mem|events|tot-net-in|tot-net-out|tot-cmds)=\S*"
 )
+_NO_TRANSACTION = re.compile(rb"\bmulti=(?:0|-1) ")
 _LINE = re.compile(rb"\+\d+\.\d{6} \[")
 _INNER_LINE = re.compile(rb"(?<=\r\n)\+\d+\.\d{6} \[[^\r]*\r\n")
 _ROLE = re.compile(rb"(\*3\r\n\$6\r\nmaster\r\n):\d+\r\n")
@@ -73,9 +75,10 @@ def _end(stream, position):
     return position
 
 
-def masked(stream: bytes) -> list:
+def masked(stream: bytes, blurs_multi=False) -> list:
     """The frames with everything replaced that may differ."""
-    return _settle([_mask(frame) for frame in frames(stream) if not _LINE.match(frame)])
+    kept = (_mask(frame) for frame in frames(stream) if not _LINE.match(frame))
+    return _settle([_NO_TRANSACTION.sub(b"multi=? ", one) if blurs_multi else one for one in kept])
 
 
 def _mask(frame):
@@ -109,11 +112,11 @@ def _settle(found):
     return found
 
 
-def difference(direct: bytes, proxied: bytes):
+def difference(direct: bytes, proxied: bytes, blurs_multi=False):
     """None when the streams are equal, else a text that shows the first frame that differs."""
     if direct == proxied:
         return None
-    ours, theirs = masked(proxied), masked(direct)
+    ours, theirs = masked(proxied, blurs_multi), masked(direct, blurs_multi)
     if ours == theirs:
         return None
     place = next(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from integration import DEFAULT as ON_PATH
 
 # What Redpool is meant to be tested with, whatever is found here.
-WANTED = ("redis 6.2", "redis 7.0", "redis 7.2", "redis 7.4", "valkey 8.0")
+WANTED = ("redis 6.2", "redis 7.0", "redis 7.2", "redis 7.4", "valkey 8.0", "redis 8.0", "valkey 8.1")
 WHY_MISSING = "not here: scripts/install-servers fetches it, or REDPOOL_SERVERS names one"
 FETCHED = pathlib.Path(__file__).resolve().parents[2] / ".servers"
 
@@ -33,6 +33,31 @@ class Server:
     def name(self) -> str:
         """As in WANTED."""
         return f"{self.product} {'.'.join(self.text.split('.')[:2])}"
+
+    def is_valkey(self, *version) -> bool:
+        """Whether it is a Valkey of this version or a later one."""
+        return self.product == "valkey" and tuple(map(int, self.text.split("."))) >= version
+
+    @property
+    def splits_replies(self) -> bool:
+        """Whether the errors of scripts go out with the CR and LF that they have in them."""
+        return self.product == "valkey" and not self.is_valkey(8, 1)
+
+    @property
+    def shows_past_transactions(self) -> bool:
+        """Whether CLIENT INFO has multi=0 from a connection's first MULTI or WATCH on for ever."""
+        return self.is_valkey(8, 1)
+
+    @property
+    def reads_subcommands_to_nul(self) -> bool:
+        """Whether `ID\\0x` is the subcommand ID, always and not by chance."""
+        return self.compatible < (7, 0) or self.is_valkey(8, 1)
+
+    @property
+    def compares_with_last_name(self) -> bool:
+        """Whether `GET\\0x` is GET behind a GET: the name of the connection's last command, which
+        saves the search, is compared as a C string."""
+        return self.product == "redis" and self.compatible >= (8, 0)
 
     @property
     def compatible(self) -> tuple:

@@ -13,6 +13,7 @@ MASK = re.compile(
     rb"\b(id|addr|laddr|fd|age|idle|qbuf|qbuf-free|argv-mem|multi-mem|rbs|rbp|obl|oll|omem|tot-mem|"
     rb"events|tot-net-in|tot-net-out|tot-cmds)=\S*"
 )
+NO_TRANSACTION = re.compile(rb"\bmulti=(?:0|-1) ")
 
 
 @pytest.fixture(scope="module", params=FOUND, ids=str)
@@ -78,8 +79,15 @@ def on_both(world, act):
 def test_list_is_in_the_format_of_the_server(world):
     def act(crowd, asker):
         ids = [crowd.ids[name] for name in ("plain", "sub", "bob", "named")]
-        text = asker.command("CLIENT", "LIST", "ID", *ids)
+        lines = asker.command("CLIENT", "LIST", "ID", *ids).splitlines()
+        if world.server.is_valkey(8, 1):
+            # In the order of its own list, which it turns round and round.
+            lines.sort()
+        text = b"\n".join(lines)
         assert [int(n) for n in re.findall(rb"^id=(\d+) ", text, re.M)] == ids
+        # Of a transaction without commands it shows 0, of none 0 or -1.
+        if world.server.shows_past_transactions:
+            text = NO_TRANSACTION.sub(b"multi=? ", text)
         return MASK.sub(rb"\1=?", text)
 
     direct, proxied = on_both(world, act)
