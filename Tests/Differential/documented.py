@@ -51,17 +51,11 @@ DIFFERENCES = [
     Documented("POST behind a pipeline", LOST, [do("SET k 1", "POST /", n=0)]),
 ]
 
-SPLITS = "a script in a transaction with members that are looked at: the bytes pass through"
 FILTERS = "filters of CLIENT LIST that Redpool does not know"
 NO_CONTAINER = "a subcommand that no container can have is answered as one of a container"
 
 # Differences of some versions only: the names of scripted cases, which servers, the reason.
 OF_VERSIONS = [
-    (
-        r"^nested replies (in a transaction(?!, silent)|behind a DISCARD)",
-        lambda server: server.splits_replies,
-        SPLITS,
-    ),
     (
         r"^subcommands: (FUNCTION|CLUSTER|XINFO), one write$",
         lambda server: server.compatible < (7, 0),
