@@ -372,70 +372,84 @@ package enum Command: UInt16, Sendable {
     case unlink = 366
     case unsubscribe = 367
     case unwatch = 368
-    case wait = 369
-    case waitaof = 370
-    case watch = 371
-    case xack = 372
-    case xackdel = 373
-    case xadd = 374
-    case xautoclaim = 375
-    case xclaim = 376
-    case xdel = 377
-    case xdelex = 378
-    case xgroup = 379
-    case xgroupCreate = 380
-    case xgroupCreateconsumer = 381
-    case xgroupDelconsumer = 382
-    case xgroupDestroy = 383
-    case xgroupHelp = 384
-    case xgroupSetid = 385
-    case xinfo = 386
-    case xinfoConsumers = 387
-    case xinfoGroups = 388
-    case xinfoHelp = 389
-    case xinfoStream = 390
-    case xlen = 391
-    case xpending = 392
-    case xrange = 393
-    case xread = 394
-    case xreadgroup = 395
-    case xrevrange = 396
-    case xsetid = 397
-    case xtrim = 398
-    case zadd = 399
-    case zcard = 400
-    case zcount = 401
-    case zdiff = 402
-    case zdiffstore = 403
-    case zincrby = 404
-    case zinter = 405
-    case zintercard = 406
-    case zinterstore = 407
-    case zlexcount = 408
-    case zmpop = 409
-    case zmscore = 410
-    case zpopmax = 411
-    case zpopmin = 412
-    case zrandmember = 413
-    case zrange = 414
-    case zrangebylex = 415
-    case zrangebyscore = 416
-    case zrangestore = 417
-    case zrank = 418
-    case zrem = 419
-    case zremrangebylex = 420
-    case zremrangebyrank = 421
-    case zremrangebyscore = 422
-    case zrevrange = 423
-    case zrevrangebylex = 424
-    case zrevrangebyscore = 425
-    case zrevrank = 426
-    case zscan = 427
-    case zscore = 428
-    case zunion = 429
-    case zunionstore = 430
+    case vadd = 369
+    case vcard = 370
+    case vdim = 371
+    case vemb = 372
+    case vgetattr = 373
+    case vinfo = 374
+    case vismember = 375
+    case vlinks = 376
+    case vrandmember = 377
+    case vrange = 378
+    case vrem = 379
+    case vsetattr = 380
+    case vsim = 381
+    case wait = 382
+    case waitaof = 383
+    case watch = 384
+    case xack = 385
+    case xackdel = 386
+    case xadd = 387
+    case xautoclaim = 388
+    case xcfgset = 389
+    case xclaim = 390
+    case xdel = 391
+    case xdelex = 392
+    case xgroup = 393
+    case xgroupCreate = 394
+    case xgroupCreateconsumer = 395
+    case xgroupDelconsumer = 396
+    case xgroupDestroy = 397
+    case xgroupHelp = 398
+    case xgroupSetid = 399
+    case xinfo = 400
+    case xinfoConsumers = 401
+    case xinfoGroups = 402
+    case xinfoHelp = 403
+    case xinfoStream = 404
+    case xlen = 405
+    case xpending = 406
+    case xrange = 407
+    case xread = 408
+    case xreadgroup = 409
+    case xrevrange = 410
+    case xsetid = 411
+    case xtrim = 412
+    case zadd = 413
+    case zcard = 414
+    case zcount = 415
+    case zdiff = 416
+    case zdiffstore = 417
+    case zincrby = 418
+    case zinter = 419
+    case zintercard = 420
+    case zinterstore = 421
+    case zlexcount = 422
+    case zmpop = 423
+    case zmscore = 424
+    case zpopmax = 425
+    case zpopmin = 426
+    case zrandmember = 427
+    case zrange = 428
+    case zrangebylex = 429
+    case zrangebyscore = 430
+    case zrangestore = 431
+    case zrank = 432
+    case zrem = 433
+    case zremrangebylex = 434
+    case zremrangebyrank = 435
+    case zremrangebyscore = 436
+    case zrevrange = 437
+    case zrevrangebylex = 438
+    case zrevrangebyscore = 439
+    case zrevrank = 440
+    case zscan = 441
+    case zscore = 442
+    case zunion = 443
+    case zunionstore = 444
     /// Not in the table: the server is asked what it is.
-    case unknown = 431
+    case unknown = 445
 }
 
 extension CommandTable {
@@ -554,9 +568,9 @@ extension CommandTable {
         DECR\tSHARE\tok\tWRITE
         DECRBY\tSHARE\tok\tWRITE
         DEL\tSHARE\tok\tWRITE
-        DELEX\tSHARE\tok\t
-        DELIFEQ\tSHARE\tok\t
-        DIGEST\tSHARE\tok\t
+        DELEX\tSHARE\tok\tWRITE
+        DELIFEQ\tSHARE\tok\tWRITE
+        DIGEST\tSHARE\tok\tREADONLY
         DISCARD\tTX_END\tno\t
         DUMP\tSHARE_SLOW\tok\tREADONLY
         ECHO\tSHARE\tok\t
@@ -608,8 +622,8 @@ extension CommandTable {
         HEXPIRETIME\tSHARE\tok\tREADONLY
         HGET\tSHARE\tok\tREADONLY
         HGETALL\tSHARE_SLOW\tok\tREADONLY
-        HGETDEL\tSHARE\tok\t
-        HGETEX\tSHARE\tok\t
+        HGETDEL\tSHARE\tok\tWRITE
+        HGETEX\tSHARE\tok\tWRITE
         HINCRBY\tSHARE\tok\tWRITE
         HINCRBYFLOAT\tSHARE\tok\tWRITE
         HKEYS\tSHARE_SLOW\tok\tREADONLY
@@ -626,7 +640,7 @@ extension CommandTable {
         HRANDFIELD\tSHARE\tok\tREADONLY
         HSCAN\tSHARE\tok\tREADONLY
         HSET\tSHARE\tok\tWRITE
-        HSETEX\tSHARE\tok\t
+        HSETEX\tSHARE\tok\tWRITE
         HSETNX\tSHARE\tok\tWRITE
         HSTRLEN\tSHARE\tok\tREADONLY
         HTTL\tSHARE\tok\tREADONLY
@@ -678,7 +692,7 @@ extension CommandTable {
         MONITOR\tPIN_FOREVER\tno\t
         MOVE\tSHARE\tok\tWRITE
         MSET\tSHARE\tok\tWRITE
-        MSETEX\tSHARE\tok\t
+        MSETEX\tSHARE\tok\tWRITE
         MSETNX\tSHARE\tok\tWRITE
         MULTI\tPIN_MULTI\tno\t
         OBJECT\tSHARE\tok\t
@@ -811,16 +825,30 @@ extension CommandTable {
         UNLINK\tSHARE\tok\tWRITE
         UNSUBSCRIBE\tUNSUB\tno\t
         UNWATCH\tTX_UNWATCH\tok\t
+        VADD\tSHARE_SLOW\tok\tWRITE
+        VCARD\tSHARE\tok\tREADONLY
+        VDIM\tSHARE\tok\tREADONLY
+        VEMB\tSHARE\tok\tREADONLY
+        VGETATTR\tSHARE\tok\tREADONLY
+        VINFO\tSHARE\tok\tREADONLY
+        VISMEMBER\tSHARE_SLOW\tok\tREADONLY
+        VLINKS\tSHARE\tok\tREADONLY
+        VRANDMEMBER\tSHARE_SLOW\tok\tREADONLY
+        VRANGE\tSHARE_SLOW\tok\tREADONLY
+        VREM\tSHARE_SLOW\tok\tWRITE
+        VSETATTR\tSHARE\tok\tWRITE
+        VSIM\tSHARE_SLOW\tok\tREADONLY
         WAIT\tPIN_REPLY_WOFF\tno\tBLOCKING
         WAITAOF\tPIN_REPLY_WOFF\tno\tBLOCKING
         WATCH\tPIN_WATCH\tno\t
         XACK\tSHARE\tok\tWRITE
-        XACKDEL\tSHARE\tok\t
+        XACKDEL\tSHARE\tok\tWRITE
         XADD\tSHARE\tok\tWRITE
         XAUTOCLAIM\tSHARE\tok\tWRITE
+        XCFGSET\tSHARE\tok\tWRITE
         XCLAIM\tSHARE\tok\tWRITE
         XDEL\tSHARE\tok\tWRITE
-        XDELEX\tSHARE\tok\t
+        XDELEX\tSHARE\tok\tWRITE
         XGROUP\tSHARE\tok\t
         XGROUP CREATE\tSHARE\tok\tWRITE
         XGROUP CREATECONSUMER\tSHARE\tok\tWRITE

@@ -31,6 +31,19 @@ FAMILIES = {
         "HLEN h", "HEXISTS h a", "HDEL h a", "HINCRBY h b 3", "HINCRBYFLOAT h b 0.5", "HSETNX h b 1",
         "HSTRLEN h b", "HRANDFIELD h 1 WITHVALUES", "HSCAN h 0",
     ],
+    "hash fields that expire": [
+        "HSETEX h EX 100000 FIELDS 2 a 1 b 2", "HGETEX h PERSIST FIELDS 1 a",
+        "HGETEX h EX 100000 FIELDS 2 b none", "HSETEX h FNX FIELDS 1 b 3", "HGETDEL h FIELDS 1 a",
+        "HGETALL h", "HSETEX h FIELDS 1", "HGETDEL h FIELDS 2 a", "HGETEX none FIELDS 1 a",
+    ],
+    # Not what hangs on the dice of the index: VLINKS and VINFO of a set that is there.
+    "vector sets": [
+        "VADD v VALUES 2 1 0 a", "VADD v VALUES 2 0 1 b CAS SETATTR '{\\x22x\\x22:1}'", "VCARD v",
+        "VDIM v", "VEMB v a", "VISMEMBER v b", "VSIM v VALUES 2 1 0 WITHSCORES", "VSIM v ELE b COUNT 1",
+        "VGETATTR v b", "VSETATTR v b ''", "VREM v a", "VADD v VALUES 3 1 2 3 c",
+        "VSIM v VALUES 2 0 1 FILTER .x==1", "VRANDMEMBER v", "VLINKS none a", "VINFO none",
+        "VRANGE v - +",
+    ],
     "sets": [
         "SADD s 1 2 3", "SCARD s", "SISMEMBER s 1", "SMISMEMBER s 1 9", "SMEMBERS s", "SREM s 1",
         "SADD u 2 4", "SINTER s u", "SINTERCARD 2 s u", "SINTERSTORE w s u", "SMOVE s u 3",
