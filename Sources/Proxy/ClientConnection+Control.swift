@@ -250,7 +250,7 @@ extension UpstreamConnection {
 
     /// The answer to `identify`; an error (no permission) leaves the id unknown.
     func identified(_ reply: [UInt8]) {
-        guard reply.first == UInt8(ascii: ":") else { return }
+        guard isBelieved, reply.first == UInt8(ascii: ":") else { return }
         serverID = Word.integer(Array(reply.dropFirst().dropLast(2)), in: 1...Int64.max)
         worker.serveTargets()
     }

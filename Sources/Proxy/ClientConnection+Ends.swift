@@ -214,10 +214,11 @@ extension ClientConnection {
     func upstreamLost() {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
+        let wasEnd = mode == .piped || upstream?.hasSaidGoodbye == true
         upstream = nil
         inFlight = 0
         isSlow = false
-        if case .piped = mode, inputEnded {
+        if wasEnd, inputEnded {
             mode = .open
             closeAfterFlush(.client_closed)
             return

@@ -134,7 +134,8 @@ extension UpstreamConnection {
             return
         }
         let isList = entry.expectation == .rewriteList
-        guard var order = client.order else {
+        guard isBelieved, var order = client.order else {
+            client.order = nil
             deliver(entry, isList && isGood ? ClientLine.refusal : reply)
             return
         }

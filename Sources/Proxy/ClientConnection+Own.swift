@@ -150,6 +150,12 @@ extension ClientConnection {
         case .impossible: return refuseSubcommand(span, frame)
         case .oneOff(.rewriteList): return forwardList(span, frame, bytes, count)
         case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)
+        case .sendBlocking where session.isSendingTransaction:
+            if inFlight > 0 { return waitForReplies() }
+            if let plan = planWithoutTransaction(span, frame) {
+                return carryOutHeld(plan, span, frame, bytes, count)
+            }
+            return sendHeld(.plain, 0, bytes, count)
         case .sendBlocking:
             if inputEnded, inFlight > 0 { return waitForReplies() }
             if leaveInsteadOfBlocking() { return .answered }
@@ -195,15 +201,7 @@ extension ClientConnection {
             return outcome
         }
         if session.replyMode != .on, upstream?.hold?.isInTransaction == true {
-            let kind = worker.table.commandClass(lastCommand)
-            if kind == .pinSubscribe || kind == .unsubscribe || kind == .local {
-                // EXEC's array would be cut short or run over; nobody could tell where it ends.
-                closeAfterFlush(.upstream_lost)
-                return .answered
-            }
-            upstream?.hold?.taint()
-            if lastCommand == .hello { return queueSilentHello(span, frame, bytes, count) }
-            return sendHeld(.plain, 0, bytes, count)
+            return queueSilently(span, frame, bytes, count)
         }
         return enterPipe(span, frame)
     }

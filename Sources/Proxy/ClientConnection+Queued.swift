@@ -69,14 +69,36 @@ extension ClientConnection {
         return sendHeld(.plain, 0, bytes, count)
     }
 
-    /// HELLO with options, whose answer nobody gets. The connection is not used again, but what is
-    /// a reply there, and what a message, depends on the protocol.
-    func queueSilentHello(
+    /// A command in a transaction whose effects cannot be followed, and whose answer nobody gets.
+    /// The connection is not used again, and nothing that is answered there is believed. It is sent
+    /// only if it is known, or shows, where EXEC's array ends.
+    func queueSilently(
         _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
-        let words = CommandTable.words(span, frame)
-        let version = words.count > 1 ? Word.integer(words[1], in: 2...3) : nil
-        return queueMember(.hello, UInt32(version ?? 0), span, frame, bytes, count)
+        guard let upstream else { return .answered }
+        let isAnswering = pool.facts.isBefore72 && upstream.isOfThisServer
+        switch (lastCommand, worker.table.commandClass(lastCommand)) {
+        case (.auth, _) where isAnswering, (.clientTracking, _):
+            upstream.hold?.taint()
+            return sendHeld(.plain, 0, bytes, count)
+        case (.hello, _):
+            let words = CommandTable.words(span, frame)
+            // A refused login leaves no element in the array from Redis 7.2 on (`addAuthErrReply`).
+            guard isAnswering || PendingLogin(hello: words).user == nil else { break }
+            upstream.hold?.taint()
+            // What is a reply on this connection, and what a message, depends on the protocol.
+            let version = words.count > 1 ? Word.integer(words[1], in: 2...3) : nil
+            return queueMember(.hello, UInt32(version ?? 0), span, frame, bytes, count)
+        // What they are answered with is no element of the array.
+        case (_, .pinSubscribe), (_, .unsubscribe), (_, .local): break
+        case _ where upstream.canFence && members.isEmpty:
+            upstream.hold?.taint()
+            upstream.isDoubtful = true
+            return sendHeld(.plain, 0, bytes, count)
+        default: break
+        }
+        closeAfterFlush(.upstream_lost)
+        return .answered
     }
 
     /// An unknown name: the server's answer says whether it is one.

@@ -28,7 +28,9 @@ extension ClientConnection {
     /// A script on the held upstream. Where it can make replies up, they must not come when others
     /// have this connection, nor be taken for what a transaction has done to it.
     func runScriptHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
-        let isKnown = upstream?.isOfThisServer == true
+        // A status that looks like a line of MONITOR is not seen as a reply.
+        let isKnown =
+            upstream?.isOfThisServer == true && upstream?.hold?.isMonitoring != true
         return switch isKnown ? pool.scriptVerdict(for: key.user) : .splits {
         case .clean: sendHeld(.plain, 0, bytes, count)
         case .splits: sendDoubtful(.plain, 0, bytes, count)

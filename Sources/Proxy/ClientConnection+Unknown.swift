@@ -74,7 +74,8 @@ extension ClientConnection {
             return refuseSubcommand(span, frame)
         case .toAsk where isQueueing: return nil
         case .toAsk(let word):
-            guard lesson != nil else { return ask(word) }
+            // Where the answer could not be believed it is not asked for.
+            guard lesson != nil || upstream?.isBelieved == false else { return ask(word) }
             let outcome = forwardOneOff(.plain, bytes, count)
             if outcome != .blocked { lesson = nil }
             return outcome

@@ -214,17 +214,17 @@ extension UpstreamConnection {
         hold?.replied(to: member.expectation, facts, value: member.value)
         var newKey = key
         switch member.expectation {
-        case .select:
+        case .select where facts.isOK:
             newKey.database = member.value
-            if isOfThisServer { pool.noteSelected(newKey) }
+            if teachesPool { pool.noteSelected(newKey) }
             move(to: newKey, with: client)
-        case .hello where member.value != 0:
+        case .hello where member.value != 0 && facts.isAggregate:
             newKey.protocolVersion = UInt8(member.value)
             move(to: newKey, with: client)
         case .mirrorName, .mirrorInfo:
             identity.taint(member.expectation)
         case .pause, .unpause:
-            if facts.isOK { notePause(member.expectation, member.value) }
+            if facts.isOK, isBelieved { notePause(member.expectation, member.value) }
         default: break
         }
         return client.see(member, element)

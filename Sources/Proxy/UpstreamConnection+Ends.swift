@@ -19,7 +19,7 @@ extension UpstreamConnection {
         let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || piped != nil || holder != nil
         rescueUnreceived(reason)
         destroy()
-        if wasInUse { pool.noteLoss(reason) }
+        if wasInUse, reason != .clientGone { pool.noteLoss(reason) }
         pool.machine.lost(id, reason, now: worker.now)
         if reason == .upstreamClosed || reason == .upstreamReset { pool.doubt(key.user) }
         pool.noteWork()
@@ -89,6 +89,15 @@ extension UpstreamConnection {
     private func checkTimeouts() {
         let config = pool.config
         if isFenceOverdue { worker.markDirty(self) }
+        if isCutShort {
+            lose(.notUnderstood)
+            return
+        }
+        if owesTheGone {
+            hasSaidGoodbye = true
+            channel.finishWriting()
+            return
+        }
         if let uploader, uploader.hasStalledUpload {
             uploader.closeStalledUpload()
             return
@@ -109,6 +118,27 @@ extension UpstreamConnection {
             lose(.commandTimeout)
         }
     }
+
+    /// EXEC's array has fewer elements than it says (`queueSilently`): it takes the fence behind it
+    /// for one of them, and never ends.
+    private var isCutShort: Bool {
+        isExclusive && hold?.isTainted == true && fence != nil && isRelaying && channel.isReading
+            && worker.now - waitingSince > pool.config.connectTimeout
+    }
+
+    /// A client that has this connection for itself has ended its input, and a reply is owed to it
+    /// that does not come: a command may have none. The server is told of the end, as on a direct
+    /// connection. It carries out what it has received, and closes.
+    private var owesTheGone: Bool {
+        guard isExclusive, piped == nil, !hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
+            worker.now - waitingSince > UpstreamConnection.goodbyeDelay,
+            let client = holder ?? worker.clients[inFlight.first.client], client.upstream === self
+        else { return false }
+        return client.inputEnded && client.mode != .streaming
+    }
+
+    /// How long a reply to a client that has ended its input is waited for before that.
+    private static let goodbyeDelay: Int64 = 1_000_000_000
 
     /// Whose large command may still be coming in here.
     private var uploader: ClientConnection? {

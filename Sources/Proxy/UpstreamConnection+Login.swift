@@ -11,7 +11,7 @@ extension UpstreamConnection {
     func move(to newKey: PoolKey, with client: ClientConnection?) {
         key = newKey
         pool.machine.rekey(id, to: newKey)
-        if isOfThisServer { pool.noteValidated(newKey) }
+        if teachesPool { pool.noteValidated(newKey) }
         if let client, client.upstream === self { client.key = newKey }
     }
 
@@ -23,7 +23,7 @@ extension UpstreamConnection {
     /// HELLO has been refused for want of a login. While the default user needs none, this
     /// connection is of a time when it did: no other client is to meet that.
     func noteHelloRefused() {
-        guard scanner.isError, scanner.head.starts(with: "NOAUTH"), key.user == 0,
+        guard isBelieved, scanner.isError, scanner.head.starts(with: "NOAUTH"), key.user == 0,
             !pool.defaultNeedsLogin
         else { return }
         retireWhenFree(.configChanged)
@@ -74,7 +74,7 @@ extension UpstreamConnection {
     /// The server has refused a client's credentials here. If they were good before, others may have
     /// logged in with them.
     func refuseLogin(_ login: PendingLogin?) {
-        guard let login, let name = login.user, scanner.head.starts(with: "WRONGPASS"),
+        guard isBelieved, let login, let name = login.user, scanner.head.starts(with: "WRONGPASS"),
             let user = pool.users.find(name: name, password: login.password)
         else { return }
         pool.doubt(user)
@@ -106,7 +106,9 @@ extension UpstreamConnection {
 extension UpstreamConnection {
     /// A refused login may not be answered here, and the server carries out what comes behind it.
     var mayIgnoreLogin: Bool {
-        guard let hold, hold.isListening, !hold.isInTransaction else { return false }
+        guard let hold, hold.isListening || hold.isTarget, !hold.isInTransaction else {
+            return false
+        }
         // A subscribed RESP2 connection takes neither AUTH nor HELLO, and says so.
         let isRestricted = key.protocolVersion == 2 && hold.subscriptions > 0
         let isAnswering = pool.facts.isBefore72 && isOfThisServer

@@ -218,6 +218,13 @@ extension UpstreamConnection {
             isUnknownCommand: scanner.isError && scanner.head.starts(with: "ERR unknown comm"))
     }
 
+    /// What is answered here is what the server says to the command that it is taken for. Where that
+    /// is not known to the last byte, it changes nothing but what this client has to itself.
+    var isBelieved: Bool { hold?.isTainted != true }
+
+    /// What is answered here also holds for others.
+    var teachesPool: Bool { isBelieved && isOfThisServer }
+
     /// What a complete reply means for the state of this connection and of its client.
     func takeNote(_ entry: InFlight) {
         let facts = facts
@@ -233,7 +240,7 @@ extension UpstreamConnection {
         case .select where facts.isOK:
             var newKey = key
             newKey.database = entry.value
-            if isOfThisServer { pool.noteSelected(newKey) }
+            if teachesPool { pool.noteSelected(newKey) }
             move(to: newKey, with: client)
         case .authenticate:
             let login = client?.takeLogin()
@@ -241,7 +248,7 @@ extension UpstreamConnection {
                 if facts.isError { refuseLogin(login) }
                 return
             }
-            acceptLogin(login, protocolVersion: nil, client)
+            if isBelieved { acceptLogin(login, protocolVersion: nil, client) }
         case .trackingOn where facts.isOK: client?.trackingAccepted()
         case .trackingOn where facts.isError: client?.forgetAskedRedirection()
         case .trackingOff where facts.isOK: client?.redirect(to: 0)
@@ -256,18 +263,18 @@ extension UpstreamConnection {
         case .ofModule where facts.isUnknownCommand:
             pool.unknownCommands = UnknownCommands()
         case .unclear where facts.isError && scanner.head.starts(with: "ERR Unknown subc"):
-            if let client, isOfThisServer {
+            if let client, teachesPool {
                 pool.unknownCommands.learn(client.askedName, .stranger)
             }
         case .beforeLogin:
             settleStranger(isQuoting: entry.value == 1)
             if !facts.isError { pool.noteDefault(needsLogin: false) }
         case .scriptQuestion: noteScriptAnswer(facts)
-        case .write where !facts.isError:
+        case .write where !facts.isError && isBelieved:
             if entry.value != 0 { pool.disprovePause(entry.value) }
             if !facts.isQueued { client?.writes.collapse(to: id) }
-        case .heldUp where !facts.isError: pool.disprovePause(entry.value)
-        case .pause where facts.isOK, .unpause where facts.isOK:
+        case .heldUp where !facts.isError && isBelieved: pool.disprovePause(entry.value)
+        case .pause where facts.isOK && isBelieved, .unpause where facts.isOK && isBelieved:
             notePause(entry.expectation, entry.value)
         case .blockEnd where !facts.endsTransaction:
             // The transaction may still be open, and others' commands would be queued into it.
@@ -276,11 +283,6 @@ extension UpstreamConnection {
             pool.noteWork()
         default: break
         }
-    }
-
-    /// HELLO is answered with an array or a map.
-    private var isAggregate: Bool {
-        scanner.type == UInt8(ascii: "*") || scanner.type == UInt8(ascii: "%")
     }
 
     func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
@@ -318,7 +320,7 @@ extension UpstreamConnection {
         case .rewriteList, .kill: judged(entry, reply, isGood: isGood)
         case .hello:
             noteHelloRefused()
-            if isGood, isAggregate, entry.value != 0 {
+            if isGood, facts.isAggregate, entry.value != 0 {
                 // On a connection of one's own it counts even when its client has left.
                 var newKey = key
                 newKey.protocolVersion = UInt8(entry.value)
@@ -333,7 +335,11 @@ extension UpstreamConnection {
             let login = client?.takeLogin()
             // Where it is shared, a name is all that it may have changed.
             if !isExclusive { identity.taint(.mirrorName) }
-            if isGood, isAggregate {
+            if isGood, facts.isAggregate, !isBelieved {
+                var newKey = key
+                newKey.protocolVersion = UInt8(entry.value)
+                move(to: newKey, with: client)
+            } else if isGood, facts.isAggregate {
                 acceptLogin(login, protocolVersion: UInt8(entry.value), client)
             } else {
                 refuseLogin(login)
@@ -364,8 +370,9 @@ extension UpstreamConnection {
     /// What the server sends cannot be matched with what it was asked: nothing behind it can be
     /// trusted, so the connection and everybody who waits on it end here.
     func poison(_ text: String) {
-        // What its client has done there is not known to the last byte. It has it for itself.
-        if isExclusive, hold?.isTainted == true {
+        // What its client has done there is not known to the last byte. It has it for itself. A
+        // script's status can look like a line of MONITOR.
+        if isExclusive, let hold, hold.isTainted || hold.isMonitoring {
             lose(.notUnderstood)
             return
         }
@@ -380,6 +387,9 @@ extension ReplyFacts {
     /// The reply of an EXEC that has ended its transaction: the array, a null, or the error that
     /// says so.
     var endsTransaction: Bool { isArrayOrNull || (isError && !isUnknownCommand) }
+
+    /// HELLO is answered with an array or a map.
+    var isAggregate: Bool { type == UInt8(ascii: "*") || type == UInt8(ascii: "%") }
 
     private var isArrayOrNull: Bool {
         type == UInt8(ascii: "*") || type == UInt8(ascii: "_") || type == UInt8(ascii: "~")

@@ -71,6 +71,8 @@ final class UpstreamConnection {
     var spoiled: CloseReason?
     /// The server has ended the wait of the client that was blocked here, and ends the client.
     var hasUnblocked = false
+    /// The server has been told that nothing more comes, as its client has ended.
+    var hasSaidGoodbye = false
     /// Since when it is one of those that the pool spends on commands that are not understood.
     var oneOffSince: MonotonicTime?
     /// That of the pool when its server had said who it is; nil when that was too busy to say.
@@ -211,6 +213,10 @@ final class UpstreamConnection {
         case .closing:
             finishClosing()
         case .handshaking, .ready, .closed:
+            if hasSaidGoodbye {
+                lose(.clientGone)
+                return
+            }
             // It may have been idle for too long, as the server sees it.
             if error == 0, inFlight.isEmpty { pool.looks.isTimeoutDoubtful = true }
             lose(error == 0 && !isReset ? .upstreamClosed : .upstreamReset)
