@@ -97,19 +97,13 @@ package struct Session: Sendable {
         if command == .unwatch { return .send(.unwatch) }
         if let plan = CommandTable.planScript(command, bytes, frame) { return plan }
         // It does not block in a transaction, but MULTI itself may have been refused.
-        if Session.mayBlock(info.commandClass, bytes, frame) { return .sendBlocking }
+        if info.isBlocking,
+            info.commandClass != .pinReplyIfBlock || CommandTable.hasBlockArgument(bytes, frame)
+        {
+            return .sendBlocking
+        }
         if info.mayStandInBlock { return .send(.plain) }
         return Session.planMember(command, info.commandClass, bytes, frame) ?? .oneOff(.plain)
-    }
-
-    private static func mayBlock(
-        _ kind: CommandClass, _ bytes: Span<UInt8>, _ frame: CommandFrame
-    ) -> Bool {
-        switch kind {
-        case .pinReply, .pinReplyOffset: true
-        case .pinReplyIfBlock: CommandTable.hasBlockArgument(bytes, frame)
-        default: false
-        }
     }
 
     /// What may not stand in a forwarded block: it changes the connection when EXEC runs it, or its

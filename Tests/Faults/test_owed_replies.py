@@ -105,3 +105,14 @@ def test_refused_logins_of_who_gets_anothers_invalidations(world):
             receiver.send(encode("AUTH", "nobody", "x") + encode("ECHO", f"turn-{turn}."))
             eventually(lambda: f"turn-{turn}.".encode() in receiver.socket.recv(1 << 16), 10)
             assert [tracker.read() for _ in range(50)] == [b"OK"] * 50
+
+
+def test_a_block_whose_multi_is_refused_blocks_nobody_else(world):
+    _, redpool = world
+    with redpool.connect() as client, redpool.connect() as other:
+        for one in (client, other):
+            assert one.command("AUTH", "kim", "pw") == b"OK"
+        client.send(encode("MULTI") + encode("BLPOP", "owed", "0") + encode("EXEC"))
+        assert client.read().startswith(b"NOPERM")
+        for _ in range(20):
+            assert other.command("GET", "none") is None

@@ -86,7 +86,7 @@ private let rows: [Row] = [
     Row(text: "CLIENT", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
     Row(
         text: "BLPOP k 0", free: .exclusive(isBlocking: true), held: .sendBlocking,
-        queued: .send(.plain)),
+        queued: .sendBlocking),
     Row(
         text: "FLUSHALL", free: .exclusive(isBlocking: false), held: .sendBlocking,
         queued: .send(.plain)),
@@ -94,7 +94,7 @@ private let rows: [Row] = [
         text: "XREAD STREAMS k 0", free: .send(.plain), held: .send(.plain), queued: .send(.plain)),
     Row(
         text: "XREAD block 0 STREAMS k $", free: .exclusive(isBlocking: true), held: .sendBlocking,
-        queued: .send(.plain)),
+        queued: .sendBlocking),
     Row(text: "MULTI x", free: .oneOff(.plain), held: .oneOff(.plain), queued: .send(.multi)),
     Row(text: "EXEC", free: .send(.plain), held: .send(.exec), queued: .send(.exec)),
     Row(text: "EXEC x", free: .send(.plain), held: .send(.exec), queued: .send(.exec)),
@@ -171,10 +171,10 @@ private let rows: [Row] = [
     Row.turnedOn("CLIENT CAPA redirect", .bind), Row.unclear("CLIENT CAPA"),
     Row.turnedOn("ASKING", .bind), Row.unclear("ASKING x"),
     Row.turnedOn("MONITOR", .monitor), Row.unclear("MONITOR x"),
-    Row(text: "WAIT 0 0", free: .waitForReplicas, held: .waitForReplicas, queued: .send(.plain)),
+    Row(text: "WAIT 0 0", free: .waitForReplicas, held: .waitForReplicas, queued: .sendBlocking),
     Row(
         text: "CLUSTER SETSLOT 5 NODE x", free: .exclusive(isBlocking: true), held: .sendBlocking,
-        queued: .send(.plain)),
+        queued: .sendBlocking),
     Row(text: "SYNC", free: .pipe, held: .pipe, queued: .pipe),
     Row(
         text: "CLIENT KILL ID 5", free: .controlClients, held: .controlClients,
