@@ -54,6 +54,8 @@ def play_all(server, rows, names, results):
             is_brief = why_different(name, server) or is_left_silent(name, server)
             results.send((name, compare(world, CASES[name], SHORT_TIMEOUT if is_brief else TIMEOUT)))
     finally:
+        # The end of the last case and the end of the test may meet: everything is put away once.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         world.close()
 
 
