@@ -104,7 +104,7 @@ extension ClientConnection {
         let newest = lastCommand
         lastCommand = .clientList
         defer { lastCommand = newest }
-        return pool.list(filter, order.template, most: order.most)
+        return pool.list(filter, order)
     }
 
     /// What a CLIENT LIST of a transaction shows, given what the server has said to it.

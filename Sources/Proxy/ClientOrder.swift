@@ -29,11 +29,15 @@ package struct ClientOrder: Sendable {
     /// Bytes of what a client can make long in it.
     var size: Int {
         switch kind {
-        case .list(let filter): 64 + 16 * (filter.ids?.count ?? 0)
-        case .kill(let filter):
-            64 + (filter.address?.count ?? 0) + (filter.localAddress?.count ?? 0)
-                + (filter.user?.count ?? 0)
+        case .list(let filter):
+            64 + 16 * (filter.ids?.count ?? 0) + (filter.others.map(ClientOrder.size) ?? 0)
+        case .kill(let filter): ClientOrder.size(filter)
         }
+    }
+
+    private static func size(_ filter: KillFilter) -> Int {
+        64 + 16 * (filter.ids?.count ?? 0) + (filter.address?.count ?? 0)
+            + (filter.localAddress?.count ?? 0) + (filter.user?.count ?? 0)
     }
 }
 
@@ -81,7 +85,7 @@ extension UpstreamPool {
     /// Carries out an order of another worker's client.
     func carryOut(_ order: ClientOrder) -> WorkerAnswer {
         switch order.kind {
-        case .list(let filter): .listed(list(filter, order.template, most: order.most))
+        case .list(let filter): .listed(list(filter, order))
         case .kill(let filter): .killed(kill(filter, by: order.giver).count)
         }
     }
@@ -89,8 +93,10 @@ extension UpstreamPool {
     // MARK: CLIENT LIST
 
     /// The lines of the clients of this worker.
-    func list(_ filter: ListFilter, _ template: LineTemplate, most: Int) -> ListedClients {
-        var found = clients(filter)
+    func list(_ filter: ListFilter, _ order: ClientOrder) -> ListedClients {
+        let template = order.template
+        let most = order.most
+        var found = filter.others.map { clients($0, of: order.giver) } ?? clients(filter)
         found.sort { $0.serial < $1.serial }
         var listed = ListedClients()
         listed.marks.reserveCapacity(found.count)
@@ -128,20 +134,27 @@ extension UpstreamPool {
 
     /// Closes the clients of this worker that are meant, all but the killer itself.
     func kill(_ filter: KillFilter, by killer: UInt64) -> (count: Int, isSuicide: Bool) {
-        var victims: [ClientConnection] = []
-        let search = VictimSearch(filter, killer: killer)
-        if let id = filter.id {
-            if let client = client(number: id), search.isMeant(client) { victims = [client] }
-        } else {
-            worker.clients.forEach { client in
-                if client.pool === self, search.isMeant(client) { victims.append(client) }
-            }
-        }
+        let victims = clients(filter, of: killer)
         var isSuicide = false
         for victim in victims {
             if victim.serial == killer { isSuicide = true } else { victim.close(.killed) }
         }
         return (victims.count, isSuicide)
+    }
+
+    /// The clients of this worker that are meant.
+    private func clients(_ filter: KillFilter, of giver: UInt64) -> [ClientConnection] {
+        let search = VictimSearch(filter, killer: giver)
+        if let ids = filter.ids, ids.count <= UpstreamPool.fewIDs {
+            return ids.compactMap { client(number: $0) }.filter { search.isMeant($0) }
+        }
+        var found: [ClientConnection] = []
+        worker.clients.forEach { client in
+            guard client.pool === self else { return }
+            if let ids = filter.ids, !ids.contains(Int64(clamping: client.serial)) { return }
+            if search.isMeant(client) { found.append(client) }
+        }
+        return found
     }
 }
 

@@ -8,10 +8,13 @@ package struct ListFilter: Sendable {
     package private(set) var ids: Set<Int64>?
     /// Nil for all.
     package private(set) var type: ClientType?
+    /// Nil where there are no other filters than these.
+    package private(set) var others: KillFilter?
     /// False for a form that is not in the table: nobody is listed on a guess.
     package private(set) var isUnderstood = false
 
-    /// Reads `CLIENT LIST [TYPE t | ID n ...]` (Redis 7.0 networking.c, clientCommand).
+    /// Reads `CLIENT LIST [TYPE t | ID n ...]` (Redis 7.0 networking.c, clientCommand), and the
+    /// filters of CLIENT KILL, which Valkey 8.1 has here as well, in any number.
     package init(_ words: [[UInt8]]) {
         if words.count == 2 {
             isUnderstood = true
@@ -23,6 +26,11 @@ package struct ListFilter: Sendable {
             ids = Set(numbers)
             isUnderstood = numbers.count == words.count - 3
         }
+        guard !isUnderstood, words.count > 3 else { return }
+        let filter = KillFilter(words, skipsSelf: false)
+        isUnderstood = filter.isUnderstood
+        ids = nil
+        if isUnderstood { others = filter }
     }
 }
 
@@ -49,7 +57,7 @@ package struct KillFilter: Sendable {
     /// The form with an address only, which answers +OK or an error instead of a number.
     package let isByAddress: Bool
     /// Nil, here and below, where no such filter was given.
-    package private(set) var id: Int64?
+    package private(set) var ids: Set<Int64>?
     /// Compared as C strings (`strcmp`).
     package private(set) var address: [UInt8]?
     package private(set) var localAddress: [UInt8]?
@@ -57,21 +65,33 @@ package struct KillFilter: Sendable {
     package private(set) var type: ClientType?
     /// In seconds.
     package private(set) var maximumAge: Int64?
-    package private(set) var skipsSelf = true
+    package private(set) var skipsSelf: Bool
     /// False for a filter that is not in the table: nobody is killed on a guess.
     package private(set) var isUnderstood = true
 
-    /// Reads a whole command (Redis 7.0 networking.c, clientKillCommand).
-    package init(_ words: [[UInt8]]) {
+    /// Reads a whole command (Redis 7.0 networking.c, clientKillCommand); `skipsSelf` where it does
+    /// not say. Valkey takes several ids behind ID.
+    package init(_ words: [[UInt8]], skipsSelf: Bool = true) {
+        self.skipsSelf = skipsSelf
         isByAddress = words.count == 3
         if isByAddress {
             address = KillFilter.text(words[2])
-            skipsSelf = false
+            self.skipsSelf = false
             return
         }
-        isUnderstood = words.count > 3 && words.count.isMultiple(of: 2)
-        for index in stride(from: 2, to: words.count - 1, by: 2) {
-            if !read(Word(words[index]), words[index + 1]) { isUnderstood = false }
+        isUnderstood = words.count > 3
+        var index = 2
+        while index < words.count {
+            let isID = Word(words[index]) == "id"
+            let isRead = index + 1 < words.count && read(Word(words[index]), words[index + 1])
+            if !isRead { isUnderstood = false }
+            index += 2
+            while isID, isRead, index < words.count,
+                let number = Word.integer(words[index], in: Word.anyNumber)
+            {
+                ids?.insert(number)
+                index += 1
+            }
         }
     }
 
@@ -80,7 +100,7 @@ package struct KillFilter: Sendable {
         case "id":
             guard let number = Word.integer(value, in: Word.anyNumber) else { return false }
             // Redis 6.2 takes 0 for no filter at all; later versions refuse it.
-            id = number == 0 ? nil : number
+            ids = number == 0 ? nil : [number]
         case "addr": address = KillFilter.text(value)
         case "laddr": localAddress = KillFilter.text(value)
         case "user": user = value

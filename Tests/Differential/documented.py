@@ -51,7 +51,6 @@ DIFFERENCES = [
     Documented("POST behind a pipeline", LOST, [do("SET k 1", "POST /", n=0)]),
 ]
 
-FILTERS = "filters of CLIENT LIST that Redpool does not know"
 NO_CONTAINER = "a subcommand that no container can have is answered as one of a container"
 
 # Differences of some versions only: the names of scripted cases, which servers, the reason.
@@ -61,7 +60,6 @@ OF_VERSIONS = [
         lambda server: server.compatible < (7, 0),
         NO_CONTAINER,
     ),
-    (r"^version: LIST and its filters", lambda server: server.is_valkey(8, 1), FILTERS),
     (
         r"(\bMULTI|one write|^subscribed|by pattern|^monitoring(, RESP3)?), then POST$"
         r"|^frame: (POST|Host:).*, in MULTI$",

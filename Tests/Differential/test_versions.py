@@ -120,7 +120,34 @@ FILTERS = {
 }
 
 
-@pytest.mark.parametrize("filter_of", FILTERS.values(), ids=FILTERS.keys())
+SEVERAL = {
+    "ids": lambda crowd: ("ID", crowd.ids["plain"], crowd.ids["bob"], 999999999),
+    "ids and type": lambda crowd: ("ID", crowd.ids["sub"], crowd.ids["bob"], "TYPE", "pubsub"),
+    "user, id and me": lambda crowd: ("USER", "bob", "ID", crowd.ids["bob"], "SKIPME", "yes"),
+    "no such user": lambda crowd: ("USER", "nosuch", "ID", crowd.ids["bob"]),
+    "id 0": lambda crowd: ("ID", "0", crowd.ids["bob"]),
+}
+
+
+@pytest.mark.parametrize(
+    "filter_of", (FILTERS | SEVERAL).values(), ids=(FILTERS | SEVERAL).keys()
+)
+def test_list_with_filters(world, filter_of):
+    """Valkey 8.1 has those of CLIENT KILL here."""
+    def act(crowd, asker):
+        reply = asker.command("CLIENT", "LIST", *filter_of(crowd))
+        if isinstance(reply, ErrorReply):
+            return reply
+        ids = set(map(int, re.findall(rb"^id=(\d+) ", reply, re.M)))
+        return {name for name, one in crowd.ids.items() if one in ids}
+
+    direct, proxied = on_both(world, act)
+    assert proxied == direct
+
+
+@pytest.mark.parametrize(
+    "filter_of", (FILTERS | SEVERAL).values(), ids=(FILTERS | SEVERAL).keys()
+)
 def test_kill(world, filter_of):
     def act(crowd, asker):
         return asker.command("CLIENT", "KILL", *filter_of(crowd)), crowd.living()

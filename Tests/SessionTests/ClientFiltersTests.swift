@@ -21,8 +21,10 @@ struct ClientFiltersTests {
             ("CLIENT LIST ID", false), ("CLIENT LIST ID 1 x", false), ("CLIENT LIST ID 01", false),
             ("CLIENT LIST ID +1", false), ("CLIENT LIST TYPE", false),
             ("CLIENT LIST TYPE other", false),
-            ("CLIENT LIST TYPE normal x", false), ("CLIENT LIST USER bob", false),
-            ("CLIENT LIST x", false),
+            ("CLIENT LIST TYPE normal x", false), ("CLIENT LIST USER bob", true),
+            ("CLIENT LIST x", false), ("CLIENT LIST NEW x", false),
+            ("CLIENT LIST MAXAGE 5 ID 1 2 TYPE normal SKIPME yes", true),
+            ("CLIENT LIST ID 1 2 USER", false), ("CLIENT LIST TYPE normal TYPE other", false),
         ])
     func list(command: String, isUnderstood: Bool) {
         #expect(ListFilter(words(command)).isUnderstood == isUnderstood)
@@ -33,6 +35,11 @@ struct ClientFiltersTests {
         #expect(ListFilter(words("CLIENT LIST ID 3 5 3")).ids == [3, 5])
         #expect(ListFilter(words("CLIENT LIST TYPE slave\0x")).type == .replication)
         #expect(ListFilter(words("CLIENT LIST")).ids == nil)
+        let others = ListFilter(words("CLIENT LIST ID 1 2 USER bob")).others
+        #expect(others?.ids == [1, 2])
+        #expect(others?.user == Array("bob".utf8))
+        #expect(others?.skipsSelf == false)
+        #expect(ListFilter(words("CLIENT LIST ID 1 2")).others == nil)
     }
 
     @Test(
@@ -41,6 +48,8 @@ struct ClientFiltersTests {
             ("CLIENT KILL 1.2.3.4:5", true), ("CLIENT KILL ID 5", true), ("CLIENT KILL id 0", true),
             ("CLIENT KILL ADDR a LADDR b USER u TYPE normal MAXAGE 3 SKIPME no ID 9", true),
             ("CLIENT KILL TYPE\0 pubsub", true), ("CLIENT KILL SKIPME yes\0no", true),
+            ("CLIENT KILL ID 5 6 7", true), ("CLIENT KILL ID 5 6 TYPE normal", true),
+            ("CLIENT KILL ID 5 x", false), ("CLIENT KILL ID 5 6 TYPE", false),
             ("CLIENT KILL ID x", false), ("CLIENT KILL ID 05", false),
             ("CLIENT KILL TYPE no", false),
             ("CLIENT KILL SKIPME maybe", false), ("CLIENT KILL MAXAGE 1.5", false),
@@ -56,7 +65,8 @@ struct ClientFiltersTests {
         let all = KillFilter(words("CLIENT KILL ADDR a\0b USER u\0 ID 7 SKIPME NO"))
         #expect(all.address == Array("a".utf8))
         #expect(all.user == Array("u\0".utf8), "a user's name is compared whole")
-        #expect(all.id == 7)
+        #expect(all.ids == [7])
+        #expect(KillFilter(words("CLIENT KILL ID 5 6 ID 7 8")).ids == [7, 8])
         #expect(!all.skipsSelf)
         #expect(KillFilter(words("CLIENT KILL a:1")).isByAddress)
         #expect(KillFilter(words("CLIENT KILL TYPE replica")).isForServer)
