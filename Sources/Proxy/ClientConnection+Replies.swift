@@ -223,6 +223,12 @@ extension ClientConnection {
             leaveLimit(upstream)
             return false
         }
+        if check.isHolding, let upstream, upstream.keepsOthersWaiting,
+            upstream.limitClock.isSpent(worker.now)
+        {
+            closeAtLimit()
+            return false
+        }
         let patience = check.isHolding ? LimitCheck.interval : LimitCheck.shortInterval
         guard worker.now - check.since >= patience else { return true }
         if hasRead(since: check) {
@@ -240,7 +246,7 @@ extension ClientConnection {
     private func closeAtLimit() {
         pool.warnLimit(
             "client.output_limit", reason: ClientCloseReason.output_limit.word,
-            "closing a client that does not read: \(output.count) bytes wait for it")
+            "closing a client that does not read, or too slowly: \(output.count) bytes wait for it")
         close(.output_limit)
     }
 

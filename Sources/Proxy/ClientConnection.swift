@@ -155,7 +155,8 @@ final class ClientConnection {
     // MARK: Reading
 
     fileprivate func readable() {
-        if isCarriedOver { return }
+        // What is there to be read is still there then, but such a change is told of once.
+        if isCarriedOver, channel.isReading { return }
         worker.updateNow()
         if !channel.isReading {
             noticePeer()
@@ -328,6 +329,14 @@ struct LimitClock {
         guard let began, !isAtRest(now) else { return false }
         return now - began >= LimitCheck.interval
     }
+
+    /// They have waited for clients that do read, only slowly, as long as they ever have to.
+    func isSpent(_ now: MonotonicTime) -> Bool {
+        guard let began, !isAtRest(now) else { return false }
+        return now - began >= LimitClock.most
+    }
+
+    private static let most: Int64 = 5_000_000_000
 
     private func isAtRest(_ now: MonotonicTime) -> Bool {
         guard began != nil else { return true }

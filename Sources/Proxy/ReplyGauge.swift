@@ -27,8 +27,11 @@ struct ReplyGauge {
 
     var measures: Bool { limit > 0 }
 
-    init(limit: Int = 0) {
+    /// `largest` is what replies on other connections have been like.
+    init(limit: Int = 0, largest: Int = 0, now: Int64 = 0) {
         self.limit = limit
+        self.largest = largest
+        spanEnd = largest > 0 ? now + Self.span : 0
     }
 
     /// The next bytes to note are at `position`.
@@ -47,12 +50,30 @@ struct ReplyGauge {
         if isComplete { begun = 0 }
     }
 
+    /// The largest reply of late.
+    var size: Int { max(largest, previous) }
+
     /// The most commands in flight; at least one.
     var most: Int32 {
-        let size = max(largest, previous)
         if size == 0 { return Self.mostAtFirst }
         return Int32(clamping: max(1, limit / Self.part / size))
     }
+}
+
+/// The largest reply of late on any connection of a pool. One that is opened in place of a connection
+/// that the server has closed over such replies begins with it.
+struct LargestReply {
+    private var size = 0
+    private var until: Int64 = 0
+    private static let span: Int64 = 10_000_000_000
+
+    mutating func note(_ size: Int, now: Int64) {
+        self.size = max(size, self.size(at: now))
+        until = now + Self.span
+    }
+
+    /// 0 if there was none.
+    func size(at now: Int64) -> Int { now < until ? size : 0 }
 }
 
 extension UpstreamConnection {
@@ -60,7 +81,8 @@ extension UpstreamConnection {
     func startGauge() {
         let limit = pool.facts.outputLimit
         guard limit != gauge.limit else { return }
-        gauge = ReplyGauge(limit: limit)
+        let now = worker.now.nanoseconds
+        gauge = ReplyGauge(limit: limit, largest: pool.largestReply.size(at: now), now: now)
         setMost(gauge.measures ? gauge.most : .max)
     }
 
@@ -83,6 +105,8 @@ extension UpstreamConnection {
         let before = gauge.most
         gauge.note(upTo: end, isComplete: isComplete, now: worker.now.nanoseconds)
         let most = gauge.most
-        if most != before { setMost(most) }
+        guard most != before else { return }
+        setMost(most)
+        if most < before { pool.largestReply.note(gauge.size, now: worker.now.nanoseconds) }
     }
 }

@@ -316,6 +316,9 @@ final class UpstreamConnection {
 
     // MARK: Availability and holding
 
+    /// Somebody who reads well waits here for a reply.
+    var keepsOthersWaiting: Bool { sharers > slowReaders }
+
     /// Tells the pool whether more clients may be put on this shared connection.
     func judgeAvailability() {
         let available =

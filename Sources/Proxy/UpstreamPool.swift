@@ -50,6 +50,7 @@ final class UpstreamPool {
     /// When they were last replaced.
     var lastReplacement = MonotonicTime(nanoseconds: 0)
     var fences = FenceForms()
+    var largestReply = LargestReply()
     var looks = Looks()
     let denyList: DenyList
     let deniedStrangers: DeniedStrangers
