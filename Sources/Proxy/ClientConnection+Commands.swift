@@ -190,6 +190,7 @@ extension ClientConnection {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
         case .send(.plain, _) where provesWrite(command, frame):
             return forward(.shared, .write, 0, bytes, count)
+        case .send(.trackingOff, let options): return endTracking(span, frame, options)
         case .send(let expectation, let value):
             return forward(.shared, expectation, value, bytes, count)
         case .sendSlow: return forward(.slow, .plain, 0, bytes, count)

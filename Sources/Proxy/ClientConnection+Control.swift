@@ -130,6 +130,37 @@ extension ClientConnection {
         return outcome
     }
 
+    /// CLIENT TRACKING OFF that names a client: the server only wants it to exist. Left out, that
+    /// is so of every client; no connection has the id 0.
+    func endTracking(
+        _ span: Span<UInt8>, _ frame: CommandFrame, _ options: UInt32
+    ) -> Outcome {
+        var words = CommandTable.words(span, frame)
+        if let option = ClientConnection.redirectOption(words),
+            let number = Word.integer(words[option + 1], in: 1...Int64.max)
+        {
+            guard let exists = exists(UInt64(number)) else { return .blocked }
+            if exists {
+                words.removeSubrange(option...option + 1)
+            } else {
+                words[option + 1] = [UInt8(ascii: "0")]
+            }
+        }
+        var encoded: [UInt8] = []
+        Encode.command(words, into: &encoded)
+        return encoded.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return .answered }
+            return forward(.shared, .trackingOff, options, base, bytes.count)
+        }
+    }
+
+    /// Whether the pool has this client. Nil while others are being asked.
+    private func exists(_ serial: UInt64) -> Bool? {
+        if pool.client(serial: serial) != nil { return true }
+        let question = WorkerQuestion.exists(pool: pool.index, serial: serial)
+        return otherConnection(question).map { $0 != nil }
+    }
+
     /// The server has accepted this client's CLIENT TRACKING ON.
     func trackingAccepted() {
         redirect(to: askedRedirection)

@@ -127,6 +127,8 @@ extension ClientConnection {
         case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
         case .send(.trackingOn, let options):
             return track(lastCommand, span, frame, TrackingOptions(rawValue: options))
+        case .send(.trackingOff, let options) where options != 0:
+            return endTracking(span, frame, options)
         case .send(.monitor, _): return monitorHeld(frame, bytes, count)
         case .send(.multi, _):
             // What was queued before has been discarded; if not, `hold` knows.

@@ -11,6 +11,8 @@ package enum WorkerQuestion: Sendable {
     case order(ClientOrder, pool: Int)
     /// On which connection is this client blocked? It is not used again after that.
     case blocked(pool: Int, serial: UInt64)
+    /// Is this client there? The answer is a connection, whichever.
+    case exists(pool: Int, serial: UInt64)
     /// By which connection can this client be sent those of another? It gets one if it has none.
     case target(pool: Int, serial: UInt64, tracker: UInt64)
     /// Leave word of what is sent for this client from now on: a worker's, by its place in the pool.
@@ -90,6 +92,8 @@ extension Worker {
             // Whoever had this connection next could be unblocked in the other's place.
             upstream?.spoil(.dirty)
             return .connection(upstream?.serverID)
+        case .exists(let pool, let serial):
+            return .connection(pools[pool].client(serial: serial) == nil ? nil : 0)
         case .target: return .connection(nil)
         case .monitoring(let pool, let client, let member):
             pools[pool].noteInFlight(for: SlotID(raw: client), at: member)

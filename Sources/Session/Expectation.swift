@@ -120,8 +120,13 @@ package enum Expectation: UInt8, Sendable {
 
     /// True when the bytes that were sent are not those of the client: they cannot be sent again.
     package func isTranslated(_ value: UInt32) -> Bool {
-        self == .kill || self == .unblock
-            || (self == .trackingOn && TrackingOptions(rawValue: value).contains(.redirected))
+        self == .kill || self == .unblock || isRedirected(value)
+    }
+
+    /// True for a CLIENT TRACKING that names another client.
+    package func isRedirected(_ value: UInt32) -> Bool {
+        (self == .trackingOn || self == .trackingOff)
+            && TrackingOptions(rawValue: value).contains(.redirected)
     }
 
     /// True for a question of ours that comes before a client's command: that has not been sent.

@@ -142,10 +142,7 @@ package struct Session: Sendable {
         _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan? {
         if let (expectation, value) = CommandTable.property(command, bytes, frame) {
-            let isRedirected =
-                expectation == .trackingOn
-                && TrackingOptions(rawValue: value).contains(.redirected)
-            return isRedirected ? .pipe : .queue(expectation, value)
+            return expectation.isRedirected(value) ? .pipe : .queue(expectation, value)
         }
         switch CommandTable.planState(command, bytes, frame) {
         case .select(let database): return .queue(.select, database)

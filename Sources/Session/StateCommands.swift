@@ -69,8 +69,11 @@ extension CommandTable {
         default:
             guard let (expectation, value) = property(command, bytes, frame) else { return nil }
             // Nothing is on where nothing is held.
-            let endsSomething = expectation == .trackingOff || expectation == .flagOff
-            return endsSomething ? .send(.plain) : .hold(expectation, value)
+            switch expectation {
+            case .trackingOff where value != 0: return .send(expectation, value)
+            case .trackingOff, .flagOff: return .send(.plain)
+            default: return .hold(expectation, value)
+            }
         }
     }
 
@@ -125,7 +128,7 @@ extension CommandTable {
         }
         switch Word(words[2]) {
         case "on": return (.trackingOn, options.rawValue)
-        case "off": return (.trackingOff, 0)
+        case "off": return (.trackingOff, options.intersection(.redirected).rawValue)
         default: return nil
         }
     }

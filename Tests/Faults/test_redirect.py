@@ -116,6 +116,25 @@ def test_one_that_nobody_is(front, threads, server):
         assert redirect(tracker, 999_999) == redirect(direct, 999_999)
 
 
+def test_off_takes_one_too(front, threads, server):
+    for receiver, tracker in pairs(front, threads):
+        number = receiver.command("CLIENT", "ID")
+        off = ("CLIENT", "TRACKING", "OFF", "REDIRECT")
+        for meant in (number, tracker.command("CLIENT", "ID")):
+            assert tracker.command(*off, meant) == b"OK"
+            assert redirect(tracker, meant) == b"OK"
+            assert tracker.command(*off, meant) == b"OK"
+            assert tracker.command("CLIENT", "GETREDIR") == -1
+        assert redirect(tracker, number) == b"OK"
+        with server.connect() as direct:
+            for meant in (999_999, 0, -1, "x"):
+                assert tracker.command(*off, meant) == direct.command(*off, meant)
+        assert tracker.command("CLIENT", "GETREDIR") == number
+        tracker.command("MULTI")
+        assert tracker.command(*off, number) == b"QUEUED"
+        assert tracker.command("EXEC") == [b"OK"]
+
+
 def test_its_upstream_ends_with_it(front, threads, server):
     for receiver, tracker in pairs(front, threads):
         tracker.command("HELLO", "3")

@@ -151,6 +151,9 @@ private let rows: [Row] = [
         held: .send(.trackingOn, 3), queued: .pipe),
     Row.turnedOff("CLIENT TRACKING OFF", .trackingOff),
     Row.turnedOff("CLIENT TRACKING off BCAST", .trackingOff),
+    Row(
+        text: "CLIENT TRACKING OFF REDIRECT 5", free: .send(.trackingOff, 2),
+        held: .send(.trackingOff, 2), queued: .pipe),
     Row.unclear("CLIENT TRACKING"), Row.unclear("CLIENT TRACKING MAYBE"),
     Row.plain("CLIENT CACHING YES"),
     Row(
