@@ -4,7 +4,7 @@ import pathlib
 import xml.etree.ElementTree as xml
 
 from cache import virtualenv
-from outcome import Outcome, finish, start
+from outcome import Outcome, Suite, finish, start
 
 REQUIREMENTS = [
     "redis==6.4.0", "hiredis==3.2.1", "rq==2.6.0", "celery==5.5.3", "huey==2.5.3",
@@ -13,7 +13,7 @@ REQUIREMENTS = [
 ]
 
 
-class Applications:
+class Applications(Suite):
     name = "applications"
 
     def prepare(self):

@@ -58,19 +58,19 @@ def python_source(python, project, version) -> pathlib.Path:
     return folder
 
 
-def debian_source(package) -> pathlib.Path:
-    """The unpacked upstream source of a Debian 12 package."""
-    folder = CACHE / "sources" / f"debian-{package}"
+def debian_source(package, release="bookworm") -> pathlib.Path:
+    """The unpacked upstream source of a package of Debian 12, or of another release."""
+    folder = CACHE / "sources" / f"{release}-{package}"
     if folder.exists():
         return folder
-    downloads = CACHE / "downloads" / package
-    state = CACHE / "apt"
+    downloads = CACHE / "downloads" / release / package
+    state = CACHE / "apt" / release
     for path in (downloads, state / "lists" / "partial", state / "cache" / "archives" / "partial"):
         path.mkdir(parents=True, exist_ok=True)
     sources = state / "sources.list"
     sources.write_text(
         "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
-        " http://deb.debian.org/debian bookworm main\n"
+        f" http://deb.debian.org/debian {release} main\n"
     )
     # A list of our own: the machine's sources need not name source packages.
     options = {

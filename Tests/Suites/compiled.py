@@ -3,24 +3,54 @@
 import os
 import pathlib
 import re
+import socket
 
 from cache import CACHE, debian_source, run
-from outcome import Outcome, finish, start
+from outcome import Outcome, Suite, finish, start
 
 
-class Hiredis:
+# The releases of the C library: Debian 12's, the copy in Redis 7.0's source, Debian 13's.
+HIREDIS = {
+    "0.14.1": lambda: debian_source("hiredis").glob("*/test.c"),
+    "1.0.3": lambda: debian_source("redis").glob("redis-*/deps/hiredis/test.c"),
+    "1.2.0": lambda: debian_source("hiredis", "trixie").glob("*/test.c"),
+}
+
+
+# The address from which its tests want no answer, and one from which there is none anywhere.
+HOLE = ("192.168.254.254", "127.0.0.2")
+
+
+class Hiredis(Suite):
     """test.c of the C library; its errors of unreachable hosts are left to the resolver."""
 
-    name = "hiredis 0.14.1 test.c"
+    def __init__(self, version):
+        self.name = f"hiredis {version} test.c"
+        self.source = HIREDIS[version]
 
     def prepare(self):
-        self.folder = next(debian_source("hiredis").glob("*/test.c")).parent
+        source = next(self.source())
+        self.folder = source.parent
         if not (self.folder / "hiredis-test").exists():
-            run("make", "-s", "static", "hiredis-test", cwd=self.folder)
+            source.write_text(source.read_text().replace(*HOLE))
+            run("make", "-s", "static", "hiredis-test", "TEST_ASYNC=1", cwd=self.folder)
 
     def begin(self, stand, only=None):
         command = ["./hiredis-test", "-h", "127.0.0.1", "-p", stand.port, "-s", stand.path]
-        return start([*command, "--skip-throughput"], stand, self.folder)
+        process = start([*command, "--skip-throughput"], stand, self.folder)
+        process.hole = self._hole(stand.port)
+        return process
+
+    @staticmethod
+    def _hole(port) -> list:
+        """A port that answers no connection: those that it may hold unaccepted are there."""
+        listener = socket.create_server((HOLE[1], port), backlog=0)
+        sockets = [listener]
+        for _ in range(4):
+            sockets.append(socket.socket())
+            sockets[-1].setblocking(False)
+            sockets[-1].connect_ex(listener.getsockname())
+        return sockets
 
     def end(self, process, timeout) -> Outcome:
         text = finish(process, timeout)
@@ -33,7 +63,7 @@ class Hiredis:
         return outcome
 
 
-class PhpRedis:
+class PhpRedis(Suite):
     """TestRedis.php of the PHP extension, with its session handler tests."""
 
     name = "phpredis 5.3.7 RedisTest"
@@ -67,7 +97,7 @@ class PhpRedis:
         return outcome
 
 
-class Redigo:
+class Redigo(Suite):
     """The tests of the Go package `redis`, from the library package: Debian ships them with it."""
 
     name = "redigo 1.8.3 redis"

@@ -26,6 +26,19 @@ class Outcome:
         return {name for name, state in self.tests.items() if state != "skipped"}
 
 
+class Suite:
+    """What the driver wants of every suite."""
+
+    name = ""
+
+    def prepare(self):
+        """Fetches and builds what it needs, if that is not there."""
+
+    def groups(self, names) -> list:
+        """Tests to be run again, by the runs that this takes."""
+        return [[name] for name in names]
+
+
 def start(command, stand, folder, environment=None, report=None) -> subprocess.Popen:
     """Starts a suite against a stand, its output kept in the stand's folder."""
     log = stand.folder / "suite.log"

@@ -6,12 +6,12 @@ import pathlib
 import re
 
 from cache import debian_source
-from outcome import Outcome, finish, start
+from outcome import Outcome, Suite, finish, start
 
 STANDIN = pathlib.Path(__file__).resolve().parent / "standin" / "redis-server-behind"
 
 
-class PerlRedis:
+class PerlRedis(Suite):
     name = "Perl Redis 2.000"
 
     def prepare(self):
@@ -25,8 +25,8 @@ class PerlRedis:
         }
         server = STANDIN if stand.settings else os.environ.get("REDPOOL_SERVER", "redis-server")
         environment = {
-            "REDIS_SERVER_PATH": str(server), "REDPOOL_SUITE_POOL": json.dumps(stand.settings),
-            "TMPDIR": str(stand.folder),
+            "REDIS_SERVER_PATH": str(server), "TMPDIR": str(stand.folder),
+            "REDPOOL_SUITE_SETTINGS": json.dumps(stand.settings),
         }
         command = ["prove", "-v", f"-I{self.folder}/lib", f"-I{self.folder}/t/tlib"]
         # Logs and dumps go where the tests run; two runs must not share that place.

@@ -4,7 +4,7 @@ TLS or modules."""
 import xml.etree.ElementTree as xml
 
 from cache import CACHE, python_source, virtualenv
-from outcome import Outcome, finish, start
+from outcome import Outcome, Suite, finish, start
 
 TOOLS = [
     "pytest==8.4.2", "pytest-asyncio==0.23.8", "pytest-timeout==2.4.0", "mock==5.2.0",
@@ -18,6 +18,10 @@ WITHOUT = [
 ]
 # A proxy of the suite's own that delays replies; its fixed port allows one run at a time.
 WITHOUT += ["cwe_404"]
+# What needs several databases, or libraries for tracing.
+WITHOUT += ["multidb", "observability"]
+# Sockets of its own making, which tell the client of a server's maintenance.
+WITHOUT += ["maint_notifications"]
 
 MARKS = [
     "onlycluster", "redismod", "ssl", "graph", "replica", "cp_integration", "auth_integration",
@@ -39,9 +43,12 @@ filterwarnings = ignore
 """
 
 
-class RedisPy:
-    def __init__(self, version, protocol, parser="", short=False):
-        self.name = f"redis-py {version}, RESP{protocol}" + (f", {parser}" if parser else "")
+class RedisPy(Suite):
+    """Without a protocol the suite takes the client's own default."""
+
+    def __init__(self, version, protocol=None, parser="", short=False):
+        words = [f"redis-py {version}", f"RESP{protocol}" if protocol else "", parser]
+        self.name = ", ".join(filter(None, words))
         self.version, self.protocol, self.short = version, protocol, short
         extra = [f"{parser}==3.2.1"] if parser else []
         self.requirements = [f"redis=={version}", *extra, *TOOLS]
@@ -63,12 +70,14 @@ class RedisPy:
         command = [
             self.python, "-m", "pytest", "-c", CACHE / "plugins" / "pytest.ini",
             "--rootdir", self.folder, "-p", "untraced", "-p", "no:cacheprovider", "-q",
-            "--redis-url", f"redis://127.0.0.1:{stand.port}/0", "--protocol", self.protocol,
-            "--tb", "short", "--junitxml", report,
+            "--redis-url", f"redis://127.0.0.1:{stand.port}/0", "--tb", "short", "--junitxml", report,
             "-m", " and ".join(f"not {mark}" for mark in MARKS),
         ]
+        if self.protocol:
+            command += ["--protocol", self.protocol]
         for name in ignored:
-            for path in (f"tests/test_{name}", f"tests/test_asyncio/test_{name}"):
+            paths = f"tests/test_{name}", f"tests/test_asyncio/test_{name}", f"tests/{name}"
+            for path in paths:
                 for file in (self.folder / path, self.folder / f"{path}.py"):
                     if file.exists():
                         command += ["--ignore", file.relative_to(self.folder)]

@@ -35,7 +35,7 @@ def yaml(value, indent=0) -> str:
 
 
 def _inline_or_block(item, indent):
-    nested = isinstance(item, (dict, list))
+    nested = item and isinstance(item, (dict, list))
     return "\n" + yaml(item, indent + 1) if nested else f" {_scalar(item)}\n"
 
 
