@@ -6,7 +6,7 @@ import re
 import socket
 
 from cache import CACHE, debian_source, run
-from outcome import Outcome, Suite, finish, start
+from outcome import PROGRAM, Outcome, Suite, finish, start
 
 
 # The releases of the C library: Debian 12's, the copy in Redis 7.0's source, Debian 13's.
@@ -59,7 +59,7 @@ class Hiredis(Suite):
         for number, name, state in re.findall(r"#(\d+) (.*?): (PASSED|FAILED)", plain):
             outcome.add(f"{number} {name}", state.lower())
         if process.returncode != 0 and not outcome.failed:
-            outcome.add("the program", "failed", text[-200:])
+            outcome.add(PROGRAM, "failed", text[-200:])
         return outcome
 
 
@@ -93,7 +93,7 @@ class PhpRedis(Suite):
                 outcome.add(current, state.lower(), " ".join(lines))
                 current = None
         if not outcome.tests or current:
-            outcome.add("the program", "failed", text[-200:])
+            outcome.add(PROGRAM, "failed", text[-200:])
         return outcome
 
 
@@ -124,5 +124,5 @@ class Redigo(Suite):
         for state, name in re.findall(r"^--- (PASS|FAIL|SKIP): (\S+)", text, re.M):
             outcome.add(name, {"PASS": "passed", "FAIL": "failed", "SKIP": "skipped"}[state])
         if process.returncode != 0 and not outcome.failed:
-            outcome.add("the program", "failed", text[-200:])
+            outcome.add(PROGRAM, "failed", text[-200:])
         return outcome

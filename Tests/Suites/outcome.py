@@ -5,6 +5,10 @@ import signal
 import subprocess
 
 
+# What fails when a suite ends otherwise than by its tests' failures.
+PROGRAM = "the program"
+
+
 class Outcome:
     """The tests of one run by name."""
 
@@ -47,6 +51,8 @@ def start(command, stand, folder, environment=None, report=None) -> subprocess.P
             [str(word) for word in command],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder,
             env=os.environ | (environment or {}), start_new_session=True,
+            # Ignored where the run itself is in the background, and suites end servers by it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     process.log, process.report = log, report
     return process

@@ -6,7 +6,7 @@ import pathlib
 import re
 
 from cache import debian_source
-from outcome import Outcome, Suite, finish, start
+from outcome import PROGRAM, Outcome, Suite, finish, start
 
 STANDIN = pathlib.Path(__file__).resolve().parent / "standin" / "redis-server-behind"
 
@@ -49,5 +49,5 @@ class PerlRedis(Suite):
             else:
                 outcome.add(f"{file} {number}", "failed" if state == "not ok" else "passed", words)
         if not outcome.tests:
-            outcome.add("the program", "failed", text[-200:])
+            outcome.add(PROGRAM, "failed", text[-200:])
         return outcome

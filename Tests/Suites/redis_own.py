@@ -1,10 +1,12 @@
 """Redis's own test suite, from its source package, against a server that is already running."""
 
+import itertools
+import os
 import re
 import shutil
 
 from cache import debian_source
-from outcome import Outcome, Suite, finish, start
+from outcome import PROGRAM, Outcome, Suite, finish, start
 
 # Units that have tests for a server which the suite has not started itself, in runs of their own.
 UNITS = {
@@ -31,6 +33,10 @@ UNITS = {
 WITHOUT = ["/GEOSEARCH .*fuzzy test", "SRANDMEMBER with a dict containing long chain"]
 
 
+# Ranges of ports, other ones for every run.
+PLACES = itertools.count(os.getpid())
+
+
 class RedisOwn(Suite):
     def __init__(self, part):
         self.name = f"redis 7.0.15 runtest, {part}"
@@ -51,7 +57,7 @@ class RedisOwn(Suite):
         command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", stand.port]
         command += ["--durable", "--dont-clean", "--timeout", 60]
         # Its parts talk over a port below this one. What it takes for free another run may have.
-        command += ["--baseport", 21111 + stand.port % 200 * 40]
+        command += ["--baseport", 21111 + next(PLACES) % 200 * 40]
         units = {name.partition(": ")[0] for name in only or []} & set(self.units)
         for unit in sorted(units) or self.units:
             command += ["--single", unit]
@@ -72,7 +78,7 @@ class RedisOwn(Suite):
             elif found := re.search(r"\(IN PROGRESS\) (.*)", line):
                 self._add(outcome, f"{unit}: {found[1]}", False, "waits for ever")
         if process.returncode != 0 and not outcome.failed:
-            outcome.add("the program", "failed", text[-200:])
+            outcome.add(PROGRAM, "failed", text[-200:])
         return outcome
 
     @staticmethod

@@ -70,7 +70,8 @@ class RedisPy(Suite):
         command = [
             self.python, "-m", "pytest", "-c", CACHE / "plugins" / "pytest.ini",
             "--rootdir", self.folder, "-p", "untraced", "-p", "no:cacheprovider", "-q",
-            "--redis-url", f"redis://127.0.0.1:{stand.port}/0", "--tb", "short", "--junitxml", report,
+            "--redis-url", f"redis://127.0.0.1:{stand.port}/0",
+            "--tb", "short", "--junitxml", report,
             "-m", " and ".join(f"not {mark}" for mark in MARKS),
         ]
         if self.protocol:
