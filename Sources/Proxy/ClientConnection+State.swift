@@ -114,7 +114,8 @@ extension ClientConnection {
             mode = .barrier
             return .sent
         }
-        var target = key
+        // Where this client is nobody gets without a login any more; it needs none to log in.
+        var target = isLockedOut ? pool.warmKey : key
         if let name = pending.user,
             let user = pool.users.find(name: name, password: pending.password)
         {
@@ -132,8 +133,12 @@ extension ClientConnection {
     }
 
     /// The command at the head of the input is an AUTH or HELLO with this user's name.
-    func isLoggingIn(as name: [UInt8]) -> Bool {
-        (lastCommand == .auth || lastCommand == .hello) && login?.user == name
+    func isLoggingIn(as name: [UInt8]) -> Bool { isLoggingIn && login?.user == name }
+
+    /// The same with any name, in a form that may go wherever the server judges it.
+    var isLoggingIn: Bool {
+        guard lastCommand == .auth || lastCommand == .hello, let login else { return false }
+        return login.isUnderstood && !login.appliesInPart
     }
 
     func takeLogin() -> PendingLogin? {

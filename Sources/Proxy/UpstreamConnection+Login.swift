@@ -46,7 +46,13 @@ extension UpstreamConnection {
             spoil(.dirty)
         }
         if isExclusive {
+            let place = client?.key
             move(to: newKey, with: client)
+            if let client, let place, client.upstream === self {
+                // Neither changes with a login, and this connection can be of another place.
+                client.key.database = place.database
+                client.key.protocolVersion = protocolVersion ?? place.protocolVersion
+            }
             if let client { pool.noteLogin(of: client) }
         } else if let client, client.upstream === self {
             client.key = newKey

@@ -234,7 +234,9 @@ extension UpstreamPool {
             // HELLO, say, which can go elsewhere.
             let isVisitor = client.awaited?.key == key && client.key != key
             let isLoggingIn =
-                client.key != key && client.isLoggingIn(as: users.name(of: key.user))
+                client.key == key
+                ? client.isLockedOut && client.isLoggingIn
+                : client.isLoggingIn(as: users.name(of: key.user))
             if isVisitor || isLoggingIn {
                 machine.cancel(ticket)
                 client.leaseAnew()

@@ -227,6 +227,31 @@ def test_who_has_sent_reset_has_to_log_in(open_world):
             assert is_refused(other.command("GET", "k"), b"NOAUTH")
 
 
+@pytest.mark.parametrize("form", ["AUTH", "HELLO"])
+@pytest.mark.parametrize("way", WAYS)
+def test_who_brings_the_password_himself_goes_on(open_world, way, form):
+    """AUTH needs no login, also where a connection is only to be had for it anew."""
+    server, redpool = open_world
+    with redpool.connect() as early:
+        for command in WAYS[way]:
+            assert not isinstance(early.command(*command), ErrorReply)
+        assert early.command("HSET", "hash", "f", "v") == 1
+        before = early.command("HGETALL", "hash")
+        server.command("CONFIG", "SET", "requirepass", "secret")
+        server.forget_password("secret")
+        server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        eventually(lambda: server.client_count() == 0)
+        if form == "AUTH":
+            assert is_refused(early.command("AUTH", "wrong"), b"WRONGPASS")
+            assert early.command("AUTH", "secret") == b"OK"
+        else:
+            hello = ("HELLO", "3" if way == "RESP3" else "2", "AUTH", "default")
+            assert is_refused(early.command(*hello, "wrong"), b"WRONGPASS")
+            assert not isinstance(early.command(*hello, "secret"), ErrorReply)
+        # It is where it was before.
+        assert early.command("HGETALL", "hash") == before
+
+
 def test_who_was_there_before_a_password_that_nobody_brings_is_closed(open_world):
     server, redpool = open_world
     with redpool.connect() as early, redpool.connect() as other:
