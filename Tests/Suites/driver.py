@@ -72,7 +72,9 @@ def compare(suite, threads):
     """Both outcomes, and what fails through Redpool a second time: alone, or in its place."""
     with ThreadPoolExecutor(2) as pool:
         direct, through = pool.map(lambda count: once(suite, count), (0, threads))
-    suspects = sorted(through.failed - direct.failed) + sorted(direct.ran - through.tests.keys())
+    missing = sorted(direct.ran - through.tests.keys())
+    through.messages.update((name, "did not run") for name in missing)
+    suspects = sorted(through.failed - direct.failed) + missing
     confirmed = []
     for names in suite.groups(suspects):
         again = once(suite, threads, names)
@@ -151,7 +153,7 @@ class Run:
         for name in self.confirmed:
             why = reason(self.suite.name, name)
             word = "explained" if why else "NEW"
-            yield f"  {word}: {name}: {why or through.get(name, 'did not run')}"
+            yield f"  {word}: {name}: {why or through.get(name, '')}"
         for name in self.flaky:
             yield f"  passed when run again: {name}: {through.get(name, '')}"
         for name in sorted(self.direct.failed):
