@@ -16,13 +16,6 @@ enum Outcome {
     case blocked
 }
 
-/// What became of the wish for an upstream.
-enum Leased {
-    case granted(UpstreamConnection)
-    /// What that makes of the command: it waits, or has been answered with an error.
-    case not(Outcome)
-}
-
 extension ClientConnection {
     /// What the server would accept from this client: very little before it has logged in, and a
     /// server that closes over it would close a connection that others share.
@@ -258,12 +251,10 @@ extension ClientConnection {
             }
             target = current
         } else {
-            switch lease(kind, wanted ?? key) {
-            case .granted(let leased): target = leased
-            case .not(let outcome): return outcome
-            }
-            upstream = target
-            target.sharers += 1
+            guard let own = lease(kind, wanted ?? key) else { return withoutLease }
+            target = own
+            upstream = own
+            own.sharers += 1
         }
         inFlight += 1
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
@@ -307,16 +298,22 @@ extension ClientConnection {
 
     // MARK: Leases
 
-    /// An upstream at once; or the mode says what is waited for, or an error reply has been given.
+    /// What becomes of a command for which no upstream has been granted: it waits, or it has been
+    /// answered with an error.
+    var withoutLease: Outcome {
+        if case .waiting = mode { .blocked } else { .answered }
+    }
+
+    /// An upstream at once; or nil, see `withoutLease`.
     func lease(
         _ kind: LeaseKind, _ wanted: PoolKey, mayBlock: Bool = false
-    ) -> Leased {
+    ) -> UpstreamConnection? {
         if let granted {
             self.granted = nil
             // Since it was asked for, a transaction may have become complete, or a key known: the
             // command at the head then needs another kind of lease, and this one goes back.
             if granted.stage == .ready {
-                if awaited == Awaited(kind: kind, key: wanted) { return .granted(granted) }
+                if awaited == Awaited(kind: kind, key: wanted) { return granted }
                 pool.giveBack(granted)
             }
         }
@@ -329,16 +326,16 @@ extension ClientConnection {
             guard let found = pool[upstream] else {
                 preconditionFailure("the pool has lent a connection that does not exist")
             }
-            return .granted(found)
+            return found
         case .queued(let ticket):
             mode = .waiting(ticket)
             awaited = Awaited(kind: kind, key: wanted)
             waitsToBlock = mayBlock
             pool.noteWork()
-            return .not(.blocked)
+            return nil
         case .refused(let refusal):
             replyError(pool.errorText(refusal))
-            return .not(.answered)
+            return nil
         }
     }
 

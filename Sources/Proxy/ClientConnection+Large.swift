@@ -32,15 +32,14 @@ extension ClientConnection {
             return
         }
         let mayBlock = mayBlockUnfinished(span, start)
-        switch lease(.pin, key, mayBlock: mayBlock) {
-        case .granted(let own):
-            waitsToBlock = mayBlock
-            take(own, .plain, 0, bytes: 0)
-            mode = .streaming
-            lastActivity = worker.now.nanoseconds
-        case .not(.blocked): break
-        case .not: mode = .swallowing
+        guard let own = lease(.pin, key, mayBlock: mayBlock) else {
+            if withoutLease == .answered { mode = .swallowing }
+            return
         }
+        waitsToBlock = mayBlock
+        take(own, .plain, 0, bytes: 0)
+        mode = .streaming
+        lastActivity = worker.now.nanoseconds
     }
 
     /// How long an upload may hold an upstream without a byte of it coming.

@@ -27,11 +27,7 @@ extension ClientConnection {
             return sendDoubtful(expectation, value, bytes, count)
         }
         guard pool.maySpend(for: self) else { return awaitOneOff() }
-        let own: UpstreamConnection
-        switch lease(.pin, key) {
-        case .granted(let upstream): own = upstream
-        case .not(let outcome): return outcome
-        }
+        guard let own = lease(.pin, key) else { return withoutLease }
         guard pool.spend(own, for: self) else {
             granted = own
             return awaitOneOff()
@@ -48,11 +44,7 @@ extension ClientConnection {
         if mode == .held { return forwardOneOff(.bind, bytes, count) }
         if inFlight > 0 { return waitForReplies() }
         guard pool.maySpend(for: self) else { return awaitOneOff() }
-        let own: UpstreamConnection
-        switch lease(.pin, key) {
-        case .granted(let upstream): own = upstream
-        case .not(let outcome): return outcome
-        }
+        guard let own = lease(.pin, key) else { return withoutLease }
         guard pool.spend(own, for: self) else {
             granted = own
             return awaitOneOff()

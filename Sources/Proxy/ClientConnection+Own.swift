@@ -18,10 +18,8 @@ extension ClientConnection {
         if isBlocking, leaveInsteadOfBlocking() { return .answered }
         // Without a fence nobody else can have this upstream afterwards.
         if isFenced, pool.fences[key.user] == .none { return forwardOneOff(.plain, bytes, count) }
-        let own: UpstreamConnection
-        switch lease(kind, wanted ?? key, mayBlock: isBlocking) {
-        case .granted(let upstream): own = upstream
-        case .not(let outcome): return outcome
+        guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
+            return withoutLease
         }
         if isBlocking { own.identify() }
         take(own, expectation, value, bytes: count)
@@ -88,11 +86,7 @@ extension ClientConnection {
         _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        let own: UpstreamConnection
-        switch lease(.pin, key) {
-        case .granted(let upstream): own = upstream
-        case .not(let outcome): return outcome
-        }
+        guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
         own.sharers += 1
         own.beginHold(self)
@@ -241,11 +235,7 @@ extension ClientConnection {
 
     func beginPipe() -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        let own: UpstreamConnection
-        switch lease(.pin, key) {
-        case .granted(let upstream): own = upstream
-        case .not(let outcome): return outcome
-        }
+        guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
         own.sharers += 1
         own.isExclusive = true

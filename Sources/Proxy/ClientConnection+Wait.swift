@@ -97,11 +97,7 @@ extension ClientConnection {
                     + "writes is gone, and WAITAOF knows of no other")
             return .answered
         }
-        let own: UpstreamConnection
-        switch lease(.pin, key, mayBlock: true) {
-        case .granted(let upstream): own = upstream
-        case .not(let outcome): return outcome
-        }
+        guard let own = lease(.pin, key, mayBlock: true) else { return withoutLease }
         own.isExclusive = true
         own.raiseReplicationOffset()
         granted = own

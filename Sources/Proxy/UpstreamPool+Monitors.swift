@@ -168,11 +168,7 @@ extension ClientConnection {
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if mode != .held {
-            let own: UpstreamConnection
-            switch lease(.pin, key) {
-            case .granted(let upstream): own = upstream
-            case .not(let outcome): return outcome
-            }
+            guard let own = lease(.pin, key) else { return withoutLease }
             granted = own
             awaited = Awaited(kind: .pin, key: key)
         }
