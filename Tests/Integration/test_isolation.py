@@ -24,10 +24,12 @@ SERVERS = [DEFAULT, *sorted(map(str, (pathlib.Path(ROOT) / ".servers").glob("[!.
 
 
 def read_a_little(client):
-    """Whatever it is answered is its own affair."""
+    """Whatever it is answered is its own affair. Who tracks the neighbours' keys hears of them
+    for ever."""
     client.socket.settimeout(0.05)
+    ends = time.monotonic() + 0.5
     with contextlib.suppress(OSError):
-        while client.socket.recv(1 << 16):
+        while client.socket.recv(1 << 16) and time.monotonic() < ends:
             pass
 
 
