@@ -27,12 +27,18 @@ BLOCKED = {
     "blocked before SELECT": ((("WATCH", "w"),), BLPOP + encode("SELECT", "1")),
     "blocked in a transaction's place": ((("MULTI",), ("EXEC",)), BLPOP),
     "blocked and subscribed": ((("HELLO", "3"), ("SUBSCRIBE", "unread:channel")), BLPOP),
+    # He has no right to MULTI, so what is sent behind it is not queued.
+    "blocked behind a refused MULTI": ((("AUTH", "kim", "pw"),), encode("MULTI") + BLPOP),
+    "blocked behind a refused MULTI, watching": (
+        (("AUTH", "kim", "pw"), ("WATCH", "w"), ("MULTI",)), BLPOP
+    ),
 }
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["1 thread", "2 threads"])
 def world(keep, request):
     server = keep.server()
+    server.command("ACL", "SETUSER", "kim", "on", ">pw", "~*", "&*", "+@all", "-multi")
     pool = {"maxOpen": 5, "maxPinned": 2, "poolTimeout": "60s"}
     return server, keep.redpool(server, pool=pool, settings={"threads": request.param})
 
