@@ -24,7 +24,7 @@ from perl_redis import PerlRedis  # noqa: E402
 from redis_own import RedisOwn  # noqa: E402
 from redis_py import RedisPy  # noqa: E402
 
-TIMEOUT = 600
+TIMEOUT = 1200
 
 
 class Stand:
@@ -80,6 +80,10 @@ def compare(suite, threads):
         again = once(suite, threads, names)
         confirmed += [name for name in names if _fails(name, again, through)]
     flaky = [name for name in suspects if name not in confirmed]
+    if PROGRAM in direct.failed:
+        # Then there is nothing to compare with.
+        confirmed.append(PROGRAM)
+        through.messages[PROGRAM] = f"on a direct connection: {direct.messages.get(PROGRAM, '')}"
     if flaky:
         # What came before it may be what makes it fail.
         whole = once(suite, threads)

@@ -1,11 +1,10 @@
 """Redis's own test suite, from its source package, against a server that is already running."""
 
-import itertools
-import os
+import fcntl
 import re
 import shutil
 
-from cache import debian_source
+from cache import CACHE, debian_source
 from outcome import PROGRAM, Outcome, Suite, finish, start
 
 # Units that have tests for a server which the suite has not started itself, in runs of their own.
@@ -33,8 +32,18 @@ UNITS = {
 WITHOUT = ["/GEOSEARCH .*fuzzy test", "SRANDMEMBER with a dict containing long chain"]
 
 
-# Ranges of ports, other ones for every run.
-PLACES = itertools.count(os.getpid())
+def place():
+    """A range of ports that no other run has: its number, and the file that holds it while open."""
+    folder = CACHE / "ports"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(200):
+        held = open(folder / str(number), "w")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return number, held
+        except BlockingIOError:
+            held.close()
+    raise RuntimeError("no range of ports is free")
 
 
 class RedisOwn(Suite):
@@ -55,18 +64,22 @@ class RedisOwn(Suite):
     def begin(self, stand, only=None):
         # Without `durable` the first error that is no assertion ends the unit.
         command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", stand.port]
-        command += ["--durable", "--dont-clean", "--timeout", 60]
+        command += ["--durable", "--dont-clean", "--timeout", 300]
         # Its parts talk over a port below this one. What it takes for free another run may have.
-        command += ["--baseport", 21111 + next(PLACES) % 200 * 40]
+        number, held = place()
+        command += ["--baseport", 21111 + number * 40]
         units = {name.partition(": ")[0] for name in only or []} & set(self.units)
         for unit in sorted(units) or self.units:
             command += ["--single", unit]
         for name in WITHOUT:
             command += ["--skiptest", name]
-        return start(command, stand, self.folder)
+        process = start(command, stand, self.folder)
+        process.place = held
+        return process
 
     def end(self, process, timeout) -> Outcome:
         text = re.sub(r"\x1b\[[\d;]*m", "", finish(process, timeout))
+        process.place.close()
         # The summary at the end tells the failures again.
         lines = text.partition("The End")[0].splitlines() + [""]
         outcome = Outcome()
