@@ -114,7 +114,8 @@ extension ClientConnection {
             mode = .barrier
             return .sent
         }
-        // Where this client is nobody gets without a login any more; it needs none to log in.
+        // A connection in this client's database and protocol needs a login now. One that has not
+        // logged in will do for this command.
         var target = isLockedOut ? pool.warmKey : key
         if let name = pending.user,
             let user = pool.users.find(name: name, password: pending.password)

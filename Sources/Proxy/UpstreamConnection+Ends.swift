@@ -95,6 +95,8 @@ extension UpstreamConnection {
         }
         if owesTheGone {
             hasSaidGoodbye = true
+            // A reply may come all the same, and nobody can have this connection behind it.
+            spoil(.clientGone)
             channel.finishWriting()
             return
         }
@@ -131,10 +133,14 @@ extension UpstreamConnection {
     /// connection. It carries out what it has received, and closes.
     private var owesTheGone: Bool {
         guard isExclusive, piped == nil, !hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
-            worker.now - waitingSince > UpstreamConnection.goodbyeDelay,
-            let client = holder ?? worker.clients[inFlight.first.client], client.upstream === self
+            let client = holder ?? worker.clients[inFlight.first.client],
+            client.upstream === self, client.inputEnded, client.mode != .streaming
         else { return false }
-        return client.inputEnded && client.mode != .streaming
+        // What it has sent behind that would be lost.
+        let delay =
+            client.input.isEmpty
+            ? UpstreamConnection.goodbyeDelay : ClientConnection.uploadTimeout
+        return worker.now - waitingSince > delay
     }
 
     /// How long a reply to a client that has ended its input is waited for before that.

@@ -345,7 +345,7 @@ extension UpstreamConnection {
                 refuseLogin(login)
                 // A name may have been taken over; what else may have been is not understood.
                 identity.taint(.mirrorName)
-                if pool.facts.isBefore72 { acceptPart(of: login, client) }
+                if isBelieved, pool.facts.isBefore72 { acceptPart(of: login, client) }
             }
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         default:

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import socket
 import sys
 
 import pytest
@@ -72,6 +73,30 @@ def test_who_leaves_keeps_no_pin(world, name):
     eventually(lambda: upstreams_at_rest(server), 15)
     assert server.command("LLEN", "owed") == 1
     server.command("DEL", "owed")
+    assert "desync" not in redpool.log()
+
+
+BUSY = """local t = redis.call('TIME'); local ends = t[1] + t[2] / 1e6 + 2.5
+repeat t = redis.call('TIME') until t[1] + t[2] / 1e6 > ends
+return 'late'"""
+
+
+def test_a_late_reply_still_comes(world):
+    """The server is told of the client's end before it answers; nobody else gets the connection."""
+    server, redpool = world
+    with redpool.connect(timeout=20) as client:
+        assert client.command("WATCH", "k") == b"OK"
+        client.send(encode("EVAL", BUSY, "0") + encode("UNWATCH"))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read() == b"late"
+        assert client.read() == b"OK"
+        with pytest.raises(Closed):
+            client.read()
+    with redpool.connect(timeout=20) as other:
+        for _ in range(20):
+            assert other.command("GET", "none") is None
+            assert other.command("WATCH", "k") == b"OK"
+            assert other.command("UNWATCH") == b"OK"
     assert "desync" not in redpool.log()
 
 
