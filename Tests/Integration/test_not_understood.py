@@ -114,7 +114,12 @@ def test_clients_that_leave_the_line_hold_nobody_up(launch, server):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_half_of_the_pins_are_spent_at_once(launch, threads):
-    """Commands that the server does not answer take no more, and give their places up in the end."""
+    """Commands that the server does not answer take no more, and give their places up in the end.
+
+    With two workers a command may find all connections at the other one, and a server that is
+    stopped lets none be opened: then it is the pool that says so.
+    """
+    words = (b"PINLIMIT",) if threads == 1 else (b"PINLIMIT", b"POOLTIMEOUT")
     server = launch.server()
     pool = {"maxOpen": 11, "minIdle": 10, "maxIdle": 10, "poolTimeout": "500ms"}
     redpool = launch.redpool(server, pool=pool, settings={"threads": threads})
@@ -128,7 +133,7 @@ def test_half_of_the_pins_are_spent_at_once(launch, threads):
     ends = {"limited": 0, "closed": 0}
     for client in clients:
         try:
-            assert client.read().startswith(b"PINLIMIT")
+            assert client.read().startswith(words)
             ends["limited"] += 1
         except Closed:
             ends["closed"] += 1
