@@ -8,8 +8,8 @@ import pytest
 
 from cases import all_cases
 from documented import DIFFERENCES, is_left_silent, why_different
+from harness.servers import FOUND, WANTED, WHY_MISSING
 from play import SHORT_TIMEOUT, TIMEOUT, compare
-from servers import FOUND, WANTED, WHY_MISSING
 from versions import cases
 from world import World
 

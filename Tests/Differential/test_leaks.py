@@ -8,7 +8,9 @@ import pytest
 
 import grammar
 import mutate
-from integration import Redpool, RedisServer, encode
+from harness.daemon import Redpool
+from harness.server import RedisServer
+from harness.wire import encode
 from world import POOL, prepare
 
 # A ghost's steps: everything of the grammar, and what only a hostile client does.

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from harness.servers import DEFAULT, FOUND
 from random_run import run_all
-from servers import DEFAULT, FOUND
 
 
 # So that none of them meets the limit of a single test on a busy machine.
