@@ -32,11 +32,20 @@ def pytest_sessionstart():
 
 
 def pytest_collection_modifyitems(items):
-    if not DIRECT:
-        return
-    for item in items:
+    # Workers begin with the long ones, so that no one is left with them at the end.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in items if DIRECT else ():
         if item.get_closest_marker("daemon"):
             item.add_marker(pytest.mark.skip(reason="REDPOOL_DIRECT=1"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    if config.getoption("dist") != "loadfile":
+        return None
+    from harness.dealing import Dealing
+
+    return Dealing(config, log)
 
 
 @pytest.fixture(scope="session")

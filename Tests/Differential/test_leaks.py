@@ -128,6 +128,7 @@ def ask(client, questions):
         assert answer.startswith(expected), f"{question}: {answer!r}"
 
 
+@pytest.mark.long
 def test_whoever_comes_next_finds_nothing(side, full):
     server, redpool = side
     wanted = 1_000_000 if full else 100_000

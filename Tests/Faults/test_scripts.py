@@ -25,7 +25,9 @@ EVENT = "event=upstream.splits_replies"
 
 
 def count(server, field) -> int:
-    found = re.match(r"calls=(\d+)", server.info(field) or "")
+    """The calls of a command; before the first there is no such field."""
+    text = server.command("INFO", "commandstats").decode()
+    found = re.search(rf"^{field}:calls=(\d+)", text, re.M)
     return int(found[1]) if found else 0
 
 
