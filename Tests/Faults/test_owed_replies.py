@@ -48,7 +48,9 @@ def say(client, *commands):
 
 
 def upstreams_at_rest(server):
-    return all(row["flags"] == "N" and row["multi"] == "-1" for row in server.upstreams())
+    # Of a transaction that is over, Valkey 8.1 shows 0; one that is open has a flag.
+    rows = server.upstreams()
+    return all(row["flags"] == "N" and int(row["multi"]) <= 0 for row in rows)
 
 
 @pytest.mark.parametrize("name", LEFT)
