@@ -10,8 +10,8 @@ from collections import deque
 
 import grammar
 import mutate
-from integration import encode  # noqa: I001  (makes the harness importable)
 from harness.attacks import ATTACKS, MISUNDERSTOOD, SPLITTING, bytes_of
+from harness.wire import encode
 from test_leaks import step_of
 from test_strangers import FRAMES, LINES, LOGIN, STATES, STAYING
 

@@ -3,7 +3,7 @@
 import random
 
 import mutate
-from integration import encode
+from harness.wire import encode
 from mutate import read
 
 KEYS = ("s1", "s2", "l1", "l2", "h1", "z1", "t1")

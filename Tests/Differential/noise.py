@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 
-from integration import encode
+from harness.wire import encode
 
 MAKE_AND_DROP = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('DEL', KEYS[1])"
 

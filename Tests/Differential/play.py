@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, replace
 
 import frames
-from integration import encode
+from harness.wire import encode
 
 TIMEOUT = 6.0
 # For what is known to differ: mostly because one side stays silent, or open.

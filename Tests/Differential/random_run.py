@@ -10,17 +10,20 @@ plays that one again.
 import argparse
 import contextlib
 import multiprocessing
+import pathlib
 import random
 import socket
 import sys
 import time
 
-import documented
-import frames
-import grammar
-import servers
-from play import GOODBYE, Barrier
-from world import World
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import documented  # noqa: E402
+import frames  # noqa: E402
+import grammar  # noqa: E402
+from harness import servers  # noqa: E402
+from play import GOODBYE, Barrier  # noqa: E402
+from world import World  # noqa: E402
 
 TIMEOUT = 6.0
 MOST_FAILURES = 12

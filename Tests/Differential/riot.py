@@ -17,24 +17,28 @@ is late there, nothing else. The last line has the numbers.
 
 import argparse
 import contextlib
+import pathlib
 import re
 import sys
 import time
 
-import servers
-from harness.ports import free_port
-from harness.waiting import comes, eventually
-from harness.wire import Address, Connection
-from integration import ErrorReply, Redpool, RedisServer, encode
-from queues import Keeper
-from riot_ground import (
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from harness import servers  # noqa: E402
+from harness.daemon import Redpool  # noqa: E402
+from harness.ports import free_port  # noqa: E402
+from harness.server import RedisServer  # noqa: E402
+from harness.waiting import comes, eventually  # noqa: E402
+from harness.wire import Address, Connection, ErrorReply, encode  # noqa: E402
+from queues import Keeper  # noqa: E402
+from riot_ground import (  # noqa: E402
     BIG, COUNTED, POOL_TIMEOUT, TRANSACTION_TIMEOUT, UPLOAD_TIMEOUT, Party, Place, Tally, Trouble,
 )
-from riot_watch import Gauge, Spoiler
-from rioters import THREADS, Rioter
-from test_strangers import LOGIN, PASSWORD
-from workmen import Crew, Passer
-from world import PROMPT, prepare
+from riot_watch import Gauge, Spoiler  # noqa: E402
+from rioters import THREADS, Rioter  # noqa: E402
+from test_strangers import LOGIN, PASSWORD  # noqa: E402
+from workmen import Crew, Passer  # noqa: E402
+from world import PROMPT, prepare  # noqa: E402
 
 MB = 1 << 20
 MAX_OPEN = {"main": 40, "locked": 24, "shaky": 24}

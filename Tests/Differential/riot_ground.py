@@ -7,7 +7,7 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from integration import Connection
+from harness.wire import Connection
 
 # The deadline of a well-behaved client's command: `poolTimeout`, and what a busy machine needs.
 POOL_TIMEOUT, SLACK = 5.0, 5.0

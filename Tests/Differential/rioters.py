@@ -12,7 +12,7 @@ import time
 
 from besiegers import WRONG_LOGINS, harmless
 from harness.attacks import ATTACKS, MISUNDERSTOOD, bytes_of
-from integration import encode
+from harness.wire import encode
 from riot_ground import (
     BIG, POOL_TIMEOUT, SLACK, TRANSACTION_TIMEOUT, UPLOAD_TIMEOUT, chance_of,
 )

@@ -10,19 +10,23 @@ server that writes them as they are. The last line has the numbers.
 
 import argparse
 import contextlib
+import pathlib
 import re
 import sys
 import time
 
-import servers
-from besiegers import Besiegers
-from harness.ports import free_port
-from harness.waiting import comes
-from harness.wire import Address, Connection
-from harness.witness import Witnesses
-from integration import Redpool, RedisServer, eventually
-from test_strangers import LOGIN, PASSWORD
-from world import PROMPT, prepare
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from besiegers import Besiegers  # noqa: E402
+from harness import servers  # noqa: E402
+from harness.daemon import Redpool  # noqa: E402
+from harness.ports import free_port  # noqa: E402
+from harness.server import RedisServer  # noqa: E402
+from harness.waiting import comes, eventually  # noqa: E402
+from harness.wire import Address, Connection  # noqa: E402
+from harness.witness import Witnesses  # noqa: E402
+from test_strangers import LOGIN, PASSWORD  # noqa: E402
+from world import PROMPT, prepare  # noqa: E402
 
 MAX_PINNED = 48
 POOL = {

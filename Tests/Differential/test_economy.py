@@ -7,7 +7,10 @@ import socket
 import pytest
 
 from crowd import Pace, run_crowd
-from integration import Redpool, RedisServer, encode, eventually
+from harness.daemon import Redpool
+from harness.server import RedisServer
+from harness.waiting import eventually
+from harness.wire import encode
 
 
 @contextlib.contextmanager

@@ -7,7 +7,9 @@ import threading
 
 import pytest
 
-from integration import Push, RedisServer, encode, eventually
+from harness.server import RedisServer
+from harness.waiting import eventually
+from harness.wire import Push, encode
 from world import daemon, prepare
 
 LINE = re.compile(rb"\d+\.\d{6} \[")

@@ -8,7 +8,9 @@ import pytest
 
 import grammar
 import mutate
-from integration import Redpool, RedisServer, encode
+from harness.daemon import Redpool
+from harness.server import RedisServer
+from harness.wire import encode
 from world import POOL, prepare
 
 # A ghost's steps: everything of the grammar, and what only a hostile client does.
@@ -126,6 +128,7 @@ def ask(client, questions):
         assert answer.startswith(expected), f"{question}: {answer!r}"
 
 
+@pytest.mark.long
 def test_whoever_comes_next_finds_nothing(side, full):
     server, redpool = side
     wanted = 1_000_000 if full else 100_000

@@ -5,18 +5,19 @@ import os
 
 import pytest
 
+from harness.servers import DEFAULT, FOUND
 from random_run import run_all
-from servers import DEFAULT, FOUND
 
-
-# So that none of them meets the limit of a single test on a busy machine.
+pytestmark = pytest.mark.long
+# So that none of them meets the limit of a single test on a busy machine, and that they can be
+# played side by side.
 PARTS = 10
 
 
 def check(server, wanted, before=0, threads=1):
     """Plays `wanted` sequences, behind as many as other parts play before them."""
     first = int(os.environ.get("REDPOOL_SEED", "1")) + before
-    played, failures = run_all(first, wanted, server=server, threads=threads)
+    played, failures = run_all(first, wanted, processes=1, server=server, threads=threads)
     assert not failures, "\n\n".join(failures)
     assert played == wanted
 

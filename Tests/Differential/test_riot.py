@@ -10,6 +10,7 @@ import pytest
 RIOT = pathlib.Path(__file__).with_name("riot.py")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("threads", [1, 2])
 def test_riot(full, threads):
     minutes, seed = 10 if full else 0.25, os.environ.get("REDPOOL_SEED", "1")

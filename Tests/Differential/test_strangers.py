@@ -7,12 +7,16 @@ import pytest
 
 import mutate
 from cases_words import HIGH_NAMES, NAMES
-from integration import ErrorReply, RedisServer, encode, eventually
+from harness.server import RedisServer
+from harness.servers import FOUND
+from harness.waiting import eventually
+from harness.wire import ErrorReply, encode
 from play import GOODBYE, closed, compare, do, hang_up
-from servers import FOUND
 from tables import ERRORS, FAMILIES
 from world import World, daemon
 
+# Most of it is a rest between commands that a pool takes ten a second of.
+pytestmark = pytest.mark.long
 PASSWORD = "hush"
 LOGIN = ("AUTH", PASSWORD)
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from integration import Closed, Connection, ErrorReply
-from servers import FOUND
+from harness.servers import FOUND
+from harness.wire import Closed, Connection, ErrorReply
 from world import World
 
 # A connection's own numbers, and what is copied from an upstream.

@@ -4,8 +4,10 @@ import contextlib
 
 import pytest
 
-from integration import RedisServer, encode, eventually
-from servers import FOUND
+from harness.server import RedisServer
+from harness.servers import FOUND
+from harness.waiting import eventually
+from harness.wire import encode
 from world import daemon
 
 KNOWING = [server for server in FOUND if server.compatible >= (7, 2)]

@@ -3,9 +3,10 @@
 import pytest
 
 import mutate
-from integration import Connection, ErrorReply, RedisServer, encode
+from harness.server import RedisServer
+from harness.servers import FOUND
+from harness.wire import Connection, ErrorReply, encode
 from play import compare, do
-from servers import FOUND
 from world import World, daemon
 
 NAMES = ["GET", "SELECT", "MULTI", "CLIENT", "RESET", "QUIT", "SUBSCRIBE", "NOSUCH", "\0"]

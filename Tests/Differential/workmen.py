@@ -9,7 +9,7 @@ import selectors
 import time
 
 import frames
-from integration import Closed, ErrorReply, Push, encode  # noqa: I001  (the harness's way in)
+from harness.wire import Closed, ErrorReply, Push, encode
 from harness.witness import Witness
 from riot_ground import BIG, DEADLINE, POOL_TIMEOUT, REFUSALS, TROUBLES, chance_of
 

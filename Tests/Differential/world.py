@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import mutate
-import servers
-from integration import ErrorReply, Redpool, RedisServer, encode
+from harness import servers
+from harness.daemon import Redpool
+from harness.server import RedisServer
+from harness.wire import ErrorReply, encode
 
 # Client ids above this are longer than any number that the scripts make: they can be told apart.
 FIRST_ID = 1_000
@@ -121,7 +123,7 @@ def start_noise(address) -> subprocess.Popen:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
-        env=os.environ,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
 
 

@@ -4,8 +4,8 @@ import collections
 import socket
 import threading
 
+from harness.middleman import frame_end
 from harness.wire import Address, decode
-from middleman import frame_end
 
 UNKNOWN = b"-ERR unknown command\r\n"
 

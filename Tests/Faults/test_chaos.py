@@ -18,6 +18,7 @@ DEADLINE = 0.8 + 1.0 + 0.8 + 0.2 + 12.0
 ENOUGH = {"strikes": 10, "acknowledged": 20 * CLIENTS, "peak": MAX_OPEN // 2 + 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["loopback", "island"])
 def test_ledger(launch, full, place):
     seconds = 600 if full else 60

@@ -54,6 +54,7 @@ class Greedy:
         self._process.wait(20)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("depth", [1000, 20_000])
 def test_greedy_pipeline(launch, depth):
     """It gets as much as the server gives it, but not the others' turns."""
@@ -128,6 +129,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("flood", FLOODS)
 def test_flood_of_what_costs_more_than_its_bytes(launch, flood):
     """A turn is bounded by what is done in it: others wait about as long as beside the server."""
@@ -343,6 +345,7 @@ def test_slow_pipelines_are_queued_behind_each_other(launch):
             assert client.read() == [b"%d" % number for number in range(10)]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     "command",
@@ -379,6 +382,7 @@ def test_orders_about_nobody_cost_next_to_nothing(launch, threads, command):
     assert taken < 3
 
 
+@pytest.mark.alone
 def test_a_pipeline_of_lists_takes_turns_with_others(launch):
     """Whole lists cost what they are long; others have their turn after each."""
     redpool = launch.redpool(launch.server())

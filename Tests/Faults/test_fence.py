@@ -120,6 +120,7 @@ def watched(launch):
     return server, Watch(server)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("policy", ["close", "error"])
 @pytest.mark.parametrize("fault", ["swallow", "double"])
 def test_replies_out_of_step(launch, fault, policy):
@@ -252,6 +253,7 @@ def test_slow_server_is_no_finding(launch, how):
     assert "upstream." not in redpool.log()
 
 
+@pytest.mark.alone
 def test_fence_that_was_not_received_is_not_sent_again(launch):
     """The connection is lost with a fence and commands unanswered: only the commands count."""
     middleman = launch.middleman(launch.server())

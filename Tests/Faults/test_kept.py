@@ -258,6 +258,7 @@ def test_list_that_is_too_long(launch):
         assert other.command("ECHO", "in step") == b"in step"
 
 
+@pytest.mark.alone
 def test_clients_that_do_not_read_are_given_one_second_together(launch):
     """However many they are, whoever waits behind them waits for the first one only."""
     server = launch.server()

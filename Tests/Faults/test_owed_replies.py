@@ -1,18 +1,13 @@
 """Clients to whom a reply is owed that does not come: nobody else may pay for it, or be deceived."""
 
 import contextlib
-import pathlib
 import socket
-import sys
 
 import pytest
 
+from harness.servers import FOUND
 from harness.waiting import eventually
 from harness.wire import Closed, encode
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "Differential"))
-
-from servers import FOUND  # noqa: E402
 
 PINS = 2
 STATUS = "#!lua flags=no-writes\nreturn redis.status_reply('1x')"

@@ -1,18 +1,13 @@
 """Servers that let one command give several replies: only the client that sent it may notice."""
 
-import pathlib
 import re
-import sys
 import threading
 
 import pytest
 
+from harness.servers import FOUND
 from harness.waiting import eventually
 from harness.wire import Closed, encode
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "Differential"))
-
-from servers import FOUND  # noqa: E402
 
 SPLIT = "x\\r\\n$6\\r\\nPWNED!\\r\\n$6\\r\\nPWNED!\\r\\n-z"
 HOSTILE = {

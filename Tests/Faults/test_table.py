@@ -11,7 +11,7 @@ import pytest
 
 from harness.waiting import eventually
 from harness.wire import Closed, encode
-from middleman import PUSH, SURPLUS
+from harness.middleman import PUSH, SURPLUS
 
 MB = 1 << 20
 

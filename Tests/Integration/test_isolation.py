@@ -18,7 +18,7 @@ from harness.watcher import MaxOpenWatcher
 from harness.wire import encode
 from harness.witness import SHARED, Witnesses
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.long]
 
 SERVERS = [DEFAULT, *sorted(map(str, (pathlib.Path(ROOT) / ".servers").glob("[!.]*")))]
 
@@ -235,6 +235,7 @@ def throughput(address) -> float:
     return float(re.search(r'^"GET[^"]*","([\d.]+)"', done.stdout, re.M)[1])
 
 
+@pytest.mark.alone
 @pytest.mark.cost
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_is_not_understood_costs_others_little(launch, threads):

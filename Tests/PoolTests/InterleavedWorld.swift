@@ -42,6 +42,35 @@ final class InterleavedWorld: @unchecked Sendable {
         }
     }
 
+    /// Limits, scripts and preemptions made from a seed.
+    convenience init(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let count = random.chance(70) ? 2 : 3
+        let maxOpen = 1 + random.below(5)
+        let limits = PoolLimits(
+            maxOpen: maxOpen, maxPinned: random.chance(70) ? nil : random.below(maxOpen),
+            maxPipeline: 1 + random.below(2), poolTimeout: .seconds(60), workers: count)
+        let scripts = (0..<count).map { _ in
+            (0..<1 + random.below(8)).map { _ in Self.happening(limits, &random) }
+        }
+        let preemption: Preemption =
+            random.chance(30)
+            ? .often(percent: [3, 10, 40][random.below(3)])
+            : .at((0..<1 + random.below(6)).map { _ in random.below(600) }.sorted())
+        self.init(limits, scripts, preemption, seed: seed)
+    }
+
+    private static func happening(
+        _ limits: PoolLimits, _ random: inout SeededRandom
+    ) -> Happening {
+        switch random.below(10) {
+        case ..<3: .end
+        case ..<6: .lease(.shared)
+        case ..<7: .lease(.control)
+        default: .lease(limits.maxPinned > 0 ? .pin : .shared)
+        }
+    }
+
     /// Lets all scripts run to their end, and then all leases end. Nobody may wait any more when so
     /// many ticks have passed after that.
     func run(ticks: Int) {

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "Integration"))
+sys.path.insert(0, str(HERE.parent))
 
 from applications import Applications  # noqa: E402
 from compiled import HIREDIS, Hiredis, PhpRedis, Redigo  # noqa: E402

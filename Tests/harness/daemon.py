@@ -13,7 +13,7 @@ from .ports import free_port
 from .waiting import eventually
 from .wire import Address, Connection
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("REDPOOL_BINARY", str(ROOT / ".build" / "release" / "redpool"))
 
 # Runs the client-side tests against redis-server itself, to tell a broken test from a broken
@@ -59,11 +59,13 @@ def fails(code, *words, arguments):
 
 
 class Redpool:
-    """One running daemon with a pool named `main` on TCP (v4 and v6) and a unix socket.
+    """One running daemon with a pool named `main` on TCP (v4 and v6) and a unix socket, in front of
+    a server, or of a middleman on the transport that he has.
 
     `pool` adds to that pool's keys, `pools` to the pools, `settings` to the file's own keys;
-    `limit` is the limit of open files it starts under, `prefix` a command that starts it. `poolTimeout` is longer than its default in
-    every pool, so that a busy machine is no reason for POOLTIMEOUT.
+    `limit` is the limit of open files it starts under, `prefix` a command that starts it.
+    `poolTimeout` is longer than its default in every pool, so that a busy machine is no reason for
+    POOLTIMEOUT.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Redpool:
         self.tcp6 = Address(host="::1", port=port)
         self.unix = Address(path=str(self.folder / "main.sock"))
         main = {"listen": [a.text for a in (self.tcp, self.tcp6, self.unix)]}
-        main |= {"upstream": server.tcp.text} | (pool or {})
+        main |= {"upstream": getattr(server, "address", server.tcp).text} | (pool or {})
         self.config_path = self.folder / "redpool.yaml"
         settings = ({"threads": int(THREADS)} if THREADS else {}) | (settings or {})
         file = {"defaults": {"poolTimeout": "8s"}, "pools": {"main": main} | (pools or {})}

@@ -15,8 +15,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from harness.ports import free_port
-from harness.wire import _AGGREGATES, _BULKS, Address, encode
+from .ports import free_port
+from .wire import _AGGREGATES, _BULKS, Address, encode
 
 SURPLUS = b"+SURPLUS\r\n"
 PUSH = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"

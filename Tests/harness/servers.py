@@ -10,7 +10,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-from integration import DEFAULT as ON_PATH
+from .server import DEFAULT as ON_PATH
 
 # What Redpool is meant to be tested with, whatever is found here.
 WANTED = ("redis 6.2", "redis 7.0", "redis 7.2", "redis 7.4", "valkey 8.0", "redis 8.0", "valkey 8.1")

@@ -1,11 +1,11 @@
 """A network namespace that one link joins to this one, so that the link can be cut."""
 
-import os
 import random
 import subprocess
 
 # Addresses for private use that no network of a test machine is likely to have.
 NETWORK = "10.213"
+TRIES = 20
 
 
 class Unavailable(Exception):
@@ -24,21 +24,13 @@ class Island:
     CUTS = ("commands", "replies", "both", "unplugged")
 
     def __init__(self):
-        number = os.getpid() % 256, random.SystemRandom().randrange(64) * 4
-        network = f"{NETWORK}.{number[0]}"
-        self.host = f"{network}.{number[1] + 2}"
-        self._name = f"redpool-{number[0]}-{number[1]}"
-        self._near, self._far = f"rpn{number[0]}-{number[1]}", f"rpf{number[0]}-{number[1]}"
-        try:
-            self._run(f"ip netns add {self._name}")
-        except (OSError, subprocess.CalledProcessError) as failure:
-            raise Unavailable(f"no network namespace: {failure}") from None
+        self._claim()
         try:
             self._run(f"ip link add {self._near} type veth peer {self._far} netns {self._name}")
             self._run(f"ip -n {self._name} address add {self.host}/30 dev {self._far}")
             self._run(f"ip -n {self._name} link set lo up")
             self._run(f"ip -n {self._name} link set {self._far} up")
-            self._run(f"ip address add {network}.{number[1] + 1}/30 dev {self._near}")
+            self._run(f"ip address add {self._gateway}/30 dev {self._near}")
             self._run(f"ip link set {self._near} up")
             # Both kinds of cut have to be possible.
             self.cut("commands")
@@ -46,6 +38,25 @@ class Island:
         except (OSError, subprocess.CalledProcessError) as failure:
             self.close()
             raise Unavailable(f"no link into a network namespace: {failure}") from None
+
+    def _claim(self):
+        """Takes a name and a network that no other island has: the kernel lets one have a name."""
+        for number in random.SystemRandom().sample(range(1 << 14), TRIES):
+            high, low = number >> 6, (number & 63) * 4
+            self._name = f"redpool-{high}-{low}"
+            try:
+                self._run(f"ip netns add {self._name}")
+                break
+            except OSError as failure:
+                raise Unavailable(f"no network namespace: {failure}") from None
+            except subprocess.CalledProcessError as failure:
+                if b"File exists" not in failure.stderr:
+                    said = failure.stderr.decode().strip()
+                    raise Unavailable(f"no network namespace: {said}") from None
+        else:
+            raise Unavailable("no network namespace: all names are taken")
+        self._near, self._far = f"rpn{high}-{low}", f"rpf{high}-{low}"
+        self._gateway, self.host = (f"{NETWORK}.{high}.{low + host}" for host in (1, 2))
 
     @property
     def prefix(self) -> list:

@@ -1,4 +1,4 @@
-"""Fixtures of the integration tests; see README.md beside this file."""
+"""The fixtures of the tests against real servers and clients; see the README.md of each suite."""
 
 import contextlib
 import os
@@ -9,14 +9,15 @@ import subprocess
 import pytest
 
 from harness.daemon import BINARY, DIRECT, Direct, Redpool, yaml
+from harness.island import Island, Unavailable
+from harness.middleman import Middleman
 from harness.server import RedisServer
+from harness.shim import Shim
 
 FULL = os.environ.get("REDPOOL_FULL") == "1"
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "daemon: tests what Redpool does and redis-server does not")
-    config.addinivalue_line("markers", "cost: measures what others lose; -m cost runs it alone")
+def pytest_configure():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -31,11 +32,20 @@ def pytest_sessionstart():
 
 
 def pytest_collection_modifyitems(items):
-    if not DIRECT:
-        return
-    for item in items:
+    # Workers begin with the long ones, so that no one is left with them at the end.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in items if DIRECT else ():
         if item.get_closest_marker("daemon"):
             item.add_marker(pytest.mark.skip(reason="REDPOOL_DIRECT=1"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    if config.getoption("dist") != "loadfile":
+        return None
+    from harness.dealing import Dealing
+
+    return Dealing(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -65,28 +75,40 @@ def redpool(server):
 @pytest.fixture(autouse=True)
 def empty_server(request):
     """Every test starts with an empty keyspace on the module's server."""
-    if "server" in request.fixturenames:
-        assert request.getfixturevalue("server").command("FLUSHALL") == b"OK"
+    made = request.getfixturevalue("server") if "server" in request.fixturenames else None
+    if isinstance(made, RedisServer):
+        assert made.command("FLUSHALL") == b"OK"
 
 
 class Launcher:
-    """Starts servers and daemons that live as long as one test."""
+    """Starts servers, middlemen and daemons that live as long as one test or one module."""
 
     def __init__(self):
         self._started = contextlib.ExitStack()
 
     def server(self, *options, **settings) -> RedisServer:
-        return self._keep(RedisServer(*options, **settings))
+        return self.started(RedisServer(*options, **settings))
 
-    def redpool(self, server, **settings):
-        return self._keep(Direct(server) if DIRECT else Redpool(server, **settings))
+    def island(self) -> Island:
+        """A network of its own for a server; skips the test where that cannot be had."""
+        try:
+            return self.started(Island())
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+
+    def middleman(self, server, unix=False) -> Middleman:
+        return self.started(Middleman(server, unix))
+
+    def redpool(self, upstream, **settings):
+        return self.started(Direct(upstream) if DIRECT else Redpool(upstream, **settings))
+
+    def started(self, made):
+        """Keeps something that has `close`."""
+        self._started.callback(made.close)
+        return made
 
     def close(self):
         self._started.close()
-
-    def _keep(self, made):
-        self._started.callback(made.close)
-        return made
 
 
 @pytest.fixture
@@ -94,6 +116,22 @@ def launch():
     made = Launcher()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def keep():
+    """As `launch`, for what all tests of a module use."""
+    made = Launcher()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shim(tmp_path) -> Shim:
+    """Calls of the C library that can be made to fail; for `redpool(environment=...)`."""
+    if not Shim.is_possible():
+        pytest.skip("no gcc to make calls of the C library fail with")
+    return Shim(tmp_path)
 
 
 @pytest.fixture

@@ -1,1 +1,0 @@
-"""What the integration tests stand on: real servers, the real daemon, raw connections to both."""

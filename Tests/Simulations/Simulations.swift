@@ -1,0 +1,80 @@
+import Glibc
+import Pool
+
+// The simulators of Tests/PoolTests at their full size; scripts/simulate builds it with them.
+
+@main
+enum Simulations {
+    private static let pools: UInt64 = 200
+    private static let interleavings: UInt64 = 3000
+
+    static func main() {
+        let found = simulatePools() + interleaveWorkers() + findUnreached()
+        for failure in found { print(failure) }
+        exit(found.isEmpty ? 0 : 1)
+    }
+
+    private static func simulatePools() -> [String] {
+        var steps = 0
+        var found: [String] = []
+        for seed in 0..<pools {
+            let simulator = Simulator(seed: seed)
+            simulator.run(steps: 5000)
+            steps += simulator.steps
+            if let failure = simulator.failure { found.append(failure) }
+        }
+        print("\(pools) pools, \(steps) calls: \(found.count) failed")
+        return found
+    }
+
+    private static func interleaveWorkers() -> [String] {
+        var steps = 0
+        var found: [String] = []
+        for seed in 0..<interleavings {
+            let world = InterleavedWorld(seed: seed)
+            world.run(ticks: 3)
+            steps += world.steps
+            if let failure = world.failure { found.append("seed \(seed): \(failure)") }
+        }
+        print("\(interleavings) interleavings, \(steps) atomic steps: \(found.count) failed")
+        return found
+    }
+
+    /// What the simulation of pools is to test and does not reach.
+    private static func findUnreached() -> [String] {
+        var sums = [UInt64](repeating: 0, count: 12)
+        var laneChanges = 0
+        var closes: Set<CloseReason> = []
+        var refusals: Set<Refusal> = []
+        for seed in UInt64(1000)..<1024 {
+            let simulator = Simulator(seed: seed)
+            simulator.run(steps: 4000)
+            let counters = simulator.pool.counters
+            laneChanges += simulator.laneChanges
+            let values = [
+                counters.hits, counters.misses, counters.waits, counters.handOvers,
+                counters.waitNanoseconds, counters.waitTimeouts, counters.cancels,
+                counters.dials, counters.dialFailures, counters.probes, counters.probeFailures,
+                counters.conversions,
+            ]
+            for index in values.indices { sums[index] += values[index] }
+            closes.formUnion(CloseReason.allCases.filter { counters.closes($0) > 0 })
+            refusals.formUnion(Refusal.allCases.filter { counters.refusals($0) > 0 })
+        }
+        let missed = wantedCloses.subtracting(closes).map { "\($0)" }
+        let missedRefusals = wantedRefusals.subtracting(refusals).map { "\($0)" }
+        var found = (missed + missedRefusals).map { "never reached: \($0)" }
+        if !sums.allSatisfy({ $0 > 10 }) { found.append("too little happens: \(sums)") }
+        if laneChanges <= 100 { found.append("too few changes of lane: \(laneChanges)") }
+        return found
+    }
+
+    private static let wantedCloses: Set<CloseReason> = [
+        .maxIdle, .idleTimeout, .maxLifetime, .pingFailed, .upstreamClosed, .upstreamReset,
+        .connectFailed, .conversionFailed, .clientGone, .dirty, .replaced, .failoverSign,
+        .addressChanged, .configChanged, .drain,
+    ]
+    private static let wantedRefusals: Set<Refusal> = [
+        .poolTimeout, .upstreamDown, .pinLimit, .queueFull,
+    ]
+}
