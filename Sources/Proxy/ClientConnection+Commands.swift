@@ -254,7 +254,7 @@ extension ClientConnection {
             guard let own = lease(kind, wanted ?? key) else { return withoutLease }
             target = own
             upstream = own
-            own.sharers += 1
+            own.share()
         }
         inFlight += 1
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }

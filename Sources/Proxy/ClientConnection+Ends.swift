@@ -76,7 +76,7 @@ extension ClientConnection {
     /// client: whoever sees the end of ours can rely on it that nothing is taken from the list in
     /// its name any more, as on a direct connection.
     private func closeAfterUpstream() {
-        upstream?.lastToLeave = id
+        upstream?.closesBehind(id)
         letGo()
         mode = .closing(.client_closed)
         input.drop()
@@ -114,13 +114,11 @@ extension ClientConnection {
         self.upstream = nil
         switch mode {
         case .exclusive, .streaming, .preparing, .piped:
-            upstream.isAbandoned = upstream.piped != nil
-            upstream.piped = nil
+            upstream.abandon()
             pool.machine.retire(upstream.id, .clientGone, now: worker.now)
         case _ where upstream.hold != nil:
-            upstream.sharers -= 1
             if isBlockingHeld {
-                upstream.holder = nil
+                upstream.abandon()
                 pool.machine.retire(upstream.id, .clientGone, now: worker.now)
             } else {
                 upstream.orphan()
@@ -128,7 +126,7 @@ extension ClientConnection {
         default:
             // Its commands run on; the answers find nobody and are dropped.
             if inFlight > 0 {
-                upstream.sharers -= 1
+                upstream.takeBack()
                 upstream.judgeHold()
             }
         }

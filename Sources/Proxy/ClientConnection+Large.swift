@@ -165,7 +165,7 @@ extension ClientConnection {
         if worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
         pool.traffic.commandsPinned += 1
         inFlight = 1
-        upstream.output.forgetsSent = true
+        upstream.forgetSent()
         upstream.expect(id, .plain, bytes: 0, isSilent: session.takeSilence())
         mode = .streaming
         return true

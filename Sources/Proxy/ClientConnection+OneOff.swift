@@ -50,11 +50,9 @@ extension ClientConnection {
             return awaitOneOff()
         }
         // It counts as the pin that it is; that it is closed is what the rate bounds.
-        own.oneOffSince = nil
-        pool.oneOffEnded()
+        pool.unspend(own)
         upstream = own
-        own.sharers += 1
-        own.beginHold(self)
+        own.lend(to: self, for: .hold)
         mode = .held
         own.rename(identity.name)
         return sendDoubtful(.bind, 0, bytes, count)
@@ -96,12 +94,12 @@ extension ClientConnection {
             // The bytes of a pipe could not be hidden here. What EXEC does is not looked at, so
             // nobody else has this upstream afterwards.
             members = []
-            upstream.hold?.taint()
-            upstream.isDoubtful = true
+            upstream.taint()
+            upstream.noteDoubt()
             return sendHeld(.plain, 0, bytes, count)
         }
         if hold.isInTransaction {
-            upstream.isDoubtful = true
+            upstream.noteDoubt()
             return sendHeld(.plain, 0, bytes, count)
         }
         return sendFenced(expectation, value, bytes, count)
@@ -112,7 +110,7 @@ extension ClientConnection {
         if inFlight > 0 { return waitForReplies() }
         // Of members that are looked at, what EXEC says could not be believed.
         guard let upstream, upstream.canFence, members.isEmpty else { return becomePipe() }
-        upstream.isDoubtful = false
+        upstream.settleDoubt()
         return sendFenced(.exec, 0, bytes, count)
     }
 
@@ -154,6 +152,12 @@ extension UpstreamPool {
         upstream.oneOffSince = worker.now
         upstream.spoil(.notUnderstood)
         return true
+    }
+
+    /// What was to be closed behind one command is a client's now.
+    func unspend(_ upstream: UpstreamConnection) {
+        upstream.oneOffSince = nil
+        oneOffEnded()
     }
 
     /// The connection of a one-off upstream is closed.

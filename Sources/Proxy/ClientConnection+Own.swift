@@ -21,6 +21,16 @@ extension ClientConnection {
         guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
             return withoutLease
         }
+        return sendAlone(
+            over: own, expectation, value, bytes, count, isBlocking: isBlocking,
+            isFenced: isFenced)
+    }
+
+    /// Sends one command over an upstream that has been leased for it.
+    func sendAlone(
+        over own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32,
+        _ bytes: UnsafeRawPointer, _ count: Int, isBlocking: Bool, isFenced: Bool = false
+    ) -> Outcome {
         if isBlocking { own.identify() }
         take(own, expectation, value, bytes: count)
         mode = .exclusive(isBlocking: isBlocking)
@@ -69,9 +79,8 @@ extension ClientConnection {
         _ own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32, bytes: Int
     ) {
         upstream = own
-        own.isExclusive = true
-        own.sharers += 1
-        own.output.forgetsSent = bytes == 0
+        own.lend(to: self, for: .reply)
+        if bytes == 0 { own.forgetSent() }
         own.expect(
             id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence())
         inFlight = 1
@@ -88,8 +97,7 @@ extension ClientConnection {
         if inFlight > 0 { return waitForReplies() }
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
-        own.sharers += 1
-        own.beginHold(self)
+        own.lend(to: self, for: .hold)
         mode = .held
         session.opened(command, frame)
         own.rename(identity.name)
@@ -128,7 +136,7 @@ extension ClientConnection {
             // What was queued before has been discarded; if not, `hold` knows.
             if session.memberCount == 0 { members = [] }
             return sendHeld(.multi, 0, bytes, count)
-        case .send(.exec, _) where upstream?.isDoubtful == true:
+        case .send(.exec, _) where upstream?.sole?.isDoubtful == true:
             return execDoubtful(bytes, count)
         case .send(.exec, _) where !members.isEmpty || hearsInSilence:
             return execMembers(bytes, count)
@@ -237,8 +245,7 @@ extension ClientConnection {
         if inFlight > 0 { return waitForReplies() }
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
-        own.sharers += 1
-        own.isExclusive = true
+        own.lend(to: self, for: .reply)
         mode = .preparing
         pool.traffic.commandsPinned += 1
         own.prepare(for: self)
@@ -248,8 +255,7 @@ extension ClientConnection {
     /// The upstream of a pipe is as the client left the ones before.
     func prepared(_ own: UpstreamConnection) {
         guard channel.isOpen, mode == .preparing else { return }
-        own.piped = self
-        own.output.forgetsSent = true
+        own.lend(to: self, for: .pipe)
         handReplyModeOver(to: own)
         mode = .piped
         worker.ready(self)
@@ -265,10 +271,7 @@ extension ClientConnection {
             return .answered
         }
         upstream.passKeptLine(to: self)
-        upstream.endHold()
-        upstream.isExclusive = true
-        upstream.piped = self
-        upstream.output.forgetsSent = true
+        upstream.lend(to: self, for: .pipe)
         handReplyModeOver(to: upstream)
         mode = .piped
         worker.ready(self)

@@ -54,17 +54,17 @@ extension ClientConnection {
             Int(session.memberCount) - 1, expectation, value, CommandTable.words(span, frame),
             behind: members.last)
         // What EXEC's array says of this member could not be believed, or there are too many.
-        if upstream?.isDoubtful == true || member.total > QueuedMember.most {
+        if upstream?.sole?.isDoubtful == true || member.total > QueuedMember.most {
             if expectation == .pause || expectation == .unpause {
                 return sendHeld(.plain, 0, bytes, count)
             }
             members = []
             if session.replyMode == .on { return becomePipe() }
-            upstream?.hold?.taint()
+            upstream?.taint()
             return sendHeld(.plain, 0, bytes, count)
         }
         if expectation == .monitor, !isWatching() { return .blocked }
-        upstream?.hold?.queued()
+        upstream?.noteQueued()
         members.append(member)
         return sendHeld(.plain, 0, bytes, count)
     }
@@ -79,21 +79,21 @@ extension ClientConnection {
         let isAnswering = pool.facts.isBefore72 && upstream.isOfThisServer
         switch (lastCommand, worker.table.commandClass(lastCommand)) {
         case (.auth, _) where isAnswering, (.clientTracking, _):
-            upstream.hold?.taint()
+            upstream.taint()
             return sendHeld(.plain, 0, bytes, count)
         case (.hello, _):
             let words = CommandTable.words(span, frame)
             // A refused login leaves no element in the array from Redis 7.2 on (`addAuthErrReply`).
             guard isAnswering || PendingLogin(hello: words).user == nil else { break }
-            upstream.hold?.taint()
+            upstream.taint()
             // What is a reply on this connection, and what a message, depends on the protocol.
             let version = words.count > 1 ? Word.integer(words[1], in: 2...3) : nil
             return queueMember(.hello, UInt32(version ?? 0), span, frame, bytes, count)
         // What they are answered with is no element of the array.
         case (_, .pinSubscribe), (_, .unsubscribe), (_, .local): break
         case _ where upstream.canFence && members.isEmpty:
-            upstream.hold?.taint()
-            upstream.isDoubtful = true
+            upstream.taint()
+            upstream.noteDoubt()
             return sendHeld(.plain, 0, bytes, count)
         default: break
         }
@@ -166,7 +166,7 @@ extension UpstreamConnection {
     /// The server has queued a subcommand that is in no table. What it does ends with the hold, and
     /// what EXEC says is fenced.
     func queuedSubcommand() {
-        isDoubtful = true
+        noteDoubt()
         spoil(.notUnderstood)
     }
 }

@@ -57,7 +57,7 @@ extension ClientConnection {
         case .exclusive:
             leaveUpstream(upstream)
             mode = .open
-            giveBack(upstream)
+            pool.returned(upstream)
             if upstream.hasUnblocked {
                 closeAfterFlush(.upstream_lost)
                 return
@@ -65,21 +65,20 @@ extension ClientConnection {
         case .streaming:
             // An answer before the end of the command: the server has given up on it, and what is
             // still to come would be read as something else.
-            upstream.isExclusive = false
             closeAfterFlush(.upstream_lost)
             return
         default:
-            if let hold = upstream.hold {
+            if upstream.isShared {
+                leaveUpstream(upstream)
+            } else if let hold = upstream.hold {
                 if upstream.hasUnblocked {
                     closeAfterFlush(.upstream_lost)
                     return
                 }
                 // Behind a command that was streamed.
-                upstream.output.forgetsSent = false
+                upstream.keepSent()
                 // A spoiled connection is retired then, but not taken from a client's state.
                 if hold.isClean { endHold(upstream) }
-            } else {
-                leaveUpstream(upstream)
             }
         }
         if !input.isEmpty || inputEnded || mode == .barrier || worker.lifecycle != .running {
@@ -89,31 +88,21 @@ extension ClientConnection {
 
     /// The state that was tied to the held upstream is over.
     func endHold(_ upstream: UpstreamConnection) {
+        if upstream.hold?.isCleanable == false { upstream.spoil(.dirty) }
         leaveUpstream(upstream)
         if mode == .held { mode = .open }
         session.released()
         members = []
         redirect(to: 0)
         monitorFilter = nil
-        giveBack(upstream)
-    }
-
-    private func giveBack(_ upstream: UpstreamConnection) {
-        let reason = upstream.spoiled ?? (upstream.hold?.isCleanable == false ? .dirty : nil)
-        upstream.endHold()
-        if let reason {
-            pool.machine.retire(upstream.id, reason, now: worker.now)
-        } else {
-            pool.machine.release(upstream.id, key: upstream.key, now: worker.now)
-        }
-        pool.noteWork()
+        pool.returned(upstream)
     }
 
     @inline(__always)
     private func leaveUpstream(_ upstream: UpstreamConnection) {
         leaveSlowReaders(upstream)
         self.upstream = nil
-        upstream.sharers -= 1
+        upstream.takeBack()
         upstream.judgeHold()
     }
 
@@ -158,8 +147,7 @@ extension ClientConnection {
         if !isSlow {
             isSlow = true
             slowSince = LimitCheck(self)
-            upstream.slowReaders += 1
-            upstream.judgeAvailability()
+            upstream.readerIsSlow()
         }
         upstream.judgeHold()
         if output.count > outputLimit, !upstream.isHeld { holdAtLimit(upstream) }
@@ -200,9 +188,7 @@ extension ClientConnection {
 
     private func watch(holding upstream: UpstreamConnection) {
         limitCheck = LimitCheck(self, isHolding: true)
-        upstream.limitClock.begin(worker.now)
-        upstream.readersAtLimit += 1
-        upstream.judgeHold()
+        upstream.readerIsAtLimit()
     }
 
     /// Bytes that the client has taken out of its socket, as far as the kernel says.
@@ -254,17 +240,13 @@ extension ClientConnection {
         guard let check = limitCheck else { return }
         limitCheck = nil
         guard check.isHolding else { return }
-        upstream.readersAtLimit -= 1
-        upstream.limitClock.leave(worker.now)
-        upstream.judgeHold()
+        upstream.readerHasLeftLimit()
     }
 
     func leaveSlowReaders(_ upstream: UpstreamConnection) {
         if extras != nil { leaveLimit(upstream) }
         guard isSlow else { return }
         isSlow = false
-        upstream.slowReaders -= 1
-        upstream.judgeAvailability()
-        upstream.judgeHold()
+        upstream.readerIsQuick()
     }
 }

@@ -172,7 +172,6 @@ extension ClientConnection {
         if let upstream, upstream.hold != nil {
             leaveSlowReaders(upstream)
             self.upstream = nil
-            upstream.sharers -= 1
             upstream.orphan()
             mode = .open
         }

@@ -98,11 +98,9 @@ extension ClientConnection {
             return .answered
         }
         guard let own = lease(.pin, key, mayBlock: true) else { return withoutLease }
-        own.isExclusive = true
+        own.lend(to: self, for: .reply)
         own.raiseReplicationOffset()
-        granted = own
-        awaited = Awaited(kind: .pin, key: key)
-        return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
+        return sendAlone(over: own, .plain, 0, bytes, count, isBlocking: true)
     }
 
     /// WAIT or WAITAOF on the held upstream.

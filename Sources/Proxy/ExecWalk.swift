@@ -87,7 +87,7 @@ extension UpstreamConnection {
         collected = []
         // Members have run, and nobody has seen with what result.
         let hasRun = !scanner.isError && scanner.type == UInt8(ascii: "*") && scanner.integer > 0
-        if hasRun, walk.isOrphan || !walk.members.isEmpty { hold?.taint() }
+        if hasRun, walk.isOrphan || !walk.members.isEmpty { taint() }
         takeNote(entry)
         deliver(entry, bytes + rest, count - rest, 1)
     }
@@ -191,13 +191,13 @@ extension UpstreamConnection {
             }
             guard let client = worker.clients[entry.client], client.upstream === self else {
                 // Members have run, and nobody knows any more what they were.
-                hold?.taint()
+                taint()
                 return
             }
             relay(entry, see(member, element, walk.scanner, client))
             worker.boundOutput()
         case .unseen:
-            if member != nil { hold?.taint() }
+            if member != nil { taint() }
         }
     }
 
@@ -211,7 +211,7 @@ extension UpstreamConnection {
         let facts = ReplyFacts(
             type: scanner.type, isError: false, isOK: scanner.head.matches("OK"),
             isQueued: false, isUnknownCommand: false)
-        hold?.replied(to: member.expectation, facts, value: member.value)
+        heldReplied(to: member.expectation, facts, value: member.value)
         var newKey = key
         switch member.expectation {
         case .select where facts.isOK:

@@ -154,8 +154,7 @@ extension UpstreamPool {
 extension UpstreamConnection {
     /// One script of ours and a fence behind it, on a connection that nobody else has meanwhile.
     func askAboutScripts() {
-        isExclusive = true
-        scriptQuestion = .asked
+        lendToQuestion()
         pool.scripts.asking?.ticket = nil
         guard canFence else {
             finishScriptQuestion(patience: ScriptTrust.patience)
@@ -170,32 +169,32 @@ extension UpstreamConnection {
     /// The first reply. An error that is not the script's own is a refusal.
     func noteScriptAnswer(_ facts: ReplyFacts) {
         guard facts.isError, scanner.head.starts(with: "ERR ") else { return }
-        scriptQuestion = .answered
+        sole?.question = .answered
     }
 
     /// An error in the place of the fence proves nothing. If it is that this form of the fence is
     /// refused, the question is put again at once, with another.
     func forgetScriptAnswer() {
-        if scriptQuestion == .answered { scriptQuestion = isRefusedForGood ? .again : .asked }
+        if sole?.question == .answered { sole?.question = isRefusedForGood ? .again : .asked }
     }
 
     /// The fence has come back. True when that was the end of the question.
     func endsScriptQuestion() -> Bool {
-        guard scriptQuestion != .none else { return false }
-        if !isOfThisServer { scriptQuestion = .again }
-        if scriptQuestion == .answered { pool.scripts.learn(.clean) }
-        finishScriptQuestion(patience: scriptQuestion == .asked ? ScriptTrust.patience : nil)
+        guard sole?.question != nil else { return false }
+        if !isOfThisServer { sole?.question = .again }
+        if sole?.question == .answered { pool.scripts.learn(.clean) }
+        finishScriptQuestion(patience: sole?.question == .asked ? ScriptTrust.patience : nil)
         return true
     }
 
     /// Something else has come in the place of the fence. True when it was behind our question.
     func findsSplitReply() -> Bool {
-        guard scriptQuestion != .none else { return false }
+        guard sole?.question != nil else { return false }
         if isOfThisServer { pool.scripts.learn(.splits) }
         worker.log.warning(
             "this server lets scripts make replies up: each script has a connection of its own",
             metadata: ["event": "upstream.splits_replies", "pool": "\(pool.config.name)"])
-        scriptQuestion = .none
+        abandon()
         destroy()
         pool.machine.lost(id, .dirty, now: worker.now)
         pool.endScriptQuestion()
@@ -204,22 +203,15 @@ extension UpstreamConnection {
     }
 
     private func finishScriptQuestion(patience: Int64?) {
-        scriptQuestion = .none
         clearDeadline()
-        endHold()
-        if let spoiled {
-            pool.machine.retire(id, spoiled, now: worker.now)
-        } else {
-            pool.machine.release(id, key: key, now: worker.now)
-        }
+        takeBack()
+        pool.returned(self)
         pool.endScriptQuestion(patience: patience)
-        pool.noteWork()
     }
 }
 
 /// Where our question about scripts stands on a connection.
 enum ScriptQuestion {
-    case none
     case asked
     /// The script has ended with its own error.
     case answered

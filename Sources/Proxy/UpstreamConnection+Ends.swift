@@ -16,7 +16,7 @@ extension UpstreamConnection {
     /// The connection is gone, or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
-        let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || piped != nil || holder != nil
+        let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
         rescueUnreceived(reason)
         destroy()
         if wasInUse, reason != .clientGone { pool.noteLoss(reason) }
@@ -27,11 +27,11 @@ extension UpstreamConnection {
 
     /// Closes it on purpose as soon as nobody needs it any more.
     func retireWhenFree(_ reason: CloseReason) {
-        if isExclusive {
-            spoil(reason)
-        } else {
+        if isShared {
             pool.machine.retire(id, reason, now: worker.now)
             pool.noteWork()
+        } else {
+            spoil(reason)
         }
     }
 
@@ -43,12 +43,8 @@ extension UpstreamConnection {
             pool.machine.closed(id, now: worker.now)
             return
         }
-        if piped == nil {
-            let owner = holder
-            holder = nil
-            owner?.upstreamLost()
-            abandonClients()
-        }
+        // What passes through unread still comes to its client.
+        if piped == nil { dismissClients() }
         handshake = Handshake()
         stage = .closing
         deadline = worker.now + UpstreamConnection.closeTimeout
@@ -77,7 +73,7 @@ extension UpstreamConnection {
         case .closing: finishClosing()
         case .ready:
             // An orphan that does not come to rest is not worth the wait, nor is a question.
-            if isOrphaned || scriptQuestion != .none {
+            if isCleaning || sole?.question != nil {
                 pool.machine.retire(id, .dirty, now: worker.now)
             }
             pool.noteWork()
@@ -124,7 +120,7 @@ extension UpstreamConnection {
     /// EXEC's array has fewer elements than it says (`queueSilently`): it takes the fence behind it
     /// for one of them, and never ends.
     private var isCutShort: Bool {
-        isExclusive && hold?.isTainted == true && fence != nil && isRelaying && channel.isReading
+        !isShared && hold?.isTainted == true && fence != nil && isRelaying && channel.isReading
             && worker.now - waitingSince > pool.config.connectTimeout
     }
 
@@ -132,7 +128,7 @@ extension UpstreamConnection {
     /// that does not come: a command may have none. The server is told of the end, as on a direct
     /// connection. It carries out what it has received, and closes.
     private var owesTheGone: Bool {
-        guard isExclusive, piped == nil, !hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
+        guard !isShared, piped == nil, !hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
             let client = holder ?? worker.clients[inFlight.first.client],
             client.upstream === self, client.inputEnded, client.mode != .streaming
         else { return false }
@@ -149,15 +145,17 @@ extension UpstreamConnection {
     /// Whose large command may still be coming in here.
     private var uploader: ClientConnection? {
         if let piped { return piped }
-        guard isExclusive, !inFlight.isEmpty else { return nil }
+        guard !isShared, !inFlight.isEmpty else { return nil }
         return worker.clients[inFlight.first.client]
     }
 
     /// The command at the head may take as long as it likes.
     private var isBlocking: Bool {
-        guard isExclusive, let client = worker.clients[inFlight.first.client] else { return false }
+        guard !isShared, let client = worker.clients[inFlight.first.client] else { return false }
         return client.isBlockingHeld || client.mode == .exclusive(isBlocking: true)
     }
+
+    private var isCleaning: Bool { if case .cleaning = sole?.kind { true } else { false } }
 
     /// The server is the one that the newest connection has reached.
     var isOfThisServer: Bool { epoch == pool.epoch || pool.hasSeveralServers }
@@ -166,6 +164,9 @@ extension UpstreamConnection {
     func spoil(_ reason: CloseReason) {
         if spoiled == nil { spoiled = reason }
     }
+
+    /// A client that was blocked here has left, and ends when this connection has.
+    func closesBehind(_ client: SlotID) { lastToLeave = client }
 
     func clearDeadline() {
         deadline = nil
@@ -182,28 +183,23 @@ extension UpstreamConnection {
         channel.close()
         output.drop(pool: worker.chunks)
         handshake = Handshake()
-        let client = piped
-        piped = nil
-        client?.upstreamLost()
-        let owner = holder
-        holder = nil
-        owner?.upstreamLost()
-        abandonClients()
+        dismissClients()
         if let left = lastToLeave { worker.clients[left]?.close(.client_closed) }
         let waiting = feeders
         feeders = []
         for id in waiting { worker.clients[id]?.upstreamDrained() }
         wakeSoloists()
         if oneOffSince != nil { pool.oneOffEnded() }
-        if scriptQuestion != .none {
-            scriptQuestion = .none
-            pool.endScriptQuestion(patience: ScriptTrust.shortPatience)
-        }
         pool.forget(self)
     }
 
-    /// Everybody with an unanswered command here has an unknown outcome: their connections end.
-    private func abandonClients() {
+    /// Nobody gets anything from here any more. The outcome of what is unanswered is unknown: the
+    /// connections of those who have sent it end.
+    private func dismissClients() {
+        let last = sole
+        abandon()
+        last?.client?.upstreamLost()
+        if last?.question != nil { pool.endScriptQuestion(patience: ScriptTrust.shortPatience) }
         while !inFlight.isEmpty {
             let entry = inFlight.first
             finishHead(entry.count)

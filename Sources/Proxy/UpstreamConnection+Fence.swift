@@ -34,7 +34,7 @@ extension UpstreamConnection {
     /// `nobody` it is ours alone.
     func sendFence(for client: SlotID, mayFail: Bool = false) {
         var traits: FenceTraits = mayFail || client == UpstreamConnection.nobody ? .mayFail : []
-        if client != UpstreamConnection.nobody, !isExclusive {
+        if client != UpstreamConnection.nobody, isShared {
             traits.insert(.isCommand)
             pool.machine.add(id)
         }
@@ -55,7 +55,7 @@ extension UpstreamConnection {
     /// What is in flight may wait for a reply that somebody else has had, so that nobody writes.
     @inline(never)
     func fenceIfDue() {
-        guard stage == .ready, !isExclusive, fence == nil, !output.isAllSent || !inFlight.isEmpty
+        guard stage == .ready, isShared, fence == nil, !output.isAllSent || !inFlight.isEmpty
         else { return }
         deferFence()
         guard canFence, pool.machine.addFence(id) else { return }
@@ -64,7 +64,7 @@ extension UpstreamConnection {
 
     /// Something is in flight and nothing has come for so long that a fence is to go behind it.
     var isFenceOverdue: Bool {
-        !isExclusive && fence == nil && !inFlight.isEmpty && worker.now.nanoseconds >= fenceDue
+        isShared && fence == nil && !inFlight.isEmpty && worker.now.nanoseconds >= fenceDue
             && worker.now - waitingSince > UpstreamConnection.interval - Worker.tickInterval
     }
 
@@ -104,7 +104,7 @@ extension UpstreamConnection {
         if isRefusedForGood, isOfThisServer, let fence {
             pool.fenceRefused(fence.form, to: key.user)
         }
-        if isExclusive, !FenceTraits(rawValue: entry.value).contains(.mayFail) {
+        if !isShared, !FenceTraits(rawValue: entry.value).contains(.mayFail) {
             spoil(.dirty)
         }
         forgetScriptAnswer()
@@ -129,7 +129,7 @@ extension UpstreamConnection {
         if endsScriptQuestion() { return }
         if let client = worker.clients[entry.client], client.upstream === self {
             client.answered(1)
-        } else if isOrphaned {
+        } else {
             cleanOrphan()
         }
     }

@@ -7,13 +7,6 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// Lends this connection to one client, replies framed.
-    func beginHold(_ client: ClientConnection) {
-        hold = HeldState()
-        holder = client
-        isExclusive = true
-    }
-
     /// Gives the connection its holder's name where the server may know another: a transaction can
     /// ask for it when nothing can be put right any more. The server has accepted this name before.
     func rename(_ name: [UInt8]) {
@@ -30,26 +23,13 @@ extension UpstreamConnection {
         return bytes
     }
 
-    /// The hold is over; the connection is clean.
-    func endHold() {
-        hold = nil
-        holder = nil
-        isExclusive = false
-        isInPush = false
-        isPlusKept = false
-        lineFate = nil
-        isDoubtful = false
-        scanner.passesLines = false
-        output.forgetsSent = false
-    }
-
     /// True when the frame that begins at `position` (or goes on) is none that was asked for. In
     /// RESP2 a subscribed connection gets nothing but confirmations, messages, errors and the
     /// array form of PONG; in RESP3 pushes have a type of their own. A line of MONITOR is a status
     /// that begins with the time: no command's reply does, save for what a script makes up, and
     /// then only its client loses count, on a connection that nobody will have after it.
     func isPushFrame(_ span: Span<UInt8>, at position: Int) -> Bool {
-        if scanner.isInside { return isInPush }
+        if scanner.isInside { return sole?.messages.isInside == true }
         let first = span[position]
         if hold?.isMonitoring == true, first == UInt8(ascii: "+"), position + 1 < span.count {
             return (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(span[position + 1])
@@ -69,9 +49,10 @@ extension UpstreamConnection {
 
     /// Relays one frame of a subscription, or as much of it as has come.
     func relayPush(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
-        if !isInPush {
-            isInPush = true
-            pushFate = .undecided
+        guard let sole else { return span.count }
+        if !sole.messages.isInside {
+            sole.messages.isInside = true
+            sole.messages.fate = .undecided
         }
         let end: Int
         let isComplete: Bool
@@ -89,7 +70,7 @@ extension UpstreamConnection {
         edges.add(span, from: start, to: end)
         relayPush(bytes + start, count: end - start, isComplete: isComplete)
         if isComplete {
-            isInPush = false
+            sole.messages.isInside = false
             let kind = edges.kind
             edges.clear()
             judgePush(kind)
@@ -114,10 +95,10 @@ extension UpstreamConnection {
             relayLine(bytes, count: count, isComplete: isComplete, to: client)
             return
         }
-        switch pushFate {
+        switch sole?.messages.fate {
         case .undecided: decidePush(client, bytes, count, isComplete: isComplete)
         case .relayed: client.receive(bytes, count: count)
-        case .hidden: return
+        case .hidden, nil: return
         }
         client.holdIfSlow(self)
     }
@@ -128,7 +109,7 @@ extension UpstreamConnection {
         let mayBeHidden =
             key.protocolVersion == 2 && !inFlight.isEmpty && inFlight.first.isSilent
         guard mayBeHidden || client.redirection != 0 || !collected.isEmpty else {
-            pushFate = .relayed
+            sole?.messages.fate = .relayed
             client.receive(bytes, count: count)
             return
         }
@@ -136,7 +117,7 @@ extension UpstreamConnection {
         guard isComplete || collected.count >= FrameEdges.longestDecided else { return }
         var begun = takeCollected()
         let isHidden = mayBeHidden && edges.kind == .other
-        pushFate = isHidden ? .hidden : .relayed
+        sole?.messages.fate = isHidden ? .hidden : .relayed
         if isHidden { return }
         if edges.kind == .brokenRedirection { begun = client.redirectedReply(begun) }
         begun.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
@@ -168,10 +149,10 @@ extension UpstreamConnection {
         }
         guard isAwaited else {
             // Not an answer: a script has made it up, or a slot of a cluster has moved.
-            hold?.taint()
+            taint()
             return
         }
-        hold?.confirmed(what, count: count)
+        sole?.state?.confirmed(what, count: count)
         inFlight.first.value -= 1
         if inFlight.first.value == 0 { finishHeadReply() }
     }
@@ -193,15 +174,16 @@ extension UpstreamConnection {
     /// The holder has left. What it sent still runs; then the connection is cleaned, or closed when
     /// that cannot be done with one command.
     func orphan() {
-        holder = nil
-        isOrphaned = true
+        sole?.beginCleaning()
         setDeadline(after: pool.config.connectTimeout)
         cleanOrphan()
     }
 
     /// Called whenever a reply to nobody has come.
     func cleanOrphan() {
-        guard isOrphaned, inFlight.isEmpty, stage == .ready, let state = hold else { return }
+        guard case .cleaning(let state) = sole?.kind, inFlight.isEmpty, stage == .ready else {
+            return
+        }
         if spoiled != nil || !state.isCleanable {
             pool.machine.retire(id, spoiled ?? .dirty, now: worker.now)
             pool.noteWork()
@@ -228,16 +210,14 @@ extension UpstreamConnection {
             pool.noteWork()
             return
         }
-        hold?.cleaned()
+        sole?.state?.cleaned()
         cleanOrphan()
     }
 
     private func finishCleaning() {
-        isOrphaned = false
         clearDeadline()
-        endHold()
-        pool.machine.release(id, key: key, now: worker.now)
-        pool.noteWork()
+        takeBack()
+        pool.returned(self)
     }
 }
 

@@ -41,11 +41,11 @@ extension UpstreamConnection {
                 return
             }
             newKey.user = user
-        } else if login == nil, isExclusive {
+        } else if login == nil, !isShared {
             // Its client has left, and with it the knowledge of who this connection belongs to.
             spoil(.dirty)
         }
-        if isExclusive {
+        if !isShared {
             let place = client?.key
             move(to: newKey, with: client)
             if let client, let place, client.upstream === self {
@@ -59,14 +59,14 @@ extension UpstreamConnection {
         }
         if let client, let name = login?.name {
             client.identity.name = name
-            if isExclusive { identity.name = name }
+            if !isShared { identity.name = name }
         }
     }
 
     /// This connection and its client belong to somebody now for whom there is no number: the client
     /// must not go on as whom it was before, and nobody else may have the connection.
     private func refuseUser(_ client: ClientConnection?) {
-        if isExclusive {
+        if !isShared {
             spoil(.dirty)
         } else {
             retireWhenFree(.dirty)

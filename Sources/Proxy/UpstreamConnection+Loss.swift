@@ -44,7 +44,7 @@ extension UpstreamConnection {
         output.drop(pool: worker.chunks)
         inFlight.removeAll()
         for claim in claims {
-            if claim.client === holder { holder = nil }
+            if claim.client === holder { abandon() }
             if claim.isLost, claim.canBeAnswered, !isMisaligned,
                 pool.config.onUpstreamLoss == .error
             {
@@ -82,7 +82,7 @@ extension UpstreamConnection {
                 claims.append(
                     Claim(
                         client: client, isLost: isLost,
-                        canBeAnswered: !isLost && !isExclusive))
+                        canBeAnswered: !isLost && isShared))
             }
             // Nobody misses its reply, and it is not sent again.
             if entry.expectation == .fence { return }

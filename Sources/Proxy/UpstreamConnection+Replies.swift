@@ -11,8 +11,8 @@ extension UpstreamConnection {
     static let nobody = SlotID(slot: .max, generation: .max)
 
     func receiveReplies(_ bytes: UnsafeRawPointer, _ count: Int) {
-        if isPlusKept {
-            isPlusKept = false
+        if let sole, sole.messages.isPlusKept {
+            sole.messages.isPlusKept = false
             let joined =
                 [UInt8(ascii: "+")] + UnsafeRawBufferPointer(start: bytes, count: count)
             joined.withUnsafeBytes { receiveReplies($0.baseAddress!, $0.count) }
@@ -29,12 +29,12 @@ extension UpstreamConnection {
                 return
             }
             if isUndecided(span, at: position) {
-                isPlusKept = true
+                sole?.messages.isPlusKept = true
                 return
             }
             if isDropping {
                 position = dropPush(span, from: position)
-            } else if hold != nil, isPushFrame(span, at: position) {
+            } else if !isShared, hold != nil, isPushFrame(span, at: position) {
                 position = meetPush(bytes, span, from: position)
             } else if inFlight.isEmpty {
                 guard isStray(span[position]) else {
@@ -57,7 +57,7 @@ extension UpstreamConnection {
         var finished: UInt32 = 0
         let measures = beginGauging(entry, at: start)
         while position < span.count, finished < entry.count {
-            if hold != nil, !scanner.isInside {
+            if !isShared, hold != nil, !scanner.isInside {
                 if isPushFrame(span, at: position) || isUndecided(span, at: position) { break }
                 scanner.passesLines = expectsLines(in: entry.expectation)
             }
@@ -121,7 +121,7 @@ extension UpstreamConnection {
 
     /// What is answered may have blocked its client; a script does not, but can make any error up.
     private var isWaitOfClient: Bool {
-        guard isExclusive, let client = worker.clients[inFlight.first.client] else { return false }
+        guard !isShared, let client = worker.clients[inFlight.first.client] else { return false }
         return hold == nil
             ? !CommandTable.runsScript(client.lastCommand) : client.isBlockingHeld
     }
@@ -138,10 +138,10 @@ extension UpstreamConnection {
     ) {
         if finished > 0 {
             finishHead(finished)
-            if !isExclusive { countFinished(finished) }
+            if isShared { countFinished(finished) }
         }
         guard let client = worker.clients[entry.client], client.upstream === self else {
-            if isOrphaned { cleanOrphan() }
+            cleanOrphan()
             return
         }
         if !entry.isSilent {
@@ -228,7 +228,7 @@ extension UpstreamConnection {
     /// What a complete reply means for the state of this connection and of its client.
     func takeNote(_ entry: InFlight) {
         let facts = facts
-        hold?.replied(to: entry.expectation, facts, value: entry.value)
+        heldReplied(to: entry.expectation, facts, value: entry.value)
         let client = worker.clients[entry.client]
         switch entry.expectation {
         case .mirrorName, .mirrorInfo:
@@ -292,7 +292,7 @@ extension UpstreamConnection {
         switch entry.expectation {
         case .commandInfo:
             finishHead()
-            if !isExclusive { countFinished(1) }
+            if isShared { countFinished(1) }
             guard isOfThisServer else {
                 // It is asked again, over a connection to the server of now.
                 client?.endQuestion()
@@ -304,7 +304,7 @@ extension UpstreamConnection {
             if scanner.isError { noteOwn(UpstreamConnection.ping, isRefused: true) }
             settleStranger(isQuoting: false)
             finishHead()
-            if !isExclusive { countFinished(1) }
+            if isShared { countFinished(1) }
             client?.learnedLock(
                 reply, isLocked: scanner.isError && scanner.head.starts(with: "NOAUTH"))
         case .identify:
@@ -324,7 +324,7 @@ extension UpstreamConnection {
                 // On a connection of one's own it counts even when its client has left.
                 var newKey = key
                 newKey.protocolVersion = UInt8(entry.value)
-                if isExclusive {
+                if !isShared {
                     move(to: newKey, with: client)
                 } else if let client, client.upstream === self {
                     client.key.protocolVersion = newKey.protocolVersion
@@ -334,7 +334,7 @@ extension UpstreamConnection {
         case .helloChange:
             let login = client?.takeLogin()
             // Where it is shared, a name is all that it may have changed.
-            if !isExclusive { identity.taint(.mirrorName) }
+            if isShared { identity.taint(.mirrorName) }
             if isGood, facts.isAggregate, !isBelieved {
                 var newKey = key
                 newKey.protocolVersion = UInt8(entry.value)
@@ -372,7 +372,7 @@ extension UpstreamConnection {
     func poison(_ text: String) {
         // What its client has done there is not known to the last byte. It has it for itself. A
         // script's status can look like a line of MONITOR.
-        if isExclusive, let hold, hold.isTainted || hold.isMonitoring {
+        if !isShared, let hold, hold.isTainted || hold.isMonitoring {
             lose(.notUnderstood)
             return
         }

@@ -28,7 +28,7 @@ extension UpstreamConnection {
 
     /// A push on a held connection begins or goes on. Returns the next position.
     func meetPush(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
-        guard !isInPush, isStray(span[start]) else {
+        guard sole?.messages.isInside != true, isStray(span[start]) else {
             return relayPush(bytes, span, from: start)
         }
         noteStray()

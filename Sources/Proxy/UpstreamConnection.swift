@@ -41,31 +41,15 @@ final class UpstreamConnection {
     /// The array of an EXEC that is passing by and is looked at.
     var walk: ExecWalk?
 
-    /// The client that holds this connection alone, bytes passing through unframed.
-    var piped: ClientConnection?
-    /// The client of a pipe has left and the pool has not closed the connection yet: what still
-    /// comes answers nobody.
-    var isAbandoned = false
-    /// The client that holds this connection alone, replies framed.
-    var holder: ClientConnection?
-    /// What the holder has tied to this connection; nil when nobody holds it.
-    var hold: HeldState?
+    /// Who has it alone; nil while it is shared. Only the functions under "Use" change that.
+    private(set) var sole: SoleUse?
+    /// Clients that share it and have something in flight.
+    private var sharers = 0
     var edges = FrameEdges()
-    /// A read has ended behind the first byte of what may be a line of MONITOR.
-    var isPlusKept = false
-    /// What becomes of the line of MONITOR that is passing by; nil when none is.
-    var lineFate: LineFate?
-    /// A frame of a subscription is passing by.
-    var isInPush = false
-    var pushFate = PushFate.undecided
     /// A push that is meant for nobody is passing by.
     var isDropping = false
-    /// The holder has left; the connection is being cleaned for the next.
-    var isOrphaned = false
     /// The client that has left while it was blocked here, and is closed when this connection is.
     var lastToLeave: SlotID?
-    /// Leased to one client, by way of a hold or until a reply.
-    var isExclusive = false
     /// Why it must not be used again once its lease ends: the server has been asked for something
     /// whose effect cannot be told, say.
     var spoiled: CloseReason?
@@ -79,9 +63,6 @@ final class UpstreamConnection {
     var epoch: Int? = 0
     /// What its server has called itself.
     var runID: [UInt8]?
-    /// The open transaction has a command in it that may bring more than one element.
-    var isDoubtful = false
-    var scriptQuestion = ScriptQuestion.none
     /// The fence in flight.
     var fence: Fence?
     /// When the next one goes along with what is written, in nanoseconds.
@@ -94,9 +75,7 @@ final class UpstreamConnection {
     /// The most bytes of replies to clients that are not logged in.
     var owedToStrangers = 0
     var gauge = ReplyGauge()
-    /// Clients with something in flight on this shared connection.
-    var sharers = 0
-    /// Those of them that do not read fast enough.
+    /// Those of its clients that do not read fast enough.
     var slowReaders = 0
     /// Clients that wait until nobody has anything in flight here.
     var soloists: [SlotID] = []
@@ -114,14 +93,14 @@ final class UpstreamConnection {
     var isRelaying = false
     var hasLargeReply = false
     /// It is not read, because those who wait here do not read either.
-    private(set) var isHeld = false
+    var isHeld = false
     /// Clients with more than `clientOutputLimit` waiting for them.
     var readersAtLimit = 0
     var limitClock = LimitClock()
-    private var isAvailable = true
+    var isAvailable = true
     /// A write has found the connection reset: what its peer acknowledged last is not all that it
     /// may have received. EPIPE is none of that: it follows an orderly end.
-    private var isReset = false
+    var isReset = false
     var deadline: MonotonicTime?
     /// Since when the oldest unanswered command is the oldest.
     var waitingSince: MonotonicTime
@@ -192,18 +171,20 @@ final class UpstreamConnection {
         switch stage {
         case .handshaking: receiveHandshake(UnsafeRawPointer(buffer), count)
         case .ready, .closing:
-            if let client = piped {
+            switch sole?.kind {
+            case .piped(let client):
                 client.receive(UnsafeRawPointer(buffer), count: count)
                 client.holdIfSlow(self)
-            } else if stage == .ready, !isAbandoned {
-                receiveReplies(UnsafeRawPointer(buffer), count)
+            case .abandoned: break
+            default:
+                if stage == .ready { receiveReplies(UnsafeRawPointer(buffer), count) }
             }
         case .connecting, .closed: break
         }
     }
 
     /// The stream has ended: by an orderly close (error 0) or a broken connection.
-    private func ended(error: Int32) {
+    func ended(error: Int32) {
         let text = error == 0 ? "the server closed the connection" : System.errorText(error)
         switch stage {
         case .connecting:
@@ -223,124 +204,95 @@ final class UpstreamConnection {
         }
     }
 
-    // MARK: Output
+    // MARK: Use
 
-    /// Queues bytes; they are written at the end of the iteration.
-    func send(_ bytes: UnsafeRawPointer, count: Int) {
-        output.append(bytes, count: count, pool: worker.chunks)
-        worker.markDirty(self)
+    /// Others can have this connection at the same time.
+    @inline(__always)
+    var isShared: Bool { sole == nil }
+
+    /// The client that holds this connection, replies framed.
+    var holder: ClientConnection? {
+        if case .held(let client, _) = sole?.kind { client } else { nil }
     }
 
-    func send(_ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { raw in
-            if let base = raw.baseAddress {
-                output.append(base, count: raw.count, pool: worker.chunks)
-            }
+    /// What a holder has tied to this connection; nil when nobody holds it or has held it.
+    @inline(__always)
+    var hold: HeldState? { sole?.state }
+
+    /// The client whose bytes pass through unframed.
+    @inline(__always)
+    var piped: ClientConnection? {
+        if let sole, case .piped(let client) = sole.kind { client } else { nil }
+    }
+
+    /// Clients that have something in flight here, or the connection for themselves.
+    var clients: Int { sole?.clients ?? sharers }
+
+    /// One client more has something in flight here.
+    @inline(__always)
+    func share() {
+        assert(isShared, "a connection of one client is shared")
+        sharers += 1
+    }
+
+    /// Lends it to one client alone: the pool has leased it so, or the client has it for another use.
+    func lend(to client: ClientConnection, for loan: Loan) {
+        assert(sharers == 0, "a connection that others share is lent to one client")
+        switch loan {
+        case .reply: sole = SoleUse(.exclusive)
+        case .hold: sole = SoleUse(.held(client, HeldState()))
+        case .pipe:
+            scanner.passesLines = false
+            output.forgetsSent = true
+            sole = SoleUse(.piped(client))
         }
-        worker.markDirty(self)
     }
 
-    /// Notes that a reply is owed for the `bytes` that are sent next.
-    func expect(
-        _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
-        isSilent: Bool = false
-    ) {
-        if inFlight.isEmpty { waitingSince = worker.now }
-        inFlight.append(client, expectation, bytes: bytes, value: value, isSilent: isSilent)
+    /// Lends it to Redpool's own question about scripts.
+    func lendToQuestion() {
+        assert(sharers == 0, "a connection that others share is lent to a question")
+        sole = SoleUse(.asking(.asked))
     }
 
-    /// `count` replies of the oldest entry have come.
-    func finishHead(_ count: UInt32 = 1) {
-        waitingSince = worker.now
-        let bytes = inFlight.finish(count)
-        if bytes > 0 { output.answered(bytes, pool: worker.chunks) }
+    /// A client has all that it has asked for, or Redpool has, and nothing is tied to the connection.
+    @inline(__always)
+    func takeBack() {
+        if isShared { sharers -= 1 } else { takeBackFromOne() }
     }
 
-    /// Queues bytes of a stream; large pieces go to the socket at once instead of being copied.
-    func stream(_ bytes: UnsafeRawPointer, count: Int) {
-        var sent = 0
-        if output.isAllSent, output.forgetsSent, count >= 16 << 10 {
-            let result = channel.send(bytes, count: count)
-            if result > 0 {
-                sent = result
-                output.passed(result)
-            } else if result < 0 {
-                noteFailedWrite(Int32(-result))
-            }
-        }
-        if sent < count { send(bytes + sent, count: count - sent) }
+    private func takeBackFromOne() {
+        if case .abandoned = sole?.kind { return }
+        scanner.passesLines = false
+        output.forgetsSent = false
+        sole = nil
     }
 
-    func flush() {
-        guard stage == .handshaking || stage == .ready || stage == .closing else { return }
-        if worker.now.nanoseconds >= fenceDue { fenceIfDue() }
-        switch output.flush(to: channel, pool: worker.chunks) {
-        case .empty:
-            if stage == .closing { channel.finishWriting() }
-        case .full:
-            channel.awaitWritable()
-        case .failed(let error):
-            // What the server has already answered is still there to be read; the read says when
-            // the stream is over, and then what has not gone out is sent again elsewhere.
-            noteFailedWrite(error)
-            if stage == .closing || !channel.isReading { ended(error: error) }
-        }
-        output.boundKept(pool: worker.chunks)
-        pool.machine.written(id, since: worker.turnBegan, now: worker.now)
-        outputChanged()
+    /// Whoever had it has left, and nobody else can have it.
+    func abandon() {
+        sole = SoleUse(.abandoned)
+        sharers = 0
     }
 
-    /// A write that finds the connection reset takes the error from the socket, so that the read
-    /// behind it shows a mere end, which would be taken for an orderly one.
-    private func noteFailedWrite(_ error: Int32) {
-        if error != EPIPE, error != EAGAIN { isReset = true }
+    /// What is tied to the connection changes, as a reply to `expectation` says.
+    @inline(__always)
+    func heldReplied(to expectation: Expectation, _ facts: ReplyFacts, value: UInt32) {
+        sole?.state?.replied(to: expectation, facts, value: value)
     }
 
-    /// Pauses and resumes the clients that feed this connection.
-    func outputChanged() {
-        if output.unsent <= UpstreamConnection.outputLowWater, !feeders.isEmpty {
-            let waiting = feeders
-            feeders = []
-            for id in waiting { worker.clients[id]?.upstreamDrained() }
-        }
-        judgeAvailability()
-    }
+    /// Something has happened to a held connection whose effects cannot be told.
+    func taint() { sole?.state?.taint() }
 
-    /// True when a feeding client should stop: it is then resumed by `outputChanged`.
-    func isFull(for client: ClientConnection) -> Bool {
-        guard output.unsent > UpstreamConnection.outputHighWater else { return false }
-        feeders.append(client.id)
-        judgeAvailability()
-        return true
-    }
+    /// A command was queued in a transaction that changes the connection when EXEC runs it.
+    func noteQueued() { sole?.state?.queued() }
 
-    // MARK: Availability and holding
+    /// A command was queued in the open transaction that may bring more than one element.
+    func noteDoubt() { sole?.isDoubtful = true }
 
-    /// Somebody who reads well waits here for a reply.
-    var keepsOthersWaiting: Bool { sharers > slowReaders }
+    /// EXEC goes with a fence behind it.
+    func settleDoubt() { sole?.isDoubtful = false }
 
-    /// Tells the pool whether more clients may be put on this shared connection.
-    func judgeAvailability() {
-        let available =
-            !hasLargeReply && slowReaders == 0 && soloists.isEmpty
-            && output.unsent <= UpstreamConnection.outputHighWater
-        if available == isAvailable { return }
-        isAvailable = available
-        pool.machine.setAvailable(id, available)
-        pool.noteWork()
-    }
-
-    /// When everybody who is owed something here reads slowly, reading stops: the server then keeps
-    /// the replies, exactly as it would for a slow client of its own. A shared upstream that is
-    /// wanted is read on, until the client's limit decides whether it may go on like that.
-    func judgeHold() {
-        let isWanted = pool.isCrowded && !isExclusive
-        let hold = readersAtLimit > 0 || (slowReaders > 0 && slowReaders >= sharers && !isWanted)
-        if hold == isHeld { return }
-        isHeld = hold
-        guard stage == .ready || stage == .closing else { return }
-        if hold { channel.stopReading() } else { channel.startReading() }
-    }
+    /// Whether another client's invalidations are redirected to the holder.
+    func setTarget(_ isTarget: Bool) { sole?.state?.isTarget = isTarget }
 }
 
 private func upstreamReadable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {

@@ -209,8 +209,8 @@ extension UpstreamConnection {
     func relayLine(
         _ bytes: UnsafeRawPointer, count: Int, isComplete: Bool, to client: ClientConnection
     ) {
-        let fate = lineFate ?? client.fateOfLine()
-        lineFate = fate
+        let fate = sole?.messages.line ?? client.fateOfLine()
+        sole?.messages.line = fate
         switch fate {
         case .shown: client.receive(bytes, count: count)
         case .hidden: break
@@ -220,9 +220,9 @@ extension UpstreamConnection {
             let isOwn = isComplete && client.monitorFilter?.own.take(collected) == true
             if !isOwn { passKept(to: client) }
             collected = []
-            lineFate = .shown
+            sole?.messages.line = .shown
         }
-        if isComplete { lineFate = nil }
+        if isComplete { sole?.messages.line = nil }
         client.holdIfSlow(self)
     }
 
@@ -233,7 +233,10 @@ extension UpstreamConnection {
     /// The beginning of a line that has been kept goes to the client whose bytes pass through unread
     /// from now on.
     func passKeptLine(to client: ClientConnection) {
-        guard lineFate == .kept else { return }
+        if sole?.messages.isPlusKept == true {
+            [UInt8(ascii: "+")].withUnsafeBytes { client.receive($0.baseAddress!, count: 1) }
+        }
+        guard sole?.messages.line == .kept else { return }
         passKept(to: client)
         collected = []
     }

@@ -290,6 +290,16 @@ final class UpstreamPool {
         selected.removeAll()
     }
 
+    /// An upstream that one client had for itself is free again.
+    func returned(_ upstream: UpstreamConnection) {
+        if let reason = upstream.spoiled {
+            machine.retire(upstream.id, reason, now: worker.now)
+        } else {
+            machine.release(upstream.id, key: upstream.key, now: worker.now)
+        }
+        noteWork()
+    }
+
     /// Returns a lease that was not used.
     func giveBack(_ upstream: UpstreamConnection) {
         if machine.isExclusivelyLeased(upstream.id) {

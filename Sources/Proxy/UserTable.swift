@@ -212,7 +212,7 @@ extension UpstreamPool {
     /// Whatever goes to a shared connection of the default user is refused there before it can
     /// change anything.
     var isAllWithoutLogin: Bool {
-        allUpstreams.allSatisfy { $0.key.user != 0 || $0.isExclusive || $0.lacksLogin }
+        allUpstreams.allSatisfy { $0.key.user != 0 || !$0.isShared || $0.lacksLogin }
     }
 
     private func retireDefaults() {

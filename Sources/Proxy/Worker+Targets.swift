@@ -82,7 +82,7 @@ extension ClientConnection {
     /// Messages would follow the connection to its next client.
     private func keepAsTarget(_ upstream: UpstreamConnection, for tracker: UInt64) {
         trackers.insert(tracker)
-        upstream.hold?.isTarget = true
+        upstream.setTarget(true)
         upstream.spoil(.dirty)
     }
 
@@ -91,7 +91,7 @@ extension ClientConnection {
         guard extras != nil, trackers.remove(tracker) != nil, trackers.isEmpty,
             let upstream, upstream.hold != nil
         else { return }
-        upstream.hold?.isTarget = false
+        upstream.setTarget(false)
         if inFlight == 0, mode == .held, upstream.hold?.isClean == true { endHold(upstream) }
     }
 
@@ -128,8 +128,7 @@ extension ClientConnection {
             case .granted(let found):
                 guard let own = pool[found] else { return }
                 upstream = own
-                own.sharers += 1
-                own.beginHold(self)
+                own.lend(to: self, for: .hold)
                 if mode == .open { mode = .held }
                 own.rename(identity.name)
             // The client's own commands do not wait for it; one may be there by the next tick.
@@ -138,7 +137,7 @@ extension ClientConnection {
             }
         case .exclusive(isBlocking: true):
             guard let upstream, upstream.spoiled == nil, inFlight == 1 else { return }
-            upstream.beginHold(self)
+            upstream.lend(to: self, for: .hold)
             mode = .held
             isBlockingHeld = true
         default: break
