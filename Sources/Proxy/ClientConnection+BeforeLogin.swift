@@ -96,7 +96,7 @@ extension ClientConnection {
         _ line: UnsafeBufferPointer<UInt8>, _ words: [[UInt8]], _ command: Command,
         _ span: Span<UInt8>, _ frame: CommandFrame
     ) -> Outcome? {
-        guard isLockedOut, mode == .open,
+        guard isLockedOut, mode == .open, !isHolding,
             words.count > limits.maxArguments
                 || words.contains(where: { $0.count > limits.maxBulkLength })
         else { return nil }

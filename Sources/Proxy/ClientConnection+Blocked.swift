@@ -11,12 +11,29 @@ extension ClientConnection {
     /// others like, or waits for an upstream on which it will.
     var isBlocked: Bool {
         switch mode {
-        case .exclusive(let isBlocking): isBlocking
-        case .waiting: waitsToBlock
-        case .held, .barrier: isBlockingHeld
+        case .waiting(let wait): wait.isBlocking
+        case .open, .barrier, .exclusive: upstream?.sole?.isBlocking == true
         default: false
         }
     }
+
+    /// It holds an upstream of its own until the state tied to that is over.
+    @inline(__always)
+    var isHolding: Bool { upstream?.sole?.isHeld == true }
+
+    /// It waits for the reply to a command that blocks, and holds nothing.
+    var isBlockedAlone: Bool { mode == .exclusive && isBlocked }
+
+    /// What it waits for of its pool, or has been granted.
+    var wanted: Wanted? {
+        if case .waiting(let wait) = mode { wait.wanted } else { granted?.wanted }
+    }
+
+    /// A large command is coming in, and goes to an upstream of its own as it comes.
+    var isStreaming: Bool { if case .streaming = mode { true } else { false } }
+
+    /// Its bytes pass through, both ways.
+    var isPiped: Bool { if case .piped = mode { true } else { false } }
 
     /// The most that is kept behind a command that blocks. The server has such a limit as well, its
     /// `client-query-buffer-limit`, at which it closes the client.

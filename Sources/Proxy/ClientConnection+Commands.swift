@@ -34,7 +34,7 @@ extension ClientConnection {
                 return position
             }
             switch mode {
-            case .open, .held:
+            case .open:
                 guard !isPausedByUpstream, let next = handleNext(bytes, count, position) else {
                     return position
                 }
@@ -84,7 +84,7 @@ extension ClientConnection {
             return next
         case .incomplete:
             handleUnfinished(buffer.span, start)
-            return mode == .streaming || mode == .swallowing ? start : nil
+            return isStreaming || mode == .swallowing ? start : nil
         case .invalid(let error):
             refuseProtocol(error)
             return nil
@@ -105,7 +105,7 @@ extension ClientConnection {
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Int? {
         let command = worker.table.find(buffer.span, frame)
-        if case .multi = command, case .open = mode, refusal == nil, !pool.isPaused,
+        if case .multi = command, case .open = mode, !isHolding, refusal == nil, !pool.isPaused,
             let block = findBlock(buffer, after: frame)
         {
             return forwardBlock(buffer, frame, block) != .blocked ? block.end : nil
@@ -159,16 +159,17 @@ extension ClientConnection {
         if pool.denyList.refuses(command) { return refuseCommand() }
         let bytes = UnsafeRawPointer(base + frame.start)
         let count = frame.end - frame.start
-        if isLockedOut, mode == .open,
+        if isLockedOut, mode == .open, !isHolding,
             let outcome = carryOutBeforeLogin(command, span, frame, bytes, count)
         {
             return outcome
         }
-        if isStateless, case .open = mode, !pool.isPaused {
+        let isHolding = isHolding
+        if isStateless, !isHolding, case .open = mode, !pool.isPaused {
             let expectation = provesWrite(command, frame) ? Expectation.write : .plain
             return forwardNow(.shared, key: nil, expectation, 0, bytes, count, kept: nil)
         }
-        if mode == .held {
+        if isHolding {
             if isStateless { worker.turn.spend(Turn.held) }
             let before = session
             let plan = session.planHeld(command, worker.table.info(command), span, frame)
@@ -226,18 +227,17 @@ extension ClientConnection {
         _ kind: LeaseKind, key wanted: PoolKey? = nil, _ expectation: Expectation,
         _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, kept: Int? = nil
     ) -> Outcome {
-        forwardNow(kind, key: wanted, expectation, value, bytes, count, kept: kept)
+        if isHolding { return sendHeld(expectation, value, bytes, count) }
+        return forwardNow(kind, key: wanted, expectation, value, bytes, count, kept: kept)
     }
 
-    /// The same, without the cost of a call for what nearly all commands are.
+    /// The same for a client that holds nothing, without the cost of a call: that is what nearly all
+    /// commands are.
     @inline(__always)
     private func forwardNow(
         _ kind: LeaseKind, key wanted: PoolKey?, _ expectation: Expectation,
         _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, kept: Int?
     ) -> Outcome {
-        if mode == .held {
-            return sendHeld(expectation, value, bytes, count)
-        }
         let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
             if current.gauge.measures, pool.machine.isFull(current.id) { return waitForReplies() }
@@ -312,9 +312,9 @@ extension ClientConnection {
             self.granted = nil
             // Since it was asked for, a transaction may have become complete, or a key known: the
             // command at the head then needs another kind of lease, and this one goes back.
-            if granted.stage == .ready {
-                if awaited == Awaited(kind: kind, key: wanted) { return granted }
-                pool.giveBack(granted)
+            if granted.upstream.stage == .ready {
+                if granted.wanted == Wanted(kind: kind, key: wanted) { return granted.upstream }
+                pool.giveBack(granted.upstream)
             }
         }
         let outcome = pool.machine.lease(
@@ -328,9 +328,10 @@ extension ClientConnection {
             }
             return found
         case .queued(let ticket):
-            mode = .waiting(ticket)
-            awaited = Awaited(kind: kind, key: wanted)
-            waitsToBlock = mayBlock
+            mode = .waiting(
+                LeaseWait(
+                    ticket: ticket, wanted: Wanted(kind: kind, key: wanted),
+                    isBlocking: mayBlock))
             pool.noteWork()
             return nil
         case .refused(let refusal):
@@ -341,8 +342,8 @@ extension ClientConnection {
 
     /// The pool hands over an upstream. False when this client does not wait any more.
     func granted(_ upstream: UpstreamConnection) -> Bool {
-        guard channel.isOpen, case .waiting = mode else { return false }
-        granted = upstream
+        guard channel.isOpen, case .waiting(let wait) = mode else { return false }
+        granted = Grant(upstream: upstream, wanted: wait.wanted)
         mode = .open
         worker.ready(self)
         return true

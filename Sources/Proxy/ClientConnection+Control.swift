@@ -69,7 +69,7 @@ extension ClientConnection {
 
     /// The upstream on which this client may be blocked.
     var blockedUpstream: UpstreamConnection? {
-        mode == .exclusive(isBlocking: true) || isBlockingHeld ? upstream : nil
+        upstream?.sole?.isBlocking == true ? upstream : nil
     }
 
     private func sendControl(
@@ -80,7 +80,7 @@ extension ClientConnection {
         return encoded.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress else { return .answered }
             if !isUnderstood { return forwardOneOff(expectation, base, bytes.count) }
-            if mode == .held { return sendHeld(expectation, 0, base, bytes.count) }
+            if isHolding { return sendHeld(expectation, 0, base, bytes.count) }
             return forwardAlone(
                 .control, key: controlKey, expectation, 0, base, bytes.count, isBlocking: false)
         }
@@ -99,8 +99,8 @@ extension ClientConnection {
     func enterPipe(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome {
         let words = lastCommand == .clientTracking ? CommandTable.words(span, frame) : []
         guard let receiver = receiver(words) else { return .blocked }
-        let outcome = mode == .held ? becomePipe() : beginPipe()
-        if outcome == .blocked, mode == .piped || mode == .preparing, !words.isEmpty {
+        let outcome = isHolding ? becomePipe() : beginPipe()
+        if outcome == .blocked, isPiped || mode == .preparing, !words.isEmpty {
             pipeHead = redirected(words, to: receiver)
         }
         return outcome
@@ -118,7 +118,7 @@ extension ClientConnection {
         if receiver.serial == 0 { options.remove(.redirected) }
         let outcome = encoded.withUnsafeBytes { bytes -> Outcome in
             guard let base = bytes.baseAddress else { return .answered }
-            return mode == .held
+            return isHolding
                 ? sendHeld(.trackingOn, options.rawValue, base, bytes.count)
                 : beginHold(command, frame, .trackingOn, options.rawValue, base, bytes.count)
         }

@@ -43,14 +43,14 @@ extension ClientConnection {
         if isCarriedOver { return }
         // What is left of the input, unless the upstream is full, is a command that will never be
         // complete.
-        if mode == .piped, inputEnded, input.isEmpty || !isPausedByUpstream, let upstream {
+        if isPiped, inputEnded, input.isEmpty || !isPausedByUpstream, let upstream {
             pool.machine.retire(upstream.id, .clientGone, now: worker.now)
             pool.noteWork()
         }
-        guard mode == .open || mode == .held, inFlight == 0, !isReady else { return }
+        guard mode == .open, inFlight == 0, !isReady else { return }
         if inputEnded {
             closeAfterFlush(.client_closed)
-        } else if input.isEmpty, mode == .open || isQuiet {
+        } else if input.isEmpty, !isHolding || isQuiet {
             closeAfterFlush(.drain)
         }
     }
@@ -104,10 +104,10 @@ extension ClientConnection {
             redirect(to: 0)
             forgetAskedRedirection()
         }
-        if case .waiting(let ticket) = mode { pool.machine.cancel(ticket) }
+        if case .waiting(let wait) = mode { pool.machine.cancel(wait.ticket) }
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused)
+            pool.giveBack(unused.upstream)
         }
         guard let upstream else { return }
         leaveSlowReaders(upstream)
@@ -117,7 +117,7 @@ extension ClientConnection {
             upstream.abandon()
             pool.machine.retire(upstream.id, .clientGone, now: worker.now)
         case _ where upstream.hold != nil:
-            if isBlockingHeld {
+            if upstream.sole?.isBlocking == true {
                 upstream.abandon()
                 pool.machine.retire(upstream.id, .clientGone, now: worker.now)
             } else {
@@ -199,7 +199,6 @@ extension ClientConnection {
         upstream = nil
         inFlight = 0
         isSlow = false
-        isBlockingHeld = false
         forgetQuestions()
         members = []
         redirection = 0
@@ -212,7 +211,7 @@ extension ClientConnection {
     func upstreamLost() {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
-        let wasEnd = mode == .piped || upstream?.hasSaidGoodbye == true
+        let wasEnd = isPiped || upstream?.hasSaidGoodbye == true
         upstream = nil
         inFlight = 0
         isSlow = false

@@ -13,7 +13,7 @@ extension ClientConnection {
         // Without its end it will never be a command.
         guard size > ClientConnection.streamThreshold, !inputEnded else { return }
         // The limits before a login let no more in than is kept, and it may not pin.
-        if isLockedOut, mode == .open { return }
+        if isLockedOut, mode == .open, !isHolding { return }
         if refuseIfDenied() {
             mode = .swallowing
             return
@@ -23,7 +23,7 @@ extension ClientConnection {
             return
         }
         if refuseUnfinished(span, start) { return }
-        if mode == .held {
+        if isHolding {
             if !streamHeld(span, start) { _ = becomePipe() }
             return
         }
@@ -36,9 +36,8 @@ extension ClientConnection {
             if withoutLease == .answered { mode = .swallowing }
             return
         }
-        waitsToBlock = mayBlock
-        take(own, .plain, 0, bytes: 0)
-        mode = .streaming
+        take(own, .plain, 0, bytes: 0, isBlocking: false)
+        mode = .streaming(isBlocking: mayBlock)
         lastActivity = worker.now.nanoseconds
     }
 
@@ -46,7 +45,13 @@ extension ClientConnection {
     static let uploadTimeout: Int64 = 60_000_000_000
 
     /// A large command is coming in on its way to an upstream.
-    var isUploading: Bool { mode == .streaming || (mode == .piped && pipeView == .passing) }
+    var isUploading: Bool {
+        switch mode {
+        case .streaming: true
+        case .piped(let pipe): pipe.view == .passing
+        default: false
+        }
+    }
 
     /// Nothing has come of it for long, though it would have been taken.
     var hasStalledUpload: Bool {
@@ -72,7 +77,7 @@ extension ClientConnection {
             if refuseCommand() != .blocked { mode = .swallowing }
         case .impossible(let isSubcommand):
             lastCommand = .unknown
-            if session.isSendingTransaction, mode == .held {
+            if session.isSendingTransaction, isHolding {
                 _ = sendStandIn()
             } else {
                 let end = start + scanner.scanned
@@ -167,7 +172,7 @@ extension ClientConnection {
         inFlight = 1
         upstream.forgetSent()
         upstream.expect(id, .plain, bytes: 0, isSilent: session.takeSilence())
-        mode = .streaming
+        mode = .streaming(isBlocking: false)
         return true
     }
 
@@ -194,15 +199,16 @@ extension ClientConnection {
             closeAfterFlush(.protocol_error)
             return count
         }
-        if mode == .streaming, let upstream {
+        if case .streaming(let isBlocking) = mode, let upstream {
             upstream.stream(bytes + start, count: end - start)
             if isWhole {
-                mode = upstream.hold == nil ? .exclusive(isBlocking: waitsToBlock) : .barrier
+                mode = isHolding ? .barrier : .exclusive
+                if isBlocking { upstream.setBlocking(true) }
                 if isFencedWhole { putFence(behind: upstream) }
             }
             if upstream.isFull(for: self) { pause(.upstreamFull) }
         } else if isWhole {
-            mode = upstream?.hold == nil ? .open : .held
+            mode = .open
         }
         return end
     }

@@ -14,7 +14,7 @@ extension ClientConnection {
         _ expectation: Expectation, _ bytes: UnsafeRawPointer, _ count: Int, value: UInt32 = 0
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        if mode == .held {
+        if isHolding {
             guard let upstream else { return .answered }
             if isRestricted { return sendHeld(expectation, value, bytes, count) }
             if upstream.spoiled == nil {
@@ -29,11 +29,11 @@ extension ClientConnection {
         guard pool.maySpend(for: self) else { return awaitOneOff() }
         guard let own = lease(.pin, key) else { return withoutLease }
         guard pool.spend(own, for: self) else {
-            granted = own
+            granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
             return awaitOneOff()
         }
-        take(own, expectation, value, bytes: count)
-        mode = .exclusive(isBlocking: false)
+        take(own, expectation, value, bytes: count, isBlocking: false)
+        mode = .exclusive
         own.send(bytes, count: count)
         return .sent
     }
@@ -41,19 +41,18 @@ extension ClientConnection {
     /// A command that may have turned something on if the server says +OK: then the upstream is this
     /// client's until RESET or its end.
     func holdOneOff(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
-        if mode == .held { return forwardOneOff(.bind, bytes, count) }
+        if isHolding { return forwardOneOff(.bind, bytes, count) }
         if inFlight > 0 { return waitForReplies() }
         guard pool.maySpend(for: self) else { return awaitOneOff() }
         guard let own = lease(.pin, key) else { return withoutLease }
         guard pool.spend(own, for: self) else {
-            granted = own
+            granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
             return awaitOneOff()
         }
         // It counts as the pin that it is; that it is closed is what the rate bounds.
         pool.unspend(own)
         upstream = own
         own.lend(to: self, for: .hold)
-        mode = .held
         own.rename(identity.name)
         return sendDoubtful(.bind, 0, bytes, count)
     }
@@ -62,7 +61,7 @@ extension ClientConnection {
     private func awaitOneOff() -> Outcome {
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused)
+            pool.giveBack(unused.upstream)
         }
         let limit = retryUntil ?? worker.now + pool.config.poolTimeout
         // Nobody waits for a client that has perhaps gone, with many more such commands.

@@ -13,7 +13,7 @@ extension ClientConnection {
     func sent(_ kind: ClientOrder.Kind) {
         order = ClientOrder(kind: kind, giver: serial)
         // In `exclusive` nothing goes behind it anyway.
-        if mode == .open || mode == .held { mode = .barrier }
+        if mode == .open { mode = .barrier }
     }
 
     /// The server has accepted it, and its reply has been taken: the order waits for its turn.
@@ -56,7 +56,7 @@ extension ClientConnection {
     func finishOrder(_ answers: [WorkerAnswer]) {
         guard let order else { return }
         self.order = nil
-        mode = inFlight > 0 ? .barrier : upstream?.hold == nil ? .open : .held
+        mode = inFlight > 0 ? .barrier : .open
         worker.ready(self)
         switch order.kind {
         case .list(let filter):

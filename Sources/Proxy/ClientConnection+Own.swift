@@ -32,8 +32,8 @@ extension ClientConnection {
         _ bytes: UnsafeRawPointer, _ count: Int, isBlocking: Bool, isFenced: Bool = false
     ) -> Outcome {
         if isBlocking { own.identify() }
-        take(own, expectation, value, bytes: count)
-        mode = .exclusive(isBlocking: isBlocking)
+        take(own, expectation, value, bytes: count, isBlocking: isBlocking)
+        mode = .exclusive
         own.send(bytes, count: count)
         if isFenced { putFence(behind: own) }
         return .sent
@@ -76,10 +76,11 @@ extension ClientConnection {
     /// Lends an upstream to this client for one reply; a command of 0 bytes is a stream, which is
     /// not kept for sending again.
     func take(
-        _ own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32, bytes: Int
+        _ own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32, bytes: Int,
+        isBlocking: Bool
     ) {
         upstream = own
-        own.lend(to: self, for: .reply)
+        own.lend(to: self, for: .reply(isBlocking: isBlocking))
         if bytes == 0 { own.forgetSent() }
         own.expect(
             id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence())
@@ -98,7 +99,6 @@ extension ClientConnection {
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
         own.lend(to: self, for: .hold)
-        mode = .held
         session.opened(command, frame)
         own.rename(identity.name)
         // Another client may want its invalidations sent here, and a subscriber cannot be asked;
@@ -163,7 +163,7 @@ extension ClientConnection {
         case .sendBlocking:
             if inputEnded, inFlight > 0 { return waitForReplies() }
             if leaveInsteadOfBlocking() { return .answered }
-            isBlockingHeld = true
+            upstream?.setBlocking(true)
             upstream?.identify()
             return sendHeld(.plain, 0, bytes, count)
         case .waitForReplicas: return waitOnHeld(bytes, count)
@@ -245,7 +245,7 @@ extension ClientConnection {
         if inFlight > 0 { return waitForReplies() }
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
-        own.lend(to: self, for: .reply)
+        own.lend(to: self, for: .reply(isBlocking: false))
         mode = .preparing
         pool.traffic.commandsPinned += 1
         own.prepare(for: self)
@@ -257,7 +257,7 @@ extension ClientConnection {
         guard channel.isOpen, mode == .preparing else { return }
         own.lend(to: self, for: .pipe)
         handReplyModeOver(to: own)
-        mode = .piped
+        mode = .piped(Pipe())
         worker.ready(self)
     }
 
@@ -273,7 +273,7 @@ extension ClientConnection {
         upstream.passKeptLine(to: self)
         upstream.lend(to: self, for: .pipe)
         handReplyModeOver(to: upstream)
-        mode = .piped
+        mode = .piped(Pipe())
         worker.ready(self)
         return .blocked
     }

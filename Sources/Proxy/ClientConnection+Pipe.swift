@@ -8,6 +8,13 @@ import RESP
 import Session
 
 extension ClientConnection {
+    /// What is known of a pipe.
+    struct Pipe: Equatable {
+        var view = PipeView.watching
+        /// The last bytes went to the server, so it probably owes an answer.
+        var isOwed = false
+    }
+
     /// How the bytes of a pipe's client are looked at.
     enum PipeView {
         /// At the beginning of a command, or inside one whose name is still coming in.
@@ -20,26 +27,35 @@ extension ClientConnection {
         case blind
     }
 
+    /// The pipe of a client that has one.
+    private var pipe: Pipe {
+        get { if case .piped(let pipe) = mode { pipe } else { Pipe() } }
+        set { if case .piped = mode { mode = .piped(newValue) } }
+    }
+
+    /// Bytes have come for it.
+    func pipeIsAnswered() { pipe.isOwed = false }
+
     func pass(_ bytes: UnsafeRawPointer, _ count: Int) {
         guard let upstream, count > 0 else { return }
-        isOwed = true
+        pipe.isOwed = true
         upstream.stream(bytes, count: count)
         if upstream.isFull(for: self) { pause(.upstreamFull) }
     }
 
     /// Passes on the command at `start`, or as much of it as has come. Returns where it has got to.
     func passCommand(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
-        if pipeView == .blind { return count }
+        if pipe.view == .blind { return count }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits) {
         case .command(let frame):
             let isRefused =
-                pipeView == .watching
-                ? refuses(buffer.span, frame) : pipeView == .dropping
-            if isRefused, pipeView == .watching { passStandIn() }
+                pipe.view == .watching
+                ? refuses(buffer.span, frame) : pipe.view == .dropping
+            if isRefused, pipe.view == .watching { passStandIn() }
             if !isRefused { pass(bytes + start, frame.end - start) }
-            pipeView = .watching
+            pipe.view = .watching
             return frame.end
         case .inline(let lineStart, let lineEnd, let next):
             worker.turn.spend(Turn.line)
@@ -66,8 +82,8 @@ extension ClientConnection {
     /// server, says so, and closes.
     private func passMalformed(_ error: ProtocolError) {
         // Of a frame that passes already, the first line has been sent.
-        let isInside = pipeView == .passing
-        pipeView = .blind
+        let isInside = pipe.view == .passing
+        pipe.view = .blind
         error.example(isInside: isInside).withUnsafeBytes {
             if let base = $0.baseAddress { pass(base, $0.count) }
         }
@@ -77,7 +93,7 @@ extension ClientConnection {
     private func passUnfinished(
         _ bytes: UnsafeMutableRawPointer, _ span: Span<UInt8>, _ start: Int
     ) -> Int {
-        if pipeView == .watching {
+        if pipe.view == .watching {
             let isRefused: Bool
             switch unfinishedCommand(span, start) {
             case .notYet: return start
@@ -85,10 +101,10 @@ extension ClientConnection {
             case .impossible: isRefused = true
             }
             if isRefused { passStandIn() }
-            pipeView = isRefused ? .dropping : .passing
+            pipe.view = isRefused ? .dropping : .passing
         }
         let end = start + scanner.scanned
-        if pipeView == .passing { pass(bytes + start, end - start) }
+        if pipe.view == .passing { pass(bytes + start, end - start) }
         scanner.takeScanned()
         return end
     }

@@ -124,7 +124,7 @@ extension ClientConnection {
     func pipeStranger() {
         guard hasQueuedStranger else { return }
         hasQueuedStranger = false
-        if mode == .held { _ = becomePipe() }
+        if mode == .open, isHolding { _ = becomePipe() }
     }
 
     /// EXEC of a transaction with such members. Nothing is sent behind it before it is answered:

@@ -58,7 +58,7 @@ extension ClientConnection {
     /// answered.
     func standInIfQueueing() -> Outcome? {
         if inFlight > 0 { return waitForReplies() }
-        guard mode == .held, session.isSendingTransaction else { return nil }
+        guard isHolding, session.isSendingTransaction else { return nil }
         // A MULTI that the server has refused has opened nothing.
         guard upstream?.hold?.isInTransaction == true else {
             session.released()

@@ -10,8 +10,11 @@ import Session
 extension ClientConnection {
     /// Bytes of a reply. Large pieces go to the socket at once instead of being copied.
     func receive(_ bytes: UnsafeRawPointer, count: Int) {
-        if case .closing = mode { return }
-        isOwed = false
+        switch mode {
+        case .closing: return
+        case .piped: pipeIsAnswered()
+        default: break
+        }
         var sent = 0
         if output.isEmpty, count >= 16 << 10 {
             let result = channel.send(bytes, count: count)
@@ -52,7 +55,6 @@ extension ClientConnection {
         inFlight -= replies
         retryUntil = nil
         if inFlight > 0 { return }
-        isBlockingHeld = false
         switch mode {
         case .exclusive:
             leaveUpstream(upstream)
@@ -75,6 +77,7 @@ extension ClientConnection {
                     closeAfterFlush(.upstream_lost)
                     return
                 }
+                upstream.setBlocking(false)
                 // Behind a command that was streamed.
                 upstream.keepSent()
                 // A spoiled connection is retired then, but not taken from a client's state.
@@ -90,7 +93,6 @@ extension ClientConnection {
     func endHold(_ upstream: UpstreamConnection) {
         if upstream.hold?.isCleanable == false { upstream.spoil(.dirty) }
         leaveUpstream(upstream)
-        if mode == .held { mode = .open }
         session.released()
         members = []
         redirect(to: 0)

@@ -42,7 +42,7 @@ extension ClientConnection {
         if inFlight > 0 { return waitForReplies() }
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused)
+            pool.giveBack(unused.upstream)
         }
         pool.askAboutScripts(for: self)
         return waitForReplies()

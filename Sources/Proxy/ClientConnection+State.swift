@@ -67,7 +67,7 @@ extension ClientConnection {
     private func hello(_ version: UInt8, _ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
         var target = key
         target.protocolVersion = version
-        if mode == .held || pool.isValidated(target) {
+        if isHolding || pool.isValidated(target) {
             return forwardAsBarrier(target, .hello, UInt32(version), bytes, count)
         }
         return forwardAlone(.pin, .hello, UInt32(version), bytes, count, isBlocking: false)
@@ -93,13 +93,13 @@ extension ClientConnection {
         login = pending
         let expectation = version == nil ? Expectation.authenticate : .helloChange
         let value = UInt32(version ?? 0)
-        if !pending.isUnderstood || (mode == .held && pending.appliesInPart) {
-            let isHeld = mode == .held
+        if !pending.isUnderstood || (isHolding && pending.appliesInPart) {
+            let isHeld = isHolding
             let outcome = forwardOneOff(expectation, bytes, count, value: value)
             if outcome == .sent, isHeld { mode = .barrier }
             return outcome
         }
-        if mode == .held {
+        if isHolding {
             // Without an answer nobody could tell what comes behind.
             let needsFence = upstream?.mayIgnoreLogin == true
             if needsFence, upstream?.canFence != true {

@@ -123,7 +123,7 @@ extension ClientConnection {
 
     /// The answer has come: the command at the head of the input is looked at again.
     func endQuestion() {
-        if mode == .asking { mode = upstream?.hold == nil ? .open : .held }
+        if mode == .asking { mode = .open }
         // The command itself has not been answered: how long it waits goes on counting.
         let limit = retryUntil
         answered(1)

@@ -65,8 +65,7 @@ extension ClientConnection {
                 if pool.machine.hasActions { pool.noteWork() }
                 return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes, count)
             }
-            granted = own
-            awaited = Awaited(kind: .pin, key: key)
+            granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
         }
         return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
     }
@@ -98,7 +97,7 @@ extension ClientConnection {
             return .answered
         }
         guard let own = lease(.pin, key, mayBlock: true) else { return withoutLease }
-        own.lend(to: self, for: .reply)
+        own.lend(to: self, for: .reply(isBlocking: true))
         own.raiseReplicationOffset()
         return sendAlone(over: own, .plain, 0, bytes, count, isBlocking: true)
     }
@@ -114,7 +113,7 @@ extension ClientConnection {
             }
             upstream.raiseReplicationOffset()
         }
-        isBlockingHeld = true
+        upstream.setBlocking(true)
         return sendHeld(.plain, 0, bytes, count)
     }
 

@@ -11,10 +11,10 @@ import Session
 final class ClientConnection {
     /// What the client is doing. All begin and, but for `piped` and `closing`, end in `open`.
     enum Mode: Equatable {
-        /// Commands are handled as they come.
+        /// Commands are handled as they come; those of a client that holds an upstream go there.
         case open
         /// The command at the head of the input waits for a lease.
-        case waiting(WaitTicket)
+        indirect case waiting(LeaseWait)
         /// The command at the head of the input waits until everything before it is answered.
         case barrier
         /// The server is being asked what the command at the head of the input is.
@@ -22,18 +22,15 @@ final class ClientConnection {
         /// Other workers are being asked what the command at the head of the input has to know.
         case gathering
         /// One command has an upstream of its own until its reply.
-        case exclusive(isBlocking: Bool)
-        /// As `exclusive`, and the command itself is still coming in.
-        case streaming
+        case exclusive
+        /// The same, and the command itself, which may block, is still coming in.
+        case streaming(isBlocking: Bool)
         /// The rest of a refused large command is thrown away as it comes.
         case swallowing
         /// An upstream of its own is being given the client's name.
         case preparing
-        /// It holds an upstream of its own until the state tied to that is over; commands are
-        /// handled as they come, and go there.
-        case held
         /// An upstream of its own for the rest of the session, bytes passing through both ways.
-        case piped
+        case piped(Pipe)
         /// Nothing more is read; what is queued is written, then the connection closes.
         case closing(ClientCloseReason)
     }
@@ -58,12 +55,8 @@ final class ClientConnection {
     var isCarriedOver = false
     var inputEnded = false
     private var pauses: Pauses = []
-    /// The last command on the held upstream may block: a client that leaves does not wait for it.
-    var isBlockingHeld = false
     /// The output has passed the high water mark and counts as slow on its upstream.
     var isSlow = false
-    /// In a pipe: the last bytes went to the server, so it probably owes an answer.
-    var isOwed = false
     var input = InputBuffer()
     /// Commands sent and not answered yet.
     var inFlight: UInt32 = 0
@@ -71,7 +64,7 @@ final class ClientConnection {
     /// Where its commands are in flight, or what it holds alone.
     var upstream: UpstreamConnection?
     /// An upstream that the pool has just granted and that is not used yet.
-    var granted: UpstreamConnection?
+    var granted: Grant?
     /// The command at the head of the input, while it has not come whole.
     var unfinished: UnfinishedCommand?
     var extras: ClientExtras?
@@ -82,11 +75,6 @@ final class ClientConnection {
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
     var mode = Mode.open
-    /// In a pipe: how its bytes are looked at.
-    var pipeView = PipeView.watching
-    /// The lease that is waited for is for a command that may block: not worth it for a client
-    /// that has ended its input. Any other command still runs, as it would in Redis.
-    var waitsToBlock = false
     /// It has sent RESET: the server would have it log in anew where that is needed.
     var hasReset = false
     /// Where its writes went, for WAIT.
@@ -94,8 +82,6 @@ final class ClientConnection {
     var lastCommand = Command.unknown
     /// The key of the sub-pool whose upstreams fit this session.
     var key: PoolKey
-    /// What the lease was asked for that is waited for, or has been granted.
-    var awaited: Awaited?
     var session = Session()
     /// Where its own address stands in `Worker.localAddresses`, from 1; 0 if that was not asked yet.
     var localPlace: UInt8 = 0
@@ -142,13 +128,11 @@ final class ClientConnection {
 
     /// Nothing of this client is under way: it can be closed without anybody losing an answer.
     var isQuiet: Bool {
+        guard inFlight == 0, input.isEmpty, output.isEmpty else { return false }
         switch mode {
-        case .open: inFlight == 0 && input.isEmpty && output.isEmpty && !isReady
-        case .held:
-            inFlight == 0 && input.isEmpty && output.isEmpty
-                && upstream?.hold?.isListening == true
-        case .piped: !isOwed && input.isEmpty && output.isEmpty
-        default: false
+        case .open: return isHolding ? upstream?.hold?.isListening == true : !isReady
+        case .piped(let pipe): return !pipe.isOwed
+        default: return false
         }
     }
 
@@ -229,7 +213,7 @@ final class ClientConnection {
         isCarriedOver = false
         guard channel.isOpen else { return }
         if mode == .barrier, inFlight == 0 {
-            mode = upstream?.hold == nil ? .open : .held
+            mode = .open
             pipeStranger()
         }
         handlePending()
@@ -279,10 +263,25 @@ final class ClientConnection {
     }
 }
 
-/// A lease that has been asked for.
-struct Awaited: Equatable {
+/// What a lease is asked for.
+struct Wanted: Equatable {
     let kind: LeaseKind
     let key: PoolKey
+}
+
+/// The wait for a lease.
+struct LeaseWait: Equatable {
+    let ticket: WaitTicket
+    let wanted: Wanted
+    /// The command that needs it may block: not worth it for a client that has ended its input. Any
+    /// other command still runs, as it would in Redis.
+    let isBlocking: Bool
+}
+
+/// An upstream that the pool has granted and that is not used yet.
+struct Grant {
+    let upstream: UpstreamConnection
+    let wanted: Wanted
 }
 
 /// Since when a client that does not read fast enough is watched, and what it had taken by then.

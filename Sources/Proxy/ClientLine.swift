@@ -167,7 +167,7 @@ struct LineTemplate: Sendable {
         show("O", if: hold?.isMonitoring)
         show("P", if: (hold?.subscriptions ?? 0) > 0)
         show("x", if: hold?.isInTransaction)
-        show("b", if: client.mode == .exclusive(isBlocking: true))
+        show("b", if: client.isBlockedAlone)
         show("t", if: hold?.isTracking)
         show("B", if: hold?.isBroadcast)
         show("r", if: hold?.flags.contains(.readOnly))

@@ -21,12 +21,21 @@ final class SoleUse {
     }
 
     private(set) var kind: Kind
+    /// The last command may block: its reply may take as long as it likes, and a client that leaves
+    /// does not wait for it.
+    var isBlocking: Bool
     /// Messages that come between the replies to a holder.
     var messages = MessageRelay()
     /// The open transaction has a command in it that may bring more than one element.
     var isDoubtful = false
 
-    init(_ kind: Kind) { self.kind = kind }
+    init(_ kind: Kind, isBlocking: Bool = false) {
+        self.kind = kind
+        self.isBlocking = isBlocking
+    }
+
+    /// A client holds the connection, replies framed.
+    var isHeld: Bool { if case .held = kind { true } else { false } }
 
     /// The client of a hold or a pipe.
     var client: ClientConnection? {
@@ -91,8 +100,8 @@ struct MessageRelay {
 
 /// What a client borrows a connection for.
 enum Loan {
-    /// The reply to one command.
-    case reply
+    /// The reply to one command, which may block.
+    case reply(isBlocking: Bool)
     /// A state that commands tie to the connection.
     case hold
     /// The rest of the session, bytes passing through.

@@ -49,7 +49,7 @@ extension ClientConnection {
     private func awaitRoom() -> Outcome {
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused)
+            pool.giveBack(unused.upstream)
         }
         if placeInLine != .waiting {
             placeInLine = .waiting

@@ -130,7 +130,7 @@ extension UpstreamConnection {
     private var owesTheGone: Bool {
         guard !isShared, piped == nil, !hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
             let client = holder ?? worker.clients[inFlight.first.client],
-            client.upstream === self, client.inputEnded, client.mode != .streaming
+            client.upstream === self, client.inputEnded, !client.isStreaming
         else { return false }
         // What it has sent behind that would be lost.
         let delay =
@@ -150,10 +150,7 @@ extension UpstreamConnection {
     }
 
     /// The command at the head may take as long as it likes.
-    private var isBlocking: Bool {
-        guard !isShared, let client = worker.clients[inFlight.first.client] else { return false }
-        return client.isBlockingHeld || client.mode == .exclusive(isBlocking: true)
-    }
+    private var isBlocking: Bool { sole?.isBlocking == true }
 
     private var isCleaning: Bool { if case .cleaning = sole?.kind { true } else { false } }
 

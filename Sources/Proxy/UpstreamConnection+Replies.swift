@@ -121,9 +121,8 @@ extension UpstreamConnection {
 
     /// What is answered may have blocked its client; a script does not, but can make any error up.
     private var isWaitOfClient: Bool {
-        guard !isShared, let client = worker.clients[inFlight.first.client] else { return false }
-        return hold == nil
-            ? !CommandTable.runsScript(client.lastCommand) : client.isBlockingHeld
+        guard let sole, let client = worker.clients[inFlight.first.client] else { return false }
+        return sole.state != nil ? sole.isBlocking : !CommandTable.runsScript(client.lastCommand)
     }
 
     private func noteLargeReply(_ isLarge: Bool) {

@@ -239,7 +239,7 @@ final class UpstreamConnection {
     func lend(to client: ClientConnection, for loan: Loan) {
         assert(sharers == 0, "a connection that others share is lent to one client")
         switch loan {
-        case .reply: sole = SoleUse(.exclusive)
+        case .reply(let isBlocking): sole = SoleUse(.exclusive, isBlocking: isBlocking)
         case .hold: sole = SoleUse(.held(client, HeldState()))
         case .pipe:
             scanner.passesLines = false
@@ -287,6 +287,9 @@ final class UpstreamConnection {
 
     /// A command was queued in the open transaction that may bring more than one element.
     func noteDoubt() { sole?.isDoubtful = true }
+
+    /// The next command of the client that has this connection alone may block, or is answered.
+    func setBlocking(_ isBlocking: Bool) { sole?.isBlocking = isBlocking }
 
     /// EXEC goes with a fence behind it.
     func settleDoubt() { sole?.isDoubtful = false }

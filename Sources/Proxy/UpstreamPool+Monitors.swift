@@ -167,14 +167,13 @@ extension ClientConnection {
         _ command: Command, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        if mode != .held {
+        if !isHolding {
             guard let own = lease(.pin, key) else { return withoutLease }
-            granted = own
-            awaited = Awaited(kind: .pin, key: key)
+            granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
         }
         guard isWatching() else { return .blocked }
         let outcome =
-            mode == .held
+            isHolding
             ? sendHeld(.monitor, 0, bytes, count)
             : beginHold(command, frame, .monitor, 0, bytes, count)
         pool.takeOwnCommands()

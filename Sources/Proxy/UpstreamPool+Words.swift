@@ -37,10 +37,10 @@ extension UpstreamPool {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
         for client in worker.clients.all where client.pool === self {
-            guard case .waiting(let ticket) = client.mode, client.awaited?.key == key else {
+            guard case .waiting(let wait) = client.mode, wait.wanted.key == key else {
                 continue
             }
-            machine.cancel(ticket)
+            machine.cancel(wait.ticket)
             client.refused(text)
         }
     }

@@ -143,7 +143,7 @@ extension UpstreamPool {
         for upstream in allUpstreams { used.insert(upstream.key.user) }
         for client in worker.clients.all where client.pool === self {
             used.insert(client.key.user)
-            if let awaited = client.awaited { used.insert(awaited.key.user) }
+            if let wanted = client.wanted { used.insert(wanted.key.user) }
         }
         if let asking = users.checks.asking { used.insert(asking.user) }
         used.formUnion(users.checks.waiting)
@@ -192,8 +192,8 @@ extension UpstreamPool {
             && !client.hasReset
         {
             client.key.user = user
-            guard case .waiting(let ticket) = client.mode else { continue }
-            machine.cancel(ticket)
+            guard case .waiting(let wait) = client.mode else { continue }
+            machine.cancel(wait.ticket)
             client.leaseAnew()
         }
         noteWork()
@@ -230,15 +230,15 @@ extension UpstreamPool {
         if key.user != 0 { users.refused(key.user) }
         forgetValidated()
         for client in worker.clients.all where client.pool === self {
-            guard case .waiting(let ticket) = client.mode else { continue }
+            guard case .waiting(let wait) = client.mode else { continue }
             // HELLO, say, which can go elsewhere.
-            let isVisitor = client.awaited?.key == key && client.key != key
+            let isVisitor = wait.wanted.key == key && client.key != key
             let isLoggingIn =
                 client.key == key
                 ? client.isLockedOut && client.isLoggingIn
                 : client.isLoggingIn(as: users.name(of: key.user))
             if isVisitor || isLoggingIn {
-                machine.cancel(ticket)
+                machine.cancel(wait.ticket)
                 client.leaseAnew()
             } else if isLogin ? client.key.user == key.user : client.key == key {
                 client.closeAfterFlush(isLogin ? .user_refused : .upstream_lost)

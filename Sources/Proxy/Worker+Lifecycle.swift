@@ -63,7 +63,7 @@ extension Worker {
         guard pools.contains(where: { $0.config.clientIdleTimeout > 0 }) else { return }
         for client in clients.all {
             let limit = client.pool.config.clientIdleTimeout
-            if limit > 0, client.mode == .open, client.isQuiet,
+            if limit > 0, client.mode == .open, !client.isHolding, client.isQuiet,
                 now.nanoseconds - client.lastActivity > limit
             {
                 client.close(.idle_timeout)

@@ -185,7 +185,7 @@ extension ClientConnection {
 
     /// The answers are there: the command at the head is looked at again.
     func gathered() {
-        mode = upstream?.hold == nil ? .open : .held
+        mode = .open
         worker.ready(self)
     }
 }

@@ -92,7 +92,7 @@ extension ClientConnection {
             let upstream, upstream.hold != nil
         else { return }
         upstream.setTarget(false)
-        if inFlight == 0, mode == .held, upstream.hold?.isClean == true { endHold(upstream) }
+        if inFlight == 0, mode == .open, upstream.hold?.isClean == true { endHold(upstream) }
     }
 
     // MARK: The client that tracks
@@ -129,17 +129,16 @@ extension ClientConnection {
                 guard let own = pool[found] else { return }
                 upstream = own
                 own.lend(to: self, for: .hold)
-                if mode == .open { mode = .held }
                 own.rename(identity.name)
             // The client's own commands do not wait for it; one may be there by the next tick.
             case .queued(let ticket): pool.machine.cancel(ticket)
             case .refused: break
             }
-        case .exclusive(isBlocking: true):
+        case .exclusive where isBlocked:
             guard let upstream, upstream.spoiled == nil, inFlight == 1 else { return }
             upstream.lend(to: self, for: .hold)
-            mode = .held
-            isBlockingHeld = true
+            upstream.setBlocking(true)
+            mode = .open
         default: break
         }
     }
