@@ -61,7 +61,7 @@ let package = Package(
             name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
             swiftSettings: strict),
         .target(
-            name: "Session", dependencies: ["RESP"], exclude: ["commands.tsv"],
+            name: "Session", dependencies: ["RESP"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),
         .target(name: "EventLoop", dependencies: ["CLibevent"], swiftSettings: shell),
         .target(

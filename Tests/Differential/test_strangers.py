@@ -38,7 +38,7 @@ def server(request):
 # Redpool spends at most ten connections a second on commands of these that it does not understand,
 # and some of them on clients that are not logged in.
 LIMITED = ("HELLO", "AUTH", "RESET")
-TABLE = pathlib.Path(__file__).resolve().parents[2] / "Sources" / "Session" / "commands.tsv"
+TABLE = pathlib.Path(__file__).resolve().parents[2] / "Sources" / "Session" / "Commands" / "commands.tsv"
 SINCE = {
     tuple(row[0].split()): row[1]
     for row in (line.split("\t") for line in TABLE.read_text().splitlines()[1:])
