@@ -8,8 +8,6 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
-    // For the linker to place each where it is told to (leanLinking).
-    .unsafeFlags(["-Xfrontend", "-function-sections"], .when(configuration: .release)),
 ]
 
 /// Targets without any I/O: every `unsafe` has to be spelled out.
@@ -26,15 +24,10 @@ let shell: [SwiftSetting] =
 /// Release builds carry the C++ runtime that the Swift runtime needs: from a shared library it
 /// takes a megabyte more of memory (scripts/link/libstdc++.so). The 28,000 relocations are packed
 /// (glibc 2.36, Debian 12): they are read at every start, 0.7 MB of them otherwise. All symbols are
-/// bound at the start, and what that has written cannot be written again. Functions that are used
-/// lie together (scripts/order-functions), and constants apart from what is written to. Of the
-/// toolchain's linkers lld can do all that.
+/// bound at the start, and what that has written cannot be written again. Of the toolchain's linkers
+/// lld can do all that.
 let linkDirectory = "\(Context.packageDirectory)/scripts/link"
-let linkerWords = [
-    "-z", "pack-relative-relocs", "-z", "now",
-    "--symbol-ordering-file=\(linkDirectory)/functions", "--no-warn-symbol-ordering",
-    "-T", "\(linkDirectory)/constants.ld",
-]
+let linkerWords = ["-z", "pack-relative-relocs", "-z", "now"]
 let leanLinking: [LinkerSetting] = [
     .unsafeFlags(
         ["-L\(linkDirectory)", "-Xclang-linker", "-static-libgcc", "-use-ld=lld"]

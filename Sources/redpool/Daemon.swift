@@ -13,8 +13,6 @@ import Telemetry
 /// What a worker tells the main thread.
 private enum WorkerEvent: Sendable {
     case started
-    /// It has carried enough commands to have used all that daily work needs.
-    case warm
     /// It has drained, and so many clients are left.
     case drained(cut: Int)
     case ended
@@ -28,7 +26,6 @@ final class Daemon {
     private let events: Mailbox<WorkerEvent>
     private let group: WorkerGroup
     private let settings: WorkerSettings
-    private let startPages = StartPages()
     private var stage = Stage.starting
     /// How many workers have started, drained and ended.
     private var count = (started: 0, drained: 0, ended: 0)
@@ -48,10 +45,8 @@ final class Daemon {
     }
 
     init(configPath: String) throws {
-        startPages.giveBack()
         let (config, warnings) = try loadConfiguration(configPath)
         self.config = config
-        startPages.giveBack()
         log = Daemon.makeLogger(config.log)
         for warning in warnings {
             log.warning("\(warning)", metadata: ["event": "config.warning"])
@@ -100,7 +95,6 @@ final class Daemon {
 
     /// Runs until all workers have ended. Throws a `StartFailure` or returns for exit code 0.
     func run() throws {
-        startPages.giveBack()
         let me = Unmanaged.passUnretained(self).toOpaque()
         let watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {
             SignalBox(signal: $0, loop: loop, owner: me)
@@ -124,9 +118,7 @@ final class Daemon {
         let group = group
         let events = events
         let log = log
-        let startPages = startPages
         let error = Threads.start(name: "worker-\(index)") {
-            startPages.giveBack()
             guard
                 let worker = Worker(settings: settings, index: index, group: group, log: log)
             else {
@@ -134,7 +126,7 @@ final class Daemon {
                 return
             }
             let isWell = worker.run(
-                started: { events.post(.started) }, warm: { events.post(.warm) },
+                started: { events.post(.started) },
                 drained: { events.post(.drained(cut: $0)) })
             events.post(isWell ? .ended : .failed("the event loop has failed"))
         }
@@ -151,8 +143,6 @@ final class Daemon {
             case .started:
                 count.started += 1
                 if count.started == group.workers { started() }
-            case .warm:
-                startPages.giveBack()
             case .drained(let left):
                 count.drained += 1
                 cut += left
@@ -175,7 +165,6 @@ final class Daemon {
                 dispatcher = Dispatcher(settings, loop: loop, group: group)
             }
         }
-        startPages.giveBack()
         let places = config.pools.map { pool in
             pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.upstream)"
         }
@@ -187,7 +176,8 @@ final class Daemon {
                 "pools": "\(places.joined(separator: ", "))",
             ])
         notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
-        startPages.giveBack()
+        // Reading the configuration took heap that nothing needs again.
+        System.trimHeap()
     }
 
     fileprivate func received(_ signal: Int32) {

@@ -119,8 +119,6 @@ package final class Worker {
     var targetOrders: [TargetOrder] = []
     private var tickTimer: [TimerBox] = []
     private var mailWatch: [WatchBox] = []
-    /// What is to be done once `Worker.warmUp` commands have been carried.
-    private var whenWarm: (() -> Void)?
 
     /// Where a worker stands. `running` -> `draining` -> `drained` -> `stopped`, or straight to
     /// `stopped`.
@@ -171,14 +169,11 @@ package final class Worker {
         chunks.destroy()
     }
 
-    /// Runs until stopped. `started` is called once, before the first wait, `warm` once real work
-    /// has begun, and `drained` when a drain is over, with the number of clients that are left.
-    /// False when the event loop itself has failed.
-    package func run(
-        started: () -> Void, warm: @escaping () -> Void, drained: (_ cut: Int) -> Void
-    ) -> Bool {
+    /// Runs until stopped. `started` is called once, before the first wait, and `drained` when a
+    /// drain is over, with the number of clients that are left. False when the event loop itself has
+    /// failed.
+    package func run(started: () -> Void, drained: (_ cut: Int) -> Void) -> Bool {
         var hasReported = false
-        whenWarm = warm
         tick()
         epilogue()
         started()
@@ -232,22 +227,8 @@ package final class Worker {
         logWhatIsDue()
         chunks.trimAfterBurst()
         clientsAtLimit.removeAll { clients[$0]?.checkLimit() != true }
-        noticeWarmth()
         if case .draining(let deadline) = lifecycle { continueDrain(deadline) }
         if lifecycle != .stopped { tickTimer[0].timer.start(after: Worker.tickInterval) }
-    }
-
-    /// Commands after which everything that daily work needs has been used once.
-    private static let warmUp: UInt64 = 10_000
-
-    private func noticeWarmth() {
-        guard let act = whenWarm else { return }
-        let carried = pools.reduce(into: UInt64(0)) { sum, pool in
-            sum &+= pool.traffic.commandsShared &+ pool.traffic.commandsPinned
-        }
-        guard carried >= Worker.warmUp else { return }
-        whenWarm = nil
-        act()
     }
 
     fileprivate func readMail() {
