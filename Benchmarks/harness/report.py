@@ -11,7 +11,7 @@ from .workloads import WORKLOADS
 
 REFERENCE = "nutcracker"
 OURS = "redpool"
-SHORT = ["c1", "c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
+SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
 
 
 def medians(samples):
@@ -108,36 +108,24 @@ def full(results, about):
 
 
 def short(results, about):
-    """The table of the top README."""
-    rows = [row for row in SHORT if row in results]
-    names = ["nutcracker", "nutcracker -m 512", "haproxy", "redpool"]
-    return "\n\n".join([
-        "CPU of the proxy, µs per command (per session of three commands for short sessions):",
-        table(results, rows, names, "proxy_us", [REFERENCE]),
-        "CPU of the server, µs:",
-        table(results, rows, ["direct", "nutcracker", "haproxy", "redpool"], "server_us",
-              ["direct"]),
-        *sessions(results),
-        f"{about['machine']}; medians of {about['rounds']} rounds.",
-    ])
-
-
-def sessions(results):
-    """What short sessions cost where connecting is dear, if that was measured."""
-    figures = results.get("short-auth", {})
+    """The table of the top README: CPU of the proxies, and of the server without and with us."""
+    columns = [("nutcracker", "proxy_us"), ("haproxy", "proxy_us"), (OURS, "proxy_us"),
+               ("direct", "server_us"), (OURS, "server_us")]
     lines = [
-        f"| {name} | {number(of['server_us'])} | {number(of['per_second'])} "
-        f"| {number(of['p50'])} / {number(of['p99'])} |"
-        for name in ("direct, TLS", "direct", "redpool", "redpool, own AUTH")
-        if (of := figures.get(name))]
-    if not lines:
-        return []
-    return [
-        "Short sessions (connect, AUTH, three commands, close) on a server with a password. "
-        "*direct, TLS* speaks TLS 1.3 to the server; behind *redpool, own AUTH* the clients need "
-        "no password:",
-        "| | server CPU, µs per session | sessions/s | p50 / p99, µs |\n"
-        "| --- | ---: | ---: | ---: |\n" + "\n".join(lines)]
+        "| | proxy: twemproxy | proxy: haproxy | **proxy: Redpool** | server: no proxy "
+        "| **server: behind Redpool** |",
+        "| --- |" + " ---: |" * len(columns)]
+    for row in SHORT:
+        figures = results.get(row, {})
+        cells = [number(figures.get(name, {}).get(field)) for name, field in columns]
+        if any(cells):
+            lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
+    return "\n\n".join([
+        "CPU time in µs per command; for a short session, in µs per session of three commands:",
+        "\n".join(lines),
+        f"{about['machine']} (nutcracker is the program of twemproxy); medians of "
+        f"{about['rounds']} rounds.",
+    ])
 
 
 def rewrite(path, text, name="benchmarks"):
