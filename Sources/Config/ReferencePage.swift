@@ -38,7 +38,7 @@ extension Config {
         - **Durations** are whole numbers with a unit, `ms`, `s`, `m` or `h`, the greatest first:
           `800ms`, `1m30s`.
         - **Sizes** are whole numbers with a unit, `b`, `kb`, `mb` or `gb`; `1kb` is 1024 bytes.
-        - **Truth** is `true` or `false`; `yes`, `on` and the like are refused.
+        - **Booleans** are `true` or `false`; `yes`, `on` and the like are refused.
         - **Lists** of one element may be the element by itself. A list replaces the one from
           `defaults`, and the default; it is not added to them.
         - **Commands** are names in any letter case; a space or `|` stands between a command and its

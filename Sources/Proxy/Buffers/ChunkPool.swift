@@ -133,9 +133,7 @@ struct ChunkPool {
     }
 
     /// Keeps a chunk for later, or frees it; how many bytes were freed.
-    private static func give(
-        _ chunk: ChunkPointer, to list: inout FreeList, _ size: Int
-    ) -> Int {
+    private static func give(_ chunk: ChunkPointer, to list: inout FreeList, _ size: Int) -> Int {
         if list.count * size >= keptBytes {
             UnsafeMutableRawPointer(chunk).deallocate()
             return size

@@ -20,43 +20,39 @@ extension ClientConnection {
     /// Carries out a command of a client that is not logged in; nil for the few that may do
     /// something. The password may have been taken away since anybody looked, so what could then
     /// change the shared connection is not sent: the server is asked whether it would refuse it.
-    func carryOutBeforeLogin(
-        _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer,
-        _ count: Int
-    ) -> Outcome? {
-        switch command {
-        case .hello: return helloBeforeLogin(span, frame, bytes, count)
+    func carryOutBeforeLogin(_ request: Request) -> Outcome? {
+        switch request.command {
+        case .hello: return helloBeforeLogin(request)
         case .auth, .reset, .quit, .post, .host: return nil
         default: break
         }
         // One each: what the server may owe to all of them is bounded; see Strangers.
         if inFlight > 0 { return waitForReplies() }
-        switch worker.table.plan(command, span, frame) {
-        case .impossible: return refuseSubcommand(span, frame)
+        switch worker.table.plan(request.command, request.input.span, request.frame) {
+        case .impossible: return refuseSubcommand(request.input.span, request.frame)
         case .ask:
-            let name = UnknownName(frame, in: span, table: worker.table)
+            let name = UnknownName(request.frame, in: request.input.span, table: worker.table)
             switch pool.kind(of: name) {
             case .denied: return refuseCommand()
-            case .impossible: return refuseSubcommand(span, frame)
-            case .toAsk where name.isAboutOneHop: return refuseSubcommand(span, frame)
-            case .known, .unclear, .toAsk: return forwardBeforeLogin(1, bytes, count)
+            case .impossible: return refuseSubcommand(request.input.span, request.frame)
+            case .toAsk where name.isAboutOneHop:
+                return refuseSubcommand(request.input.span, request.frame)
+            case .known, .unclear, .toAsk: return forwardBeforeLogin(1, request.bytes)
             }
         // An error whatever the login; if it is none, the connection is closed.
-        case .oneOff: return forwardBeforeLogin(1, bytes, count)
-        case .controlClients where frame.argumentCount < 3:
-            return forwardBeforeLogin(1, bytes, count)
+        case .oneOff: return forwardBeforeLogin(1, request.bytes)
+        case .controlClients where request.frame.argumentCount < 3:
+            return forwardBeforeLogin(1, request.bytes)
         case .send(.plain, _), .sendSlow:
-            return forwardBeforeLogin(0, bytes, count)
+            return forwardBeforeLogin(0, request.bytes)
         default: return askForRefusal()
         }
     }
 
     /// HELLO without credentials. On a connection that has not logged in the server refuses it even
     /// when no login is needed any more, so it is asked first whether it is.
-    private func helloBeforeLogin(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome? {
-        let plan = worker.table.plan(.hello, span, frame)
+    private func helloBeforeLogin(_ request: Request) -> Outcome? {
+        let plan = worker.table.plan(.hello, request.input.span, request.frame)
         switch plan {
         case .hello: break
         case .send(.hello, _) where pool.isAllWithoutLogin: break
@@ -66,8 +62,8 @@ extension ClientConnection {
         guard lockAnswer != nil else { return askWhetherLocked() }
         let outcome =
             pool.isAllWithoutLogin
-            ? forwardBeforeLogin(1, bytes, count)
-            : carryOutState(plan, span, frame, bytes, count)
+            ? forwardBeforeLogin(1, request.bytes)
+            : carryOutState(plan, request)
         if outcome != .blocked { lockAnswer = nil }
         return outcome
     }
@@ -93,30 +89,28 @@ extension ClientConnection {
     /// an array it would close the connection that others share, so it goes as it came, alone. Nil
     /// for any other line.
     func forwardLongLine(
-        _ line: UnsafeBufferPointer<UInt8>, _ words: [[UInt8]], _ command: Command,
-        _ span: Span<UInt8>, _ frame: CommandFrame
+        _ line: UnsafeBufferPointer<UInt8>, _ words: [[UInt8]], _ request: Request
     ) -> Outcome? {
         guard isLockedOut, mode == .open, !isHolding,
             words.count > limits.maxArguments
                 || words.contains(where: { $0.count > limits.maxBulkLength })
         else { return nil }
-        switch command {
+        switch request.command {
         case .quit, .post, .host: return nil
         default: break
         }
         if refuseIfDenied() { return .answered }
-        lastCommand = command
-        guard !isRefusedLine(command, span, frame) else { return nil }
+        lastCommand = request.command
+        guard !isRefusedLine(request) else { return nil }
         let bytes = Array(line) + [13, 10]
-        return bytes.withUnsafeBytes { forwardOneOff(.plain, $0.baseAddress!, $0.count) }
+        return bytes.withUnsafeBytes { forwardOneOff(.plain, $0) }
     }
 
     /// It is answered here, whatever form it has.
-    private func isRefusedLine(
-        _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame
-    ) -> Bool {
-        if let info = worker.table.info(command) {
-            return pool.denyList.refuses(command) || !info.isNamedExactly(span, frame)
+    private func isRefusedLine(_ request: Request) -> Bool {
+        let (span, frame) = (request.input.span, request.frame)
+        if let info = worker.table.info(request.command) {
+            return pool.denyList.refuses(request.command) || !info.isNamedExactly(span, frame)
         }
         let name = UnknownName(frame, in: span, table: worker.table)
         switch pool.kind(of: name) {

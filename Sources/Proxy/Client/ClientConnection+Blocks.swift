@@ -56,10 +56,9 @@ extension ClientConnection {
     func forwardBlock(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ first: CommandFrame, _ block: Block
     ) -> Outcome {
-        let start = UnsafeRawPointer(buffer.baseAddress! + first.start)
-        let outcome = forward(
-            .shared, .block, 0, start, block.end - first.start,
-            kept: block.execStart - first.start)
+        let bytes = UnsafeRawBufferPointer(
+            rebasing: UnsafeRawBufferPointer(buffer)[first.start..<block.end])
+        let outcome = forward(.shared, .block, 0, bytes, kept: block.execStart - first.start)
         guard outcome == .sent, let upstream else { return outcome }
         upstream.extendBlock(id, block)
         worker.turn.spend(Turn.special + block.members)

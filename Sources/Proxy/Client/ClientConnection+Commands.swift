@@ -64,9 +64,7 @@ extension ClientConnection {
     }
 
     /// Handles the command at `start`. Returns where the next begins, nil when it has to wait.
-    private func handleNext(
-        _ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int
-    ) -> Int? {
+    private func handleNext(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int? {
         let buffer = UnsafeMutableBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         switch scanNext(buffer.span, start) {
@@ -110,7 +108,7 @@ extension ClientConnection {
         {
             return forwardBlock(buffer, frame, block) != .blocked ? block.end : nil
         }
-        return carryOut(command, buffer.span, buffer.baseAddress!, frame) != .blocked
+        return carryOut(command, UnsafeBufferPointer(buffer), frame) != .blocked
             ? frame.end : nil
     }
 
@@ -133,86 +131,95 @@ extension ClientConnection {
                     array.span, frameStart: 0, limits: worker.limits)
             else { return .answered }
             let command = worker.table.find(array.span, frame)
-            if let outcome = forwardLongLine(
-                line, words, command, array.span, frame)
-            {
-                return outcome
-            }
-            return carryOut(command, array.span, array.baseAddress!, frame)
+            let input = UnsafeBufferPointer(array)
+            let request = Request(command: command, frame: frame, input: input)
+            if let outcome = forwardLongLine(line, words, request) { return outcome }
+            return carryOut(command, input, frame)
         }
     }
 
     // MARK: Planning
 
+    @inline(__always)
     private func carryOut(
-        _ command: Command, _ span: Span<UInt8>, _ base: UnsafeMutablePointer<UInt8>,
-        _ frame: CommandFrame
+        _ command: Command, _ input: UnsafeBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Outcome {
         // Few clients have extras, and only they can have been refused a lease.
         if extras != nil, refuseIfDenied() { return .answered }
         lastCommand = command
+        let request = Request(command: command, frame: frame, input: input)
+        guard worker.table.isStateless(command), !isHolding, !pool.isPaused,
+            !isLockedOut
+        else { return carryOutRare(request) }
+        if pool.denyList.refuses(command) { return refuseCommand() }
+        let expectation = provesWrite(command, frame) ? Expectation.write : .plain
+        return forwardNow(.shared, key: nil, expectation, 0, request.bytes, kept: nil)
+    }
+
+    /// The same for what is more than a command without a state from a client without one.
+    private func carryOutRare(_ request: Request) -> Outcome {
+        let command = request.command
         let isStateless = worker.table.isStateless(command)
         if !isStateless { worker.turn.spend(Turn.special) }
-        if case .unknown = command, let outcome = refuseImpossibleName(span, frame) {
-            return outcome
-        }
-        if pool.denyList.refuses(command) { return refuseCommand() }
-        let bytes = UnsafeRawPointer(base + frame.start)
-        let count = frame.end - frame.start
-        if isLockedOut, mode == .open, !isHolding,
-            let outcome = carryOutBeforeLogin(command, span, frame, bytes, count)
+        if case .unknown = command,
+            let outcome = refuseImpossibleName(request.input.span, request.frame)
         {
             return outcome
         }
-        let isHolding = isHolding
-        if isStateless, !isHolding, case .open = mode, !pool.isPaused {
-            let expectation = provesWrite(command, frame) ? Expectation.write : .plain
-            return forwardNow(.shared, key: nil, expectation, 0, bytes, count, kept: nil)
-        }
+        if pool.denyList.refuses(command) { return refuseCommand() }
         if isHolding {
             if isStateless { worker.turn.spend(Turn.held) }
             let before = session
-            let plan = session.planHeld(command, worker.table.info(command), span, frame)
-            let outcome = carryOutHeld(plan, span, frame, bytes, count)
+            let plan = session.planHeld(
+                command, worker.table.info(command), request.input.span, request.frame)
+            let outcome = carryOutHeld(plan, request)
             // What has to wait is planned anew when its turn comes.
             if outcome == .blocked { session = before }
             return outcome
         }
-        let plan = worker.table.plan(command, span, frame)
-        if pool.isPaused, let outcome = forwardPaused(plan, frame, bytes, count) { return outcome }
+        if isLockedOut, let outcome = carryOutBeforeLogin(request) {
+            return outcome
+        }
+        let plan = worker.table.plan(command, request.input.span, request.frame)
+        if pool.isPaused, let outcome = forwardPaused(plan, request) { return outcome }
+        return carryOutFree(plan, request)
+    }
+
+    /// Carries out a command of a client that holds nothing.
+    private func carryOutFree(_ plan: Plan, _ request: Request) -> Outcome {
+        let bytes = request.bytes
         switch plan {
-        case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
-        case .send(.plain, _) where provesWrite(command, frame):
-            return forward(.shared, .write, 0, bytes, count)
-        case .send(.trackingOff, let options): return endTracking(span, frame, options)
+        case .send(.rewriteList, _): return forwardList(request)
+        case .send(.plain, _) where provesWrite(request.command, request.frame):
+            return forward(.shared, .write, 0, bytes)
+        case .send(.trackingOff, let options):
+            return endTracking(request.input.span, request.frame, options)
         case .send(let expectation, let value):
-            return forward(.shared, expectation, value, bytes, count)
-        case .sendSlow: return forward(.slow, .plain, 0, bytes, count)
-        case .runScript: return runScript(bytes, count)
-        case .fenced: return forwardFenced(command, frame, bytes, count)
-        case .impossible: return refuseSubcommand(span, frame)
-        case .oneOff(.rewriteList): return forwardList(span, frame, bytes, count)
-        case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)
-        case .mirror: return forwardChange(span, frame, bytes, count)
+            return forward(.shared, expectation, value, bytes)
+        case .sendSlow: return forward(.slow, .plain, 0, bytes)
+        case .runScript: return runScript(bytes)
+        case .fenced: return forwardFenced(request)
+        case .impossible: return refuseSubcommand(request.input.span, request.frame)
+        case .oneOff(.rewriteList): return forwardList(request)
+        case .oneOff(let expectation): return forwardOneOff(expectation, bytes)
+        case .mirror: return forwardChange(request)
         case .exclusive(let isBlocking):
-            return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: isBlocking)
+            return forwardAlone(.pin, .plain, 0, bytes, isBlocking: isBlocking)
         case .sendBlocking:
-            return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
-        case .controlClients: return control(span, frame, bytes, count)
-        case .waitForReplicas: return waitForReplicas(bytes, count)
+            return forwardAlone(.pin, .plain, 0, bytes, isBlocking: true)
+        case .controlClients: return control(request)
+        case .waitForReplicas: return waitForReplicas(bytes)
         case .control:
-            let wanted = CommandTable.expectation(ofControl: command, span, frame)
+            let wanted = CommandTable.expectation(
+                ofControl: request.command, request.input.span, request.frame)
             return forwardAlone(
-                .control, key: controlKey, wanted.0, wanted.1, bytes, count, isBlocking: false)
+                .control, key: controlKey, wanted.0, wanted.1, bytes, isBlocking: false)
         case .hold(.trackingOn, let options):
-            return track(command, span, frame, TrackingOptions(rawValue: options))
-        case .hold(.monitor, _): return monitor(command, frame, bytes, count)
-        case .hold(let expectation, let value):
-            return beginHold(command, frame, expectation, value, bytes, count)
-        case .ask:
-            return carryOutUnknown(span, frame, bytes, count)
-        case let other:
-            return carryOutState(other, span, frame, bytes, count)
+            return track(request, TrackingOptions(rawValue: options))
+        case .hold(.monitor, _): return monitor(request)
+        case .hold(let expectation, let value): return beginHold(request, expectation, value)
+        case .ask: return carryOutUnknown(request)
+        case let other: return carryOutState(other, request)
         }
     }
 
@@ -225,10 +232,10 @@ extension ClientConnection {
 
     func forward(
         _ kind: LeaseKind, key wanted: PoolKey? = nil, _ expectation: Expectation,
-        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, kept: Int? = nil
+        _ value: UInt32, _ bytes: UnsafeRawBufferPointer, kept: Int? = nil
     ) -> Outcome {
-        if isHolding { return sendHeld(expectation, value, bytes, count) }
-        return forwardNow(kind, key: wanted, expectation, value, bytes, count, kept: kept)
+        if isHolding { return sendHeld(expectation, value, bytes) }
+        return forwardNow(kind, key: wanted, expectation, value, bytes, kept: kept)
     }
 
     /// The same for a client that holds nothing, without the cost of a call: that is what nearly all
@@ -236,7 +243,7 @@ extension ClientConnection {
     @inline(__always)
     private func forwardNow(
         _ kind: LeaseKind, key wanted: PoolKey?, _ expectation: Expectation,
-        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, kept: Int?
+        _ value: UInt32, _ bytes: UnsafeRawBufferPointer, kept: Int?
     ) -> Outcome {
         let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
@@ -260,24 +267,23 @@ extension ClientConnection {
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
         pool.traffic.commandsShared += 1
         target.expect(
-            id, expectation, bytes: kept ?? count, value: value,
+            id, expectation, bytes: kept ?? bytes.count, value: value,
             isSilent: session.takeSilence())
-        target.send(bytes, count: count)
+        target.send(bytes)
         if target.isFull(for: self) { pause(.upstreamFull) }
         return .sent
     }
 
     /// CLIENT SETNAME and SETINFO.
-    func forwardChange(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        guard let change = IdentityChange(CommandTable.words(span, frame)) else {
-            return forwardOneOff(.plain, bytes, count)
+    func forwardChange(_ request: Request) -> Outcome {
+        guard let change = IdentityChange(CommandTable.words(request.input.span, request.frame))
+        else {
+            return forwardOneOff(.plain, request.bytes)
         }
         // A server that takes commands without answering must not have us remember them all.
         let pending = changes.reduce(change.size) { $0 + $1.size }
         if !changes.isEmpty, pending > ClientConnection.mostPending { return waitForReplies() }
-        let outcome = forward(.shared, change.expectation, 0, bytes, count)
+        let outcome = forward(.shared, change.expectation, 0, request.bytes)
         if outcome == .sent { changes.append(change) }
         return outcome
     }
@@ -286,12 +292,10 @@ extension ClientConnection {
     private static let mostPending = 4 << 10
 
     /// CLIENT LIST. One at a time: it remembers the clients of other workers.
-    func forwardList(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        let filter = ListFilter(CommandTable.words(span, frame))
-        guard filter.isUnderstood else { return forwardOneOff(.rewriteList, bytes, count) }
-        let outcome = forward(.shared, .rewriteList, 0, bytes, count)
+    func forwardList(_ request: Request) -> Outcome {
+        let filter = ListFilter(CommandTable.words(request.input.span, request.frame))
+        guard filter.isUnderstood else { return forwardOneOff(.rewriteList, request.bytes) }
+        let outcome = forward(.shared, .rewriteList, 0, request.bytes)
         if outcome == .sent { sent(.list(filter)) }
         return outcome
     }

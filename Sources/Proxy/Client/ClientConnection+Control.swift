@@ -14,11 +14,11 @@ extension ClientConnection {
     var type: ClientType { (upstream?.hold?.subscriptions ?? 0) > 0 ? .pubsub : .normal }
 
     /// Sends CLIENT KILL or CLIENT UNBLOCK past everything that it might be meant to end.
-    func control(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        let words = CommandTable.words(span, frame)
-        let isExact = worker.table.info(lastCommand)?.isNamedExactly(span, frame) ?? false
+    func control(_ request: Request) -> Outcome {
+        let words = CommandTable.words(request.input.span, request.frame)
+        let isExact =
+            worker.table.info(lastCommand)?.isNamedExactly(request.input.span, request.frame)
+            ?? false
         if lastCommand == .clientUnblock { return unblock(words, isExact: isExact) }
         return kill(words, isExact: isExact)
     }
@@ -78,11 +78,10 @@ extension ClientConnection {
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)
         return encoded.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress else { return .answered }
-            if !isUnderstood { return forwardOneOff(expectation, base, bytes.count) }
-            if isHolding { return sendHeld(expectation, 0, base, bytes.count) }
+            if !isUnderstood { return forwardOneOff(expectation, bytes) }
+            if isHolding { return sendHeld(expectation, 0, bytes) }
             return forwardAlone(
-                .control, key: controlKey, expectation, 0, base, bytes.count, isBlocking: false)
+                .control, key: controlKey, expectation, 0, bytes, isBlocking: false)
         }
     }
 
@@ -107,20 +106,17 @@ extension ClientConnection {
     }
 
     /// CLIENT TRACKING ON: holds an upstream until OFF or RESET.
-    func track(
-        _ command: Command, _ span: Span<UInt8>, _ frame: CommandFrame, _ options: TrackingOptions
-    ) -> Outcome {
+    func track(_ request: Request, _ options: TrackingOptions) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        let words = CommandTable.words(span, frame)
+        let words = CommandTable.words(request.input.span, request.frame)
         guard let receiver = receiver(words) else { return .blocked }
         var options = options
         let encoded = redirected(words, to: receiver)
         if receiver.serial == 0 { options.remove(.redirected) }
-        let outcome = encoded.withUnsafeBytes { bytes -> Outcome in
-            guard let base = bytes.baseAddress else { return .answered }
-            return isHolding
-                ? sendHeld(.trackingOn, options.rawValue, base, bytes.count)
-                : beginHold(command, frame, .trackingOn, options.rawValue, base, bytes.count)
+        let outcome = encoded.withUnsafeBytes { bytes in
+            isHolding
+                ? sendHeld(.trackingOn, options.rawValue, bytes)
+                : beginHold(request, .trackingOn, options.rawValue, sending: bytes)
         }
         if outcome == .sent {
             if receiver.serial == 0 { forgetAskedRedirection() }
@@ -132,9 +128,7 @@ extension ClientConnection {
 
     /// CLIENT TRACKING OFF that names a client: the server only wants it to exist. Left out, that
     /// is so of every client; no connection has the id 0.
-    func endTracking(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ options: UInt32
-    ) -> Outcome {
+    func endTracking(_ span: Span<UInt8>, _ frame: CommandFrame, _ options: UInt32) -> Outcome {
         var words = CommandTable.words(span, frame)
         if let option = ClientConnection.redirectOption(words),
             let number = Word.integer(words[option + 1], in: 1...Int64.max)
@@ -148,10 +142,7 @@ extension ClientConnection {
         }
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)
-        return encoded.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress else { return .answered }
-            return forward(.shared, .trackingOff, options, base, bytes.count)
-        }
+        return encoded.withUnsafeBytes { forward(.shared, .trackingOff, options, $0) }
     }
 
     /// Whether the pool has this client. Nil while others are being asked.

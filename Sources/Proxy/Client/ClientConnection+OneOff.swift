@@ -11,12 +11,12 @@ extension ClientConnection {
     /// Sends a command that is not understood: over an upstream of its own, or over the held one;
     /// that upstream is not used again.
     func forwardOneOff(
-        _ expectation: Expectation, _ bytes: UnsafeRawPointer, _ count: Int, value: UInt32 = 0
+        _ expectation: Expectation, _ bytes: UnsafeRawBufferPointer, value: UInt32 = 0
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if isHolding {
             guard let upstream else { return .answered }
-            if isRestricted { return sendHeld(expectation, value, bytes, count) }
+            if isRestricted { return sendHeld(expectation, value, bytes) }
             if upstream.spoiled == nil {
                 guard pool.oneOffs.gate.begin(now: worker.now) else { return awaitOneOff() }
                 // It counts as the pin that it is; that it is closed is what the rate bounds.
@@ -24,7 +24,7 @@ extension ClientConnection {
                 placeInLine = .none
                 upstream.spoil(.notUnderstood)
             }
-            return sendDoubtful(expectation, value, bytes, count)
+            return sendDoubtful(expectation, value, bytes)
         }
         guard pool.maySpend(for: self) else { return awaitOneOff() }
         guard let own = lease(.pin, key) else { return withoutLease }
@@ -32,16 +32,16 @@ extension ClientConnection {
             granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
             return awaitOneOff()
         }
-        take(own, expectation, value, bytes: count, isBlocking: false)
+        take(own, expectation, value, bytes: bytes.count, isBlocking: false)
         mode = .exclusive
-        own.send(bytes, count: count)
+        own.send(bytes)
         return .sent
     }
 
     /// A command that may have turned something on if the server says +OK: then the upstream is this
     /// client's until RESET or its end.
-    func holdOneOff(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
-        if isHolding { return forwardOneOff(.bind, bytes, count) }
+    func holdOneOff(_ bytes: UnsafeRawBufferPointer) -> Outcome {
+        if isHolding { return forwardOneOff(.bind, bytes) }
         if inFlight > 0 { return waitForReplies() }
         guard pool.maySpend(for: self) else { return awaitOneOff() }
         guard let own = lease(.pin, key) else { return withoutLease }
@@ -54,7 +54,7 @@ extension ClientConnection {
         upstream = own
         own.lend(to: self, for: .hold)
         own.rename(identity.name)
-        return sendDoubtful(.bind, 0, bytes, count)
+        return sendDoubtful(.bind, 0, bytes)
     }
 
     /// Has the command wait in line, until it has waited long enough.
@@ -81,11 +81,11 @@ extension ClientConnection {
     /// is sent behind it, so that no reply of its making is believed, before a fence has come back.
     /// Inside a transaction that is done behind EXEC. What cannot be fenced becomes a pipe.
     func sendDoubtful(
-        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
+        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         guard let upstream, let hold = upstream.hold else { return .answered }
-        if isRestricted { return sendHeld(expectation, value, bytes, count) }
+        if isRestricted { return sendHeld(expectation, value, bytes) }
         // A MULTI that the server has refused has opened nothing.
         if !hold.isInTransaction { session.released() }
         guard upstream.canFence, members.isEmpty else {
@@ -95,28 +95,28 @@ extension ClientConnection {
             members = []
             upstream.taint()
             upstream.noteDoubt()
-            return sendHeld(.plain, 0, bytes, count)
+            return sendHeld(.plain, 0, bytes)
         }
         if hold.isInTransaction {
             upstream.noteDoubt()
-            return sendHeld(.plain, 0, bytes, count)
+            return sendHeld(.plain, 0, bytes)
         }
-        return sendFenced(expectation, value, bytes, count)
+        return sendFenced(expectation, value, bytes)
     }
 
     /// EXEC of a transaction with such a command in it.
-    func execDoubtful(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    func execDoubtful(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         // Of members that are looked at, what EXEC says could not be believed.
         guard let upstream, upstream.canFence, members.isEmpty else { return becomePipe() }
         upstream.settleDoubt()
-        return sendFenced(.exec, 0, bytes, count)
+        return sendFenced(.exec, 0, bytes)
     }
 
     private func sendFenced(
-        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
+        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
-        let outcome = sendHeld(expectation, value, bytes, count)
+        let outcome = sendHeld(expectation, value, bytes)
         if let upstream { putFence(behind: upstream) }
         mode = .barrier
         return outcome

@@ -11,43 +11,42 @@ extension ClientConnection {
 
     func forwardAlone(
         _ kind: LeaseKind, key wanted: PoolKey? = nil, _ expectation: Expectation,
-        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, isBlocking: Bool,
+        _ value: UInt32, _ bytes: UnsafeRawBufferPointer, isBlocking: Bool,
         isFenced: Bool = false
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if isBlocking, leaveInsteadOfBlocking() { return .answered }
         // Without a fence nobody else can have this upstream afterwards.
-        if isFenced, pool.fences[key.user] == .none { return forwardOneOff(.plain, bytes, count) }
+        if isFenced, pool.fences[key.user] == .none { return forwardOneOff(.plain, bytes) }
         guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
             return withoutLease
         }
         return sendAlone(
-            over: own, expectation, value, bytes, count, isBlocking: isBlocking,
+            over: own, expectation, value, bytes, isBlocking: isBlocking,
             isFenced: isFenced)
     }
 
     /// Sends one command over an upstream that has been leased for it.
     func sendAlone(
         over own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32,
-        _ bytes: UnsafeRawPointer, _ count: Int, isBlocking: Bool, isFenced: Bool = false
+        _ bytes: UnsafeRawBufferPointer, isBlocking: Bool, isFenced: Bool = false
     ) -> Outcome {
         if isBlocking { own.identify() }
-        take(own, expectation, value, bytes: count, isBlocking: isBlocking)
+        take(own, expectation, value, bytes: bytes.count, isBlocking: isBlocking)
         mode = .exclusive
-        own.send(bytes, count: count)
+        own.send(bytes)
         if isFenced { putFence(behind: own) }
         return .sent
     }
 
     /// What may bring more than one reply. In RESP3 a push of DEBUG's goes to who holds the upstream.
-    func forwardFenced(
-        _ command: Command, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        guard command == .debug, key.protocolVersion == 3, pool.fences[key.user] != .none else {
+    func forwardFenced(_ request: Request) -> Outcome {
+        guard request.command == .debug, key.protocolVersion == 3, pool.fences[key.user] != .none
+        else {
             return forwardAlone(
-                .pin, .plain, 0, bytes, count, isBlocking: false, isFenced: true)
+                .pin, .plain, 0, request.bytes, isBlocking: false, isFenced: true)
         }
-        let outcome = beginHold(command, frame, .debug, 0, bytes, count)
+        let outcome = beginHold(request, .debug, 0)
         guard outcome == .sent, let upstream else { return outcome }
         putFence(behind: upstream)
         mode = .barrier
@@ -91,99 +90,96 @@ extension ClientConnection {
 
     // MARK: Until a state is over
 
+    /// Takes an upstream for a state that `request` begins. What goes to the server in its place is
+    /// `changed`, if anything.
     func beginHold(
-        _ command: Command, _ frame: CommandFrame, _ expectation: Expectation, _ value: UInt32,
-        _ bytes: UnsafeRawPointer, _ count: Int
+        _ request: Request, _ expectation: Expectation, _ value: UInt32,
+        sending changed: UnsafeRawBufferPointer? = nil
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
         own.lend(to: self, for: .hold)
-        session.opened(command, frame)
+        session.opened(request.command, request.frame)
         own.rename(identity.name)
         // Another client may want its invalidations sent here, and a subscriber cannot be asked;
         // and a question of ours would use up the CLIENT CACHING of one that tracks.
         if expectation == .subscribe || expectation == .trackingOn { own.identify() }
-        return sendHeld(expectation, value, bytes, count)
+        return sendHeld(expectation, value, changed ?? request.bytes)
     }
 
     func sendHeld(
-        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
+        _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
         guard let upstream else { return .answered }
         if expectation == .exec || worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
         inFlight += 1
         pool.traffic.commandsPinned += 1
         upstream.expect(
-            id, expectation, bytes: count, value: value, isSilent: session.takeSilence())
-        upstream.send(bytes, count: count)
+            id, expectation, bytes: bytes.count, value: value, isSilent: session.takeSilence())
+        upstream.send(bytes)
         if upstream.isFull(for: self) { pause(.upstreamFull) }
         return .sent
     }
 
-    func carryOutHeld(
-        _ plan: Plan, _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer,
-        _ count: Int
-    ) -> Outcome {
+    func carryOutHeld(_ plan: Plan, _ request: Request) -> Outcome {
         switch plan {
-        case .send(.rewriteList, _): return forwardList(span, frame, bytes, count)
+        case .send(.rewriteList, _): return forwardList(request)
         case .send(.trackingOn, let options):
-            return track(lastCommand, span, frame, TrackingOptions(rawValue: options))
+            return track(request, TrackingOptions(rawValue: options))
         case .send(.trackingOff, let options) where options != 0:
-            return endTracking(span, frame, options)
-        case .send(.monitor, _): return monitorHeld(frame, bytes, count)
+            return endTracking(request.input.span, request.frame, options)
+        case .send(.monitor, _): return monitorHeld(request)
         case .send(.multi, _):
             // What was queued before has been discarded; if not, `hold` knows.
             if session.memberCount == 0 { members = [] }
-            return sendHeld(.multi, 0, bytes, count)
+            return sendHeld(.multi, 0, request.bytes)
         case .send(.exec, _) where upstream?.sole?.isDoubtful == true:
-            return execDoubtful(bytes, count)
+            return execDoubtful(request.bytes)
         case .send(.exec, _) where !members.isEmpty || hearsInSilence:
-            return execMembers(bytes, count)
+            return execMembers(request.bytes)
         case .send(.plain, _):
-            let wanted = expectation(ofPlain: frame)
-            return sendHeld(wanted.0, wanted.1, bytes, count)
+            let wanted = expectation(ofPlain: request.frame)
+            return sendHeld(wanted.0, wanted.1, request.bytes)
         case .send(let expectation, let value):
-            return sendHeld(expectation, value, bytes, count)
+            return sendHeld(expectation, value, request.bytes)
         case .queue(let expectation, let value):
-            return queueMember(expectation, value, span, frame, bytes, count)
-        case .sendSlow: return sendHeld(.plain, 0, bytes, count)
-        case .runScript: return runScriptHeld(bytes, count)
+            return queueMember(expectation, value, request)
+        case .sendSlow: return sendHeld(.plain, 0, request.bytes)
+        case .runScript: return runScriptHeld(request.bytes)
         case .fenced:
-            return sendDoubtful(lastCommand == .debug ? .debug : .plain, 0, bytes, count)
-        case .impossible: return refuseSubcommand(span, frame)
-        case .oneOff(.rewriteList): return forwardList(span, frame, bytes, count)
-        case .oneOff(let expectation): return forwardOneOff(expectation, bytes, count)
+            return sendDoubtful(lastCommand == .debug ? .debug : .plain, 0, request.bytes)
+        case .impossible: return refuseSubcommand(request.input.span, request.frame)
+        case .oneOff(.rewriteList): return forwardList(request)
+        case .oneOff(let expectation): return forwardOneOff(expectation, request.bytes)
         case .sendBlocking where session.isSendingTransaction:
             if inFlight > 0 { return waitForReplies() }
-            if let plan = planWithoutTransaction(span, frame) {
-                return carryOutHeld(plan, span, frame, bytes, count)
+            if let plan = planWithoutTransaction(request.input.span, request.frame) {
+                return carryOutHeld(plan, request)
             }
-            return sendHeld(.plain, 0, bytes, count)
+            return sendHeld(.plain, 0, request.bytes)
         case .sendBlocking:
             if inputEnded, inFlight > 0 { return waitForReplies() }
             if leaveInsteadOfBlocking() { return .answered }
             upstream?.setBlocking(true)
             upstream?.identify()
-            return sendHeld(.plain, 0, bytes, count)
-        case .waitForReplicas: return waitOnHeld(bytes, count)
-        case .controlClients: return control(span, frame, bytes, count)
-        case .mirror: return forwardChange(span, frame, bytes, count)
-        case .replyMode where isRestricted: return sendHeld(.plain, 0, bytes, count)
-        case .pipe: return pipeHeld(span, frame, bytes, count)
-        case .select(let database): return sendHeld(.select, database, bytes, count)
-        default: return carryOutState(plan, span, frame, bytes, count)
+            return sendHeld(.plain, 0, request.bytes)
+        case .waitForReplicas: return waitOnHeld(request.bytes)
+        case .controlClients: return control(request)
+        case .mirror: return forwardChange(request)
+        case .replyMode where isRestricted: return sendHeld(.plain, 0, request.bytes)
+        case .pipe: return pipeHeld(request)
+        case .select(let database): return sendHeld(.select, database, request.bytes)
+        default: return carryOutState(plan, request)
         }
     }
 
     /// MONITOR on a held upstream: one that monitors already is not answered (Redis 7.0
     /// replication.c, monitorCommand), so that one is not sent either, unless the server refuses it.
-    private func monitorHeld(
-        _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
+    private func monitorHeld(_ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         guard let hold = upstream?.hold, hold.isMonitoring, !hold.isInTransaction, !isRestricted
-        else { return monitor(lastCommand, frame, bytes, count) }
+        else { return monitor(request) }
         _ = session.takeSilence()
         return .answered
     }
@@ -191,23 +187,21 @@ extension ClientConnection {
     /// A command on a held upstream whose effects cannot be followed. What the server refuses has
     /// none; and under CLIENT REPLY OFF in a transaction nobody could tell the server to be silent,
     /// so replies stay framed there and the connection is not used again.
-    func pipeHeld(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
+    func pipeHeld(_ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        if let plan = planWithoutTransaction(span, frame) {
-            return carryOutHeld(plan, span, frame, bytes, count)
+        if let plan = planWithoutTransaction(request.input.span, request.frame) {
+            return carryOutHeld(plan, request)
         }
-        if isRestricted { return sendHeld(.plain, 0, bytes, count) }
+        if isRestricted { return sendHeld(.plain, 0, request.bytes) }
         if lastCommand == .unknown,
-            let outcome = carryOutUnknownHeld(span, frame, bytes, count)
+            let outcome = carryOutUnknownHeld(request)
         {
             return outcome
         }
         if session.replyMode != .on, upstream?.hold?.isInTransaction == true {
-            return queueSilently(span, frame, bytes, count)
+            return queueSilently(request)
         }
-        return enterPipe(span, frame)
+        return enterPipe(request.input.span, request.frame)
     }
 
     /// Before bytes pass through unread, the server takes over what CLIENT REPLY has asked for.

@@ -39,62 +39,58 @@ struct QueuedMember {
 
 extension ClientConnection {
     /// Sends a command into the transaction, once it is certain that there is one.
-    func queueMember(
-        _ expectation: Expectation, _ value: UInt32, _ span: Span<UInt8>, _ frame: CommandFrame,
-        _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
+    func queueMember(_ expectation: Expectation, _ value: UInt32, _ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        if let plan = planWithoutTransaction(span, frame) {
-            return carryOutHeld(plan, span, frame, bytes, count)
+        if let plan = planWithoutTransaction(request.input.span, request.frame) {
+            return carryOutHeld(plan, request)
         }
         if expectation == .stranger {
-            return queueStranger(span, frame, bytes, count)
+            return queueStranger(request)
         }
         let member = QueuedMember(
-            Int(session.memberCount) - 1, expectation, value, CommandTable.words(span, frame),
+            Int(session.memberCount) - 1, expectation, value,
+            CommandTable.words(request.input.span, request.frame),
             behind: members.last)
         // What EXEC's array says of this member could not be believed, or there are too many.
         if upstream?.sole?.isDoubtful == true || member.total > QueuedMember.most {
             if expectation == .pause || expectation == .unpause {
-                return sendHeld(.plain, 0, bytes, count)
+                return sendHeld(.plain, 0, request.bytes)
             }
             members = []
             if session.replyMode == .on { return becomePipe() }
             upstream?.taint()
-            return sendHeld(.plain, 0, bytes, count)
+            return sendHeld(.plain, 0, request.bytes)
         }
         if expectation == .monitor, !isWatching() { return .blocked }
         upstream?.noteQueued()
         members.append(member)
-        return sendHeld(.plain, 0, bytes, count)
+        return sendHeld(.plain, 0, request.bytes)
     }
 
     /// A command in a transaction whose effects cannot be followed, and whose answer nobody gets.
     /// The connection is not used again, and nothing that is answered there is believed. It is sent
     /// only if it is known, or shows, where EXEC's array ends.
-    func queueSilently(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
+    func queueSilently(_ request: Request) -> Outcome {
         guard let upstream else { return .answered }
         let isAnswering = pool.facts.isBefore72 && upstream.isOfThisServer
         switch (lastCommand, worker.table.commandClass(lastCommand)) {
         case (.auth, _) where isAnswering, (.clientTracking, _):
             upstream.taint()
-            return sendHeld(.plain, 0, bytes, count)
+            return sendHeld(.plain, 0, request.bytes)
         case (.hello, _):
-            let words = CommandTable.words(span, frame)
+            let words = CommandTable.words(request.input.span, request.frame)
             // A refused login leaves no element in the array from Redis 7.2 on (`addAuthErrReply`).
             guard isAnswering || PendingLogin(hello: words).user == nil else { break }
             upstream.taint()
             // What is a reply on this connection, and what a message, depends on the protocol.
             let version = words.count > 1 ? Word.integer(words[1], in: 2...3) : nil
-            return queueMember(.hello, UInt32(version ?? 0), span, frame, bytes, count)
+            return queueMember(.hello, UInt32(version ?? 0), request)
         // What they are answered with is no element of the array.
         case (_, .pinSubscribe), (_, .unsubscribe), (_, .local): break
         case _ where upstream.canFence && members.isEmpty:
             upstream.taint()
             upstream.noteDoubt()
-            return sendHeld(.plain, 0, bytes, count)
+            return sendHeld(.plain, 0, request.bytes)
         default: break
         }
         closeAfterFlush(.upstream_lost)
@@ -102,20 +98,19 @@ extension ClientConnection {
     }
 
     /// An unknown name: the server's answer says whether it is one.
-    private func queueStranger(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        let name = UnknownName(frame, in: span, table: worker.table)
+    private func queueStranger(_ request: Request) -> Outcome {
+        let name = UnknownName(request.frame, in: request.input.span, table: worker.table)
         switch pool.kind(of: name) {
         case .denied: return refuseCommand()
-        case .impossible: return refuseSubcommand(span, frame)
-        case .known(.stranger): return sendHeld(.plain, 0, bytes, count)
-        case .known(.module): return sendDoubtful(.plain, 0, bytes, count)
-        case .toAsk where name.isAboutOneHop: return refuseSubcommand(span, frame)
+        case .impossible: return refuseSubcommand(request.input.span, request.frame)
+        case .known(.stranger): return sendHeld(.plain, 0, request.bytes)
+        case .known(.module): return sendDoubtful(.plain, 0, request.bytes)
+        case .toAsk where name.isAboutOneHop:
+            return refuseSubcommand(request.input.span, request.frame)
         case .known, .unclear, .toAsk: break
         }
-        if session.replyMode != .on { return pipeHeld(span, frame, bytes, count) }
-        let outcome = sendHeld(.stranger, name.isSubcommand ? 1 : 0, bytes, count)
+        if session.replyMode != .on { return pipeHeld(request) }
+        let outcome = sendHeld(.stranger, name.isSubcommand ? 1 : 0, request.bytes)
         mode = .barrier
         return outcome
     }
@@ -129,8 +124,8 @@ extension ClientConnection {
 
     /// EXEC of a transaction with such members. Nothing is sent behind it before it is answered:
     /// it may be meant for another user or database.
-    func execMembers(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
-        let outcome = sendHeld(.execWalked, session.memberCount, bytes, count)
+    func execMembers(_ bytes: UnsafeRawBufferPointer) -> Outcome {
+        let outcome = sendHeld(.execWalked, session.memberCount, bytes)
         mode = .barrier
         return outcome
     }

@@ -69,7 +69,7 @@ extension ClientConnection {
 
     func sendStandIn() -> Outcome {
         let stand = ClientConnection.refusedCommand
-        return stand.withUnsafeBytes { sendHeld(.plain, 0, $0.baseAddress!, $0.count) }
+        return stand.withUnsafeBytes { sendHeld(.plain, 0, $0) }
     }
 
     static let refusedCommand = Array("*1\r\n$23\r\nCOMMAND_DENIED_BY_PROXY\r\n".utf8)

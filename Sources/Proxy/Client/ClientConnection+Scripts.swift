@@ -16,24 +16,24 @@ extension ClientConnection {
     }
 
     /// A script of a client that holds nothing.
-    func runScript(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    func runScript(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         switch scriptVerdict {
-        case .clean: forward(.slow, .plain, 0, bytes, count)
+        case .clean: forward(.slow, .plain, 0, bytes)
         case .splits:
-            forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: false, isFenced: true)
+            forwardAlone(.pin, .plain, 0, bytes, isBlocking: false, isFenced: true)
         case .unknown: askAboutScripts()
         }
     }
 
     /// A script on the held upstream. Where it can make replies up, they must not come when others
     /// have this connection, nor be taken for what a transaction has done to it.
-    func runScriptHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    func runScriptHeld(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         // A status that looks like a line of MONITOR is not seen as a reply.
         let isKnown =
             upstream?.isOfThisServer == true && upstream?.hold?.isMonitoring != true
         return switch isKnown ? pool.scriptVerdict(for: key.user) : .splits {
-        case .clean: sendHeld(.plain, 0, bytes, count)
-        case .splits: sendDoubtful(.plain, 0, bytes, count)
+        case .clean: sendHeld(.plain, 0, bytes)
+        case .splits: sendDoubtful(.plain, 0, bytes)
         case .unknown: askAboutScripts()
         }
     }
@@ -49,9 +49,7 @@ extension ClientConnection {
     }
 
     /// Whether a script may be a member of a block that is forwarded whole.
-    func mayRunInBlock(
-        _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
-    ) -> Bool {
+    func mayRunInBlock(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         guard CommandTable.runsScript(command) else { return true }
         return scriptVerdict == .clean
             && CommandTable.planScript(command, bytes, frame) == .runScript

@@ -9,24 +9,22 @@ import Session
 extension ClientConnection {
     /// Carries out everything that is not simply sent. Nothing after such a command is sent before
     /// it is answered, because it might be meant for another state.
-    func carryOutState(
-        _ plan: Plan, _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer,
-        _ count: Int
-    ) -> Outcome {
+    func carryOutState(_ plan: Plan, _ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         switch plan {
-        case .select(let database): return select(database, bytes, count)
-        case .hello(let version): return hello(version, bytes, count)
+        case .select(let database): return select(database, request.bytes)
+        case .hello(let version): return hello(version, request.bytes)
         case .authenticate:
-            let login = PendingLogin(authenticate: CommandTable.words(span, frame))
-            return logIn(login, nil, bytes, count)
+            let login = PendingLogin(
+                authenticate: CommandTable.words(request.input.span, request.frame))
+            return logIn(login, nil, request.bytes)
         case .helloChange:
-            let words = CommandTable.words(span, frame)
+            let words = CommandTable.words(request.input.span, request.frame)
             let version = Word.integer(words[1], in: 2...3) ?? 2
-            return logIn(PendingLogin(hello: words), UInt8(version), bytes, count)
+            return logIn(PendingLogin(hello: words), UInt8(version), request.bytes)
         case .replyMode(.on) where session.replyMode == .on:
             // It changes nothing, so the server may judge whether this user is allowed to.
-            return forward(.shared, .plain, 0, bytes, count)
+            return forward(.shared, .plain, 0, request.bytes)
         case .replyMode where mayBeLockedOut: return askForRefusal()
         case .replyMode(let mode):
             session.setReplyMode(mode)
@@ -40,45 +38,45 @@ extension ClientConnection {
             closeAfterFlush(.client_closed)
             return .answered
         case .reset:
-            if upstream?.hold?.isListening == true { return resetOnHeld(bytes, count) }
+            if upstream?.hold?.isListening == true { return resetOnHeld(request.bytes) }
             reset()
             return .answered
-        case .pipe: return enterPipe(span, frame)
+        case .pipe: return enterPipe(request.input.span, request.frame)
         default: preconditionFailure("not a change of state: \(plan)")
         }
     }
 
     /// SELECT: executed by the server the first time that anybody goes there as this user; after
     /// that, answered here, and the next command goes to a connection that is there already.
-    private func select(_ database: UInt32, _ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    private func select(_ database: UInt32, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         var target = key
         target.database = database
-        if target == key { return forward(.shared, .plain, 0, bytes, count) }
-        if pool.maySelect(target), granted == nil {
+        if target == key { return forward(.shared, .plain, 0, bytes) }
+        if pool.knownKeys.maySelect(target), granted == nil {
             key = target
             if !session.takeSilence() { reply("+OK\r\n") }
             return .answered
         }
-        return forwardAlone(.pin, .select, database, bytes, count, isBlocking: false)
+        return forwardAlone(.pin, .select, database, bytes, isBlocking: false)
     }
 
     /// HELLO with a version: on a connection that speaks it already, where it changes nothing, or
     /// on one that learns it by this command.
-    private func hello(_ version: UInt8, _ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    private func hello(_ version: UInt8, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         var target = key
         target.protocolVersion = version
-        if isHolding || pool.isValidated(target) {
-            return forwardAsBarrier(target, .hello, UInt32(version), bytes, count)
+        if isHolding || pool.knownKeys.isAccepted(target) {
+            return forwardAsBarrier(target, .hello, UInt32(version), bytes)
         }
-        return forwardAlone(.pin, .hello, UInt32(version), bytes, count, isBlocking: false)
+        return forwardAlone(.pin, .hello, UInt32(version), bytes, isBlocking: false)
     }
 
     /// What changes nothing where it goes, but decides where this client goes next.
     private func forwardAsBarrier(
         _ target: PoolKey, _ expectation: Expectation, _ value: UInt32,
-        _ bytes: UnsafeRawPointer, _ count: Int
+        _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
-        let outcome = forward(.shared, key: target, expectation, value, bytes, count)
+        let outcome = forward(.shared, key: target, expectation, value, bytes)
         if outcome == .sent { mode = .barrier }
         return outcome
     }
@@ -88,14 +86,14 @@ extension ClientConnection {
     /// or not, so it may be shared. All others go alone; from Redis 7.2 on all do, because
     /// `addAuthErrReply` (acl.c) says nothing while other replies wait to be written.
     private func logIn(
-        _ pending: PendingLogin, _ version: UInt8?, _ bytes: UnsafeRawPointer, _ count: Int
+        _ pending: PendingLogin, _ version: UInt8?, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
         login = pending
         let expectation = version == nil ? Expectation.authenticate : .helloChange
         let value = UInt32(version ?? 0)
         if !pending.isUnderstood || (isHolding && pending.appliesInPart) {
             let isHeld = isHolding
-            let outcome = forwardOneOff(expectation, bytes, count, value: value)
+            let outcome = forwardOneOff(expectation, bytes, value: value)
             if outcome == .sent, isHeld { mode = .barrier }
             return outcome
         }
@@ -106,7 +104,7 @@ extension ClientConnection {
                 login = nil
                 return becomePipe()
             }
-            _ = sendHeld(expectation, value, bytes, count)
+            _ = sendHeld(expectation, value, bytes)
             if needsFence {
                 inFlight += 1
                 upstream?.sendFence(for: id, mayFail: true)
@@ -122,15 +120,15 @@ extension ClientConnection {
         {
             target.user = user
             target.protocolVersion = version ?? key.protocolVersion
-            if pool.isValidated(target), pool.facts.isBefore72 {
-                return forwardAsBarrier(target, expectation, value, bytes, count)
+            if pool.knownKeys.isAccepted(target), pool.facts.isBefore72 {
+                return forwardAsBarrier(target, expectation, value, bytes)
             }
         }
         if pending.appliesInPart {
-            return forwardOneOff(expectation, bytes, count, value: value)
+            return forwardOneOff(expectation, bytes, value: value)
         }
         return forwardAlone(
-            .pin, key: target, expectation, value, bytes, count, isBlocking: false)
+            .pin, key: target, expectation, value, bytes, isBlocking: false)
     }
 
     /// The command at the head of the input is an AUTH or HELLO with this user's name.
@@ -149,11 +147,11 @@ extension ClientConnection {
 
     /// RESET of a client that the server talks to unasked: others see its subscriptions (PUBLISH,
     /// PUBSUB), and nothing may come behind +RESET, so the server has to have ended it all before.
-    private func resetOnHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    private func resetOnHeld(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         guard let upstream else { return .answered }
         inFlight += 1
-        upstream.expect(id, .reset, bytes: count)
-        upstream.send(bytes, count: count)
+        upstream.expect(id, .reset, bytes: bytes.count)
+        upstream.send(bytes)
         mode = .barrier
         return .sent
     }

@@ -8,75 +8,69 @@ import Session
 
 extension ClientConnection {
     /// Carries out a command that is not in the table, once the server has said what it is.
-    func carryOutUnknown(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        let unknown = UnknownName(frame, in: span, table: worker.table)
+    func carryOutUnknown(_ request: Request) -> Outcome {
+        let unknown = UnknownName(request.frame, in: request.input.span, table: worker.table)
         switch pool.kind(of: unknown) {
         case .denied: return refuseCommand()
-        case .known(let kind): return carryOutUnknown(kind, unknown, bytes, count)
+        case .known(let kind): return carryOutUnknown(kind, unknown, request.bytes)
         case .unclear(let name):
-            let outcome = forwardOneOff(.unclear, bytes, count)
+            let outcome = forwardOneOff(.unclear, request.bytes)
             if outcome == .sent { askedName = name }
             return outcome
-        case .impossible: return refuseSubcommand(span, frame)
+        case .impossible: return refuseSubcommand(request.input.span, request.frame)
         case .toAsk(let name):
             guard let kind = lesson else { return ask(name) }
             // Whether the server knows it cannot be told, and it must not carry it out.
             if unknown.isAboutOneHop {
                 lesson = nil
-                return refuseSubcommand(span, frame)
+                return refuseSubcommand(request.input.span, request.frame)
             }
-            let outcome = carryOutUnknown(kind, unknown, bytes, count)
+            let outcome = carryOutUnknown(kind, unknown, request.bytes)
             if outcome != .blocked { lesson = nil }
             return outcome
         }
     }
 
     private func carryOutUnknown(
-        _ kind: UnknownCommands.Kind, _ name: UnknownName, _ bytes: UnsafeRawPointer, _ count: Int
+        _ kind: UnknownCommands.Kind, _ name: UnknownName, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
         switch kind {
-        case .stranger: forward(.shared, .unknown, 0, bytes, count)
+        case .stranger: forward(.shared, .unknown, 0, bytes)
         case .module:
-            forwardAlone(.pin, .ofModule, 0, bytes, count, isBlocking: true, isFenced: true)
-        case .renamed where name.isSubcommand: forwardSubcommand(name, bytes, count)
+            forwardAlone(.pin, .ofModule, 0, bytes, isBlocking: true, isFenced: true)
+        case .renamed where name.isSubcommand: forwardSubcommand(name, bytes)
         case .renamed: beginPipe()
-        case .unclear: forwardOneOff(.plain, bytes, count)
+        case .unclear: forwardOneOff(.plain, bytes)
         }
     }
 
     /// A subcommand that the server has and the table has not. One of CLIENT may turn something on
     /// for this connection; what another does ends with its reply.
-    func forwardSubcommand(
-        _ name: UnknownName, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
-        name.isOfClient ? holdOneOff(bytes, count) : forwardOneOff(.plain, bytes, count)
+    func forwardSubcommand(_ name: UnknownName, _ bytes: UnsafeRawBufferPointer) -> Outcome {
+        name.isOfClient ? holdOneOff(bytes) : forwardOneOff(.plain, bytes)
     }
 
     /// The same for a client that holds an upstream. Nil for what makes a pipe of it.
-    func carryOutUnknownHeld(
-        _ span: Span<UInt8>, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome? {
-        let name = UnknownName(frame, in: span, table: worker.table)
+    func carryOutUnknownHeld(_ request: Request) -> Outcome? {
+        let name = UnknownName(request.frame, in: request.input.span, table: worker.table)
         let isQueueing = upstream?.hold?.isInTransaction == true
         switch pool.kind(of: name) {
         case .denied: return refuseCommand()
-        case .impossible: return refuseSubcommand(span, frame)
-        case .known(.stranger): return sendHeld(.unknown, 0, bytes, count)
-        case .unclear, .known(.unclear): return forwardOneOff(.plain, bytes, count)
+        case .impossible: return refuseSubcommand(request.input.span, request.frame)
+        case .known(.stranger): return sendHeld(.unknown, 0, request.bytes)
+        case .unclear, .known(.unclear): return forwardOneOff(.plain, request.bytes)
         case .known(.renamed) where name.isSubcommand:
-            return forwardSubcommand(name, bytes, count)
-        case .known(.module) where !isQueueing: return sendDoubtful(.ofModule, 0, bytes, count)
+            return forwardSubcommand(name, request.bytes)
+        case .known(.module) where !isQueueing: return sendDoubtful(.ofModule, 0, request.bytes)
         case .known(.module), .known(.renamed): return nil
         case .toAsk where name.isAboutOneHop && (isQueueing || lesson != nil):
             lesson = nil
-            return refuseSubcommand(span, frame)
+            return refuseSubcommand(request.input.span, request.frame)
         case .toAsk where isQueueing: return nil
         case .toAsk(let word):
             // Where the answer could not be believed it is not asked for.
             guard lesson != nil || upstream?.isBelieved == false else { return ask(word) }
-            let outcome = forwardOneOff(.plain, bytes, count)
+            let outcome = forwardOneOff(.plain, request.bytes)
             if outcome != .blocked { lesson = nil }
             return outcome
         }
@@ -98,7 +92,7 @@ extension ClientConnection {
         Encode.command(words, into: &question)
         let before = session
         let outcome = question.withUnsafeBytes {
-            forward(.shared, expectation, 0, $0.baseAddress!, $0.count)
+            forward(.shared, expectation, 0, $0)
         }
         guard outcome == .sent else { return outcome }
         upstream?.noteOwn(question)

@@ -41,10 +41,10 @@ extension ClientConnection {
     }
 
     /// WAIT or WAITAOF of a client that holds nothing.
-    func waitForReplicas(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    func waitForReplicas(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if lastCommand == .waitaof, pool.facts.isBefore72 {
             // The server does not know it, and says so over any connection.
-            return forward(.shared, .plain, 0, bytes, count)
+            return forward(.shared, .plain, 0, bytes)
         }
         if inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
@@ -52,7 +52,7 @@ extension ClientConnection {
             guard !writes.isSpread, let own = pool[trail], own.key.user == key.user,
                 own.stage == .ready || own.stage == .handshaking
             else {
-                return waitElsewhere(bytes, count)
+                return waitElsewhere(bytes)
             }
             let isLentOut = pool.machine.isExclusivelyLeased(trail)
             if own.stage == .ready, !own.inFlight.isEmpty, !isLentOut {
@@ -63,11 +63,11 @@ extension ClientConnection {
             guard own.stage == .ready, pool.machine.pin(trail) else {
                 // Another one may have been dialled.
                 if pool.machine.hasActions { pool.noteWork() }
-                return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes, count)
+                return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes)
             }
             granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
         }
-        return forwardAlone(.pin, .plain, 0, bytes, count, isBlocking: true)
+        return forwardAlone(.pin, .plain, 0, bytes, isBlocking: true)
     }
 
     /// WAITAOF while the connection of the writes is lent to somebody else, or is on its way to
@@ -88,7 +88,7 @@ extension ClientConnection {
     /// The connection of the writes is gone or lent out, or there were several: a PUBLISH first
     /// brings any connection up to now in the replication stream, which is at least where the
     /// writes were. It does not do so for the append-only file.
-    private func waitElsewhere(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    private func waitElsewhere(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if lastCommand == .waitaof {
             retryUntil = nil
             replyError(
@@ -99,11 +99,11 @@ extension ClientConnection {
         guard let own = lease(.pin, key, mayBlock: true) else { return withoutLease }
         own.lend(to: self, for: .reply(isBlocking: true))
         own.raiseReplicationOffset()
-        return sendAlone(over: own, .plain, 0, bytes, count, isBlocking: true)
+        return sendAlone(over: own, .plain, 0, bytes, isBlocking: true)
     }
 
     /// WAIT or WAITAOF on the held upstream.
-    func waitOnHeld(_ bytes: UnsafeRawPointer, _ count: Int) -> Outcome {
+    func waitOnHeld(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         guard let upstream else { return .answered }
         if inputEnded, inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
@@ -114,7 +114,7 @@ extension ClientConnection {
             upstream.raiseReplicationOffset()
         }
         upstream.setBlocking(true)
-        return sendHeld(.plain, 0, bytes, count)
+        return sendHeld(.plain, 0, bytes)
     }
 
     private func waitForReplicasElsewhereRefused() -> Outcome {

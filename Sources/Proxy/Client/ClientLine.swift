@@ -107,9 +107,7 @@ struct LineTemplate: Sendable {
         output.append(contentsOf: end)
     }
 
-    private func append(
-        _ piece: Piece, of client: ClientConnection, to output: inout [UInt8]
-    ) {
+    private func append(_ piece: Piece, of client: ClientConnection, to output: inout [UInt8]) {
         let now = client.worker.now.nanoseconds
         let hold = client.upstream?.hold
         switch piece.field {

@@ -22,12 +22,10 @@ struct Strangers {
 extension ClientConnection {
     /// Sends a command on the upstream of all who are not logged in. `value` is 1 when the reply may
     /// quote the command.
-    func forwardBeforeLogin(
-        _ value: UInt32, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
+    func forwardBeforeLogin(_ value: UInt32, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         let cost = Strangers.cost(isQuoting: value == 1)
         guard pool.hasRoom(for: self, cost) else { return awaitRoom() }
-        let outcome = forward(.shared, .beforeLogin, value, bytes, count)
+        let outcome = forward(.shared, .beforeLogin, value, bytes)
         if outcome == .sent { owe(cost) }
         return outcome
     }

@@ -163,9 +163,7 @@ enum LineFate {
 
 extension ClientConnection {
     /// MONITOR: from before it is sent, all workers note for this client what they send themselves.
-    func monitor(
-        _ command: Command, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome {
+    func monitor(_ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if !isHolding {
             guard let own = lease(.pin, key) else { return withoutLease }
@@ -174,8 +172,8 @@ extension ClientConnection {
         guard isWatching() else { return .blocked }
         let outcome =
             isHolding
-            ? sendHeld(.monitor, 0, bytes, count)
-            : beginHold(command, frame, .monitor, 0, bytes, count)
+            ? sendHeld(.monitor, 0, request.bytes)
+            : beginHold(request, .monitor, 0)
         pool.takeOwnCommands()
         if let upstream, upstream.monitorAddress != OwnCommands.unix {
             monitorFilter?.own.forget(upstream.monitorAddress)

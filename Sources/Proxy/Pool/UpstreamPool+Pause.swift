@@ -79,21 +79,19 @@ extension ClientConnection {
     /// direct connection. Where too many are pinned already, it is put behind others of its kind.
     /// Nil for what passes. Out of line: nobody pays for it without a pause.
     @inline(never)
-    func forwardPaused(
-        _ plan: Plan, _ frame: CommandFrame, _ bytes: UnsafeRawPointer, _ count: Int
-    ) -> Outcome? {
+    func forwardPaused(_ plan: Plan, _ request: Request) -> Outcome? {
         guard worker.table.mayWrite(lastCommand) else { return nil }
         switch plan {
         case .send(.plain, _), .sendSlow: break
         case .runScript where trustsScripts: break
         default: return nil
         }
-        let (expectation, value) = expectation(ofPlain: frame)
+        let (expectation, value) = expectation(ofPlain: request.frame)
         let census = pool.machine.census
         if census.pinned + census.waiting < pool.config.maxPinned {
-            return forwardAlone(.pin, expectation, value, bytes, count, isBlocking: true)
+            return forwardAlone(.pin, expectation, value, request.bytes, isBlocking: true)
         }
-        return forward(.slow, expectation, value, bytes, count)
+        return forward(.slow, expectation, value, request.bytes)
     }
 
     /// What is expected of the reply to the last command, which is relayed as it is. The success of

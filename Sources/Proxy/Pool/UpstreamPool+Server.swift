@@ -9,7 +9,7 @@ extension UpstreamPool {
     /// Another process answers, or may: what its predecessor accepted says nothing about it.
     func forgetServer() {
         epoch &+= 1
-        forgetValidated()
+        knownKeys.forgetAll()
         unknownCommands = UnknownCommands()
         scripts.forget()
         fences = FenceForms()
@@ -20,10 +20,10 @@ extension UpstreamPool {
     /// The server has refused to move a connection of this user. If he has no right to it, the same
     /// is not tried with the next one.
     func conversionRefused(to user: UInt32, isForbidden: Bool) {
-        guard isForbidden else { return forgetValidated() }
+        guard isForbidden else { return knownKeys.forgetAll() }
         let until = worker.now + looks.interval
         machine.refuseConversions(of: user, until: until, now: worker.now)
-        forgetValidated(of: user)
+        knownKeys.forget(user)
     }
 
     /// A new connection has reached another server than those before it: no client is to be served

@@ -58,10 +58,8 @@ final class UpstreamPool {
     var defaultNeedsLogin = false
     /// Whether it does is known from a connection.
     var isLoginKnown = false
-    /// Keys that the server has accepted from some client: others may move there unseen.
-    private var validated: Set<PoolKey> = []
-    /// Databases that the server has let a user select, as keys of protocol 2.
-    private var selected: Set<PoolKey> = []
+    /// Where clients may move to unseen.
+    var knownKeys: KnownKeys
     var isDown = false
     /// The server has accepted a CLIENT PAUSE, and it is believed to last. Every command asks, so it
     /// is not worked out from the time each time.
@@ -84,6 +82,7 @@ final class UpstreamPool {
         users = UserTable(name: config.username, password: config.password)
         warmKey = PoolKey(
             user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
+        knownKeys = KnownKeys(warmKey: warmKey)
         group = worker.group.pools[index]
         member = group.members.firstIndex(of: worker.index)
         keeper = PermitKeeper(member: member ?? 0)
@@ -246,48 +245,6 @@ final class UpstreamPool {
         if let client = worker.clients[SlotID(raw: waiter.raw)], client.granted(upstream) { return }
         // The client left between the decision and now: the lease goes back unused.
         giveBack(upstream)
-    }
-
-    /// The server has put a connection into the state `key` at a client's request.
-    func noteValidated(_ key: PoolKey) {
-        if validated.count >= 4096 { validated.removeAll() }
-        validated.insert(key)
-    }
-
-    /// The server has carried out a SELECT. That a user is in a database proves no right to SELECT:
-    /// it may have been selected before the login.
-    func noteSelected(_ key: PoolKey) {
-        if selected.count >= 4096 { selected.removeAll() }
-        selected.insert(UpstreamPool.plain(key))
-    }
-
-    func maySelect(_ key: PoolKey) -> Bool {
-        let plain = UpstreamPool.plain(key)
-        return plain == warmKey || selected.contains(plain)
-    }
-
-    private static func plain(_ key: PoolKey) -> PoolKey {
-        PoolKey(user: key.user, protocolVersion: 2, database: key.database)
-    }
-
-    func isValidated(_ key: PoolKey) -> Bool { key == warmKey || validated.contains(key) }
-
-    /// Forgets what other users than these may have.
-    func keepValidated(of users: Set<UInt32>) {
-        validated = validated.filter { users.contains($0.user) }
-        selected = selected.filter { users.contains($0.user) }
-    }
-
-    /// Forgets what one user may have.
-    func forgetValidated(of user: UInt32) {
-        validated = validated.filter { $0.user != user }
-        selected = selected.filter { $0.user != user }
-    }
-
-    /// A conversion to `key` was refused: nothing is taken for granted any more.
-    func forgetValidated() {
-        validated.removeAll()
-        selected.removeAll()
     }
 
     /// An upstream that one client had for itself is free again.

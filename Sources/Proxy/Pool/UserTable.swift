@@ -152,7 +152,7 @@ extension UpstreamPool {
         used.insert(0)
         fences.keep(used)
         scripts.keep(used)
-        keepValidated(of: used)
+        knownKeys.keep(used)
     }
 
     /// What a new connection has shown of the server's default user, when the configuration names
@@ -161,7 +161,7 @@ extension UpstreamPool {
         isLoginKnown = true
         guard config.password == nil, needsLogin != defaultNeedsLogin else { return }
         defaultNeedsLogin = needsLogin
-        forgetValidated()
+        knownKeys.forgetAll()
         if needsLogin { lockDefault() } else { unlockDefault() }
     }
 
@@ -228,7 +228,7 @@ extension UpstreamPool {
     /// the pool to the others.
     func stateRefused(_ id: UpstreamID, _ key: PoolKey, isLogin: Bool, _ text: String) {
         if key.user != 0 { users.refused(key.user) }
-        forgetValidated()
+        knownKeys.forgetAll()
         for client in worker.clients.all where client.pool === self {
             guard case .waiting(let wait) = client.mode else { continue }
             // HELLO, say, which can go elsewhere.

@@ -66,9 +66,7 @@ struct ExecWalk {
 
 extension UpstreamConnection {
     /// Bytes of the reply to such an EXEC, whose last ones are there if it `isComplete`.
-    func walkOn(
-        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
-    ) {
+    func walkOn(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
         let client = worker.clients[entry.client]
         var walk =
             self.walk
@@ -216,7 +214,7 @@ extension UpstreamConnection {
         switch member.expectation {
         case .select where facts.isOK:
             newKey.database = member.value
-            if teachesPool { pool.noteSelected(newKey) }
+            if teachesPool { pool.knownKeys.select(newKey) }
             move(to: newKey, with: client)
         case .hello where member.value != 0 && facts.isAggregate:
             newKey.protocolVersion = UInt8(member.value)

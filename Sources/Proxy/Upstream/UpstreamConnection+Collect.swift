@@ -21,9 +21,7 @@ extension UpstreamConnection {
     }
 
     /// Takes bytes of a reply that is read here, whose last ones are there if it `isComplete`.
-    func collect(
-        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
-    ) {
+    func collect(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
         if isBegunRelayed {
             relayRest(entry, bytes, count, isComplete: isComplete)
             return

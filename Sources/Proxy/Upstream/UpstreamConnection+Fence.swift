@@ -80,9 +80,7 @@ extension UpstreamConnection {
     }
 
     /// Bytes in the place of a fence's reply, which are complete with these or not.
-    func takeFence(
-        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
-    ) {
+    func takeFence(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
         if scanner.isError {
             if isComplete { fenceRefused(entry) }
             return

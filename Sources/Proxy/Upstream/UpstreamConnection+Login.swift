@@ -11,7 +11,7 @@ extension UpstreamConnection {
     func move(to newKey: PoolKey, with client: ClientConnection?) {
         key = newKey
         pool.machine.rekey(id, to: newKey)
-        if teachesPool { pool.noteValidated(newKey) }
+        if teachesPool { pool.knownKeys.accept(newKey) }
         if let client, client.upstream === self { client.key = newKey }
     }
 

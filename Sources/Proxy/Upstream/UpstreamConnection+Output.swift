@@ -15,14 +15,13 @@ extension UpstreamConnection {
         worker.markDirty(self)
     }
 
-    func send(_ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { raw in
-            if let base = raw.baseAddress {
-                output.append(base, count: raw.count, pool: worker.chunks)
-            }
-        }
-        worker.markDirty(self)
+    @inline(__always)
+    func send(_ bytes: UnsafeRawBufferPointer) {
+        guard let base = bytes.baseAddress else { return }
+        send(base, count: bytes.count)
     }
+
+    func send(_ bytes: [UInt8]) { bytes.withUnsafeBytes { send($0) } }
 
     /// What is sent from here on is not kept for sending it again.
     func forgetSent() { output.forgetsSent = true }

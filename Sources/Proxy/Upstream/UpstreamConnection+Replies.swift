@@ -132,9 +132,7 @@ extension UpstreamConnection {
     }
 
     /// Bytes for a client that may have left meanwhile, and the count of replies they complete.
-    func deliver(
-        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
-    ) {
+    func deliver(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32) {
         if finished > 0 {
             finishHead(finished)
             if isShared { countFinished(finished) }
@@ -239,7 +237,7 @@ extension UpstreamConnection {
         case .select where facts.isOK:
             var newKey = key
             newKey.database = entry.value
-            if teachesPool { pool.noteSelected(newKey) }
+            if teachesPool { pool.knownKeys.select(newKey) }
             move(to: newKey, with: client)
         case .authenticate:
             let login = client?.takeLogin()

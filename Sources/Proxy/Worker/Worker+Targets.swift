@@ -21,9 +21,7 @@ struct TargetOrder {
 
 extension Worker {
     /// Answers when `target` has its upstream, or its time is over.
-    func order(
-        _ target: ClientConnection, for tracker: UInt64, token: UInt64, at asker: Int
-    ) {
+    func order(_ target: ClientConnection, for tracker: UInt64, token: UInt64, at asker: Int) {
         let order = TargetOrder(
             client: target.id, tracker: tracker, asker: asker, token: token,
             until: now + target.pool.config.poolTimeout)
