@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness.waiting import eventually
 from harness.wire import encode
 
 MB = 1 << 20
@@ -54,6 +55,7 @@ def redpool(keep):
 def test_others_wait_for_it_only_for_so_long(redpool):
     with redpool.connect(timeout=30) as other, SlowReader(redpool) as reader:
         # Right behind what the reader has asked for.
+        eventually(lambda: redpool.has_read(reader.client))
         other.send(encode("PING"))
         began = time.monotonic()
         assert other.read() == b"PONG"
