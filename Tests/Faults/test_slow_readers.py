@@ -1,5 +1,6 @@
 """A client that reads, but slowly: how long others on its upstream wait for it."""
 
+import contextlib
 import threading
 import time
 
@@ -45,19 +46,33 @@ class SlowReader:
 
 
 @pytest.fixture(scope="module")
-def redpool(keep):
-    server = keep.server()
-    server.command("SET", "slow:value", b"x" * MB)
+def server(keep):
+    return keep.server()
+
+
+@pytest.fixture(scope="module")
+def redpool(keep, server):
     return keep.redpool(
         server, pool={"maxOpen": 1, "maxPinned": 0, "clientOutputLimit": "4mb"})
 
 
-def test_others_wait_for_it_only_for_so_long(redpool):
-    with redpool.connect(timeout=30) as other, SlowReader(redpool) as reader:
-        # Right behind what the reader has asked for.
+@pytest.fixture(autouse=True)
+def value(server):
+    server.command("SET", "slow:value", b"x" * MB)
+
+
+def test_others_wait_for_it_only_for_so_long(server, redpool):
+    redpool.warm_up()
+    with redpool.connect(timeout=30) as other, contextlib.ExitStack() as left:
+        server.pause()
+        left.callback(server.resume)
+        reader = left.enter_context(SlowReader(redpool))
         eventually(lambda: redpool.has_read(reader.client))
+        # Right behind what the reader has asked for.
         other.send(encode("PING"))
+        eventually(lambda: redpool.has_read(other))
         began = time.monotonic()
+        server.resume()
         assert other.read() == b"PONG"
         assert time.monotonic() - began > 1
         assert time.monotonic() - began < 20
