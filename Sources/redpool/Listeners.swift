@@ -17,9 +17,9 @@ enum Listeners {
     static func bindAll(_ config: Config) throws -> [BoundListener] {
         var bound: [BoundListener] = []
         do {
-            for (index, pool) in config.pools.enumerated() {
+            for pool in config.pools {
                 for address in pool.listen.flatMap(families) {
-                    bound.append(try bind(address, pool: pool, index: index))
+                    bound.append(try bind(address, pool: pool))
                 }
             }
         } catch {
@@ -41,7 +41,7 @@ enum Listeners {
     }
 
     private static func bind(
-        _ address: ListenAddress, pool: PoolConfig, index: Int
+        _ address: ListenAddress, pool: PoolConfig
     ) throws -> BoundListener {
         do throws(ListenFailure) {
             switch address {
@@ -51,12 +51,12 @@ enum Listeners {
                 }
                 let descriptor = socket.listen(backlog: backlog)
                 if descriptor < 0 { throw .system(-descriptor) }
-                return BoundListener(pool: index, descriptor: descriptor, address: address)
+                return BoundListener(pool: pool.name, descriptor: descriptor, address: address)
             case .unix(let path):
                 let (descriptor, file) = try SocketFile.listen(
                     path: path, mode: pool.socketMode, group: pool.socketGroup, backlog: backlog)
                 return BoundListener(
-                    pool: index, descriptor: descriptor, address: address, file: file)
+                    pool: pool.name, descriptor: descriptor, address: address, file: file)
             }
         } catch {
             throw describe(error, address, pool)

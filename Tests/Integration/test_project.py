@@ -150,7 +150,7 @@ def test_wire_check_lets_pass_what_is_allowed(tmp_path, file, text):
 
 def test_wire_check_knows_what_it_allows(tmp_path):
     """An exception that nothing needs any more has to go."""
-    found = wire_check_of(tmp_path, "Proxy/Pool/ServerFacts.swift", "let a = 1\n")
+    found = wire_check_of(tmp_path, "Proxy/Server/ServerFacts.swift", "let a = 1\n")
     assert "nothing is allowed any more that has 'line.starts(with: key)'" in found
 
 

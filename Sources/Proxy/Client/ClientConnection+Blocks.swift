@@ -25,7 +25,7 @@ extension ClientConnection {
     func findBlock(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, after first: CommandFrame
     ) -> Block? {
-        guard first.argumentCount == 1, session.replyMode == .on, pool.facts.hasTransactions
+        guard first.argumentCount == 1, session.replyMode == .on, server.facts.hasTransactions
         else { return nil }
         var ahead = CommandScanner()
         var position = first.end
@@ -72,6 +72,6 @@ extension UpstreamConnection {
     func extendBlock(_ client: SlotID, _ block: Block) {
         inFlight.extendLast(by: UInt32(block.members))
         expect(client, .blockEnd, bytes: block.end - block.execStart)
-        for _ in 0...block.members { pool.machine.add(id) }
+        for _ in 0...block.members { server.machine.add(id) }
     }
 }

@@ -247,14 +247,14 @@ extension ClientConnection {
     ) -> Outcome {
         let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
-            if current.gauge.measures, pool.machine.isFull(current.id) { return waitForReplies() }
+            if current.gauge.measures, server.machine.isFull(current.id) { return waitForReplies() }
             // What is in flight keeps its order only on its own upstream. That goes to the slow
             // lane for what may never end; to do so for every slow command costs more connections
             // than the waits behind them are worth.
             if case .slow = kind, CommandTable.runsScript(lastCommand) || pool.isPaused {
-                pool.machine.add(current.id, .slow)
+                server.machine.add(current.id, .slow)
             } else {
-                pool.machine.add(current.id, .shared)
+                server.machine.add(current.id, .shared)
             }
             target = current
         } else {
@@ -318,16 +318,16 @@ extension ClientConnection {
             // command at the head then needs another kind of lease, and this one goes back.
             if granted.upstream.stage == .ready {
                 if granted.wanted == Wanted(kind: kind, key: wanted) { return granted.upstream }
-                pool.giveBack(granted.upstream)
+                server.giveBack(granted.upstream)
             }
         }
-        let outcome = pool.machine.lease(
+        let outcome = server.machine.lease(
             kind, key: wanted, for: WaiterID(raw: id.raw), now: worker.now)
         // Whatever the outcome, another connection may have been asked for as well.
-        if pool.machine.hasActions { pool.noteWork() }
+        if server.machine.hasActions { server.noteWork() }
         switch outcome {
         case .granted(let upstream):
-            guard let found = pool[upstream] else {
+            guard let found = server[upstream] else {
                 preconditionFailure("the pool has lent a connection that does not exist")
             }
             return found
@@ -336,10 +336,10 @@ extension ClientConnection {
                 LeaseWait(
                     ticket: ticket, wanted: Wanted(kind: kind, key: wanted),
                     isBlocking: mayBlock))
-            pool.noteWork()
+            server.noteWork()
             return nil
         case .refused(let refusal):
-            replyError(pool.errorText(refusal))
+            replyError(server.errorText(refusal))
             return nil
         }
     }

@@ -54,7 +54,7 @@ extension ClientConnection {
         let blocked = target?.blockedUpstream
         var serverID = blocked?.serverID
         if target == nil {
-            let question = WorkerQuestion.blocked(pool: pool.index, serial: serial)
+            let question = WorkerQuestion.blocked(pool: pool.config.name, serial: serial)
             guard let answer = otherConnection(question) else { return .blocked }
             serverID = answer
         }
@@ -148,7 +148,7 @@ extension ClientConnection {
     /// Whether the pool has this client. Nil while others are being asked.
     private func exists(_ serial: UInt64) -> Bool? {
         if pool.client(serial: serial) != nil { return true }
-        let question = WorkerQuestion.exists(pool: pool.index, serial: serial)
+        let question = WorkerQuestion.exists(pool: pool.config.name, serial: serial)
         return otherConnection(question).map { $0 != nil }
     }
 
@@ -181,7 +181,7 @@ extension ClientConnection {
                 askForTarget(target)
             } else {
                 otherConnection(
-                    .target(pool: pool.index, serial: serial, tracker: self.serial))
+                    .target(pool: pool.config.name, serial: serial, tracker: self.serial))
             }
         guard let found = answer else { return nil }
         if found == ClientConnection.noTarget {

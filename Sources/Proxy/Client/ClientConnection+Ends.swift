@@ -14,8 +14,8 @@ extension ClientConnection {
         channel.stopReading()
         switch mode {
         case .piped:
-            if let upstream { pool.machine.retire(upstream.id, .clientGone, now: worker.now) }
-            pool.noteWork()
+            if let upstream { server.machine.retire(upstream.id, .clientGone, now: worker.now) }
+            server.noteWork()
         case .streaming, .swallowing:
             close(.client_closed)
         case .waiting where isBlocked:
@@ -44,8 +44,8 @@ extension ClientConnection {
         // What is left of the input, unless the upstream is full, is a command that will never be
         // complete.
         if isPiped, inputEnded, input.isEmpty || !isPausedByUpstream, let upstream {
-            pool.machine.retire(upstream.id, .clientGone, now: worker.now)
-            pool.noteWork()
+            server.machine.retire(upstream.id, .clientGone, now: worker.now)
+            server.noteWork()
         }
         guard mode == .open, inFlight == 0, !isReady else { return }
         if inputEnded {
@@ -99,15 +99,15 @@ extension ClientConnection {
 
     /// Gives up every claim on upstreams.
     private func letGo() {
-        pool.noteWork()
+        server.noteWork()
         if extras != nil {
             redirect(to: 0)
             forgetAskedRedirection()
         }
-        if case .waiting(let wait) = mode { pool.machine.cancel(wait.ticket) }
+        if case .waiting(let wait) = mode { server.machine.cancel(wait.ticket) }
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused.upstream)
+            server.giveBack(unused.upstream)
         }
         guard let upstream else { return }
         leaveSlowReaders(upstream)
@@ -115,11 +115,11 @@ extension ClientConnection {
         switch mode {
         case .exclusive, .streaming, .preparing, .piped:
             upstream.abandon()
-            pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+            server.machine.retire(upstream.id, .clientGone, now: worker.now)
         case _ where upstream.hold != nil:
             if upstream.sole?.isBlocking == true {
                 upstream.abandon()
-                pool.machine.retire(upstream.id, .clientGone, now: worker.now)
+                server.machine.retire(upstream.id, .clientGone, now: worker.now)
             } else {
                 upstream.orphan()
             }

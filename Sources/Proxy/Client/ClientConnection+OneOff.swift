@@ -18,17 +18,17 @@ extension ClientConnection {
             guard let upstream else { return .answered }
             if isRestricted { return sendHeld(expectation, value, bytes) }
             if upstream.spoiled == nil {
-                guard pool.oneOffs.gate.begin(now: worker.now) else { return awaitOneOff() }
+                guard server.oneOffs.gate.begin(now: worker.now) else { return awaitOneOff() }
                 // It counts as the pin that it is; that it is closed is what the rate bounds.
-                pool.oneOffs.gate.end()
+                server.oneOffs.gate.end()
                 placeInLine = .none
                 upstream.spoil(.notUnderstood)
             }
             return sendDoubtful(expectation, value, bytes)
         }
-        guard pool.maySpend(for: self) else { return awaitOneOff() }
+        guard server.maySpend(for: self) else { return awaitOneOff() }
         guard let own = lease(.pin, key) else { return withoutLease }
-        guard pool.spend(own, for: self) else {
+        guard server.spend(own, for: self) else {
             granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
             return awaitOneOff()
         }
@@ -43,14 +43,14 @@ extension ClientConnection {
     func holdOneOff(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if isHolding { return forwardOneOff(.bind, bytes) }
         if inFlight > 0 { return waitForReplies() }
-        guard pool.maySpend(for: self) else { return awaitOneOff() }
+        guard server.maySpend(for: self) else { return awaitOneOff() }
         guard let own = lease(.pin, key) else { return withoutLease }
-        guard pool.spend(own, for: self) else {
+        guard server.spend(own, for: self) else {
             granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
             return awaitOneOff()
         }
         // It counts as the pin that it is; that it is closed is what the rate bounds.
-        pool.unspend(own)
+        server.unspend(own)
         upstream = own
         own.lend(to: self, for: .hold)
         own.rename(identity.name)
@@ -61,17 +61,17 @@ extension ClientConnection {
     private func awaitOneOff() -> Outcome {
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused.upstream)
+            server.giveBack(unused.upstream)
         }
         let limit = retryUntil ?? worker.now + pool.config.poolTimeout
         // Nobody waits for a client that has perhaps gone, with many more such commands.
         guard worker.now < limit, !inputEnded else {
             retryUntil = nil
             placeInLine = .none
-            return refuse(pool.oneOffText)
+            return refuse(server.oneOffText)
         }
         retryUntil = limit
-        pool.standInLine(self, until: limit)
+        server.standInLine(self, until: limit)
         return waitForReplies()
     }
 
@@ -120,95 +120,6 @@ extension ClientConnection {
         if let upstream { putFence(behind: upstream) }
         mode = .barrier
         return outcome
-    }
-}
-
-extension UpstreamPool {
-    /// Where one-off upstreams are asked for.
-    struct OneOffLine {
-        let gate: OneOffGate<AtomicCell>
-        /// Clients that wait, first come, first served, and until when.
-        var waiting: [(id: SlotID, until: MonotonicTime)] = []
-    }
-
-    /// True when `client` may spend an upstream now.
-    func maySpend(for client: ClientConnection) -> Bool {
-        let room = oneOffs.gate.room(now: worker.now, reserve: reserve(against: client))
-        guard room > 0 else { return false }
-        return oneOffs.waiting.isEmpty || client.placeInLine == .called
-    }
-
-    /// A third of what there is is kept for clients that have logged in.
-    private func reserve(against client: ClientConnection) -> Int {
-        client.isLockedOut ? OneOffLimits.perSecond / 3 : 0
-    }
-
-    /// This upstream serves one more command, and is then closed. False when another worker was
-    /// quicker.
-    func spend(_ upstream: UpstreamConnection, for client: ClientConnection) -> Bool {
-        guard oneOffs.gate.begin(now: worker.now) else { return false }
-        client.placeInLine = .none
-        upstream.oneOffSince = worker.now
-        upstream.spoil(.notUnderstood)
-        return true
-    }
-
-    /// What was to be closed behind one command is a client's now.
-    func unspend(_ upstream: UpstreamConnection) {
-        upstream.oneOffSince = nil
-        oneOffEnded()
-    }
-
-    /// The connection of a one-off upstream is closed.
-    func oneOffEnded() {
-        oneOffs.gate.end()
-        callOneOffs()
-    }
-
-    func standInLine(_ client: ClientConnection, until: MonotonicTime) {
-        if client.placeInLine == .waiting { return }
-        client.placeInLine = .waiting
-        oneOffs.waiting.append((client.id, until))
-    }
-
-    /// Called with every tick: a command that the server does not answer, or has silenced, must not
-    /// keep others out of line for ever. It is given up when its place is wanted.
-    func closeOverdueOneOffs() {
-        guard oneOffs.gate.isFull else { return }
-        for upstream in allUpstreams {
-            guard let since = upstream.oneOffSince, upstream.stage == .ready,
-                worker.now - since > config.poolTimeout
-            else { continue }
-            machine.retire(upstream.id, .notUnderstood, now: worker.now)
-            noteWork()
-        }
-    }
-
-    /// Called with every tick as well: has as many of those in line look again as there is room for,
-    /// and all whose time is over.
-    func callOneOffs() {
-        if oneOffs.waiting.isEmpty { return }
-        let gate = oneOffs.gate
-        var called = 0
-        oneOffs.waiting.removeAll { place in
-            guard let client = worker.clients[place.id], client.placeInLine == .waiting else {
-                return true
-            }
-            let isOver = worker.now >= place.until
-            let room = gate.room(now: worker.now, reserve: reserve(against: client))
-            guard isOver || room > called else { return false }
-            if !isOver { called += 1 }
-            client.placeInLine = .called
-            worker.ready(client)
-            return true
-        }
-    }
-
-    /// The error for a command that has waited too long for an upstream to be spent on it.
-    var oneOffText: String {
-        "PINLIMIT pool \(config.name): Redpool does not understand this command, and spends at most "
-            + "\(OneOffLimits.perSecond) connections a second on such commands "
-            + "(waited \(config.poolTimeout / 1_000_000)ms)"
     }
 }
 

@@ -41,7 +41,7 @@ extension ClientConnection {
             finishOrder([])
         } else {
             worker.ordersOut += 1
-            worker.ask(.order(order, pool: pool.index), others, for: .order(id))
+            worker.ask(.order(order, pool: pool.config.name), others, for: .order(id))
         }
     }
 
@@ -114,15 +114,6 @@ extension ClientConnection {
         let order = ClientOrder(
             kind: .list(filter), giver: serial, template: template, most: mostListed)
         return listReply([listHere(filter, order)], most: order.most)
-    }
-}
-
-extension UpstreamPool {
-    /// The template of CLIENT LIST's lines, known or shown by this reply; nil if that is no text.
-    fileprivate func lineTemplate(_ reply: [UInt8]) -> LineTemplate? {
-        guard let text = ClientLine.text(of: reply) else { return nil }
-        if !facts.clientLine.isEmpty { return LineTemplate(facts.clientLine[...]) }
-        return LineTemplate(text.prefix { $0 != "\n" })
     }
 }
 

@@ -17,7 +17,7 @@ extension ClientConnection {
         if inFlight > 0 { return waitForReplies() }
         if isBlocking, leaveInsteadOfBlocking() { return .answered }
         // Without a fence nobody else can have this upstream afterwards.
-        if isFenced, pool.fences[key.user] == .none { return forwardOneOff(.plain, bytes) }
+        if isFenced, server.fences[key.user] == .none { return forwardOneOff(.plain, bytes) }
         guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
             return withoutLease
         }
@@ -41,7 +41,7 @@ extension ClientConnection {
 
     /// What may bring more than one reply. In RESP3 a push of DEBUG's goes to who holds the upstream.
     func forwardFenced(_ request: Request) -> Outcome {
-        guard request.command == .debug, key.protocolVersion == 3, pool.fences[key.user] != .none
+        guard request.command == .debug, key.protocolVersion == 3, server.fences[key.user] != .none
         else {
             return forwardAlone(
                 .pin, .plain, 0, request.bytes, isBlocking: false, isFenced: true)

@@ -72,7 +72,7 @@ extension ClientConnection {
     /// only if it is known, or shows, where EXEC's array ends.
     func queueSilently(_ request: Request) -> Outcome {
         guard let upstream else { return .answered }
-        let isAnswering = pool.facts.isBefore72 && upstream.isOfThisServer
+        let isAnswering = server.facts.isBefore72 && upstream.isOfThisServer
         switch (lastCommand, worker.table.commandClass(lastCommand)) {
         case (.auth, _) where isAnswering, (.clientTracking, _):
             upstream.taint()

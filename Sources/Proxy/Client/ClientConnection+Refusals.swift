@@ -107,7 +107,7 @@ extension ClientConnection {
     /// Answers a command whose words are known as far as the error shows them.
     func refuseName(_ words: [[UInt8]], isSubcommand: Bool = false) {
         if session.takeSilence() { return }
-        let isOld = pool.facts.hasOldWords
+        let isOld = server.facts.hasOldWords
         let line =
             isSubcommand
             ? UnknownName.subcommandRefusal(of: words, isOld: isOld)

@@ -59,7 +59,7 @@ extension ClientConnection {
         case .exclusive:
             leaveUpstream(upstream)
             mode = .open
-            pool.returned(upstream)
+            server.returned(upstream)
             if upstream.hasUnblocked {
                 closeAfterFlush(.upstream_lost)
                 return
@@ -97,7 +97,7 @@ extension ClientConnection {
         members = []
         redirect(to: 0)
         monitorFilter = nil
-        pool.returned(upstream)
+        server.returned(upstream)
     }
 
     @inline(__always)

@@ -12,7 +12,7 @@ extension ClientConnection {
     /// server's scripts does not hold behind it.
     private var scriptVerdict: ScriptTrust.Verdict {
         if inFlight > 0, let upstream, !upstream.isOfThisServer { return .splits }
-        return pool.scriptVerdict(for: key.user)
+        return server.scriptVerdict(for: key.user)
     }
 
     /// A script of a client that holds nothing.
@@ -31,7 +31,7 @@ extension ClientConnection {
         // A status that looks like a line of MONITOR is not seen as a reply.
         let isKnown =
             upstream?.isOfThisServer == true && upstream?.hold?.isMonitoring != true
-        return switch isKnown ? pool.scriptVerdict(for: key.user) : .splits {
+        return switch isKnown ? server.scriptVerdict(for: key.user) : .splits {
         case .clean: sendHeld(.plain, 0, bytes)
         case .splits: sendDoubtful(.plain, 0, bytes)
         case .unknown: askAboutScripts()
@@ -42,9 +42,9 @@ extension ClientConnection {
         if inFlight > 0 { return waitForReplies() }
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused.upstream)
+            server.giveBack(unused.upstream)
         }
-        pool.askAboutScripts(for: self)
+        server.askAboutScripts(for: self)
         return waitForReplies()
     }
 

@@ -120,7 +120,7 @@ extension ClientConnection {
         {
             target.user = user
             target.protocolVersion = version ?? key.protocolVersion
-            if pool.knownKeys.isAccepted(target), pool.facts.isBefore72 {
+            if pool.knownKeys.isAccepted(target), server.facts.isBefore72 {
                 return forwardAsBarrier(target, expectation, value, bytes)
             }
         }

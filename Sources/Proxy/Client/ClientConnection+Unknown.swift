@@ -138,26 +138,3 @@ enum UnknownKind {
     /// The server has to be asked about this name.
     case toAsk([UInt8])
 }
-
-extension UpstreamPool {
-    func kind(of name: UnknownName) -> UnknownKind {
-        if deniedStrangers.refuses(name.asRead) { return .denied }
-        // Names are looked at before; COMMAND INFO would read this one as another.
-        if !name.canBeAskedFor { return .impossible }
-        let kind = unknownCommands.kind(of: name.asRead)
-        if name.isAboutOneHop, kind != .stranger {
-            // A server of before 7.0 has no such subcommand; of others it must be known.
-            if facts.hasOldWords { return .known(.stranger) }
-            return kind != nil || facts.isBefore7 ? .impossible : .toAsk(name.asRead)
-        }
-        if let kind { return .known(kind) }
-        // Before 7.0, COMMAND INFO knows no subcommands.
-        return name.isSubcommand && facts.isBefore7 ? .unclear(name.asRead) : .toAsk(name.asRead)
-    }
-    /// True for what this server must not get, because it may carry it out.
-    func withholds(_ name: UnknownName) -> Bool {
-        guard name.isAboutOneHop else { return false }
-        if case .known(.stranger) = kind(of: name) { return false }
-        return true
-    }
-}

@@ -42,27 +42,27 @@ extension ClientConnection {
 
     /// WAIT or WAITAOF of a client that holds nothing.
     func waitForReplicas(_ bytes: UnsafeRawBufferPointer) -> Outcome {
-        if lastCommand == .waitaof, pool.facts.isBefore72 {
+        if lastCommand == .waitaof, server.facts.isBefore72 {
             // The server does not know it, and says so over any connection.
             return forward(.shared, .plain, 0, bytes)
         }
         if inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
         if granted == nil, let trail = writes.upstream {
-            guard !writes.isSpread, let own = pool[trail], own.key.user == key.user,
+            guard !writes.isSpread, let own = server[trail], own.key.user == key.user,
                 own.stage == .ready || own.stage == .handshaking
             else {
                 return waitElsewhere(bytes)
             }
-            let isLentOut = pool.machine.isExclusivelyLeased(trail)
+            let isLentOut = server.machine.isExclusivelyLeased(trail)
             if own.stage == .ready, !own.inFlight.isEmpty, !isLentOut {
                 // Nobody else may be behind a command that waits.
                 own.awaitSolitude(self)
                 return waitForReplies()
             }
-            guard own.stage == .ready, pool.machine.pin(trail) else {
+            guard own.stage == .ready, server.machine.pin(trail) else {
                 // Another one may have been dialled.
-                if pool.machine.hasActions { pool.noteWork() }
+                if server.machine.hasActions { server.noteWork() }
                 return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes)
             }
             granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
@@ -77,11 +77,11 @@ extension ClientConnection {
         let limit = retryUntil ?? worker.now + pool.config.poolTimeout
         guard worker.now < limit else {
             retryUntil = nil
-            replyError(pool.errorText(.poolTimeout))
+            replyError(server.errorText(.poolTimeout))
             return .answered
         }
         retryUntil = limit
-        pool.wakeWithWork(self)
+        server.wakeWithWork(self)
         return waitForReplies()
     }
 
@@ -108,7 +108,7 @@ extension ClientConnection {
         if inputEnded, inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
         if writes.isSpread || (writes.upstream != nil && writes.upstream != upstream.id) {
-            if lastCommand == .waitaof, !pool.facts.isBefore72 {
+            if lastCommand == .waitaof, !server.facts.isBefore72 {
                 return waitForReplicasElsewhereRefused()
             }
             upstream.raiseReplicationOffset()
@@ -152,33 +152,6 @@ extension UpstreamConnection {
         judgeAvailability()
         for id in waiting {
             if let client = worker.clients[id] { worker.ready(client) }
-        }
-    }
-}
-
-extension UpstreamPool {
-    /// How many of those who wait for one connection look again when something has happened: each
-    /// costs as much as a command, and there may be thousands.
-    static let wokenWithWork = 16
-
-    /// Has `client` look again when something has happened to the pool, at the latest with the next
-    /// tick.
-    func wakeWithWork(_ client: ClientConnection) {
-        if client.awaitsReturn { return }
-        client.awaitsReturn = true
-        awaitingReturn.append(client.id)
-    }
-
-    /// Wakes the first `count` of those who wait for the return of one connection. Who waits on
-    /// goes to the end.
-    func wakeAwaitingReturn(_ count: Int) {
-        if awaitingReturn.isEmpty { return }
-        let woken = Array(awaitingReturn.prefix(count))
-        awaitingReturn.removeFirst(woken.count)
-        for id in woken {
-            guard let client = worker.clients[id] else { continue }
-            client.awaitsReturn = false
-            worker.ready(client)
         }
     }
 }

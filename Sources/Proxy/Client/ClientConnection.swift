@@ -44,10 +44,11 @@ final class ClientConnection {
         static let inputFull = Pauses(rawValue: 2)
     }
 
-    // In this order hardly a byte between them is padding: 248 bytes, where malloc would round 249 up
-    // to the next 16.
+    // In this order hardly a byte between them is padding; malloc rounds up to the next 16 bytes.
     let id: SlotID
-    let pool: UpstreamPool
+    let pool: PoolFront
+    /// Where its commands go.
+    let server: Server
     var channel: Channel
     var isDirty = false
     var isReady = false
@@ -89,7 +90,6 @@ final class ClientConnection {
     let portMark: UInt8
 
     var worker: Worker { pool.worker }
-
     /// The most that is read of a client in one iteration of the loop: others have their turn
     /// before the rest of a long pipeline. Redis itself takes 16 KB (PROTO_IOBUF_LEN) at a time.
     static let turn = 64 << 10
@@ -107,9 +107,10 @@ final class ClientConnection {
     /// How long a closing client may take to read its last bytes.
     static let lingerTimeout: Int64 = 5_000_000_000
 
-    init(id: SlotID, _ accepted: AcceptedClient, pool: UpstreamPool, worker: Worker) {
+    init(id: SlotID, _ accepted: AcceptedClient, pool: PoolFront, worker: Worker) {
         self.id = id
         self.pool = pool
+        server = pool.server
         key = pool.warmKey
         serial = accepted.serial
         portMark = UInt8(truncatingIfNeeded: accepted.peer.port)

@@ -27,7 +27,7 @@ enum ClientLine {
     }
 
     /// What the client gets in place of a list that is too long to be made.
-    static func tooLong(_ pool: UpstreamPool) -> [UInt8] {
+    static func tooLong(_ pool: PoolFront) -> [UInt8] {
         var reply: [UInt8] = []
         Encode.error(
             "OUTPUTLIMIT pool \(pool.config.name): the list is longer than clientOutputLimit, or "

@@ -79,16 +79,16 @@ struct LargestReply {
 extension UpstreamConnection {
     /// The connection is ready, or the server has another limit now: it holds from here on.
     func startGauge() {
-        let limit = pool.facts.outputLimit
+        let limit = server.facts.outputLimit
         guard limit != gauge.limit else { return }
         let now = worker.now.nanoseconds
-        gauge = ReplyGauge(limit: limit, largest: pool.largestReply.size(at: now), now: now)
+        gauge = ReplyGauge(limit: limit, largest: server.largestReply.size(at: now), now: now)
         setMost(gauge.measures ? gauge.most : .max)
     }
 
     private func setMost(_ most: Int32) {
-        pool.machine.setMost(id, most)
-        if pool.machine.hasActions { pool.noteWork() }
+        server.machine.setMost(id, most)
+        if server.machine.hasActions { server.noteWork() }
     }
 
     /// Whether the replies to this entry are measured, from `position` on.
@@ -107,6 +107,6 @@ extension UpstreamConnection {
         let most = gauge.most
         guard most != before else { return }
         setMost(most)
-        if most < before { pool.largestReply.note(gauge.size, now: worker.now.nanoseconds) }
+        if most < before { server.largestReply.note(gauge.size, now: worker.now.nanoseconds) }
     }
 }

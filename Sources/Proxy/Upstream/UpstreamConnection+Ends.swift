@@ -10,7 +10,7 @@ extension UpstreamConnection {
     /// Connecting or the first handshake has failed.
     func fail(_ reason: CloseReason, _ text: String) {
         destroy()
-        pool.dialFailed(id, reason, text)
+        server.dialFailed(id, reason, text)
     }
 
     /// The connection is gone, or cannot be trusted any more.
@@ -19,17 +19,17 @@ extension UpstreamConnection {
         let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
         rescueUnreceived(reason)
         destroy()
-        if wasInUse, reason != .clientGone { pool.noteLoss(reason) }
-        pool.machine.lost(id, reason, now: worker.now)
-        if reason == .upstreamClosed || reason == .upstreamReset { pool.doubt(key.user) }
-        pool.noteWork()
+        if wasInUse, reason != .clientGone { server.noteLoss(reason) }
+        server.machine.lost(id, reason, now: worker.now)
+        if reason == .upstreamClosed || reason == .upstreamReset { server.doubt(key.user) }
+        server.noteWork()
     }
 
     /// Closes it on purpose as soon as nobody needs it any more.
     func retireWhenFree(_ reason: CloseReason) {
         if isShared {
-            pool.machine.retire(id, reason, now: worker.now)
-            pool.noteWork()
+            server.machine.retire(id, reason, now: worker.now)
+            server.noteWork()
         } else {
             spoil(reason)
         }
@@ -40,7 +40,7 @@ extension UpstreamConnection {
         guard stage != .closed, stage != .closing else { return }
         if stage == .connecting {
             destroy()
-            pool.machine.closed(id, now: worker.now)
+            server.machine.closed(id, now: worker.now)
             return
         }
         // What passes through unread still comes to its client.
@@ -54,8 +54,8 @@ extension UpstreamConnection {
 
     func finishClosing() {
         destroy()
-        pool.machine.closed(id, now: worker.now)
-        pool.noteWork()
+        server.machine.closed(id, now: worker.now)
+        server.noteWork()
     }
 
     /// Called with every tick: connects, closes, commands and transactions do not take for ever.
@@ -74,9 +74,9 @@ extension UpstreamConnection {
         case .ready:
             // An orphan that does not come to rest is not worth the wait, nor is a question.
             if isCleaning || sole?.question != nil {
-                pool.machine.retire(id, .dirty, now: worker.now)
+                server.machine.retire(id, .dirty, now: worker.now)
             }
-            pool.noteWork()
+            server.noteWork()
             self.deadline = nil
         case .closed: break
         }
@@ -155,7 +155,7 @@ extension UpstreamConnection {
     private var isCleaning: Bool { if case .cleaning = sole?.kind { true } else { false } }
 
     /// The server is the one that the newest connection has reached.
-    var isOfThisServer: Bool { epoch == pool.epoch || pool.hasSeveralServers }
+    var isOfThisServer: Bool { epoch == server.epoch || server.hasSeveralServers }
 
     /// It is closed for this reason when its lease ends, if not for an earlier one.
     func spoil(_ reason: CloseReason) {
@@ -186,8 +186,8 @@ extension UpstreamConnection {
         feeders = []
         for id in waiting { worker.clients[id]?.upstreamDrained() }
         wakeSoloists()
-        if oneOffSince != nil { pool.oneOffEnded() }
-        pool.forget(self)
+        if oneOffSince != nil { server.oneOffEnded() }
+        server.forget(self)
     }
 
     /// Nobody gets anything from here any more. The outcome of what is unanswered is unknown: the
@@ -196,7 +196,7 @@ extension UpstreamConnection {
         let last = sole
         abandon()
         last?.client?.upstreamLost()
-        if last?.question != nil { pool.endScriptQuestion(patience: ScriptTrust.shortPatience) }
+        if last?.question != nil { server.endScriptQuestion(patience: ScriptTrust.shortPatience) }
         while !inFlight.isEmpty {
             let entry = inFlight.first
             finishHead(entry.count)

@@ -23,7 +23,7 @@ struct FenceTraits: OptionSet {
 extension UpstreamConnection {
     /// A fence can be sent now: this user may send one, and none is in flight.
     var canFence: Bool {
-        stage == .ready && fence == nil && pool.fences[key.user] != .none
+        stage == .ready && fence == nil && server.fences[key.user] != .none
     }
 
     /// Sends a fence behind everything that is queued; only if `canFence`.
@@ -36,7 +36,7 @@ extension UpstreamConnection {
         var traits: FenceTraits = mayFail || client == UpstreamConnection.nobody ? .mayFail : []
         if client != UpstreamConnection.nobody, isShared {
             traits.insert(.isCommand)
-            pool.machine.add(id)
+            server.machine.add(id)
         }
         appendFence(client, traits)
         worker.markDirty(self)
@@ -58,7 +58,7 @@ extension UpstreamConnection {
         guard stage == .ready, isShared, fence == nil, !output.isAllSent || !inFlight.isEmpty
         else { return }
         deferFence()
-        guard canFence, pool.machine.addFence(id) else { return }
+        guard canFence, server.machine.addFence(id) else { return }
         appendFence(UpstreamConnection.nobody, [.mayFail, .isOurs])
     }
 
@@ -69,7 +69,7 @@ extension UpstreamConnection {
     }
 
     private func appendFence(_ client: SlotID, _ traits: FenceTraits) {
-        let new = Fence(pool.fences[key.user])
+        let new = Fence(server.fences[key.user])
         expect(client, .fence, bytes: Fence.length, value: traits.rawValue)
         fence = new
         noteOwn(new)
@@ -100,7 +100,7 @@ extension UpstreamConnection {
     /// exist, or not for this user, does not.
     private func fenceRefused(_ entry: InFlight) {
         if isRefusedForGood, isOfThisServer, let fence {
-            pool.fenceRefused(fence.form, to: key.user)
+            server.fenceRefused(fence.form, to: key.user)
         }
         if !isShared, !FenceTraits(rawValue: entry.value).contains(.mayFail) {
             spoil(.dirty)
@@ -119,7 +119,7 @@ extension UpstreamConnection {
         fence = nil
         finishHead()
         if traits.contains(.isOurs) {
-            pool.machine.finishFence(id)
+            server.machine.finishFence(id)
             noteIfEmptied()
         } else if traits.contains(.isCommand) {
             countFinished(1)
@@ -208,8 +208,8 @@ extension UpstreamConnection {
             return isRight ? nil : wrongAnswer
         }
         if form != .none, isStatus || isRefusedForGood || isRefusedArgument {
-            pool.fenceRefused(form, to: key.user)
-            noteForm(pool.fences[key.user])
+            server.fenceRefused(form, to: key.user)
+            noteForm(server.fences[key.user])
             if let next = handshake.form, next != .none {
                 handshake.steps.insert(.fence(next), at: handshake.index + 1)
             }
@@ -225,6 +225,6 @@ extension UpstreamConnection {
 
     private func noteForm(_ form: FenceForm) {
         handshake.form = form
-        pool.fences.found(form, for: key.user, now: worker.now)
+        server.fences.found(form, for: key.user, now: worker.now)
     }
 }

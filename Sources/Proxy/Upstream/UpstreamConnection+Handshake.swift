@@ -9,7 +9,7 @@ import RESP
 extension UpstreamConnection {
     func beginHandshake() {
         var steps: [Handshake.Step] = []
-        pool.fences.forget(key.user, olderThan: pool.looks.interval, now: worker.now)
+        server.fences.forget(key.user, olderThan: server.looks.interval, now: worker.now)
         // A client may have selected its database as another user than it is now, and the present
         // one may have no right to.
         let selectsEarly = key.user != 0 && key.database != 0
@@ -24,15 +24,15 @@ extension UpstreamConnection {
         }
         // An answer to HELLO or AUTH shows as much, and a client's user without the right to ECHO
         // would find ours in the ACL LOG.
-        if steps.isEmpty || (key.user == 0 && !pool.fences.isKnown(to: 0)) {
-            steps.append(.fence(pool.fences[key.user]))
+        if steps.isEmpty || (key.user == 0 && !server.fences.isKnown(to: 0)) {
+            steps.append(.fence(server.fences[key.user]))
         }
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
         // Each time: an address may lead to another server at any time.
         steps.append(.information)
-        if pool.machine.census.connected == 0 {
+        if server.machine.census.connected == 0 {
             steps += Handshake.questions
-        } else if pool.looks.isTimeoutDoubtful, key.user == 0 {
+        } else if server.looks.isTimeoutDoubtful, key.user == 0 {
             steps += Handshake.changing
         }
         start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
@@ -265,12 +265,12 @@ extension UpstreamConnection {
         key.database = handshake.isFirst ? 0 : key.database
         key.protocolVersion = wanted.protocolVersion
         becomeReady()
-        pool.refuse(wanted, busy)
+        server.refuse(wanted, busy)
         if case .convert = purpose {
-            pool.machine.converted(id, as: key, now: worker.now)
-            pool.noteWork()
+            server.machine.converted(id, as: key, now: worker.now)
+            server.noteWork()
         } else {
-            pool.connected(self, as: key)
+            server.connected(self, as: key)
         }
     }
 
@@ -283,14 +283,14 @@ extension UpstreamConnection {
         case .dial where isRefusalOfClient:
             let isLogin = isLogin
             destroy()
-            pool.stateRefused(id, key, isLogin: isLogin && key.user != 0, text)
+            server.stateRefused(id, key, isLogin: isLogin && key.user != 0, text)
         case .dial:
             fail(.handshakeFailed, text)
         case .convert:
             pool.warnLimit(
                 "upstream.conversion_failed", reason: CloseReason.conversionFailed.word,
                 "cannot change the state of a connection to \(pool.config.upstream): \(text)")
-            pool.conversionRefused(to: key.user, isForbidden: isForbidden)
+            server.conversionRefused(to: key.user, isForbidden: isForbidden)
             lose(.conversionFailed)
         case .prepare:
             lose(.conversionFailed)
@@ -315,12 +315,12 @@ extension UpstreamConnection {
         switch purpose {
         case .dial:
             startGauge()
-            pool.connected(self)
+            server.connected(self)
             if epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
         case .convert(let newKey):
             key = newKey
-            pool.machine.converted(id, now: worker.now)
-            pool.noteWork()
+            server.machine.converted(id, now: worker.now)
+            server.noteWork()
         case .prepare(let client):
             client.prepared(self)
         case .lookAgain:

@@ -185,8 +185,8 @@ extension UpstreamConnection {
             return
         }
         if spoiled != nil || !state.isCleanable {
-            pool.machine.retire(id, spoiled ?? .dirty, now: worker.now)
-            pool.noteWork()
+            server.machine.retire(id, spoiled ?? .dirty, now: worker.now)
+            server.noteWork()
         } else if let bytes = cleaningCommand {
             expect(UpstreamConnection.nobody, .clean, bytes: bytes.count)
             sendOwn(bytes)
@@ -206,8 +206,8 @@ extension UpstreamConnection {
     /// The answer to one of our cleaning commands has come: anything but +OK leaves doubts.
     func cleaned() {
         if scanner.isError || !scanner.head.matches("OK") {
-            pool.machine.retire(id, .dirty, now: worker.now)
-            pool.noteWork()
+            server.machine.retire(id, .dirty, now: worker.now)
+            server.noteWork()
             return
         }
         sole?.state?.cleaned()
@@ -217,7 +217,7 @@ extension UpstreamConnection {
     private func finishCleaning() {
         clearDeadline()
         takeBack()
-        pool.returned(self)
+        server.returned(self)
     }
 }
 

@@ -10,7 +10,7 @@ extension UpstreamConnection {
     /// This connection and its client are in another state now.
     func move(to newKey: PoolKey, with client: ClientConnection?) {
         key = newKey
-        pool.machine.rekey(id, to: newKey)
+        server.machine.rekey(id, to: newKey)
         if teachesPool { pool.knownKeys.accept(newKey) }
         if let client, client.upstream === self { client.key = newKey }
     }
@@ -83,7 +83,7 @@ extension UpstreamConnection {
         guard isBelieved, let login, let name = login.user, scanner.head.starts(with: "WRONGPASS"),
             let user = pool.users.find(name: name, password: login.password)
         else { return }
-        pool.doubt(user)
+        server.doubt(user)
     }
 
     /// Redis up to 7.0 has applied the options of a HELLO before the one that it complains about.
@@ -117,7 +117,7 @@ extension UpstreamConnection {
         }
         // A subscribed RESP2 connection takes neither AUTH nor HELLO, and says so.
         let isRestricted = key.protocolVersion == 2 && hold.subscriptions > 0
-        let isAnswering = pool.facts.isBefore72 && isOfThisServer
+        let isAnswering = server.facts.isBefore72 && isOfThisServer
         return !isAnswering && !isRestricted
     }
 

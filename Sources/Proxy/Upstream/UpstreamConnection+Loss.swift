@@ -48,7 +48,7 @@ extension UpstreamConnection {
             if claim.isLost, claim.canBeAnswered, !isMisaligned,
                 pool.config.onUpstreamLoss == .error
             {
-                claim.client.answerLost(claim.count, pool.lossText(reason))
+                claim.client.answerLost(claim.count, server.lossText(reason))
             } else if claim.isLost {
                 claim.client.upstreamLost()
             } else {

@@ -74,7 +74,7 @@ extension UpstreamConnection {
             if stage == .closing || !channel.isReading { ended(error: error) }
         }
         output.boundKept(pool: worker.chunks)
-        pool.machine.written(id, since: worker.turnBegan, now: worker.now)
+        server.machine.written(id, since: worker.turnBegan, now: worker.now)
         outputChanged()
     }
 
@@ -114,15 +114,15 @@ extension UpstreamConnection {
             && output.unsent <= UpstreamConnection.outputHighWater
         if available == isAvailable { return }
         isAvailable = available
-        pool.machine.setAvailable(id, available)
-        pool.noteWork()
+        server.machine.setAvailable(id, available)
+        server.noteWork()
     }
 
     /// When everybody who is owed something here reads slowly, reading stops: the server then keeps
     /// the replies, exactly as it would for a slow client of its own. A shared upstream that is
     /// wanted is read on, until the client's limit decides whether it may go on like that.
     func judgeHold() {
-        let isWanted = pool.isCrowded && isShared
+        let isWanted = server.isCrowded && isShared
         let hold = readersAtLimit > 0 || (slowReaders > 0 && slowReaders >= clients && !isWanted)
         if hold == isHeld { return }
         isHeld = hold

@@ -27,7 +27,7 @@ extension UpstreamConnection {
         if scanner.isError { noteOwn(UpstreamConnection.ping, isRefused: true) }
         finishHead()
         if isPong { needsNoLogin() }
-        if isPong, key.user == 0, stage == .ready, pool.mayLookAgain {
+        if isPong, key.user == 0, stage == .ready, server.mayLookAgain {
             lookAgain()
         } else {
             probed()
@@ -36,8 +36,8 @@ extension UpstreamConnection {
 
     /// The server is there.
     func probed() {
-        pool.machine.probed(id, now: worker.now)
-        pool.noteWork()
+        server.machine.probed(id, now: worker.now)
+        server.noteWork()
         wakeSoloists()
     }
 }

@@ -9,27 +9,27 @@ extension UpstreamConnection {
     func learnWhoAnswers() {
         // A script that has run for long keeps the server from saying anything.
         let isBusy = scanner.isError && scanner.head.starts(with: "BUSY ")
-        defer { epoch = isBusy ? nil : pool.epoch }
+        defer { epoch = isBusy ? nil : server.epoch }
         let found = learned(from: .information)
         runID = found.runID
-        let isOnly = pool.machine.census.connected == 0
+        let isOnly = server.machine.census.connected == 0
         if isBusy {
-            pool.unidentified.append(id)
+            server.unidentified.append(id)
             guard isOnly else { return }
         } else {
             // Without a login no script runs anyway.
-            pool.scripts.note(key.user, isAnonymous: found.runID == nil && !isLoginMissing)
+            server.scripts.note(key.user, isAnonymous: found.runID == nil && !isLoginMissing)
         }
-        if let runID = found.runID, runID == pool.facts.runID { return }
+        if let runID = found.runID, runID == server.facts.runID { return }
         // A client's own user may not be allowed to ask.
         if found.runID == nil, !isOnly || key.user != 0 { return }
-        pool.forgetServer()
+        server.forgetServer()
         var facts = ServerFacts()
         facts.version = found.version
         facts.runID = found.runID
         if !isOnly {
-            if pool.facts.runID != nil, let runID = found.runID {
-                pool.serverChanged(to: self, runID)
+            if server.facts.runID != nil, let runID = found.runID {
+                server.serverChanged(to: self, runID)
             }
             handshake.steps += Handshake.questions
         }
@@ -37,20 +37,20 @@ extension UpstreamConnection {
     }
 
     func learn(_ facts: ServerFacts) {
-        pool.learn(facts)
+        server.learn(facts)
         // What this very connection has shown is no knowledge of an earlier process.
-        if let form = handshake.form { pool.fences.found(form, for: key.user, now: worker.now) }
+        if let form = handshake.form { server.fences.found(form, for: key.user, now: worker.now) }
     }
 
     /// What the collected reply adds to what is known of the server. A refusal adds nothing.
     func learned(from step: Handshake.Step) -> ServerFacts {
-        var facts = pool.facts
+        var facts = server.facts
         switch step {
         case .information:
             facts.version = ServerFacts.field("redis_version", in: collected)
             facts.runID = ServerFacts.field("run_id", in: collected)
         case .timeout:
-            pool.looks.asked(now: worker.now)
+            server.looks.asked(now: worker.now)
             if scanner.isError { break }
             facts.timeoutSeconds = ServerFacts.configValue(in: collected)
         case .outputLimit:

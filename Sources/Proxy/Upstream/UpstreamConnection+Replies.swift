@@ -116,7 +116,7 @@ extension UpstreamConnection {
                     || scanner.head.starts(with: "MASTERDOWN ")
             else { return }
         }
-        pool.failoverSign(self)
+        server.failoverSign(self)
     }
 
     /// What is answered may have blocked its client; a script does not, but can make any error up.
@@ -154,8 +154,8 @@ extension UpstreamConnection {
     }
 
     func countFinished(_ replies: UInt32) {
-        pool.machine.finish(id, count: Int32(truncatingIfNeeded: replies), now: worker.now)
-        if pool.machine.hasActions { pool.noteWork() }
+        server.machine.finish(id, count: Int32(truncatingIfNeeded: replies), now: worker.now)
+        if server.machine.hasActions { server.noteWork() }
         noteIfEmptied()
     }
 
@@ -163,7 +163,7 @@ extension UpstreamConnection {
     @inline(__always)
     func noteIfEmptied() {
         guard inFlight.isEmpty else { return }
-        pool.noteEmptied(self)
+        server.noteEmptied(self)
         wakeSoloists()
     }
 
@@ -276,8 +276,8 @@ extension UpstreamConnection {
         case .blockEnd where !facts.endsTransaction:
             // The transaction may still be open, and others' commands would be queued into it.
             spoil(.dirty)
-            pool.machine.retire(id, .dirty, now: worker.now)
-            pool.noteWork()
+            server.machine.retire(id, .dirty, now: worker.now)
+            server.noteWork()
         default: break
         }
     }
@@ -342,7 +342,7 @@ extension UpstreamConnection {
                 refuseLogin(login)
                 // A name may have been taken over; what else may have been is not understood.
                 identity.taint(.mirrorName)
-                if isBelieved, pool.facts.isBefore72 { acceptPart(of: login, client) }
+                if isBelieved, server.facts.isBefore72 { acceptPart(of: login, client) }
             }
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         default:
@@ -374,7 +374,7 @@ extension UpstreamConnection {
             return
         }
         pool.warnLimit(
-            UpstreamPool.desyncEvent, reason: CloseReason.desync.word,
+            PoolFront.desyncEvent, reason: CloseReason.desync.word,
             "closing a connection to \(pool.config.upstream): \(text)")
         lose(.desync)
     }

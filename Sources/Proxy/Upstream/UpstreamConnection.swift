@@ -25,7 +25,9 @@ final class UpstreamConnection {
     }
 
     let id: UpstreamID
-    let pool: UpstreamPool
+    let server: Server
+    /// The pool whose clients it serves.
+    let pool: PoolFront
     let worker: Worker
     var key: PoolKey
     var channel: Channel
@@ -121,18 +123,19 @@ final class UpstreamConnection {
     static let closeTimeout: Int64 = 900_000_000
 
     init(
-        id: UpstreamID, key: PoolKey, descriptor: Int32, address: String, pool: UpstreamPool
+        id: UpstreamID, key: PoolKey, descriptor: Int32, address: String, server: Server
     ) {
         self.id = id
         self.address = address
         self.key = key
-        self.pool = pool
-        worker = pool.worker
-        waitingSince = pool.worker.now
-        dialledAt = pool.worker.now
+        self.server = server
+        pool = server.pool
+        worker = server.worker
+        waitingSince = server.worker.now
+        dialledAt = server.worker.now
         channel = Channel()
         channel = Channel(
-            descriptor: descriptor, loop: pool.worker.loop,
+            descriptor: descriptor, loop: server.worker.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: upstreamReadable,
             onWritable: upstreamWritable)
     }
@@ -199,7 +202,7 @@ final class UpstreamConnection {
                 return
             }
             // It may have been idle for too long, as the server sees it.
-            if error == 0, inFlight.isEmpty { pool.looks.isTimeoutDoubtful = true }
+            if error == 0, inFlight.isEmpty { server.looks.isTimeoutDoubtful = true }
             lose(error == 0 && !isReset ? .upstreamClosed : .upstreamReset)
         }
     }

@@ -21,5 +21,5 @@ final class DeadlineTimer {
 
 private func deadlineReached(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
     guard let owner else { return }
-    Unmanaged<UpstreamPool>.fromOpaque(owner).takeUnretainedValue().deadlinePassed()
+    Unmanaged<Server>.fromOpaque(owner).takeUnretainedValue().deadlinePassed()
 }

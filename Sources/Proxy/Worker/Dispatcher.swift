@@ -26,7 +26,7 @@ package final class Dispatcher: ClientTaker {
     }
 
     func warn(_ warning: AcceptWarning) {
-        group.mailboxes[group.pools[warning.pool].members[0]].post(.warning(warning))
+        group.mailboxes[group.pool(warning.pool).members[0]].post(.warning(warning))
     }
 
     fileprivate func tick() {

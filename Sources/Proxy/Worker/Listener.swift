@@ -9,7 +9,7 @@ import Synchronization
 /// A client's connection that has just been accepted and counted.
 package struct AcceptedClient: Sendable {
     /// Index of the pool.
-    let pool: Int
+    let pool: String
     let descriptor: Int32
     let peer: SocketAddress
     /// The id that the client sees; never used twice.
@@ -24,7 +24,7 @@ protocol ClientTaker: AnyObject {
 
 /// Something about listening that people should know of; merged with its like.
 package struct AcceptWarning: Sendable {
-    let pool: Int
+    let pool: String
     let event: String
     let reason: String
     let text: String
@@ -49,12 +49,12 @@ package final class Acceptor {
         self.taker = taker
         maxClients = settings.maxClients
         listeners = settings.listeners.map { bound in
-            Listener(bound, self, keepalive: settings.config.pools[bound.pool].keepalive)
+            Listener(bound, self, keepalive: settings.keepalive(of: bound.pool))
         }
     }
 
     /// Counts an accepted connection and hands it over, or refuses it with Redis's own words.
-    fileprivate func accepted(_ descriptor: Int32, from peer: SocketAddress, for pool: Int) {
+    fileprivate func accepted(_ descriptor: Int32, from peer: SocketAddress, for pool: String) {
         guard let place = group.admit(maxClients, to: pool) else {
             refuse(descriptor, pool)
             return
@@ -65,8 +65,8 @@ package final class Acceptor {
             for: place.worker)
     }
 
-    private func refuse(_ descriptor: Int32, _ pool: Int) {
-        group.pools[pool].countRejected()
+    private func refuse(_ descriptor: Int32, _ pool: String) {
+        group.pool(pool).countRejected()
         let text: StaticString = "-ERR max number of clients reached\r\n"
         // Best effort, as in Redis: the socket buffer of a new connection takes 36 bytes.
         var refused = Channel(
@@ -85,7 +85,7 @@ package final class Acceptor {
     fileprivate func takeRest(_ error: Int32, _ listener: Listener) {
         restingSince = EventLoop.now()
         for listener in listeners { listener.pause() }
-        group.pools[listener.pool].countRejected()
+        group.pool(listener.pool).countRejected()
         taker.warn(
             AcceptWarning(
                 pool: listener.pool, event: "listener.rest", reason: "fd_limit",
@@ -126,7 +126,7 @@ private final class Listener {
     private var lastTurn: UInt64 = 0
 
     private unowned let acceptor: Acceptor
-    let pool: Int
+    let pool: String
     let address: ListenAddress
     private let file: SocketFile?
     private var channel: Channel

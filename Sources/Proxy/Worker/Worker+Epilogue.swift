@@ -13,26 +13,26 @@ extension Worker {
         flushAll()
         boundOutput()
         // A flush can lose a connection, which can free a place for somebody who waits.
-        if !readyClients.isEmpty || !poolsWithWork.isEmpty {
+        if !readyClients.isEmpty || !serversWithWork.isEmpty {
             settleAndResume()
             flushAll()
         }
         isClockRead = false
-        assert(pools.allSatisfy(\.hasNotedWork), "a pool has decided something unsaid")
+        assert(pools.allSatisfy(\.server.hasNotedWork), "a pool has decided something unsaid")
     }
 
     /// Runs pool actions and wakes clients until neither makes the other necessary.
     private func settleAndResume() {
         // What other workers lack may concern any pool that is shared with them.
-        if group.workers > 1 { for pool in pools { pool.noteWork() } }
-        while !poolsWithWork.isEmpty || !readyClients.isEmpty {
+        if group.workers > 1 { for pool in pools { pool.server.noteWork() } }
+        while !serversWithWork.isEmpty || !readyClients.isEmpty {
             // In order: those who have waited longest come first. More may be added on the way.
             var next = 0
-            while next < poolsWithWork.count {
-                poolsWithWork[next].settle()
+            while next < serversWithWork.count {
+                serversWithWork[next].settle()
                 next += 1
             }
-            poolsWithWork.removeAll()
+            serversWithWork.removeAll()
             next = 0
             while next < readyClients.count {
                 readyClients[next].resume()

@@ -2,6 +2,7 @@
 
 import Config
 import EventLoop
+import Glibc
 import Logging
 import Pool
 import Synchronization
@@ -10,7 +11,11 @@ extension Worker: ClientTaker {
     /// Takes over an accepted connection.
     func take(_ accepted: AcceptedClient, for worker: Int) {
         updateNow()
-        let pool = pools[accepted.pool]
+        guard let pool = pool(accepted.pool) else {
+            Glibc.close(accepted.descriptor)
+            group.left(index)
+            return
+        }
         pool.traffic.accepted += 1
         pool.traffic.clients += 1
         // So that a client is found by what it knows as its id.
@@ -30,7 +35,7 @@ extension Worker: ClientTaker {
     }
 
     func warn(_ warning: AcceptWarning) {
-        pools[warning.pool].warnLimit(
+        pool(warning.pool)?.warnLimit(
             warning.event, reason: warning.reason, warning.text)
     }
 }
@@ -177,6 +182,6 @@ extension Worker {
     func closeEverything() {
         acceptor?.close()
         for client in clients.all { client.close(.drain) }
-        for pool in pools { pool.closeEverything() }
+        for pool in pools { pool.close() }
     }
 }

@@ -5,18 +5,18 @@ import Config
 import EventLoop
 import Pool
 
-/// What one worker asks another. Pools are given by their index.
+/// What one worker asks another. Pools are given by name.
 package enum WorkerQuestion: Sendable {
     /// Carry this out among your clients.
-    case order(ClientOrder, pool: Int)
+    case order(ClientOrder, pool: String)
     /// On which connection is this client blocked? It is not used again after that.
-    case blocked(pool: Int, serial: UInt64)
+    case blocked(pool: String, serial: UInt64)
     /// Is this client there? The answer is a connection, whichever.
-    case exists(pool: Int, serial: UInt64)
+    case exists(pool: String, serial: UInt64)
     /// By which connection can this client be sent those of another? It gets one if it has none.
-    case target(pool: Int, serial: UInt64, tracker: UInt64)
+    case target(pool: String, serial: UInt64, tracker: UInt64)
     /// Leave word of what is sent for this client from now on: a worker's, by its place in the pool.
-    case monitoring(pool: Int, client: UInt64, of: Int)
+    case monitoring(pool: String, client: UInt64, of: Int)
     /// The numbers of all pools.
     case statistics
 }
@@ -74,8 +74,8 @@ extension Worker {
     }
 
     func answer(_ question: WorkerQuestion, token: UInt64, to asker: Int) {
-        if case .target(let pool, let serial, let tracker) = question,
-            let client = pools[pool].client(serial: serial)
+        if case .target(let name, let serial, let tracker) = question,
+            let client = pool(name)?.client(serial: serial)
         {
             order(client, for: tracker, token: token, at: asker)
             return
@@ -85,21 +85,23 @@ extension Worker {
 
     private func answer(_ question: WorkerQuestion) -> WorkerAnswer {
         switch question {
-        case .order(let order, let pool):
-            return pools[pool].carryOut(order)
-        case .blocked(let pool, let serial):
-            let upstream = pools[pool].client(serial: serial)?.blockedUpstream
+        case .order(let order, let name):
+            return pool(name)?.carryOut(order) ?? .connection(nil)
+        case .blocked(let name, let serial):
+            let upstream = pool(name)?.client(serial: serial)?.blockedUpstream
             // Whoever had this connection next could be unblocked in the other's place.
             upstream?.spoil(.dirty)
             return .connection(upstream?.serverID)
-        case .exists(let pool, let serial):
-            return .connection(pools[pool].client(serial: serial) == nil ? nil : 0)
+        case .exists(let name, let serial):
+            return .connection(pool(name)?.client(serial: serial) == nil ? nil : 0)
         case .target: return .connection(nil)
-        case .monitoring(let pool, let client, let member):
-            pools[pool].noteInFlight(for: SlotID(raw: client), at: member)
+        case .monitoring(let name, let client, let member):
+            pool(name)?.noteInFlight(for: SlotID(raw: client), at: member)
             return .connection(nil)
         case .statistics:
-            return .statistics(PoolStatisticsList(list: pools.map { PoolStatistics($0) }))
+            var found: [String: PoolStatistics] = [:]
+            for pool in pools { found[pool.config.name] = PoolStatistics(pool) }
+            return .statistics(PoolStatisticsList(pools: found))
         }
     }
 

@@ -30,7 +30,9 @@ extension Worker {
     func logStatistics(with answers: [WorkerAnswer]) {
         for pool in pools {
             var sum = PoolStatistics(pool)
-            for case .statistics(let other) in answers { sum.add(other.list[pool.index]) }
+            for case .statistics(let other) in answers {
+                if let there = other.pools[pool.config.name] { sum.add(there) }
+            }
             log.info("statistics", metadata: sum.metadata(of: pool))
         }
     }
@@ -38,7 +40,7 @@ extension Worker {
 
 /// The numbers of all pools of one worker.
 package struct PoolStatisticsList: Sendable {
-    let list: [PoolStatistics]
+    let pools: [String: PoolStatistics]
 }
 
 /// What the clients of a pool do, on one worker: totals since the start, but for `clients`.
@@ -79,15 +81,15 @@ struct PoolStatistics: Sendable {
     private var closes: UInt64
 
     /// Those of one worker.
-    init(_ pool: UpstreamPool) {
-        let census = pool.machine.census
+    init(_ pool: PoolFront) {
+        let census = pool.server.machine.census
         traffic = pool.traffic
         open = census.open
         idle = census.idle
         shared = census.shared
         pinned = census.pinned
         waiting = census.waiting
-        counters = pool.machine.counters
+        counters = pool.server.machine.counters
         closes = counters.allCloses
     }
 
@@ -108,7 +110,7 @@ struct PoolStatistics: Sendable {
         counters.dialFailures += other.counters.dialFailures
     }
 
-    func metadata(of pool: UpstreamPool) -> Logger.Metadata {
+    func metadata(of pool: PoolFront) -> Logger.Metadata {
         let wait = counters.waits == 0 ? 0 : counters.waitNanoseconds / counters.waits / 1000
         return [
             "event": "pool.statistics", "pool": "\(pool.config.name)",
@@ -124,19 +126,5 @@ struct PoolStatistics: Sendable {
             "wait_timeouts": "\(counters.waitTimeouts)", "opened": "\(counters.opens)",
             "closed": "\(closes)", "dial_failures": "\(counters.dialFailures)",
         ]
-    }
-}
-
-extension UpstreamPool {
-    /// Warnings that were merged and whose burst is over get a last line with their number.
-    func logHeldBack() {
-        for summary in limiter.due(now: worker.now.nanoseconds) where summary.count > 0 {
-            worker.log.log(
-                level: UpstreamPool.level(of: summary.key.event), "the same again",
-                metadata: [
-                    "event": "\(summary.key.event)", "pool": "\(config.name)",
-                    "reason": "\(summary.key.reason)", "count": "\(summary.count)",
-                ])
-        }
     }
 }

@@ -119,17 +119,17 @@ extension ClientConnection {
     private func becomeTarget() {
         switch mode {
         case .open where isAtRest, .gathering where isAtRest:
-            let lease = pool.machine.lease(
+            let lease = server.machine.lease(
                 .pin, key: key, for: WaiterID(raw: id.raw), now: worker.now)
-            pool.noteWork()
+            server.noteWork()
             switch lease {
             case .granted(let found):
-                guard let own = pool[found] else { return }
+                guard let own = server[found] else { return }
                 upstream = own
                 own.lend(to: self, for: .hold)
                 own.rename(identity.name)
             // The client's own commands do not wait for it; one may be there by the next tick.
-            case .queued(let ticket): pool.machine.cancel(ticket)
+            case .queued(let ticket): server.machine.cancel(ticket)
             case .refused: break
             }
         case .exclusive where isBlocked:
@@ -139,23 +139,5 @@ extension ClientConnection {
             mode = .open
         default: break
         }
-    }
-}
-
-extension UpstreamPool {
-    fileprivate func releaseTarget(_ serial: UInt64, from tracker: ClientConnection) {
-        if serial == 0 { return }
-        releaseTarget(serial, from: tracker.serial)
-        for other in otherWorkers {
-            worker.group.mailboxes[other].post(
-                .release(pool: index, target: serial, tracker: tracker.serial))
-        }
-    }
-
-    /// Does so if that client is here.
-    func releaseTarget(_ serial: UInt64, from tracker: UInt64) {
-        guard let target = client(serial: serial) else { return }
-        worker.targetOrders.removeAll { $0.client == target.id && $0.tracker == tracker }
-        target.release(from: tracker)
     }
 }

@@ -21,19 +21,19 @@ package enum WorkerMessage: Sendable {
     /// End now.
     case stop
     /// Look at what other workers lack of a pool's connections, or have handed over.
-    case permits(pool: Int)
+    case permits(pool: String)
     /// Another worker wants to know something.
     case question(WorkerQuestion, token: UInt64, from: Int)
     /// What it says to a question of this worker.
     case answer(WorkerAnswer, token: UInt64, from: Int)
     /// The messages of a client that tracks do not go to this client any more.
-    case release(pool: Int, target: UInt64, tracker: UInt64)
+    case release(pool: String, target: UInt64, tracker: UInt64)
     /// The server has refused a login in the name of a user whose clients may be here as well.
-    case userRefused(pool: Int, [UInt8])
+    case userRefused(pool: String, [UInt8])
     /// The server has accepted a CLIENT PAUSE of another worker's client; nil for UNPAUSE.
-    case pause(pool: Int, milliseconds: UInt32?)
+    case pause(pool: String, milliseconds: UInt32?)
     /// The resolver has answered for an upstream's name.
-    case resolved(pool: Int, NameAnswer)
+    case resolved(pool: String, NameAnswer)
 }
 
 /// One event loop with its clients and pools. Not Sendable: created and used on its own thread.
@@ -71,7 +71,7 @@ package final class Worker {
     /// `now` is that of this turn.
     var isClockRead = false
     var clients = SlotTable<ClientConnection>()
-    var pools: ContiguousArray<UpstreamPool> = []
+    var pools: ContiguousArray<PoolFront> = []
     /// Where this is the only worker; otherwise the main thread accepts.
     var acceptor: Acceptor?
     var lifecycle = Lifecycle.running
@@ -82,7 +82,7 @@ package final class Worker {
     /// What is to go to servers waits for one more look at what has come, see `flushAll`.
     var isGathering = false
     /// Pools that have decided something, or have connections to settle.
-    var poolsWithWork = WorkList<UpstreamPool>()
+    var serversWithWork = WorkList<Server>()
     /// Clients whose wait is over: their input is looked at again before this iteration ends.
     var readyClients = WorkList<ClientConnection>()
     /// Clients that go on in the next iteration.
@@ -150,7 +150,8 @@ package final class Worker {
         lastSummaries = now
         readBuffer = .allocate(byteCount: Worker.readSize, alignment: 64)
         for (index, pool) in settings.config.pools.enumerated() {
-            pools.append(UpstreamPool(worker: self, index: index, config: pool))
+            let seed = UInt64(truncatingIfNeeded: now.nanoseconds) &+ UInt64(index << 8)
+            pools.append(PoolFront(worker: self, config: pool, seed: seed))
         }
         if group.workers == 1 {
             acceptor = Acceptor(settings, loop: loop, group: group, taker: self)
@@ -193,7 +194,7 @@ package final class Worker {
         closeEverything()
         // They refer to this worker.
         acceptor = nil
-        poolsWithWork.removeAll()
+        serversWithWork.removeAll()
         readyClients.removeAll()
         carriedOver.removeAll()
         dirtyClients.removeAll()
@@ -201,6 +202,9 @@ package final class Worker {
         pools.removeAll()
         return true
     }
+
+    /// The pool of that name; nil when there is none any more.
+    func pool(_ name: String) -> PoolFront? { pools.first { $0.config.name == name } }
 
     /// Reads the clock: once in a turn of the loop, by whichever event comes first. Everything that
     /// happens in a turn happens at the same time, however long it takes.
@@ -211,7 +215,7 @@ package final class Worker {
         now = MonotonicTime(nanoseconds: EventLoop.now())
         turnBegan = now
         if now - last > Worker.longTurn {
-            for pool in pools { pool.lookAtStalled() }
+            for pool in pools { pool.server.lookAtStalled() }
         }
     }
 
@@ -239,18 +243,16 @@ package final class Worker {
             case .stop: lifecycle = .stopped
             case .accepted(let client): take(client, for: index)
             case .warning(let warning): warn(warning)
-            case .permits(let pool): pools[pool].noteWork()
+            case .permits(let name): pool(name)?.server.noteWork()
             case .question(let question, let token, let asker):
                 answer(question, token: token, to: asker)
             case .answer(let answer, let token, let other):
                 answered(answer, token: token, by: other)
-            case .release(let pool, let target, let tracker):
-                pools[pool].releaseTarget(target, from: tracker)
-            case .userRefused(let pool, let name):
-                for user in pools[pool].users.all(named: name) { pools[pool].doubt(user) }
-            case .pause(let pool, let length): pools[pool].takePause(length)
-            case .resolved(let pool, let answer):
-                pools[pool].resolved(answer)
+            case .release(let name, let target, let tracker):
+                pool(name)?.releaseTarget(target, from: tracker)
+            case .userRefused(let name, let user): pool(name)?.doubt(user)
+            case .pause(let name, let length): pool(name)?.takePause(length)
+            case .resolved(let name, let answer): pool(name)?.server.resolved(answer)
             }
         }
     }

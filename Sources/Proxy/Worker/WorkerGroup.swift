@@ -10,7 +10,7 @@ import Synchronization
 package final class WorkerGroup: Sendable {
     /// One for each worker.
     package let mailboxes: [Mailbox<WorkerMessage>]
-    let pools: [PoolGroup]
+    private let pools: [String: PoolGroup]
     private let lastSerial = Atomic<UInt64>(0)
     private let clients = Atomic<Int>(0)
     private let loads: [WorkerLoad]
@@ -33,12 +33,20 @@ package final class WorkerGroup: Sendable {
         self.room = room
         self.mailboxes = mailboxes
         loads = mailboxes.map { _ in WorkerLoad() }
-        pools = config.pools.enumerated().map { index, pool in
-            PoolGroup(index: index, config: pool, mailboxes: mailboxes)
+        var pools: [String: PoolGroup] = [:]
+        for (index, pool) in config.pools.enumerated() {
+            pools[pool.name] = PoolGroup(index: index, config: pool, mailboxes: mailboxes)
         }
+        self.pools = pools
     }
 
     package var workers: Int { mailboxes.count }
+
+    /// The workers of the pool of that name, which the configuration has.
+    func pool(_ name: String) -> PoolGroup {
+        guard let found = pools[name] else { preconditionFailure("no pool \(name)") }
+        return found
+    }
 
     // MARK: Clients
 
@@ -47,14 +55,14 @@ package final class WorkerGroup: Sendable {
 
     /// Takes a place for a client of a pool: the worker that it is for, and the id that it has, as
     /// CLIENT ID shows it. Nil when there are `limit` clients. Ids grow in the order of the calls.
-    func admit(_ limit: Int, to pool: Int) -> (worker: Int, serial: UInt64)? {
+    func admit(_ limit: Int, to pool: String) -> (worker: Int, serial: UInt64)? {
         if clients.wrappingAdd(1, ordering: .relaxed).newValue > limit {
             clients.wrappingSubtract(1, ordering: .relaxed)
             return nil
         }
         let serial = lastSerial.wrappingAdd(1, ordering: .relaxed).newValue
         if workers == 1 { return (0, serial) }
-        let worker = leastLoaded(of: pools[pool].members, serial)
+        let worker = leastLoaded(of: self.pool(pool).members, serial)
         loads[worker].clients.wrappingAdd(1, ordering: .relaxed)
         return (worker, serial)
     }
@@ -99,7 +107,7 @@ private final class WorkerLoad: Sendable {
 
 /// The workers that serve one pool.
 final class PoolGroup: Sendable {
-    let index: Int
+    private let name: String
     /// Workers by their numbers, the pool's members in order.
     let members: [Int]
     /// Nil where one worker serves the pool, which then has all permits.
@@ -114,10 +122,12 @@ final class PoolGroup: Sendable {
 
     /// A pool is spread over no more workers than can have two upstreams each, and can keep one
     /// idle: below that they would but take connections from each other.
+    ///
+    /// - Parameter index: the pool's place in the configuration: pools begin with different workers.
     init(index: Int, config: PoolConfig, mailboxes: [Mailbox<WorkerMessage>]) {
         let most = max(1, min(config.maxOpen / 2, config.maxIdle))
         let count = min(mailboxes.count, most)
-        self.index = index
+        name = config.name
         self.mailboxes = mailboxes
         // Pools that do not need all workers begin with different ones.
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
@@ -137,7 +147,7 @@ final class PoolGroup: Sendable {
 
     /// Has a member look at the pool's budget.
     func wake(_ member: Int) {
-        mailboxes[members[member]].post(.permits(pool: index))
+        mailboxes[members[member]].post(.permits(pool: name))
     }
 }
 

@@ -6,15 +6,15 @@ package import Session
 
 /// A bound listening socket, ready to be handed to a worker.
 package struct BoundListener: Sendable {
-    /// Index of the pool whose clients connect here.
-    package let pool: Int
+    /// The name of the pool whose clients connect here.
+    package let pool: String
     package let descriptor: Int32
     package let address: ListenAddress
     /// What a unix listener has made.
     package let file: SocketFile?
 
     /// A socket that listens at `address`.
-    package init(pool: Int, descriptor: Int32, address: ListenAddress, file: SocketFile? = nil) {
+    package init(pool: String, descriptor: Int32, address: ListenAddress, file: SocketFile? = nil) {
         self.file = file
         self.pool = pool
         self.descriptor = descriptor
@@ -37,5 +37,10 @@ package struct WorkerSettings: Sendable {
         self.table = table
         self.listeners = listeners
         self.maxClients = maxClients
+    }
+
+    /// How often a client's connection of this pool is probed by TCP, in nanoseconds.
+    func keepalive(of pool: String) -> Int64 {
+        config.pools.first { $0.name == pool }?.keepalive ?? 0
     }
 }

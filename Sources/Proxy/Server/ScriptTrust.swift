@@ -93,7 +93,7 @@ struct ScriptTrust {
 
 // MARK: - The question
 
-extension UpstreamPool {
+extension Server {
     /// What holds for the scripts of a user here and now.
     func scriptVerdict(for user: UInt32) -> ScriptTrust.Verdict {
         if hasSeveralServers { return .splits }
@@ -124,9 +124,9 @@ extension UpstreamPool {
         // As a control command, because the last pin may be what runs a script.
         var key = client.controlKey
         // The answer is the server's, whoever asks.
-        if fences[key.user] == .none { key = warmKey }
+        if fences[key.user] == .none { key = pool.warmKey }
         scripts.asking = ScriptTrust.Asking(user: client.key.user, key: key)
-        switch machine.lease(.control, key: key, for: UpstreamPool.scriptAsker, now: worker.now) {
+        switch machine.lease(.control, key: key, for: Server.scriptAsker, now: worker.now) {
         case .granted(let id): self[id]?.askAboutScripts()
         case .queued(let ticket): scripts.asking?.ticket = ticket
         case .refused: endScriptQuestion(patience: ScriptTrust.shortPatience)
@@ -155,7 +155,7 @@ extension UpstreamConnection {
     /// One script of ours and a fence behind it, on a connection that nobody else has meanwhile.
     func askAboutScripts() {
         lendToQuestion()
-        pool.scripts.asking?.ticket = nil
+        server.scripts.asking?.ticket = nil
         guard canFence else {
             finishScriptQuestion(patience: ScriptTrust.patience)
             return
@@ -182,7 +182,7 @@ extension UpstreamConnection {
     func endsScriptQuestion() -> Bool {
         guard sole?.question != nil else { return false }
         if !isOfThisServer { sole?.question = .again }
-        if sole?.question == .answered { pool.scripts.learn(.clean) }
+        if sole?.question == .answered { server.scripts.learn(.clean) }
         finishScriptQuestion(patience: sole?.question == .asked ? ScriptTrust.patience : nil)
         return true
     }
@@ -190,23 +190,23 @@ extension UpstreamConnection {
     /// Something else has come in the place of the fence. True when it was behind our question.
     func findsSplitReply() -> Bool {
         guard sole?.question != nil else { return false }
-        if isOfThisServer { pool.scripts.learn(.splits) }
+        if isOfThisServer { server.scripts.learn(.splits) }
         worker.log.warning(
             "this server lets scripts make replies up: each script has a connection of its own",
             metadata: ["event": "upstream.splits_replies", "pool": "\(pool.config.name)"])
         abandon()
         destroy()
-        pool.machine.lost(id, .dirty, now: worker.now)
-        pool.endScriptQuestion()
-        pool.noteWork()
+        server.machine.lost(id, .dirty, now: worker.now)
+        server.endScriptQuestion()
+        server.noteWork()
         return true
     }
 
     private func finishScriptQuestion(patience: Int64?) {
         clearDeadline()
         takeBack()
-        pool.returned(self)
-        pool.endScriptQuestion(patience: patience)
+        server.returned(self)
+        server.endScriptQuestion(patience: patience)
     }
 }
 

@@ -5,25 +5,25 @@ import Logging
 import Pool
 import RESP
 
-extension UpstreamPool {
+extension Server {
     /// Another process answers, or may: what its predecessor accepted says nothing about it.
     func forgetServer() {
         epoch &+= 1
-        knownKeys.forgetAll()
-        unknownCommands = UnknownCommands()
+        pool.knownKeys.forgetAll()
+        pool.unknownCommands = UnknownCommands()
         scripts.forget()
         fences = FenceForms()
-        isPaused = false
+        pool.isPaused = false
         machine.allowConversions()
     }
 
     /// The server has refused to move a connection of this user. If he has no right to it, the same
     /// is not tried with the next one.
     func conversionRefused(to user: UInt32, isForbidden: Bool) {
-        guard isForbidden else { return knownKeys.forgetAll() }
+        guard isForbidden else { return pool.knownKeys.forgetAll() }
         let until = worker.now + looks.interval
         machine.refuseConversions(of: user, until: until, now: worker.now)
-        knownKeys.forget(user)
+        pool.knownKeys.forget(user)
     }
 
     /// A new connection has reached another server than those before it: no client is to be served
@@ -34,8 +34,8 @@ extension UpstreamPool {
             upstream.retireWhenFree(.serverChanged)
         }
         worker.log.notice(
-            "another server answers at \(config.upstream)",
-            metadata: ["event": "pool.server_changed", "pool": "\(config.name)"])
+            "another server answers at \(pool.config.upstream)",
+            metadata: ["event": "pool.server_changed", "pool": "\(pool.config.name)"])
     }
 
     /// True when the server has been here before: then several answer by turns, and connections to
@@ -44,12 +44,12 @@ extension UpstreamPool {
         if formerServers.contains(runID), !hasSeveralServers {
             hasSeveralServers = true
             worker.log.warning(
-                "several servers answer at \(config.upstream) by turns: scripts run alone",
-                metadata: ["event": "pool.several_servers", "pool": "\(config.name)"])
+                "several servers answer at \(pool.config.upstream) by turns: scripts run alone",
+                metadata: ["event": "pool.several_servers", "pool": "\(pool.config.name)"])
         }
         looks.otherServerSeen = worker.now
         if let last = facts.runID { formerServers.append(last) }
-        if formerServers.count > UpstreamPool.mostFormerServers { formerServers.removeFirst() }
+        if formerServers.count > Server.mostFormerServers { formerServers.removeFirst() }
         return hasSeveralServers
     }
 
@@ -74,8 +74,8 @@ extension UpstreamPool {
         for upstream in known { upstream.epoch = epoch }
         hasSeveralServers = false
         worker.log.notice(
-            "one server answers at \(config.upstream) again",
-            metadata: ["event": "pool.one_server", "pool": "\(config.name)"])
+            "one server answers at \(pool.config.upstream) again",
+            metadata: ["event": "pool.one_server", "pool": "\(pool.config.name)"])
     }
 
     /// Keeps the PING interval below a third of the server's own idle timeout.
@@ -85,7 +85,7 @@ extension UpstreamPool {
         if isOtherLimit {
             for upstream in allUpstreams { upstream.startGauge() }
         }
-        var interval = config.pingInterval
+        var interval = pool.config.pingInterval
         if let timeout = facts.timeoutSeconds, timeout > 0 {
             let third = Int64.seconds(timeout) / 3
             interval = interval == 0 ? third : min(interval, third)

@@ -1,6 +1,7 @@
 // Clients that monitor do not see what Redpool itself sends. While there are any, each worker of the
 // pool says what it is about to send, before it does, so that it is known when the line comes.
 
+import Config
 import EventLoop
 import Pool
 import RESP
@@ -37,7 +38,7 @@ extension PoolGroup {
     var isMonitored: Bool { desks.contains { $0.watchers.load(ordering: .relaxed) > 0 } }
 }
 
-extension UpstreamPool {
+extension PoolFront {
     private var desk: MonitorDesk? { member.map { group.desks[$0] } }
 
     /// From now on it is noted for this client what is sent.
@@ -54,7 +55,7 @@ extension UpstreamPool {
     /// What is on its way already when a client begins to monitor.
     func noteInFlight(for client: SlotID, at member: Int?) {
         guard let member else { return }
-        for upstream in allUpstreams {
+        for upstream in server.allUpstreams {
             for bytes in upstream.ownInFlight {
                 let text = OwnCommand.text(of: bytes)
                 group.desks[member].box.post(
@@ -185,7 +186,9 @@ extension ClientConnection {
     func isWatching() -> Bool {
         let filter = monitorFilter ?? pool.beginWatching(self)
         if filter.isComplete { return true }
-        guard askOthers(.monitoring(pool: pool.index, client: id.raw, of: pool.member ?? 0)) != nil
+        guard
+            askOthers(.monitoring(pool: pool.config.name, client: id.raw, of: pool.member ?? 0))
+                != nil
         else { return false }
         filter.isComplete = true
         return true

@@ -3,26 +3,22 @@
 import Logging
 import Pool
 
-extension UpstreamPool {
-    /// Workers, other than this one, that serve the pool.
-    var otherWorkers: [Int] {
-        group.budget == nil ? [] : group.members.filter { $0 != worker.index }
-    }
-
+extension Server {
     /// Takes, gives back and hands over permits. True when the machine may have new actions.
     func balance() -> Bool {
-        guard let budget = group.budget, let member else { return false }
+        guard let budget = pool.group.budget, let member = pool.member else { return false }
         let isTick = isTickDue
         isTickDue = false
         if isTick { budget.report(machine.census, of: member) }
         return keeper.balance(
-            &machine, WorkerLedger(budget: budget, pool: group), now: worker.now, isTick: isTick)
+            &machine, WorkerLedger(budget: budget, pool: pool.group), now: worker.now,
+            isTick: isTick)
     }
 
     /// How the pool is used, over all workers.
     var use: PoolUse {
         let census = machine.census
-        guard let budget = group.budget, let member else {
+        guard let budget = pool.group.budget, let member = pool.member else {
             return PoolUse(open: census.open, pinned: census.pinned, waiting: census.waiting)
         }
         budget.report(census, of: member)
@@ -31,14 +27,18 @@ extension UpstreamPool {
 
     /// No connection is left here. True when that is so for the whole pool, and news.
     func becomesDown() -> Bool {
-        if let budget = group.budget, let member { return budget.disconnected(member) }
+        if let budget = pool.group.budget, let member = pool.member {
+            return budget.disconnected(member)
+        }
         defer { isDown = true }
         return !isDown
     }
 
     /// There is a connection. True when the pool was down.
     func becomesUp() -> Bool {
-        if let budget = group.budget, let member { return budget.connected(member) }
+        if let budget = pool.group.budget, let member = pool.member {
+            return budget.connected(member)
+        }
         defer { isDown = false }
         return isDown
     }

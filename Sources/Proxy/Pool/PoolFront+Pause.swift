@@ -22,7 +22,7 @@ struct PauseBelief {
     static let patience: Int64 = 60_000_000_000
 }
 
-extension UpstreamPool {
+extension PoolFront {
     /// The server has accepted a CLIENT PAUSE of so many milliseconds, or with nil a CLIENT UNPAUSE.
     func takePause(_ milliseconds: UInt32?) {
         guard let milliseconds else {
@@ -48,7 +48,7 @@ extension UpstreamPool {
         if worker.now >= pause.end {
             isPaused = false
         } else if worker.now >= pause.review {
-            isPaused = allUpstreams.contains { $0.isHeldUp }
+            isPaused = server.allUpstreams.contains { $0.isHeldUp }
             pause.review = worker.now + PauseBelief.patience
         }
     }
@@ -69,7 +69,7 @@ extension UpstreamConnection {
         let length = expectation == .unpause ? nil : milliseconds
         pool.takePause(length)
         for other in pool.otherWorkers {
-            worker.group.mailboxes[other].post(.pause(pool: pool.index, milliseconds: length))
+            worker.group.mailboxes[other].post(.pause(pool: pool.config.name, milliseconds: length))
         }
     }
 }
@@ -87,7 +87,7 @@ extension ClientConnection {
         default: return nil
         }
         let (expectation, value) = expectation(ofPlain: request.frame)
-        let census = pool.machine.census
+        let census = server.machine.census
         if census.pinned + census.waiting < pool.config.maxPinned {
             return forwardAlone(.pin, expectation, value, request.bytes, isBlocking: true)
         }

@@ -24,7 +24,7 @@ extension ClientConnection {
     /// quote the command.
     func forwardBeforeLogin(_ value: UInt32, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         let cost = Strangers.cost(isQuoting: value == 1)
-        guard pool.hasRoom(for: self, cost) else { return awaitRoom() }
+        guard server.hasRoom(for: self, cost) else { return awaitRoom() }
         let outcome = forward(.shared, .beforeLogin, value, bytes)
         if outcome == .sent { owe(cost) }
         return outcome
@@ -33,7 +33,7 @@ extension ClientConnection {
     /// Has our question whether the server wants a login go the same way.
     func askWhetherLocked() -> Outcome {
         let cost = Strangers.cost(isQuoting: false)
-        guard pool.hasRoom(for: self, cost) else { return awaitRoom() }
+        guard server.hasRoom(for: self, cost) else { return awaitRoom() }
         let outcome = ask(.lockQuestion, [Array("PING".utf8)])
         if mode == .asking { owe(cost) }
         return outcome
@@ -47,11 +47,11 @@ extension ClientConnection {
     private func awaitRoom() -> Outcome {
         if let unused = granted {
             granted = nil
-            pool.giveBack(unused.upstream)
+            server.giveBack(unused.upstream)
         }
         if placeInLine != .waiting {
             placeInLine = .waiting
-            pool.strangers.waiting.append(id)
+            server.strangers.waiting.append(id)
         }
         return waitForReplies()
     }
@@ -61,11 +61,11 @@ extension UpstreamConnection {
     /// A stranger's reply has come.
     func settleStranger(isQuoting: Bool) {
         owedToStrangers -= Strangers.cost(isQuoting: isQuoting)
-        pool.callStrangers()
+        server.callStrangers()
     }
 }
 
-extension UpstreamPool {
+extension Server {
     /// True when the server may owe `client` so many bytes more, and it is its turn.
     func hasRoom(for client: ClientConnection, _ cost: Int) -> Bool {
         owedToStrangers + cost <= Strangers.mostOwed

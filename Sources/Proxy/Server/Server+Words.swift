@@ -5,14 +5,14 @@ import Logging
 import Pool
 import Telemetry
 
-extension UpstreamPool {
+extension Server {
     /// The error reply for a refused lease: first word, pool, numbers, last cause.
     func errorText(_ refusal: Refusal) -> String {
         let census = use
-        let name = "pool \(config.name)"
-        let use = "\(census.open)/\(config.maxOpen) open"
+        let name = "pool \(pool.config.name)"
+        let use = "\(census.open)/\(pool.config.maxOpen) open"
         let cause = lastFailure.isEmpty ? "" : ", last error: \(lastFailure)"
-        let wait = "\(config.poolTimeout / 1_000_000)ms"
+        let wait = "\(pool.config.poolTimeout / 1_000_000)ms"
         switch refusal {
         case .poolTimeout:
             return "POOLTIMEOUT \(name): no free connection within \(wait)"
@@ -22,10 +22,10 @@ extension UpstreamPool {
                 + " (\(use), \(census.waiting) waiting)"
         case .pinLimit:
             return
-                "PINLIMIT \(name): \(census.pinned) of \(config.maxPinned) connections are pinned"
+                "PINLIMIT \(name): \(census.pinned) of \(pool.config.maxPinned) connections are pinned"
                 + " (\(use), waited \(wait))"
         case .upstreamDown:
-            return "UPSTREAMDOWN \(name): cannot connect to \(config.upstream)\(cause)"
+            return "UPSTREAMDOWN \(name): cannot connect to \(pool.config.upstream)\(cause)"
         case .draining:
             return "UPSTREAMDOWN \(name): Redpool is shutting down"
         }
@@ -36,7 +36,7 @@ extension UpstreamPool {
         if let asking = scripts.asking, asking.ticket != nil, asking.key == key {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
-        for client in worker.clients.all where client.pool === self {
+        for client in worker.clients.all where client.pool === pool {
             guard case .waiting(let wait) = client.mode, wait.wanted.key == key else {
                 continue
             }
@@ -47,40 +47,21 @@ extension UpstreamPool {
 
     /// The error reply for a command whose connection was lost before its reply.
     func lossText(_ reason: CloseReason) -> String {
-        "UPSTREAMLOST pool \(config.name): the connection to \(config.upstream) was lost before "
+        "UPSTREAMLOST pool \(pool.config.name): the connection to \(pool.config.upstream) was lost before "
             + "the reply (\(reason.word)); the command may or may not have run"
-    }
-
-    /// A warning, or worse, that is merged with its like to one line per 10 seconds.
-    func warnLimit(_ event: String, reason: String, _ text: String) {
-        let key = RateLimiter.Key(event: event, pool: config.name, reason: reason)
-        guard let count = limiter.record(key, now: worker.now.nanoseconds) else { return }
-        worker.log.log(
-            level: UpstreamPool.level(of: event), "\(text)",
-            metadata: [
-                "event": "\(event)", "pool": "\(config.name)", "reason": "\(reason)",
-                "count": "\(count)",
-            ])
-    }
-
-    static let desyncEvent = "upstream.desync"
-
-    /// Replies that went to the wrong clients are the worst that a proxy can do.
-    static func level(of event: String) -> Logger.Level {
-        event == desyncEvent ? .critical : .warning
     }
 
     /// The server has refused a form of the fence to a user for good. The first time that none is
     /// left is told, once for all workers.
     func fenceRefused(_ form: FenceForm, to user: UInt32) {
         fences.refused(form, to: user, now: worker.now)
-        guard fences[user] == .none, group.isFirstWithoutFence() else { return }
-        let name = String(decoding: users.name(of: user), as: UTF8.self)
+        guard fences[user] == .none, pool.group.isFirstWithoutFence() else { return }
+        let name = String(decoding: pool.users.name(of: user), as: UTF8.self)
         let text =
-            "\(config.upstream) lets user \(name) send neither ECHO nor PING with an argument: "
+            "\(pool.config.upstream) lets user \(name) send neither ECHO nor PING with an argument: "
             + "replies that get out of step on a shared connection will not be noticed"
         worker.log.warning(
             "\(text)",
-            metadata: ["event": "upstream.no_fence", "pool": "\(config.name)"])
+            metadata: ["event": "upstream.no_fence", "pool": "\(pool.config.name)"])
     }
 }

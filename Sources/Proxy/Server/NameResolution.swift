@@ -65,18 +65,18 @@ struct NameResolution {
     }
 
     /// Asks the system's resolver on a thread of its own: it may take seconds.
-    mutating func resolve(_ pool: UpstreamPool) {
+    mutating func resolve(_ server: Server) {
         guard isName, !isResolving, case .tcp(let host, let port) = upstream else { return }
         isResolving = true
-        lastAsked = pool.worker.now
-        let mailbox = pool.worker.mailbox
-        let index = pool.index
+        lastAsked = server.worker.now
+        let mailbox = server.worker.mailbox
+        let pool = server.pool.config.name
         let error = Threads.start(name: "resolver") {
-            mailbox.post(.resolved(pool: index, SocketAddress.resolve(host, port: port)))
+            mailbox.post(.resolved(pool: pool, SocketAddress.resolve(host, port: port)))
         }
         if error != 0 {
             let problem = "cannot start a thread: \(System.errorText(error))"
-            mailbox.post(.resolved(pool: index, NameAnswer(addresses: [], problem: problem)))
+            mailbox.post(.resolved(pool: pool, NameAnswer(addresses: [], problem: problem)))
         }
     }
 
@@ -103,14 +103,14 @@ struct NameResolution {
     }
 
     /// Janitor work: the next look-up when it is due, and one stale connection less.
-    mutating func tick(_ pool: UpstreamPool) {
+    mutating func tick(_ server: Server) {
         if let id = stale.popLast() {
-            pool[id]?.retireWhenFree(.addressChanged)
-            pool.noteWork()
+            server[id]?.retireWhenFree(.addressChanged)
+            server.noteWork()
         }
-        guard isName, refresh > 0, let lastAsked, pool.worker.now - lastAsked >= refresh else {
+        guard isName, refresh > 0, let lastAsked, server.worker.now - lastAsked >= refresh else {
             return
         }
-        resolve(pool)
+        resolve(server)
     }
 }

@@ -1,4 +1,4 @@
-// The shell around one pool state machine: carries out its actions on real connections.
+// The shell around one state machine: carries out its actions on real connections.
 
 import Config
 import EventLoop
@@ -7,41 +7,32 @@ import Pool
 import RESP
 import Telemetry
 
-/// One pool of one worker: the state machine, its connections, and what is known of the server.
-final class UpstreamPool {
+/// One server as one worker sees it: the state machine of its connections, the connections, and what is
+/// known of the server. What the clients of the pool share is the pool's.
+final class Server {
     let worker: Worker
-    let index: Int
-    let config: PoolConfig
-    let group: PoolGroup
-    /// This worker's place among the pool's; nil where it does not serve the pool, and so has no
-    /// permits and no connections.
-    let member: Int?
+    /// The pool whose server it is. They refer to each other until `PoolFront.close`.
+    let pool: PoolFront
     var keeper: PermitKeeper
     /// A tick has passed since the permits were last balanced.
     var isTickDue = false
-    /// The state a fresh client is in, and so that of the connections kept warm.
-    let warmKey: PoolKey
     var machine: PoolStateMachine
     private var upstreams: ContiguousArray<UpstreamConnection?> = []
     /// Shared connections whose last reply has come in this iteration.
     private var emptied = WorkList<UpstreamConnection>()
     /// Clients that wait for one particular connection, see `waitForReturn`.
     var awaitingReturn: [SlotID] = []
-    var traffic = ClientTraffic()
     var names: NameResolution
     /// What the last failed connect came to, for people to read.
     private(set) var lastFailure = ""
     var facts = ServerFacts()
-    var unknownCommands = UnknownCommands()
-    var users: UserTable
     /// Upstreams that are spent on commands that are not understood.
     var oneOffs: OneOffLine
     var scripts = ScriptTrust()
     var strangers = Strangers()
-    var monitors: [SlotID] = []
-    /// Grows with every server that answers: what a connection to an earlier one says is not noted.
+    /// Grows with every process that answers: what a connection to an earlier one says is not noted.
     var epoch = 0
-    /// The `run_id`s of servers before the present one, the latest last.
+    /// The `run_id`s of processes before the present one, the latest last.
     var formerServers: [[UInt8]] = []
     /// The address leads to several servers by turns: nothing that is said of one holds for all.
     var hasSeveralServers = false
@@ -52,55 +43,33 @@ final class UpstreamPool {
     var fences = FenceForms()
     var largestReply = LargestReply()
     var looks = Looks()
-    let denyList: DenyList
-    let deniedStrangers: DeniedStrangers
-    /// The server wants a password that the configuration does not give: clients log in themselves.
-    var defaultNeedsLogin = false
-    /// Whether it does is known from a connection.
-    var isLoginKnown = false
-    /// Where clients may move to unseen.
-    var knownKeys: KnownKeys
     var isDown = false
-    /// The server has accepted a CLIENT PAUSE, and it is believed to last. Every command asks, so it
-    /// is not worked out from the time each time.
-    var isPaused = false
-    var pause = PauseBelief()
     var lastSign = MonotonicTime(nanoseconds: 0)
-    var limiter = RateLimiter()
     private var deadlineTimer: [DeadlineTimer] = []
     private var hasWork = false
     /// Clients have waited for an upstream since before the last tick.
     private(set) var isCrowded = false
 
-    init(worker: Worker, index: Int, config: PoolConfig) {
-        self.worker = worker
-        self.index = index
-        self.config = config
-        denyList = DenyList(config.denyCommands, table: worker.table)
-        deniedStrangers = DeniedStrangers(config.denyCommands, table: worker.table)
-        names = NameResolution(config.upstream, refresh: config.dnsRefresh)
-        users = UserTable(name: config.username, password: config.password)
-        warmKey = PoolKey(
-            user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
-        knownKeys = KnownKeys(warmKey: warmKey)
-        group = worker.group.pools[index]
-        member = group.members.firstIndex(of: worker.index)
-        keeper = PermitKeeper(member: member ?? 0)
-        oneOffs = OneOffLine(gate: group.oneOffs)
+    /// - Parameters:
+    ///   - pool: has all but its servers.
+    ///   - seed: of the state machine's chance.
+    init(pool: PoolFront, seed: UInt64) {
+        self.pool = pool
+        worker = pool.worker
+        names = NameResolution(pool.config.upstream, refresh: pool.config.dnsRefresh)
+        keeper = PermitKeeper(member: pool.member ?? 0)
+        oneOffs = OneOffLine(gate: pool.group.oneOffs)
         // Only a worker that serves the pool alone has all permits from the start.
-        let hasAll = member != nil && group.budget == nil
+        let hasAll = pool.member != nil && pool.group.budget == nil
         machine = PoolStateMachine(
-            limits: config.limits(member: member ?? 0, of: group.members.count),
-            permits: hasAll ? nil : PoolPermits(), warmKey: warmKey,
-            seed: UInt64(truncatingIfNeeded: EventLoop.now()) &+ UInt64(index << 8 + worker.index),
-            now: worker.now)
+            limits: pool.config.limits(
+                member: pool.member ?? 0, of: pool.group.members.count),
+            permits: hasAll ? nil : PoolPermits(), warmKey: pool.warmKey, seed: seed,
+            now: pool.worker.now)
         deadlineTimer = [
-            DeadlineTimer(loop: worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
+            DeadlineTimer(
+                loop: pool.worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
         ]
-    }
-
-    deinit {
-        denyList.destroy()
     }
 
     /// The connection that an id means; nil when it has gone.
@@ -116,14 +85,12 @@ final class UpstreamPool {
 
     /// Has the state machine look at the clock.
     func tick() {
-        judgePause()
         passTime()
         wakeAwaitingReturn(.max)
         closeOverdueOneOffs()
         callOneOffs()
         callStrangers()
         lookAtServer()
-        if !monitors.isEmpty { takeOwnCommands() }
         isTickDue = true
         judgeCrowd()
         names.tick(self)
@@ -178,23 +145,23 @@ final class UpstreamPool {
         noteWork()
     }
 
-    /// Has the epilogue look at this pool: something is decided, or may be.
+    /// Has the epilogue look at this server: something is decided, or may be.
     func noteWork() {
         if hasWork { return }
         hasWork = true
-        worker.poolsWithWork.append(self)
+        worker.serversWithWork.append(self)
     }
 
     /// What is decided has been noted, if it is not carried out. For tests.
     var hasNotedWork: Bool { hasWork || !machine.hasActions }
 
-    /// What the epilogue does for a pool in its list.
+    /// What the epilogue does for a server in its list.
     func settle() {
         hasWork = false
         settleEmptied()
         runActions()
         armDeadline()
-        wakeAwaitingReturn(UpstreamPool.wokenWithWork)
+        wakeAwaitingReturn(Server.wokenWithWork)
     }
 
     private func settleEmptied() {
@@ -220,7 +187,7 @@ final class UpstreamPool {
             case .probe(let id): self[id]?.probe()
             case .close(let id, let reason): self[id]?.retire(reason)
             case .grant(let waiter, let id): grant(waiter, id)
-            case .refuse(UpstreamPool.scriptAsker, _):
+            case .refuse(Server.scriptAsker, _):
                 endScriptQuestion(patience: ScriptTrust.shortPatience)
             case .refuse(let waiter, let refusal):
                 worker.clients[SlotID(raw: waiter.raw)]?.refused(errorText(refusal))
@@ -229,7 +196,7 @@ final class UpstreamPool {
     }
 
     private func grant(_ waiter: WaiterID, _ id: UpstreamID) {
-        if waiter == UpstreamPool.scriptAsker {
+        if waiter == Server.scriptAsker {
             if let upstream = self[id] {
                 upstream.askAboutScripts()
             } else {
@@ -276,7 +243,7 @@ final class UpstreamPool {
 
 // MARK: - Connecting
 
-extension UpstreamPool {
+extension Server {
     func dial(_ id: UpstreamID, _ key: PoolKey) {
         guard let address = names.next() else {
             names.wait(id, key)
@@ -284,14 +251,14 @@ extension UpstreamPool {
             return
         }
         let descriptor = address.connect(
-            keepaliveSeconds: Int32(clamping: config.keepalive / 1_000_000_000),
+            keepaliveSeconds: Int32(clamping: pool.config.keepalive / 1_000_000_000),
             userTimeoutMilliseconds: 30_000)
         if descriptor < 0 {
             dialFailed(id, .connectFailed, System.errorText(-descriptor))
             return
         }
         let upstream = UpstreamConnection(
-            id: id, key: key, descriptor: descriptor, address: address.description, pool: self)
+            id: id, key: key, descriptor: descriptor, address: address.description, server: self)
         let slot = Int(id.slot)
         while upstreams.count <= slot { upstreams.append(nil) }
         upstreams[slot] = upstream
@@ -318,15 +285,15 @@ extension UpstreamPool {
         names.failed()
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
-        warnLimit(
+        pool.warnLimit(
             "upstream.connect_failed", reason: reason.word,
-            "cannot connect to \(config.upstream): \(text)")
+            "cannot connect to \(pool.config.upstream): \(text)")
         if machine.census.connected == 0, becomesDown() {
             worker.log.error(
                 "no upstream connection is left",
                 metadata: [
-                    "event": "pool.down", "pool": "\(config.name)",
-                    "upstream": "\(config.upstream)", "err": "\(text)",
+                    "event": "pool.down", "pool": "\(pool.config.name)",
+                    "upstream": "\(pool.config.upstream)", "err": "\(text)",
                 ])
         }
     }
@@ -338,17 +305,17 @@ extension UpstreamPool {
             worker.log.notice(
                 "connected again",
                 metadata: [
-                    "event": "pool.up", "pool": "\(config.name)",
-                    "upstream": "\(config.upstream)",
+                    "event": "pool.up", "pool": "\(pool.config.name)",
+                    "upstream": "\(pool.config.upstream)",
                 ])
         }
     }
 
     /// A connection ended while somebody was using it.
     func noteLoss(_ reason: CloseReason) {
-        warnLimit(
+        pool.warnLimit(
             "upstream.lost", reason: reason.word,
-            "a connection to \(config.upstream) was lost while in use")
+            "a connection to \(pool.config.upstream) was lost while in use")
     }
 
     /// Forgets a connection whose descriptor is closed.
