@@ -52,7 +52,7 @@ extension ClientConnection {
         }
         let target = pool.client(serial: serial)
         let blocked = target?.blockedUpstream
-        var serverID = blocked?.serverID
+        var serverID = blocked?.origin.serverID
         if target == nil {
             let question = WorkerQuestion.blocked(pool: pool.config.name, serial: serial)
             guard let answer = otherConnection(question) else { return .blocked }
@@ -261,8 +261,8 @@ extension UpstreamConnection {
     /// Has the server say by which id it knows this connection, once: CLIENT UNBLOCK needs it when
     /// nobody can ask any more. Goes ahead of the next command, in the same write.
     func identify() {
-        if isIdentified { return }
-        isIdentified = true
+        if origin.isIdentified { return }
+        origin.isIdentified = true
         let question = UpstreamConnection.whoAmI
         expect(UpstreamConnection.nobody, .identify, bytes: question.count)
         sendOwn(question)
@@ -273,7 +273,7 @@ extension UpstreamConnection {
     /// The answer to `identify`; an error (no permission) leaves the id unknown.
     func identified(_ reply: [UInt8]) {
         guard isBelieved, reply.first == UInt8(ascii: ":") else { return }
-        serverID = Word.integer(Array(reply.dropFirst().dropLast(2)), in: 1...Int64.max)
+        origin.serverID = Word.integer(Array(reply.dropFirst().dropLast(2)), in: 1...Int64.max)
         worker.serveTargets()
     }
 }

@@ -127,7 +127,7 @@ extension ClientConnection {
             // Its commands run on; the answers find nobody and are dropped.
             if inFlight > 0 {
                 upstream.takeBack()
-                upstream.judgeHold()
+                upstream.judgeReading()
             }
         }
         inFlight = 0
@@ -211,7 +211,7 @@ extension ClientConnection {
     func upstreamLost() {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
-        let wasEnd = isPiped || upstream?.hasSaidGoodbye == true
+        let wasEnd = isPiped || upstream?.ending.hasSaidGoodbye == true
         upstream = nil
         inFlight = 0
         isSlow = false

@@ -17,7 +17,7 @@ extension ClientConnection {
         if isHolding {
             guard let upstream else { return .answered }
             if isRestricted { return sendHeld(expectation, value, bytes) }
-            if upstream.spoiled == nil {
+            if upstream.ending.spoiled == nil {
                 guard server.oneOffs.gate.begin(now: worker.now) else { return awaitOneOff() }
                 // It counts as the pin that it is; that it is closed is what the rate bounds.
                 server.oneOffs.gate.end()

@@ -60,7 +60,7 @@ extension ClientConnection {
             leaveUpstream(upstream)
             mode = .open
             server.returned(upstream)
-            if upstream.hasUnblocked {
+            if upstream.ending.hasUnblocked {
                 closeAfterFlush(.upstream_lost)
                 return
             }
@@ -73,7 +73,7 @@ extension ClientConnection {
             if upstream.isShared {
                 leaveUpstream(upstream)
             } else if let hold = upstream.hold {
-                if upstream.hasUnblocked {
+                if upstream.ending.hasUnblocked {
                     closeAfterFlush(.upstream_lost)
                     return
                 }
@@ -105,7 +105,7 @@ extension ClientConnection {
         leaveSlowReaders(upstream)
         self.upstream = nil
         upstream.takeBack()
-        upstream.judgeHold()
+        upstream.judgeReading()
     }
 
     /// Writes what is queued.
@@ -142,7 +142,7 @@ extension ClientConnection {
     /// A client that does not read: its upstream is kept for it alone as soon as nobody else waits
     /// there, and is then not read either. While others wait, its replies are buffered up to
     /// `clientOutputLimit`, or to this mark if memory for all clients' replies is short.
-    func holdIfSlow(_ upstream: UpstreamConnection) {
+    func checkPace(_ upstream: UpstreamConnection) {
         guard output.count > ClientConnection.shortHighWater, output.count > outputHighWater,
             channel.isOpen
         else { return }
@@ -151,8 +151,8 @@ extension ClientConnection {
             slowSince = LimitCheck(self)
             upstream.readerIsSlow()
         }
-        upstream.judgeHold()
-        if output.count > outputLimit, !upstream.isHeld { holdAtLimit(upstream) }
+        upstream.judgeReading()
+        if output.count > outputLimit, !upstream.flow.isUnread { reachLimit(upstream) }
     }
 
     var outputHighWater: Int {
@@ -174,10 +174,10 @@ extension ClientConnection {
     /// reads, only slower than the server writes, delays them for a while; one that does not read
     /// is closed. Those others wait for the first such client of an upstream only: whoever comes
     /// to its limit after that has to have been reading.
-    private func holdAtLimit(_ upstream: UpstreamConnection) {
+    private func reachLimit(_ upstream: UpstreamConnection) {
         guard limitCheck == nil else { return }
         worker.clientsAtLimit.append(id)
-        guard upstream.limitClock.isOver(worker.now), let slowSince else {
+        guard upstream.flow.limitClock.isOver(worker.now), let slowSince else {
             watch(holding: upstream)
             return
         }
@@ -212,7 +212,7 @@ extension ClientConnection {
             return false
         }
         if check.isHolding, let upstream, upstream.keepsOthersWaiting,
-            upstream.limitClock.isSpent(worker.now)
+            upstream.flow.limitClock.isSpent(worker.now)
         {
             closeAtLimit()
             return false

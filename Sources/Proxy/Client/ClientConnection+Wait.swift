@@ -140,15 +140,15 @@ extension UpstreamConnection {
 
     /// Has `client` look again when nobody else has anything in flight here.
     func awaitSolitude(_ client: ClientConnection) {
-        soloists.append(client.id)
+        flow.soloists.append(client.id)
         judgeAvailability()
     }
 
     /// Wakes those who wait to be alone.
     func wakeSoloists() {
-        guard !soloists.isEmpty, inFlight.isEmpty else { return }
-        let waiting = soloists
-        soloists = []
+        guard !flow.soloists.isEmpty, inFlight.isEmpty else { return }
+        let waiting = flow.soloists
+        flow.soloists = []
         judgeAvailability()
         for id in waiting {
             if let client = worker.clients[id] { worker.ready(client) }

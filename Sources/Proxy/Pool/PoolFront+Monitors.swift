@@ -215,19 +215,20 @@ extension UpstreamConnection {
         case .shown: client.receive(bytes, count: count)
         case .hidden: break
         case .kept:
-            collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
-            if !isComplete, collected.count <= OwnCommands.longestLine { return }
-            let isOwn = isComplete && client.monitorFilter?.own.take(collected) == true
+            incoming.collected.append(
+                contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+            if !isComplete, incoming.collected.count <= OwnCommands.longestLine { return }
+            let isOwn = isComplete && client.monitorFilter?.own.take(incoming.collected) == true
             if !isOwn { passKept(to: client) }
-            collected = []
+            incoming.collected = []
             sole?.messages.line = .shown
         }
         if isComplete { sole?.messages.line = nil }
-        client.holdIfSlow(self)
+        client.checkPace(self)
     }
 
     private func passKept(to client: ClientConnection) {
-        collected.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
+        incoming.collected.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
     }
 
     /// The beginning of a line that has been kept goes to the client whose bytes pass through unread
@@ -238,6 +239,6 @@ extension UpstreamConnection {
         }
         guard sole?.messages.line == .kept else { return }
         passKept(to: client)
-        collected = []
+        incoming.collected = []
     }
 }

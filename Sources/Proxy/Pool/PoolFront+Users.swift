@@ -55,7 +55,8 @@ extension PoolFront {
     /// without a login, and what was brought as its password says nothing of the next one.
     private func unlockDefault() {
         users.forgetDefault()
-        for upstream in server.allUpstreams where upstream.key.user == 0 && upstream.lacksLogin {
+        for upstream in server.allUpstreams
+        where upstream.key.user == 0 && upstream.origin.lacksLogin {
             upstream.retireWhenFree(.configChanged)
         }
     }
@@ -98,7 +99,7 @@ extension PoolFront {
     /// Whatever goes to a shared connection of the default user is refused there before it can
     /// change anything.
     var isAllWithoutLogin: Bool {
-        server.allUpstreams.allSatisfy { $0.key.user != 0 || !$0.isShared || $0.lacksLogin }
+        server.allUpstreams.allSatisfy { $0.key.user != 0 || !$0.isShared || $0.origin.lacksLogin }
     }
 
     private func retireDefaults() {

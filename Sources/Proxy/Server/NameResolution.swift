@@ -91,8 +91,9 @@ struct NameResolution {
             let current = Set(found.map(\.description))
             stale = []
             for connection in connections {
-                connection.misses = current.contains(connection.address) ? 0 : connection.misses + 1
-                if connection.misses >= NameResolution.missesBeforeRetiring {
+                connection.origin.misses =
+                    current.contains(connection.origin.address) ? 0 : connection.origin.misses + 1
+                if connection.origin.misses >= NameResolution.missesBeforeRetiring {
                     stale.append(connection.id)
                 }
             }

@@ -69,9 +69,9 @@ extension Server {
             let present = facts.runID
         else { return }
         // What has not said yet where it leads is judged when it does.
-        let known = allUpstreams.filter { $0.stage == .ready || $0.runID != nil }
-        guard known.allSatisfy({ $0.runID == present }) else { return }
-        for upstream in known { upstream.epoch = epoch }
+        let known = allUpstreams.filter { $0.stage == .ready || $0.origin.runID != nil }
+        guard known.allSatisfy({ $0.origin.runID == present }) else { return }
+        for upstream in known { upstream.origin.epoch = epoch }
         hasSeveralServers = false
         worker.log.notice(
             "one server answers at \(pool.config.upstream) again",

@@ -32,14 +32,14 @@ extension Server {
     func spend(_ upstream: UpstreamConnection, for client: ClientConnection) -> Bool {
         guard oneOffs.gate.begin(now: worker.now) else { return false }
         client.placeInLine = .none
-        upstream.oneOffSince = worker.now
+        upstream.ending.oneOffSince = worker.now
         upstream.spoil(.notUnderstood)
         return true
     }
 
     /// What was to be closed behind one command is a client's now.
     func unspend(_ upstream: UpstreamConnection) {
-        upstream.oneOffSince = nil
+        upstream.ending.oneOffSince = nil
         oneOffEnded()
     }
 
@@ -60,7 +60,7 @@ extension Server {
     func closeOverdueOneOffs() {
         guard oneOffs.gate.isFull else { return }
         for upstream in allUpstreams {
-            guard let since = upstream.oneOffSince, upstream.stage == .ready,
+            guard let since = upstream.ending.oneOffSince, upstream.stage == .ready,
                 worker.now - since > pool.config.poolTimeout
             else { continue }
             machine.retire(upstream.id, .notUnderstood, now: worker.now)

@@ -113,7 +113,7 @@ final class Server {
         let isCrowded = machine.oldestWait(now: worker.now) >= Worker.tickInterval
         if isCrowded == self.isCrowded { return }
         self.isCrowded = isCrowded
-        for upstream in upstreams { upstream?.judgeHold() }
+        for upstream in upstreams { upstream?.judgeReading() }
     }
 
     private func passTime() {
@@ -216,7 +216,7 @@ final class Server {
 
     /// An upstream that one client had for itself is free again.
     func returned(_ upstream: UpstreamConnection) {
-        if let reason = upstream.spoiled {
+        if let reason = upstream.ending.spoiled {
             machine.retire(upstream.id, reason, now: worker.now)
         } else {
             machine.release(upstream.id, key: upstream.key, now: worker.now)

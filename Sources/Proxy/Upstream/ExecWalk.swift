@@ -69,20 +69,20 @@ extension UpstreamConnection {
     func walkOn(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
         let client = worker.clients[entry.client]
         var walk =
-            self.walk
+            incoming.walk
             ?? ExecWalk(
                 client?.upstream === self ? client?.takeMembers() : nil,
                 passesLines: scanner.passesLines)
         let piece = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         let rest = pass(entry, piece, &walk)
-        self.walk = walk
+        incoming.walk = walk
         guard isComplete else {
             deliver(entry, bytes + rest, count - rest, 0)
             return
         }
-        self.walk = nil
-        collected = []
+        incoming.walk = nil
+        incoming.collected = []
         // Members have run, and nobody has seen with what result.
         let hasRun = !scanner.isError && scanner.type == UInt8(ascii: "*") && scanner.integer > 0
         if hasRun, walk.isOrphan || !walk.members.isEmpty { taint() }
@@ -146,7 +146,7 @@ extension UpstreamConnection {
             let base = part.baseAddress
         else { return }
         client.receive(base, count: part.count)
-        client.holdIfSlow(self)
+        client.checkPace(self)
     }
 
     /// Takes a part of an element that is looked at.
@@ -154,8 +154,8 @@ extension UpstreamConnection {
         back part: UnsafeRawBufferPointer, of entry: InFlight, _ walk: inout ExecWalk
     ) {
         if walk.fate == .held {
-            if collected.count + part.count <= UpstreamConnection.mostCollected {
-                collected.append(contentsOf: part)
+            if incoming.collected.count + part.count <= UpstreamConnection.mostCollected {
+                incoming.collected.append(contentsOf: part)
                 return
             }
             // Redpool's own list takes the place of the server's.
@@ -163,8 +163,8 @@ extension UpstreamConnection {
                 walk.scanner.type == UInt8(ascii: "$") || walk.scanner.type == UInt8(ascii: "=")
             if isText, walk.members.first?.expectation == .rewriteList {
                 walk.fate = .dropped
-                let room = UpstreamConnection.mostCollected - collected.count
-                collected.append(contentsOf: part.prefix(room))
+                let room = UpstreamConnection.mostCollected - incoming.collected.count
+                incoming.collected.append(contentsOf: part.prefix(room))
                 return
             }
             walk.fate = .unseen

@@ -22,25 +22,25 @@ extension UpstreamConnection {
 
     /// Takes bytes of a reply that is read here, whose last ones are there if it `isComplete`.
     func collect(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
-        if isBegunRelayed {
+        if incoming.isBegunRelayed {
             relayRest(entry, bytes, count, isComplete: isComplete)
             return
         }
-        let room = UpstreamConnection.mostCollected - collected.count
+        let room = UpstreamConnection.mostCollected - incoming.collected.count
         let piece = UnsafeRawBufferPointer(start: bytes, count: count)
-        collected.append(contentsOf: piece.prefix(room))
+        incoming.collected.append(contentsOf: piece.prefix(room))
         if count > room {
             switch excess(entry.expectation) {
             case .dropped: break
             case .relayed:
-                isBegunRelayed = true
+                incoming.isBegunRelayed = true
                 let begun = takeCollected()
                 let client = worker.clients[entry.client]
                 relay(entry, client?.redirectedReply(begun) ?? begun)
                 relayRest(entry, bytes + room, count - room, isComplete: isComplete)
                 return
             case .impossible:
-                collected = []
+                incoming.collected = []
                 poison("a reply that is longer than any to its command")
                 return
             }
@@ -48,7 +48,7 @@ extension UpstreamConnection {
         guard isComplete else { return }
         let isCut =
             entry.expectation == .rewriteList && !scanner.isError
-            && collected.count == UpstreamConnection.mostCollected
+            && incoming.collected.count == UpstreamConnection.mostCollected
         let reply = takeCollected()
         finishCollected(entry, isCut ? ClientLine.firstLine(of: reply) : reply)
     }
@@ -67,15 +67,15 @@ extension UpstreamConnection {
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
         if isComplete {
-            isBegunRelayed = false
+            incoming.isBegunRelayed = false
             takeNote(entry)
         }
         deliver(entry, bytes, count, isComplete ? 1 : 0)
     }
 
     func takeCollected() -> [UInt8] {
-        defer { collected = [] }
-        return collected
+        defer { incoming.collected = [] }
+        return incoming.collected
     }
 
     /// Bytes in place of some of a reply that goes on.

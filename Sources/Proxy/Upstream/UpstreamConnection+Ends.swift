@@ -90,7 +90,7 @@ extension UpstreamConnection {
             return
         }
         if owesTheGone {
-            hasSaidGoodbye = true
+            ending.hasSaidGoodbye = true
             // A reply may come all the same, and nobody can have this connection behind it.
             spoil(.clientGone)
             channel.finishWriting()
@@ -120,7 +120,8 @@ extension UpstreamConnection {
     /// EXEC's array has fewer elements than it says (`queueSilently`): it takes the fence behind it
     /// for one of them, and never ends.
     private var isCutShort: Bool {
-        !isShared && hold?.isTainted == true && fence != nil && isRelaying && channel.isReading
+        !isShared && hold?.isTainted == true && fence != nil && incoming.isRelaying
+            && channel.isReading
             && worker.now - waitingSince > pool.config.connectTimeout
     }
 
@@ -128,7 +129,7 @@ extension UpstreamConnection {
     /// that does not come: a command may have none. The server is told of the end, as on a direct
     /// connection. It carries out what it has received, and closes.
     private var owesTheGone: Bool {
-        guard !isShared, piped == nil, !hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
+        guard !isShared, piped == nil, !ending.hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
             let client = holder ?? worker.clients[inFlight.first.client],
             client.upstream === self, client.inputEnded, !client.isStreaming
         else { return false }
@@ -155,15 +156,15 @@ extension UpstreamConnection {
     private var isCleaning: Bool { if case .cleaning = sole?.kind { true } else { false } }
 
     /// The server is the one that the newest connection has reached.
-    var isOfThisServer: Bool { epoch == server.epoch || server.hasSeveralServers }
+    var isOfThisServer: Bool { origin.epoch == server.epoch || server.hasSeveralServers }
 
     /// It is closed for this reason when its lease ends, if not for an earlier one.
     func spoil(_ reason: CloseReason) {
-        if spoiled == nil { spoiled = reason }
+        if ending.spoiled == nil { ending.spoiled = reason }
     }
 
     /// A client that was blocked here has left, and ends when this connection has.
-    func closesBehind(_ client: SlotID) { lastToLeave = client }
+    func closesBehind(_ client: SlotID) { ending.lastToLeave = client }
 
     func clearDeadline() {
         deadline = nil
@@ -181,12 +182,12 @@ extension UpstreamConnection {
         output.drop(pool: worker.chunks)
         handshake = Handshake()
         dismissClients()
-        if let left = lastToLeave { worker.clients[left]?.close(.client_closed) }
-        let waiting = feeders
-        feeders = []
+        if let left = ending.lastToLeave { worker.clients[left]?.close(.client_closed) }
+        let waiting = flow.feeders
+        flow.feeders = []
         for id in waiting { worker.clients[id]?.upstreamDrained() }
         wakeSoloists()
-        if oneOffSince != nil { server.oneOffEnded() }
+        if ending.oneOffSince != nil { server.oneOffEnded() }
         server.forget(self)
     }
 

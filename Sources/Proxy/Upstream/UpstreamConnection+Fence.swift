@@ -91,7 +91,7 @@ extension UpstreamConnection {
             return
         }
         guard isComplete else { return }
-        if epoch == nil { retireWhenFree(.serverUnknown) }
+        if origin.epoch == nil { retireWhenFree(.serverUnknown) }
         needsNoLogin()
         finishFence(entry)
     }
@@ -152,7 +152,7 @@ extension UpstreamConnection {
     /// if only this one were lost.
     private func misaligned() {
         if findsSplitReply() { return }
-        isMisaligned = true
+        ending.isMisaligned = true
         let name = fence?.form == .ping ? "PING" : "ECHO"
         poison("a wrong reply to \(name) with digits of ours: replies are out of step")
     }

@@ -142,10 +142,11 @@ extension UpstreamConnection {
         }
         switch scanner.scan(buffer.span, from: 0) {
         case .incomplete:
-            collected.append(contentsOf: buffer.prefix(Handshake.longestAnswer - collected.count))
+            incoming.collected.append(
+                contentsOf: buffer.prefix(Handshake.longestAnswer - incoming.collected.count))
             if !mayBeFence(UnsafeRawBufferPointer(buffer)) {
                 handshakeFailed(wrongAnswer)
-            } else if collected.count == Handshake.longestAnswer {
+            } else if incoming.collected.count == Handshake.longestAnswer {
                 // What it is an answer to is not known until its end: no error is read out of it.
                 scanner = ReplyScanner()
                 handshakeFailed("the answer to \(handshake.currentName) does not end")
@@ -153,7 +154,7 @@ extension UpstreamConnection {
         case .invalid(let error):
             handshakeFailed("not a Redis server? \(error.message)")
         case .complete(let end):
-            collected.append(contentsOf: buffer[..<min(end, Handshake.longestAnswer)])
+            incoming.collected.append(contentsOf: buffer[..<min(end, Handshake.longestAnswer)])
             if end < count, isStrayInHandshake(buffer[end]) {
                 loseToStray()
             } else if end < count {
@@ -165,7 +166,7 @@ extension UpstreamConnection {
             {
                 handshakeFailed(problem)
             } else {
-                collected = []
+                incoming.collected = []
                 handshake.index += 1
                 sendStep()
             }
@@ -199,8 +200,8 @@ extension UpstreamConnection {
     /// when none was needed.
     private func noteDefault() {
         guard handshake.isFirst, key.user == 0 else { return }
-        lacksLogin = isLoginMissing
-        if !lacksLogin { pool.users.openSince = max(pool.users.openSince, dialledAt) }
+        origin.lacksLogin = isLoginMissing
+        if !origin.lacksLogin { pool.users.openSince = max(pool.users.openSince, origin.dialledAt) }
         pool.noteDefault(needsLogin: isLoginMissing)
     }
 
@@ -210,7 +211,7 @@ extension UpstreamConnection {
 
     /// The text of an error reply.
     var refusedWith: String {
-        let line = collected.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
+        let line = incoming.collected.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
         return String(decoding: line, as: UTF8.self)
     }
 
@@ -276,7 +277,7 @@ extension UpstreamConnection {
 
     private func handshakeFailed(_ text: String) {
         let line = refusedWith
-        collected = []
+        incoming.collected = []
         switch handshake.purpose {
         case .dial where isBusy, .convert where isBusy:
             stayWhereItIs(line)
@@ -316,7 +317,7 @@ extension UpstreamConnection {
         case .dial:
             startGauge()
             server.connected(self)
-            if epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
+            if origin.epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
         case .convert(let newKey):
             key = newKey
             server.machine.converted(id, now: worker.now)

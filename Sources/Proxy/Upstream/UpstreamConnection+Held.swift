@@ -67,12 +67,12 @@ extension UpstreamConnection {
             poison(error.message)
             return span.count
         }
-        edges.add(span, from: start, to: end)
+        incoming.edges.add(span, from: start, to: end)
         relayPush(bytes + start, count: end - start, isComplete: isComplete)
         if isComplete {
             sole.messages.isInside = false
-            let kind = edges.kind
-            edges.clear()
+            let kind = incoming.edges.kind
+            incoming.edges.clear()
             judgePush(kind)
         }
         return end
@@ -88,10 +88,10 @@ extension UpstreamConnection {
     /// the beginning of what may be one is kept until it can be told.
     private func relayPush(_ bytes: UnsafeRawPointer, count: Int, isComplete: Bool) {
         guard let client = holder else {
-            collected = []
+            incoming.collected = []
             return
         }
-        if edges.isLine {
+        if incoming.edges.isLine {
             relayLine(bytes, count: count, isComplete: isComplete, to: client)
             return
         }
@@ -100,7 +100,7 @@ extension UpstreamConnection {
         case .relayed: client.receive(bytes, count: count)
         case .hidden, nil: return
         }
-        client.holdIfSlow(self)
+        client.checkPace(self)
     }
 
     private func decidePush(
@@ -108,18 +108,18 @@ extension UpstreamConnection {
     ) {
         let mayBeHidden =
             key.protocolVersion == 2 && !inFlight.isEmpty && inFlight.first.isSilent
-        guard mayBeHidden || client.redirection != 0 || !collected.isEmpty else {
+        guard mayBeHidden || client.redirection != 0 || !incoming.collected.isEmpty else {
             sole?.messages.fate = .relayed
             client.receive(bytes, count: count)
             return
         }
-        collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
-        guard isComplete || collected.count >= FrameEdges.longestDecided else { return }
+        incoming.collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+        guard isComplete || incoming.collected.count >= FrameEdges.longestDecided else { return }
         var begun = takeCollected()
-        let isHidden = mayBeHidden && edges.kind == .other
+        let isHidden = mayBeHidden && incoming.edges.kind == .other
         sole?.messages.fate = isHidden ? .hidden : .relayed
         if isHidden { return }
-        if edges.kind == .brokenRedirection { begun = client.redirectedReply(begun) }
+        if incoming.edges.kind == .brokenRedirection { begun = client.redirectedReply(begun) }
         begun.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
     }
 
@@ -184,8 +184,8 @@ extension UpstreamConnection {
         guard case .cleaning(let state) = sole?.kind, inFlight.isEmpty, stage == .ready else {
             return
         }
-        if spoiled != nil || !state.isCleanable {
-            server.machine.retire(id, spoiled ?? .dirty, now: worker.now)
+        if ending.spoiled != nil || !state.isCleanable {
+            server.machine.retire(id, ending.spoiled ?? .dirty, now: worker.now)
             server.noteWork()
         } else if let bytes = cleaningCommand {
             expect(UpstreamConnection.nobody, .clean, bytes: bytes.count)

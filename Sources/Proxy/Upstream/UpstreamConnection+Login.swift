@@ -17,7 +17,7 @@ extension UpstreamConnection {
 
     /// Nobody has logged in here, and the server has carried out a command.
     func needsNoLogin() {
-        if lacksLogin, key.user == 0 { pool.noteDefault(needsLogin: false) }
+        if origin.lacksLogin, key.user == 0 { pool.noteDefault(needsLogin: false) }
     }
 
     /// HELLO has been refused for want of a login. While the default user needs none, this
@@ -126,12 +126,12 @@ extension UpstreamConnection {
     func takeFencedLogin(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
-        guard collected.count + count <= UpstreamConnection.mostCollected else {
-            collected = []
+        guard incoming.collected.count + count <= UpstreamConnection.mostCollected else {
+            incoming.collected = []
             poison("a reply that is longer than any to its command")
             return
         }
-        collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+        incoming.collected.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
         guard isComplete else { return }
         let reply = takeCollected()
         if scanner.type == UInt8(ascii: "$") || isErrorOfFence {

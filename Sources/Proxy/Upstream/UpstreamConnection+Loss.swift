@@ -45,7 +45,7 @@ extension UpstreamConnection {
         inFlight.removeAll()
         for claim in claims {
             if claim.client === holder { abandon() }
-            if claim.isLost, claim.canBeAnswered, !isMisaligned,
+            if claim.isLost, claim.canBeAnswered, !ending.isMisaligned,
                 pool.config.onUpstreamLoss == .error
             {
                 claim.client.answerLost(claim.count, server.lossText(reason))
@@ -104,8 +104,8 @@ extension UpstreamConnection {
     /// True when the connection carried state of this client that cannot be rebuilt.
     private func isStateLost(of client: ClientConnection) -> Bool {
         if case .streaming = client.mode { return true }
-        guard let hold else { return isRelaying && client.id == inFlight.first.client }
-        return !hold.isClean || isRelaying
+        guard let hold else { return incoming.isRelaying && client.id == inFlight.first.client }
+        return !hold.isClean || incoming.isRelaying
     }
 
     /// The commands of an entry, if the server has received none of those still unanswered.

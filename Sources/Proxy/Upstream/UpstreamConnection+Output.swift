@@ -81,14 +81,14 @@ extension UpstreamConnection {
     /// A write that finds the connection reset takes the error from the socket, so that the read
     /// behind it shows a mere end, which would be taken for an orderly one.
     private func noteFailedWrite(_ error: Int32) {
-        if error != EPIPE, error != EAGAIN { isReset = true }
+        if error != EPIPE, error != EAGAIN { ending.isReset = true }
     }
 
     /// Pauses and resumes the clients that feed this connection.
     func outputChanged() {
-        if output.unsent <= UpstreamConnection.outputLowWater, !feeders.isEmpty {
-            let waiting = feeders
-            feeders = []
+        if output.unsent <= UpstreamConnection.outputLowWater, !flow.feeders.isEmpty {
+            let waiting = flow.feeders
+            flow.feeders = []
             for id in waiting { worker.clients[id]?.upstreamDrained() }
         }
         judgeAvailability()
@@ -97,7 +97,7 @@ extension UpstreamConnection {
     /// True when a feeding client should stop: it is then resumed by `outputChanged`.
     func isFull(for client: ClientConnection) -> Bool {
         guard output.unsent > UpstreamConnection.outputHighWater else { return false }
-        feeders.append(client.id)
+        flow.feeders.append(client.id)
         judgeAvailability()
         return true
     }
@@ -105,15 +105,15 @@ extension UpstreamConnection {
     // MARK: Availability and holding
 
     /// Somebody who reads well waits here for a reply.
-    var keepsOthersWaiting: Bool { clients > slowReaders }
+    var keepsOthersWaiting: Bool { clients > flow.slowReaders }
 
     /// Tells the pool whether more clients may be put on this shared connection.
     func judgeAvailability() {
         let available =
-            !hasLargeReply && slowReaders == 0 && soloists.isEmpty
+            !incoming.isLarge && flow.slowReaders == 0 && flow.soloists.isEmpty
             && output.unsent <= UpstreamConnection.outputHighWater
-        if available == isAvailable { return }
-        isAvailable = available
+        if available == flow.isAvailable { return }
+        flow.isAvailable = available
         server.machine.setAvailable(id, available)
         server.noteWork()
     }
@@ -121,40 +121,42 @@ extension UpstreamConnection {
     /// When everybody who is owed something here reads slowly, reading stops: the server then keeps
     /// the replies, exactly as it would for a slow client of its own. A shared upstream that is
     /// wanted is read on, until the client's limit decides whether it may go on like that.
-    func judgeHold() {
+    func judgeReading() {
         let isWanted = server.isCrowded && isShared
-        let hold = readersAtLimit > 0 || (slowReaders > 0 && slowReaders >= clients && !isWanted)
-        if hold == isHeld { return }
-        isHeld = hold
+        let isUnread =
+            flow.readersAtLimit > 0
+            || (flow.slowReaders > 0 && flow.slowReaders >= clients && !isWanted)
+        if isUnread == flow.isUnread { return }
+        flow.isUnread = isUnread
         guard stage == .ready || stage == .closing else { return }
-        if hold { channel.stopReading() } else { channel.startReading() }
+        if isUnread { channel.stopReading() } else { channel.startReading() }
     }
 
     // MARK: Slow readers
 
     /// A client that has something in flight here does not read fast enough.
     func readerIsSlow() {
-        slowReaders += 1
+        flow.slowReaders += 1
         judgeAvailability()
     }
 
     /// It reads again, or has left.
     func readerIsQuick() {
-        slowReaders -= 1
+        flow.slowReaders -= 1
         judgeAvailability()
-        judgeHold()
+        judgeReading()
     }
 
     /// More than `clientOutputLimit` waits for a client: the connection is not read meanwhile.
     func readerIsAtLimit() {
-        limitClock.begin(worker.now)
-        readersAtLimit += 1
-        judgeHold()
+        flow.limitClock.begin(worker.now)
+        flow.readersAtLimit += 1
+        judgeReading()
     }
 
     func readerHasLeftLimit() {
-        readersAtLimit -= 1
-        limitClock.leave(worker.now)
-        judgeHold()
+        flow.readersAtLimit -= 1
+        flow.limitClock.leave(worker.now)
+        judgeReading()
     }
 }

@@ -9,9 +9,9 @@ extension UpstreamConnection {
     func learnWhoAnswers() {
         // A script that has run for long keeps the server from saying anything.
         let isBusy = scanner.isError && scanner.head.starts(with: "BUSY ")
-        defer { epoch = isBusy ? nil : server.epoch }
+        defer { origin.epoch = isBusy ? nil : server.epoch }
         let found = learned(from: .information)
-        runID = found.runID
+        origin.runID = found.runID
         let isOnly = server.machine.census.connected == 0
         if isBusy {
             server.unidentified.append(id)
@@ -47,20 +47,21 @@ extension UpstreamConnection {
         var facts = server.facts
         switch step {
         case .information:
-            facts.version = ServerFacts.field("redis_version", in: collected)
-            facts.runID = ServerFacts.field("run_id", in: collected)
+            facts.version = ServerFacts.field("redis_version", in: incoming.collected)
+            facts.runID = ServerFacts.field("run_id", in: incoming.collected)
         case .timeout:
             server.looks.asked(now: worker.now)
             if scanner.isError { break }
-            facts.timeoutSeconds = ServerFacts.configValue(in: collected)
+            facts.timeoutSeconds = ServerFacts.configValue(in: incoming.collected)
         case .outputLimit:
             if scanner.isError { break }
-            facts.outputLimit = ServerFacts.outputLimit(in: collected)
+            facts.outputLimit = ServerFacts.outputLimit(in: incoming.collected)
         case .transactions:
             if scanner.isError { break }
-            facts.hasTransactions = ServerFacts.knowsBoth(collected)
+            facts.hasTransactions = ServerFacts.knowsBoth(incoming.collected)
         case .clientLine:
-            facts.clientLine = String((ClientLine.text(of: collected) ?? "").prefix { $0 != "\n" })
+            facts.clientLine = String(
+                (ClientLine.text(of: incoming.collected) ?? "").prefix { $0 != "\n" })
         default: break
         }
         return facts

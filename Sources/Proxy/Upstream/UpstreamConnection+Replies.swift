@@ -32,7 +32,7 @@ extension UpstreamConnection {
                 sole?.messages.isPlusKept = true
                 return
             }
-            if isDropping {
+            if incoming.isDropping {
                 position = dropPush(span, from: position)
             } else if !isShared, hold != nil, isPushFrame(span, at: position) {
                 position = meetPush(bytes, span, from: position)
@@ -86,15 +86,16 @@ extension UpstreamConnection {
             }
         }
         if finished > 0, fence != nil, isFenceAhead(entry, bytes + start, position - start) {
-            isMisaligned = true
+            ending.isMisaligned = true
             poison(
                 Fence.tooEarly, behind: finished - 1, of: entry, bytes + start,
                 position - start - Fence.replyLength)
             return span.count
         }
-        isRelaying = scanner.isInside
-        if measures, isRelaying { gauge(upTo: position, isComplete: false) }
-        noteLargeReply(isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
+        incoming.isRelaying = scanner.isInside
+        if measures, incoming.isRelaying { gauge(upTo: position, isComplete: false) }
+        noteLargeReply(
+            incoming.isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
         switch entry.expectation {
         case .plain, .block: deliver(entry, bytes + start, position - start, finished)
         default: handOver(entry, bytes + start, position - start, isComplete: finished > 0)
@@ -108,7 +109,7 @@ extension UpstreamConnection {
         guard inFlight.first.expectation != .fence else { return }
         if scanner.head.starts(with: "UNBLOCKED force "), isWaitOfClient {
             // The server closes this connection behind it.
-            hasUnblocked = true
+            ending.hasUnblocked = true
             spoil(.failoverSign)
         } else {
             guard
@@ -126,8 +127,8 @@ extension UpstreamConnection {
     }
 
     private func noteLargeReply(_ isLarge: Bool) {
-        if isLarge == hasLargeReply { return }
-        hasLargeReply = isLarge
+        if isLarge == incoming.isLarge { return }
+        incoming.isLarge = isLarge
         judgeAvailability()
     }
 
@@ -143,7 +144,7 @@ extension UpstreamConnection {
         }
         if !entry.isSilent {
             client.receive(bytes, count: count)
-            client.holdIfSlow(self)
+            client.checkPace(self)
         }
         if finished > 0 { client.answered(finished) }
     }
@@ -358,7 +359,7 @@ extension UpstreamConnection {
         _ bytes: UnsafeRawPointer, _ count: Int
     ) {
         if finished > 0 {
-            isRelaying = false
+            incoming.isRelaying = false
             deliver(entry, bytes, count, finished)
         }
         poison(text)

@@ -18,7 +18,9 @@ extension UpstreamConnection {
     private var hearsNothing: Bool {
         guard let hold else { return true }
         // Another client's invalidations may be redirected here.
-        if hold.isListening || (spoiled != nil && spoiled != .strayPush) { return false }
+        if hold.isListening || (ending.spoiled != nil && ending.spoiled != .strayPush) {
+            return false
+        }
         if inFlight.isEmpty { return true }
         switch inFlight.first.expectation {
         case .plain, .write, .heldUp, .multi, .discard, .watch, .unwatch, .fence: return true
@@ -52,14 +54,14 @@ extension UpstreamConnection {
         _ entry: InFlight, behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int,
         _ first: UInt8, _ end: Int
     ) -> Int {
-        guard isStray(first), count > 0 || !isRelaying else {
+        guard isStray(first), count > 0 || !incoming.isRelaying else {
             poison("a push on a shared connection", behind: finished, of: entry, bytes, count)
             return end
         }
-        isRelaying = false
+        incoming.isRelaying = false
         if finished > 0 { deliver(entry, bytes, count, finished) }
         noteStray()
-        isDropping = scanner.isInside
+        incoming.isDropping = scanner.isInside
         return end
     }
 
@@ -67,10 +69,10 @@ extension UpstreamConnection {
     func dropPush(_ span: Span<UInt8>, from start: Int) -> Int {
         switch scanner.scan(span, from: start) {
         case .complete(let end):
-            isDropping = false
+            incoming.isDropping = false
             return end
         case .incomplete:
-            isDropping = true
+            incoming.isDropping = true
         case .invalid(let error):
             poison(error.message)
         }

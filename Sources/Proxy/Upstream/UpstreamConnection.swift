@@ -36,82 +36,32 @@ final class UpstreamConnection {
     var inFlight = InFlightQueue()
     var scanner = ReplyScanner()
     var handshake = Handshake()
-    /// Bytes of a reply that the proxy reads itself.
-    var collected: [UInt8] = []
-    /// The beginning of such a reply, which is too long to be kept, has gone to its client.
-    var isBegunRelayed = false
-    /// The array of an EXEC that is passing by and is looked at.
-    var walk: ExecWalk?
-
+    /// The reply that is coming in.
+    var incoming = IncomingReply()
     /// Who has it alone; nil while it is shared. Only the functions under "Use" change that.
     private(set) var sole: SoleUse?
     /// Clients that share it and have something in flight.
     private var sharers = 0
-    var edges = FrameEdges()
-    /// A push that is meant for nobody is passing by.
-    var isDropping = false
-    /// The client that has left while it was blocked here, and is closed when this connection is.
-    var lastToLeave: SlotID?
-    /// Why it must not be used again once its lease ends: the server has been asked for something
-    /// whose effect cannot be told, say.
-    var spoiled: CloseReason?
-    /// The server has ended the wait of the client that was blocked here, and ends the client.
-    var hasUnblocked = false
-    /// The server has been told that nothing more comes, as its client has ended.
-    var hasSaidGoodbye = false
-    /// Since when it is one of those that the pool spends on commands that are not understood.
-    var oneOffSince: MonotonicTime?
-    /// That of the pool when its server had said who it is; nil when that was too busy to say.
-    var epoch: Int? = 0
-    /// What its server has called itself.
-    var runID: [UInt8]?
+    var flow = UpstreamFlow()
+    var ending = UpstreamEnding()
+    var origin: UpstreamOrigin
     /// The fence in flight.
     var fence: Fence?
     /// When the next one goes along with what is written, in nanoseconds.
     var fenceDue = Int64.max
-    /// A fence has shown that replies went to the wrong clients.
-    var isMisaligned = false
-    /// It was made while the default user needed a password, and nobody has logged in here since.
-    /// To the server that stays so when the password is taken away: HELLO is refused here.
-    var lacksLogin = false
     /// The most bytes of replies to clients that are not logged in.
     var owedToStrangers = 0
     var gauge = ReplyGauge()
-    /// Those of its clients that do not read fast enough.
-    var slowReaders = 0
-    /// Clients that wait until nobody has anything in flight here.
-    var soloists: [SlotID] = []
-    /// Clients that are not read until this connection's output has drained.
-    var feeders: [SlotID] = []
-
-    let dialledAt: MonotonicTime
-    /// Where it is connected to, and how many answers of the resolver in a row were without that.
-    let address: String
-    var misses = 0
-
+    /// It is in a list of the worker's, or of the server's, for the end of the iteration.
     var isDirty = false
     var isEmptiedNoted = false
-    /// Bytes of the reply at the head have already gone to its client.
-    var isRelaying = false
-    var hasLargeReply = false
-    /// It is not read, because those who wait here do not read either.
-    var isHeld = false
-    /// Clients with more than `clientOutputLimit` waiting for them.
-    var readersAtLimit = 0
-    var limitClock = LimitClock()
-    var isAvailable = true
-    /// A write has found the connection reset: what its peer acknowledged last is not all that it
-    /// may have received. EPIPE is none of that: it follows an orderly end.
-    var isReset = false
+    /// When connecting, a handshake or closing has taken too long.
     var deadline: MonotonicTime?
     /// Since when the oldest unanswered command is the oldest.
     var waitingSince: MonotonicTime
     /// What the server believes this client's name and library are: a later client that looks must
     /// find its own.
     var identity = ClientIdentity()
-    /// The id by which the server knows this connection, and whether it was asked for that.
-    var serverID: Int64?
-    var isIdentified = false
 
     /// Above this much unwritten output the clients that feed it are not read.
     static let outputHighWater = 1 << 20
@@ -126,13 +76,12 @@ final class UpstreamConnection {
         id: UpstreamID, key: PoolKey, descriptor: Int32, address: String, server: Server
     ) {
         self.id = id
-        self.address = address
+        origin = UpstreamOrigin(address: address, dialledAt: server.worker.now)
         self.key = key
         self.server = server
         pool = server.pool
         worker = server.worker
         waitingSince = server.worker.now
-        dialledAt = server.worker.now
         channel = Channel()
         channel = Channel(
             descriptor: descriptor, loop: server.worker.loop,
@@ -177,7 +126,7 @@ final class UpstreamConnection {
             switch sole?.kind {
             case .piped(let client):
                 client.receive(UnsafeRawPointer(buffer), count: count)
-                client.holdIfSlow(self)
+                client.checkPace(self)
             case .abandoned: break
             default:
                 if stage == .ready { receiveReplies(UnsafeRawPointer(buffer), count) }
@@ -197,13 +146,13 @@ final class UpstreamConnection {
         case .closing:
             finishClosing()
         case .handshaking, .ready, .closed:
-            if hasSaidGoodbye {
+            if ending.hasSaidGoodbye {
                 lose(.clientGone)
                 return
             }
             // It may have been idle for too long, as the server sees it.
             if error == 0, inFlight.isEmpty { server.looks.isTimeoutDoubtful = true }
-            lose(error == 0 && !isReset ? .upstreamClosed : .upstreamReset)
+            lose(error == 0 && !ending.isReset ? .upstreamClosed : .upstreamReset)
         }
     }
 

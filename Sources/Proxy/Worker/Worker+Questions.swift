@@ -91,7 +91,7 @@ extension Worker {
             let upstream = pool(name)?.client(serial: serial)?.blockedUpstream
             // Whoever had this connection next could be unblocked in the other's place.
             upstream?.spoil(.dirty)
-            return .connection(upstream?.serverID)
+            return .connection(upstream?.origin.serverID)
         case .exists(let name, let serial):
             return .connection(pool(name)?.client(serial: serial) == nil ? nil : 0)
         case .target: return .connection(nil)

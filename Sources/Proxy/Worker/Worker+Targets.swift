@@ -65,7 +65,7 @@ extension ClientConnection {
     func targetID(for tracker: UInt64) -> Int64? {
         if upstream?.hold == nil { becomeTarget() }
         guard let upstream, upstream.hold != nil, mode != .preparing else { return nil }
-        guard let found = upstream.serverID else {
+        guard let found = upstream.origin.serverID else {
             // Inside a transaction the question would be queued.
             if !session.isSendingTransaction, upstream.hold?.isInTransaction == false {
                 keepAsTarget(upstream, for: tracker)
@@ -133,7 +133,7 @@ extension ClientConnection {
             case .refused: break
             }
         case .exclusive where isBlocked:
-            guard let upstream, upstream.spoiled == nil, inFlight == 1 else { return }
+            guard let upstream, upstream.ending.spoiled == nil, inFlight == 1 else { return }
             upstream.lend(to: self, for: .hold)
             upstream.setBlocking(true)
             mode = .open
