@@ -155,14 +155,15 @@ final class InterleavedWorld: @unchecked Sendable {
 
     private func balance(_ index: Int, _ isTick: Bool) {
         let member = members[index]
-        let ledger = SteppedLedger(book: book) { [unowned self] in
-            hasMail[$0] = true
-            interleaver.wake($0)
-        }
         var isTick = isTick
         for _ in 0..<100 {
             member.performActions(now: now)
-            if !member.keeper.balance(&member.pool, ledger, now: now, isTick: isTick) {
+            let outcome = member.keeper.balance(&member.pool, book, now: now, isTick: isTick)
+            for other in members.indices where outcome.toWake & (1 << UInt64(other)) != 0 {
+                hasMail[other] = true
+                interleaver.wake(other)
+            }
+            if !outcome.hasChanged {
                 member.performActions(now: now)
                 return
             }
@@ -194,31 +195,5 @@ final class InterleavedWorld: @unchecked Sendable {
         }
         if permits != limits.permits { fail("permits \(permits), not \(limits.permits)") }
         if open > limits.maxOpen { fail("more open than maxOpen") }
-    }
-}
-
-private struct SteppedLedger: PermitLedger {
-    let book: PermitBook<SteppedCell>
-    let wake: (Int) -> Void
-
-    func take(_ wanted: PoolPermits) -> PoolPermits { book.take(wanted) }
-    func putBack(_ permits: PoolPermits) { book.putBack(permits) }
-    func collect(_ member: Int) -> PoolPermits { book.collect(member) }
-    func publish(_ need: PermitNeed, of member: Int) { book.publish(need, of: member) }
-    var hungry: UInt64 { book.hungry }
-    func need(of member: Int) -> PermitNeed { book.need(of: member) }
-    func forgetPromises(to member: Int) { book.forgetPromises(to: member) }
-
-    func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
-        book.promise(permits, to: member)
-    }
-
-    func pay(_ permits: PoolPermits, to member: Int) {
-        book.pay(permits, to: member)
-        wake(member)
-    }
-
-    func wakeOthers(than member: Int) {
-        for other in 0..<book.members where other != member { wake(other) }
     }
 }

@@ -122,10 +122,10 @@ struct PermitTests {
         let world = PermitWorld(limits(4, maxPinned: 2), members: 3)
         world.lease(.shared, on: 0)
         world.advance(.milliseconds(50))
-        _ = world.ledger.promise(PoolPermits(open: 9, control: 9, pins: 9), to: 0)
-        world.ledger.publish(
+        _ = world.book.promise(PoolPermits(open: 9, control: 9, pins: 9), to: 0)
+        world.book.publish(
             PermitNeed(PoolPermits(open: 1), sharedSince: 0, pinSince: .max), of: 2)
-        _ = world.ledger.promise(PoolPermits(open: 1), to: 2)
+        _ = world.book.promise(PoolPermits(open: 1), to: 2)
         for _ in 0..<4 { world.lease(.shared, on: 2) }
         world.advance(.milliseconds(700))
         #expect(world.members[2].shared.count == 4)
@@ -150,7 +150,7 @@ struct PermitTests {
     @Test("a need that others have lost sight of is said again with the next tick")
     func lostNeed() {
         let world = waiting()
-        world.ledger.lose(needOf: 1)
+        world.lose(needOf: 1)
         world.advance(.milliseconds(110))
         #expect(world.members[1].shared.count == 1)
         #expect(world.failure == nil)
@@ -159,8 +159,8 @@ struct PermitTests {
     @Test("a promise that nobody keeps is forgotten")
     func forgottenPromise() {
         let world = waiting()
-        _ = world.ledger.promise(PoolPermits(open: 9, control: 9, pins: 9), to: 1)
-        world.ledger.awake = []
+        _ = world.book.promise(PoolPermits(open: 9, control: 9, pins: 9), to: 1)
+        world.awake = []
         world.advance(.milliseconds(1900))
         #expect(world.members[1].shared.isEmpty)
         world.advance(.milliseconds(300))
@@ -174,8 +174,8 @@ struct PermitTests {
             PoolLimits(maxOpen: 2, maxPinned: 0, poolTimeout: .seconds(20), workers: 3), members: 3)
         #expect(world.members.map(\.keeper.held.open) == [1, 1, 0])
         world.lease(.shared, on: 2)
-        _ = world.ledger.promise(PoolPermits(open: 1), to: 2)
-        world.ledger.awake = []
+        _ = world.book.promise(PoolPermits(open: 1), to: 2)
+        world.awake = []
         world.advance(.milliseconds(110))
         #expect(world.members[2].shared.count == 1)
         #expect(world.failure == nil)
@@ -228,7 +228,7 @@ struct PermitTests {
             }
         case ..<82: world.cancel(index)
         case ..<92:
-            let awake = world.ledger.awake.sorted()
+            let awake = world.awake.sorted()
             if !awake.isEmpty { world.run(awake[random.below(awake.count)]) }
         case ..<99: world.pass(Int64(random.below(3_000_000)))
         default: random.chance(80) ? world.serve() : world.pass(.milliseconds(120))

@@ -3,77 +3,6 @@ import Pool
 // Several workers' pools that share one set of limits: what `PermitKeeper` and the machines make of
 // it, whatever the order in which workers get to run.
 
-/// The permits nobody has, and the workers' needs, in one thread.
-final class TestLedger: PermitLedger {
-    private(set) var free: PoolPermits
-    private var needs: [PermitNeed]
-    private var promised: [PoolPermits]
-    private(set) var credits: [PoolPermits]
-    private(set) var hungry: UInt64 = 0
-    /// Workers that were woken and have not run since.
-    var awake: Set<Int> = []
-
-    init(_ permits: PoolPermits, members: Int) {
-        free = permits
-        needs = Array(repeating: PermitNeed(), count: members)
-        promised = Array(repeating: PoolPermits(), count: members)
-        credits = promised
-    }
-
-    func take(_ wanted: PoolPermits) -> PoolPermits {
-        let taken = wanted.limited(to: free)
-        free = free - taken
-        return taken
-    }
-
-    func putBack(_ permits: PoolPermits) { free = free + permits }
-
-    func collect(_ member: Int) -> PoolPermits {
-        defer { credits[member] = PoolPermits() }
-        return credits[member]
-    }
-
-    func publish(_ need: PermitNeed, of member: Int) {
-        needs[member] = need
-        let bit = UInt64(1) << UInt64(member)
-        hungry = need.permits.isEmpty ? hungry & ~bit : hungry | bit
-    }
-
-    func need(of member: Int) -> PermitNeed {
-        var need = needs[member]
-        let rest = need.permits - promised[member]
-        need.permits = PoolPermits(
-            open: max(0, rest.open), control: max(0, rest.control), pins: max(0, rest.pins))
-        return need
-    }
-
-    func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
-        let given = permits.limited(to: need(of: member).permits)
-        promised[member] = promised[member] + given
-        return given
-    }
-
-    func pay(_ permits: PoolPermits, to member: Int) {
-        credits[member] = credits[member] + permits
-        promised[member] = promised[member] - permits
-        needs[member].permits = needs[member].permits - permits
-        awake.insert(member)
-    }
-
-    /// Others believe that `member` lacks nothing, and are not told otherwise.
-    func lose(needOf member: Int) {
-        needs[member] = PermitNeed()
-        hungry &= ~(1 << UInt64(member))
-        awake = []
-    }
-
-    func forgetPromises(to member: Int) { promised[member] = PoolPermits() }
-
-    func wakeOthers(than member: Int) {
-        awake.formUnion(credits.indices.filter { $0 != member })
-    }
-}
-
 /// One worker's pool and what is under way there.
 final class Member {
     var pool: PoolStateMachine
@@ -156,7 +85,9 @@ final class Member {
 /// A process with several workers.
 final class PermitWorld {
     let limits: PoolLimits
-    let ledger: TestLedger
+    let book: PermitBook<SteppedCell>
+    /// Workers that were woken and have not run since.
+    var awake: Set<Int> = []
     let members: [Member]
     private(set) var now = MonotonicTime(nanoseconds: .seconds(1))
     private var nextTick: MonotonicTime
@@ -165,7 +96,7 @@ final class PermitWorld {
 
     init(_ limits: PoolLimits, members count: Int) {
         self.limits = limits
-        ledger = TestLedger(limits.permits, members: count)
+        book = PermitBook(limits.permits, members: count) { SteppedCell($0) {} }
         let now = now
         members = (0..<count).map { Member($0, limits: limits, now: now) }
         nextTick = now
@@ -182,7 +113,7 @@ final class PermitWorld {
     /// The end of a worker's loop iteration.
     func run(_ index: Int, isTick: Bool = false) {
         let member = members[index]
-        ledger.awake.remove(index)
+        awake.remove(index)
         var isFirst = true
         var rounds = 0
         repeat {
@@ -190,13 +121,19 @@ final class PermitWorld {
             if rounds > 100 { fail("a worker comes to no end") }
             member.performActions(now: now)
             defer { isFirst = false }
-            guard
-                member.keeper.balance(
-                    &member.pool, ledger, now: now, isTick: isTick && isFirst)
-            else { break }
+            let outcome = member.keeper.balance(
+                &member.pool, book, now: now, isTick: isTick && isFirst)
+            awake.formUnion(members.indices.filter { outcome.toWake & (1 << UInt64($0)) != 0 })
+            if !outcome.hasChanged { break }
         } while failure == nil
         member.performActions(now: now)
         check(member)
+    }
+
+    /// Others believe that a worker lacks nothing, and are not told otherwise.
+    func lose(needOf index: Int) {
+        book.publish(PermitNeed(), of: index)
+        awake = []
     }
 
     // MARK: What the server and the clients do
@@ -253,7 +190,7 @@ final class PermitWorld {
             }
         }
         var rounds = 0
-        while let index = ledger.awake.min(), failure == nil {
+        while let index = awake.min(), failure == nil {
             run(index)
             rounds += 1
             if rounds > 1000 { fail("permits go to and fro") }
@@ -303,14 +240,14 @@ final class PermitWorld {
     private func check(_ changed: Member) {
         if let broken = changed.brokenPromise { fail(broken) }
         var sum = (open: 0, pinned: 0, busy: 0)
-        var permits = ledger.free
+        var permits = book.freePermits
         for index in members.indices {
             let member = members[index]
             let census = member.pool.census
             sum.open += census.open
             sum.pinned += census.pinned
             sum.busy += census.pinned + census.shared
-            permits = permits + member.keeper.held + ledger.credits[index]
+            permits = permits + member.keeper.held + book.credit(of: index)
             if let broken = member.usesTooMuch { fail(broken) }
         }
         if sum.open > limits.maxOpen { fail("more open than maxOpen") }

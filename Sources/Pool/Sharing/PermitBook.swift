@@ -43,19 +43,24 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
         hungryMask = makeCell(0)
     }
 
-    /// How many workers share the permits.
-    package var members: Int { accounts.count }
+    /// The workers that share the permits, a bit each.
+    var everybody: UInt64 { .max >> UInt64(64 - accounts.count) }
 
-    /// See `PermitLedger`, also for all that follow.
+    /// Takes what is free of `wanted`. It belongs to the caller until that puts it back or pays it.
     package func take(_ wanted: PoolPermits) -> PoolPermits { free.take(upTo: wanted) }
+
+    /// Makes permits free.
     package func putBack(_ permits: PoolPermits) { free.add(permits) }
 
+    /// Takes what has been paid to `member` since the last call.
     package func collect(_ member: Int) -> PoolPermits {
         accounts[member].credit.take(upTo: PoolPermits(open: .max, control: .max, pins: .max))
     }
 
+    /// The workers that have published a need, a bit each.
     package var hungry: UInt64 { UInt64(bitPattern: Int64(hungryMask.load())) }
 
+    /// Says what `member` lacks; nothing is a need too.
     package func publish(_ need: PermitNeed, of member: Int) {
         let account = accounts[member]
         account.sharedSince.store(Int(need.sharedSince))
@@ -71,6 +76,7 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
         }
     }
 
+    /// What `member` lacks and nobody has promised it yet.
     package func need(of member: Int) -> PermitNeed {
         let account = accounts[member]
         return PermitNeed(
@@ -79,17 +85,16 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
             pinSince: Int64(account.pinSince.load()))
     }
 
-    /// What `member` has published and nobody has paid yet.
-    package func unpaidNeed(of member: Int) -> PoolPermits { accounts[member].need.load() }
-
-    /// Two workers may promise at the same time: what is promised twice is given back.
+    /// Promises what `member` still lacks of `permits`, and says how much that is. If two workers
+    /// promise the same at the same time, the receiver gives back what it gets too much.
     package func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
         let account = accounts[member]
         return account.promised.raise(by: permits, atMostTo: account.need.load())
     }
 
-    /// The credit comes last: once `member` can see it, it may publish a need that no longer counts
-    /// it, and what was taken off that need would be lost for good.
+    /// Keeps a promise; the caller then wakes `member`. The credit comes last: once `member` can see
+    /// it, it may publish a need that no longer counts it, and what was taken off that need would
+    /// be lost for good.
     package func pay(_ permits: PoolPermits, to member: Int) {
         let account = accounts[member]
         account.need.subtract(permits)
@@ -97,9 +102,21 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
         account.credit.add(permits)
     }
 
+    /// Promises to `member` have not been kept for long: they no longer count.
     package func forgetPromises(to member: Int) {
         accounts[member].promised.store(PoolPermits())
     }
+
+    // MARK: For tests
+
+    /// The permits that anybody may take.
+    package var freePermits: PoolPermits { free.load() }
+
+    /// What has been paid to `member`, which has not collected it yet.
+    package func credit(of member: Int) -> PoolPermits { accounts[member].credit.load() }
+
+    /// What `member` has published and nobody has paid yet.
+    package func unpaidNeed(of member: Int) -> PoolPermits { accounts[member].need.load() }
 }
 
 /// Permits that any worker may add to and take from.

@@ -84,34 +84,3 @@ final class AtomicCell: PermitCell {
         ).original
     }
 }
-
-/// The book of `budget`, with workers woken through `pool`.
-struct WorkerLedger: PermitLedger {
-    let budget: PoolBudget
-    let pool: PoolGroup
-}
-
-extension WorkerLedger {
-    private var book: PermitBook<AtomicCell> { budget.permits }
-
-    func take(_ wanted: PoolPermits) -> PoolPermits { book.take(wanted) }
-    func putBack(_ permits: PoolPermits) { book.putBack(permits) }
-    func collect(_ member: Int) -> PoolPermits { book.collect(member) }
-    func publish(_ need: PermitNeed, of member: Int) { book.publish(need, of: member) }
-    var hungry: UInt64 { book.hungry }
-    func need(of member: Int) -> PermitNeed { book.need(of: member) }
-    func forgetPromises(to member: Int) { book.forgetPromises(to: member) }
-
-    func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
-        book.promise(permits, to: member)
-    }
-
-    func pay(_ permits: PoolPermits, to member: Int) {
-        book.pay(permits, to: member)
-        pool.wake(member)
-    }
-
-    func wakeOthers(than member: Int) {
-        for other in 0..<book.members where other != member { pool.wake(other) }
-    }
-}

@@ -10,9 +10,9 @@ extension Server {
         let isTick = isTickDue
         isTickDue = false
         if isTick { budget.report(machine.census, of: member) }
-        return keeper.balance(
-            &machine, WorkerLedger(budget: budget, pool: pool.group), now: worker.now,
-            isTick: isTick)
+        let outcome = keeper.balance(&machine, budget.permits, now: worker.now, isTick: isTick)
+        if outcome.toWake != 0 { pool.group.wake(outcome.toWake) }
+        return outcome.hasChanged
     }
 
     /// How the pool is used, over all workers.

@@ -145,9 +145,11 @@ final class PoolGroup: Sendable {
     /// True once in the life of the process.
     func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }
 
-    /// Has a member look at the pool's budget.
-    func wake(_ member: Int) {
-        mailboxes[members[member]].post(.permits(pool: name))
+    /// Has members, a bit each, look at the pool's permits.
+    func wake(_ set: UInt64) {
+        for member in members.indices where set & (1 << UInt64(member)) != 0 {
+            mailboxes[members[member]].post(.permits(pool: name))
+        }
     }
 }
 
