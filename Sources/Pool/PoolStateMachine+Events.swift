@@ -23,9 +23,9 @@ extension PoolStateMachine {
     }
 
     /// The shell asks a shared upstream something of its own, behind what is in flight there: until
-    /// `finishFence` it does not fall idle, and so is neither pinned nor converted. It is no command:
-    /// it makes the upstream neither deep nor slow, and one that retires does not wait for it. False
-    /// when the upstream is not shared.
+    /// `finishFence` it does not fall idle, and so is neither pinned nor converted. It is no
+    /// command: it makes the upstream neither deep nor slow, and one that retires does not wait for
+    /// it. False when the upstream is not shared.
     package mutating func addFence(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id), slots[slot].state == .shared else { return false }
         slots[slot].isFenced = true
@@ -77,8 +77,8 @@ extension PoolStateMachine {
     }
 
     /// No more than `most` commands, at least 1, are to be in flight on this upstream while it is
-    /// shared: its replies must not add up. What is in flight already is not affected. It holds until
-    /// the connection ends, and takes place at the `now` of the call before.
+    /// shared: its replies must not add up. What is in flight already is not affected. It holds
+    /// until the connection ends, and takes place at the `now` of the call before.
     package mutating func setMost(_ id: UpstreamID, _ most: Int32) {
         guard let slot = index(of: id) else { return }
         let isMore = most > slots[slot].most

@@ -8,9 +8,9 @@ extension PoolStateMachine {
     }
 
     /// Pins this very upstream, past the queue: WAIT has to go where its client's writes went.
-    /// False when it has commands in flight, is lent out, retiring or not connected, when
-    /// no pin is allowed any more, or when it is the last upstream, which is kept for control or for
-    /// shared commands. In the latter case another one is dialled.
+    /// False when it has commands in flight, is lent out, retiring or not connected, when no pin is
+    /// allowed any more, or when it is the last upstream, which is kept for control or for shared
+    /// commands. In the latter case another one is dialled.
     package mutating func pin(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id), count(.pinned) < permits.pins else { return false }
         let mayPin =

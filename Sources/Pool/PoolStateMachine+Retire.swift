@@ -114,9 +114,9 @@ extension PoolStateMachine {
         pump(now.nanoseconds)
     }
 
-    /// How long an upstream may be idle before it is probed, in nanoseconds; 0 = never. Called
-    /// when the server's own `timeout` is known. More than 73 years count as 73 years: the clock can
-    /// be that old before a sum overflows.
+    /// How long an upstream may be idle before it is probed, in nanoseconds; 0 = never. Called when
+    /// the server's own `timeout` is known. More than 73 years count as 73 years: the clock can be
+    /// that old before a sum overflows.
     package mutating func setPingInterval(_ interval: Int64) {
         pingInterval = min(max(interval, 0), .max / 4)
     }

@@ -38,9 +38,10 @@ extension PoolStateMachine {
     @inline(__always)
     var hasHeadroom: Bool { busy < permits.open }
 
-    /// Whether a pin of what is connected leaves one upstream to shared commands. Another one counts
-    /// once it is there: the server may refuse it, and a pin may last for ever. Where this worker may
-    /// have no other, as others have them, or keeps none idle, the pin takes what there is.
+    /// Whether a pin of what is connected leaves one upstream to shared commands. Another one
+    /// counts once it is there: the server may refuse it, and a pin may last for ever. Where this
+    /// worker may have no other, as others have them, or keeps none idle, the pin takes what there
+    /// is.
     var leavesOne: Bool {
         if connected - count(.pinned) - retiring > 1 { return true }
         if gate.isFailing { return false }

@@ -1,24 +1,24 @@
-// The permits of one pool that no worker holds, and what workers lack: the only state of a pool
-// that its workers share. What a number is, and how it is shared by threads, is up to `Cell`.
+// What the workers of a pool share: the free permits, and for each worker its need, the promises
+// made to it and its credit. `Permits.swift` explains the scheme.
 
-/// One number that several workers use at the same time. Its steps are atomic, and all steps of
-/// all numbers have one order that every worker sees: the order of steps below is what keeps a
-/// need from being lost.
+/// One number that several workers use at the same time. Its steps are atomic, and every worker
+/// sees the steps of all numbers in the same order: the book relies on that.
 package protocol PermitCell: Sendable {
     func load() -> Int
     func store(_ value: Int)
-    /// Stores `desired` where the number is `expected`. Says what it was.
+    /// Stores `desired` if the number is `expected`. Returns what the number was before.
     func compareExchange(expected: Int, desired: Int) -> Int
 }
 
-/// What workers put into one place for each other. A worker is one `member`, from 0, and alone
-/// calls what is said to be of it.
+/// The permits that no worker holds, and what workers tell each other. Workers are numbered from 0
+/// as members of the pool. Only the member itself calls `collect`, `publish` and `forgetPromises`
+/// with its number.
 package struct PermitBook<Cell: PermitCell>: Sendable {
     private let free: PermitCells<Cell>
     private let accounts: [Account]
     private let hungryMask: Cell
 
-    /// What one worker publishes, and what others have for it.
+    /// What one worker lacks, and what others give it.
     private struct Account: Sendable {
         let need: PermitCells<Cell>
         let sharedSince: Cell
@@ -28,8 +28,8 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
     }
 
     /// - Parameters:
-    ///   - permits: all that there are.
-    ///   - members: the workers that share them, 2 to 64.
+    ///   - permits: all permits of the pool; they are free at first.
+    ///   - members: how many workers share them, at most 64.
     ///   - makeCell: a number with this value.
     package init(_ permits: PoolPermits, members: Int, makeCell: (Int) -> Cell) {
         let nothing = PoolPermits()
@@ -46,7 +46,7 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
     /// The workers that share the permits, a bit each.
     var everybody: UInt64 { .max >> UInt64(64 - accounts.count) }
 
-    /// Takes what is free of `wanted`. It belongs to the caller until that puts it back or pays it.
+    /// Takes as much of `wanted` as is free. The caller holds it until it puts it back or pays it.
     package func take(_ wanted: PoolPermits) -> PoolPermits { free.take(upTo: wanted) }
 
     /// Makes permits free.
@@ -60,7 +60,7 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
     /// The workers that have published a need, a bit each.
     package var hungry: UInt64 { UInt64(bitPattern: Int64(hungryMask.load())) }
 
-    /// Says what `member` lacks; nothing is a need too.
+    /// Replaces the need of `member`; an empty need withdraws it.
     package func publish(_ need: PermitNeed, of member: Int) {
         let account = accounts[member]
         account.sharedSince.store(Int(need.sharedSince))
@@ -76,7 +76,7 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
         }
     }
 
-    /// What `member` lacks and nobody has promised it yet.
+    /// What `member` lacks and nobody has promised yet.
     package func need(of member: Int) -> PermitNeed {
         let account = accounts[member]
         return PermitNeed(
@@ -85,16 +85,15 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
             pinSince: Int64(account.pinSince.load()))
     }
 
-    /// Promises what `member` still lacks of `permits`, and says how much that is. If two workers
-    /// promise the same at the same time, the receiver gives back what it gets too much.
+    /// Promises as much of `permits` as `member` still lacks, and returns that.
     package func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
         let account = accounts[member]
         return account.promised.raise(by: permits, atMostTo: account.need.load())
     }
 
-    /// Keeps a promise; the caller then wakes `member`. The credit comes last: once `member` can see
-    /// it, it may publish a need that no longer counts it, and what was taken off that need would
-    /// be lost for good.
+    /// Keeps a promise; the caller then wakes `member`. The credit comes last: once `member` can
+    /// see it, it may publish a need that no longer counts it, and what was taken off that need
+    /// would be lost for good.
     package func pay(_ permits: PoolPermits, to member: Int) {
         let account = accounts[member]
         account.need.subtract(permits)
@@ -102,7 +101,7 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
         account.credit.add(permits)
     }
 
-    /// Promises to `member` have not been kept for long: they no longer count.
+    /// Drops the promises to `member`, so that others make new ones.
     package func forgetPromises(to member: Int) {
         accounts[member].promised.store(PoolPermits())
     }
@@ -119,7 +118,7 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
     package func unpaidNeed(of member: Int) -> PoolPermits { accounts[member].need.load() }
 }
 
-/// Permits that any worker may add to and take from.
+/// A number of each kind of permit, in cells.
 private struct PermitCells<Cell: PermitCell>: Sendable {
     private let open: Cell
     private let control: Cell
@@ -145,7 +144,7 @@ private struct PermitCells<Cell: PermitCell>: Sendable {
         _ = raise(by: permits, atMostTo: PoolPermits(open: .max, control: .max, pins: .max))
     }
 
-    /// Never below zero: what was forgotten meanwhile is not taken twice.
+    /// Stops at zero: after `forgetPromises` there may be less than is to be subtracted.
     func subtract(_ permits: PoolPermits) { _ = take(upTo: permits) }
 
     func take(upTo wanted: PoolPermits) -> PoolPermits {

@@ -1,5 +1,5 @@
-// One worker's share of a pool's permits: takes what its machine needs, gives back what it does
-// not, and hands over to other workers what they lack.
+// One worker's share of a pool's permits. The keeper takes what its machine needs, gives back what
+// it does not use, and hands over what other workers lack. `Permits.swift` explains the scheme.
 
 /// What `PermitKeeper.balance` leaves to the shell.
 package struct PermitOutcome {
@@ -9,8 +9,8 @@ package struct PermitOutcome {
     package var toWake: UInt64
 }
 
-/// Keeps the permits of one worker's machine. The machine's permits and the debts together are what
-/// is held, always.
+/// Keeps the permits of one worker's machine. `held` is always the sum of the machine's permits and
+/// the debts.
 package struct PermitKeeper {
     private struct Debt {
         let creditor: Int
@@ -18,17 +18,18 @@ package struct PermitKeeper {
     }
 
     private let member: Int
-    /// What counts as this worker's, in use or not.
+    /// The permits that count as this worker's, used or not.
     package private(set) var held = PoolPermits()
     private var debts: [Debt] = []
-    /// What others have been told of, and whether that has been paid in part.
+    /// The need in the book, as this worker published it.
     package private(set) var published = PermitNeed()
+    /// Permits were collected since, which the book has taken off the need.
     private var isOutdated = false
-    /// Since when promises to this worker count. That it has got something since does not matter:
-    /// one kind must not wait for a promise because another is being had.
+    /// Since when promises to this worker count. Payments do not renew it: a kind that is paid must
+    /// not prolong the wait for a kind that is only promised.
     private var promisesSince: Int64 = 0
-    /// A promise is kept when a connection has closed, which takes a second at the most; but that of
-    /// a pin may take for ever. What is then promised twice is given back.
+    /// How long a promise counts. It is kept when a connection has closed, within a second as a
+    /// rule, but a promised pin may never end. What is given twice because of that is given back.
     private static let promiseTime = Int64.seconds(2)
     /// The workers to wake, a bit each, since `balance` began.
     private var toWake: UInt64 = 0
@@ -37,8 +38,8 @@ package struct PermitKeeper {
         self.member = member
     }
 
-    /// Brings the machine's permits into line with what it and others need. To be called after
-    /// whatever may have changed the machine, and with `isTick` about every 100 ms.
+    /// Brings the machine's permits into line with what it and others need. The shell calls it
+    /// after every change of the machine, and with `isTick` about every 100 ms.
     package mutating func balance(
         _ machine: inout PoolStateMachine, _ book: PermitBook<some PermitCell>,
         now: MonotonicTime, isTick: Bool
@@ -85,8 +86,8 @@ package struct PermitKeeper {
         _ now: MonotonicTime, _ isTick: Bool
     ) -> Bool {
         var need = machine.permitNeed()
-        // What was said stays said until a tick finds it over: a need that comes and goes with
-        // every batch of commands is one need.
+        // A need without a waiter stays published until a tick finds that it is over: otherwise it
+        // would be published and withdrawn with every batch of commands.
         if need == PermitNeed(), !isTick, published.since == .max, published != PermitNeed() {
             return false
         }
@@ -100,7 +101,7 @@ package struct PermitKeeper {
         guard isNew || (isTick && !need.permits.isEmpty) else { return hasChanged }
         if published == PermitNeed() { promisesSince = now.nanoseconds }
         if isTick { forgetOldPromises(book, now) }
-        // With every tick everything is said anew, so that nothing is lost for longer.
+        // A tick publishes the whole need as if it were new, and so repairs what was lost.
         let known = isOutdated || isTick ? PoolPermits() : published.permits
         let isMore = need.permits.limited(to: known) != need.permits
         let isUrgent = need.since != .max && published.since == .max
@@ -108,7 +109,7 @@ package struct PermitKeeper {
         isOutdated = false
         book.publish(need, of: member)
         guard isMore || isUrgent else { return hasChanged }
-        // What was put back before others could see the need is found now.
+        // Permits that became free before others could see the need are found now.
         if receive(book.take(need.permits), &machine, now) { hasChanged = true }
         wakeOthers(of: book)
         return hasChanged
@@ -122,7 +123,7 @@ package struct PermitKeeper {
         book.forgetPromises(to: member)
     }
 
-    /// Takes the worker that has lacked something for longest out of `members`.
+    /// Removes the worker whose client has waited longest from `members`, and returns it.
     private func oldest(_ members: inout UInt64, _ book: PermitBook<some PermitCell>) -> Int? {
         var oldest: Int?
         var since = Int64.max
@@ -171,7 +172,7 @@ package struct PermitKeeper {
     private mutating func giveBackSpare(
         _ machine: inout PoolStateMachine, _ book: PermitBook<some PermitCell>, _ now: MonotonicTime
     ) {
-        // Where somebody waits although what he lacks has been promised, an unused permit is his.
+        // If a client of another worker waits, even for a permit that was promised, none is kept.
         let spare = machine.permitSpare(keeping: isAnyoneElseWaiting(book) ? 0 : 1)
         if spare.isEmpty { return }
         held = held - spare

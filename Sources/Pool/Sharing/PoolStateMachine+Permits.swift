@@ -1,9 +1,9 @@
-// The machine's side of sharing the process's limits with other workers: what it lacks, what it can
-// spare, and how it keeps to what it has. A machine that is alone has all permits from the start.
+// The machine's side of permits: how it keeps to what it has, what it lacks, and what it can give
+// away. `Permits.swift` explains the scheme. A machine that serves its pool alone has all permits.
 
 extension PoolStateMachine {
-    /// How long somebody of another worker waits, at least, before this one gives up a shared
-    /// upstream that is at work. Long enough for a batch of commands to pay for the new connection.
+    /// How long a client of another worker must have waited before this worker gives up a shared
+    /// upstream at work. The commands served meanwhile outweigh the cost of a new connection.
     private static let handOverTime = Int64.milliseconds(10)
 
     /// Puts another number of permits into force. Upstreams above it are closed: idle ones at once,
@@ -49,12 +49,12 @@ extension PoolStateMachine {
 
     // MARK: What it lacks
 
-    /// Whether `permitNeed` could answer anything but "nothing".
+    /// False if `permitNeed` would return an empty need.
     @inline(__always)
     package var mayNeedPermits: Bool { queue.count > 0 || isCramped }
 
-    /// What those who wait lack, or those who were served worse than with one upstream more. Asking
-    /// forgets the latter.
+    /// The permits that waiters lack. If nobody waits, but commands were served worse for want of
+    /// an upstream (`isCramped`), the need is one connection; the call resets that flag.
     package mutating func permitNeed() -> PermitNeed {
         var need = PermitNeed()
         let wasCramped = isCramped
@@ -79,8 +79,8 @@ extension PoolStateMachine {
             }
             (need.sharedSince, need.pinSince) = waitingSince()
         }
-        // Beside somebody who waits and lacks nothing, a wish would look like his need: two workers
-        // would pass a permit to and fro, each for the other's waiter.
+        // Not while a client waits, but lacks nothing: other workers would take this need for that
+        // client's, and two workers would pass one permit to and fro.
         if wasCramped, need.sharedSince == .max, need.permits.open == 0,
             used + 1 > permits.open, permits.open < most.open
         {
@@ -89,9 +89,9 @@ extension PoolStateMachine {
         return need
     }
 
-    /// Upstreams that are wanted besides those that are there or coming. Pins count only as far as
-    /// there are permits for them: a connection without is of no use, and two workers that lack pins
-    /// must not hand it to and fro.
+    /// Upstreams that waiters want besides those that exist or are coming. A waiting pin counts
+    /// only if there is a pin permit for it. Without one a connection is of no use to it, and two
+    /// workers that lack pin permits would hand the connection to and fro.
     private var demand: Int {
         var sum = 0
         var pins = max(0, permits.pins - count(.pinned))
@@ -123,8 +123,8 @@ extension PoolStateMachine {
         return (shared, pin)
     }
 
-    /// What is worth having while nobody else lacks it: one more connection and one more pin, so
-    /// that the next lease need not wait, and what `minIdle` takes.
+    /// What to take of the free permits while no worker lacks any: one more connection and one more
+    /// pin than are used, so that the next lease need not wait, and what `minIdle` takes.
     package var permitWish: PoolPermits {
         if isDraining { return PoolPermits() }
         let most = limits.permits
@@ -137,9 +137,8 @@ extension PoolStateMachine {
 
     // MARK: What it can spare
 
-    /// What has not been used of late and is nobody's: to be asked at most once a tick, so that what
-    /// comes back at once is not given away.
-    /// All but `reserve` of each kind.
+    /// The permits that are not used, less `reserve` connections and `reserve` pins. The keeper
+    /// asks only at a tick, so that it does not give away what the next command needs again.
     package func permitSpare(keeping reserve: Int) -> PoolPermits {
         var spare = PoolPermits()
         guard queue.count == 0 else { return spare }
@@ -150,9 +149,9 @@ extension PoolStateMachine {
         return spare
     }
 
-    /// What a worker that lacks something may have of this one, by promise: what is still in use is
-    /// handed over as soon as it is not. Idle upstreams are given up; one at work only to somebody
-    /// who has waited for long, as others here would have to make room for him too.
+    /// What this worker promises to one that lacks permits. Permits in use are paid later, when
+    /// they are not. Idle upstreams are given up at once, one at work only if the other worker's
+    /// client has waited for long, because clients of this worker then share what is left.
     package func permitOffer(to rival: PermitNeed, now: MonotonicTime) -> PoolPermits {
         let now = now.nanoseconds
         let own = queue.count > 0 ? waitingSince() : (shared: Int64.max, pin: Int64.max)
@@ -162,8 +161,8 @@ extension PoolStateMachine {
             pins: rival.permits.pins > 0 ? pinOffer(rival, own.pin, now) : 0)
     }
 
-    /// How much of a debt can be paid now: what is not in use of the permits that are `held`, which
-    /// are the machine's own and its debts.
+    /// The part of a debt that can be paid now: no connection and no pin uses it. `held` is the sum
+    /// of the machine's permits and all debts.
     package func payable(_ debt: PoolPermits, of held: PoolPermits) -> PoolPermits {
         let unused = held.connections - open
         let control = max(0, min(debt.control, unused))
@@ -175,7 +174,7 @@ extension PoolStateMachine {
     private func pinOffer(_ rival: PermitNeed, _ ownSince: Int64, _ now: Int64) -> Int {
         let spare = permits.pins - count(.pinned) - queue.countByKind.pin
         if spare > 0 { return min(rival.permits.pins, spare) }
-        // The next pin that ends is for whoever has waited longest, wherever that is.
+        // The next pin that ends is for the client that has waited longest, on whichever worker.
         let isOwed = count(.pinned) > permits.pins
         let isDue = rival.pinSince < ownSince && now - rival.pinSince >= limits.patience
         return isDue && !isOwed && ownSince != .max && permits.pins > 0 ? 1 : 0
@@ -188,7 +187,7 @@ extension PoolStateMachine {
 
     private func openOffer(_ rival: PermitNeed, _ ownSince: Int64, _ now: Int64) -> Int {
         let spare = permits.open - busy - coming - demand
-        // Nobody waits there: it would merely be better, and is not worth running dry.
+        // Nobody waits there. It gets an unused permit only if this worker keeps another one.
         if rival.since == .max { return max(0, min(rival.permits.open, spare - 1)) }
         if spare > 0 { return min(rival.permits.open, spare) }
         let isOwed =
@@ -196,8 +195,9 @@ extension PoolStateMachine {
             || open - count(.closing) - retiring > permits.connections
         guard !isOwed, permits.open > 0, now - rival.since >= Self.handOverTime else { return 0 }
         let atWork = count(.shared) - retiring - yielding
-        // What is not at work is there for somebody who waits here. Unless the older of two waiters
-        // has it, both workers would pass it to and fro.
+        // From here on this worker has one upstream at work at most, or permits that its own
+        // waiters need. Only a client that has waited longer than those gets one: otherwise both
+        // workers would pass it to and fro.
         if atWork > 1, permits.open <= busy { return 1 }
         let isDue =
             rival.sharedSince < ownSince && now - rival.sharedSince >= Self.handOverTime
