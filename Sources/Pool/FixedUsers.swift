@@ -49,16 +49,3 @@ struct FixedUsers {
     /// One is dialled.
     mutating func count(_ user: UInt32) { entries[user]?.tokens -= 1 }
 }
-
-extension PoolStateMachine {
-    /// The server has refused to move a connection of this user to another key: until then, none is
-    /// converted.
-    package mutating func refuseConversions(
-        of user: UInt32, until: MonotonicTime, now: MonotonicTime
-    ) {
-        fixedUsers.add(user, until: until.nanoseconds, now: now.nanoseconds)
-    }
-
-    /// Another server answers.
-    package mutating func allowConversions() { fixedUsers.forget() }
-}

@@ -1,7 +1,17 @@
-// The pool of one upstream address inside one worker: what it holds, and its way in, `lease`.
-// Neighbours: +Take (which upstream), +Acquire (getting another one), +Events (what the shell
-// reports), +Retire (closing), +Tick (time), +Queue (waiters), +States (bookkeeping). It must not
-// know sockets, and it never calls out: what is to be done comes out of `nextAction()`.
+// The pool of one upstream address inside one worker: what it stores, its lists and its limits.
+// What it does is in the files beside this one:
+//
+//   +Leases        which upstream a lease gets, and how a lease ends
+//   +Waiters       the wait queue: who is served next, and who is refused
+//   +Upstreams     how connections begin, fall idle and end
+//   +Time          what time alone does: deadlines, probes, timeouts, `minIdle`
+//   +Invariants    what must always hold, for tests
+//   Sharing/       how several workers share the limits of a pool
+//
+// The machine knows no sockets and calls nobody: `nextAction()` returns what the shell has to do.
+//
+// Small readers, here and in the other files, are `@inline(__always)` for a reason: out of line, a
+// non-mutating method gets a copy of the whole machine, 900 bytes a call (measured, Swift 6.3).
 
 /// Leases upstreams to clients.
 ///
@@ -77,87 +87,6 @@ package struct PoolStateMachine: ~Copyable {
         turns.reserveCapacity(64)
     }
 
-    /// Asks for an upstream in the state `key`.
-    ///
-    /// `shared` and `slow`: one command is counted in flight on the upstream; `finish` counts its
-    /// reply. `pin` and `control`: it serves nobody else until `release`, `retire` or `lost`.
-    package mutating func lease(
-        _ kind: LeaseKind, key: PoolKey, for waiter: WaiterID, now: MonotonicTime
-    ) -> LeaseOutcome {
-        let now = now.nanoseconds
-        clock = now
-        let group = groupIndex(of: key)
-        if !kind.isExclusive {
-            let lane = Lane(kind)
-            let head = listed(lane, of: group).head
-            if head >= 0, waiting(kind, for: group).count == 0,
-                hasRoom(head, lane: lane, now: now)
-            {
-                slots[head].countCommand(now: now)
-                counters.hits += 1
-                return .granted(id(of: head))
-            }
-        }
-        return leaseFromElsewhere(kind, group: group, waiter: waiter, now: now)
-    }
-
-    private mutating func leaseFromElsewhere(
-        _ kind: LeaseKind, group: Int, waiter: WaiterID, now: Int64
-    ) -> LeaseOutcome {
-        if let refusal = refusalAtOnce(kind) { return refuse(refusal) }
-        if waiting(kind, for: group).count == 0,
-            let slot = take(kind, of: group, opening: true, now: now)
-        {
-            counters.hits += 1
-            return .granted(id(of: slot))
-        }
-        guard queue.count < limits.maxWaiters else { return refuse(.queueFull) }
-        counters.misses += 1
-        counters.waits += 1
-        groups[group].references += 1
-        let ticket = queue.append(
-            waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind])
-        // For shared commands `take` has tried already.
-        if kind.isExclusive { _ = acquire(for: kind, of: group, now: now) }
-        return .queued(ticket)
-    }
-
-    /// What makes waiting pointless. Pins that are merely all taken are waited for.
-    @inline(__always)
-    private func refusalAtOnce(_ kind: LeaseKind) -> Refusal? {
-        if isDraining { return .draining }
-        if gate.isOpen, connected == 0 { return .upstreamDown }
-        if kind == .pin, limits.maxPinned == 0 { return .pinLimit }
-        return nil
-    }
-
-    private mutating func refuse(_ refusal: Refusal) -> LeaseOutcome {
-        counters.misses += 1
-        counters.countRefusal(refusal)
-        return .refused(refusal)
-    }
-
-    /// The client that has commands in flight on this shared upstream sends one more there: only
-    /// that keeps their order. Allowed on a retiring upstream too. One of kind `.slow` takes
-    /// the upstream along into the slow lane, until it settles.
-    package mutating func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) {
-        guard let slot = index(of: id), slots[slot].state == .shared else { return }
-        slots[slot].countCommand(now: clock)
-        if case .slow = kind, slots[slot].lane == .fast { moveToSlowLane(slot) }
-    }
-
-    /// `count` replies (1 or more) of a shared upstream are complete. When nothing is in flight any
-    /// more, the shell calls `settle` at the end of the loop iteration, so that a burst does not
-    /// bounce.
-    package mutating func finish(_ id: UpstreamID, count: Int32 = 1, now: MonotonicTime) {
-        guard let slot = index(of: id), slots[slot].state == .shared else { return }
-        precondition(slots[slot].inFlight >= count, "a reply without a command")
-        clock = now.nanoseconds
-        slots[slot].inFlight -= count
-        slots[slot].progressAt = now.nanoseconds
-        if queue.count > 0, groups[slots[slot].group].hasSharedWaiters { pump(now.nanoseconds) }
-    }
-
     /// Whether `nextAction` has something. Asked for every command: `mutating`, because a call of
     /// another module that cannot change the machine gets a copy of it, of 900 bytes (Swift 6.3).
     package var hasActions: Bool {
@@ -167,5 +96,260 @@ package struct PoolStateMachine: ~Copyable {
     /// The next thing for the shell to do, in order, or nil.
     package mutating func nextAction() -> PoolAction? {
         actions.next()
+    }
+}
+
+extension PoolStateMachine {
+    // MARK: Limits
+
+    /// Puts new limits into force. Upstreams above them are closed when their lease ends;
+    /// `pingInterval` is that of the limits until `setPingInterval` is called again.
+    package mutating func setLimits(_ limits: PoolLimits, now: MonotonicTime) {
+        clock = now.nanoseconds
+        self.limits = limits
+        if !isRationed { permits = limits.permits }
+        openCeiling = max(permits.connections, open)
+        pinCeiling = max(permits.pins, count(.pinned))
+        pingInterval = limits.pingInterval
+        for slot in slots.indices where slots[slot].state.isConnected {
+            slots[slot].expiresAt = expiry(of: slot)
+        }
+        while open - count(.closing) > permits.connections,
+            let slot = longestIdle(where: { _ in true })
+        {
+            close(slot, .configChanged, now: now.nanoseconds)
+        }
+        trimIdle(now.nanoseconds)
+        expireWaiters(now.nanoseconds)
+        pump(now.nanoseconds)
+    }
+
+    /// How long an upstream may be idle before it is probed, in nanoseconds; 0 = never. Called when
+    /// the server's own `timeout` is known. More than 73 years count as 73 years: the clock can be
+    /// that old before a sum overflows.
+    package mutating func setPingInterval(_ interval: Int64) {
+        pingInterval = min(max(interval, 0), .max / 4)
+    }
+
+    /// Shutdown: refuses waiters and new leases, closes what is not leased, and the rest when its
+    /// lease ends. Final.
+    package mutating func drain(now: MonotonicTime) {
+        clock = now.nanoseconds
+        isDraining = true
+        refuseAll(.draining, now: now.nanoseconds)
+        for slot in slots.indices {
+            let state = slots[slot].state
+            guard state != .pinned, state != .control else { continue }
+            retire(slot, .drain, now: now.nanoseconds)
+        }
+    }
+
+    // MARK: Views
+
+    /// How many upstreams are in which state, and how many wait.
+    package var census: PoolCensus {
+        var result = PoolCensus()
+        result.connecting = count(.connecting)
+        result.converting = count(.converting)
+        result.idle = count(.idle)
+        result.probing = count(.probing)
+        result.shared = count(.shared)
+        result.pinned = count(.pinned)
+        result.control = count(.control)
+        result.closing = count(.closing)
+        result.waiting = queue.count
+        return result
+    }
+
+    /// Whether commands fail at once for want of a connection.
+    package var breaker: BreakerState {
+        guard gate.isOpen else { return .closed }
+        return count(.connecting) > 0 ? .halfOpen : .open
+    }
+
+    /// Why the last failed dial failed, also after later successes; nil if none ever did.
+    package var lastFailure: CloseReason? { gate.lastFailure }
+
+    /// Dials that failed since the last one that succeeded.
+    package var consecutiveFailures: Int { gate.consecutiveFailures }
+
+    /// The users of all keys for which there is an upstream or a waiter, in whatever state.
+    ///
+    /// `mutating` for the same reason as `hasActions`.
+    package var usersInUse: Set<UInt32> {
+        mutating get {
+            var users: Set<UInt32> = []
+            for group in groups.indices where groups[group].references > 0 {
+                users.insert(groups[group].key.user)
+            }
+            return users
+        }
+    }
+
+    @inline(__always)
+    func count(_ state: UpstreamState) -> Int { stateCounts[state.index] }
+
+    /// All that count towards `maxOpen`.
+    @inline(__always)
+    var open: Int { slots.count - freeSlots.count }
+
+    @inline(__always)
+    var connected: Int { open - count(.connecting) - count(.closing) }
+
+    /// Upstreams that only pins and shared commands have.
+    @inline(__always)
+    var busy: Int { count(.pinned) + count(.shared) }
+
+    /// Those of a kind who wait for a group's upstreams. Read so, only that list is copied.
+    @inline(__always)
+    func waiting(_ kind: LeaseKind, for group: Int) -> WaitList {
+        switch kind {
+        case .shared: groups[group].waiting.shared
+        case .slow: groups[group].waiting.slow
+        case .pin: groups[group].waiting.pin
+        case .control: groups[group].waiting.control
+        }
+    }
+
+    /// The shared upstreams of a lane that take work. Read so, only that list is copied.
+    @inline(__always)
+    func listed(_ lane: Lane, of group: Int) -> SlotList {
+        lane == .fast ? groups[group].lanes.fast : groups[group].lanes.slow
+    }
+
+    // MARK: Slots
+
+    /// The slot of a connection that still exists, or nil.
+    @inline(__always)
+    func index(of id: UpstreamID) -> Int? {
+        let index = Int(id.slot)
+        guard index < slots.count, slots[index].generation == id.generation,
+            slots[index].state != .free
+        else { return nil }
+        return index
+    }
+
+    @inline(__always)
+    func id(of slot: Int) -> UpstreamID {
+        UpstreamID(
+            slot: UInt32(truncatingIfNeeded: slot), generation: slots[slot].generation)
+    }
+
+    /// Takes a slot off its state's lists and puts it on those of `state`.
+    mutating func move(_ slot: Int, to state: UpstreamState, atBack: Bool = false) {
+        leaveState(slot)
+        slots[slot].state = state
+        stateCounts[state.index] += 1
+        let group = slots[slot].group
+        switch state {
+        case .free:
+            freeSlots.pushFront(slot, in: &slots)
+        case .connecting, .converting, .probing:
+            countComing(group, by: 1)
+        case .idle:
+            if atBack {
+                groups[group].idle.pushBack(slot, in: &slots)
+            } else {
+                groups[group].idle.pushFront(slot, in: &slots)
+            }
+        case .shared:
+            slots[slot].inFlight = 0
+            slots[slot].isAvailable = true
+            list(slot)
+        case .closing:
+            if group >= 0 { countComing(group, by: 1) }
+        case .pinned, .control:
+            break
+        }
+    }
+
+    private mutating func leaveState(_ slot: Int) {
+        let group = slots[slot].group
+        let state = slots[slot].state
+        stateCounts[state.index] -= 1
+        switch state {
+        case .free:
+            freeSlots.remove(slot, in: &slots)
+        case .connecting, .converting, .probing:
+            countComing(group, by: -1)
+        case .idle:
+            groups[group].idle.remove(slot, in: &slots)
+        case .shared:
+            if slots[slot].isListed { unlist(slot) }
+            if slots[slot].isYielding { yielding -= 1 }
+            if slots[slot].closeReason != nil { retiring -= 1 }
+            slots[slot].isYielding = false
+            slots[slot].isFenced = false
+        case .closing:
+            if group >= 0 { countComing(group, by: -1) }
+        case .pinned, .control:
+            break
+        }
+    }
+
+    private mutating func countComing(_ group: Int, by change: Int) {
+        groups[group].coming += change
+        coming += change
+    }
+
+    /// Puts a shared upstream on its lane's list: it takes work.
+    mutating func list(_ slot: Int) {
+        let lane = slots[slot].lane
+        groups[slots[slot].group].lanes[lane].pushBack(slot, in: &slots)
+        slots[slot].isListed = true
+    }
+
+    /// Takes a shared upstream off its lane's list: it takes no new work.
+    mutating func unlist(_ slot: Int) {
+        let lane = slots[slot].lane
+        let group = slots[slot].group
+        groups[group].lanes[lane].remove(slot, in: &slots)
+        if groups[group].current[lane] == slot { groups[group].current[lane] = none }
+        slots[slot].isListed = false
+    }
+
+    /// Changes which key a slot is counted under. The slot is on no list of its group.
+    mutating func assign(_ slot: Int, to group: Int) {
+        let old = slots[slot].group
+        if old >= 0 { groups[old].references -= 1 }
+        if group >= 0 { groups[group].references += 1 }
+        slots[slot].group = group
+    }
+
+    // MARK: Groups
+
+    /// The group of a key, made if there is none. A direct-mapped cache spares the dictionary.
+    mutating func groupIndex(of key: PoolKey) -> Int {
+        let hash = key.user &* 31 &+ key.database &* 2 &+ UInt32(key.protocolVersion)
+        let place = Int(hash & 15)
+        let recent = recentGroups[place]
+        if groups[recent].key == key, groups[recent].isLive { return recent }
+        let group = groupIndices[key] ?? makeGroup(key)
+        recentGroups[place] = group
+        return group
+    }
+
+    private mutating func makeGroup(_ key: PoolKey) -> Int {
+        let group: Int
+        if let free = freeGroups.popLast() {
+            group = free
+            groups[group] = KeyGroup(key: key)
+        } else {
+            group = groups.count
+            groups.append(KeyGroup(key: key))
+        }
+        groupIndices[key] = group
+        return group
+    }
+
+    /// Makes unused groups reusable, so that keys seen once do not add up. Done by the tick alone:
+    /// within other calls group indices stay valid.
+    mutating func reclaimGroups() {
+        for group in groups.indices.dropFirst()
+        where groups[group].isLive && groups[group].references == 0 {
+            groups[group].isLive = false
+            groupIndices[groups[group].key] = nil
+            freeGroups.append(group)
+        }
     }
 }

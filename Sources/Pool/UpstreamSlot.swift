@@ -22,6 +22,14 @@ enum UpstreamState: UInt8, CaseIterable {
 
     /// Whether it will fall idle without anybody's lease ending.
     var isComing: Bool { self == .connecting || self == .converting || self == .probing }
+
+    /// Whether there is a connection whose life has begun and is not ending.
+    var isConnected: Bool {
+        switch self {
+        case .free, .connecting, .closing: false
+        case .converting, .idle, .probing, .shared, .pinned, .control: true
+        }
+    }
 }
 
 /// Shared upstreams of a key are filled per lane, so that slow commands delay slow ones.

@@ -1,4 +1,4 @@
-// Waiters: who is next, and what becomes of those who cannot be served.
+// The wait queue: who is served next, and what becomes of those who cannot be served.
 
 /// The waiters of one group and kind, by the age of the first.
 struct Turn {
@@ -17,6 +17,11 @@ extension PoolStateMachine {
         removeWaiter(node, now: clock)
         // Shared commands do not spread while pins wait, so one pin less may free them.
         if kind == .pin { pump(clock) }
+    }
+
+    /// How long the oldest waiter has waited, in nanoseconds; 0 if nobody waits.
+    package func oldestWait(now: MonotonicTime) -> Int64 {
+        queue.oldest < 0 ? 0 : now.nanoseconds - queue.nodes[queue.oldest].since
     }
 
     /// Serves whom it can, after anything that may have made it possible. Upstreams that need no
@@ -99,6 +104,29 @@ extension PoolStateMachine {
             counters.waitTimeouts += 1
             refuseWaiter(node, refusalAtDeadline(queue.nodes[node].kind), now: now)
         }
+    }
+
+    /// The upstream for a shared command that has waited until its deadline: any of the key that is
+    /// connected, however long it has been silent, before the client is told that there is none.
+    private mutating func takeAtDeadline(_ kind: LeaseKind, of group: Int) -> Int? {
+        guard !kind.isExclusive else { return nil }
+        let lane = Lane(kind)
+        var best: Int?
+        for slot in slots.indices
+        where slots[slot].state == .shared && slots[slot].group == group
+            && slots[slot].closeReason == nil && slots[slot].isAvailable
+            && slots[slot].inFlight < min(limits.hardLimit(slots[slot].lane), slots[slot].most)
+        {
+            let isBetter =
+                best.map { other in
+                    let isOfLane = slots[slot].lane == lane
+                    return isOfLane == (slots[other].lane == lane)
+                        ? slots[slot].inFlight < slots[other].inFlight : isOfLane
+                } ?? true
+            if isBetter { best = slot }
+        }
+        if let best { slots[best].countCommand(now: clock) }
+        return best
     }
 
     private func refusalAtDeadline(_ kind: LeaseKind) -> Refusal {

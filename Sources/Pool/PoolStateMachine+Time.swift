@@ -1,6 +1,8 @@
-// What time alone does. The shell ticks about every 100 ms, and at `nextDeadline`.
+// What time does: the tick with its deadlines and timeouts, and whether a shared upstream is slow.
 
 extension PoolStateMachine {
+    // MARK: The tick
+
     /// Deadlines of waiters, probes and closes; lifetimes, idle timeouts and probes due; the
     /// breaker's dial, `minIdle`, and whoever waits for the end of a backoff.
     package mutating func tick(now: MonotonicTime) {
@@ -16,6 +18,21 @@ extension PoolStateMachine {
         pump(now)
         yieldToStarving(now)
         trimIdle(now)
+    }
+
+    /// When `tick` has something to do that cannot wait for the next regular one: the earliest
+    /// deadline of a waiter or a probe, or the end of a backoff that somebody waits for.
+    ///
+    /// `mutating` for the same reason as `hasActions`.
+    package var nextDeadline: MonotonicTime? {
+        mutating get {
+            var earliest = probeDeadline
+            if queue.oldest >= 0 {
+                earliest = min(earliest, queue.nodes[queue.oldest].since + limits.poolTimeout)
+                if gate.nextDialAt > clock { earliest = min(earliest, gate.nextDialAt) }
+            }
+            return earliest == .max ? nil : MonotonicTime(nanoseconds: earliest)
+        }
     }
 
     private mutating func sweep(_ slot: Int, now: Int64) {
@@ -75,6 +92,8 @@ extension PoolStateMachine {
         }
     }
 
+    // MARK: Upstreams to have ready
+
     /// Upstreams that are open to work, or will be as soon as a probe is answered.
     var ready: Int {
         count(.idle) + count(.probing) + count(.shared) - retiring - yielding
@@ -104,6 +123,8 @@ extension PoolStateMachine {
             gate.trust()
         }
     }
+
+    // MARK: Waiters who starve
 
     /// Where all upstreams are shared by busy keys, a waiter of another key would starve. One
     /// shared upstream at a time then takes no new work until it has run empty and been handed
@@ -146,5 +167,35 @@ extension PoolStateMachine {
             list(slot)
         }
         yielding = 0
+    }
+
+    // MARK: Slow upstreams
+    //
+    // What counts is the server's time. Replies that lie unread, and commands that lie unwritten, are
+    // the worker's own delay. If they counted, a turn of the loop longer than `slowThreshold`
+    // (thousands of clients at once, a busy machine) would make every upstream look stalled and
+    // spread the batches over new connections.
+
+    /// What was given to a shared upstream in the turn that began at `since` has been written, at
+    /// `now`. If it has answered in that turn, or was given its first command, its time begins now.
+    package mutating func written(_ id: UpstreamID, since: MonotonicTime, now: MonotonicTime) {
+        guard let slot = index(of: id), slots[slot].state == .shared,
+            slots[slot].progressAt >= since.nanoseconds
+        else { return }
+        slots[slot].progressAt = now.nanoseconds
+    }
+
+    /// Whether a shared upstream would be given no more commands because it owes replies for too
+    /// long. The shell then looks whether there is something to read (`hasAnswered`).
+    package func isStalled(_ id: UpstreamID, now: MonotonicTime) -> Bool {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return false }
+        return slots[slot].inFlight > 0
+            && now.nanoseconds - slots[slot].progressAt > limits.slowThreshold
+    }
+
+    /// Bytes of a shared upstream wait to be read.
+    package mutating func hasAnswered(_ id: UpstreamID, now: MonotonicTime) {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return }
+        slots[slot].progressAt = now.nanoseconds
     }
 }

@@ -1,0 +1,374 @@
+// Which upstream a lease gets, and how a lease ends. Leases that have to wait are in +Waiters.
+
+extension PoolStateMachine {
+    // MARK: Asking
+
+    /// Asks for an upstream in the state `key`.
+    ///
+    /// `shared` and `slow`: one command is counted in flight on the upstream; `finish` counts its
+    /// reply. `pin` and `control`: it serves nobody else until `release`, `retire` or `lost`.
+    package mutating func lease(
+        _ kind: LeaseKind, key: PoolKey, for waiter: WaiterID, now: MonotonicTime
+    ) -> LeaseOutcome {
+        let now = now.nanoseconds
+        clock = now
+        let group = groupIndex(of: key)
+        if !kind.isExclusive {
+            let lane = Lane(kind)
+            let head = listed(lane, of: group).head
+            if head >= 0, waiting(kind, for: group).count == 0,
+                hasRoom(head, lane: lane, now: now)
+            {
+                slots[head].countCommand(now: now)
+                counters.hits += 1
+                return .granted(id(of: head))
+            }
+        }
+        return leaseFromElsewhere(kind, group: group, waiter: waiter, now: now)
+    }
+
+    private mutating func leaseFromElsewhere(
+        _ kind: LeaseKind, group: Int, waiter: WaiterID, now: Int64
+    ) -> LeaseOutcome {
+        if let refusal = refusalAtOnce(kind) { return refuse(refusal) }
+        if waiting(kind, for: group).count == 0,
+            let slot = take(kind, of: group, opening: true, now: now)
+        {
+            counters.hits += 1
+            return .granted(id(of: slot))
+        }
+        guard queue.count < limits.maxWaiters else { return refuse(.queueFull) }
+        counters.misses += 1
+        counters.waits += 1
+        groups[group].references += 1
+        let ticket = queue.append(
+            waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind])
+        // For shared commands `take` has tried already.
+        if kind.isExclusive { _ = acquire(for: kind, of: group, now: now) }
+        return .queued(ticket)
+    }
+
+    /// What makes waiting pointless. Pins that are merely all taken are waited for.
+    @inline(__always)
+    private func refusalAtOnce(_ kind: LeaseKind) -> Refusal? {
+        if isDraining { return .draining }
+        if gate.isOpen, connected == 0 { return .upstreamDown }
+        if kind == .pin, limits.maxPinned == 0 { return .pinLimit }
+        return nil
+    }
+
+    private mutating func refuse(_ refusal: Refusal) -> LeaseOutcome {
+        counters.misses += 1
+        counters.countRefusal(refusal)
+        return .refused(refusal)
+    }
+
+    /// Pins this very upstream, past the queue: WAIT has to go where its client's writes went.
+    /// False when it has commands in flight, is lent out, retiring or not connected, when no pin is
+    /// allowed any more, or when it is the last upstream, which is kept for control or for shared
+    /// commands. In the latter case another one is dialled.
+    package mutating func pin(_ id: UpstreamID) -> Bool {
+        guard let slot = index(of: id), count(.pinned) < permits.pins else { return false }
+        let mayPin =
+            switch slots[slot].state {
+            case .idle: hasHeadroom
+            case .shared:
+                slots[slot].inFlight == 0 && !slots[slot].isFenced
+                    && slots[slot].closeReason == nil
+            default: false
+            }
+        guard mayPin else { return false }
+        guard leavesOne else {
+            let mayHaveOneMore = coming == 0 && open < permits.connections && mayDial(clock)
+            if mayHaveOneMore, !isDraining { dial(slots[slot].group, now: clock) }
+            return false
+        }
+        move(slot, to: .pinned)
+        return true
+    }
+
+    /// True while the connection is lent out whole (pin or control), not shared.
+    package func isExclusivelyLeased(_ id: UpstreamID) -> Bool {
+        guard let slot = index(of: id) else { return false }
+        return slots[slot].state == .pinned || slots[slot].state == .control
+    }
+
+    // MARK: Which upstream
+
+    /// Leases an upstream of the group, if there is one to be had now. With `opening`, another
+    /// one is acquired for shared commands when that is better than what there is.
+    mutating func take(_ kind: LeaseKind, of group: Int, opening: Bool, now: Int64) -> Int? {
+        switch kind {
+        case .shared, .slow:
+            return takeShared(Lane(kind), of: group, opening: opening, now: now)
+        case .pin:
+            guard count(.pinned) < permits.pins, hasHeadroom, leavesOne else { return nil }
+            return takeIdle(of: group, as: .pinned)
+        case .control:
+            return takeIdle(of: group, as: .control) ?? takeForControl(group)
+        }
+    }
+
+    /// What a control command says concerns no database: an idle upstream in any one will do, and
+    /// while a script runs, the server lets nobody go to another.
+    private mutating func takeForControl(_ group: Int) -> Int? {
+        let key = groups[group].key
+        let slot = longestIdle { other in
+            groups[other].key.user == key.user
+                && groups[other].key.protocolVersion == key.protocolVersion
+        }
+        if let slot { move(slot, to: .control) }
+        return slot
+    }
+
+    private mutating func takeIdle(of group: Int, as state: UpstreamState) -> Int? {
+        let slot = groups[group].idle.head
+        guard slot >= 0 else { return nil }
+        move(slot, to: state)
+        return slot
+    }
+
+    /// Pins and shared commands leave the last upstream to control commands.
+    @inline(__always)
+    var hasHeadroom: Bool { busy < permits.open }
+
+    /// Whether a pin of what is connected leaves one upstream to shared commands. Another one
+    /// counts once it is there: the server may refuse it, and a pin may last for ever. Where this
+    /// worker may have no other, as others have them, or keeps none idle, the pin takes what there
+    /// is.
+    var leavesOne: Bool {
+        if connected - count(.pinned) - retiring > 1 { return true }
+        if gate.isFailing { return false }
+        let isAnotherPossible =
+            open < permits.connections || count(.connecting) + count(.closing) > 0
+        return !isAnotherPossible || limits.maxIdle == 0
+    }
+
+    /// Pins wait that could have an upstream: shared commands must not spread further.
+    @inline(__always)
+    var isPinWaiting: Bool {
+        queue.countByKind.pin > 0 && count(.pinned) < permits.pins
+    }
+
+    /// Whether a listed upstream is not busy.
+    @inline(__always)
+    func hasRoom(_ slot: Int, lane: Lane, now: Int64) -> Bool {
+        isOpenToWork(slot, below: limits.pipelineLimit(lane), now: now)
+    }
+
+    /// Whether a listed upstream is available, not stalled, and has fewer than `limit` in flight.
+    @inline(__always)
+    private func isOpenToWork(_ slot: Int, below limit: Int32, now: Int64) -> Bool {
+        let inFlight = slots[slot].inFlight
+        return slots[slot].isAvailable && inFlight < limit && inFlight < slots[slot].most
+            && (inFlight == 0 || now - slots[slot].progressAt <= limits.slowThreshold)
+    }
+
+    /// In this order: the first shared upstream of the lane that is not busy; an idle one; one
+    /// more, while the server accepts connections, and meanwhile the least deep of those that are
+    /// only deep is filled further; if no more can be had, the least deep one although it is
+    /// stalled, be it of the other lane. There a command waits as on a connection of its own.
+    private mutating func takeShared(
+        _ lane: Lane, of group: Int, opening: Bool, now: Int64
+    ) -> Int? {
+        if let slot = shared(lane, of: group, now: now) {
+            slots[slot].countCommand(now: now)
+            return slot
+        }
+        let mayAdd = !isPinWaiting || !hasAvailable(lane, of: group)
+        let slot = groups[group].idle.head
+        if mayAdd, hasHeadroom, slot >= 0 {
+            slots[slot].lane = lane
+            move(slot, to: .shared)
+            slots[slot].countCommand(now: now)
+            return slot
+        }
+        guard opening else { return nil }
+        let isStarted = mayAdd && acquire(for: lane.kind, of: group, now: now) != .impossible
+        if isRationed, !isStarted { isCramped = true }
+        // Where the last dial has failed, the next one is not waited for.
+        let isComing = isStarted && !gate.isFailing
+        let found =
+            leastDeep(lane, of: group, stalledToo: !isComing, now: now)
+            ?? (isComing ? nil : leastDeep(lane.other, of: group, stalledToo: true, now: now))
+        if let found { slots[found].countCommand(now: now) }
+        return found
+    }
+
+    private func hasAvailable(_ lane: Lane, of group: Int) -> Bool {
+        var slot = listed(lane, of: group).head
+        while slot >= 0 {
+            if slots[slot].isAvailable { return true }
+            slot = slots[slot].next
+        }
+        return false
+    }
+
+    private mutating func shared(_ lane: Lane, of group: Int, now: Int64) -> Int? {
+        let head = listed(lane, of: group).head
+        guard head >= 0 else { return nil }
+        if hasRoom(head, lane: lane, now: now) { return head }
+        // While pins wait, the first one is fed however deep, so that the others run empty.
+        if isPinWaiting {
+            return isOpenToWork(head, below: limits.hardLimit(lane), now: now) ? head : nil
+        }
+        let current = groups[group].current[lane]
+        if current >= 0, hasRoom(current, lane: lane, now: now) { return current }
+        var slot = slots[head].next
+        while slot >= 0 {
+            if hasRoom(slot, lane: lane, now: now) {
+                groups[group].current[lane] = slot
+                return slot
+            }
+            slot = slots[slot].next
+        }
+        return nil
+    }
+
+    /// The upstream of a lane with the fewest commands in flight that may take one more.
+    private func leastDeep(
+        _ lane: Lane, of group: Int, stalledToo: Bool, now: Int64
+    ) -> Int? {
+        var best: Int?
+        var slot = listed(lane, of: group).head
+        while slot >= 0 {
+            let limit = limits.hardLimit(lane)
+            let fits =
+                isOpenToWork(slot, below: limit, now: now)
+                || (stalledToo && slots[slot].isAvailable && slots[slot].inFlight < limit
+                    && slots[slot].inFlight < slots[slot].most)
+            if fits, best.map({ slots[slot].inFlight < slots[$0].inFlight }) ?? true {
+                best = slot
+            }
+            slot = slots[slot].next
+        }
+        return best
+    }
+
+    // MARK: Shared upstreams at work
+
+    /// The client that has commands in flight on this shared upstream sends one more there: only
+    /// that keeps their order. Allowed on a retiring upstream too. One of kind `.slow` takes
+    /// the upstream along into the slow lane, until it settles.
+    package mutating func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return }
+        slots[slot].countCommand(now: clock)
+        if case .slow = kind, slots[slot].lane == .fast { moveToSlowLane(slot) }
+    }
+
+    /// A slow command joins what is in flight on an upstream of the fast lane: no fast one of
+    /// anybody else must be put behind it. One that takes no work may do so again, then in its new
+    /// lane. Out of line, and called last, so that `add` costs the others nothing for it.
+    @inline(never)
+    mutating func moveToSlowLane(_ slot: Int) {
+        let wasListed = slots[slot].isListed
+        if wasListed { unlist(slot) }
+        slots[slot].lane = .slow
+        if wasListed { list(slot) }
+    }
+
+    /// Whether a client that has commands in flight here must not `add` one.
+    package func isFull(_ id: UpstreamID) -> Bool {
+        guard let slot = index(of: id) else { return false }
+        return slots[slot].state == .shared && slots[slot].inFlight >= slots[slot].most
+    }
+
+    /// No more than `most` commands, at least 1, are to be in flight on this upstream while it is
+    /// shared: its replies must not add up. What is in flight already is not affected. It holds
+    /// until the connection ends, and takes place at the `now` of the call before.
+    package mutating func setMost(_ id: UpstreamID, _ most: Int32) {
+        guard let slot = index(of: id) else { return }
+        let isMore = most > slots[slot].most
+        slots[slot].most = max(1, most)
+        if isMore, queue.count > 0, slots[slot].state == .shared { pump(clock) }
+    }
+
+    /// Whether a shared upstream may take new work. False while a large reply is under way, its
+    /// reader is slow or its output is full; commands in flight are not affected. It takes place at
+    /// the `now` of the call before.
+    package mutating func setAvailable(_ id: UpstreamID, _ isAvailable: Bool) {
+        guard let slot = index(of: id), slots[slot].state == .shared,
+            slots[slot].isAvailable != isAvailable
+        else { return }
+        slots[slot].isAvailable = isAvailable
+        guard isAvailable else { return }
+        slots[slot].progressAt = clock
+        if slots[slot].inFlight == 0 {
+            settle(slot, now: clock)
+        } else {
+            pump(clock)
+        }
+    }
+
+    /// The shell asks a shared upstream something of its own, behind what is in flight there: until
+    /// `finishFence` it does not fall idle, and so is neither pinned nor converted. It is no
+    /// command: it makes the upstream neither deep nor slow, and one that retires does not wait for
+    /// it. False when the upstream is not shared.
+    package mutating func addFence(_ id: UpstreamID) -> Bool {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return false }
+        slots[slot].isFenced = true
+        return true
+    }
+
+    /// The answer has come. With nothing in flight any more, `settle` is called as after a reply.
+    package mutating func finishFence(_ id: UpstreamID) {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return }
+        slots[slot].isFenced = false
+    }
+
+    /// `count` replies (1 or more) of a shared upstream are complete. When nothing is in flight any
+    /// more, the shell calls `settle` at the end of the loop iteration, so that a burst does not
+    /// bounce.
+    package mutating func finish(_ id: UpstreamID, count: Int32 = 1, now: MonotonicTime) {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return }
+        precondition(slots[slot].inFlight >= count, "a reply without a command")
+        clock = now.nanoseconds
+        slots[slot].inFlight -= count
+        slots[slot].progressAt = now.nanoseconds
+        if queue.count > 0, groups[slots[slot].group].hasSharedWaiters { pump(now.nanoseconds) }
+    }
+
+    // MARK: The end of a lease
+
+    /// A shared upstream with nothing in flight, at the end of a loop iteration: it is retired, or
+    /// falls idle, which hands it to whoever waits for one. With something in flight, or while
+    /// unavailable or fenced, nothing happens.
+    package mutating func settle(_ id: UpstreamID, now: MonotonicTime) {
+        clock = now.nanoseconds
+        guard let slot = index(of: id) else { return }
+        settle(slot, now: now.nanoseconds)
+    }
+
+    mutating func settle(_ slot: Int, now: Int64) {
+        guard slots[slot].state == .shared, slots[slot].inFlight == 0 else { return }
+        if let reason = slots[slot].closeReason {
+            close(slot, reason, now: now)
+            pump(now)
+            return
+        }
+        guard slots[slot].isAvailable, !slots[slot].isFenced else { return }
+        slots[slot].activeAt = slots[slot].progressAt
+        park(slot, now: now)
+    }
+
+    /// A pin or control lease ended clean, and the upstream is in the state `key`. It goes to the
+    /// first fitting waiter in this call, or falls idle.
+    package mutating func release(_ id: UpstreamID, key: PoolKey, now: MonotonicTime) {
+        clock = now.nanoseconds
+        guard let slot = index(of: id), isExclusive(slot) else { return }
+        assign(slot, to: groupIndex(of: key))
+        slots[slot].activeAt = now.nanoseconds
+        park(slot, now: now.nanoseconds)
+    }
+
+    /// The state of an exclusively leased upstream changed (SELECT, AUTH, HELLO succeeded).
+    package mutating func rekey(_ id: UpstreamID, to key: PoolKey) {
+        guard let slot = index(of: id), isExclusive(slot) else { return }
+        assign(slot, to: groupIndex(of: key))
+    }
+
+    @inline(__always)
+    private func isExclusive(_ slot: Int) -> Bool {
+        slots[slot].state == .pinned || slots[slot].state == .control
+    }
+}
