@@ -3,7 +3,7 @@
 
 /// One number that several workers use at the same time. Its steps are atomic, and every worker
 /// sees the steps of all numbers in the same order: the book relies on that.
-package protocol PermitCell: Sendable {
+package protocol PermitCell: AnyObject, Sendable {
     func load() -> Int
     func store(_ value: Int)
     /// Stores `desired` if the number is `expected`. Returns what the number was before.
@@ -14,62 +14,54 @@ package protocol PermitCell: Sendable {
 /// as members of the pool. Only the member itself calls `collect`, `publish` and `forgetPromises`
 /// with its number.
 package struct PermitBook<Cell: PermitCell>: Sendable {
-    private let free: PermitCells<Cell>
-    private let accounts: [Account]
-    private let hungryMask: Cell
-
-    /// What one worker lacks, and what others give it.
-    private struct Account: Sendable {
-        let need: PermitCells<Cell>
-        let sharedSince: Cell
-        let pinSince: Cell
-        let promised: PermitCells<Cell>
-        let credit: PermitCells<Cell>
-    }
+    /// All numbers, see `Place`. They are in one array because each turn of a worker reads some: a
+    /// struct of cells would be copied cell by cell for that, with a retain for each.
+    private let cells: [Cell]
+    private let members: Int
 
     /// - Parameters:
     ///   - permits: all permits of the pool; they are free at first.
     ///   - members: how many workers share them, at most 64.
     ///   - makeCell: a number with this value.
     package init(_ permits: PoolPermits, members: Int, makeCell: (Int) -> Cell) {
-        let nothing = PoolPermits()
-        free = PermitCells(permits, makeCell)
-        accounts = (0..<members).map { _ in
-            Account(
-                need: PermitCells(nothing, makeCell), sharedSince: makeCell(.max),
-                pinSince: makeCell(.max), promised: PermitCells(nothing, makeCell),
-                credit: PermitCells(nothing, makeCell))
-        }
-        hungryMask = makeCell(0)
+        var values = [permits.open, permits.control, permits.pins, 0]
+        for _ in 0..<members { values += [0, 0, 0, 0, 0, 0, 0, 0, 0, .max, .max] }
+        cells = values.map(makeCell)
+        self.members = members
     }
 
     /// The workers that share the permits, a bit each.
-    var everybody: UInt64 { .max >> UInt64(64 - accounts.count) }
+    var everybody: UInt64 { .max >> UInt64(64 - members) }
 
     /// Takes as much of `wanted` as is free. The caller holds it until it puts it back or pays it.
-    package func take(_ wanted: PoolPermits) -> PoolPermits { free.take(upTo: wanted) }
+    package func take(_ wanted: PoolPermits) -> PoolPermits { take(upTo: wanted, from: Place.free) }
 
     /// Makes permits free.
-    package func putBack(_ permits: PoolPermits) { free.add(permits) }
+    package func putBack(_ permits: PoolPermits) { add(permits, to: Place.free) }
 
     /// Takes what has been paid to `member` since the last call.
     package func collect(_ member: Int) -> PoolPermits {
-        accounts[member].credit.take(upTo: PoolPermits(open: .max, control: .max, pins: .max))
+        take(
+            upTo: PoolPermits(open: .max, control: .max, pins: .max), from: Place.credit(of: member)
+        )
     }
 
     /// The workers that have published a need, a bit each.
-    package var hungry: UInt64 { UInt64(bitPattern: Int64(hungryMask.load())) }
+    package var hungry: UInt64 { UInt64(bitPattern: Int64(cells[Place.hungry].load())) }
 
     /// Replaces the need of `member`; an empty need withdraws it.
     package func publish(_ need: PermitNeed, of member: Int) {
-        let account = accounts[member]
-        account.sharedSince.store(Int(need.sharedSince))
-        account.pinSince.store(Int(need.pinSince))
-        account.need.store(need.permits)
+        cells[Place.sharedSince(of: member)].store(Int(need.sharedSince))
+        cells[Place.pinSince(of: member)].store(Int(need.pinSince))
+        let first = Place.need(of: member)
+        cells[first].store(need.permits.open)
+        cells[first + 1].store(need.permits.control)
+        cells[first + 2].store(need.permits.pins)
         let bit = Int(bitPattern: 1 << UInt(member))
-        var mask = hungryMask.load()
+        let hungry = cells[Place.hungry]
+        var mask = hungry.load()
         while true {
-            let now = hungryMask.compareExchange(
+            let now = hungry.compareExchange(
                 expected: mask, desired: need.permits.isEmpty ? mask & ~bit : mask | bit)
             if now == mask { return }
             mask = now
@@ -78,91 +70,95 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
 
     /// What `member` lacks and nobody has promised yet.
     package func need(of member: Int) -> PermitNeed {
-        let account = accounts[member]
-        return PermitNeed(
-            account.need.load().less(account.promised.load()),
-            sharedSince: Int64(account.sharedSince.load()),
-            pinSince: Int64(account.pinSince.load()))
+        PermitNeed(
+            load(Place.need(of: member)).less(load(Place.promised(to: member))),
+            sharedSince: Int64(cells[Place.sharedSince(of: member)].load()),
+            pinSince: Int64(cells[Place.pinSince(of: member)].load()))
     }
 
     /// Promises as much of `permits` as `member` still lacks, and returns that.
     package func promise(_ permits: PoolPermits, to member: Int) -> PoolPermits {
-        let account = accounts[member]
-        return account.promised.raise(by: permits, atMostTo: account.need.load())
+        raise(
+            Place.promised(to: member), by: permits, atMostTo: load(Place.need(of: member)))
     }
 
     /// Keeps a promise; the caller then wakes `member`. The credit comes last: once `member` can
     /// see it, it may publish a need that no longer counts it, and what was taken off that need
     /// would be lost for good.
     package func pay(_ permits: PoolPermits, to member: Int) {
-        let account = accounts[member]
-        account.need.subtract(permits)
-        account.promised.subtract(permits)
-        account.credit.add(permits)
+        // Both stop at zero: after `forgetPromises` there may be less than is to be subtracted.
+        _ = take(upTo: permits, from: Place.need(of: member))
+        _ = take(upTo: permits, from: Place.promised(to: member))
+        add(permits, to: Place.credit(of: member))
     }
 
     /// Drops the promises to `member`, so that others make new ones.
     package func forgetPromises(to member: Int) {
-        accounts[member].promised.store(PoolPermits())
+        let first = Place.promised(to: member)
+        for index in first..<first + 3 { cells[index].store(0) }
     }
 
     // MARK: For tests
 
     /// The permits that anybody may take.
-    package var freePermits: PoolPermits { free.load() }
+    package var freePermits: PoolPermits { load(Place.free) }
 
     /// What has been paid to `member`, which has not collected it yet.
-    package func credit(of member: Int) -> PoolPermits { accounts[member].credit.load() }
+    package func credit(of member: Int) -> PoolPermits { load(Place.credit(of: member)) }
 
     /// What `member` has published and nobody has paid yet.
-    package func unpaidNeed(of member: Int) -> PoolPermits { accounts[member].need.load() }
+    package func unpaidNeed(of member: Int) -> PoolPermits { load(Place.need(of: member)) }
 }
 
-/// A number of each kind of permit, in cells.
-private struct PermitCells<Cell: PermitCell>: Sendable {
-    private let open: Cell
-    private let control: Cell
-    private let pins: Cell
+/// Which cell is what. Where it says permits, three cells follow each other: open, control, pins.
+private enum Place {
+    /// Permits that any worker may take.
+    static var free: Int { 0 }
+    /// A bit for each worker that has published a need.
+    static var hungry: Int { 3 }
+    /// Permits that `member` lacks.
+    static func need(of member: Int) -> Int { 4 + member * 11 }
+    /// Permits of that need that other workers have promised.
+    static func promised(to member: Int) -> Int { need(of: member) + 3 }
+    /// Permits that are paid and not collected.
+    static func credit(of member: Int) -> Int { need(of: member) + 6 }
+    /// `PermitNeed.sharedSince` of the need.
+    static func sharedSince(of member: Int) -> Int { need(of: member) + 9 }
+    /// `PermitNeed.pinSince` of the need.
+    static func pinSince(of member: Int) -> Int { need(of: member) + 10 }
+}
 
-    init(_ permits: PoolPermits, _ makeCell: (Int) -> Cell) {
-        open = makeCell(permits.open)
-        control = makeCell(permits.control)
-        pins = makeCell(permits.pins)
-    }
-
-    func load() -> PoolPermits {
-        PoolPermits(open: open.load(), control: control.load(), pins: pins.load())
-    }
-
-    func store(_ permits: PoolPermits) {
-        open.store(permits.open)
-        control.store(permits.control)
-        pins.store(permits.pins)
-    }
-
-    func add(_ permits: PoolPermits) {
-        _ = raise(by: permits, atMostTo: PoolPermits(open: .max, control: .max, pins: .max))
-    }
-
-    /// Stops at zero: after `forgetPromises` there may be less than is to be subtracted.
-    func subtract(_ permits: PoolPermits) { _ = take(upTo: permits) }
-
-    func take(upTo wanted: PoolPermits) -> PoolPermits {
+/// Steps on the three cells of one place.
+extension PermitBook {
+    private func load(_ place: Int) -> PoolPermits {
         PoolPermits(
-            open: PermitCells.take(open, wanted.open),
-            control: PermitCells.take(control, wanted.control),
-            pins: PermitCells.take(pins, wanted.pins))
+            open: cells[place].load(), control: cells[place + 1].load(),
+            pins: cells[place + 2].load())
     }
 
-    func raise(by permits: PoolPermits, atMostTo limit: PoolPermits) -> PoolPermits {
+    private func take(upTo wanted: PoolPermits, from place: Int) -> PoolPermits {
         PoolPermits(
-            open: PermitCells.raise(open, permits.open, limit.open),
-            control: PermitCells.raise(control, permits.control, limit.control),
-            pins: PermitCells.raise(pins, permits.pins, limit.pins))
+            open: take(wanted.open, place), control: take(wanted.control, place + 1),
+            pins: take(wanted.pins, place + 2))
     }
 
-    private static func take(_ number: Cell, _ wanted: Int) -> Int {
+    private func add(_ permits: PoolPermits, to place: Int) {
+        _ = raise(
+            place, by: permits, atMostTo: PoolPermits(open: .max, control: .max, pins: .max))
+    }
+
+    private func raise(
+        _ place: Int, by permits: PoolPermits, atMostTo limit: PoolPermits
+    ) -> PoolPermits {
+        PoolPermits(
+            open: raise(place, permits.open, limit.open),
+            control: raise(place + 1, permits.control, limit.control),
+            pins: raise(place + 2, permits.pins, limit.pins))
+    }
+
+    private func take(_ wanted: Int, _ index: Int) -> Int {
         if wanted <= 0 { return 0 }
+        let number = cells[index]
         var current = number.load()
         while current > 0 {
             let taken = min(current, wanted)
@@ -173,8 +169,9 @@ private struct PermitCells<Cell: PermitCell>: Sendable {
         return 0
     }
 
-    private static func raise(_ number: Cell, _ by: Int, _ limit: Int) -> Int {
+    private func raise(_ index: Int, _ by: Int, _ limit: Int) -> Int {
         if by <= 0 { return 0 }
+        let number = cells[index]
         var current = number.load()
         while current < limit {
             let raised = min(limit - current, by)
