@@ -1,5 +1,5 @@
-// Why an upstream connection ended. Every one ends with exactly one reason, and the same word
-// appears in the log, in the metric label and in the manual.
+// Why an upstream connection ended. Each ends with exactly one reason. Its word is the same in the
+// log, in the metric label and in the manual.
 
 /// Why an upstream connection ended.
 package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
@@ -25,7 +25,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case conversionFailed
     /// A reply nobody expects, or one that cannot be parsed.
     case desync
-    /// The client left in the middle of something that cannot be undone.
+    /// The client left while the connection was in a state that cannot be undone.
     case clientGone
     /// A pin ended with state that cannot be cleaned.
     case dirty
@@ -35,7 +35,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case rebalanced
     /// READONLY, LOADING or MASTERDOWN: the server's role changed.
     case failoverSign
-    /// The upstream's name now stands for another address.
+    /// The upstream's name now resolves to another address.
     case addressChanged
     /// A reload changed what the connection depends on, or lowered `maxOpen`; or the server now
     /// wants a login that this connection could do without, or the other way round.
@@ -46,7 +46,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case serverChanged
     /// The server was too busy to say who it is when the connection was made.
     case serverUnknown
-    /// It has carried a command that can change a connection and that Redpool does not understand.
+    /// It carried a command that Redpool does not understand and that may have changed its state.
     case notUnderstood
     /// The pool is being shut down.
     case drain

@@ -1,12 +1,12 @@
 // When the pool may dial: backoff after failures, and the breaker after many.
 
-/// Whether the pool believes in its upstream.
+/// Whether the pool dials its upstream as usual.
 ///
-/// - `closed`: dials are allowed, after failures with backoff. To `open` by a failure when dials
-///   have failed for `breakerTime`.
-/// - `open`: one dial per second. To `halfOpen` when that begins; to `closed` if the pool is full,
-///   but then one more failure opens it again.
-/// - `halfOpen`: that dial is under way. To `closed` by its success, to `open` by its failure.
+/// - `closed`: it does, with backoff after failures. Becomes `open` by a failure when dials have
+///   failed for `breakerTime`.
+/// - `open`: it dials once per second. Becomes `halfOpen` when such a dial begins, or `closed` if
+///   the pool is full; in the latter case one more failure opens it again.
+/// - `halfOpen`: such a dial is under way. Becomes `closed` if it succeeds, `open` if it fails.
 package enum BreakerState: UInt8, Sendable {
     case closed, open, halfOpen
 }
@@ -19,9 +19,11 @@ struct DialGate {
     private(set) var isOpen = false
     /// Earliest time of the next dial.
     private(set) var nextDialAt = Int64.min
+    /// How often the delay has been doubled.
     private var step = 0
+    /// The failure that has begun the present delay.
     private var failedAt = Int64.min
-    /// The first of the failures that have followed each other without a pause.
+    /// The first failure of a series without a pause.
     private var failingSince = Int64.min
     private var lastFailedAt = Int64.min
 
@@ -47,14 +49,15 @@ struct DialGate {
     }
 
     /// - Parameters:
-    ///   - dialedAt: when the failed dial began. Dials that were under way together count as one
-    ///     step of the backoff, since the later ones tell nothing new.
-    ///   - breakerTime: how long dials have failed when the breaker opens.
+    ///   - dialedAt: when the failed dial began. Dials that were under way at the same time count
+    ///     as one step of the backoff.
+    ///   - breakerTime: how long dials must have failed for the breaker to open.
     mutating func failed(
         _ reason: CloseReason, dialedAt: Int64, now: Int64, breakerTime: Int64,
         random: inout RandomSource
     ) {
-        // While nobody dials, nothing is known of the server.
+        // A dial long after the last failure begins a new series: meanwhile the server may have
+        // been up.
         let isFirst =
             consecutiveFailures == 0 || dialedAt > lastFailedAt + 2 * Self.longestDelay
         if isFirst { failingSince = now }
@@ -73,7 +76,7 @@ struct DialGate {
     }
 }
 
-/// SplitMix64: jitter needs spread, not secrecy, and tests need it to repeat.
+/// SplitMix64: jitter need not be secret, and tests need the same numbers again.
 struct RandomSource {
     private var state: UInt64
 

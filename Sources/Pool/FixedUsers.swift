@@ -1,7 +1,8 @@
-// Users whom the server does not let move a connection to another protocol or database. Theirs are
-// dialled for the key that is wanted; how often is limited, as a dial costs far more than a move.
+// Users whose connections the server does not let convert to another protocol or database. For them
+// the pool dials a connection for each key. The rate is limited: a dial costs far more than a
+// conversion.
 
-/// Users who have been refused a conversion, for a while.
+/// Users who were refused a conversion, each until a certain time.
 struct FixedUsers {
     private struct Entry {
         let until: Int64
@@ -10,9 +11,9 @@ struct FixedUsers {
     }
     private var entries: [UInt32: Entry] = [:]
     private static let most = 1024
-    /// So many connections of one user are dialled at once.
+    /// Connections that may be dialled for one user at once.
     private static let burst = 16
-    /// Then one more each time that so much time has passed, in nanoseconds.
+    /// The time after which one more may be dialled, in nanoseconds.
     private static let interval: Int64 = 50_000_000
 
     /// A conversion was refused to this user.
@@ -26,7 +27,7 @@ struct FixedUsers {
 
     mutating func forget() { entries = [:] }
 
-    /// Whether no connection of this user is worth converting.
+    /// Whether the server refuses to convert connections of this user.
     mutating func contains(_ user: UInt32, now: Int64) -> Bool {
         guard !entries.isEmpty, let entry = entries[user] else { return false }
         if now < entry.until { return true }
@@ -34,7 +35,7 @@ struct FixedUsers {
         return false
     }
 
-    /// Whether one more connection may be dialled for a user who is in here.
+    /// Whether one more connection may be dialled for this user.
     mutating func hasRoom(for user: UInt32, now: Int64) -> Bool {
         guard var entry = entries[user] else { return true }
         let due = Int(clamping: (now - entry.refilledAt) / FixedUsers.interval)
@@ -46,6 +47,6 @@ struct FixedUsers {
         return entry.tokens > 0
     }
 
-    /// One is dialled.
+    /// Counts a connection that is dialled for this user.
     mutating func count(_ user: UInt32) { entries[user]?.tokens -= 1 }
 }

@@ -1,4 +1,4 @@
-// The names by which the pool and the shell speak of each other's objects.
+// The identifiers of upstreams, waiters and states that the pool and the shell exchange.
 
 /// One upstream connection. The slot is reused, the generation never (it wraps after 2^32 reuses
 /// of one slot), so that an event for a connection that is already gone is recognised and ignored.
@@ -58,6 +58,6 @@ package enum LeaseKind: UInt8, CaseIterable, Sendable {
     /// Exclusive and short, for commands that must not queue behind others (SCRIPT KILL ...).
     case control
 
-    /// Whether the upstream serves nobody else meanwhile.
+    /// Whether the upstream serves only this lease.
     var isExclusive: Bool { self == .pin || self == .control }
 }

@@ -1,7 +1,7 @@
 // The sub-pool of one key: which upstreams are in its state, and who waits for one.
 
-/// One value per lane. Named fields, since reading one element of an `InlineArray` inside an array
-/// element copies the whole (Swift 6.3).
+/// One value per lane. It has named fields because reading one element of an `InlineArray` in an
+/// array element copies all of them (Swift 6.3).
 struct ByLane<Value: BitwiseCopyable>: BitwiseCopyable {
     var fast: Value
     var slow: Value
@@ -54,18 +54,18 @@ struct ByKind<Value: BitwiseCopyable>: BitwiseCopyable {
 /// The upstreams and waiters of one `PoolKey`.
 struct KeyGroup {
     var key: PoolKey
-    /// Not on the list of reusable groups.
+    /// False if the group is on the list of reusable ones.
     var isLive = true
-    /// Slots and waiters that name this group; at 0 the next tick may reuse it.
+    /// How many slots and waiters name this group; at 0 the next tick makes it reusable.
     var references = 0
     /// Upstreams of this key that are connecting, converting or probing, and closing ones whose
     /// slot is meant for it.
     var coming = 0
     /// Idle upstreams, most recently used first.
     var idle = SlotList()
-    /// Shared upstreams that take work, in the order in which they are to be filled, by lane.
+    /// Shared upstreams that take work, by lane, in the order in which they are filled.
     var lanes = ByLane(SlotList())
-    /// Where the last search of a lane ended, or `none`.
+    /// The upstream that the last search of a lane found, or `none`.
     var current = ByLane(none)
     var waiting = ByKind(WaitList())
 
@@ -75,6 +75,6 @@ struct KeyGroup {
 
     var hasSharedWaiters: Bool { waiting.shared.count > 0 || waiting.slow.count > 0 }
 
-    /// Shared upstreams that take work, in both lanes.
+    /// How many shared upstreams take work, in both lanes.
     var listed: Int { lanes.fast.count + lanes.slow.count }
 }

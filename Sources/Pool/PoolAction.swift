@@ -1,15 +1,15 @@
 // What the pool answers: the outcome of a lease, and actions for the shell. All are small trivial
 // values, so that nothing is allocated and tests read as scripts.
 
-/// Why no upstream is to be had.
+/// Why a lease is refused.
 package enum Refusal: UInt8, CaseIterable, Sendable {
-    /// `poolTimeout` passed: error word POOLTIMEOUT.
+    /// `poolTimeout` passed. Error word POOLTIMEOUT.
     case poolTimeout
-    /// No connection and dialling fails: error word UPSTREAMDOWN.
+    /// Nothing is connected and dials fail. Error word UPSTREAMDOWN.
     case upstreamDown
-    /// `maxPinned` upstreams are pinned: error word PINLIMIT.
+    /// `maxPinned` upstreams are pinned. Error word PINLIMIT.
     case pinLimit
-    /// `maxWaiters` are waiting already: error word POOLTIMEOUT.
+    /// `maxWaiters` are waiting already. Error word POOLTIMEOUT.
     case queueFull
     /// The pool is being shut down.
     case draining
@@ -32,16 +32,16 @@ package enum LeaseOutcome: Equatable, Sendable {
     case granted(UpstreamID)
     /// A `grant` or `refuse` action for the waiter follows, unless the ticket is cancelled.
     case queued(WaitTicket)
-    /// There will be none.
+    /// No upstream, and no action will follow.
     case refused(Refusal)
 }
 
 /// What the shell has to do. It drains `nextAction()` in order, before the loop iteration ends and
 /// before each `tick`.
 ///
-/// Between a decision and the action that tells of it, other events may come in. Therefore an
-/// action may name an upstream that is gone: for `grant` the shell leases anew, others it drops.
-/// A `grant` or `refuse` may also name a waiter that has left: a granted lease is then returned.
+/// Other events may come between a decision and its action. An action may therefore name an
+/// upstream that is gone: the shell then leases again for a `grant`, and drops other actions. A
+/// `grant` or `refuse` may name a waiter that has left: the shell then returns the granted lease.
 package enum PoolAction: Equatable, Sendable {
     /// Connect, authenticate and bring the connection into the key's state; answer `connected` or
     /// `connectFailed`. The deadline for it is the shell's.
@@ -59,8 +59,8 @@ package enum PoolAction: Equatable, Sendable {
     case refuse(WaiterID, Refusal)
 }
 
-/// Actions in the order in which they arose. Its memory is kept when it runs empty, which it does
-/// after every call, so that nothing is allocated once it has grown to its working size.
+/// Actions in the order of the decisions. The queue keeps its memory when it runs empty, so that
+/// nothing is allocated once it has grown to its working size.
 struct ActionQueue: ~Copyable {
     private var actions: [PoolAction] = []
     private var head = 0

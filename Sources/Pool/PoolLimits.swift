@@ -18,8 +18,8 @@ package struct PoolLimits: Equatable, Sendable {
     package let slowPipeline: Int
     /// Bounds the wait queue. 0 or more; 0 refuses whatever cannot be had at once.
     package let maxWaiters: Int
-    /// How long dials fail until the breaker opens: `poolTimeout` unless given, so that a server
-    /// that is back within it costs no waiter an error, however many dials have failed.
+    /// How long dials must fail for the breaker to open: `poolTimeout` unless given. So no waiter
+    /// gets an error if the server is back within that time, however many dials have failed.
     package let breakerTime: Int64
     /// An upstream older than this, +-10 % per connection, is retired when it falls idle. 0 = off.
     package let maxLifetime: Int64
@@ -33,13 +33,15 @@ package struct PoolLimits: Equatable, Sendable {
     package let poolTimeout: Int64
     /// A shared upstream that owes replies and has sent none for this long is stalled. At least 1.
     package let slowThreshold: Int64
-    /// The workers that share the limits, of which this pool is one's part. At least 1.
+    /// How many workers share the limits; this pool is the part of one of them. At least 1.
     package let workers: Int
-    /// A closing connection's slot is reused after this even if the peer's end was not seen.
+    /// The slot of a closing connection is reused after this time, even if the server has not
+    /// closed its side.
     package let closeTimeout: Int64
 
-    /// `maxPinned` unless it is given: `maxOpen` less the greater of 2 and an eighth, so that one
-    /// upstream is left for shared commands and one for control; 1 of 2, 0 of 1.
+    /// The default of `maxPinned`: `maxOpen` minus the greater of 2 and an eighth of it, so that
+    /// one upstream is left for shared commands and one for control commands. It is 1 for a
+    /// `maxOpen` of 2, and 0 for 1.
     package static func standardPins(of maxOpen: Int) -> Int {
         maxOpen - (maxOpen >= 3 ? max(2, maxOpen / 8) : 1)
     }
@@ -74,27 +76,28 @@ package struct PoolLimits: Equatable, Sendable {
         self.workers = max(workers, 1)
     }
 
-    /// One upstream is kept from pins and shared commands, so that a control command can always
-    /// be had. There is none to keep with fewer than three, or where `maxPinned` leaves but one,
-    /// which shared commands need.
+    /// Pins and shared commands leave this many upstreams free, so that a control command always
+    /// gets one. It is 0 with fewer than three, and if `maxPinned` leaves only one, which shared
+    /// commands need.
     var controlReserve: Int { maxOpen >= 3 && maxPinned <= maxOpen - 2 ? 1 : 0 }
 
-    /// Dials at the same time: a restarted server must not meet all our handshakes at once.
+    /// The most dials at the same time: a restarted server must not get all handshakes at once.
     var maxDials: Int { max(1, maxOpen / (4 * workers)) }
 
-    /// How long a waiter lets waiters of another key go first because an upstream of that key
-    /// falls free. Reusing it as it is saves a round trip; waiting longer would be starvation.
+    /// How long a waiter stands back for younger waiters of another key when an upstream of that
+    /// key falls free. To use the upstream as it is saves a round trip; after this time it is
+    /// converted.
     var patience: Int64 { min(poolTimeout / 4, .milliseconds(100)) }
 
-    /// Commands in flight above which a shared upstream is busy.
+    /// The commands in flight from which a shared upstream is busy.
     func pipelineLimit(_ lane: Lane) -> Int32 {
         Int32(truncatingIfNeeded: lane == .fast ? maxPipeline : slowPipeline)
     }
 
-    /// Commands in flight above which a shared upstream takes no more, whatever the need. Where no
-    /// other can be had, slow commands are put as deep as fast ones usually are: behind each other
-    /// they are served sooner or later, as on a connection of their own, while in the queue they
-    /// would fail at its deadline.
+    /// The commands in flight from which a shared upstream takes no more in any case. If no other
+    /// can be had, slow commands may be as many as fast ones usually are: on an upstream they are
+    /// served in the end, as on a connection of their own; in the queue they would fail at the
+    /// deadline.
     func hardLimit(_ lane: Lane) -> Int32 {
         lane == .fast
             ? pipelineLimit(.fast) * 16 : max(pipelineLimit(.slow) * 16, pipelineLimit(.fast))

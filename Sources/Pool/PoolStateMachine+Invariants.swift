@@ -1,4 +1,4 @@
-// What must hold between any two calls. For tests: it costs O(slots + waiters).
+// What must hold between any two calls. Only tests check it: it costs O(slots + waiters).
 
 /// What does not hold.
 private struct BrokenInvariant: Error {

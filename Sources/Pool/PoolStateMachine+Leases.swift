@@ -43,12 +43,12 @@ extension PoolStateMachine {
         groups[group].references += 1
         let ticket = queue.append(
             waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind])
-        // For shared commands `take` has tried already.
+        // For shared commands `take` has tried that.
         if kind.isExclusive { _ = acquire(for: kind, of: group, now: now) }
         return .queued(ticket)
     }
 
-    /// What makes waiting pointless. Pins that are merely all taken are waited for.
+    /// The reason not to queue at all, or nil. If all pins are taken, a pin is queued.
     @inline(__always)
     private func refusalAtOnce(_ kind: LeaseKind) -> Refusal? {
         if isDraining { return .draining }
@@ -63,10 +63,10 @@ extension PoolStateMachine {
         return .refused(refusal)
     }
 
-    /// Pins this very upstream, past the queue: WAIT has to go where its client's writes went.
-    /// False when it has commands in flight, is lent out, retiring or not connected, when no pin is
-    /// allowed any more, or when it is the last upstream, which is kept for control or for shared
-    /// commands. In the latter case another one is dialled.
+    /// Pins this upstream, past the queue: WAIT must go where its client's writes went. False if it
+    /// has commands in flight, is leased exclusively, retiring or not connected, or if no more pins
+    /// are allowed. False also if it is the last upstream, which is kept for control or shared
+    /// commands; then another one is dialled.
     package mutating func pin(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id), count(.pinned) < permits.pins else { return false }
         let mayPin =
@@ -87,7 +87,7 @@ extension PoolStateMachine {
         return true
     }
 
-    /// True while the connection is lent out whole (pin or control), not shared.
+    /// Whether the upstream is leased for a pin or a control command.
     package func isExclusivelyLeased(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id) else { return false }
         return slots[slot].state == .pinned || slots[slot].state == .control
@@ -95,8 +95,8 @@ extension PoolStateMachine {
 
     // MARK: Which upstream
 
-    /// Leases an upstream of the group, if there is one to be had now. With `opening`, another
-    /// one is acquired for shared commands when that is better than what there is.
+    /// Leases an upstream of the group, if one is available now. With `opening`, a shared command
+    /// that finds none with room has another one acquired.
     mutating func take(_ kind: LeaseKind, of group: Int, opening: Bool, now: Int64) -> Int? {
         switch kind {
         case .shared, .slow:
@@ -109,8 +109,8 @@ extension PoolStateMachine {
         }
     }
 
-    /// What a control command says concerns no database: an idle upstream in any one will do, and
-    /// while a script runs, the server lets nobody go to another.
+    /// Control commands concern no database, so an idle upstream in any database will do. While a
+    /// script runs, the server refuses SELECT.
     private mutating func takeForControl(_ group: Int) -> Int? {
         let key = groups[group].key
         let slot = longestIdle { other in
@@ -128,14 +128,14 @@ extension PoolStateMachine {
         return slot
     }
 
-    /// Pins and shared commands leave the last upstream to control commands.
+    /// Whether pins and shared commands may use one more upstream: they leave the last one to
+    /// control commands.
     @inline(__always)
     var hasHeadroom: Bool { busy < permits.open }
 
-    /// Whether a pin of what is connected leaves one upstream to shared commands. Another one
-    /// counts once it is there: the server may refuse it, and a pin may last for ever. Where this
-    /// worker may have no other, as others have them, or keeps none idle, the pin takes what there
-    /// is.
+    /// Whether one upstream is left for shared commands if another is pinned. Only connected ones
+    /// count: the server may refuse a dial, and a pin may never end. The pin may take the last
+    /// one if this worker cannot get another, because other workers have them, or keeps none idle.
     var leavesOne: Bool {
         if connected - count(.pinned) - retiring > 1 { return true }
         if gate.isFailing { return false }
@@ -144,13 +144,14 @@ extension PoolStateMachine {
         return !isAnotherPossible || limits.maxIdle == 0
     }
 
-    /// Pins wait that could have an upstream: shared commands must not spread further.
+    /// Whether a pin waits for which there is a permit. Shared commands then take no more
+    /// upstreams.
     @inline(__always)
     var isPinWaiting: Bool {
         queue.countByKind.pin > 0 && count(.pinned) < permits.pins
     }
 
-    /// Whether a listed upstream is not busy.
+    /// Whether a listed upstream is open to work below the limit of its lane's pipelines.
     @inline(__always)
     func hasRoom(_ slot: Int, lane: Lane, now: Int64) -> Bool {
         isOpenToWork(slot, below: limits.pipelineLimit(lane), now: now)
@@ -164,10 +165,10 @@ extension PoolStateMachine {
             && (inFlight == 0 || now - slots[slot].progressAt <= limits.slowThreshold)
     }
 
-    /// In this order: the first shared upstream of the lane that is not busy; an idle one; one
-    /// more, while the server accepts connections, and meanwhile the least deep of those that are
-    /// only deep is filled further; if no more can be had, the least deep one although it is
-    /// stalled, be it of the other lane. There a command waits as on a connection of its own.
+    /// Chooses in this order: the first shared upstream of the lane that has room; an idle one; one
+    /// that has more in flight than `pipelineLimit`, the least deep first, while another one is
+    /// acquired. If no other can be acquired or the last dial failed: also a stalled one, then one
+    /// of the other lane. There a command waits as on a connection of its own.
     private mutating func takeShared(
         _ lane: Lane, of group: Int, opening: Bool, now: Int64
     ) -> Int? {
@@ -186,7 +187,7 @@ extension PoolStateMachine {
         guard opening else { return nil }
         let isStarted = mayAdd && acquire(for: lane.kind, of: group, now: now) != .impossible
         if isRationed, !isStarted { isCramped = true }
-        // Where the last dial has failed, the next one is not waited for.
+        // If the last dial failed, nobody waits for the next one.
         let isComing = isStarted && !gate.isFailing
         let found =
             leastDeep(lane, of: group, stalledToo: !isComing, now: now)
@@ -208,7 +209,8 @@ extension PoolStateMachine {
         let head = listed(lane, of: group).head
         guard head >= 0 else { return nil }
         if hasRoom(head, lane: lane, now: now) { return head }
-        // While pins wait, the first one is fed however deep, so that the others run empty.
+        // While pins wait, only the first one is filled, up to the hard limit, so that the others
+        // run empty.
         if isPinWaiting {
             return isOpenToWork(head, below: limits.hardLimit(lane), now: now) ? head : nil
         }
@@ -247,18 +249,19 @@ extension PoolStateMachine {
 
     // MARK: Shared upstreams at work
 
-    /// The client that has commands in flight on this shared upstream sends one more there: only
-    /// that keeps their order. Allowed on a retiring upstream too. One of kind `.slow` takes
-    /// the upstream along into the slow lane, until it settles.
+    /// A client that has commands in flight on this shared upstream sends one more there, because
+    /// only that keeps their order. It may do so on a retiring upstream too. A command of kind
+    /// `.slow` moves the upstream to the slow lane until it settles.
     package mutating func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
         slots[slot].countCommand(now: clock)
         if case .slow = kind, slots[slot].lane == .fast { moveToSlowLane(slot) }
     }
 
-    /// A slow command joins what is in flight on an upstream of the fast lane: no fast one of
-    /// anybody else must be put behind it. One that takes no work may do so again, then in its new
-    /// lane. Out of line, and called last, so that `add` costs the others nothing for it.
+    /// A slow command follows others on an upstream of the fast lane: fast commands of other
+    /// clients must not be put behind it. An upstream off work changes its lane too, as it may take
+    /// work again. The function is out of line and called last, so that fast commands do not pay
+    /// for it.
     @inline(never)
     mutating func moveToSlowLane(_ slot: Int) {
         let wasListed = slots[slot].isListed
@@ -273,9 +276,9 @@ extension PoolStateMachine {
         return slots[slot].state == .shared && slots[slot].inFlight >= slots[slot].most
     }
 
-    /// No more than `most` commands, at least 1, are to be in flight on this upstream while it is
-    /// shared: its replies must not add up. What is in flight already is not affected. It holds
-    /// until the connection ends, and takes place at the `now` of the call before.
+    /// Limits the commands in flight on this upstream to `most`, at least 1, while it is shared, so
+    /// that its replies do not exceed the server's output limit. Commands in flight are not
+    /// affected. The limit holds until the connection ends. The time is the `now` of the last call.
     package mutating func setMost(_ id: UpstreamID, _ most: Int32) {
         guard let slot = index(of: id) else { return }
         let isMore = most > slots[slot].most
@@ -283,9 +286,9 @@ extension PoolStateMachine {
         if isMore, queue.count > 0, slots[slot].state == .shared { pump(clock) }
     }
 
-    /// Whether a shared upstream may take new work. False while a large reply is under way, its
-    /// reader is slow or its output is full; commands in flight are not affected. It takes place at
-    /// the `now` of the call before.
+    /// Says whether a shared upstream may take new work. It may not while a large reply is under
+    /// way, its reader is slow or its output is full. Commands in flight are not affected. The time
+    /// is the `now` of the last call.
     package mutating func setAvailable(_ id: UpstreamID, _ isAvailable: Bool) {
         guard let slot = index(of: id), slots[slot].state == .shared,
             slots[slot].isAvailable != isAvailable
@@ -300,25 +303,25 @@ extension PoolStateMachine {
         }
     }
 
-    /// The shell asks a shared upstream something of its own, behind what is in flight there: until
-    /// `finishFence` it does not fall idle, and so is neither pinned nor converted. It is no
-    /// command: it makes the upstream neither deep nor slow, and one that retires does not wait for
-    /// it. False when the upstream is not shared.
+    /// The shell sends a fence of its own behind the commands in flight on a shared upstream. Until
+    /// `finishFence` the upstream does not fall idle, and so is neither pinned nor converted. A
+    /// fence does not count as a command: it makes the upstream neither deep nor stalled, and a
+    /// retiring one does not wait for it. False if the upstream is not shared.
     package mutating func addFence(_ id: UpstreamID) -> Bool {
         guard let slot = index(of: id), slots[slot].state == .shared else { return false }
         slots[slot].isFenced = true
         return true
     }
 
-    /// The answer has come. With nothing in flight any more, `settle` is called as after a reply.
+    /// The fence was answered. If nothing is in flight, the shell calls `settle`, as after a reply.
     package mutating func finishFence(_ id: UpstreamID) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
         slots[slot].isFenced = false
     }
 
-    /// `count` replies (1 or more) of a shared upstream are complete. When nothing is in flight any
-    /// more, the shell calls `settle` at the end of the loop iteration, so that a burst does not
-    /// bounce.
+    /// `count` replies (1 or more) of a shared upstream are complete. If nothing is in flight then,
+    /// the shell calls `settle` at the end of the loop iteration, not at once: the next command of
+    /// a burst finds the upstream still shared.
     package mutating func finish(_ id: UpstreamID, count: Int32 = 1, now: MonotonicTime) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
         precondition(slots[slot].inFlight >= count, "a reply without a command")
@@ -330,9 +333,9 @@ extension PoolStateMachine {
 
     // MARK: The end of a lease
 
-    /// A shared upstream with nothing in flight, at the end of a loop iteration: it is retired, or
-    /// falls idle, which hands it to whoever waits for one. With something in flight, or while
-    /// unavailable or fenced, nothing happens.
+    /// Ends the shared use of an upstream with nothing in flight, at the end of a loop iteration:
+    /// it closes if it retires, else it falls idle, and so goes to the first fitting waiter.
+    /// Nothing happens if commands are in flight, or while it is unavailable or fenced.
     package mutating func settle(_ id: UpstreamID, now: MonotonicTime) {
         clock = now.nanoseconds
         guard let slot = index(of: id) else { return }
@@ -351,8 +354,8 @@ extension PoolStateMachine {
         park(slot, now: now)
     }
 
-    /// A pin or control lease ended clean, and the upstream is in the state `key`. It goes to the
-    /// first fitting waiter in this call, or falls idle.
+    /// A pin or control lease ended, and the upstream is clean and in the state `key`. This call
+    /// gives it to the first fitting waiter, or it falls idle.
     package mutating func release(_ id: UpstreamID, key: PoolKey, now: MonotonicTime) {
         clock = now.nanoseconds
         guard let slot = index(of: id), isExclusive(slot) else { return }

@@ -3,8 +3,9 @@
 extension PoolStateMachine {
     // MARK: The tick
 
-    /// Deadlines of waiters, probes and closes; lifetimes, idle timeouts and probes due; the
-    /// breaker's dial, `minIdle`, and whoever waits for the end of a backoff.
+    /// Does what is due. The shell calls it about every 100 ms, and at `nextDeadline`. It ends
+    /// waiters, probes and closes at their deadlines, retires old and idle upstreams, sends probes,
+    /// dials for `minIdle` and for an open breaker, and serves waiters after a backoff.
     package mutating func tick(now: MonotonicTime) {
         let now = now.nanoseconds
         clock = now
@@ -20,8 +21,9 @@ extension PoolStateMachine {
         trimIdle(now)
     }
 
-    /// When `tick` has something to do that cannot wait for the next regular one: the earliest
-    /// deadline of a waiter or a probe, or the end of a backoff that somebody waits for.
+    /// When `tick` must be called even if the next regular one is later: the earliest deadline of a
+    /// waiter or a probe, or the end of a backoff if there are waiters. Nil if there is no such
+    /// time.
     ///
     /// `mutating` for the same reason as `hasActions`.
     package var nextDeadline: MonotonicTime? {
@@ -72,12 +74,13 @@ extension PoolStateMachine {
         }
     }
 
-    /// `pingInterval` after the last answer, up to 10 % less per connection.
+    /// When to probe an idle upstream: `pingInterval` after its last answer, or up to 10 % earlier.
     private func probeDue(_ slot: Int) -> Int64 {
         slots[slot].activeAt + pingInterval - pingInterval / 2000 * (slots[slot].jitter + 100)
     }
 
-    /// An upstream that never runs empty must end too, but not before it can be replaced.
+    /// Retires an old upstream even if it never runs empty, but only when another one of its key
+    /// can take its work. If there is none, one is acquired first.
     private mutating func sweepShared(_ slot: Int, now: Int64) {
         if slots[slot].inFlight == 0 {
             settle(slot, now: now)
@@ -94,7 +97,7 @@ extension PoolStateMachine {
 
     // MARK: Upstreams to have ready
 
-    /// Upstreams that are open to work, or will be as soon as a probe is answered.
+    /// How many upstreams take work, or will when a probe is answered. `minIdle` counts them.
     var ready: Int {
         count(.idle) + count(.probing) + count(.shared) - retiring - yielding
     }
@@ -113,8 +116,8 @@ extension PoolStateMachine {
         }
     }
 
-    /// The open breaker's one dial per second. A full pool has no slot for it, and should not need
-    /// it as its upstreams work; but it may want to replace one, and that is as good a trial.
+    /// Dials once per second while the breaker is open. A full pool has no slot for that dial. If
+    /// it has connected upstreams, the breaker closes: the next regular dial is the trial then.
     private mutating func tryAgain(_ now: Int64) {
         guard gate.allows(now), count(.connecting) == 0 else { return }
         if open < permits.connections {
@@ -126,9 +129,9 @@ extension PoolStateMachine {
 
     // MARK: Waiters who starve
 
-    /// Where all upstreams are shared by busy keys, a waiter of another key would starve. One
-    /// shared upstream at a time then takes no new work until it has run empty and been handed
-    /// over: one of a key that has several, if there is one. Pins have no right to that.
+    /// If busy keys share all upstreams, a waiter of another key would starve. One shared upstream
+    /// at a time then yields: it takes no new work until it has run empty and goes to the waiter.
+    /// It is one of a key that has several, if possible. No upstream yields to a pin.
     private mutating func yieldToStarving(_ now: Int64) {
         guard let turn = firstStarving(now) else {
             if yielding > 0 { stopYielding() }
@@ -140,7 +143,8 @@ extension PoolStateMachine {
         yielding += 1
     }
 
-    /// The turns are those of the `pump` before.
+    /// The first waiter, other than a pin, that has waited longer than `patience` and has no
+    /// upstream coming. The turns are those of the last `pump`.
     private func firstStarving(_ now: Int64) -> Turn? {
         guard queue.count > 0 else { return nil }
         return turns.first { turn in
@@ -171,13 +175,13 @@ extension PoolStateMachine {
 
     // MARK: Slow upstreams
     //
-    // What counts is the server's time. Replies that lie unread, and commands that lie unwritten, are
-    // the worker's own delay. If they counted, a turn of the loop longer than `slowThreshold`
+    // What counts is the server's time. Replies that lie unread, and commands that lie unwritten,
+    // are the worker's own delay. If they counted, a turn of the loop longer than `slowThreshold`
     // (thousands of clients at once, a busy machine) would make every upstream look stalled and
     // spread the batches over new connections.
 
-    /// What was given to a shared upstream in the turn that began at `since` has been written, at
-    /// `now`. If it has answered in that turn, or was given its first command, its time begins now.
+    /// The commands of the turn that began at `since` were written at `now`. If the upstream has
+    /// answered in that turn, or got its first command, its time begins at `now`.
     package mutating func written(_ id: UpstreamID, since: MonotonicTime, now: MonotonicTime) {
         guard let slot = index(of: id), slots[slot].state == .shared,
             slots[slot].progressAt >= since.nanoseconds
@@ -185,15 +189,15 @@ extension PoolStateMachine {
         slots[slot].progressAt = now.nanoseconds
     }
 
-    /// Whether a shared upstream would be given no more commands because it owes replies for too
-    /// long. The shell then looks whether there is something to read (`hasAnswered`).
+    /// Whether a shared upstream gets no more commands because it has owed replies for too long.
+    /// The shell then looks whether there is something to read, and calls `hasAnswered` if so.
     package func isStalled(_ id: UpstreamID, now: MonotonicTime) -> Bool {
         guard let slot = index(of: id), slots[slot].state == .shared else { return false }
         return slots[slot].inFlight > 0
             && now.nanoseconds - slots[slot].progressAt > limits.slowThreshold
     }
 
-    /// Bytes of a shared upstream wait to be read.
+    /// There are bytes of a shared upstream to be read.
     package mutating func hasAnswered(_ id: UpstreamID, now: MonotonicTime) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
         slots[slot].progressAt = now.nanoseconds

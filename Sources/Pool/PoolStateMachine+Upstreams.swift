@@ -1,16 +1,15 @@
-// The life of upstreams: how the pool gets one more, what becomes of it when it is idle, and how it
-// ends.
+// The life of an upstream: how the pool gets one more, how it falls idle, and how it ends.
 
 extension PoolStateMachine {
     // MARK: One more
 
-    /// What came of trying to get one more upstream.
+    /// The outcome of `acquire`.
     enum Acquisition {
         /// Enough are coming already.
         case covered
-        /// One more is on its way.
+        /// One more is coming.
         case started
-        /// Not now: no slot, backoff, or too many dials at a time.
+        /// None can be had now: no slot, backoff, or too many dials at a time.
         case impossible
     }
 
@@ -18,19 +17,20 @@ extension PoolStateMachine {
     /// even if nobody of that kind waits yet.
     mutating func acquire(for kind: LeaseKind, of group: Int, now: Int64) -> Acquisition {
         guard !isDraining else { return .impossible }
-        // What others of the group want is theirs to ask for: a pin that cannot be had would take
-        // upstreams from other keys without end.
+        // A pin without a permit acquires nothing, although `wanted` counts other kinds too: it
+        // would take upstreams from other keys again and again.
         guard kind != .pin || count(.pinned) < permits.pins else { return .impossible }
         guard groups[group].coming < wanted(of: group, including: kind) else { return .covered }
         let hasRoom = busy + coming < permits.open
         guard kind == .control || hasRoom else { return .impossible }
         let key = groups[group].key
         let canDial = mayDial(now) && open < permits.connections
-        // A control command may be what ends a script, during which SELECT is refused.
+        // The control command may be to end a script; while one runs, the server refuses SELECT.
         let keepsDatabase = kind == .control && canDial
         let isFixed = fixedUsers.contains(key.user, now: now)
         if isFixed, !fixedUsers.hasRoom(for: key.user, now: now) { return .impossible }
-        // A pin that leaves nothing to others first needs one more, whatever its key.
+        // A pin that would take the last upstream needs a new one; an idle one of another key is no
+        // help.
         let mayUseIdle = kind != .pin || leavesOne
         let convertible = longestIdle { other in
             mayUseIdle && !isFixed && other != group && groups[other].key.user == key.user
@@ -57,8 +57,9 @@ extension PoolStateMachine {
         return .started
     }
 
-    /// One upstream serves all shared commands of a lane; pins and control need one each. Pins
-    /// near their limit leave out what is coming for other keys: that may be pinned first.
+    /// How many upstreams the waiters of a group want. One serves all shared commands of a lane;
+    /// each pin and each control command needs its own. Near the limit of pins, upstreams coming
+    /// for other keys are subtracted, because they may be pinned first.
     func wanted(of group: Int, including kind: LeaseKind) -> Int {
         let waitingPins = groups[group].waiting.pin.count
         let comingElsewhere = coming - groups[group].coming
@@ -93,7 +94,7 @@ extension PoolStateMachine {
         actions.append(.convert(id(of: slot), from: old, to: groups[group].key))
     }
 
-    /// Counts an upstream that is on its way as coming for another key.
+    /// Counts a coming upstream under another key.
     mutating func refile(_ slot: Int, under key: PoolKey) {
         let state = slots[slot].state
         // Off the old group's counts before it is counted under the new one.
@@ -108,7 +109,7 @@ extension PoolStateMachine {
         !gate.isOpen && gate.allows(now) && count(.connecting) < limits.maxDials
     }
 
-    /// Takes a slot, of which there is one, and dials.
+    /// Takes a slot and dials. The caller has checked that there is a slot.
     mutating func dial(_ group: Int, now: Int64) {
         precondition(open < permits.connections, "no slot to dial with")
         if freeSlots.head < 0 {
@@ -130,8 +131,8 @@ extension PoolStateMachine {
 
     // MARK: What the shell reports
 
-    /// A dial succeeded, the handshake included. With `key`, the upstream is in that state and not
-    /// in the one that was wanted.
+    /// A dial succeeded, the handshake included. With `key`, the upstream is in that state instead
+    /// of the one it was dialled for.
     package mutating func connected(
         _ id: UpstreamID, as key: PoolKey? = nil, now: MonotonicTime
     ) {
@@ -143,8 +144,8 @@ extension PoolStateMachine {
         slots[slot].connectedAt = now.nanoseconds
         slots[slot].activeAt = now.nanoseconds
         slots[slot].expiresAt = expiry(of: slot)
-        // Nobody may want it at this very moment, but somebody did, and will again: if it is one
-        // too many, the tick trims it.
+        // It is kept even if nobody wants it at this moment, because the next command may. If it
+        // is one too many, the tick closes it.
         park(slot, trim: false, now: now.nanoseconds)
     }
 
@@ -157,7 +158,7 @@ extension PoolStateMachine {
         if slots[slot].state == .connecting {
             dialFailed(slot, reason, now: now.nanoseconds)
         } else if slots[slot].state == .closing {
-            // Retired meanwhile: it is gone all the same, and that says nothing of the server.
+            // It was retired while connecting, so this does not count as a failure of the server.
             free(slot, slots[slot].closeReason ?? reason)
         }
         pump(now.nanoseconds)
@@ -171,8 +172,8 @@ extension PoolStateMachine {
         free(slot, reason)
     }
 
-    /// A conversion succeeded. With `key`, the upstream is in that state and not in the one that
-    /// was wanted.
+    /// A conversion succeeded. With `key`, the upstream is in that state instead of the one it was
+    /// converted to.
     package mutating func converted(
         _ id: UpstreamID, as key: PoolKey? = nil, now: MonotonicTime
     ) {
@@ -183,19 +184,19 @@ extension PoolStateMachine {
         park(slot, trim: false, now: now.nanoseconds)
     }
 
-    /// The server has refused to move a connection of this user to another key: until then, none is
-    /// converted.
+    /// The server has refused to convert a connection of this user: no other is converted before
+    /// `until`.
     package mutating func refuseConversions(
         of user: UInt32, until: MonotonicTime, now: MonotonicTime
     ) {
         fixedUsers.add(user, until: until.nanoseconds, now: now.nanoseconds)
     }
 
-    /// Another server answers.
+    /// Another server answers at the address: what the old one refused to users no longer holds.
     package mutating func allowConversions() { fixedUsers.forget() }
 
-    /// A probe was answered with PONG. The upstream keeps its idle time, and goes behind those
-    /// that were used since.
+    /// A probe was answered with PONG. The upstream keeps its idle time and goes to the back of the
+    /// idle list.
     package mutating func probed(_ id: UpstreamID, now: MonotonicTime) {
         clock = now.nanoseconds
         guard let slot = index(of: id), slots[slot].state == .probing else { return }
@@ -205,8 +206,9 @@ extension PoolStateMachine {
 
     // MARK: Falling idle
 
-    /// A clean upstream: closed if its time is over, else idle, and thereby to the first fitting
-    /// waiter; with `trim`, the longest idle one is closed if there are too many.
+    /// Closes a clean upstream if it is too old or one too many; otherwise it falls idle, and
+    /// `pump` gives it to the first fitting waiter. With `trim`, idle ones above `maxIdle` are
+    /// closed.
     mutating func park(_ slot: Int, wasProbing: Bool = false, trim: Bool = true, now: Int64) {
         if let reason = reasonToClose(slot, now: now) {
             close(slot, reason, now: now)
@@ -234,7 +236,7 @@ extension PoolStateMachine {
         {
             close(slot, .maxIdle, now: now)
         }
-        // Waiters may have counted on what was closed.
+        // A waiter may have counted on an upstream that was closed.
         pump(now)
     }
 
@@ -247,8 +249,8 @@ extension PoolStateMachine {
 
     // MARK: The end
 
-    /// Closes an upstream on purpose: a shared one when its commands in flight are done, from now
-    /// on without new work; any other one at once.
+    /// Closes an upstream on purpose, at once. A shared one gets no new work and closes when its
+    /// commands in flight are answered.
     package mutating func retire(_ id: UpstreamID, _ reason: CloseReason, now: MonotonicTime) {
         clock = now.nanoseconds
         guard let slot = index(of: id) else { return }
@@ -267,7 +269,7 @@ extension PoolStateMachine {
         }
     }
 
-    /// Takes a shared upstream off new work, so that it settles, and closes, before long.
+    /// Gives a shared upstream no new work, so that it settles soon, and closes.
     mutating func closeWhenSettled(_ slot: Int, _ reason: CloseReason) {
         guard slots[slot].closeReason == nil else { return }
         if slots[slot].isListed { unlist(slot) }
@@ -297,13 +299,13 @@ extension PoolStateMachine {
         pump(now.nanoseconds)
     }
 
-    /// Answers `close`: the peer's end was seen. Until then the server may still count the
-    /// connection, so the slot counts too.
+    /// The answer to `close`: the server has closed its side. Until then the server may still count
+    /// the connection, so its slot counts too.
     package mutating func closed(_ id: UpstreamID, now: MonotonicTime) {
         lost(id, .upstreamClosed, now: now)
     }
 
-    /// Starts closing. With `group`, the slot is meant for a dial of that group.
+    /// Starts to close an upstream. With `group`, the slot is meant for a dial of that group.
     mutating func close(
         _ slot: Int, _ reason: CloseReason, for group: Int = none, now: Int64
     ) {
@@ -316,7 +318,8 @@ extension PoolStateMachine {
         move(slot, to: .closing)
     }
 
-    /// The slot counts no more, and stale IDs of it are recognised.
+    /// Frees the slot, so that it no longer counts. IDs of the old connection are stale from now
+    /// on.
     mutating func free(_ slot: Int, _ reason: CloseReason) {
         move(slot, to: .free)
         assign(slot, to: none)

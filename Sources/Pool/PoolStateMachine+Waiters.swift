@@ -15,7 +15,7 @@ extension PoolStateMachine {
         counters.cancels += 1
         let kind = queue.nodes[node].kind
         removeWaiter(node, now: clock)
-        // Shared commands do not spread while pins wait, so one pin less may free them.
+        // While pins wait, shared commands take no more upstreams. Now they may.
         if kind == .pin { pump(clock) }
     }
 
@@ -24,10 +24,10 @@ extension PoolStateMachine {
         queue.oldest < 0 ? 0 : now.nanoseconds - queue.nodes[queue.oldest].since
     }
 
-    /// Serves whom it can, after anything that may have made it possible. Upstreams that need no
-    /// conversion go to waiters of their own key first, unless others have lost patience; within
-    /// a group and kind the order is strict. With the breaker open and nothing connected, there is
-    /// nothing to wait for.
+    /// Serves all waiters that can be served. It is called after every change that may make that
+    /// possible. Waiters longer than `patience` come first; then upstreams go to waiters of their
+    /// own key, which needs no conversion; then others are acquired. Within a group and kind the
+    /// order is strict. If the breaker is open and nothing is connected, all are refused.
     mutating func pump(_ now: Int64) {
         guard queue.count > 0 else { return }
         if gate.isOpen, connected == 0 {
@@ -91,7 +91,7 @@ extension PoolStateMachine {
         while queue.oldest >= 0 { refuseWaiter(queue.oldest, refusal, now: now) }
     }
 
-    /// Refuses those whose deadline has passed, and for whom there is no upstream that lives.
+    /// Refuses waiters whose deadline has passed, unless `takeAtDeadline` finds an upstream.
     mutating func expireWaiters(_ now: Int64) {
         while queue.oldest >= 0 {
             let node = queue.oldest
@@ -106,8 +106,8 @@ extension PoolStateMachine {
         }
     }
 
-    /// The upstream for a shared command that has waited until its deadline: any of the key that is
-    /// connected, however long it has been silent, before the client is told that there is none.
+    /// The upstream for a shared command that has waited until its deadline: any shared one of its
+    /// key that is available, also a stalled one, before the client is refused.
     private mutating func takeAtDeadline(_ kind: LeaseKind, of group: Int) -> Int? {
         guard !kind.isExclusive else { return nil }
         let lane = Lane(kind)

@@ -18,18 +18,18 @@
 /// `now` never goes back between calls. An `UpstreamID` of a connection that is gone is ignored
 /// everywhere. What mutating calls decide comes out of `nextAction()`, see `PoolAction`.
 package struct PoolStateMachine: ~Copyable {
-    /// What holds now; `setLimits` changes it.
+    /// The limits in force; `setLimits` changes them.
     package internal(set) var limits: PoolLimits
     /// What happened since `init`.
     package internal(set) var counters = PoolCounters()
     /// Whether `drain` was called.
     package internal(set) var isDraining = false
 
-    /// What of the limits this machine may use: all, or its share of them, see `setPermits`.
+    /// The part of the limits that this machine may use: all, or its share, see `setPermits`.
     package internal(set) var permits: PoolPermits
-    /// Others share the limits.
+    /// Whether other workers share the limits.
     var isRationed: Bool
-    /// A shared command was served worse than with one upstream more, for want of a permit.
+    /// Whether a shared command was put on a busy upstream because a permit for another is missing.
     var isCramped = false
 
     var slots: Rows<UpstreamSlot>
@@ -54,19 +54,20 @@ package struct PoolStateMachine: ~Copyable {
     var fixedUsers = FixedUsers()
     var random: RandomSource
     var pingInterval: Int64
-    /// The earliest deadline of a probe, or earlier; `.max` if there is none.
+    /// No probe has a deadline before this; `.max` if none is under way.
     var probeDeadline = Int64.max
     /// The `now` of the latest call.
     var clock: Int64
-    /// The permits' connections and pins, or what there was when they were lowered.
+    /// What `open` and the number of pins must not exceed: the permits, or what was in use when the
+    /// permits were lowered.
     var openCeiling: Int
     var pinCeiling: Int
 
     /// An empty pool. The first `tick` dials `minIdle` upstreams of `warmKey`.
     ///
     /// - Parameters:
-    ///   - permits: what it may use of the limits at first; nil for all, if it is alone.
-    ///   - seed: of lifetimes' and backoffs' jitter; a different one per pool.
+    ///   - permits: what it may use of the limits at first; nil for all.
+    ///   - seed: for the jitter of lifetimes and backoffs; a different one for each pool.
     package init(
         limits: PoolLimits, permits: PoolPermits? = nil, warmKey: PoolKey, seed: UInt64,
         now: MonotonicTime
@@ -83,12 +84,11 @@ package struct PoolStateMachine: ~Copyable {
         // Group 0 is that of `warmKey` for ever, so every entry of `recentGroups` names a group.
         groups.append(KeyGroup(key: warmKey))
         groupIndices[warmKey] = 0
-        // Sorting more than a few turns at a time is rare.
         turns.reserveCapacity(64)
     }
 
-    /// Whether `nextAction` has something. Asked for every command: `mutating`, because a call of
-    /// another module that cannot change the machine gets a copy of it, of 900 bytes (Swift 6.3).
+    /// Whether `nextAction` has something. It is `mutating` because each command asks: a call from
+    /// another module that does not mutate gets a copy of the machine, 900 bytes (Swift 6.3).
     package var hasActions: Bool {
         mutating get { actions.hasNext }
     }
@@ -102,8 +102,8 @@ package struct PoolStateMachine: ~Copyable {
 extension PoolStateMachine {
     // MARK: Limits
 
-    /// Puts new limits into force. Upstreams above them are closed when their lease ends;
-    /// `pingInterval` is that of the limits until `setPingInterval` is called again.
+    /// Puts new limits into force. Idle upstreams above them are closed at once, others when their
+    /// lease ends. `pingInterval` is that of the limits until `setPingInterval` is called again.
     package mutating func setLimits(_ limits: PoolLimits, now: MonotonicTime) {
         clock = now.nanoseconds
         self.limits = limits
@@ -131,8 +131,8 @@ extension PoolStateMachine {
         pingInterval = min(max(interval, 0), .max / 4)
     }
 
-    /// Shutdown: refuses waiters and new leases, closes what is not leased, and the rest when its
-    /// lease ends. Final.
+    /// Shuts the pool down for good: refuses waiters and new leases, closes upstreams that are not
+    /// leased, and closes the others when their lease ends.
     package mutating func drain(now: MonotonicTime) {
         clock = now.nanoseconds
         isDraining = true
@@ -161,7 +161,7 @@ extension PoolStateMachine {
         return result
     }
 
-    /// Whether commands fail at once for want of a connection.
+    /// The state of the breaker: while it is open and nothing is connected, leases are refused.
     package var breaker: BreakerState {
         guard gate.isOpen else { return .closed }
         return count(.connecting) > 0 ? .halfOpen : .open
@@ -196,11 +196,11 @@ extension PoolStateMachine {
     @inline(__always)
     var connected: Int { open - count(.connecting) - count(.closing) }
 
-    /// Upstreams that only pins and shared commands have.
+    /// Upstreams that pins and shared commands use: all leased ones but `control`.
     @inline(__always)
     var busy: Int { count(.pinned) + count(.shared) }
 
-    /// Those of a kind who wait for a group's upstreams. Read so, only that list is copied.
+    /// The waiters of a kind for a group's upstreams. The `switch` has only that list copied.
     @inline(__always)
     func waiting(_ kind: LeaseKind, for group: Int) -> WaitList {
         switch kind {
@@ -211,7 +211,7 @@ extension PoolStateMachine {
         }
     }
 
-    /// The shared upstreams of a lane that take work. Read so, only that list is copied.
+    /// The shared upstreams of a lane that take work. Only that list is copied.
     @inline(__always)
     func listed(_ lane: Lane, of group: Int) -> SlotList {
         lane == .fast ? groups[group].lanes.fast : groups[group].lanes.slow
@@ -342,8 +342,8 @@ extension PoolStateMachine {
         return group
     }
 
-    /// Makes unused groups reusable, so that keys seen once do not add up. Done by the tick alone:
-    /// within other calls group indices stay valid.
+    /// Makes unused groups reusable, so that keys seen once do not accumulate. Only the tick calls
+    /// it: within any other call, group indices stay valid.
     mutating func reclaimGroups() {
         for group in groups.indices.dropFirst()
         where groups[group].isLive && groups[group].references == 0 {

@@ -1,8 +1,8 @@
-// The storage of slots and groups. An array asks whether it shares its memory with another one
-// before every change, and a lease changes a dozen fields: 400 of the 8,200 instructions that the
-// command of a single client cost.
+// The storage of slots and groups. An array checks before every change whether another array shares
+// its memory. A lease changes a dozen fields, so that took 400 of the 8,200 instructions of a
+// single client's command.
 
-/// A growing table that nobody else has a copy of. An index outside it traps, as with an array.
+/// A growing table that cannot be copied. An index outside it traps, as with an array.
 @safe
 struct Rows<Element: BitwiseCopyable>: ~Copyable {
     private var base: UnsafeMutablePointer<Element>

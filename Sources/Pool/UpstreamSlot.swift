@@ -20,7 +20,7 @@ enum UpstreamState: UInt8, CaseIterable {
 
     var index: Int { Int(rawValue) }
 
-    /// Whether it will fall idle without anybody's lease ending.
+    /// Whether it will fall idle without the end of a lease.
     var isComing: Bool { self == .connecting || self == .converting || self == .probing }
 
     /// Whether there is a connection whose life has begun and is not ending.
@@ -32,7 +32,8 @@ enum UpstreamState: UInt8, CaseIterable {
     }
 }
 
-/// Shared upstreams of a key are filled per lane, so that slow commands delay slow ones.
+/// Slow and fast commands of a key get different shared upstreams, so that a slow command delays
+/// only other slow ones.
 enum Lane {
     case fast, slow
 
@@ -51,13 +52,13 @@ let none = -1
 struct UpstreamSlot {
     var generation: UInt32 = 0
     var state = UpstreamState.free
-    /// Shared only: slow from the first slow command on, until it has run empty.
+    /// Shared only: slow from the first slow command until it has run empty.
     var lane = Lane.fast
     /// Shared only: the shell lets it take new work.
     var isAvailable = true
-    /// Shared only: on its lane's list. Not so once it is retiring or yielding.
+    /// Shared only: on its lane's list, unless it retires or yields.
     var isListed = false
-    /// Shared only: runs empty, so that a starving waiter of another key can have it.
+    /// Shared only: takes no new work, so that it runs empty for a starving waiter of another key.
     var isYielding = false
     /// Shared: closes with this reason when it settles. Closing: why.
     var closeReason: CloseReason?
@@ -65,23 +66,23 @@ struct UpstreamSlot {
     var group = none
     /// Shared only: commands whose replies are not complete.
     var inFlight: Int32 = 0
-    /// Shared only: the shell lets no more be in flight, whatever the need.
+    /// Shared only: the shell's limit for `inFlight`.
     var most = Int32.max
-    /// Shared only: the shell waits for a reply that is nobody's, see `addFence`.
+    /// Shared only: a fence of the shell's is not answered yet, see `addFence`.
     var isFenced = false
-    /// Shared only: the last reply, or the first command since nothing was in flight.
+    /// Shared only: when it last replied, or when it got its first command, whichever is later.
     var progressAt: Int64 = 0
     /// When it last fell idle after a lease, a dial or a conversion.
     var idleSince: Int64 = 0
     /// When the server last answered, a probe included.
     var activeAt: Int64 = 0
-    /// Probing: the answer's. Closing: the close's.
+    /// Probing: when the answer must have come. Closing: when the slot is freed in any case.
     var deadline: Int64 = 0
     var dialedAt: Int64 = 0
     var connectedAt: Int64 = 0
-    /// End of its life; `.max` if that is unlimited.
+    /// When `maxLifetime` is over; `.max` if there is no limit.
     var expiresAt: Int64 = .max
-    /// -100 ... 100, drawn once per connection: spreads lifetimes and probes.
+    /// -100 ... 100, random per connection: it spreads lifetimes and probes.
     var jitter: Int64 = 0
     var previous = none
     var next = none

@@ -1,5 +1,5 @@
-// Everybody who waits for an upstream. A waiter is on two lists: that of its group and kind, which
-// says whose turn it is, and that of the whole pool by age, whose head has the next deadline.
+// The waiters for upstreams. Each is on two lists: that of its group and kind, which says who is
+// served next, and that of the whole pool by age, whose head has the next deadline.
 
 /// The waiters of one group and kind, first come first served.
 struct WaitList {

@@ -1,13 +1,13 @@
-// How many upstreams a pool spends on commands that are not understood: each is closed behind its
-// command, and the next client pays for a new one.
+// A limit on one-off upstreams. A command that Redpool does not understand gets an upstream that is
+// closed after it, so each such command costs the pool a new connection.
 
-/// A limit on one-off upstreams, by rate and by number, over all workers of a pool. Clients that
-/// find it shut wait in a line of the shell's.
+/// Limits one-off upstreams over all workers of a pool, by their number and by their rate. Clients
+/// that exceed the limit wait in a queue of the shell's.
 package struct OneOffGate<Cell: PermitCell>: Sendable {
-    /// Those in use: their command is not answered, or their connection not closed yet.
+    /// How many are in use: one counts from `begin` until its connection is closed.
     private let used: Cell
     private let most: Int
-    /// When the latest began, in nanoseconds: one place for each that a second allows.
+    /// When the last `perSecond` of them began, in nanoseconds.
     private let begun: [Cell]
 
     /// - Parameters:
@@ -22,17 +22,17 @@ package struct OneOffGate<Cell: PermitCell>: Sendable {
     /// How many are in use.
     package var inUse: Int { used.load() }
 
-    /// No more can begin before one ends.
+    /// Whether no more can begin before one ends.
     package var isFull: Bool { used.load() >= most }
 
-    /// How many may begin now, unless another worker is quicker; `reserve` of those that a second
-    /// allows are kept for others.
+    /// How many may begin now, unless another worker begins one first. `reserve` of the `perSecond`
+    /// are not counted.
     package func room(now: MonotonicTime, reserve: Int = 0) -> Int {
         let due = begun.count { OneOffLimits.isOver(since: $0.load(), now: now) }
         return max(0, min(due - reserve, most - used.load()))
     }
 
-    /// One begins, if there is room for it.
+    /// Counts one that begins. False if the limit does not allow it.
     package func begin(now: MonotonicTime) -> Bool {
         guard change(by: 1, upTo: most) else { return false }
         for cell in begun {
@@ -46,7 +46,7 @@ package struct OneOffGate<Cell: PermitCell>: Sendable {
         return false
     }
 
-    /// The connection of one is closed.
+    /// Counts one whose connection is closed.
     package func end() {
         _ = change(by: -1, upTo: .max)
     }
@@ -64,9 +64,9 @@ package struct OneOffGate<Cell: PermitCell>: Sendable {
 
 /// The limits that hold for every pool.
 package enum OneOffLimits {
-    /// One-off upstreams that a pool may begin within any second.
+    /// How many one-off upstreams a pool may begin within a second.
     package static let perSecond = 10
-    /// Long before any clock begins, and far from the end of the number range.
+    /// A time before any clock's start, and far enough from `Int.min` not to overflow.
     static let never = Int.min / 2
 
     static func isOver(since begun: Int, now: MonotonicTime) -> Bool {
