@@ -20,7 +20,7 @@ extension ClientConnection {
     /// What the server would accept from this client: very little before it has logged in, and a
     /// server that closes over it would close a connection that others share.
     var limits: CommandLimits {
-        isLockedOut ? worker.limitsBeforeLogin : worker.limits
+        isLockedOut ? worker.limits.beforeLogin : worker.limits.loggedIn
     }
 
     /// Handles as many commands as possible in one turn. Returns the number of bytes that are done
@@ -128,7 +128,7 @@ extension ClientConnection {
             var once = CommandScanner()
             guard
                 case .command(let frame) = once.scan(
-                    array.span, frameStart: 0, limits: worker.limits)
+                    array.span, frameStart: 0, limits: worker.limits.loggedIn)
             else { return .answered }
             let command = worker.table.find(array.span, frame)
             let input = UnsafeBufferPointer(array)

@@ -8,7 +8,7 @@ import RESP
 import Session
 
 extension ClientConnection {
-    var ageSeconds: Int64 { (worker.now.nanoseconds - connectedAt) / 1_000_000_000 }
+    var ageSeconds: Int64 { (worker.now.nanoseconds - origin.connectedAt) / 1_000_000_000 }
 
     /// What CLIENT LIST's and CLIENT KILL's TYPE take it for.
     var type: ClientType { (upstream?.hold?.subscriptions ?? 0) > 0 ? .pubsub : .normal }
@@ -249,7 +249,7 @@ extension ClientConnection {
         head.withUnsafeBytes { if let base = $0.baseAddress { pass(base, $0.count) } }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
-        switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits) {
+        switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits.loggedIn) {
         case .command(let frame): return frame.end
         case .inline(_, _, let next), .skip(let next): return next
         case .incomplete, .invalid: return start

@@ -40,14 +40,14 @@ extension ClientConnection {
     /// Closes a client that has ended its input, or that is being drained, once it has everything
     /// that it is owed.
     func finishIfDone() {
-        if isCarriedOver { return }
+        if lists.contains(.carriedOver) { return }
         // What is left of the input, unless the upstream is full, is a command that will never be
         // complete.
         if isPiped, inputEnded, input.isEmpty || !isPausedByUpstream, let upstream {
             server.machine.retire(upstream.id, .clientGone, now: worker.now)
             server.noteWork()
         }
-        guard mode == .open, inFlight == 0, !isReady else { return }
+        guard mode == .open, inFlight == 0, !lists.contains(.ready) else { return }
         if inputEnded {
             closeAfterFlush(.client_closed)
         } else if input.isEmpty, !isHolding || isQuiet {
@@ -143,14 +143,14 @@ extension ClientConnection {
 
     /// The address that it connected to, in bytes. Clients have few different ones, so each is kept once.
     var localBytes: [UInt8] {
-        if localPlace > 0 { return worker.localAddresses[Int(localPlace) - 1] }
+        if origin.localPlace > 0 { return worker.localAddresses[Int(origin.localPlace) - 1] }
         var bytes: [UInt8] = []
         append(SocketAddress.local(of: channel.descriptor), to: &bytes)
         if let known = worker.localAddresses.firstIndex(of: bytes) {
-            localPlace = UInt8(known + 1)
+            origin.localPlace = UInt8(known + 1)
         } else if worker.localAddresses.count < Int(UInt8.max) {
             worker.localAddresses.append(bytes)
-            localPlace = UInt8(worker.localAddresses.count)
+            origin.localPlace = UInt8(worker.localAddresses.count)
         }
         return bytes
     }

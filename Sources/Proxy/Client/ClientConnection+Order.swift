@@ -22,7 +22,7 @@ extension ClientConnection {
         if case .closing = mode { return }
         self.order = order
         mode = .gathering
-        worker.orders.append(id)
+        worker.orders.accepted.append(id)
     }
 
     /// Its turn has come.
@@ -40,7 +40,7 @@ extension ClientConnection {
         if others.isEmpty {
             finishOrder([])
         } else {
-            worker.ordersOut += 1
+            worker.orders.out += 1
             worker.ask(.order(order, pool: pool.config.name), others, for: .order(id))
         }
     }
@@ -49,7 +49,7 @@ extension ClientConnection {
     func resumeOrder() {
         guard isOrderParked, output.count <= outputLowWater else { return }
         isOrderParked = false
-        worker.orders.append(id)
+        worker.orders.accepted.append(id)
     }
 
     /// The other workers have done their part.
@@ -87,7 +87,7 @@ extension ClientConnection {
     /// A list is made in one piece, and is then in memory twice: what it may take of what is left
     /// for the replies to all clients.
     private var mostListed: Int {
-        let left = worker.totalOutputLimit - worker.chunks.outputBytes
+        let left = worker.options.totalOutputLimit - worker.chunks.outputBytes
         return min(pool.config.clientOutputLimit, left / 2)
     }
 
@@ -164,17 +164,17 @@ extension Worker {
     private static let mostOrdersOut = 1
 
     /// An order can be carried out in the next turn of the loop, whatever else happens in it.
-    var hasOrderToCarryOut: Bool { !orders.isEmpty && ordersOut < Worker.mostOrdersOut }
+    var hasOrderToCarryOut: Bool { !orders.accepted.isEmpty && orders.out < Worker.mostOrdersOut }
 
     /// Carries out orders, in the order in which the server has accepted them.
     func carryOutOrders() {
         let began = EventLoop.now()
         var done = 0
-        while done < orders.count, ordersOut < Worker.mostOrdersOut {
-            clients[orders[done]]?.carryOutOrder()
+        while done < orders.accepted.count, orders.out < Worker.mostOrdersOut {
+            clients[orders.accepted[done]]?.carryOutOrder()
             done += 1
             if EventLoop.now() - began >= Worker.orderTurn { break }
         }
-        orders.removeFirst(done)
+        orders.accepted.removeFirst(done)
     }
 }

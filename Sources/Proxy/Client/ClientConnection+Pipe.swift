@@ -48,7 +48,7 @@ extension ClientConnection {
         if pipe.view == .blind { return count }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
-        switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits) {
+        switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits.loggedIn) {
         case .command(let frame):
             let isRefused =
                 pipe.view == .watching
@@ -130,7 +130,7 @@ extension ClientConnection {
         var once = CommandScanner()
         guard
             case .command(let frame) = once.scan(
-                encoded.span, frameStart: 0, limits: worker.limits)
+                encoded.span, frameStart: 0, limits: worker.limits.loggedIn)
         else { return false }
         return refuses(encoded.span, frame)
     }

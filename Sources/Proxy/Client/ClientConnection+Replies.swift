@@ -176,7 +176,7 @@ extension ClientConnection {
     /// to its limit after that has to have been reading.
     private func reachLimit(_ upstream: UpstreamConnection) {
         guard limitCheck == nil else { return }
-        worker.clientsAtLimit.append(id)
+        worker.watched.atLimit.append(id)
         guard upstream.flow.limitClock.isOver(worker.now), let slowSince else {
             watch(holding: upstream)
             return

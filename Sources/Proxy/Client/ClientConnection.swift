@@ -44,16 +44,34 @@ final class ClientConnection {
         static let inputFull = Pauses(rawValue: 2)
     }
 
+    /// The worker's lists that it stands in.
+    struct WorkLists: OptionSet {
+        let rawValue: UInt8
+        /// Output is to be written at the end of the iteration.
+        static let dirty = WorkLists(rawValue: 1)
+        /// Its pending input is to be handled again in this iteration.
+        static let ready = WorkLists(rawValue: 2)
+        /// Its turn ended before its input did: it is not read before it has gone on.
+        static let carriedOver = WorkLists(rawValue: 4)
+    }
+
+    /// When it came, and from where.
+    struct Origin {
+        /// In nanoseconds.
+        let connectedAt: Int64
+        /// The low byte of the client's port; CLIENT KILL looks for it before it asks for an address.
+        let portMark: UInt8
+        /// Where its own address stands in `Worker.localAddresses`, from 1; 0 if that was not asked yet.
+        var localPlace: UInt8 = 0
+    }
+
     // In this order hardly a byte between them is padding; malloc rounds up to the next 16 bytes.
     let id: SlotID
     let pool: PoolFront
     /// Where its commands go.
     let server: Server
     var channel: Channel
-    var isDirty = false
-    var isReady = false
-    /// Its turn ended before its input did: it is not read before it has gone on.
-    var isCarriedOver = false
+    var lists: WorkLists = []
     var inputEnded = false
     private var pauses: Pauses = []
     /// The output has passed the high water mark and counts as slow on its upstream.
@@ -71,7 +89,6 @@ final class ClientConnection {
     var extras: ClientExtras?
     /// The id that the client sees; never used twice.
     let serial: UInt64
-    let connectedAt: Int64
     var lastActivity: Int64
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
@@ -84,10 +101,7 @@ final class ClientConnection {
     /// The key of the sub-pool whose upstreams fit this session.
     var key: PoolKey
     var session = Session()
-    /// Where its own address stands in `Worker.localAddresses`, from 1; 0 if that was not asked yet.
-    var localPlace: UInt8 = 0
-    /// The low byte of the client's port; CLIENT KILL looks for it before it asks for an address.
-    let portMark: UInt8
+    var origin: Origin
 
     var worker: Worker { pool.worker }
     /// The most that is read of a client in one iteration of the loop: others have their turn
@@ -113,8 +127,9 @@ final class ClientConnection {
         server = pool.server
         key = pool.warmKey
         serial = accepted.serial
-        portMark = UInt8(truncatingIfNeeded: accepted.peer.port)
-        connectedAt = worker.now.nanoseconds
+        origin = Origin(
+            connectedAt: worker.now.nanoseconds,
+            portMark: UInt8(truncatingIfNeeded: accepted.peer.port))
         lastActivity = worker.now.nanoseconds
         channel = Channel()
         channel = Channel(
@@ -131,7 +146,7 @@ final class ClientConnection {
     var isQuiet: Bool {
         guard inFlight == 0, input.isEmpty, output.isEmpty else { return false }
         switch mode {
-        case .open: return isHolding ? upstream?.hold?.isListening == true : !isReady
+        case .open: return isHolding ? upstream?.hold?.isListening == true : !lists.contains(.ready)
         case .piped(let pipe): return !pipe.isOwed
         default: return false
         }
@@ -141,7 +156,7 @@ final class ClientConnection {
 
     fileprivate func readable() {
         // What is there to be read is still there then, but such a change is told of once.
-        if isCarriedOver, channel.isReading { return }
+        if lists.contains(.carriedOver), channel.isReading { return }
         worker.updateNow()
         if !channel.isReading {
             noticePeer()
@@ -210,8 +225,7 @@ final class ClientConnection {
 
     /// Called by the epilogue for whatever may have ended a wait.
     func resume() {
-        isReady = false
-        isCarriedOver = false
+        lists.subtract([.ready, .carriedOver])
         guard channel.isOpen else { return }
         if mode == .barrier, inFlight == 0 {
             mode = .open

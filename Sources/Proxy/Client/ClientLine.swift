@@ -116,7 +116,7 @@ struct LineTemplate: Sendable {
         case .laddr: output.append(contentsOf: client.localBytes)
         case .fd: number(client.channel.descriptor, &output)
         case .name: shown(client.identity.name, &output)
-        case .age: number((now - client.connectedAt) / 1_000_000_000, &output)
+        case .age: number((now - client.origin.connectedAt) / 1_000_000_000, &output)
         case .idle: number((now - client.lastActivity) / 1_000_000_000, &output)
         case .flags: flags(of: client, &output)
         case .db: number(client.key.database, &output)

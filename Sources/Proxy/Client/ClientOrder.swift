@@ -88,7 +88,7 @@ struct VictimSearch {
         if filter.skipsSelf, client.serial == killer { return false }
         if let age = filter.maximumAge, client.ageSeconds < age { return false }
         if let type = filter.type, type != client.type { return false }
-        if filter.address != nil, client.portMark != port { return false }
+        if filter.address != nil, client.origin.portMark != port { return false }
         if let user = filter.user, user != client.pool.users.name(of: client.key.user) {
             return false
         }

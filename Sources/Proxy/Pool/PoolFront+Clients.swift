@@ -116,7 +116,7 @@ extension PoolFront {
     /// Does so if that client is here.
     func releaseTarget(_ serial: UInt64, from tracker: UInt64) {
         guard let target = client(serial: serial) else { return }
-        worker.targetOrders.removeAll { $0.client == target.id && $0.tracker == tracker }
+        worker.orders.targets.removeAll { $0.client == target.id && $0.tracker == tracker }
         target.release(from: tracker)
     }
 }

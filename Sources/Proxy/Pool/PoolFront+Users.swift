@@ -75,7 +75,7 @@ extension PoolFront {
         guard let (user, _) = users.defaultByPassword else { return }
         let openSince = users.openSince.nanoseconds
         for client in worker.clients.all
-        where client.pool === self && client.key.user == 0 && client.connectedAt < openSince
+        where client.pool === self && client.key.user == 0 && client.origin.connectedAt < openSince
             && !client.hasReset
         {
             client.key.user = user

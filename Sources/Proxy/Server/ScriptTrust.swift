@@ -96,18 +96,18 @@ struct ScriptTrust {
 extension Server {
     /// What holds for the scripts of a user here and now.
     func scriptVerdict(for user: UInt32) -> ScriptTrust.Verdict {
-        if hasSeveralServers { return .splits }
-        if !unidentified.isEmpty, !replaceUnidentified() { return .splits }
+        if processes.areSeveral { return .splits }
+        if !processes.unidentified.isEmpty, !replaceUnidentified() { return .splits }
         return scripts.verdict(for: user, now: worker.now)
     }
 
     /// Retires the connections of which nobody knows where they lead: new ones ask again. False when
     /// that was done less than a second ago, because the server may still be busy.
     private func replaceUnidentified() -> Bool {
-        guard worker.now - lastReplacement >= 1_000_000_000 else { return false }
-        lastReplacement = worker.now
-        for id in unidentified { self[id]?.retireWhenFree(.serverUnknown) }
-        unidentified = []
+        guard worker.now - processes.lastReplacement >= 1_000_000_000 else { return false }
+        processes.lastReplacement = worker.now
+        for id in processes.unidentified { self[id]?.retireWhenFree(.serverUnknown) }
+        processes.unidentified = []
         return true
     }
 

@@ -5,10 +5,24 @@ import Logging
 import Pool
 import RESP
 
+/// The processes that have answered at one address, as their `run_id`s tell them apart.
+struct Processes {
+    /// Grows with every process that answers: what a connection to an earlier one says is not noted.
+    var epoch = 0
+    /// The `run_id`s of processes before the present one, the latest last.
+    var former: [[UInt8]] = []
+    /// The address leads to several servers by turns: nothing that is said of one holds for all.
+    var areSeveral = false
+    /// Connections whose server was too busy to say who it is.
+    var unidentified: [UpstreamID] = []
+    /// When they were last replaced.
+    var lastReplacement = MonotonicTime(nanoseconds: 0)
+}
+
 extension Server {
     /// Another process answers, or may: what its predecessor accepted says nothing about it.
     func forgetServer() {
-        epoch &+= 1
+        processes.epoch &+= 1
         pool.knownKeys.forgetAll()
         pool.unknownCommands = UnknownCommands()
         scripts.forget()
@@ -41,19 +55,19 @@ extension Server {
     /// True when the server has been here before: then several answer by turns, and connections to
     /// the others are as good as this one.
     private func noteServer(_ runID: [UInt8]) -> Bool {
-        if formerServers.contains(runID), !hasSeveralServers {
-            hasSeveralServers = true
+        if processes.former.contains(runID), !processes.areSeveral {
+            processes.areSeveral = true
             worker.log.warning(
                 "several servers answer at \(pool.config.upstream) by turns: scripts run alone",
                 metadata: ["event": "pool.several_servers", "pool": "\(pool.config.name)"])
         }
         looks.otherServerSeen = worker.now
-        if let last = facts.runID { formerServers.append(last) }
-        if formerServers.count > Server.mostFormerServers { formerServers.removeFirst() }
-        return hasSeveralServers
+        if let last = facts.runID { processes.former.append(last) }
+        if processes.former.count > Server.mostFormer { processes.former.removeFirst() }
+        return processes.areSeveral
     }
 
-    private static let mostFormerServers = 16
+    private static let mostFormer = 16
 
     /// Called with every tick: what may have changed, and nobody has noticed.
     func lookAtServer() {
@@ -65,14 +79,14 @@ extension Server {
     /// a while and every connection is to the present one. The next other one is noticed before
     /// its connection is used.
     private func judgeSeveralServers() {
-        guard hasSeveralServers, worker.now - looks.otherServerSeen >= looks.interval,
+        guard processes.areSeveral, worker.now - looks.otherServerSeen >= looks.interval,
             let present = facts.runID
         else { return }
         // What has not said yet where it leads is judged when it does.
         let known = allUpstreams.filter { $0.stage == .ready || $0.origin.runID != nil }
         guard known.allSatisfy({ $0.origin.runID == present }) else { return }
-        for upstream in known { upstream.origin.epoch = epoch }
-        hasSeveralServers = false
+        for upstream in known { upstream.origin.epoch = processes.epoch }
+        processes.areSeveral = false
         worker.log.notice(
             "one server answers at \(pool.config.upstream) again",
             metadata: ["event": "pool.one_server", "pool": "\(pool.config.name)"])

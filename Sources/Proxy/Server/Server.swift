@@ -30,16 +30,8 @@ final class Server {
     var oneOffs: OneOffLine
     var scripts = ScriptTrust()
     var strangers = Strangers()
-    /// Grows with every process that answers: what a connection to an earlier one says is not noted.
-    var epoch = 0
-    /// The `run_id`s of processes before the present one, the latest last.
-    var formerServers: [[UInt8]] = []
-    /// The address leads to several servers by turns: nothing that is said of one holds for all.
-    var hasSeveralServers = false
-    /// Connections whose server was too busy to say who it is.
-    var unidentified: [UpstreamID] = []
-    /// When they were last replaced.
-    var lastReplacement = MonotonicTime(nanoseconds: 0)
+    /// Which processes have answered at the address.
+    var processes = Processes()
     var fences = FenceForms()
     var largestReply = LargestReply()
     var looks = Looks()
@@ -149,7 +141,7 @@ final class Server {
     func noteWork() {
         if hasWork { return }
         hasWork = true
-        worker.serversWithWork.append(self)
+        worker.work.servers.append(self)
     }
 
     /// What is decided has been noted, if it is not carried out. For tests.
@@ -322,7 +314,9 @@ extension Server {
     func forget(_ upstream: UpstreamConnection) {
         let slot = Int(upstream.id.slot)
         if slot < upstreams.count, upstreams[slot] === upstream { upstreams[slot] = nil }
-        if !unidentified.isEmpty { unidentified.removeAll { $0 == upstream.id } }
+        if !processes.unidentified.isEmpty {
+            processes.unidentified.removeAll { $0 == upstream.id }
+        }
         noteWork()
     }
 }

@@ -156,7 +156,9 @@ extension UpstreamConnection {
     private var isCleaning: Bool { if case .cleaning = sole?.kind { true } else { false } }
 
     /// The server is the one that the newest connection has reached.
-    var isOfThisServer: Bool { origin.epoch == server.epoch || server.hasSeveralServers }
+    var isOfThisServer: Bool {
+        origin.epoch == server.processes.epoch || server.processes.areSeveral
+    }
 
     /// It is closed for this reason when its lease ends, if not for an earlier one.
     func spoil(_ reason: CloseReason) {

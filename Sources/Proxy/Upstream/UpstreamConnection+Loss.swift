@@ -123,7 +123,7 @@ extension UpstreamConnection {
         var position = 0
         while position < all.count,
             case .command(let frame) = scanner.scan(
-                all.span, frameStart: position, limits: worker.limits)
+                all.span, frameStart: position, limits: worker.limits.loggedIn)
         {
             ends.append(frame.end)
             position = frame.end

@@ -74,7 +74,7 @@ extension UpstreamConnection {
             if stage == .closing || !channel.isReading { ended(error: error) }
         }
         output.boundKept(pool: worker.chunks)
-        server.machine.written(id, since: worker.turnBegan, now: worker.now)
+        server.machine.written(id, since: worker.clock.turnBegan, now: worker.now)
         outputChanged()
     }
 

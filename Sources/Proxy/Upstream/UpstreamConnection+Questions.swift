@@ -9,12 +9,12 @@ extension UpstreamConnection {
     func learnWhoAnswers() {
         // A script that has run for long keeps the server from saying anything.
         let isBusy = scanner.isError && scanner.head.starts(with: "BUSY ")
-        defer { origin.epoch = isBusy ? nil : server.epoch }
+        defer { origin.epoch = isBusy ? nil : server.processes.epoch }
         let found = learned(from: .information)
         origin.runID = found.runID
         let isOnly = server.machine.census.connected == 0
         if isBusy {
-            server.unidentified.append(id)
+            server.processes.unidentified.append(id)
             guard isOnly else { return }
         } else {
             // Without a login no script runs anyway.

@@ -32,14 +32,13 @@ struct Turn {
 extension Worker {
     /// Has a client go on in the next iteration, in which others come first.
     func carryOver(_ client: ClientConnection) {
-        if client.isCarriedOver { return }
-        client.isCarriedOver = true
-        carriedOver.append(client)
+        guard client.lists.insert(.carriedOver).inserted else { return }
+        work.carriedOver.append(client)
     }
 
     /// Called before an iteration: those whose turn ended in the last one go on at the end of it.
     func readyCarriedOver() {
-        for index in 0..<carriedOver.count { ready(carriedOver[index]) }
-        carriedOver.removeAll()
+        for index in 0..<work.carriedOver.count { ready(work.carriedOver[index]) }
+        work.carriedOver.removeAll()
     }
 }

@@ -13,11 +13,11 @@ extension Worker {
         flushAll()
         boundOutput()
         // A flush can lose a connection, which can free a place for somebody who waits.
-        if !readyClients.isEmpty || !serversWithWork.isEmpty {
+        if !work.readyClients.isEmpty || !work.servers.isEmpty {
             settleAndResume()
             flushAll()
         }
-        isClockRead = false
+        clock.isRead = false
         assert(pools.allSatisfy(\.server.hasNotedWork), "a pool has decided something unsaid")
     }
 
@@ -25,48 +25,48 @@ extension Worker {
     private func settleAndResume() {
         // What other workers lack may concern any pool that is shared with them.
         if group.workers > 1 { for pool in pools { pool.server.noteWork() } }
-        while !serversWithWork.isEmpty || !readyClients.isEmpty {
+        while !work.servers.isEmpty || !work.readyClients.isEmpty {
             // In order: those who have waited longest come first. More may be added on the way.
             var next = 0
-            while next < serversWithWork.count {
-                serversWithWork[next].settle()
+            while next < work.servers.count {
+                work.servers[next].settle()
                 next += 1
             }
-            serversWithWork.removeAll()
+            work.servers.removeAll()
             next = 0
-            while next < readyClients.count {
-                readyClients[next].resume()
+            while next < work.readyClients.count {
+                work.readyClients[next].resume()
                 next += 1
             }
-            readyClients.removeAll()
+            work.readyClients.removeAll()
         }
     }
 
     /// Queues a client for `resume()` in this iteration.
     func ready(_ client: ClientConnection) {
-        if client.isReady { return }
-        client.isReady = true
-        readyClients.append(client)
+        if client.lists.contains(.ready) { return }
+        client.lists.insert(.ready)
+        work.readyClients.append(client)
     }
 
     /// Queues a connection for one write at the end of this iteration.
     func markDirty(_ client: ClientConnection) {
-        if client.isDirty { return }
-        client.isDirty = true
-        dirtyClients.append(client)
+        if client.lists.contains(.dirty) { return }
+        client.lists.insert(.dirty)
+        work.dirtyClients.append(client)
     }
 
     func markDirty(_ upstream: UpstreamConnection) {
         if upstream.isDirty { return }
         upstream.isDirty = true
-        dirtyUpstreams.append(upstream)
+        work.dirtyUpstreams.append(upstream)
     }
 
     /// Clients first: their commands are done, and every write to a server costs time, the more so
     /// if it wakes a server on the same processor. An upstream that is lost in its flush has more to
     /// say to clients.
     private func flushAll() {
-        let answered = dirtyClients.count
+        let answered = work.dirtyClients.count
         flushClients()
         if mayGather(answered) { return }
         flushUpstreams()
@@ -77,34 +77,34 @@ extension Worker {
     /// time the last one is: one more look at what has come, without waiting, and the same write
     /// carries those too. A server spends more on a read than on the commands in it.
     private func mayGather(_ answered: Int) -> Bool {
-        isGathering =
-            !isGathering && answered >= Worker.gatheringFrom && !dirtyUpstreams.isEmpty
-        return isGathering
+        work.isDelayed =
+            !work.isDelayed && answered >= Worker.gatheringFrom && !work.dirtyUpstreams.isEmpty
+        return work.isDelayed
     }
 
     private func flushUpstreams() {
-        if dirtyUpstreams.isEmpty { return }
-        now = MonotonicTime(nanoseconds: EventLoop.now())
+        if work.dirtyUpstreams.isEmpty { return }
+        clock.now = MonotonicTime(nanoseconds: EventLoop.now())
         // A flush may add to the list.
         var index = 0
-        while index < dirtyUpstreams.count {
-            let upstream = dirtyUpstreams[index]
+        while index < work.dirtyUpstreams.count {
+            let upstream = work.dirtyUpstreams[index]
             upstream.isDirty = false
             upstream.flush()
             index += 1
         }
-        dirtyUpstreams.removeAll()
+        work.dirtyUpstreams.removeAll()
     }
 
     private func flushClients() {
-        if dirtyClients.isEmpty { return }
+        if work.dirtyClients.isEmpty { return }
         var index = 0
-        while index < dirtyClients.count {
-            let client = dirtyClients[index]
-            client.isDirty = false
+        while index < work.dirtyClients.count {
+            let client = work.dirtyClients[index]
+            client.lists.remove(.dirty)
             client.flush()
             index += 1
         }
-        dirtyClients.removeAll()
+        work.dirtyClients.removeAll()
     }
 }

@@ -24,7 +24,7 @@ extension Worker: ClientTaker {
             ClientConnection(id: id, accepted, pool: pool, worker: self)
         }
         client.start()
-        if logClients {
+        if options.logsClients {
             log.info(
                 "client connected",
                 metadata: [
@@ -45,15 +45,15 @@ extension Worker {
     func closed(_ client: ClientConnection, _ reason: ClientCloseReason) {
         client.pool.traffic.clients -= 1
         clients.remove(client.id)
-        if !asking.isEmpty { asking[client.id.raw] = nil }
-        if !answers.isEmpty { answers[client.id.raw] = nil }
+        if !questions.tokens.isEmpty { questions.tokens[client.id.raw] = nil }
+        if !questions.answers.isEmpty { questions.answers[client.id.raw] = nil }
         group.left(index)
         if let acceptor {
             acceptor.roomAgain()
         } else if group.isAcceptorResting.load(ordering: .sequentiallyConsistent) {
             group.room.signal()
         }
-        if logClients {
+        if options.logsClients {
             log.info(
                 "client disconnected",
                 metadata: [
@@ -78,14 +78,14 @@ extension Worker {
 
     /// Memory for replies runs short: a client that is slow holds up its upstream now, instead of
     /// having up to `clientOutputLimit` kept for it.
-    var isOutputShort: Bool { chunks.outputBytes > totalOutputLimit / 4 * 3 }
+    var isOutputShort: Bool { chunks.outputBytes > options.totalOutputLimit / 4 * 3 }
 
     /// Keeps what is kept for clients within its limits. Called in every epilogue, and at once behind
     /// a reply of our own making: that can be much longer than what has come of the server, and many
     /// of them can be made before the epilogue.
     func boundOutput() {
-        if chunks.outputBytes > totalOutputLimit { closeSlowestReaders() }
-        if extraBytes > totalOutputLimit / 4 { closeLongestNamed() }
+        if chunks.outputBytes > options.totalOutputLimit { closeSlowestReaders() }
+        if extraBytes > options.totalOutputLimit / 4 { closeLongestNamed() }
     }
 
     /// Something else than replies is kept for a client, or if fewer than zero, is not any more.
@@ -98,7 +98,7 @@ extension Worker {
     /// Memory for replies that nobody reads, and for what comes behind commands that block, has run
     /// out: those who hold most of it go.
     private func closeSlowestReaders() {
-        while chunks.outputBytes > totalOutputLimit {
+        while chunks.outputBytes > options.totalOutputLimit {
             guard let largest = client(with: { $0.bytesHeld + $0.extraBytes }) else { return }
             if largest.keptInput > largest.output.count {
                 largest.closeAtInputLimit()
@@ -118,7 +118,7 @@ extension Worker {
 
     /// Names may take a quarter of that memory, so that they leave enough for replies.
     private func closeLongestNamed() {
-        while extraBytes > totalOutputLimit / 4 {
+        while extraBytes > options.totalOutputLimit / 4 {
             guard let longest = client(with: \.extraBytes) else { return }
             closeNamed(longest)
         }
@@ -148,16 +148,16 @@ extension Worker {
 
     /// Notes a closing client, so that one that never reads its last bytes does not stay.
     func linger(_ client: ClientConnection) {
-        lingering.append((client.id, since: now))
+        watched.lingering.append((client.id, since: now))
     }
 
     /// Closes clients that have not read their last bytes in time.
     func closeLingering() {
-        guard let first = lingering.first,
+        guard let first = watched.lingering.first,
             now - first.since >= ClientConnection.lingerTimeout
         else { return }
-        let expired = lingering.prefix { now - $0.since >= ClientConnection.lingerTimeout }
-        lingering.removeFirst(expired.count)
+        let expired = watched.lingering.prefix { now - $0.since >= ClientConnection.lingerTimeout }
+        watched.lingering.removeFirst(expired.count)
         for (id, _) in expired {
             if let client = clients[id], case .closing(let reason) = client.mode {
                 client.close(reason)
@@ -168,7 +168,7 @@ extension Worker {
     /// Stops accepting and lets every client finish what it has in flight.
     func beginDrain() {
         guard lifecycle == .running else { return }
-        let deadline = MonotonicTime(nanoseconds: now.nanoseconds + drainTimeout)
+        let deadline = MonotonicTime(nanoseconds: now.nanoseconds + options.drainTimeout)
         lifecycle = .draining(deadline: deadline)
         acceptor?.close()
         continueDrain(deadline)

@@ -63,14 +63,14 @@ extension Worker {
 
     /// Begins to wait for answers of these workers.
     func gather(_ others: [Int], for purpose: Gathering.Purpose, patience: Int64) -> UInt64 {
-        lastToken += 1
+        questions.lastToken += 1
         switch purpose {
-        case .client(let id): asking[id.raw] = lastToken
+        case .client(let id): questions.tokens[id.raw] = questions.lastToken
         case .order, .statistics: break
         }
-        gatherings[lastToken] = Gathering(
+        questions.open[questions.lastToken] = Gathering(
             purpose: purpose, missing: Set(others), deadline: now + patience)
-        return lastToken
+        return questions.lastToken
     }
 
     func answer(_ question: WorkerQuestion, token: UInt64, to asker: Int) {
@@ -106,15 +106,15 @@ extension Worker {
     }
 
     func answered(_ answer: WorkerAnswer, token: UInt64, by other: Int) {
-        guard gatherings[token]?.missing.remove(other) != nil else { return }
-        gatherings[token]?.answers.append(answer)
-        if gatherings[token]?.missing.isEmpty == true { gathered(token) }
+        guard questions.open[token]?.missing.remove(other) != nil else { return }
+        questions.open[token]?.answers.append(answer)
+        if questions.open[token]?.missing.isEmpty == true { gathered(token) }
     }
 
     /// Called with every tick: who has not answered in time is not waited for.
     func endGatherings() {
-        if gatherings.isEmpty { return }
-        for (token, gathering) in gatherings where gathering.deadline <= now {
+        if questions.open.isEmpty { return }
+        for (token, gathering) in questions.open where gathering.deadline <= now {
             let workers = gathering.missing.sorted().map(String.init).joined(separator: " ")
             pools[0].warnLimit(
                 "worker.silent", reason: "no_answer", "no answer from worker \(workers)")
@@ -123,22 +123,22 @@ extension Worker {
     }
 
     private func gathered(_ token: UInt64) {
-        guard let gathering = gatherings.removeValue(forKey: token) else { return }
+        guard let gathering = questions.open.removeValue(forKey: token) else { return }
         switch gathering.purpose {
         case .statistics: logStatistics(with: gathering.answers)
         case .client(let id): give(gathering.answers, to: id, token)
         case .order(let id):
-            ordersOut -= 1
+            orders.out -= 1
             guard let client = clients[id], client.mode == .gathering else { return }
             client.finishOrder(gathering.answers)
         }
     }
 
     private func give(_ answer: [WorkerAnswer], to id: SlotID, _ token: UInt64) {
-        guard asking[id.raw] == token else { return }
-        asking[id.raw] = nil
+        guard questions.tokens[id.raw] == token else { return }
+        questions.tokens[id.raw] = nil
         guard let client = clients[id], client.mode == .gathering else { return }
-        answers[id.raw] = answer
+        questions.answers[id.raw] = answer
         client.gathered()
     }
 }
@@ -149,7 +149,7 @@ extension ClientConnection {
     func askOthers(_ question: WorkerQuestion) -> [WorkerAnswer]? {
         let others = pool.otherWorkers
         if others.isEmpty { return [] }
-        if let answers = worker.answers.removeValue(forKey: id.raw) { return answers }
+        if let answers = worker.questions.answers.removeValue(forKey: id.raw) { return answers }
         var patience = Gathering.patience
         switch question {
         // A client that is to have an upstream may wait for it as long as any.
@@ -163,7 +163,7 @@ extension ClientConnection {
 
     /// The same for a client of this worker.
     func askForTarget(_ target: ClientConnection) -> Int64?? {
-        if let answers = worker.answers.removeValue(forKey: id.raw) {
+        if let answers = worker.questions.answers.removeValue(forKey: id.raw) {
             return .some(firstConnection(answers))
         }
         if let found = target.targetID(for: serial) { return found }

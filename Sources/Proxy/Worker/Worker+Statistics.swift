@@ -8,12 +8,12 @@ import Telemetry
 extension Worker {
     /// Called with every tick; does its work when it is due.
     func logWhatIsDue() {
-        if now - lastSummaries >= Worker.summaryInterval {
-            lastSummaries = now
+        if now - logged.summaries >= Worker.summaryInterval {
+            logged.summaries = now
             for pool in pools { pool.logHeldBack() }
         }
-        if statisticsInterval > 0, now - lastStatistics >= statisticsInterval {
-            lastStatistics = now
+        if options.statisticsInterval > 0, now - logged.statistics >= options.statisticsInterval {
+            logged.statistics = now
             // One line for the process: the first worker asks the others.
             if group.workers == 1 {
                 logStatistics(with: [])

@@ -25,15 +25,15 @@ extension Worker {
         let order = TargetOrder(
             client: target.id, tracker: tracker, asker: asker, token: token,
             until: now + target.pool.config.poolTimeout)
-        if !serve(order) { targetOrders.append(order) }
+        if !serve(order) { orders.targets.append(order) }
     }
 
     /// Called with every tick, and when the server has said the id of a connection.
     func serveTargets() {
-        if targetOrders.isEmpty { return }
-        let waiting = targetOrders
-        targetOrders = []
-        targetOrders += waiting.filter { !serve($0) }
+        if orders.targets.isEmpty { return }
+        let waiting = orders.targets
+        orders.targets = []
+        orders.targets += waiting.filter { !serve($0) }
     }
 
     private func serve(_ order: TargetOrder) -> Bool {

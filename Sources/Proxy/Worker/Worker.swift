@@ -53,70 +53,31 @@ package final class Worker {
     let group: WorkerGroup
     let loop: EventLoop
     let table: CommandTable
-    let drainTimeout: Int64
-    /// Bytes that may wait for all clients together.
-    let totalOutputLimit: Int
-    let logClients: Bool
-    /// Time between summary lines in nanoseconds; 0 = none.
-    let statisticsInterval: Int64
-    var lastStatistics: MonotonicTime
-    var lastSummaries: MonotonicTime
+    let options: WorkerOptions
     let log: Logger
+    var logged: LoggedTimes
     let mailbox: Mailbox<WorkerMessage>
     let chunks = ChunkPool()
     let readBuffer: UnsafeMutableRawPointer
-    /// When this turn of the loop began; in the epilogue, when it began to write.
-    var now: MonotonicTime
-    var turnBegan: MonotonicTime
-    /// `now` is that of this turn.
-    var isClockRead = false
+    var clock: TurnClock
     var clients = SlotTable<ClientConnection>()
     var pools: ContiguousArray<PoolFront> = []
     /// Where this is the only worker; otherwise the main thread accepts.
     var acceptor: Acceptor?
     var lifecycle = Lifecycle.running
-
-    /// Connections with bytes to write, each at most once.
-    var dirtyClients = WorkList<ClientConnection>()
-    var dirtyUpstreams = WorkList<UpstreamConnection>()
-    /// What is to go to servers waits for one more look at what has come, see `flushAll`.
-    var isGathering = false
-    /// Pools that have decided something, or have connections to settle.
-    var serversWithWork = WorkList<Server>()
-    /// Clients whose wait is over: their input is looked at again before this iteration ends.
-    var readyClients = WorkList<ClientConnection>()
-    /// Clients that go on in the next iteration.
-    var carriedOver = WorkList<ClientConnection>()
+    var work = WorkerWork()
     /// Here rather than global: a global is asked for with each command whether it is there.
-    let limits = CommandLimits()
-    let limitsBeforeLogin = CommandLimits.beforeAuthentication
-    /// What the client that is being handled may still do in this one.
+    let limits = WireLimits()
+    /// What the client that is being handled may still do in this iteration.
     var turn = Turn()
-
     /// The part of what is kept for clients that is no reply: what they are called, mostly.
     var extraBytes = 0
-    /// Clients that are at their output limit while others wait behind them.
-    var clientsAtLimit: ContiguousArray<SlotID> = []
-    /// Clients that are only waiting for their last bytes to be read, oldest first.
-    var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
-
-    /// Clients whose CLIENT LIST or CLIENT KILL the server has accepted, and how many such orders
-    /// the other workers have before them.
-    var orders: ContiguousArray<SlotID> = []
-    var ordersOut = 0
-
+    var watched = WatchedClients()
+    var orders = WorkerOrders()
     /// Addresses that clients have connected to, as CLIENT LIST shows them. The first that were asked
     /// for; never more than a byte can number.
     var localAddresses: [[UInt8]] = []
-
-    /// What other workers are being asked, by token, and for which client.
-    var gatherings: [UInt64: Gathering] = [:]
-    var asking: [UInt64: UInt64] = [:]
-    var lastToken: UInt64 = 0
-    /// What they have answered to a client's command, which is about to be looked at again.
-    var answers: [UInt64: [WorkerAnswer]] = [:]
-    /// Clients that are to have an upstream of their own, see Worker+Targets.
-    var targetOrders: [TargetOrder] = []
+    var questions = WorkerQuestions()
     private var tickTimer: [TimerBox] = []
     private var mailWatch: [WatchBox] = []
 
@@ -139,15 +100,10 @@ package final class Worker {
         mailbox = group.mailboxes[index]
         self.log = log
         table = settings.table
-        drainTimeout = settings.config.drainTimeout
-        // Each worker sees only what waits for its own clients.
-        totalOutputLimit = settings.config.totalOutputLimit / group.workers
-        logClients = settings.config.log.clients
-        statisticsInterval = settings.config.log.stats
-        now = MonotonicTime(nanoseconds: EventLoop.now())
-        turnBegan = now
-        lastStatistics = now
-        lastSummaries = now
+        options = WorkerOptions(settings.config, workers: group.workers)
+        let now = MonotonicTime(nanoseconds: EventLoop.now())
+        clock = TurnClock(now: now, turnBegan: now)
+        logged = LoggedTimes(statistics: now, summaries: now)
         readBuffer = .allocate(byteCount: Worker.readSize, alignment: 64)
         for (index, pool) in settings.config.pools.enumerated() {
             let seed = UInt64(truncatingIfNeeded: now.nanoseconds) &+ UInt64(index << 8)
@@ -179,8 +135,8 @@ package final class Worker {
         epilogue()
         started()
         while lifecycle != .stopped {
-            if !carriedOver.isEmpty { readyCarriedOver() }
-            let isIdle = !isGathering && readyClients.isEmpty && !hasOrderToCarryOut
+            if !work.carriedOver.isEmpty { readyCarriedOver() }
+            let isIdle = !work.isDelayed && work.readyClients.isEmpty && !hasOrderToCarryOut
             if !loop.runOnce(waiting: isIdle) {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
                 return false
@@ -194,11 +150,11 @@ package final class Worker {
         closeEverything()
         // They refer to this worker.
         acceptor = nil
-        serversWithWork.removeAll()
-        readyClients.removeAll()
-        carriedOver.removeAll()
-        dirtyClients.removeAll()
-        dirtyUpstreams.removeAll()
+        work.servers.removeAll()
+        work.readyClients.removeAll()
+        work.carriedOver.removeAll()
+        work.dirtyClients.removeAll()
+        work.dirtyUpstreams.removeAll()
         pools.removeAll()
         return true
     }
@@ -206,14 +162,18 @@ package final class Worker {
     /// The pool of that name; nil when there is none any more.
     func pool(_ name: String) -> PoolFront? { pools.first { $0.config.name == name } }
 
+    /// When this turn of the loop began; in the epilogue, when it began to write.
+    @inline(__always)
+    var now: MonotonicTime { clock.now }
+
     /// Reads the clock: once in a turn of the loop, by whichever event comes first. Everything that
     /// happens in a turn happens at the same time, however long it takes.
     func updateNow() {
-        if isClockRead { return }
-        isClockRead = true
+        if clock.isRead { return }
+        clock.isRead = true
         let last = now
-        now = MonotonicTime(nanoseconds: EventLoop.now())
-        turnBegan = now
+        clock.now = MonotonicTime(nanoseconds: EventLoop.now())
+        clock.turnBegan = now
         if now - last > Worker.longTurn {
             for pool in pools { pool.server.lookAtStalled() }
         }
@@ -230,7 +190,7 @@ package final class Worker {
         endGatherings()
         logWhatIsDue()
         chunks.trimAfterBurst()
-        clientsAtLimit.removeAll { clients[$0]?.checkLimit() != true }
+        watched.atLimit.removeAll { clients[$0]?.checkLimit() != true }
         if case .draining(let deadline) = lifecycle { continueDrain(deadline) }
         if lifecycle != .stopped { tickTimer[0].timer.start(after: Worker.tickInterval) }
     }

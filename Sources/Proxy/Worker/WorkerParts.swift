@@ -1,0 +1,91 @@
+// What a worker keeps, in parts: its options, its clock, and its lists of what is to be done.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+
+/// What the configuration says to a worker, but for its pools.
+struct WorkerOptions {
+    /// In nanoseconds.
+    let drainTimeout: Int64
+    /// Bytes that may wait for all clients of this worker together.
+    let totalOutputLimit: Int
+    /// Each connect and disconnect of a client is logged.
+    let logsClients: Bool
+    /// Time between summary lines in nanoseconds; 0 = none.
+    let statisticsInterval: Int64
+
+    init(_ config: Config, workers: Int) {
+        drainTimeout = config.drainTimeout
+        // Each worker sees only what waits for its own clients.
+        totalOutputLimit = config.totalOutputLimit / workers
+        logsClients = config.log.clients
+        statisticsInterval = config.log.stats
+    }
+}
+
+/// When the worker last wrote its regular lines.
+struct LoggedTimes {
+    var statistics: MonotonicTime
+    var summaries: MonotonicTime
+}
+
+/// The time, read once in a turn of the loop.
+struct TurnClock {
+    /// When this turn began; in the epilogue, when it began to write.
+    var now: MonotonicTime
+    var turnBegan: MonotonicTime
+    /// `now` is that of this turn.
+    var isRead = false
+}
+
+/// What is to be done before the present iteration of the loop ends, or in the next one.
+struct WorkerWork: ~Copyable {
+    /// Connections with bytes to write, each at most once.
+    var dirtyClients = WorkList<ClientConnection>()
+    var dirtyUpstreams = WorkList<UpstreamConnection>()
+    /// What is to go to servers waits for one more look at what has come, see `flushAll`.
+    var isDelayed = false
+    /// Servers whose state machine has decided something, or that have connections to settle.
+    var servers = WorkList<Server>()
+    /// Clients whose wait is over: their input is looked at again before this iteration ends.
+    var readyClients = WorkList<ClientConnection>()
+    /// Clients that go on in the next iteration.
+    var carriedOver = WorkList<ClientConnection>()
+}
+
+/// What a server accepts from a client.
+struct WireLimits {
+    let loggedIn = CommandLimits()
+    let beforeLogin = CommandLimits.beforeAuthentication
+}
+
+/// Clients that are looked at with every tick.
+struct WatchedClients {
+    /// Those at their output limit while others wait behind them.
+    var atLimit: ContiguousArray<SlotID> = []
+    /// Those that are only waiting for their last bytes to be read, oldest first.
+    var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
+}
+
+/// What clients want of other clients.
+struct WorkerOrders {
+    /// Clients whose CLIENT LIST or CLIENT KILL the server has accepted.
+    var accepted: ContiguousArray<SlotID> = []
+    /// How many such orders the other workers have before them.
+    var out = 0
+    /// Clients that are to have an upstream of their own, see Worker+Targets.
+    var targets: [TargetOrder] = []
+}
+
+/// What other workers are being asked.
+struct WorkerQuestions {
+    /// By token.
+    var open: [UInt64: Gathering] = [:]
+    /// For which client.
+    var tokens: [UInt64: UInt64] = [:]
+    var lastToken: UInt64 = 0
+    /// What they have answered to a client's command, which is about to be looked at again.
+    var answers: [UInt64: [WorkerAnswer]] = [:]
+}
