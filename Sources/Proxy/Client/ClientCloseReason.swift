@@ -1,4 +1,5 @@
-// Why a client connection ended: one reason each, the same word in log, metric and manual.
+// Why a client connection ends. Each close has one reason; log, metrics and manual use the same
+// word.
 
 /// Reasons for the end of a client connection.
 package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
@@ -10,25 +11,25 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case idle_timeout
     /// The client held an upstream by WATCH or MULTI and sent nothing for `transactionTimeout`.
     case transaction_timeout
-    /// Nothing came for a minute of a large command that held an upstream.
+    /// A large command that used an upstream of its own stopped for a minute before its end.
     case upload_stalled
-    /// The client did not read: more than `clientOutputLimit` was waiting for it.
+    /// The client did not read its replies: more than `clientOutputLimit` bytes waited for it.
     case output_limit
-    /// More than `clientOutputLimit` has come behind its command that blocks.
+    /// The client sent more than `clientOutputLimit` bytes behind a command that blocks.
     case input_limit
     /// Bytes that are not the Redis protocol.
     case protocol_error
-    /// The upstream connection that held the client's state or its unanswered commands is gone.
+    /// The upstream with the client's state or its unanswered commands is gone.
     case upstream_lost
-    /// The server lets the client's user in no more.
+    /// The server does not accept the client's user any more.
     case user_refused
-    /// The server has let the client in as one user more than Redpool can tell apart.
+    /// The server accepted the client as a new user, but Redpool has no number left for one.
     case user_limit
     /// Redpool is shutting down.
     case drain
-    /// Another client said so with CLIENT KILL, or it did itself.
+    /// A CLIENT KILL ended this client. It came from another client or from itself.
     case killed
-    /// Over `maxClients`.
+    /// `maxClients` are connected already.
     case max_clients
 
     package var word: String { "\(self)" }

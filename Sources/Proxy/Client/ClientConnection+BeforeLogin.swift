@@ -1,5 +1,6 @@
-// Clients that have to log in first. Whatever they send but AUTH, HELLO, RESET and QUIT the server
-// refuses; it stays on the upstream of those who are not logged in, and changes nothing.
+// Commands of clients that have to log in first. The server refuses all of them but AUTH, HELLO,
+// RESET and QUIT. They go to the shared upstream of clients without a login and change nothing
+// there.
 
 import Config
 import EventLoop
@@ -8,25 +9,26 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// The server wants a login from this client.
+    /// The server requires a login, and this client has none.
     @inline(__always)
     var isLockedOut: Bool { pool.defaultNeedsLogin && key.user == 0 }
 
-    /// Nobody has seen yet whether the server wants one.
+    /// It is not known yet whether the server requires a login.
     var mayBeLockedOut: Bool {
         !pool.isLoginKnown && key.user == 0 && pool.config.password == nil
     }
 
-    /// Carries out a command of a client that is not logged in; nil for the few that may do
-    /// something. The password may have been taken away since anybody looked, so what could then
-    /// change the shared connection is not sent: the server is asked whether it would refuse it.
+    /// Carries out a command of a client that is not logged in. Returns nil for the few commands
+    /// that may have an effect. The server may have stopped requiring a login since. So a command
+    /// that could then change the shared connection is not sent. Redpool asks the server whether a
+    /// login is still required instead.
     func carryOutBeforeLogin(_ request: Request) -> Outcome? {
         switch request.command {
         case .hello: return helloBeforeLogin(request)
         case .auth, .reset, .quit, .post, .host: return nil
         default: break
         }
-        // One each: what the server may owe to all of them is bounded; see Strangers.
+        // One command per client at a time bounds what the server owes all of them; see Strangers.
         if inFlight > 0 { return waitForReplies() }
         switch worker.table.plan(request.command, request.input.span, request.frame) {
         case .impossible: return refuseSubcommand(request.input.span, request.frame)
@@ -39,7 +41,7 @@ extension ClientConnection {
                 return refuseSubcommand(request.input.span, request.frame)
             case .known, .unclear, .toAsk: return forwardBeforeLogin(1, request.bytes)
             }
-        // An error whatever the login; if it is none, the connection is closed.
+        // It is an error with or without a login. If it is none, the upstream is closed.
         case .oneOff: return forwardBeforeLogin(1, request.bytes)
         case .controlClients where request.frame.argumentCount < 3:
             return forwardBeforeLogin(1, request.bytes)
@@ -49,8 +51,8 @@ extension ClientConnection {
         }
     }
 
-    /// HELLO without credentials. On a connection that has not logged in the server refuses it even
-    /// when no login is needed any more, so it is asked first whether it is.
+    /// HELLO without credentials. A connection that has not logged in gets a refusal even if the
+    /// server has stopped requiring a login. So Redpool first asks whether it still does.
     private func helloBeforeLogin(_ request: Request) -> Outcome? {
         let plan = worker.table.plan(.hello, request.input.span, request.frame)
         switch plan {
@@ -68,7 +70,7 @@ extension ClientConnection {
         return outcome
     }
 
-    /// The server's refusal of another command that needs a login stands for that of this one.
+    /// Answers with the server's refusal of another command that needs a login.
     func askForRefusal() -> Outcome {
         if let answer = lockAnswer {
             if inFlight > 0 { return waitForReplies() }
@@ -79,15 +81,15 @@ extension ClientConnection {
         return askWhetherLocked()
     }
 
-    /// The server's answer to that question has come.
+    /// The server has said whether it refuses clients without a login.
     func learnedLock(_ reply: [UInt8], isLocked: Bool) {
         if isLocked { lockAnswer = reply } else { pool.noteDefault(needsLogin: false) }
         endQuestion()
     }
 
-    /// Redis's limits before a login are for arrays only: a longer line gets an ordinary answer. As
-    /// an array it would close the connection that others share, so it goes as it came, alone. Nil
-    /// for any other line.
+    /// Redis applies its limits before a login to arrays only; a longer inline command gets an
+    /// ordinary answer. As an array it would make the server close the shared connection. So it is
+    /// sent unchanged, over an upstream of its own. Returns nil for any other line.
     func forwardLongLine(
         _ line: UnsafeBufferPointer<UInt8>, _ words: [[UInt8]], _ request: Request
     ) -> Outcome? {
@@ -106,7 +108,7 @@ extension ClientConnection {
         return bytes.withUnsafeBytes { forwardOneOff(.plain, $0) }
     }
 
-    /// It is answered here, whatever form it has.
+    /// True if Redpool itself refuses this command, in whatever form it comes.
     private func isRefusedLine(_ request: Request) -> Bool {
         let (span, frame) = (request.input.span, request.frame)
         if let info = worker.table.info(request.command) {

@@ -1,14 +1,14 @@
-// A client whose command blocks is read on, as the server would read it on: nothing else shows that
-// it has left, because its end comes behind all that it has sent before. So what it sends meanwhile is
-// kept, and counts.
+// Reading of clients whose command blocks. The end of a connection comes behind everything that the
+// client has sent, so Redpool notices it only by reading on. The server reads blocked clients as
+// well. What they send meanwhile is kept and counted.
 
 import Config
 import Pool
 import Session
 
 extension ClientConnection {
-    /// The command at the head of the input, or the last one on the held upstream, takes as long as
-    /// others like, or waits for an upstream on which it will.
+    /// The head command or the last one on the held upstream blocks until another client acts, or
+    /// waits for an upstream on which it will block.
     var isBlocked: Bool {
         switch mode {
         case .waiting(let wait): wait.isBlocking
@@ -17,32 +17,32 @@ extension ClientConnection {
         }
     }
 
-    /// It holds an upstream of its own until the state tied to that is over.
+    /// The client has an upstream of its own until the state tied to it is over.
     @inline(__always)
     var isHolding: Bool { upstream?.sole?.isHeld == true }
 
-    /// It waits for the reply to a command that blocks, and holds nothing.
+    /// The client waits for the reply to a command that blocks, and holds no upstream.
     var isBlockedAlone: Bool { mode == .exclusive && isBlocked }
 
-    /// What it waits for of its pool, or has been granted.
+    /// The lease that the client waits for, or has been granted.
     var wanted: Wanted? {
         if case .waiting(let wait) = mode { wait.wanted } else { granted?.wanted }
     }
 
-    /// A large command is coming in, and goes to an upstream of its own as it comes.
+    /// A large command is coming in and goes to an upstream of its own at the same time.
     var isStreaming: Bool { if case .streaming = mode { true } else { false } }
 
-    /// Its bytes pass through, both ways.
+    /// Bytes pass through in both directions.
     var isPiped: Bool { if case .piped = mode { true } else { false } }
 
-    /// The most that is kept behind a command that blocks. The server has such a limit as well, its
-    /// `client-query-buffer-limit`, at which it closes the client.
+    /// The most input that is kept behind a command that blocks. The server's
+    /// `client-query-buffer-limit` is of the same kind; at that limit it closes the client.
     var blockedInputLimit: Int {
         min(max(pool.config.clientOutputLimit, ClientConnection.inputLimit), 1 << 30)
     }
 
-    /// Whether this client has left cannot be told any more: what waits for it in a queue is not
-    /// taken for nobody.
+    /// Redpool cannot see any more whether this client has left, and its blocked command must not
+    /// take an element of a list for a client that is gone.
     func closeAtInputLimit() {
         pool.warnLimit(
             "client.input_limit", reason: ClientCloseReason.input_limit.word,
@@ -50,10 +50,10 @@ extension ClientConnection {
         close(.input_limit)
     }
 
-    /// What memory is held for this client, as far as it counts.
+    /// Counted memory that this client needs, in bytes.
     var bytesHeld: Int { output.count + keptInput }
 
-    /// Counts a long input with what waits for all clients together.
+    /// Counts a long input buffer in the sum over all clients.
     func countInput() {
         let kept = input.capacity > ClientConnection.inputLimit ? input.capacity : 0
         let change = kept - keptInput

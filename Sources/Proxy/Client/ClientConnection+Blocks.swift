@@ -1,5 +1,5 @@
-// MULTI ... EXEC that has arrived whole goes over a shared upstream in one piece: Redis runs the
-// commands of one connection in order, and nobody else's can get between.
+// A MULTI ... EXEC that has arrived complete goes over a shared upstream in one piece. Redis runs
+// the commands of one connection in order, so no command of another client gets between.
 
 import EventLoop
 import Pool
@@ -8,20 +8,20 @@ import Session
 
 /// A whole transaction in the input.
 struct Block {
-    /// Index of EXEC.
+    /// The index of EXEC.
     var execStart: Int
-    /// Index after EXEC.
+    /// The index behind EXEC.
     var end: Int
-    /// Commands between MULTI and EXEC.
+    /// The number of commands between MULTI and EXEC.
     var members: Int
 
-    /// No member begins further from MULTI than this.
+    /// The greatest distance in bytes from MULTI to the start of a member.
     static let most = ClientConnection.inputLimit
 }
 
 extension ClientConnection {
-    /// The block that begins with the MULTI in `first`, if it is complete, and if all its members
-    /// may stand in one (the nine conditions of docs/compatibility.md); else nil.
+    /// The block that begins with the MULTI in `first`. Nil if it is not complete, or if a member
+    /// may not stand in a block (docs/compatibility.md has the nine conditions).
     func findBlock(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, after first: CommandFrame
     ) -> Block? {
@@ -68,7 +68,7 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// The MULTI of a block is in flight and counted; its members and its EXEC have a reply each.
+    /// The MULTI of a block is in flight and counted. Each member and EXEC has one more reply.
     func extendBlock(_ client: SlotID, _ block: Block) {
         inFlight.extendLast(by: UInt32(block.members))
         expect(client, .blockEnd, bytes: block.end - block.execStart)

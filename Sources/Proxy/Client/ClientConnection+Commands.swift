@@ -1,4 +1,4 @@
-// From received bytes to commands on their way: scanning, planning, carrying out.
+// The way in: scans commands in received bytes, plans them, leases an upstream and sends them.
 
 import Config
 import EventLoop
@@ -8,23 +8,22 @@ import Session
 
 /// What became of one command.
 enum Outcome {
-    /// It is on its way to the server.
+    /// It is sent to the server.
     case sent
-    /// It has had its answer here, or its client ends: nothing of it is in flight.
+    /// It has been answered here, or its client is closing. Nothing of it is in flight.
     case answered
-    /// It has to wait; it stays at the head of the input.
+    /// It waits at the head of the input.
     case blocked
 }
 
 extension ClientConnection {
-    /// What the server would accept from this client: very little before it has logged in, and a
-    /// server that closes over it would close a connection that others share.
+    /// The limits that the server applies to this client. Before a login they are low, and a server
+    /// that finds one exceeded would close a connection that other clients share.
     var limits: CommandLimits {
         isLockedOut ? worker.limits.beforeLogin : worker.limits.loggedIn
     }
 
-    /// Handles as many commands as possible in one turn. Returns the number of bytes that are done
-    /// with.
+    /// Handles as many commands as fit in one turn. Returns the number of bytes that are done.
     func handle(_ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
         var position = 0
         worker.turn = Turn()
@@ -63,7 +62,7 @@ extension ClientConnection {
         return position
     }
 
-    /// Handles the command at `start`. Returns where the next begins, nil when it has to wait.
+    /// Handles the command at `start`. Returns the start of the next one, or nil if it has to wait.
     private func handleNext(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int? {
         let buffer = UnsafeMutableBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
@@ -89,7 +88,8 @@ extension ClientConnection {
         }
     }
 
-    /// A command that has come whole is scanned without a look at what is kept of another.
+    /// The scanner is stored only while a command is incomplete; a complete one needs no stored
+    /// scanner.
     @inline(__always)
     private func scanNext(_ bytes: Span<UInt8>, _ start: Int) -> CommandScan {
         if unfinished != nil { return scanner.scan(bytes, frameStart: start, limits: limits) }
@@ -112,7 +112,7 @@ extension ClientConnection {
             ? frame.end : nil
     }
 
-    /// An inline command is rewritten as an array: the server must never have to guess.
+    /// Sends an inline command as an array, which has only one reading.
     private func handleInline(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ start: Int, _ end: Int
     ) -> Outcome {
@@ -144,7 +144,7 @@ extension ClientConnection {
     private func carryOut(
         _ command: Command, _ input: UnsafeBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Outcome {
-        // Few clients have extras, and only they can have been refused a lease.
+        // Only a client with extras, which few have, can have been refused a lease.
         if extras != nil, refuseIfDenied() { return .answered }
         lastCommand = command
         let request = Request(command: command, frame: frame, input: input)
@@ -156,7 +156,7 @@ extension ClientConnection {
         return forwardNow(.shared, key: nil, expectation, 0, request.bytes, kept: nil)
     }
 
-    /// The same for what is more than a command without a state from a client without one.
+    /// The slow path: the command has a state, or its client has one.
     private func carryOutRare(_ request: Request) -> Outcome {
         let command = request.command
         let isStateless = worker.table.isStateless(command)
@@ -173,7 +173,7 @@ extension ClientConnection {
             let plan = session.planHeld(
                 command, worker.table.info(command), request.input.span, request.frame)
             let outcome = carryOutHeld(plan, request)
-            // What has to wait is planned anew when its turn comes.
+            // A command that waits is planned again when its turn comes.
             if outcome == .blocked { session = before }
             return outcome
         }
@@ -185,7 +185,7 @@ extension ClientConnection {
         return carryOutFree(plan, request)
     }
 
-    /// Carries out a command of a client that holds nothing.
+    /// Carries out a command of a client that holds no upstream.
     private func carryOutFree(_ plan: Plan, _ request: Request) -> Outcome {
         let bytes = request.bytes
         switch plan {
@@ -238,8 +238,8 @@ extension ClientConnection {
         return forwardNow(kind, key: wanted, expectation, value, bytes, kept: kept)
     }
 
-    /// The same for a client that holds nothing, without the cost of a call: that is what nearly all
-    /// commands are.
+    /// `forward` for a client that holds no upstream. It is inlined because nearly all commands
+    /// take this path.
     @inline(__always)
     private func forwardNow(
         _ kind: LeaseKind, key wanted: PoolKey?, _ expectation: Expectation,
@@ -248,9 +248,10 @@ extension ClientConnection {
         let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
             if current.gauge.measures, server.machine.isFull(current.id) { return waitForReplies() }
-            // What is in flight keeps its order only on its own upstream. That goes to the slow
-            // lane for what may never end; to do so for every slow command costs more connections
-            // than the waits behind them are worth.
+            // Commands of one client stay in order only on one upstream. For a script, and while
+            // the server pauses writes, that upstream moves to the slow lane, because such a
+            // command may never end. Moving it for every slow command would cost more connections
+            // than the waits behind such commands are worth.
             if case .slow = kind, CommandTable.runsScript(lastCommand) || pool.isPaused {
                 server.machine.add(current.id, .slow)
             } else {
@@ -274,13 +275,13 @@ extension ClientConnection {
         return .sent
     }
 
-    /// CLIENT SETNAME and SETINFO.
+    /// CLIENT SETNAME and CLIENT SETINFO.
     func forwardChange(_ request: Request) -> Outcome {
         guard let change = IdentityChange(CommandTable.words(request.input.span, request.frame))
         else {
             return forwardOneOff(.plain, request.bytes)
         }
-        // A server that takes commands without answering must not have us remember them all.
+        // Bounds what Redpool remembers for a server that reads commands but does not answer.
         let pending = changes.reduce(change.size) { $0 + $1.size }
         if !changes.isEmpty, pending > ClientConnection.mostPending { return waitForReplies() }
         let outcome = forward(.shared, change.expectation, 0, request.bytes)
@@ -288,10 +289,10 @@ extension ClientConnection {
         return outcome
     }
 
-    /// Bytes of changes of identity that may be in flight, if they are more than one.
+    /// The most bytes of identity changes in flight, if they are more than one.
     private static let mostPending = 4 << 10
 
-    /// CLIENT LIST. One at a time: it remembers the clients of other workers.
+    /// CLIENT LIST. One at a time, because it keeps the lines of other workers in memory.
     func forwardList(_ request: Request) -> Outcome {
         let filter = ListFilter(CommandTable.words(request.input.span, request.frame))
         guard filter.isUnderstood else { return forwardOneOff(.rewriteList, request.bytes) }
@@ -302,20 +303,19 @@ extension ClientConnection {
 
     // MARK: Leases
 
-    /// What becomes of a command for which no upstream has been granted: it waits, or it has been
-    /// answered with an error.
+    /// The outcome of a command without a lease: it waits, or it has been answered with an error.
     var withoutLease: Outcome {
         if case .waiting = mode { .blocked } else { .answered }
     }
 
-    /// An upstream at once; or nil, see `withoutLease`.
+    /// Leases an upstream. Nil if none is free; `withoutLease` then has the outcome.
     func lease(
         _ kind: LeaseKind, _ wanted: PoolKey, mayBlock: Bool = false
     ) -> UpstreamConnection? {
         if let granted {
             self.granted = nil
-            // Since it was asked for, a transaction may have become complete, or a key known: the
-            // command at the head then needs another kind of lease, and this one goes back.
+            // Since the client began to wait, a transaction may have become complete, or a key
+            // known. If the head command now needs another kind of lease, this one goes back.
             if granted.upstream.stage == .ready {
                 if granted.wanted == Wanted(kind: kind, key: wanted) { return granted.upstream }
                 server.giveBack(granted.upstream)
@@ -323,7 +323,7 @@ extension ClientConnection {
         }
         let outcome = server.machine.lease(
             kind, key: wanted, for: WaiterID(raw: id.raw), now: worker.now)
-        // Whatever the outcome, another connection may have been asked for as well.
+        // The pool may have asked for another connection, whatever the outcome.
         if server.machine.hasActions { server.noteWork() }
         switch outcome {
         case .granted(let upstream):
@@ -344,7 +344,7 @@ extension ClientConnection {
         }
     }
 
-    /// The pool hands over an upstream. False when this client does not wait any more.
+    /// The pool grants an upstream. Returns false if this client has stopped waiting.
     func granted(_ upstream: UpstreamConnection) -> Bool {
         guard channel.isOpen, case .waiting(let wait) = mode else { return false }
         granted = Grant(upstream: upstream, wanted: wait.wanted)
@@ -353,14 +353,14 @@ extension ClientConnection {
         return true
     }
 
-    /// What the pool has granted is gone already: the command at the head asks again.
+    /// The granted upstream is gone already: the head command asks again.
     func leaseAnew() {
         guard channel.isOpen, case .waiting = mode else { return }
         mode = .open
         worker.ready(self)
     }
 
-    /// The pool has given up on this client's wait.
+    /// The pool ends this client's wait with an error.
     func refused(_ refusal: String) {
         guard channel.isOpen, case .waiting = mode else { return }
         self.refusal = refusal

@@ -1,5 +1,5 @@
-// CLIENT KILL, CLIENT UNBLOCK and CLIENT TRACKING REDIRECT: about other clients, which the server
-// does not know one by one.
+// CLIENT KILL, CLIENT UNBLOCK and CLIENT TRACKING REDIRECT name other clients. The server knows
+// only Redpool's connections, so Redpool finds the client itself and changes the command.
 
 import Config
 import EventLoop
@@ -10,10 +10,11 @@ import Session
 extension ClientConnection {
     var ageSeconds: Int64 { (worker.now.nanoseconds - origin.connectedAt) / 1_000_000_000 }
 
-    /// What CLIENT LIST's and CLIENT KILL's TYPE take it for.
+    /// The client's type, as CLIENT LIST TYPE and CLIENT KILL TYPE mean it.
     var type: ClientType { (upstream?.hold?.subscriptions ?? 0) > 0 ? .pubsub : .normal }
 
-    /// Sends CLIENT KILL or CLIENT UNBLOCK past everything that it might be meant to end.
+    /// Sends CLIENT KILL or CLIENT UNBLOCK over an upstream on which it cannot queue behind its
+    /// target.
     func control(_ request: Request) -> Outcome {
         let words = CommandTable.words(request.input.span, request.frame)
         let isExact =
@@ -27,7 +28,8 @@ extension ClientConnection {
         let wanted = KillFilter(words)
         let isUnderstood = isExact && wanted.isUnderstood
         if session.isSendingTransaction {
-            // EXEC runs it when nobody looks: meant for nobody, it does no harm there.
+            // Redpool does not see when EXEC runs it, so the server gets a form that matches no
+            // client.
             return sendControl(.plain, KillFilter.standIn(words), isUnderstood: isUnderstood)
         }
         if isUnderstood, wanted.isForServer {
@@ -39,8 +41,8 @@ extension ClientConnection {
         return outcome
     }
 
-    /// CLIENT UNBLOCK with the id by which the server knows the blocked connection, or with one
-    /// that it does not know.
+    /// CLIENT UNBLOCK with the server's id of the blocked upstream, or with an id that the server
+    /// does not know.
     private func unblock(_ words: [[UInt8]], isExact: Bool) -> Outcome {
         let order = UnblockOrder(words)
         guard isExact, order.isUnderstood, !session.isSendingTransaction, let id = order.id,
@@ -61,7 +63,7 @@ extension ClientConnection {
         let outcome = sendControl(
             .unblock, UnblockOrder.standIn(words, as: serverID ?? 0), isUnderstood: true)
         if outcome == .sent {
-            // Whoever had this connection next could be unblocked in the other's place.
+            // The next user of this connection could otherwise be unblocked in place of the target.
             blocked?.spoil(.dirty)
         }
         return outcome
@@ -85,7 +87,7 @@ extension ClientConnection {
         }
     }
 
-    /// Where control commands go: no database matters to them, and the first one needs no SELECT.
+    /// The key for control commands. Any database will do for them; 0 saves the SELECT.
     var controlKey: PoolKey {
         PoolKey(user: key.user, protocolVersion: key.protocolVersion, database: 0)
     }
@@ -94,7 +96,7 @@ extension ClientConnection {
 // MARK: - CLIENT TRACKING
 
 extension ClientConnection {
-    /// Opens a pipe for the command at the head of the input.
+    /// Opens a pipe for the head command.
     func enterPipe(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome {
         let words = lastCommand == .clientTracking ? CommandTable.words(span, frame) : []
         guard let receiver = receiver(words) else { return .blocked }
@@ -120,14 +122,14 @@ extension ClientConnection {
         }
         if outcome == .sent {
             if receiver.serial == 0 { forgetAskedRedirection() }
-            // What comes behind it is told from where the invalidations go.
+            // Where invalidations go decides how later commands are carried out.
             mode = .barrier
         }
         return outcome
     }
 
-    /// CLIENT TRACKING OFF that names a client: the server only wants it to exist. Left out, that
-    /// is so of every client; no connection has the id 0.
+    /// CLIENT TRACKING OFF with a REDIRECT. The server only checks that the client exists. If it
+    /// does, the option is left out; if not, the id becomes 0, which no connection has.
     func endTracking(_ span: Span<UInt8>, _ frame: CommandFrame, _ options: UInt32) -> Outcome {
         var words = CommandTable.words(span, frame)
         if let option = ClientConnection.redirectOption(words),
@@ -145,7 +147,7 @@ extension ClientConnection {
         return encoded.withUnsafeBytes { forward(.shared, .trackingOff, options, $0) }
     }
 
-    /// Whether the pool has this client. Nil while others are being asked.
+    /// Whether the pool has this client. Nil while other workers have not answered.
     private func exists(_ serial: UInt64) -> Bool? {
         if pool.client(serial: serial) != nil { return true }
         let question = WorkerQuestion.exists(pool: pool.config.name, serial: serial)
@@ -158,18 +160,19 @@ extension ClientConnection {
         askedRedirection = 0
     }
 
-    /// Where a CLIENT TRACKING wants its messages to go.
+    /// The target of a CLIENT TRACKING REDIRECT.
     private struct Receiver {
-        /// The place of its id among the words; nil when they name none.
+        /// The index of the id among the words; nil without REDIRECT.
         var option: Int?
-        /// The client that is meant, 0 for none.
+        /// The id of the target client; 0 for none.
         var serial: UInt64 = 0
-        /// Its connection, by the server's id, or 0, which the server does not know.
+        /// The server's id of the target's upstream; 0, which the server does not know, if there is
+        /// none.
         var serverID: Int64 = 0
     }
 
-    /// The connection of the client that REDIRECT names, which gets one if it has none. Nil while that
-    /// is under way, or has failed.
+    /// The target of REDIRECT, which gets an upstream of its own if it has none. Nil while that
+    /// takes place, and if it has failed.
     private func receiver(_ words: [[UInt8]]) -> Receiver? {
         guard let option = ClientConnection.redirectOption(words),
             let number = Word.integer(words[option + 1], in: 1...Int64.max)
@@ -195,9 +198,9 @@ extension ClientConnection {
         return Receiver(option: option + 1, serial: serial, serverID: found ?? 0)
     }
 
-    /// CLIENT TRACKING with the id by which the server knows the connection that REDIRECT names.
-    /// Any other id becomes one that the server does not know; it could be that of a connection
-    /// which others share.
+    /// CLIENT TRACKING with the server's id of the target's upstream. A client's id must not reach
+    /// the server as it is: it could be the id of a connection that clients share. So any other id
+    /// becomes 0.
     private func redirected(_ words: [[UInt8]], to receiver: Receiver) -> [UInt8] {
         var words = words
         if let option = receiver.option {
@@ -208,8 +211,8 @@ extension ClientConnection {
         return encoded
     }
 
-    /// Where REDIRECT stands, if an argument follows it; the last one counts. What follows PREFIX
-    /// is no option.
+    /// The index of REDIRECT, if an argument follows it. The last REDIRECT counts. The word behind
+    /// PREFIX is a value and no option.
     private static func redirectOption(_ words: [[UInt8]]) -> Int? {
         var found: Int?
         var index = 3
@@ -225,8 +228,8 @@ extension ClientConnection {
         return found
     }
 
-    /// A reply of the server with the id of a redirection: that of the client that is meant
-    /// instead. GETREDIR's is the reply, that of TRACKINGINFO and of a push stands behind a word.
+    /// Replaces the id in a reply about redirection with the client's own. GETREDIR's reply is the
+    /// id; in TRACKINGINFO and in a push it follows a word.
     func redirectedReply(_ reply: [UInt8]) -> [UInt8] {
         var cursor = ReplyCursor(from: 0)
         var isID = true
@@ -242,7 +245,7 @@ extension ClientConnection {
         return reply
     }
 
-    /// Sends `head` in place of the command at `start`. Returns where the next one begins.
+    /// Sends `head` in place of the command at `start`. Returns the start of the next one.
     func pass(
         _ head: [UInt8], insteadOf bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int
     ) -> Int {
@@ -258,8 +261,8 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// Has the server say by which id it knows this connection, once: CLIENT UNBLOCK needs it when
-    /// nobody can ask any more. Goes ahead of the next command, in the same write.
+    /// Asks the server for its id of this connection, once, ahead of the next command and in the
+    /// same write. CLIENT UNBLOCK needs the id when the connection is blocked and cannot be asked.
     func identify() {
         if origin.isIdentified { return }
         origin.isIdentified = true
@@ -270,7 +273,7 @@ extension UpstreamConnection {
 
     static let whoAmI = Array("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n".utf8)
 
-    /// The answer to `identify`; an error (no permission) leaves the id unknown.
+    /// The reply to `identify`. After an error (no permission) the id stays unknown.
     func identified(_ reply: [UInt8]) {
         guard isBelieved, reply.first == UInt8(ascii: ":") else { return }
         origin.serverID = Word.integer(Array(reply.dropFirst().dropLast(2)), in: 1...Int64.max)

@@ -1,4 +1,4 @@
-// How a client's connection ends, and what becomes of it when its upstream does.
+// How a client's connection ends, and what happens to the client when its upstream is lost.
 
 import Config
 import EventLoop
@@ -7,8 +7,8 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// End of the stream from the client. As in Redis, complete commands sent before it still run
-    /// and are answered, but one that blocks is given up at once.
+    /// The client has closed its side. As in Redis, complete commands that it sent before still run
+    /// and are answered; one that blocks is given up at once.
     func ended() {
         inputEnded = true
         channel.stopReading()
@@ -27,8 +27,8 @@ extension ClientConnection {
         }
     }
 
-    /// Something about the peer of a client that is not read has changed. What it has sent before
-    /// its end is carried out first; a broken connection has nothing more to say.
+    /// The peer of a client that is not read has changed. If it has only ended its stream, what it
+    /// sent before is carried out first. A broken connection is closed at once.
     func noticePeer() {
         switch channel.peer {
         case .there: break
@@ -37,12 +37,11 @@ extension ClientConnection {
         }
     }
 
-    /// Closes a client that has ended its input, or that is being drained, once it has everything
-    /// that it is owed.
+    /// Closes a client that has ended its input, or that is being drained, as soon as it has all
+    /// its replies.
     func finishIfDone() {
         if lists.contains(.carriedOver) { return }
-        // What is left of the input, unless the upstream is full, is a command that will never be
-        // complete.
+        // If the upstream is not full, what is left of the input is a command without an end.
         if isPiped, inputEnded, input.isEmpty || !isPausedByUpstream, let upstream {
             server.machine.retire(upstream.id, .clientGone, now: worker.now)
             server.noteWork()
@@ -55,7 +54,7 @@ extension ClientConnection {
         }
     }
 
-    /// Writes what is queued, then closes.
+    /// Writes the queued output, then closes.
     func closeAfterFlush(_ reason: ClientCloseReason) {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
@@ -72,9 +71,9 @@ extension ClientConnection {
         worker.markDirty(self)
     }
 
-    /// Closes as soon as the server has let go of the connection on which it is blocked for this
-    /// client: whoever sees the end of ours can rely on it that nothing is taken from the list in
-    /// its name any more, as on a direct connection.
+    /// Closes only when the server has closed the upstream on which a command of this client
+    /// blocks. Whoever sees this client's connection end can then rely on it: the command takes no
+    /// more elements of a list. A direct connection behaves the same.
     private func closeAfterUpstream() {
         upstream?.closesBehind(id)
         letGo()
@@ -97,7 +96,7 @@ extension ClientConnection {
         worker.closed(self, reason)
     }
 
-    /// Gives up every claim on upstreams.
+    /// Returns all upstreams and cancels all waits of this client.
     private func letGo() {
         server.noteWork()
         if extras != nil {
@@ -124,7 +123,7 @@ extension ClientConnection {
                 upstream.orphan()
             }
         default:
-            // Its commands run on; the answers find nobody and are dropped.
+            // Its commands still run; their replies are dropped.
             if inFlight > 0 {
                 upstream.takeBack()
                 upstream.judgeReading()
@@ -133,7 +132,7 @@ extension ClientConnection {
         inFlight = 0
     }
 
-    /// Where the client comes from, as Redis writes it.
+    /// The client's address, in Redis's format.
     var peerText: String { addressText(SocketAddress.remote(of: channel.descriptor)) }
 
     /// `peerText` in bytes.
@@ -141,7 +140,8 @@ extension ClientConnection {
         append(SocketAddress.remote(of: channel.descriptor), to: &output)
     }
 
-    /// The address that it connected to, in bytes. Clients have few different ones, so each is kept once.
+    /// The address that the client connected to, in bytes. There are few different ones, so the
+    /// worker keeps each once.
     var localBytes: [UInt8] {
         if origin.localPlace > 0 { return worker.localAddresses[Int(origin.localPlace) - 1] }
         var bytes: [UInt8] = []
@@ -167,8 +167,8 @@ extension ClientConnection {
         return "\(path):0"
     }
 
-    /// What this client sent was provably not received: it is planned again as if it had just come,
-    /// before whatever came after it.
+    /// It is proven that the server did not receive these bytes. They go back to the front of the
+    /// input and are planned again.
     func sendAgain(_ bytes: [UInt8]) {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
@@ -185,7 +185,7 @@ extension ClientConnection {
         worker.ready(self)
     }
 
-    /// The replies to `count` commands are lost, and the client is told so in their place.
+    /// The replies to `count` commands are lost. The client gets an error for each.
     func answerLost(_ count: Int, _ text: String) {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
@@ -194,7 +194,7 @@ extension ClientConnection {
         worker.ready(self)
     }
 
-    /// Back to a client that has nothing in flight and holds nothing.
+    /// Resets the client to nothing in flight and no upstream.
     private func forgetUpstream() {
         upstream = nil
         inFlight = 0
@@ -207,7 +207,7 @@ extension ClientConnection {
         scanner = CommandScanner()
     }
 
-    /// The upstream that held this client's state or unanswered commands is gone.
+    /// The upstream with this client's state or its unanswered commands is gone.
     func upstreamLost() {
         guard channel.isOpen else { return }
         if case .closing = mode { return }

@@ -1,4 +1,5 @@
-// Large commands: they do not wait for their own end, but stream through an upstream of their own.
+// Large commands: Redpool does not wait for their end, but streams them over an upstream of their
+// own.
 
 import Config
 import EventLoop
@@ -7,12 +8,12 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// A command that is still coming in.
+    /// Handles a command that is still coming in.
     func handleUnfinished(_ span: Span<UInt8>, _ start: Int) {
         let size = scanner.scanned + scanner.payloadRemaining
-        // Without its end it will never be a command.
+        // After the end of the stream it stays incomplete for ever.
         guard size > ClientConnection.streamThreshold, !inputEnded else { return }
-        // The limits before a login let no more in than is kept, and it may not pin.
+        // Before a login the limits allow no command this large, and such a client may not pin.
         if isLockedOut, mode == .open, !isHolding { return }
         if refuseIfDenied() {
             mode = .swallowing
@@ -41,10 +42,10 @@ extension ClientConnection {
         lastActivity = worker.now.nanoseconds
     }
 
-    /// How long an upload may hold an upstream without a byte of it coming.
+    /// How long an upload may stop, in nanoseconds, before the client is closed.
     static let uploadTimeout: Int64 = 60_000_000_000
 
-    /// A large command is coming in on its way to an upstream.
+    /// A large command is coming in and passes to an upstream.
     var isUploading: Bool {
         switch mode {
         case .streaming: true
@@ -53,7 +54,7 @@ extension ClientConnection {
         }
     }
 
-    /// Nothing has come of it for long, though it would have been taken.
+    /// No byte of it has come for `uploadTimeout`, although the client is read.
     var hasStalledUpload: Bool {
         isUploading && channel.isReading
             && worker.now.nanoseconds - lastActivity > ClientConnection.uploadTimeout
@@ -67,7 +68,7 @@ extension ClientConnection {
         close(.upload_stalled)
     }
 
-    /// A large command that the pool refuses is answered, and thrown away as it comes.
+    /// Answers a large command that the pool refuses. The rest of it is dropped as it comes.
     private func refuseUnfinished(_ span: Span<UInt8>, _ start: Int) -> Bool {
         switch unfinishedCommand(span, start) {
         case .notYet: return false
@@ -89,7 +90,7 @@ extension ClientConnection {
         return true
     }
 
-    /// The command whose arguments are still coming in.
+    /// What is known of the command while its arguments are still coming in.
     func unfinishedCommand(_ span: Span<UInt8>, _ start: Int) -> UnfinishedName {
         let begun = scanner.scanned + scanner.payloadRemaining
         guard let partial = scanner.partialFrame else {
@@ -132,7 +133,7 @@ extension ClientConnection {
         return .known(command, isDenied: isDenied)
     }
 
-    /// A script may bring more than one reply.
+    /// The command is a script or of another kind that may bring more than one reply.
     private var isFencedWhole: Bool {
         CommandTable.runsScript(lastCommand)
             || worker.table.commandClass(lastCommand) == .pinFence
@@ -149,7 +150,7 @@ extension ClientConnection {
         }
     }
 
-    /// Whether the command may block once it has come whole.
+    /// Whether the command may block once it is complete.
     private func mayBlockUnfinished(_ span: Span<UInt8>, _ start: Int) -> Bool {
         guard let info = worker.table.info(lastCommand), info.isBlocking else { return false }
         guard info.commandClass == .pinReplyIfBlock else { return true }
@@ -157,8 +158,8 @@ extension ClientConnection {
         return CommandTable.mayHaveBlockArgument(begun)
     }
 
-    /// Streams a command over the held upstream, if it changes nothing there; nothing else is sent
-    /// before it is answered.
+    /// Streams a command over the held upstream if it changes no state there. The next command
+    /// waits for its reply.
     private func streamHeld(_ span: Span<UInt8>, _ start: Int) -> Bool {
         guard canStream(span, start), !isFencedWhole, let upstream, upstream.inFlight.isEmpty
         else { return false }
@@ -176,7 +177,7 @@ extension ClientConnection {
         return true
     }
 
-    /// Passes on (or throws away) what has come of a large command. Returns the next position.
+    /// Passes on, or drops, the next part of a large command. Returns the new position.
     func streamOn(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
@@ -216,12 +217,12 @@ extension ClientConnection {
 
 /// What is known of a command while its arguments are still coming in.
 enum UnfinishedName {
-    /// Its name, or the first argument of one with subcommands, has not come.
+    /// The name is incomplete, or the first argument of a command with subcommands is.
     case notYet
     case known(Command, isDenied: Bool)
-    /// No command has this name, or no container this subcommand.
+    /// No command has this name, or no command with subcommands has this one.
     case impossible(isSubcommand: Bool)
 
-    /// The longest name that can be one, with the headers before it.
+    /// The length of the longest valid name, with the headers before it.
     static let room = UnknownName.longest + 64
 }

@@ -1,5 +1,5 @@
-// Commands that can change a connection and are not understood to the last word. Each goes alone to
-// an upstream that is closed afterwards, so that whatever it has done there meets nobody else.
+// Commands that can change a connection and that Redpool does not fully understand. Each goes alone
+// to an upstream that is closed behind it, so no other client meets what it has changed.
 
 import Config
 import EventLoop
@@ -8,8 +8,8 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// Sends a command that is not understood: over an upstream of its own, or over the held one;
-    /// that upstream is not used again.
+    /// Sends a command that is not understood, over an upstream of its own or over the held one.
+    /// That upstream is closed when the client leaves it.
     func forwardOneOff(
         _ expectation: Expectation, _ bytes: UnsafeRawBufferPointer, value: UInt32 = 0
     ) -> Outcome {
@@ -19,7 +19,8 @@ extension ClientConnection {
             if isRestricted { return sendHeld(expectation, value, bytes) }
             if upstream.ending.spoiled == nil {
                 guard server.oneOffs.gate.begin(now: worker.now) else { return awaitOneOff() }
-                // It counts as the pin that it is; that it is closed is what the rate bounds.
+                // The pin counts already. The gate's rate bounds how many upstreams are closed in
+                // this way.
                 server.oneOffs.gate.end()
                 placeInLine = .none
                 upstream.spoil(.notUnderstood)
@@ -38,8 +39,8 @@ extension ClientConnection {
         return .sent
     }
 
-    /// A command that may have turned something on if the server says +OK: then the upstream is this
-    /// client's until RESET or its end.
+    /// A command that may switch on a state. If the server answers +OK, the client keeps the
+    /// upstream until RESET or its end.
     func holdOneOff(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if isHolding { return forwardOneOff(.bind, bytes) }
         if inFlight > 0 { return waitForReplies() }
@@ -49,7 +50,7 @@ extension ClientConnection {
             granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
             return awaitOneOff()
         }
-        // It counts as the pin that it is; that it is closed is what the rate bounds.
+        // The pin counts already. The gate's rate bounds how many upstreams are closed in this way.
         server.unspend(own)
         upstream = own
         own.lend(to: self, for: .hold)
@@ -57,14 +58,14 @@ extension ClientConnection {
         return sendDoubtful(.bind, 0, bytes)
     }
 
-    /// Has the command wait in line, until it has waited long enough.
+    /// The command waits for room in the gate, for `poolTimeout` at most.
     private func awaitOneOff() -> Outcome {
         if let unused = granted {
             granted = nil
             server.giveBack(unused.upstream)
         }
         let limit = retryUntil ?? worker.now + pool.config.poolTimeout
-        // Nobody waits for a client that has perhaps gone, with many more such commands.
+        // A client that has ended its input may be gone: no later client waits for it.
         guard worker.now < limit, !inputEnded else {
             retryUntil = nil
             placeInLine = .none
@@ -77,21 +78,21 @@ extension ClientConnection {
 
     // MARK: On a held upstream
 
-    /// Sends a command on the held upstream that may bring more replies than one, or none. Nothing
-    /// is sent behind it, so that no reply of its making is believed, before a fence has come back.
-    /// Inside a transaction that is done behind EXEC. What cannot be fenced becomes a pipe.
+    /// Sends a command on the held upstream that may bring several replies, or none. It is followed
+    /// by a fence, and nothing else is sent before the fence has come back. Inside a transaction
+    /// the fence follows EXEC. Where no fence is possible, the client gets a pipe.
     func sendDoubtful(
         _ expectation: Expectation, _ value: UInt32, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         guard let upstream, let hold = upstream.hold else { return .answered }
         if isRestricted { return sendHeld(expectation, value, bytes) }
-        // A MULTI that the server has refused has opened nothing.
+        // The server has refused the MULTI, so there is no transaction.
         if !hold.isInTransaction { session.released() }
         guard upstream.canFence, members.isEmpty else {
             guard hold.isInTransaction, session.replyMode != .on else { return becomePipe() }
-            // The bytes of a pipe could not be hidden here. What EXEC does is not looked at, so
-            // nobody else has this upstream afterwards.
+            // In a pipe the replies could not be suppressed. What EXEC changes is not followed, so
+            // the upstream is not used again.
             members = []
             upstream.taint()
             upstream.noteDoubt()
@@ -107,7 +108,7 @@ extension ClientConnection {
     /// EXEC of a transaction with such a command in it.
     func execDoubtful(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        // Of members that are looked at, what EXEC says could not be believed.
+        // The elements of remembered members could not be trusted in EXEC's reply.
         guard let upstream, upstream.canFence, members.isEmpty else { return becomePipe() }
         upstream.settleDoubt()
         return sendFenced(.exec, 0, bytes)
@@ -123,10 +124,11 @@ extension ClientConnection {
     }
 }
 
-/// Whether a client waits for a one-off upstream, or for room among those who are not logged in.
+/// Whether a client waits in a line: for a one-off upstream, or for room among the clients without
+/// a login.
 enum PlaceInLine {
     case none
     case waiting
-    /// Its turn has come; it has not looked yet.
+    /// It has been called, and has not run yet.
     case called
 }

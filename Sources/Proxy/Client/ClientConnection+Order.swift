@@ -1,6 +1,6 @@
-// The way of a CLIENT LIST or CLIENT KILL: to the server, which judges it; then, one after the other
-// and some in each turn of the loop, to all workers of the pool; then the answer. Nothing of a client
-// goes on behind it before that, so a pipeline of them takes a turn for each.
+// CLIENT LIST and CLIENT KILL. The server judges the command first. If it accepts it, the command
+// becomes an order, which waits for its turn and is then carried out by all workers of the pool.
+// The client's next command waits for the answer.
 
 import Config
 import EventLoop
@@ -9,14 +9,15 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// Remembers what has just been sent, until the server has judged it.
+    /// Remembers the command that was just sent until the server's reply.
     func sent(_ kind: ClientOrder.Kind) {
         order = ClientOrder(kind: kind, giver: serial)
-        // In `exclusive` nothing goes behind it anyway.
+        // In `exclusive` no later command is sent anyway.
         if mode == .open { mode = .barrier }
     }
 
-    /// The server has accepted it, and its reply has been taken: the order waits for its turn.
+    /// The server has accepted the command, and its reply is complete: the order waits for its
+    /// turn.
     fileprivate func begin(_ order: ClientOrder) {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
@@ -25,11 +26,11 @@ extension ClientConnection {
         worker.orders.accepted.append(id)
     }
 
-    /// Its turn has come.
+    /// Carries out the order; it is at the head of the worker's list.
     func carryOutOrder() {
         if output.count > outputHighWater { flush() }
         guard channel.isOpen, mode == .gathering, var order else { return }
-        // One list after the other would be kept for a client that does not read.
+        // A client that does not read would otherwise collect one list after the other.
         if output.count > outputHighWater {
             isOrderParked = true
             return
@@ -45,14 +46,14 @@ extension ClientConnection {
         }
     }
 
-    /// The socket takes bytes again.
+    /// The client has read output: a parked order is queued again.
     func resumeOrder() {
         guard isOrderParked, output.count <= outputLowWater else { return }
         isOrderParked = false
         worker.orders.accepted.append(id)
     }
 
-    /// The other workers have done their part.
+    /// The other workers have answered.
     func finishOrder(_ answers: [WorkerAnswer]) {
         guard let order else { return }
         self.order = nil
@@ -84,8 +85,8 @@ extension ClientConnection {
         worker.boundOutput()
     }
 
-    /// A list is made in one piece, and is then in memory twice: what it may take of what is left
-    /// for the replies to all clients.
+    /// The most bytes of a list. It is built in one piece and is in memory twice, so it gets half
+    /// of what is left for the replies to all clients.
     private var mostListed: Int {
         let left = worker.options.totalOutputLimit - worker.chunks.outputBytes
         return min(pool.config.clientOutputLimit, left / 2)
@@ -107,7 +108,7 @@ extension ClientConnection {
         return pool.list(filter, order)
     }
 
-    /// What a CLIENT LIST of a transaction shows, given what the server has said to it.
+    /// The value of CLIENT LIST for an element of EXEC's array; `element` is the server's list.
     func listInTransaction(_ filter: ListFilter, _ element: [UInt8]) -> [UInt8]? {
         guard let template = pool.lineTemplate(element) else { return nil }
         guard filter.isUnderstood else { return ClientLine.refusal }
@@ -118,7 +119,7 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// The server has judged a CLIENT LIST or CLIENT KILL.
+    /// The server has answered a CLIENT LIST or CLIENT KILL.
     func judged(_ entry: InFlight, _ reply: [UInt8], isGood: Bool) {
         guard let client = worker.clients[entry.client], client.upstream === self else {
             deliver(entry, reply)
@@ -140,7 +141,7 @@ extension UpstreamConnection {
             order.template = template
         case .kill(let filter):
             var cursor = ReplyCursor(from: 0)
-            // The server has nothing against it, and has found nobody, as nobody was meant.
+            // The server accepts the form. It got one that matches no client, so it killed none.
             let nobody: StaticString = filter.isByAddress ? "ERR No such client" : "0"
             guard cursor.next(reply.span)?.matches(nobody, in: reply.span) == true else {
                 deliver(entry, reply)
@@ -149,7 +150,7 @@ extension UpstreamConnection {
             order.nobody = reply
             order.isSilent = entry.isSilent
         }
-        // It is answered for this upstream, which others have from here on.
+        // For this upstream the command is answered. Other clients may use it from here on.
         var quiet = entry
         quiet.isSilent = true
         reply.withUnsafeBytes { deliver(quiet, $0.baseAddress!, 0, 1) }
@@ -158,15 +159,16 @@ extension UpstreamConnection {
 }
 
 extension Worker {
-    /// How long orders are carried out in one turn of the loop; the last one may take longer.
+    /// How long one turn of the loop carries out orders, in nanoseconds. The last one may take
+    /// longer.
     private static let orderTurn: Int64 = 1_000_000
-    /// So many orders are before other workers at a time, as the answers can be long.
+    /// How many orders other workers are asked to carry out at a time. Their answers can be long.
     private static let mostOrdersOut = 1
 
-    /// An order can be carried out in the next turn of the loop, whatever else happens in it.
+    /// The next turn of the loop has an order to carry out, even if nothing else happens.
     var hasOrderToCarryOut: Bool { !orders.accepted.isEmpty && orders.out < Worker.mostOrdersOut }
 
-    /// Carries out orders, in the order in which the server has accepted them.
+    /// Carries out orders in the sequence in which the server accepted them.
     func carryOutOrders() {
         let began = EventLoop.now()
         var done = 0

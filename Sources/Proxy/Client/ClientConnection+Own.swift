@@ -1,4 +1,5 @@
-// An upstream of one's own: for one reply, for as long as a state lasts, or for good.
+// Commands that need an upstream of their own: for one reply, for as long as a state lasts, or for
+// the rest of the session.
 
 import Config
 import EventLoop
@@ -16,7 +17,7 @@ extension ClientConnection {
     ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if isBlocking, leaveInsteadOfBlocking() { return .answered }
-        // Without a fence nobody else can have this upstream afterwards.
+        // Without a fence this upstream must not go back to other clients.
         if isFenced, server.fences[key.user] == .none { return forwardOneOff(.plain, bytes) }
         guard let own = lease(kind, wanted ?? key, mayBlock: isBlocking) else {
             return withoutLease
@@ -26,7 +27,7 @@ extension ClientConnection {
             isFenced: isFenced)
     }
 
-    /// Sends one command over an upstream that has been leased for it.
+    /// Sends one command over an upstream that is leased for it.
     func sendAlone(
         over own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32,
         _ bytes: UnsafeRawBufferPointer, isBlocking: Bool, isFenced: Bool = false
@@ -39,7 +40,8 @@ extension ClientConnection {
         return .sent
     }
 
-    /// What may bring more than one reply. In RESP3 a push of DEBUG's goes to who holds the upstream.
+    /// Sends a command that may bring more than one reply. In RESP3 a push that DEBUG causes goes
+    /// to the client that holds the upstream.
     func forwardFenced(_ request: Request) -> Outcome {
         guard request.command == .debug, key.protocolVersion == 3, server.fences[key.user] != .none
         else {
@@ -53,8 +55,9 @@ extension ClientConnection {
         return .sent
     }
 
-    /// What has just been sent may bring more than one reply: others get this upstream only when a
-    /// fence behind it has come back. Where the server has no fences, it is closed instead.
+    /// The command just sent may bring more than one reply. The upstream goes back to the pool only
+    /// when a fence behind the command has come back. If the server has no fences, the upstream is
+    /// closed instead.
     func putFence(behind own: UpstreamConnection) {
         guard own.canFence else {
             own.spoil(.dirty)
@@ -64,16 +67,16 @@ extension ClientConnection {
         inFlight += 1
     }
 
-    /// A client that has ended its input is not there any more to be blocked: Redis unblocks it as
-    /// soon as it reads the end, and what comes behind is not run.
+    /// Closes a client that has ended its input instead of blocking it. Redis does the same: it
+    /// unblocks such a client as soon as it reads the end, and runs no later command.
     func leaveInsteadOfBlocking() -> Bool {
         guard inputEnded else { return false }
         closeAfterFlush(.client_closed)
         return true
     }
 
-    /// Lends an upstream to this client for one reply; a command of 0 bytes is a stream, which is
-    /// not kept for sending again.
+    /// Lends an upstream to this client for one reply. 0 bytes stand for a stream, which cannot be
+    /// sent again.
     func take(
         _ own: UpstreamConnection, _ expectation: Expectation, _ value: UInt32, bytes: Int,
         isBlocking: Bool
@@ -90,8 +93,8 @@ extension ClientConnection {
 
     // MARK: Until a state is over
 
-    /// Takes an upstream for a state that `request` begins. What goes to the server in its place is
-    /// `changed`, if anything.
+    /// Takes an upstream for the state that `request` begins. `changed`, if given, is sent in its
+    /// place.
     func beginHold(
         _ request: Request, _ expectation: Expectation, _ value: UInt32,
         sending changed: UnsafeRawBufferPointer? = nil
@@ -102,8 +105,9 @@ extension ClientConnection {
         own.lend(to: self, for: .hold)
         session.opened(request.command, request.frame)
         own.rename(identity.name)
-        // Another client may want its invalidations sent here, and a subscriber cannot be asked;
-        // and a question of ours would use up the CLIENT CACHING of one that tracks.
+        // The upstream's id is read now because it cannot be read later: another client may
+        // redirect its invalidations here. A subscribed connection takes no CLIENT ID, and on a
+        // tracking one it would use up a CLIENT CACHING.
         if expectation == .subscribe || expectation == .trackingOn { own.identify() }
         return sendHeld(expectation, value, changed ?? request.bytes)
     }
@@ -131,7 +135,7 @@ extension ClientConnection {
             return endTracking(request.input.span, request.frame, options)
         case .send(.monitor, _): return monitorHeld(request)
         case .send(.multi, _):
-            // What was queued before has been discarded; if not, `hold` knows.
+            // Members of the last transaction have been discarded. If they have not, `hold` knows.
             if session.memberCount == 0 { members = [] }
             return sendHeld(.multi, 0, request.bytes)
         case .send(.exec, _) where upstream?.sole?.isDoubtful == true:
@@ -174,8 +178,9 @@ extension ClientConnection {
         }
     }
 
-    /// MONITOR on a held upstream: one that monitors already is not answered (Redis 7.0
-    /// replication.c, monitorCommand), so that one is not sent either, unless the server refuses it.
+    /// MONITOR on a held upstream. A server does not answer it on a connection that monitors
+    /// already (Redis 7.0 replication.c, monitorCommand). So it is not sent there, except where the
+    /// server refuses it.
     private func monitorHeld(_ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         guard let hold = upstream?.hold, hold.isMonitoring, !hold.isInTransaction, !isRestricted
@@ -184,9 +189,9 @@ extension ClientConnection {
         return .answered
     }
 
-    /// A command on a held upstream whose effects cannot be followed. What the server refuses has
-    /// none; and under CLIENT REPLY OFF in a transaction nobody could tell the server to be silent,
-    /// so replies stay framed there and the connection is not used again.
+    /// A command on a held upstream whose effects cannot be followed. A refused command has no
+    /// effects and is sent. With CLIENT REPLY OFF in a transaction a pipe could not tell the server
+    /// to be silent, so replies stay framed and the upstream is not used again.
     func pipeHeld(_ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if let plan = planWithoutTransaction(request.input.span, request.frame) {
@@ -204,7 +209,8 @@ extension ClientConnection {
         return enterPipe(request.input.span, request.frame)
     }
 
-    /// Before bytes pass through unread, the server takes over what CLIENT REPLY has asked for.
+    /// Sends the client's CLIENT REPLY mode to the server, because bytes pass through unread from
+    /// here on.
     private func handReplyModeOver(to own: UpstreamConnection) {
         let word: String
         switch session.replyMode {
@@ -217,9 +223,8 @@ extension ClientConnection {
         own.send(bytes)
     }
 
-    /// The plan for the command at the head of the input when the server has refused the MULTI that
-    /// it was sent behind; nil when there is a transaction, or was no MULTI. Only when nothing is
-    /// in flight.
+    /// A new plan for the head command, if the server has refused the MULTI before it. Nil if there
+    /// is a transaction or there was no MULTI. Nothing may be in flight.
     func planWithoutTransaction(_ span: Span<UInt8>, _ frame: CommandFrame) -> Plan? {
         guard session.isSendingTransaction, upstream?.hold?.isInTransaction == false else {
             return nil
@@ -228,7 +233,7 @@ extension ClientConnection {
         return session.planHeld(lastCommand, worker.table.info(lastCommand), span, frame)
     }
 
-    /// A subscribed RESP2 connection takes few commands; the server words the refusal.
+    /// In RESP2 a subscribed connection takes few commands. The server words the refusal.
     var isRestricted: Bool {
         key.protocolVersion == 2 && inFlight == 0 && (upstream?.hold?.subscriptions ?? 0) > 0
     }
@@ -246,7 +251,7 @@ extension ClientConnection {
         return .blocked
     }
 
-    /// The upstream of a pipe is as the client left the ones before.
+    /// The upstream of the pipe now has the client's identity and state.
     func prepared(_ own: UpstreamConnection) {
         guard channel.isOpen, mode == .preparing else { return }
         own.lend(to: self, for: .pipe)
@@ -255,12 +260,12 @@ extension ClientConnection {
         worker.ready(self)
     }
 
-    /// A held upstream whose further state cannot be followed: from here on, bytes only.
+    /// Turns the held upstream into a pipe, because its state cannot be followed any more.
     func becomePipe() -> Outcome {
         guard let upstream else { return .answered }
         if inFlight > 0 { return waitForReplies() }
         if session.replyMode != .on, upstream.hold?.isInTransaction == true {
-            // The server would queue CLIENT REPLY, and say so.
+            // The server would queue CLIENT REPLY and answer +QUEUED.
             closeAfterFlush(.upstream_lost)
             return .answered
         }

@@ -1,5 +1,5 @@
-// A pipe: bytes go through as they are, both ways. The client's are still looked at, so that what
-// the pool refuses does not get through here either.
+// A pipe: bytes pass through unchanged in both directions. The client's commands are still scanned,
+// so a command that the pool refuses does not get through.
 
 import Config
 import EventLoop
@@ -8,22 +8,23 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// What is known of a pipe.
+    /// The state of a pipe.
     struct Pipe: Equatable {
         var view = PipeView.watching
-        /// The last bytes went to the server, so it probably owes an answer.
+        /// Bytes have gone to the server since its last ones came, so it probably owes a reply.
         var isOwed = false
     }
 
-    /// How the bytes of a pipe's client are looked at.
+    /// How the client's bytes are treated.
     enum PipeView {
-        /// At the beginning of a command, or inside one whose name is still coming in.
+        /// At the start of a command, or inside one whose name is not complete.
         case watching
-        /// Inside of a long command that may pass.
+        /// Inside a long command that is passed on.
         case passing
-        /// Inside of a long command that may not.
+        /// Inside a long command that is refused.
         case dropping
-        /// Not RESP any more: the server is told so in its place, says so, and closes.
+        /// The client has sent bytes that are not RESP. The server has been sent such bytes as
+        /// well; it answers with an error and closes.
         case blind
     }
 
@@ -33,7 +34,7 @@ extension ClientConnection {
         set { if case .piped = mode { mode = .piped(newValue) } }
     }
 
-    /// Bytes have come for it.
+    /// The server has sent bytes.
     func pipeIsAnswered() { pipe.isOwed = false }
 
     func pass(_ bytes: UnsafeRawPointer, _ count: Int) {
@@ -43,7 +44,7 @@ extension ClientConnection {
         if upstream.isFull(for: self) { pause(.upstreamFull) }
     }
 
-    /// Passes on the command at `start`, or as much of it as has come. Returns where it has got to.
+    /// Passes on the command at `start`, or as much of it as has come. Returns the new position.
     func passCommand(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
         if pipe.view == .blind { return count }
         let buffer = UnsafeBufferPointer(
@@ -77,11 +78,11 @@ extension ClientConnection {
         }
     }
 
-    /// What is malformed to us may be well-formed to the server, which has other limits, and it has
-    /// not been looked at: the server gets something that is malformed in the same way to any
-    /// server, says so, and closes.
+    /// Ends a pipe after bytes that are not RESP. The server has other limits and might accept them
+    /// as commands that have not been checked. So it is sent bytes with the same error that every
+    /// server rejects; it answers with an error and closes.
     private func passMalformed(_ error: ProtocolError) {
-        // Of a frame that passes already, the first line has been sent.
+        // The first line of this frame is already at the server.
         let isInside = pipe.view == .passing
         pipe.view = .blind
         error.example(isInside: isInside).withUnsafeBytes {
@@ -89,7 +90,7 @@ extension ClientConnection {
         }
     }
 
-    /// A command that is still coming in passes as soon as it is known what it is.
+    /// Passes on an incomplete command as soon as its name is known.
     private func passUnfinished(
         _ bytes: UnsafeMutableRawPointer, _ span: Span<UInt8>, _ start: Int
     ) -> Int {
@@ -115,7 +116,7 @@ extension ClientConnection {
             return pool.denyList.refuses(command) || !info.isNamedExactly(span, frame)
         }
         let name = UnknownName(frame, in: span, table: worker.table)
-        // A name that no command can have might be read as one that is denied.
+        // A server might read a name that no command can have as a refused one.
         return pool.deniedStrangers.refuses(name.asRead) || !name.canBeAskedFor
             || pool.withholds(name)
     }
@@ -135,8 +136,8 @@ extension ClientConnection {
         return refuses(encoded.span, frame)
     }
 
-    /// In place of a refused command: one that the server refuses in its own way, so that order and
-    /// number of replies stay what they are.
+    /// Passes, in place of a refused command, one that the server refuses. So the number of replies
+    /// and their order stay the same.
     private func passStandIn() {
         ClientConnection.refusedCommand.withUnsafeBytes {
             if let base = $0.baseAddress { pass(base, $0.count) }

@@ -1,24 +1,23 @@
-// Commands in an open transaction that change the connection when EXEC runs them, or whose element
-// of EXEC's array is not what the client should see. The server's array is walked as it passes, see
-// `ExecWalk`.
+// Commands inside MULTI that change the connection when EXEC runs them, or whose result the client
+// must not see as it is. EXEC's array is rewritten as it passes; see `ExecWalk`.
 
 import Pool
 import RESP
 import Session
 
-/// A member of a transaction whose element is looked at.
+/// A member of a transaction whose element in EXEC's array is read.
 struct QueuedMember {
-    /// Its place in EXEC's array.
+    /// The index in EXEC's array.
     let index: Int
     let expectation: Expectation
-    /// Belongs to the expectation.
+    /// The argument of the expectation.
     let value: UInt32
-    /// The command itself, where it says what the element means.
+    /// The words of the command, if they are needed to read the element.
     let words: [[UInt8]]
-    /// Bytes that this member and those before it take.
+    /// The size of this member and all before it, in bytes.
     var total = 0
 
-    /// What is not kept in full takes the connection as it is.
+    /// The most bytes of remembered members. Beyond it the client gets a pipe.
     static let most = 256 << 10
 
     init(
@@ -51,7 +50,7 @@ extension ClientConnection {
             Int(session.memberCount) - 1, expectation, value,
             CommandTable.words(request.input.span, request.frame),
             behind: members.last)
-        // What EXEC's array says of this member could not be believed, or there are too many.
+        // The element in EXEC's array could not be trusted, or there are too many members.
         if upstream?.sole?.isDoubtful == true || member.total > QueuedMember.most {
             if expectation == .pause || expectation == .unpause {
                 return sendHeld(.plain, 0, request.bytes)
@@ -67,9 +66,9 @@ extension ClientConnection {
         return sendHeld(.plain, 0, request.bytes)
     }
 
-    /// A command in a transaction whose effects cannot be followed, and whose answer nobody gets.
-    /// The connection is not used again, and nothing that is answered there is believed. It is sent
-    /// only if it is known, or shows, where EXEC's array ends.
+    /// A command in a transaction whose effects cannot be followed, while CLIENT REPLY hides its
+    /// reply. The upstream is not used again, and no reply there is trusted. The command is sent
+    /// only if the end of EXEC's array can still be found.
     func queueSilently(_ request: Request) -> Outcome {
         guard let upstream else { return .answered }
         let isAnswering = server.facts.isBefore72 && upstream.isOfThisServer
@@ -79,13 +78,13 @@ extension ClientConnection {
             return sendHeld(.plain, 0, request.bytes)
         case (.hello, _):
             let words = CommandTable.words(request.input.span, request.frame)
-            // A refused login leaves no element in the array from Redis 7.2 on (`addAuthErrReply`).
+            // From Redis 7.2 on a refused login adds no element to the array (`addAuthErrReply`).
             guard isAnswering || PendingLogin(hello: words).user == nil else { break }
             upstream.taint()
-            // What is a reply on this connection, and what a message, depends on the protocol.
+            // The protocol version decides which bytes are a reply and which a push.
             let version = words.count > 1 ? Word.integer(words[1], in: 2...3) : nil
             return queueMember(.hello, UInt32(version ?? 0), request)
-        // What they are answered with is no element of the array.
+        // Their replies are not elements of the array.
         case (_, .pinSubscribe), (_, .unsubscribe), (_, .local): break
         case _ where upstream.canFence && members.isEmpty:
             upstream.taint()
@@ -97,7 +96,7 @@ extension ClientConnection {
         return .answered
     }
 
-    /// An unknown name: the server's answer says whether it is one.
+    /// Sends an unknown name. The server's reply says whether it is a command.
     private func queueStranger(_ request: Request) -> Outcome {
         let name = UnknownName(request.frame, in: request.input.span, table: worker.table)
         switch pool.kind(of: name) {
@@ -115,23 +114,24 @@ extension ClientConnection {
         return outcome
     }
 
-    /// The server has queued a command that may do anything when EXEC runs it.
+    /// The server has queued an unknown command, which may do anything when EXEC runs it: the
+    /// client gets a pipe.
     func pipeStranger() {
         guard hasQueuedStranger else { return }
         hasQueuedStranger = false
         if mode == .open, isHolding { _ = becomePipe() }
     }
 
-    /// EXEC of a transaction with such members. Nothing is sent behind it before it is answered:
-    /// it may be meant for another user or database.
+    /// EXEC of a transaction with remembered members. The next command waits for its reply, because
+    /// it may be for another user or database.
     func execMembers(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         let outcome = sendHeld(.execWalked, session.memberCount, bytes)
         mode = .barrier
         return outcome
     }
 
-    /// CLIENT REPLY hides no message (RESP3), and up to Redis 6.2 a message stands among the elements
-    /// of the array that EXEC answers with.
+    /// In RESP3 CLIENT REPLY hides no message. Up to Redis 6.2 a message can stand among the
+    /// elements of EXEC's array.
     var hearsInSilence: Bool {
         session.replyMode != .on && key.protocolVersion == 3 && upstream?.hold?.isListening == true
     }
@@ -141,7 +141,8 @@ extension ClientConnection {
         return members
     }
 
-    /// What the client sees in place of `element`; its session changes as the element says.
+    /// The value that the client gets in place of `element`. The session changes as the element
+    /// says.
     func see(_ member: QueuedMember, _ element: [UInt8]) -> [UInt8] {
         switch member.expectation {
         case .rewriteList:
@@ -158,8 +159,8 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// The server has queued a subcommand that is in no table. What it does ends with the hold, and
-    /// what EXEC says is fenced.
+    /// The server has queued a subcommand that is in no table. Its effects end with the hold, and a
+    /// fence follows EXEC.
     func queuedSubcommand() {
         noteDoubt()
         spoil(.notUnderstood)

@@ -1,5 +1,5 @@
-// Commands that are answered here with an error: denied ones, names that no command can have, bytes
-// that are not RESP, and leases that are not to be had.
+// Commands that Redpool itself answers with an error: denied commands, impossible names, bytes that
+// are not RESP, and refused leases.
 
 import Config
 import EventLoop
@@ -8,7 +8,7 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// Redis's own words, then the end, after everything that came before is answered.
+    /// Answers with Redis's error after all earlier replies, then closes.
     func refuseProtocol(_ error: ProtocolError) {
         scanner = CommandScanner()
         if inFlight > 0 {
@@ -23,7 +23,8 @@ extension ClientConnection {
         closeAfterFlush(.protocol_error)
     }
 
-    /// True when the lease that the head command waited for was refused; the error is its answer.
+    /// Returns true if the head command's lease was refused. The command is answered with that
+    /// error.
     func refuseIfDenied() -> Bool {
         guard let refusal else { return false }
         self.refusal = nil
@@ -37,8 +38,8 @@ extension ClientConnection {
 
     // MARK: Refused commands
 
-    /// A command of the pool's `denyCommands`. Inside a transaction the server is given a command
-    /// that it refuses in its own way, so that EXEC aborts as after any other bad command.
+    /// Refuses a command in `denyCommands`. Inside a transaction the server gets a command that it
+    /// refuses in its own way, so EXEC aborts as it does after any bad command.
     func refuseCommand() -> Outcome {
         let name = worker.table.info(lastCommand)?.name ?? "this command"
         return refuse(
@@ -46,20 +47,20 @@ extension ClientConnection {
                 + "\(pool.config.name)")
     }
 
-    /// Answers a command with an error of our own, in its turn; in a transaction as above.
+    /// Answers with an error of Redpool's own, in order. In a transaction it works like
+    /// `refuseCommand`.
     func refuse(_ text: String) -> Outcome {
         if let outcome = standInIfQueueing() { return outcome }
         replyError(text)
         return .answered
     }
 
-    /// Before an answer of our own: waits for what is in flight, and sends something else into an
-    /// open transaction in place of a command that must not be sent. Nil when the client can be
-    /// answered.
+    /// Called before Redpool answers a command itself. Waits until nothing is in flight. In an open
+    /// transaction it sends a stand-in for the command. Returns nil if the client can be answered.
     func standInIfQueueing() -> Outcome? {
         if inFlight > 0 { return waitForReplies() }
         guard isHolding, session.isSendingTransaction else { return nil }
-        // A MULTI that the server has refused has opened nothing.
+        // The server has refused the MULTI, so there is no transaction.
         guard upstream?.hold?.isInTransaction == true else {
             session.released()
             return nil
@@ -76,18 +77,18 @@ extension ClientConnection {
 
     // MARK: Names
 
-    /// A name that no command can have is answered here, in the server's words: some servers take
-    /// one with a NUL for the name before it. Nil for any other.
+    /// Refuses a name that no command can have, in the server's words. Some servers read a name
+    /// with a NUL as the part before it, so it must not be sent. Returns nil for any other name.
     func refuseImpossibleName(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome? {
         guard
             UnknownName.isImpossible(span, start: frame.nameStart, count: frame.nameLength)
         else { return nil }
         if let outcome = standInIfQueueing() { return outcome }
-        // An argument costs three bytes of the text at least, so these are enough.
+        // Each argument adds at least three bytes to the error, so this many fill it.
         var words: [[UInt8]] = []
         var arguments = CommandArguments(span, frame: frame)
         while words.count <= UnknownName.room / 3 + 1, let found = arguments.next(span) {
-            // 6.2 writes the whole name.
+            // Redis 6.2 writes the whole name.
             let length = words.isEmpty ? found.length : min(found.length, UnknownName.room + 1)
             words.append((0..<length).map { span[found.start + $0] })
         }
@@ -95,7 +96,7 @@ extension ClientConnection {
         return .answered
     }
 
-    /// The same for a subcommand.
+    /// Refuses a subcommand that no command can have.
     func refuseSubcommand(_ span: Span<UInt8>, _ frame: CommandFrame) -> Outcome {
         if let outcome = standInIfQueueing() { return outcome }
         let first = CommandTable.argument(1, span, frame) ?? []
@@ -104,7 +105,8 @@ extension ClientConnection {
         return .answered
     }
 
-    /// Answers a command whose words are known as far as the error shows them.
+    /// Answers with the server's error for an unknown command. `words` has as much as the error
+    /// shows.
     func refuseName(_ words: [[UInt8]], isSubcommand: Bool = false) {
         if session.takeSilence() { return }
         let isOld = server.facts.hasOldWords

@@ -1,4 +1,4 @@
-// What goes back to a client: replies of its upstream, answers of our own, and what happens when it
+// The way out: replies of the server and of Redpool to a client, and the limits for a client that
 // does not read them.
 
 import Config
@@ -8,7 +8,7 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// Bytes of a reply. Large pieces go to the socket at once instead of being copied.
+    /// Takes bytes of a reply. Large pieces go to the socket at once and are not copied.
     func receive(_ bytes: UnsafeRawPointer, count: Int) {
         switch mode {
         case .closing: return
@@ -27,7 +27,7 @@ extension ClientConnection {
         }
     }
 
-    /// An answer of our own. Only when nothing of this client is in flight: order is kept.
+    /// Answers from Redpool itself. Nothing of this client may be in flight, so the order is kept.
     func reply(_ text: StaticString) {
         output.append(text, pool: worker.chunks)
         worker.markDirty(self)
@@ -40,7 +40,7 @@ extension ClientConnection {
         pool.traffic.commandsLocal += 1
     }
 
-    /// An error reply; `text` begins with its first word.
+    /// Answers with an error. `text` begins with the error's code.
     func replyError(_ text: String) {
         worker.turn.spend(Turn.special)
         if session.takeSilence() { return }
@@ -49,7 +49,7 @@ extension ClientConnection {
         replyBytes(bytes)
     }
 
-    /// `replies` of this client's commands are complete.
+    /// `replies` replies to this client are complete.
     func answered(_ replies: UInt32) {
         guard channel.isOpen, let upstream else { return }
         inFlight -= replies
@@ -65,8 +65,8 @@ extension ClientConnection {
                 return
             }
         case .streaming:
-            // An answer before the end of the command: the server has given up on it, and what is
-            // still to come would be read as something else.
+            // The reply came before the end of the command: the server has given up on it and would
+            // read the rest as something else.
             closeAfterFlush(.upstream_lost)
             return
         default:
@@ -78,9 +78,9 @@ extension ClientConnection {
                     return
                 }
                 upstream.setBlocking(false)
-                // Behind a command that was streamed.
+                // A streamed command is done; sent bytes are kept again.
                 upstream.keepSent()
-                // A spoiled connection is retired then, but not taken from a client's state.
+                // A spoiled upstream is retired when its state ends, not before.
                 if hold.isClean { endHold(upstream) }
             }
         }
@@ -89,7 +89,7 @@ extension ClientConnection {
         }
     }
 
-    /// The state that was tied to the held upstream is over.
+    /// Ends the hold: the client's state on the upstream is over.
     func endHold(_ upstream: UpstreamConnection) {
         if upstream.hold?.isCleanable == false { upstream.spoil(.dirty) }
         leaveUpstream(upstream)
@@ -108,7 +108,7 @@ extension ClientConnection {
         upstream.judgeReading()
     }
 
-    /// Writes what is queued.
+    /// Writes the queued output.
     func flush() {
         guard channel.isOpen else { return }
         let before = output.count
@@ -139,9 +139,9 @@ extension ClientConnection {
 
     // MARK: Slow readers
 
-    /// A client that does not read: its upstream is kept for it alone as soon as nobody else waits
-    /// there, and is then not read either. While others wait, its replies are buffered up to
-    /// `clientOutputLimit`, or to this mark if memory for all clients' replies is short.
+    /// Called when output has been added. If the client does not read and no other client waits on
+    /// its upstream, the upstream is not read either. While others wait, the client's replies are
+    /// buffered up to `clientOutputLimit`, or up to a lower mark while output memory is short.
     func checkPace(_ upstream: UpstreamConnection) {
         guard output.count > ClientConnection.shortHighWater, output.count > outputHighWater,
             channel.isOpen
@@ -170,10 +170,10 @@ extension ClientConnection {
             : max(pool.config.clientOutputLimit, ClientConnection.outputHighWater)
     }
 
-    /// More than its limit waits for this client, and others wait behind it. A client that
-    /// reads, only slower than the server writes, delays them for a while; one that does not read
-    /// is closed. Those others wait for the first such client of an upstream only: whoever comes
-    /// to its limit after that has to have been reading.
+    /// The client is over its output limit, and others wait behind it. A client that reads slowly
+    /// may delay them for a while; one that does not read is closed. They wait for the first such
+    /// client of an upstream only. A client that comes to its limit later has to have been reading
+    /// already.
     private func reachLimit(_ upstream: UpstreamConnection) {
         guard limitCheck == nil else { return }
         worker.watched.atLimit.append(id)
@@ -193,18 +193,18 @@ extension ClientConnection {
         upstream.readerIsAtLimit()
     }
 
-    /// Bytes that the client has taken out of its socket, as far as the kernel says.
+    /// Bytes that the client has read from its socket, as far as the kernel knows.
     var bytesRead: UInt64 { bytesTaken &- UInt64(channel.bytesWaiting()) }
 
-    /// It has taken a 32nd of its limit for each second since `check`.
+    /// True if the client has read a 32nd of its limit per second since `check`.
     private func hasRead(since check: LimitCheck) -> Bool {
         let milliseconds = (worker.now - check.since) / 1_000_000
         let wanted = Int64(outputLimit / 32) * milliseconds / 1000
         return Int64(truncatingIfNeeded: bytesRead &- check.taken) >= wanted
     }
 
-    /// Called with every tick while the client is at its limit. Returns false when it is not any
-    /// more, or has been closed. A limit that was low because memory was short may be high again.
+    /// Called with every tick while the client is at its limit. Returns false if it is below it
+    /// again, also because the limit has risen, or if it has been closed.
     func checkLimit() -> Bool {
         guard channel.isOpen, let check = limitCheck else { return false }
         if let upstream, output.count <= outputLimit / 2 {

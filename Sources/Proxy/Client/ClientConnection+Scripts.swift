@@ -1,5 +1,5 @@
-// Scripts and functions: over a slow upstream that others share, unless the server lets them make
-// replies up; see ScriptTrust.
+// Scripts and functions. They share a slow upstream unless the server lets them make up replies;
+// see ScriptTrust.
 
 import Config
 import EventLoop
@@ -8,14 +8,14 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// What is in flight goes to an earlier server, or nobody knows where: what holds for this
-    /// server's scripts does not hold behind it.
+    /// Whether scripts can be trusted. What is known of this server does not apply to a connection
+    /// to an earlier one, or to one whose server is not known.
     private var scriptVerdict: ScriptTrust.Verdict {
         if inFlight > 0, let upstream, !upstream.isOfThisServer { return .splits }
         return server.scriptVerdict(for: key.user)
     }
 
-    /// A script of a client that holds nothing.
+    /// Runs a script of a client that holds no upstream.
     func runScript(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         switch scriptVerdict {
         case .clean: forward(.slow, .plain, 0, bytes)
@@ -25,10 +25,11 @@ extension ClientConnection {
         }
     }
 
-    /// A script on the held upstream. Where it can make replies up, they must not come when others
-    /// have this connection, nor be taken for what a transaction has done to it.
+    /// Runs a script on the held upstream. If it can make up replies, they must not reach another
+    /// client, and they must not be read as replies of a transaction.
     func runScriptHeld(_ bytes: UnsafeRawBufferPointer) -> Outcome {
-        // A status that looks like a line of MONITOR is not seen as a reply.
+        // On a monitoring connection a status that looks like a line of MONITOR is not counted as a
+        // reply.
         let isKnown =
             upstream?.isOfThisServer == true && upstream?.hold?.isMonitoring != true
         return switch isKnown ? server.scriptVerdict(for: key.user) : .splits {
@@ -48,13 +49,13 @@ extension ClientConnection {
         return waitForReplies()
     }
 
-    /// Whether a script may be a member of a block that is forwarded whole.
+    /// Whether a script may be a member of a block.
     func mayRunInBlock(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         guard CommandTable.runsScript(command) else { return true }
         return scriptVerdict == .clean
             && CommandTable.planScript(command, bytes, frame) == .runScript
     }
 
-    /// True when scripts of this client are like any other slow command.
+    /// True if this client's scripts are treated like any other slow command.
     var trustsScripts: Bool { scriptVerdict == .clean }
 }

@@ -1,4 +1,4 @@
-// Commands that change what a connection is: user, protocol, database, reply mode, and the ends.
+// Commands that change the connection itself: user, protocol, database, reply mode, and its end.
 
 import Config
 import EventLoop
@@ -7,8 +7,8 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// Carries out everything that is not simply sent. Nothing after such a command is sent before
-    /// it is answered, because it might be meant for another state.
+    /// Carries out a command that changes the connection. The next command waits for its reply,
+    /// because it may be meant for the new state.
     func carryOutState(_ plan: Plan, _ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         switch plan {
@@ -23,7 +23,7 @@ extension ClientConnection {
             let version = Word.integer(words[1], in: 2...3) ?? 2
             return logIn(PendingLogin(hello: words), UInt8(version), request.bytes)
         case .replyMode(.on) where session.replyMode == .on:
-            // It changes nothing, so the server may judge whether this user is allowed to.
+            // It changes nothing, so the server can check the user's right to it.
             return forward(.shared, .plain, 0, request.bytes)
         case .replyMode where mayBeLockedOut: return askForRefusal()
         case .replyMode(let mode):
@@ -46,8 +46,8 @@ extension ClientConnection {
         }
     }
 
-    /// SELECT: executed by the server the first time that anybody goes there as this user; after
-    /// that, answered here, and the next command goes to a connection that is there already.
+    /// SELECT. The server runs the first one of a user for a database. Later ones are answered by
+    /// Redpool, and the next command uses an upstream that is in that database.
     private func select(_ database: UInt32, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         var target = key
         target.database = database
@@ -60,8 +60,8 @@ extension ClientConnection {
         return forwardAlone(.pin, .select, database, bytes, isBlocking: false)
     }
 
-    /// HELLO with a version: on a connection that speaks it already, where it changes nothing, or
-    /// on one that learns it by this command.
+    /// HELLO with a version. It goes to an upstream that speaks this version already and changes
+    /// nothing there, or to one that changes with it.
     private func hello(_ version: UInt8, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         var target = key
         target.protocolVersion = version
@@ -71,7 +71,8 @@ extension ClientConnection {
         return forwardAlone(.pin, .hello, UInt32(version), bytes, isBlocking: false)
     }
 
-    /// What changes nothing where it goes, but decides where this client goes next.
+    /// Sends a command that changes nothing on its upstream, but decides which sub-pool the client
+    /// uses next.
     private func forwardAsBarrier(
         _ target: PoolKey, _ expectation: Expectation, _ value: UInt32,
         _ bytes: UnsafeRawBufferPointer
@@ -81,10 +82,10 @@ extension ClientConnection {
         return outcome
     }
 
-    /// AUTH, and HELLO with options: always judged by the server. Credentials that were accepted
-    /// before go to a connection that is that user's already: they change nothing there, accepted
-    /// or not, so it may be shared. All others go alone; from Redis 7.2 on all do, because
-    /// `addAuthErrReply` (acl.c) says nothing while other replies wait to be written.
+    /// AUTH, and HELLO with options. The server judges each of them. Known credentials go to an
+    /// upstream of the same user: they change nothing there even if they are refused, so it may be
+    /// shared. All others go alone. From Redis 7.2 on all go alone, because `addAuthErrReply`
+    /// (acl.c) sends no error while other replies wait to be written.
     private func logIn(
         _ pending: PendingLogin, _ version: UInt8?, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
@@ -98,7 +99,7 @@ extension ClientConnection {
             return outcome
         }
         if isHolding {
-            // Without an answer nobody could tell what comes behind.
+            // If the login may stay unanswered, a fence is needed to match the replies behind it.
             let needsFence = upstream?.mayIgnoreLogin == true
             if needsFence, upstream?.canFence != true {
                 login = nil
@@ -112,8 +113,7 @@ extension ClientConnection {
             mode = .barrier
             return .sent
         }
-        // A connection in this client's database and protocol needs a login now. One that has not
-        // logged in will do for this command.
+        // A new upstream for this client's own key would need a login. One without a login will do.
         var target = isLockedOut ? pool.warmKey : key
         if let name = pending.user,
             let user = pool.users.find(name: name, password: pending.password)
@@ -131,10 +131,10 @@ extension ClientConnection {
             .pin, key: target, expectation, value, bytes, isBlocking: false)
     }
 
-    /// The command at the head of the input is an AUTH or HELLO with this user's name.
+    /// The head command is an AUTH or HELLO with this user name.
     func isLoggingIn(as name: [UInt8]) -> Bool { isLoggingIn && login?.user == name }
 
-    /// The same with any name, in a form that may go wherever the server judges it.
+    /// The head command is an AUTH or HELLO in a form that any upstream may carry.
     var isLoggingIn: Bool {
         guard lastCommand == .auth || lastCommand == .hello, let login else { return false }
         return login.isUnderstood && !login.appliesInPart
@@ -145,8 +145,8 @@ extension ClientConnection {
         return login
     }
 
-    /// RESET of a client that the server talks to unasked: others see its subscriptions (PUBLISH,
-    /// PUBSUB), and nothing may come behind +RESET, so the server has to have ended it all before.
+    /// RESET of a client that gets messages. Other clients can see its subscriptions (PUBLISH,
+    /// PUBSUB), and no message may follow +RESET. So the server resets the connection first.
     private func resetOnHeld(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         guard let upstream else { return .answered }
         inFlight += 1
@@ -156,8 +156,8 @@ extension ClientConnection {
         return .sent
     }
 
-    /// The server has ended what it had to say, or does not know RESET (before 6.2): then closing
-    /// the connection ends it.
+    /// The server has answered RESET. A server before 6.2 does not know it; the upstream is closed
+    /// then.
     func answeredReset() {
         inFlight -= 1
         retryUntil = nil
@@ -165,7 +165,8 @@ extension ClientConnection {
         worker.ready(self)
     }
 
-    /// RESET: back to a fresh connection. Library name and version survive it, as in Redis.
+    /// RESET: the client's state is that of a new connection. Library name and version stay, as in
+    /// Redis.
     private func reset() {
         if let upstream, upstream.hold != nil {
             leaveSlowReaders(upstream)
@@ -173,7 +174,7 @@ extension ClientConnection {
             upstream.orphan()
             mode = .open
         }
-        // RESET ends CLIENT REPLY OFF and is answered; a SKIP that is in force still hides it.
+        // RESET ends CLIENT REPLY OFF and is answered. CLIENT REPLY SKIP still hides the answer.
         let isSkipped = session.replyMode == .skipNext
         session.reset()
         members = []
@@ -185,7 +186,8 @@ extension ClientConnection {
         if !isSkipped { reply("+RESET\r\n") }
     }
 
-    /// The client's own value in place of the upstream's, for CLIENT ID, GETNAME and INFO.
+    /// The client's own value in place of the upstream's, for CLIENT ID, GETNAME, INFO and
+    /// redirections.
     func ownValue(_ expectation: Expectation, _ upstreamReply: [UInt8]) -> [UInt8]? {
         var bytes: [UInt8] = []
         switch expectation {
@@ -203,7 +205,7 @@ extension ClientConnection {
             guard let text = ClientLine.text(of: upstreamReply) else { return nil }
             let template = LineTemplate(
                 text.prefix { $0 != "\n" }, isHeld: upstream?.hold != nil)
-            // Commands behind this one may have been read already.
+            // Later commands may have set `lastCommand` already.
             let newest = lastCommand
             lastCommand = .clientInfo
             defer { lastCommand = newest }
@@ -216,7 +218,7 @@ extension ClientConnection {
         return bytes
     }
 
-    /// The oldest change of identity whose reply has come.
+    /// The oldest identity change whose reply has come.
     func takeChange() -> IdentityChange? {
         changes.isEmpty ? nil : changes.removeFirst()
     }

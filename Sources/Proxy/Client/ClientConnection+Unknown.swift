@@ -1,4 +1,4 @@
-// Commands that are not in the table, and questions to the server that come before a command.
+// Commands that are not in the table, and the questions that Redpool puts to the server about them.
 
 import Config
 import EventLoop
@@ -20,7 +20,7 @@ extension ClientConnection {
         case .impossible: return refuseSubcommand(request.input.span, request.frame)
         case .toAsk(let name):
             guard let kind = lesson else { return ask(name) }
-            // Whether the server knows it cannot be told, and it must not carry it out.
+            // The server cannot be asked whether it has this subcommand, and it must not run it.
             if unknown.isAboutOneHop {
                 lesson = nil
                 return refuseSubcommand(request.input.span, request.frame)
@@ -44,13 +44,13 @@ extension ClientConnection {
         }
     }
 
-    /// A subcommand that the server has and the table has not. One of CLIENT may turn something on
-    /// for this connection; what another does ends with its reply.
+    /// A subcommand that the server has and the table has not. A CLIENT subcommand may switch on a
+    /// state of the connection. The effects of any other end with its reply.
     func forwardSubcommand(_ name: UnknownName, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         name.isOfClient ? holdOneOff(bytes) : forwardOneOff(.plain, bytes)
     }
 
-    /// The same for a client that holds an upstream. Nil for what makes a pipe of it.
+    /// `carryOutUnknown` for a client that holds an upstream. Nil for a command that needs a pipe.
     func carryOutUnknownHeld(_ request: Request) -> Outcome? {
         let name = UnknownName(request.frame, in: request.input.span, table: worker.table)
         let isQueueing = upstream?.hold?.isInTransaction == true
@@ -68,7 +68,7 @@ extension ClientConnection {
             return refuseSubcommand(request.input.span, request.frame)
         case .toAsk where isQueueing: return nil
         case .toAsk(let word):
-            // Where the answer could not be believed it is not asked for.
+            // On an upstream whose replies are not trusted, an answer would be of no use.
             guard lesson != nil || upstream?.isBelieved == false else { return ask(word) }
             let outcome = forwardOneOff(.plain, request.bytes)
             if outcome != .blocked { lesson = nil }
@@ -85,8 +85,8 @@ extension ClientConnection {
         return outcome
     }
 
-    /// Puts a question of ours to the server; the command at the head of the input waits for the
-    /// answer. An error reply to it may stand for the answer, if no upstream was to be had.
+    /// Sends a question of Redpool's own; the head command waits for the answer. If no lease can be
+    /// had, the outcome is `answered`: the error answers the head command.
     func ask(_ expectation: Expectation, _ words: [[UInt8]]) -> Outcome {
         var question: [UInt8] = []
         Encode.command(words, into: &question)
@@ -101,10 +101,10 @@ extension ClientConnection {
         return .blocked
     }
 
-    /// The server's answer to COMMAND INFO has come.
+    /// The server has answered COMMAND INFO.
     func learnedCommand(_ reply: [UInt8], isLockedOut: Bool) {
         if isLockedOut, key.user == 0 {
-            // What this client sends next goes the way of all who have to log in first.
+            // Later commands of this client are handled like those of all clients without a login.
             pool.noteDefault(needsLogin: true)
         }
         switch UnknownCommands.judge(reply) {
@@ -115,10 +115,10 @@ extension ClientConnection {
         endQuestion()
     }
 
-    /// The answer has come: the command at the head of the input is looked at again.
+    /// Takes up the head command again after the answer.
     func endQuestion() {
         if mode == .asking { mode = .open }
-        // The command itself has not been answered: how long it waits goes on counting.
+        // The head command itself is not answered, so its own deadline stays.
         let limit = retryUntil
         answered(1)
         retryUntil = limit
@@ -126,15 +126,15 @@ extension ClientConnection {
     }
 }
 
-/// What a pool knows of a name outside the table.
+/// What the pool knows of a name that is not in the table.
 enum UnknownKind {
-    /// `denyCommands` names it.
+    /// `denyCommands` has it.
     case denied
-    /// A subcommand that no container can have.
+    /// A subcommand that no command can have.
     case impossible
     case known(UnknownCommands.Kind)
-    /// The server cannot be asked about this name.
+    /// The server cannot be asked about it.
     case unclear([UInt8])
-    /// The server has to be asked about this name.
+    /// The server has to be asked about it.
     case toAsk([UInt8])
 }

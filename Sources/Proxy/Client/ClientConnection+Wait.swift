@@ -1,5 +1,5 @@
-// WAIT and WAITAOF speak of the writes of one connection: the server remembers for each how far in
-// the replication stream its own last write was. They must go where this client's writes went.
+// WAIT and WAITAOF. The server remembers for each connection the replication offset of that
+// connection's last write. So they have to go to the upstream that carried this client's writes.
 
 import Config
 import EventLoop
@@ -7,11 +7,11 @@ import Pool
 import RESP
 import Session
 
-/// Where a client has written.
+/// Which upstreams carried a client's writes.
 struct WriteTrail {
-    /// The upstream of its writes; nil before the first.
+    /// The upstream of the last write; nil before the first.
     private(set) var upstream: UpstreamID?
-    /// It has written on more than one.
+    /// Writes went to more than one upstream.
     private(set) var isSpread = false
 
     mutating func add(_ id: UpstreamID) {
@@ -20,9 +20,9 @@ struct WriteTrail {
         upstream = id
     }
 
-    /// A write here has been seen to change data. The server's note of this connection's own place
-    /// in the replication stream is at least there, and so behind all earlier writes: a client has
-    /// commands in flight on one connection only.
+    /// A write on this upstream is known to have changed data. The offset that the server keeps for
+    /// it is then behind all earlier writes, because a client has commands in flight on one
+    /// upstream only.
     mutating func collapse(to id: UpstreamID) {
         upstream = id
         isSpread = false
@@ -30,20 +30,20 @@ struct WriteTrail {
 }
 
 extension ClientConnection {
-    /// Notes that a command that may write goes to `target`.
+    /// Records that a command that may write goes to `target`.
     func noteWrite(_ target: UpstreamConnection) {
         writes.add(target.id)
     }
 
-    /// True for a command whose success would end a spread of writes over several connections.
+    /// True if the success of this command would bring a spread trail back to one upstream.
     func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
         writes.isSpread && CommandTable.provesWrite(command, frame)
     }
 
-    /// WAIT or WAITAOF of a client that holds nothing.
+    /// WAIT or WAITAOF of a client that holds no upstream.
     func waitForReplicas(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if lastCommand == .waitaof, server.facts.isBefore72 {
-            // The server does not know it, and says so over any connection.
+            // The server does not have WAITAOF and says so on any connection.
             return forward(.shared, .plain, 0, bytes)
         }
         if inFlight > 0 { return waitForReplies() }
@@ -56,12 +56,12 @@ extension ClientConnection {
             }
             let isLentOut = server.machine.isExclusivelyLeased(trail)
             if own.stage == .ready, !own.inFlight.isEmpty, !isLentOut {
-                // Nobody else may be behind a command that waits.
+                // No other client may wait behind a command that blocks.
                 own.awaitSolitude(self)
                 return waitForReplies()
             }
             guard own.stage == .ready, server.machine.pin(trail) else {
-                // Another one may have been dialled.
+                // The pool may have asked for another connection.
                 if server.machine.hasActions { server.noteWork() }
                 return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes)
             }
@@ -70,9 +70,9 @@ extension ClientConnection {
         return forwardAlone(.pin, .plain, 0, bytes, isBlocking: true)
     }
 
-    /// WAITAOF while the connection of the writes is lent to somebody else, or is on its way to
-    /// another database, or no pin is to be had: no other will do, so it is waited for, as long as
-    /// for any.
+    /// WAITAOF while the upstream of the writes is lent to another client or is being moved to
+    /// another database, or while there is no free pin. No other upstream will do, so the command
+    /// waits for it, for `poolTimeout` at most.
     private func waitForReturn() -> Outcome {
         let limit = retryUntil ?? worker.now + pool.config.poolTimeout
         guard worker.now < limit else {
@@ -85,9 +85,9 @@ extension ClientConnection {
         return waitForReplies()
     }
 
-    /// The connection of the writes is gone or lent out, or there were several: a PUBLISH first
-    /// brings any connection up to now in the replication stream, which is at least where the
-    /// writes were. It does not do so for the append-only file.
+    /// The upstream of the writes is gone or lent, or there were several. WAIT can use any upstream
+    /// after a PUBLISH on it: that moves its offset to the present end of the stream. WAITAOF
+    /// cannot, because PUBLISH is not written to the append-only file.
     private func waitElsewhere(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if lastCommand == .waitaof {
             retryUntil = nil
@@ -127,8 +127,9 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// A message to nobody: it is propagated to replicas, so that this connection's own place in
-    /// the replication stream becomes the present one (probed on Redis 7.0 to 7.4, Valkey 8).
+    /// Publishes to a channel without subscribers. The server propagates it to replicas and so
+    /// moves this connection's replication offset to the present (tested with Redis 7.0 to 7.4,
+    /// Valkey 8).
     func raiseReplicationOffset() {
         expect(
             UpstreamConnection.nobody, .ignored, bytes: UpstreamConnection.nudge.count)
@@ -138,13 +139,13 @@ extension UpstreamConnection {
     private static let nudge = Array(
         "*3\r\n$7\r\nPUBLISH\r\n$12\r\nredpool:wait\r\n$0\r\n\r\n".utf8)
 
-    /// Has `client` look again when nobody else has anything in flight here.
+    /// `client` runs again when no other client has commands in flight here.
     func awaitSolitude(_ client: ClientConnection) {
         flow.soloists.append(client.id)
         judgeAvailability()
     }
 
-    /// Wakes those who wait to be alone.
+    /// Runs the clients that wait to be alone here.
     func wakeSoloists() {
         guard !flow.soloists.isEmpty, inFlight.isEmpty else { return }
         let waiting = flow.soloists

@@ -1,4 +1,4 @@
-// One client: its socket, its place in the life of a session, and its way out.
+// One client: its socket, its state, reading its input, and when it is read.
 
 import Config
 import EventLoop
@@ -142,7 +142,7 @@ final class ClientConnection {
         channel.startReading()
     }
 
-    /// Nothing of this client is under way: it can be closed without anybody losing an answer.
+    /// Nothing of this client is in progress. Closing it loses no reply.
     var isQuiet: Bool {
         guard inFlight == 0, input.isEmpty, output.isEmpty else { return false }
         switch mode {
@@ -155,7 +155,7 @@ final class ClientConnection {
     // MARK: Reading
 
     fileprivate func readable() {
-        // What is there to be read is still there then, but such a change is told of once.
+        // Input that is not read now is reported again. A change of the peer is reported only once.
         if lists.contains(.carriedOver), channel.isReading { return }
         worker.updateNow()
         if !channel.isReading {
@@ -173,8 +173,8 @@ final class ClientConnection {
         }
     }
 
-    /// One read. Bytes go through the worker's shared buffer while little is pending, so that an
-    /// idle client holds no memory; a long pending command grows in the client's own.
+    /// Reads once. While little input is pending, bytes go through the worker's shared buffer, so
+    /// an idle client needs no buffer. A long pending command grows in the client's own.
     private func readOnce() -> Int {
         let shared = worker.readBuffer
         let pending = input.count
@@ -199,8 +199,8 @@ final class ClientConnection {
         return count
     }
 
-    /// Large values cost the server little per byte and delay nobody: they are read in large
-    /// pieces.
+    /// How much is read at once. Large values cost the server little per byte, so they are read in
+    /// large pieces.
     private var readLimit: Int {
         switch mode {
         case .streaming, .swallowing, .piped: Worker.readSize
@@ -216,14 +216,14 @@ final class ClientConnection {
         }
     }
 
-    /// Looks at the pending input again.
+    /// Handles the pending input again.
     private func handlePending() {
         guard let bytes = input.bytes else { return }
         let handled = handle(bytes, input.count)
         if channel.isOpen { input.consume(handled) }
     }
 
-    /// Called by the epilogue for whatever may have ended a wait.
+    /// Called by the epilogue when a wait of this client may be over.
     func resume() {
         lists.subtract([.ready, .carriedOver])
         guard channel.isOpen else { return }
@@ -237,7 +237,7 @@ final class ClientConnection {
 
     private func afterInput() {
         guard channel.isOpen else { return }
-        // No limit is lower.
+        // `waitingInputLimit` is the lowest of all limits.
         if input.count < ClientConnection.waitingInputLimit || input.count < inputLimit {
             unpause(.inputFull)
         } else if isBlocked {
@@ -263,10 +263,10 @@ final class ClientConnection {
 
     var isPausedByUpstream: Bool { pauses.contains(.upstreamFull) }
 
-    /// The upstream takes bytes again.
+    /// The upstream accepts bytes again.
     func upstreamDrained() {
         unpause(.upstreamFull)
-        // It was not the client that stalled.
+        // The upload stopped because of the upstream, not because of the client.
         if isUploading { lastActivity = worker.now.nanoseconds }
         worker.ready(self)
     }
@@ -278,7 +278,7 @@ final class ClientConnection {
     }
 }
 
-/// What a lease is asked for.
+/// The kind and key of a lease.
 struct Wanted: Equatable {
     let kind: LeaseKind
     let key: PoolKey
@@ -288,8 +288,8 @@ struct Wanted: Equatable {
 struct LeaseWait: Equatable {
     let ticket: WaitTicket
     let wanted: Wanted
-    /// The command that needs it may block: not worth it for a client that has ended its input. Any
-    /// other command still runs, as it would in Redis.
+    /// The command may block. It is not worth a lease if the client has ended its input. Any other
+    /// command still runs, as it does in Redis.
     let isBlocking: Bool
 }
 
@@ -299,11 +299,11 @@ struct Grant {
     let wanted: Wanted
 }
 
-/// Since when a client that does not read fast enough is watched, and what it had taken by then.
+/// The start of a time in which a slow client is watched, and how much it had read by then.
 struct LimitCheck {
     let since: MonotonicTime
     let taken: UInt64
-    /// Its upstream is not read meanwhile.
+    /// The client's upstream is not read meanwhile.
     let isHolding: Bool
 
     init(_ client: ClientConnection, isHolding: Bool = false) {
@@ -312,39 +312,39 @@ struct LimitCheck {
         self.isHolding = isHolding
     }
 
-    /// How long a client that holds up others is watched before it is judged.
+    /// How long a client that delays others is watched before it is judged, in nanoseconds.
     static let interval: Int64 = 1_000_000_000
-    /// The same for one that does not.
+    /// The same for a client that delays nobody.
     static let shortInterval: Int64 = 100_000_000
-    /// In less time nothing shows.
+    /// In a shorter time the client's reading cannot be measured.
     static let leastInterval: Int64 = 10_000_000
 }
 
-/// How long clients at their limits have kept the others of one upstream waiting: one clock for all
-/// of them, however many they are.
+/// How long clients at their limits have delayed the other clients of one upstream. One clock
+/// covers all of them.
 struct LimitClock {
     private var began: MonotonicTime?
     private var left: MonotonicTime?
 
-    /// For so long nobody must have been at his limit before the clock begins anew.
+    /// The clock starts anew after this long without a client at its limit, in nanoseconds.
     private static let rest: Int64 = 10_000_000_000
 
-    /// A client comes to its limit.
+    /// A client has reached its limit.
     mutating func begin(_ now: MonotonicTime) {
         if isAtRest(now) { began = now }
         left = nil
     }
 
-    /// A client is not at its limit any more. While others are, the clock goes on as well.
+    /// A client is below its limit again. The clock runs on while others are at theirs.
     mutating func leave(_ now: MonotonicTime) { left = now }
 
-    /// The others have waited long enough.
+    /// The others have waited long enough for a client that does not read.
     func isOver(_ now: MonotonicTime) -> Bool {
         guard let began, !isAtRest(now) else { return false }
         return now - began >= LimitCheck.interval
     }
 
-    /// They have waited for clients that do read, only slowly, as long as they ever have to.
+    /// The others have waited long enough for clients that read, but slowly.
     func isSpent(_ now: MonotonicTime) -> Bool {
         guard let began, !isAtRest(now) else { return false }
         return now - began >= LimitClock.most

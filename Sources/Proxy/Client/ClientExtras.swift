@@ -1,12 +1,12 @@
-// What few clients have, or have for a moment only. Ten thousand idle connections pay for every
-// byte of `ClientConnection`; these are allocated for a client when it first needs one of them.
+// State that few clients have, or have only for a moment. It is allocated when a client first needs
+// it, because 10,000 idle clients pay for every byte of `ClientConnection`.
 
 import EventLoop
 import Pool
 import RESP
 import Session
 
-/// The rare part of a client's state.
+/// The rarely needed state of a client.
 final class ClientExtras {
     var identity = ClientIdentity()
     var changes: [IdentityChange] = []
@@ -31,11 +31,11 @@ final class ClientExtras {
     var monitorFilter: MonitorFilter?
     var trackers: Set<UInt64> = []
     var keptInput = 0
-    /// Bytes of the above that count among what is kept for clients.
+    /// Bytes of this object that count as output of the client.
     var counted = 0
 
-    /// Bytes of what a client can make long, but for those that every client may have. The rest is
-    /// short, or belongs to one that holds an upstream.
+    /// Bytes whose number the client decides, less what is free for every client. The rest is
+    /// short, or exists only while the client holds an upstream.
     fileprivate var size: Int {
         let size =
             identity.size + (login?.size ?? 0) + changes.reduce(0) { $0 + $1.size }
@@ -46,7 +46,7 @@ final class ClientExtras {
     private static let free = 512
 }
 
-/// The scanner of a command that has not come whole.
+/// The scanner of an incomplete command.
 final class UnfinishedCommand {
     var scanner: CommandScanner
 
@@ -56,8 +56,8 @@ final class UnfinishedCommand {
 }
 
 extension ClientConnection {
-    /// Where the command at the head of the input is cut. Between two commands it is in its first
-    /// state and nothing is kept of it.
+    /// The position inside an incomplete head command. Between two commands it is in its initial
+    /// state and is not stored.
     var scanner: CommandScanner {
         get { unfinished?.scanner ?? CommandScanner() }
         set { keep(newValue) }
@@ -86,7 +86,7 @@ extension ClientConnection {
         return made
     }
 
-    /// What the client has called itself.
+    /// The name and library that the client has set.
     var identity: ClientIdentity {
         get { extras?.identity ?? ClientIdentity() }
         set {
@@ -95,7 +95,7 @@ extension ClientConnection {
         }
     }
 
-    /// Changes of identity whose replies are still to come.
+    /// Identity changes that are not answered yet.
     var changes: [IdentityChange] {
         get { extras?.changes ?? [] }
         _modify {
@@ -104,7 +104,7 @@ extension ClientConnection {
         }
     }
 
-    /// Credentials whose reply is still to come.
+    /// Credentials that are not answered yet.
     var login: PendingLogin? {
         get { extras?.login }
         set {
@@ -114,7 +114,7 @@ extension ClientConnection {
         }
     }
 
-    /// The CLIENT LIST or CLIENT KILL that has been sent and is not answered yet.
+    /// A CLIENT LIST or CLIENT KILL that is not answered yet.
     var order: ClientOrder? {
         get { extras?.order }
         set {
@@ -124,122 +124,121 @@ extension ClientConnection {
         }
     }
 
-    /// That waits until the client has read what there is for it.
+    /// The order waits until the client has read its output.
     var isOrderParked: Bool {
         get { extras?.isOrderParked ?? false }
         set { if newValue || extras != nil { ownExtras.isOrderParked = newValue } }
     }
 
-    /// What goes first into a pipe that is being opened, in place of the command at the head of
-    /// the input.
+    /// Bytes that go first into a pipe that is being opened, in place of the head command.
     var pipeHead: [UInt8]? {
         get { extras?.pipeHead }
         set { if newValue != nil || extras != nil { ownExtras.pipeHead = newValue } }
     }
 
-    /// Members of the open transaction whose elements of EXEC's array are looked at.
+    /// Members of the open transaction whose elements in EXEC's array are read.
     var members: [QueuedMember] {
         get { extras?.members ?? [] }
         set { if !newValue.isEmpty || extras != nil { ownExtras.members = newValue } }
     }
 
-    /// The server has queued a command of which nothing is known.
+    /// The server has queued an unknown command.
     var hasQueuedStranger: Bool {
         get { extras?.hasQueuedStranger ?? false }
         set { if newValue || extras != nil { ownExtras.hasQueuedStranger = newValue } }
     }
 
-    /// The id of the client to which invalidations are redirected; 0 for none.
+    /// The id of the client that gets this client's invalidations; 0 for none.
     var redirection: UInt64 {
         get { extras?.redirection ?? 0 }
         set { if newValue != 0 || extras != nil { ownExtras.redirection = newValue } }
     }
 
-    /// The same, as a CLIENT TRACKING that is not answered yet has asked for it.
+    /// The redirection in a CLIENT TRACKING that is not answered yet.
     var askedRedirection: UInt64 {
         get { extras?.askedRedirection ?? 0 }
         set { if newValue != 0 || extras != nil { ownExtras.askedRedirection = newValue } }
     }
 
-    /// Until when unreceived commands are sent again; nil while nothing had to be.
+    /// Until when commands that did not reach a server are sent again; nil if none failed.
     var retryUntil: MonotonicTime? {
         get { extras?.retryUntil }
         set { if newValue != nil || extras != nil { ownExtras.retryUntil = newValue } }
     }
 
-    /// It is in the pool's list of those who wait for one particular connection.
+    /// The client is in its server's list of clients that wait for one particular upstream.
     var awaitsReturn: Bool {
         get { extras?.awaitsReturn ?? false }
         set { if newValue || extras != nil { ownExtras.awaitsReturn = newValue } }
     }
 
-    /// Set while more than `clientOutputLimit` waits for this client.
+    /// Set while the client is over its output limit.
     var limitCheck: LimitCheck? {
         get { extras?.limitCheck }
         set { if newValue != nil || extras != nil { ownExtras.limitCheck = newValue } }
     }
 
-    /// Since when it has been slow on its upstream.
+    /// Since when the client has been slow on its upstream.
     var slowSince: LimitCheck? {
         get { extras?.slowSince }
         set { if newValue != nil || extras != nil { ownExtras.slowSince = newValue } }
     }
 
-    /// The unknown name that the server was asked about.
+    /// The unknown name in a question to the server.
     var askedName: [UInt8] {
         get { extras?.askedName ?? [] }
         set { ownExtras.askedName = newValue }
     }
 
-    /// What the server has said of an unknown name, when that holds only once.
+    /// What the server has said about an unknown name, if that holds for one command only.
     var lesson: UnknownCommands.Kind? {
         get { extras?.lesson }
         set { if newValue != nil || extras != nil { ownExtras.lesson = newValue } }
     }
 
-    /// Why no upstream can be had for the command at the head of the input: its answer.
+    /// The error of a refused lease; the answer to the head command.
     var refusal: String? {
         get { extras?.refusal }
         set { if newValue != nil || extras != nil { ownExtras.refusal = newValue } }
     }
 
-    /// Whether it waits in a line of its pool's.
+    /// Whether the client waits in a line of its server.
     var placeInLine: PlaceInLine {
         get { extras?.placeInLine ?? .none }
         set { if newValue != .none || extras != nil { ownExtras.placeInLine = newValue } }
     }
 
-    /// It is in the list of those who wait for an answer about scripts.
+    /// The client waits for the answer to a question about scripts.
     var awaitsScripts: Bool {
         get { extras?.awaitsScripts ?? false }
         set { if newValue || extras != nil { ownExtras.awaitsScripts = newValue } }
     }
 
-    /// How the server refuses the command at the head of the input before a login.
+    /// The server's refusal of the head command before a login.
     var lockAnswer: [UInt8]? {
         get { extras?.lockAnswer }
         set { if newValue != nil || extras != nil { ownExtras.lockAnswer = newValue } }
     }
 
-    /// Bytes of its input that count in what waits for all clients.
+    /// Bytes of input that are counted in the sum over all clients.
     var keptInput: Int {
         get { extras?.keptInput ?? 0 }
         set { if newValue != 0 || extras != nil { ownExtras.keptInput = newValue } }
     }
 
-    /// Set while it monitors.
+    /// Set while the client monitors.
     var monitorFilter: MonitorFilter? {
         get { extras?.monitorFilter }
         set { if newValue != nil || extras != nil { ownExtras.monitorFilter = newValue } }
     }
 
-    /// Clients whose invalidations are redirected to this one.
+    /// The ids of clients whose invalidations go to this one.
     var trackers: Set<UInt64> {
         get { extras?.trackers ?? [] }
         set { ownExtras.trackers = newValue }
     }
 
-    /// Everything that was asked on a connection that is gone.
+    /// Drops the unanswered questions of an upstream that is gone.
     func forgetQuestions() {
         guard let extras else { return }
         extras.changes = []
@@ -249,7 +248,7 @@ extension ClientConnection {
         countExtras()
     }
 
-    /// Has what this client makes Redpool remember count like replies that wait for it.
+    /// Counts what Redpool remembers for this client like output.
     private func countExtras() {
         guard let extras, channel.isOpen else { return }
         let size = extras.size
@@ -257,13 +256,13 @@ extension ClientConnection {
         extras.counted = size
     }
 
-    /// The client is closed.
+    /// Called when the client is closed.
     func uncountExtras() {
         guard let extras else { return }
         worker.countExtras(-extras.counted)
         extras.counted = 0
     }
 
-    /// Bytes of that.
+    /// Bytes that `countExtras` has counted.
     var extraBytes: Int { extras?.counted ?? 0 }
 }

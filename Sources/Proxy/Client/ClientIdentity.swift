@@ -1,5 +1,5 @@
-// What a client has called itself: recorded when the server accepted it, so that the client finds
-// it again wherever its commands go.
+// A client's name and library. They are recorded when the server has accepted them, so they hold
+// wherever the client's commands go.
 
 import Session
 
@@ -9,14 +9,14 @@ struct ClientIdentity: Equatable {
     var libraryName: [UInt8] = []
     var libraryVersion: [UInt8] = []
 
-    /// No client can have this: a name is not allowed to hold a space.
+    /// No client can have this name: a name contains no space.
     private static let foreign = Array(" ".utf8)
 
     /// In bytes.
     var size: Int { name.count + libraryName.count + libraryVersion.count }
 
-    /// Marks what a shared connection carries of a passing client, so that it never counts as equal
-    /// to what anybody wants.
+    /// Marks the identity of a shared connection that a passing client has changed. It then equals
+    /// no client's identity.
     mutating func taint(_ expectation: Expectation) {
         if expectation == .mirrorName {
             name = ClientIdentity.foreign
@@ -28,7 +28,7 @@ struct ClientIdentity: Equatable {
 }
 
 extension IdentityChange {
-    /// In bytes, with what a value costs that has none.
+    /// In bytes, with the overhead of an array.
     var size: Int {
         switch self {
         case .name(let value), .libraryName(let value), .libraryVersion(let value):

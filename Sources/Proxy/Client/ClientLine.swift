@@ -1,5 +1,5 @@
-// CLIENT LIST and CLIENT INFO show Redpool's clients in the server's own format: a line of the
-// server is the template, so that every version has its own fields in its own order.
+// CLIENT LIST and CLIENT INFO show Redpool's clients in the server's own format. A line of the
+// server is the template, so each version has its own fields in its own order.
 
 import Config
 import EventLoop
@@ -8,7 +8,7 @@ import RESP
 import Session
 
 enum ClientLine {
-    /// The text inside a bulk or verbatim reply; nil for anything else.
+    /// The text of a bulk or verbatim reply; nil for any other reply.
     static func text(of reply: [UInt8]) -> String? {
         var cursor = ReplyCursor(from: 0)
         guard let item = cursor.next(reply.span), item.length >= 0,
@@ -18,15 +18,14 @@ enum ClientLine {
             decoding: reply[item.start..<(item.start + item.length)], as: UTF8.self)
     }
 
-    /// A reply with the first line only of one that has been cut off: what is made of it needs no
-    /// more.
+    /// Turns a truncated reply into a complete one that has its first line only.
     static func firstLine(of reply: [UInt8]) -> [UInt8] {
         guard let type = reply.first, let header = reply.firstIndex(of: 10) else { return reply }
         let line = reply[(header + 1)...].prefix { $0 != 10 }
         return [type] + Array("\(line.count)\r\n".utf8) + line + [13, 10]
     }
 
-    /// What the client gets in place of a list that is too long to be made.
+    /// The error for a list that would be too long.
     static func tooLong(_ pool: PoolFront) -> [UInt8] {
         var reply: [UInt8] = []
         Encode.error(
@@ -35,22 +34,22 @@ enum ClientLine {
         return reply
     }
 
-    /// What the client gets where the server has accepted a form that is not understood.
+    /// The error for a form of CLIENT LIST that the server accepts and Redpool does not understand.
     static let refusal = Array(
         "-ERR Redpool does not understand this form of CLIENT LIST\r\n".utf8)
 }
 
-/// A line of the server, cut where a client's own values go.
+/// A line of the server, cut at the values that belong to the client.
 struct LineTemplate: Sendable {
-    /// The fields that belong to the client and not to the upstream it was asked on.
+    /// The fields with a value of the client's own.
     private enum Field: String, Sendable {
         case id, addr, laddr, fd, name, age, idle, flags, db, sub, psub, ssub, multi, cmd, user
         case redir, resp
         case libraryName = "lib-name"
         case libraryVersion = "lib-ver"
 
-        /// What the server knows best of a connection that one client holds: a watched key that has
-        /// been touched shows in `flags` only.
+        /// Fields that the server knows best if the client holds the upstream. For example, only
+        /// `flags` shows that a watched key has been changed.
         var isOfServerIfHeld: Bool {
             switch self {
             case .flags, .db, .sub, .psub, .ssub, .multi, .cmd, .resp: true
@@ -60,21 +59,21 @@ struct LineTemplate: Sendable {
     }
 
     private struct Piece: Sendable {
-        /// What the server's line has before the value.
+        /// The text before the value.
         let text: [UInt8]
         let field: Field
-        /// What CLIENT INFO says of itself before Redis 7.0: no subcommands there.
+        /// CLIENT INFO calls itself `client` before Redis 7.0, without its subcommand.
         let isWithoutSubcommand: Bool
     }
 
     private var pieces: [Piece] = []
     private var end: [UInt8] = [10]
-    /// Bytes that are the same in all lines.
+    /// Bytes that all lines have in common.
     private(set) var length = 0
 
     init() {}
 
-    /// Cuts a line; `isHeld` when it is that of an upstream that the client holds.
+    /// Cuts a line. `isHeld` says that the client holds the upstream that the line describes.
     init(_ line: Substring, isHeld: Bool = false) {
         var text: [UInt8] = []
         for (index, word) in line.split(separator: " ", omittingEmptySubsequences: false)
@@ -98,7 +97,7 @@ struct LineTemplate: Sendable {
         length += end.count
     }
 
-    /// The line of a client, with its line feed.
+    /// Appends the line of a client, with its line feed.
     func append(_ client: ClientConnection, to output: inout [UInt8]) {
         for piece in pieces {
             output.append(contentsOf: piece.text)
@@ -145,8 +144,8 @@ struct LineTemplate: Sendable {
         }
     }
 
-    /// What a client calls itself, as the server shows it. Valkey checks a name up to its first NUL
-    /// only, and shows no more of it; what is behind could look like other fields, or other lines.
+    /// Appends a name as the server shows it. Valkey checks and shows a name only up to its first
+    /// NUL; the part behind could look like other fields or lines.
     private func shown(_ name: [UInt8], _ output: inout [UInt8]) {
         output.append(contentsOf: name.prefix { $0 > 0x20 })
     }

@@ -1,6 +1,6 @@
-// CLIENT LIST and CLIENT KILL, as they are carried out once the server has accepted them: by each
-// worker of the pool among its own clients. Cheap properties are looked at first, and text is made
-// only for lines that are shown: who asks in vain costs the others next to nothing.
+// CLIENT LIST and CLIENT KILL as each worker of the pool carries them out among its own clients.
+// Cheap properties are tested first, and text is made only for lines that are shown, so a filter
+// that matches nobody costs little.
 
 import EventLoop
 import Pool
@@ -15,18 +15,18 @@ package struct ClientOrder: Sendable {
     }
 
     let kind: Kind
-    /// The id of the client that has given it.
+    /// The id of the client that sent it.
     let giver: UInt64
-    /// For a list: what its lines look like, once the server has shown it.
+    /// For a list: the format of its lines, taken from the server's reply.
     var template = LineTemplate()
-    /// For a KILL by address: the server's words for that nobody has it.
+    /// For a KILL by address: the server's error if no client has it.
     var nobody: [UInt8] = []
     /// For a list: the most bytes that it may have.
     var most = 0
-    /// The client has switched replies off.
+    /// The client has switched its replies off.
     var isSilent = false
 
-    /// Bytes of what a client can make long in it.
+    /// Bytes whose number the client decides.
     var size: Int {
         switch kind {
         case .list(let filter):
@@ -43,13 +43,13 @@ package struct ClientOrder: Sendable {
 
 /// Lines of CLIENT LIST, in the order of the clients' ids.
 package struct ListedClients: Sendable {
-    /// The ids, and where the line of each ends.
+    /// The ids of the clients, and the end of each line in `text`.
     var marks: [(serial: UInt64, end: Int)] = []
     var text: [UInt8] = []
-    /// There would be more.
+    /// Lines are missing because the list was too long.
     var isCut = false
 
-    /// The lines of several workers in one order; nil if they are more than `most` bytes.
+    /// Merges the lines of several workers by id. Nil if they have more than `most` bytes.
     static func merged(_ parts: [ListedClients], most: Int) -> [UInt8]? {
         let size = parts.reduce(0) { $0 + $1.text.count }
         if size > most || parts.contains(where: { $0.isCut }) { return nil }
@@ -70,11 +70,12 @@ package struct ListedClients: Sendable {
     }
 }
 
-/// Whom a CLIENT KILL means, found out for one client after the other.
+/// Decides for one client after the other whether a CLIENT KILL means it.
 struct VictimSearch {
     private let filter: KillFilter
     private let killer: UInt64
-    /// The mark of the port that is asked for; nil if there is none, and then nobody has that address.
+    /// The low byte of the port in the address filter. Nil without a port; no client has such an
+    /// address.
     private let port: UInt8?
 
     init(_ filter: KillFilter, killer: UInt64) {
@@ -83,7 +84,7 @@ struct VictimSearch {
         port = filter.address.flatMap(VictimSearch.port)
     }
 
-    /// Cheap tests first: an address is a system call.
+    /// Cheap tests come first: reading an address is a system call.
     func isMeant(_ client: ClientConnection) -> Bool {
         if filter.skipsSelf, client.serial == killer { return false }
         if let age = filter.maximumAge, client.ageSeconds < age { return false }
@@ -96,7 +97,7 @@ struct VictimSearch {
         return filter.localAddress == nil || filter.localAddress == client.localBytes
     }
 
-    /// What follows the last colon. Clients of a unix socket have port 0.
+    /// The number behind the last colon. Clients of a unix socket have port 0.
     private static func port(of address: [UInt8]) -> UInt8? {
         guard let colon = address.lastIndex(of: UInt8(ascii: ":")) else { return nil }
         return Word.integer(Array(address[(colon + 1)...]), in: 0...65535)
