@@ -1,37 +1,37 @@
-// The array with which EXEC answers a transaction of which some elements are looked at: see
-// `ClientConnection+Queued`. It passes by as it comes, however long it is; only an element that is
-// looked at is held back, and of that not more than `mostCollected`.
+// Reads EXEC's array where some elements matter; see `ClientConnection+Queued`. The array passes as
+// it comes, however long it is. Only elements that matter are collected, up to `mostCollected`
+// bytes.
 
 import Pool
 import RESP
 import Session
 
-/// Where in the array the bytes are.
+/// The position in the array.
 struct ExecWalk {
-    /// What becomes of the element that is coming in.
+    /// How the element that is coming in is handled.
     enum Fate {
-        /// Nobody looks at it.
+        /// It does not matter and is passed on.
         case passing
-        /// It is held back until it is whole.
+        /// It is collected until it is complete.
         case held
-        /// It is too long to be held, and its client gets another in its place.
+        /// It is too long to be collected, and the client gets another value in its place.
         case dropped
-        /// It is too long to be held, and goes on unseen.
+        /// It is too long to be collected, and is passed on unread.
         case unseen
     }
 
-    /// Members that are still to come, the next one first.
+    /// The members that are still to come, the next one first.
     var members: ArraySlice<QueuedMember>
-    /// The client had left before the array came: what the members were is not known any more.
+    /// The client had left before the array came, so its members are not known any more.
     let isOrphan: Bool
-    /// The line that says how many elements there are is still coming in.
+    /// The array's header has not come whole.
     var isHeader = true
-    /// Elements still to come.
+    /// The number of elements that are still to come.
     var left = 0
-    /// The place of the element that is coming in.
+    /// The index of the element that is coming in.
     var index = 0
     var fate = Fate.passing
-    /// What is coming in is a message.
+    /// A message is coming in, not an element.
     var isMessage = false
     var scanner = ReplyScanner()
 
@@ -41,10 +41,10 @@ struct ExecWalk {
         scanner.passesLines = passesLines
     }
 
-    /// The next member is the element that is coming in.
+    /// The element that is coming in is the next member's.
     var isLookedAt: Bool { left > 0 && members.first?.index == index }
 
-    /// What has just been scanned is no element: a push, or a line of MONITOR.
+    /// What was just scanned is no element: a push, or a line of MONITOR.
     var isBetween: Bool {
         if scanner.isPush { return true }
         guard scanner.passesLines, scanner.type == UInt8(ascii: "+"),
@@ -53,7 +53,7 @@ struct ExecWalk {
         return (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
     }
 
-    /// An element has passed. Returns the member that it belongs to.
+    /// An element is complete. Returns its member.
     mutating func passed() -> QueuedMember? {
         let isMember = isLookedAt
         fate = .passing
@@ -65,7 +65,7 @@ struct ExecWalk {
 }
 
 extension UpstreamConnection {
-    /// Bytes of the reply to such an EXEC, whose last ones are there if it `isComplete`.
+    /// Takes bytes of the array. `isComplete` says that they are the last ones.
     func walkOn(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
         let client = worker.clients[entry.client]
         var walk =
@@ -83,14 +83,15 @@ extension UpstreamConnection {
         }
         incoming.walk = nil
         incoming.collected = []
-        // Members have run, and nobody has seen with what result.
+        // Members have run whose results have not been read.
         let hasRun = !scanner.isError && scanner.type == UInt8(ascii: "*") && scanner.integer > 0
         if hasRun, walk.isOrphan || !walk.members.isEmpty { taint() }
         takeNote(entry)
         deliver(entry, bytes + rest, count - rest, 1)
     }
 
-    /// Goes on until what is left passes as it is; returns where that begins.
+    /// Reads up to the last element that matters. Returns the position from which the rest passes
+    /// on.
     private func pass(
         _ entry: InFlight, _ piece: UnsafeBufferPointer<UInt8>, _ walk: inout ExecWalk
     ) -> Int {
@@ -100,7 +101,7 @@ extension UpstreamConnection {
             guard let end = piece.firstIndex(of: 10) else { return sent }
             walk.isHeader = false
             position = end + 1
-            // Any other number is not that of the commands that were sent.
+            // An array with another number of elements does not belong to these commands.
             let isArray = scanner.type == UInt8(ascii: "*")
             if isArray, scanner.integer == Int64(entry.value) { walk.left = Int(entry.value) }
         }
@@ -121,7 +122,7 @@ extension UpstreamConnection {
                 end = piece.count
                 isWhole = false
             case .invalid:
-                // The scanner of the whole reply has found nothing wrong with it.
+                // The scanner of the whole reply has already found it valid.
                 walk.left = 0
                 return sent
             }
@@ -140,7 +141,7 @@ extension UpstreamConnection {
         return sent
     }
 
-    /// A part of a message in an array that nobody gets.
+    /// Passes on a part of a message inside an array that CLIENT REPLY hides.
     private func passMessage(_ entry: InFlight, _ part: UnsafeBufferPointer<UInt8>) {
         guard let client = worker.clients[entry.client], client.upstream === self,
             let base = part.baseAddress
@@ -149,7 +150,7 @@ extension UpstreamConnection {
         client.checkPace(self)
     }
 
-    /// Takes a part of an element that is looked at.
+    /// Takes a part of an element that matters.
     private func hold(
         back part: UnsafeRawBufferPointer, of entry: InFlight, _ walk: inout ExecWalk
     ) {
@@ -158,7 +159,7 @@ extension UpstreamConnection {
                 incoming.collected.append(contentsOf: part)
                 return
             }
-            // Redpool's own list takes the place of the server's.
+            // Redpool's own list replaces the server's.
             let isText =
                 walk.scanner.type == UInt8(ascii: "$") || walk.scanner.type == UInt8(ascii: "=")
             if isText, walk.members.first?.expectation == .rewriteList {
@@ -188,7 +189,7 @@ extension UpstreamConnection {
                 return
             }
             guard let client = worker.clients[entry.client], client.upstream === self else {
-                // Members have run, and nobody knows any more what they were.
+                // Members have run, and it is not known any more what they were.
                 taint()
                 return
             }
@@ -199,8 +200,8 @@ extension UpstreamConnection {
         }
     }
 
-    /// What the client sees in place of the element of `member`. What that says of the state of
-    /// this connection is noted.
+    /// The value that the client gets in place of `member`'s element. Changes of this connection's
+    /// state are recorded.
     private func see(
         _ member: QueuedMember, _ element: [UInt8], _ scanner: ReplyScanner,
         _ client: ClientConnection

@@ -1,50 +1,51 @@
-// The bytes of a fence and of its one right reply, and in which form a pool's users may send it.
+// The bytes of a fence and of its right reply, and the form of the fence for each user of a pool.
 
 import Pool
 
-/// How a fence is put.
+/// The command that a fence uses.
 enum FenceForm: UInt8 {
     case echo
-    /// PING with an argument, where ECHO is refused.
+    /// PING with an argument, if ECHO is refused.
     case ping
-    /// Both are refused: there are no fences.
+    /// Both are refused, so this user has no fences.
     case none
 
-    /// What is tried when the server does not know this one.
+    /// The form to try if the server refuses this one.
     var next: FenceForm { self == .echo ? .ping : .none }
 }
 
-/// A command whose reply nobody can make up: 16 random hexadecimal digits, sent back as a bulk. If
-/// they come in the fence's place, the replies before it were as many as were expected.
+/// A command with 16 random hexadecimal digits, which the server returns as a bulk. Nobody can make
+/// up this reply. If it comes in the fence's place, as many replies came before it as were owed.
 struct Fence {
     /// The digits, as a number.
     let digits: UInt64
     let form: FenceForm
-    /// Bytes of the right reply that have come.
+    /// How many bytes of the right reply have come.
     private var matched = 0
 
-    /// New digits of the system's generator: a script can make up what it can guess.
+    /// The digits come from the system's generator, because a script could make up digits that it
+    /// can guess.
     init(_ form: FenceForm) {
         var generator = SystemRandomNumberGenerator()
         digits = generator.next()
         self.form = form
     }
 
-    /// The same fence, of whose reply nothing has come.
+    /// The same fence, before its reply.
     init(repeating other: Fence) {
         digits = other.digits
         form = other.form
     }
 
-    /// The length of the reply.
+    /// The length of the reply in bytes.
     static let replyLength = 23
-    /// Why a connection ends where it comes in the place of a reply before it.
+    /// The text for a fence's reply that comes in place of an earlier reply.
     static let tooEarly = "digits of ours came for another command: replies are out of step"
 
-    /// The length of the command. Both forms have the same.
+    /// The length of the command in bytes. Both forms have the same.
     static let length = 37
 
-    /// The command, in memory of its own size: no fence allocates.
+    /// The command. An inline array, so a fence allocates nothing.
     var command: InlineArray<37, UInt8> {
         let head: StaticString =
             form == .ping ? "*2\r\n$4\r\nPING\r\n$16\r\n" : "*2\r\n$4\r\nECHO\r\n$16\r\n"
@@ -55,10 +56,10 @@ struct Fence {
         }
     }
 
-    /// A copy of it.
+    /// The command in an array.
     var bytes: [UInt8] { command.span.withUnsafeBytes { Array($0) } }
 
-    /// Whether the next bytes of the reply are those of the right one.
+    /// Whether the next bytes of the reply are the right ones.
     mutating func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let head: StaticString = "$16\r\n"
         for byte in bytes {
@@ -69,7 +70,7 @@ struct Fence {
         return true
     }
 
-    /// The digits and the end of the line behind them, byte by byte.
+    /// The digits and the line end, byte by byte.
     private func tail(_ place: Int) -> UInt8 {
         switch place {
         case 0..<16:
@@ -81,7 +82,7 @@ struct Fence {
     }
 }
 
-/// The forms that the users of a pool may send, as their refusals have shown.
+/// The form that each user of a pool may send, learnt from refusals.
 struct FenceForms {
     private struct Known {
         let form: FenceForm
@@ -89,19 +90,19 @@ struct FenceForms {
     }
     private var forms: [UInt32: Known] = [:]
 
-    /// The form for a user, by his number in `PoolKey`. ECHO unless the server has refused it.
+    /// The form for a user, by its number in `PoolKey`: ECHO until the server refuses it.
     subscript(user: UInt32) -> FenceForm { forms[user]?.form ?? .echo }
 
-    /// The server has been asked which form it lets a user send.
+    /// Whether the server has answered a fence of this user.
     func isKnown(to user: UInt32) -> Bool { forms[user] != nil }
 
-    /// The server lets a user send this form.
+    /// The server accepts this form from the user.
     mutating func found(_ form: FenceForm, for user: UInt32, now: MonotonicTime) {
         if let known = forms[user], known.form == form { return }
         forms[user] = Known(form: form, since: now)
     }
 
-    /// The server has refused a form for good; others in flight may have been refused before.
+    /// The server refuses this form for good. Another fence in flight may have shown so before.
     mutating func refused(_ form: FenceForm, to user: UInt32, now: MonotonicTime) {
         if self[user] == form { forms[user] = Known(form: form.next, since: now) }
     }
@@ -111,7 +112,8 @@ struct FenceForms {
         forms = forms.filter { users.contains($0.key) }
     }
 
-    /// A user may have got a right since he was refused it, `age` ago or longer: ECHO is tried again.
+    /// Forgets a refusal that is at least `age` old, so that ECHO is tried again: the user may have
+    /// been given the right.
     mutating func forget(_ user: UInt32, olderThan age: Int64, now: MonotonicTime) {
         guard let known = forms[user], known.form != .echo, now - known.since >= age else { return }
         forms[user] = nil

@@ -1,16 +1,16 @@
-// The steps of a handshake: see UpstreamConnection+Handshake.
+// The steps of a handshake; UpstreamConnection+Handshake sends and judges them.
 
 import Config
 import Pool
 import RESP
 
-/// A sequence of commands, each with its own idea of a good answer.
+/// A sequence of commands. Each reply is validated before the next command is sent.
 struct Handshake {
     enum Step {
         case authenticate(user: UInt32)
         case hello(UInt8)
         case select(UInt32)
-        /// The first fence; where there are none, PING.
+        /// The first fence; PING if this user has no fences.
         case fence(FenceForm)
         case information
         case timeout
@@ -22,27 +22,27 @@ struct Handshake {
     }
 
     enum Purpose {
-        /// A fresh connection, for the pool.
+        /// A new connection for the pool.
         case dial
         /// An idle connection moves to another key.
         case convert(PoolKey)
-        /// A pinned client's own name comes before its first command.
+        /// A connection gets the name of its pinned client before the client's first command.
         case prepare(ClientConnection)
-        /// What was asked before is asked again, behind a PING of ours.
+        /// Earlier questions are asked again, behind a PING of Redpool's.
         case lookAgain
     }
 
     var purpose = Purpose.dial
     var steps: [Step] = []
     var index = 0
-    /// The command of the current step, unless that is a fence.
+    /// The command of the current step, unless it is a fence.
     var sent: [UInt8] = []
-    /// SELECT comes before the login of a client's user, who may not have the right to it.
+    /// SELECT is sent before the login of a client's user, which may have no right to it.
     var selectsEarly = false
-    /// The form of the fence that this server has shown to know.
+    /// The form of the fence that this server accepts.
     var form: FenceForm?
 
-    /// More than any server answers to what is asked here; what is longer is not waited for.
+    /// Longer than any answer of a server, in bytes. The end of a longer one is not waited for.
     static let longestAnswer = 64 << 10
 
     /// What the first connection to a server asks, behind INFO.
@@ -55,8 +55,8 @@ struct Handshake {
         return false
     }
 
-    /// Has a SELECT that was refused before the login tried again after it: false when that is
-    /// over.
+    /// Repeats a SELECT that was refused before the login behind the login. Returns false if the
+    /// login is done.
     mutating func postponeSelect() -> Bool {
         guard selectsEarly, case .select = current else { return false }
         selectsEarly = false
@@ -66,7 +66,7 @@ struct Handshake {
 
     var current: Step? { index < steps.count ? steps[index] : nil }
 
-    /// The command of the current step, for people.
+    /// The command of the current step, for log lines.
     var currentName: String {
         switch current {
         case .authenticate: "AUTH"

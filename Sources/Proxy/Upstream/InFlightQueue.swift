@@ -1,29 +1,29 @@
-// What an upstream owes: the commands that were sent to it, oldest first. Runs of plain commands of
-// one client are one entry, so a pipeline of a thousand costs one.
+// The replies that an upstream owes, oldest first. A run of plain commands of one client is one
+// entry, so a pipeline of a thousand commands costs one.
 
 import Session
 
-/// One entry: `count` replies for one client.
+/// One entry: `count` replies to one client.
 struct InFlight {
     var client: SlotID
     var count: UInt32
-    /// Bytes of these commands; 0 for a stream, which is not kept.
+    /// The size of these commands in bytes; 0 for a stream, which cannot be sent again.
     var bytes: UInt32
-    /// Belongs to the expectation.
+    /// The argument of the expectation.
     var value: UInt32 = 0
     var expectation: Expectation
-    /// The client has switched replies off: they are read and dropped.
+    /// The client has switched replies off: these are read and dropped.
     var isSilent = false
 }
 
-/// A ring that grows to what is needed and gives its memory back when empty and large.
+/// A ring that grows as needed and frees its memory when it is empty and large.
 struct InFlightQueue: ~Copyable {
     private var ring: UnsafeMutablePointer<InFlight>?
     private var capacity = 0
     private var head = 0
     private(set) var entries = 0
 
-    /// Bytes of commands in one entry: they are kept until the last of them is answered.
+    /// The most bytes of commands in one entry. They are kept until the last one is answered.
     private static let longestRun = 32 << 10
     private static let smallest = 16
     private static let kept = 1024
@@ -34,13 +34,13 @@ struct InFlightQueue: ~Copyable {
         ring?.deallocate()
     }
 
-    /// The oldest entry. Only when not empty.
+    /// The oldest entry. The queue must not be empty.
     var first: InFlight {
         get { ring![head] }
         set { ring![head] = newValue }
     }
 
-    /// Adds one expected reply; plain ones of the same client join the last entry.
+    /// Adds one expected reply. A plain one joins the last entry if that is of the same client.
     mutating func append(
         _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
         isSilent: Bool = false
@@ -70,7 +70,7 @@ struct InFlightQueue: ~Copyable {
         ring![(head + entries - 1) & (capacity - 1)].count += count
     }
 
-    /// Forgets everything that is expected.
+    /// Drops all entries.
     mutating func removeAll() {
         head = 0
         entries = 0

@@ -1,43 +1,44 @@
-// How many commands may be in flight on a connection, where the server limits the output buffers of
-// its clients (`client-output-buffer-limit normal`): replies to many clients of ours add up on one
-// connection of the server's, which closes it, and with it all of them.
+// How many commands may be in flight on a connection if the server limits the output of its clients
+// (`client-output-buffer-limit normal`). Replies to many clients add up on one connection, and over
+// its limit the server closes it.
 
 import Pool
 import RESP
 
-/// What replies on one connection have been like of late.
+/// The size of recent replies on one connection.
 struct ReplyGauge {
-    /// The server's limit in bytes; 0 is none, and then nothing is measured.
+    /// The server's limit in bytes; 0 for none, and nothing is measured.
     private(set) var limit = 0
-    /// Bytes of a reply that has not come whole.
+    /// The bytes that have come of an incomplete reply.
     private var begun = 0
-    /// Where in what was read last the bytes begin that have not been noted.
+    /// The position in the last read from which bytes are not counted yet.
     private var position = 0
     /// The largest reply of this span of time and of the one before.
     private var largest = 0
     private var previous = 0
     private var spanEnd: Int64 = 0
 
-    /// How long a large reply counts, at least.
+    /// How long a large reply counts at least, in nanoseconds.
     private static let span: Int64 = 10_000_000_000
-    /// In flight before the first reply has shown how large they are.
+    /// Commands in flight before the first reply has shown a size.
     static let mostAtFirst: Int32 = 16
-    /// The part of the limit that replies may fill: they may be larger than those before.
+    /// Replies may fill one part in so many of the limit, because later ones may be larger.
     private static let part = 4
 
     var measures: Bool { limit > 0 }
 
-    /// `largest` is what replies on other connections have been like.
+    /// `largest` is the largest recent reply on other connections.
     init(limit: Int = 0, largest: Int = 0, now: Int64 = 0) {
         self.limit = limit
         self.largest = largest
         spanEnd = largest > 0 ? now + Self.span : 0
     }
 
-    /// The next bytes to note are at `position`.
+    /// The next bytes to count begin at `position`.
     mutating func begin(at position: Int) { self.position = position }
 
-    /// What comes before `end` belongs to the reply at the head, which `isComplete` or not.
+    /// Counts the bytes before `end` for the reply at the head. `isComplete` says that it ends
+    /// there.
     mutating func note(upTo end: Int, isComplete: Bool, now: Int64) {
         if now >= spanEnd {
             previous = now < spanEnd + Self.span ? largest : 0
@@ -50,7 +51,7 @@ struct ReplyGauge {
         if isComplete { begun = 0 }
     }
 
-    /// The largest reply of late.
+    /// The size of the largest recent reply.
     var size: Int { max(largest, previous) }
 
     /// The most commands in flight; at least one.
@@ -60,8 +61,8 @@ struct ReplyGauge {
     }
 }
 
-/// The largest reply of late on any connection of a pool. One that is opened in place of a connection
-/// that the server has closed over such replies begins with it.
+/// The largest recent reply on any connection to a server. A new connection begins with it, because
+/// the server may have closed the one before over such replies.
 struct LargestReply {
     private var size = 0
     private var until: Int64 = 0
@@ -77,7 +78,7 @@ struct LargestReply {
 }
 
 extension UpstreamConnection {
-    /// The connection is ready, or the server has another limit now: it holds from here on.
+    /// Starts measuring when the connection is ready or the server's limit has changed.
     func startGauge() {
         let limit = server.facts.outputLimit
         guard limit != gauge.limit else { return }
@@ -91,7 +92,7 @@ extension UpstreamConnection {
         if server.machine.hasActions { server.noteWork() }
     }
 
-    /// Whether the replies to this entry are measured, from `position` on.
+    /// Whether replies to this entry are measured, from `position` on.
     @inline(__always)
     func beginGauging(_ entry: InFlight, at position: Int) -> Bool {
         guard gauge.measures, entry.client != UpstreamConnection.nobody else { return false }
@@ -99,7 +100,7 @@ extension UpstreamConnection {
         return true
     }
 
-    /// Bytes of a reply have come.
+    /// Counts bytes of a reply.
     @inline(never)
     func gauge(upTo end: Int, isComplete: Bool) {
         let before = gauge.most

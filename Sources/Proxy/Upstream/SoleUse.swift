@@ -1,32 +1,33 @@
-// The use of an upstream connection that nobody else can have at the same time.
+// The use of an upstream connection by one user alone.
 
 import Session
 
-/// Who has a connection alone, and everything that only such a use needs. A connection without one is
-/// shared: any number of clients, each command with one reply.
+/// The sole user of a connection, and the state that only such a use needs. A connection without a
+/// SoleUse is shared: any number of clients, each command with one reply.
 final class SoleUse {
     enum Kind {
-        /// One client, until the reply to one command, or until the connection is fit to be its pipe.
+        /// One client, for the reply to one command, or until the connection is prepared as its
+        /// pipe.
         case exclusive
-        /// One client, as long as it has something tied to the connection. Replies are framed.
+        /// One client, as long as state is tied to the connection. Replies are framed.
         case held(ClientConnection, HeldState)
-        /// The client of a hold has left. What it has tied to the connection is ended for the next.
+        /// The holder has left. Its state is being cleaned up.
         case cleaning(HeldState)
-        /// One client, its bytes passing through unframed until it leaves.
+        /// One client, whose bytes pass through unframed until it leaves.
         case piped(ClientConnection)
-        /// Redpool itself, which asks how the server answers scripts.
+        /// Redpool's own question how the server answers scripts.
         case asking(ScriptQuestion)
-        /// Nobody any more: the pool closes the connection, and what still comes answers nobody.
+        /// No user any more. The pool closes the connection, and bytes that still come are dropped.
         case abandoned
     }
 
     private(set) var kind: Kind
-    /// The last command may block: its reply may take as long as it likes, and a client that leaves
-    /// does not wait for it.
+    /// The last command may block. Its reply has no deadline, and a client that leaves does not
+    /// wait for it.
     var isBlocking: Bool
-    /// Messages that come between the replies to a holder.
+    /// Messages between the replies to a holder.
     var messages = MessageRelay()
-    /// The open transaction has a command in it that may bring more than one element.
+    /// The open transaction has a command that may bring more than one element.
     var isDoubtful = false
 
     init(_ kind: Kind, isBlocking: Bool = false) {
@@ -34,7 +35,7 @@ final class SoleUse {
         self.isBlocking = isBlocking
     }
 
-    /// A client holds the connection, replies framed.
+    /// A client holds the connection. Its replies are framed.
     var isHeld: Bool { if case .held = kind { true } else { false } }
 
     /// The client of a hold or a pipe.
@@ -45,7 +46,7 @@ final class SoleUse {
         }
     }
 
-    /// How many clients have the connection: one, or none.
+    /// The number of clients with this use: one or none.
     var clients: Int {
         switch kind {
         case .exclusive, .held, .piped: 1
@@ -53,8 +54,8 @@ final class SoleUse {
         }
     }
 
-    /// What is tied to the connection; nil when nobody holds it or has held it. It can be changed, but
-    /// neither begun nor ended in this way.
+    /// The state that is tied to the connection; nil without a hold. It can be changed here, but
+    /// neither begun nor ended.
     var state: HeldState? {
         get {
             switch kind {
@@ -74,7 +75,7 @@ final class SoleUse {
         }
     }
 
-    /// Where Redpool's question about scripts stands; nil when none is asked here.
+    /// The progress of Redpool's question about scripts; nil if there is none.
     var question: ScriptQuestion? {
         get { if case .asking(let question) = kind { question } else { nil } }
         set { if let newValue, case .asking = kind { kind = .asking(newValue) } }
@@ -86,24 +87,24 @@ final class SoleUse {
     }
 }
 
-/// Messages between replies: confirmations, messages of subscriptions, lines of MONITOR.
+/// Messages between replies: confirmations, published messages, lines of MONITOR.
 struct MessageRelay {
-    /// One is passing by.
+    /// A message is coming in.
     var isInside = false
-    /// What becomes of it.
+    /// How that message is handled.
     var fate = PushFate.undecided
-    /// What becomes of the line of MONITOR that is passing by; nil when none is.
+    /// How the line of MONITOR that is coming in is handled; nil if there is none.
     var line: LineFate?
-    /// A read has ended behind the first byte of what may be a line of MONITOR.
+    /// A read has ended behind a first byte that may begin a line of MONITOR.
     var isPlusKept = false
 }
 
 /// What a client borrows a connection for.
 enum Loan {
-    /// The reply to one command, which may block.
+    /// For the reply to one command, which may block.
     case reply(isBlocking: Bool)
-    /// A state that commands tie to the connection.
+    /// For a state that commands tie to the connection.
     case hold
-    /// The rest of the session, bytes passing through.
+    /// For the rest of the session, with bytes passing through.
     case pipe
 }

@@ -1,26 +1,26 @@
-// Replies that the proxy reads before its clients see them. All are short where a real server sends
-// them, but for a few of which the beginning is enough: never more than `mostCollected` is kept.
+// Replies that Redpool reads before the client gets them. A real server's are short, or their
+// beginning is enough. At most `mostCollected` bytes are kept.
 
 import Pool
 import RESP
 import Session
 
 extension UpstreamConnection {
-    /// The longest reply that is read as a whole: names, of which a line of CLIENT INFO has three,
-    /// come in commands of at most 128 KB, and so do the words that errors repeat.
+    /// The longest reply that is read completely, in bytes. Names, of which a line of CLIENT INFO
+    /// has three, and the words that errors repeat come from commands of at most 128 KB.
     static let mostCollected = 512 << 10
 
-    /// What becomes of a reply that is longer.
+    /// How a longer reply is handled.
     private enum Excess {
-        /// The beginning is enough for what is made of it.
+        /// Its beginning is enough; the rest is dropped.
         case dropped
-        /// It goes to the client as it is, but for its beginning.
+        /// The rest goes to the client unchanged.
         case relayed
         /// No server sends one.
         case impossible
     }
 
-    /// Takes bytes of a reply that is read here, whose last ones are there if it `isComplete`.
+    /// Takes bytes of a reply that is collected. `isComplete` says that they are the last ones.
     func collect(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
         if incoming.isBegunRelayed {
             relayRest(entry, bytes, count, isComplete: isComplete)
@@ -78,7 +78,7 @@ extension UpstreamConnection {
         return incoming.collected
     }
 
-    /// Bytes in place of some of a reply that goes on.
+    /// Passes on bytes in place of a part of a reply that goes on.
     func relay(_ entry: InFlight, _ bytes: [UInt8]) {
         bytes.withUnsafeBytes {
             if let base = $0.baseAddress { deliver(entry, base, $0.count, 0) }

@@ -7,13 +7,13 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// Connecting or the first handshake has failed.
+    /// Ends a connection whose connect or first handshake has failed.
     func fail(_ reason: CloseReason, _ text: String) {
         destroy()
         server.dialFailed(id, reason, text)
     }
 
-    /// The connection is gone, or cannot be trusted any more.
+    /// Ends a connection that is broken or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
         let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
@@ -25,7 +25,7 @@ extension UpstreamConnection {
         server.noteWork()
     }
 
-    /// Closes it on purpose as soon as nobody needs it any more.
+    /// Closes the connection on purpose as soon as it is not in use.
     func retireWhenFree(_ reason: CloseReason) {
         if isShared {
             server.machine.retire(id, reason, now: worker.now)
@@ -35,7 +35,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// The pool wants it closed: says goodbye and waits for the server to do the same.
+    /// Closes the connection in order: ends the outgoing stream, then waits for the server's end.
     func retire(_ reason: CloseReason) {
         guard stage != .closed, stage != .closing else { return }
         if stage == .connecting {
@@ -43,7 +43,7 @@ extension UpstreamConnection {
             server.machine.closed(id, now: worker.now)
             return
         }
-        // What passes through unread still comes to its client.
+        // In a pipe the server's remaining bytes still go to the client.
         if piped == nil { dismissClients() }
         handshake = Handshake()
         stage = .closing
@@ -58,7 +58,7 @@ extension UpstreamConnection {
         server.noteWork()
     }
 
-    /// Called with every tick: connects, closes, commands and transactions do not take for ever.
+    /// Called with every tick. Bounds connects, closes, commands and transactions in time.
     func checkDeadline() {
         if stage == .ready { checkTimeouts() }
         guard let deadline, worker.now >= deadline else { return }
@@ -72,7 +72,7 @@ extension UpstreamConnection {
             }
         case .closing: finishClosing()
         case .ready:
-            // An orphan that does not come to rest is not worth the wait, nor is a question.
+            // Cleaning, or a question about scripts, has taken too long.
             if isCleaning || sole?.question != nil {
                 server.machine.retire(id, .dirty, now: worker.now)
             }
@@ -91,7 +91,7 @@ extension UpstreamConnection {
         }
         if owesTheGone {
             ending.hasSaidGoodbye = true
-            // A reply may come all the same, and nobody can have this connection behind it.
+            // A reply may still come, so no other client may use this connection.
             spoil(.clientGone)
             channel.finishWriting()
             return
@@ -117,55 +117,55 @@ extension UpstreamConnection {
         }
     }
 
-    /// EXEC's array has fewer elements than it says (`queueSilently`): it takes the fence behind it
-    /// for one of them, and never ends.
+    /// EXEC's array has fewer elements than its header says (`queueSilently`). So the reply of the
+    /// fence behind it counts as an element, and the array never ends.
     private var isCutShort: Bool {
         !isShared && hold?.isTainted == true && fence != nil && incoming.isRelaying
             && channel.isReading
             && worker.now - waitingSince > pool.config.connectTimeout
     }
 
-    /// A client that has this connection for itself has ended its input, and a reply is owed to it
-    /// that does not come: a command may have none. The server is told of the end, as on a direct
-    /// connection. It carries out what it has received, and closes.
+    /// A client with sole use has ended its input, and a reply that it is owed does not come; some
+    /// commands have none. The server is told of the end, as on a direct connection. It runs what
+    /// it has received, and closes.
     private var owesTheGone: Bool {
         guard !isShared, piped == nil, !ending.hasSaidGoodbye, !inFlight.isEmpty, output.isAllSent,
             let client = holder ?? worker.clients[inFlight.first.client],
             client.upstream === self, client.inputEnded, !client.isStreaming
         else { return false }
-        // What it has sent behind that would be lost.
+        // Commands that the client sent behind it would be lost.
         let delay =
             client.input.isEmpty
             ? UpstreamConnection.goodbyeDelay : ClientConnection.uploadTimeout
         return worker.now - waitingSince > delay
     }
 
-    /// How long a reply to a client that has ended its input is waited for before that.
+    /// How long such a reply is waited for, in nanoseconds.
     private static let goodbyeDelay: Int64 = 1_000_000_000
 
-    /// Whose large command may still be coming in here.
+    /// The client whose large command may still be coming in.
     private var uploader: ClientConnection? {
         if let piped { return piped }
         guard !isShared, !inFlight.isEmpty else { return nil }
         return worker.clients[inFlight.first.client]
     }
 
-    /// The command at the head may take as long as it likes.
+    /// The oldest command may block, so no deadline applies.
     private var isBlocking: Bool { sole?.isBlocking == true }
 
     private var isCleaning: Bool { if case .cleaning = sole?.kind { true } else { false } }
 
-    /// The server is the one that the newest connection has reached.
+    /// This connection leads to the same server as the newest one.
     var isOfThisServer: Bool {
         origin.epoch == server.processes.epoch || server.processes.areSeveral
     }
 
-    /// It is closed for this reason when its lease ends, if not for an earlier one.
+    /// Marks the connection: it is closed when its lease ends. The first reason counts.
     func spoil(_ reason: CloseReason) {
         if ending.spoiled == nil { ending.spoiled = reason }
     }
 
-    /// A client that was blocked here has left, and ends when this connection has.
+    /// Closes a client whose command blocked here, as soon as this connection is closed.
     func closesBehind(_ client: SlotID) { ending.lastToLeave = client }
 
     func clearDeadline() {
@@ -176,7 +176,7 @@ extension UpstreamConnection {
         deadline = worker.now + duration
     }
 
-    /// Closes the descriptor and whoever depended on it. Idempotent.
+    /// Closes the descriptor and ends everything that depends on it. Idempotent.
     func destroy() {
         guard stage != .closed else { return }
         stage = .closed
@@ -193,8 +193,8 @@ extension UpstreamConnection {
         server.forget(self)
     }
 
-    /// Nobody gets anything from here any more. The outcome of what is unanswered is unknown: the
-    /// connections of those who have sent it end.
+    /// Nobody gets more replies from here. The outcome of unanswered commands is unknown, so their
+    /// clients are closed.
     private func dismissClients() {
         let last = sole
         abandon()

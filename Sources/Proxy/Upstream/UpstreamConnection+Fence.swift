@@ -1,37 +1,37 @@
-// A fence proves that replies still belong to the commands that they are taken for: a command with
-// random digits, and only the reply with those digits is right in its place. Any other one says that
-// clients get each other's replies: the connection ends at once, and its clients with it. An error
-// proves nothing, and there is no deadline: a server that is slow, paused or stopped is no finding.
+// Fences on this connection. A fence proves that replies are matched with the right commands. A
+// wrong reply in its place shows that clients get each other's replies, so the connection and its
+// clients are closed. An error proves nothing. A fence has no deadline, because a slow, paused or
+// stopped server proves nothing either.
 
 import Config
 import Pool
 import RESP
 import Session
 
-/// What else is known of a fence in flight; the number of its expectation.
+/// The number that goes with a fence's expectation.
 struct FenceTraits: OptionSet {
     let rawValue: UInt32
 
-    /// Its reply is counted in the pool like that of a command.
+    /// The pool counts its reply as that of a command.
     static let isCommand = FenceTraits(rawValue: 1)
-    /// The connection may be used again although an error has come in its place.
+    /// An error in its place does not keep the connection from being used again.
     static let mayFail = FenceTraits(rawValue: 2)
     /// The pool counts it as a fence.
     static let isOurs = FenceTraits(rawValue: 4)
 }
 
 extension UpstreamConnection {
-    /// A fence can be sent now: this user may send one, and none is in flight.
+    /// A fence can be sent: this user has a form for it, and none is in flight.
     var canFence: Bool {
         stage == .ready && fence == nil && server.fences[key.user] != .none
     }
 
     /// Sends a fence behind everything that is queued; only if `canFence`.
     ///
-    /// One with a client's id counts as one more command of that client in flight, which the caller
-    /// adds to `client.inFlight`; the pool's count is kept here. An error in its place spoils a
-    /// connection that is not shared, as nothing is proven of it then, unless it `mayFail`. With
-    /// `nobody` it is ours alone.
+    /// With a client's id it counts as one more command in flight of that client. The caller adds
+    /// it to `client.inFlight`; the pool's count is changed here. If an error comes in its place,
+    /// nothing is proven, so a connection in sole use is spoiled unless the fence `mayFail`. With
+    /// `nobody` it is Redpool's own.
     func sendFence(for client: SlotID, mayFail: Bool = false) {
         var traits: FenceTraits = mayFail || client == UpstreamConnection.nobody ? .mayFail : []
         if client != UpstreamConnection.nobody, isShared {
@@ -42,17 +42,18 @@ extension UpstreamConnection {
         worker.markDirty(self)
     }
 
-    /// Time between fences on a shared connection that is used all the time.
+    /// Nanoseconds between fences on a shared connection in constant use.
     private static let interval: Int64 = 1_000_000_000
 
-    /// The next fence is due that much from now.
+    /// Sets the time of the next fence.
     func deferFence() {
         fenceDue = worker.now.nanoseconds + UpstreamConnection.interval
     }
 
-    /// With the first write after `fenceDue`: a fence behind what is queued. On a shared connection
-    /// that is whole commands and whole blocks, as what is longer streams through one of its own.
-    /// What is in flight may wait for a reply that somebody else has had, so that nobody writes.
+    /// Called with the first write after `fenceDue`; sends a fence behind what is queued. A shared
+    /// connection has only whole commands and blocks in its queue, because longer commands are
+    /// streamed over connections of their own. If a reply went to the wrong client, its own client
+    /// waits and writes nothing, so a fence is also sent when commands are in flight.
     @inline(never)
     func fenceIfDue() {
         guard stage == .ready, isShared, fence == nil, !output.isAllSent || !inFlight.isEmpty
@@ -62,7 +63,7 @@ extension UpstreamConnection {
         appendFence(UpstreamConnection.nobody, [.mayFail, .isOurs])
     }
 
-    /// Something is in flight and nothing has come for so long that a fence is to go behind it.
+    /// Commands are in flight, and nothing has come for so long that a fence is due.
     var isFenceOverdue: Bool {
         isShared && fence == nil && !inFlight.isEmpty && worker.now.nanoseconds >= fenceDue
             && worker.now - waitingSince > UpstreamConnection.interval - Worker.tickInterval
@@ -79,7 +80,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// Bytes in the place of a fence's reply, which are complete with these or not.
+    /// Takes bytes in place of the fence's reply.
     func takeFence(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool) {
         if scanner.isError {
             if isComplete { fenceRefused(entry) }
@@ -96,8 +97,8 @@ extension UpstreamConnection {
         finishFence(entry)
     }
 
-    /// An error in the place of a fence. Most pass: LOADING, BUSY, NOAUTH. That the command does not
-    /// exist, or not for this user, does not.
+    /// An error in place of the fence's reply. Most are temporary: LOADING, BUSY, NOAUTH. An
+    /// unknown command and a missing right are not.
     private func fenceRefused(_ entry: InFlight) {
         if isRefusedForGood, isOfThisServer, let fence {
             server.fenceRefused(fence.form, to: key.user)
@@ -109,7 +110,7 @@ extension UpstreamConnection {
         finishFence(entry)
     }
 
-    /// The error that has come says that the command will never be carried out for this user.
+    /// The error says that this user can never use the command.
     var isRefusedForGood: Bool {
         scanner.head.starts(with: "NOPERM") || scanner.head.starts(with: "ERR unknown comm")
     }
@@ -132,11 +133,11 @@ extension UpstreamConnection {
         }
     }
 
-    /// True when the last of these replies, which belong to another entry, is that of the fence: one
-    /// before it has not come. Nobody can have known its digits, so none has that value by chance.
+    /// True if the last of these replies, which belong to another entry, is the fence's. Then one
+    /// reply before it is missing. Nobody knows the digits, so no reply has them by chance.
     @inline(never)
     func isFenceAhead(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
-        // A login with a fence behind it may be left unanswered, see `takeFencedLogin`.
+        // A login with a fence behind it may stay unanswered; see `takeFencedLogin`.
         guard entry.expectation != .fence, !entry.expectation.isLogin,
             count >= Fence.replyLength, let fence
         else {
@@ -148,8 +149,8 @@ extension UpstreamConnection {
                 start: bytes + (count - Fence.replyLength), count: Fence.replyLength))
     }
 
-    /// Not the right reply: those before it may have been others' as well, so no client goes on as
-    /// if only this one were lost.
+    /// The fence's reply is wrong. Earlier replies may have gone to the wrong clients too, so the
+    /// connection is poisoned.
     private func misaligned() {
         if findsSplitReply() { return }
         ending.isMisaligned = true
@@ -157,14 +158,13 @@ extension UpstreamConnection {
         poison("a wrong reply to \(name) with digits of ours: replies are out of step")
     }
 
-    /// What comes behind an unanswered fence waits since the tick that last found that fence alone,
-    /// or since later: it has all its time.
+    /// Extra time for commands behind an unanswered fence. Their wait is counted from the last tick
+    /// that found only the fence in flight.
     var fenceAllowance: Int64 {
         fence != nil && inFlight.first.expectation == .fence ? Worker.tickInterval : 0
     }
 
-    /// All that is in flight is a fence, for which nobody waits but perhaps a client that has sent
-    /// nothing since: no deadline applies.
+    /// Only a fence is in flight, and no client has sent a command since. No deadline applies.
     var owesOnlyFence: Bool {
         guard fence != nil, inFlight.entries == 1 else { return false }
         return worker.clients[inFlight.first.client]?.input.isEmpty ?? true
@@ -174,8 +174,8 @@ extension UpstreamConnection {
 // MARK: - In the handshake
 
 extension UpstreamConnection {
-    /// The first fence of a connection: nothing comes before it, so it also shows which form the
-    /// server knows.
+    /// Sends the first fence of a connection. No reply comes before its own, so it also shows which
+    /// form the server knows.
     func sendFirstFence(_ form: FenceForm) {
         let new = Fence(form)
         fence = new
@@ -184,8 +184,8 @@ extension UpstreamConnection {
         command.span.withUnsafeBytes { send($0.baseAddress!, count: $0.count) }
     }
 
-    /// False when these bytes of a reply show that it is a wrong bulk. A server may send one of any
-    /// length: it is not waited for.
+    /// False if these bytes show a wrong bulk. Its end is not waited for, because it can be of any
+    /// length.
     func mayBeFence(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard case .fence = handshake.current, fence != nil, scanner.type == UInt8(ascii: "$")
         else { return true }
@@ -194,11 +194,12 @@ extension UpstreamConnection {
 
     var wrongAnswer: String { "a wrong answer to \(handshake.currentName)" }
 
-    /// Nil when the answer to the first fence, which is no wrong bulk, lets the connection be used.
+    /// Judges the reply to the first fence. Returns nil if the connection can be used.
     ///
-    /// Alive is enough: NOAUTH, LOADING and the like are for the clients to see. Errors that come
-    /// instead of an answer are not: "max number of clients reached", DENIED. A status is the answer
-    /// of a server that does not know this form: +PONG to PING, whatever its argument.
+    /// The server has to be alive, no more: clients see NOAUTH, LOADING and the like themselves.
+    /// Errors about the connection are fatal: "max number of clients reached", DENIED. A status is
+    /// the answer of a server that does not know this form, for example +PONG to PING with an
+    /// argument.
     func judgeFence(_ form: FenceForm) -> String? {
         fence = nil
         let isStatus = scanner.type == UInt8(ascii: "+")
@@ -220,7 +221,7 @@ extension UpstreamConnection {
         return isFatal ? refusal() : nil
     }
 
-    /// PING had no argument before Redis 2.8.
+    /// PING has no argument before Redis 2.8.
     private var isRefusedArgument: Bool { scanner.head.starts(with: "ERR wrong number") }
 
     private func noteForm(_ form: FenceForm) {

@@ -1,6 +1,6 @@
-// What is said on a connection before anybody's command: credentials, protocol, database, and the
-// few questions about the server. One step at a time, each validated before the next, because a
-// command must never run behind a step that may have failed.
+// What is sent on a connection before any client's command: credentials, protocol, database, and
+// questions about the server. Each step is validated before the next, because no command may run
+// behind a step that has failed.
 
 import Config
 import Pool
@@ -10,8 +10,8 @@ extension UpstreamConnection {
     func beginHandshake() {
         var steps: [Handshake.Step] = []
         server.fences.forget(key.user, olderThan: server.looks.interval, now: worker.now)
-        // A client may have selected its database as another user than it is now, and the present
-        // one may have no right to.
+        // The client may have selected its database as another user; its present user may have no
+        // right to SELECT.
         let selectsEarly = key.user != 0 && key.database != 0
         if selectsEarly {
             if pool.config.password != nil { steps.append(.authenticate(user: 0)) }
@@ -22,13 +22,13 @@ extension UpstreamConnection {
         } else if hasCredentials {
             steps.append(.authenticate(user: key.user))
         }
-        // An answer to HELLO or AUTH shows as much, and a client's user without the right to ECHO
-        // would find ours in the ACL LOG.
+        // A reply to HELLO or AUTH proves as much. ECHO of a user without the right to it would
+        // appear in the server's ACL LOG.
         if steps.isEmpty || (key.user == 0 && !server.fences.isKnown(to: 0)) {
             steps.append(.fence(server.fences[key.user]))
         }
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
-        // Each time: an address may lead to another server at any time.
+        // INFO is sent each time, because an address can lead to another server at any time.
         steps.append(.information)
         if server.machine.census.connected == 0 {
             steps += Handshake.questions
@@ -38,10 +38,10 @@ extension UpstreamConnection {
         start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
     }
 
-    /// The server's default user needs none, unless the configuration says so.
+    /// The server's default user needs no login, unless the configuration has one.
     private var hasCredentials: Bool { key.user != 0 || pool.config.password != nil }
 
-    /// Moves an idle connection to the state that `key` stands for.
+    /// Changes an idle connection to the state of `newKey`.
     func convert(to newKey: PoolKey) {
         var steps: [Handshake.Step] = []
         if newKey.protocolVersion != key.protocolVersion {
@@ -52,8 +52,8 @@ extension UpstreamConnection {
         start(Handshake(purpose: .convert(newKey), steps: steps))
     }
 
-    /// Gives the connection a pinned client's name, if the server knows another one; calls
-    /// `client.prepared` when that is done, at once when there is nothing to do.
+    /// Sets a pinned client's name and library on the connection, where they differ. Calls
+    /// `client.prepared` afterwards, or at once if nothing differs.
     func prepare(for client: ClientConnection) {
         let wanted = client.identity
         var steps: [Handshake.Step] = []
@@ -73,7 +73,7 @@ extension UpstreamConnection {
         start(Handshake(purpose: .prepare(client), steps: steps))
     }
 
-    /// An idle connection asks again what may have changed.
+    /// Asks an idle connection again what may have changed on the server.
     func lookAgain() {
         setDeadline(after: pool.config.connectTimeout)
         start(Handshake(purpose: .lookAgain, steps: Handshake.changing))
@@ -95,7 +95,7 @@ extension UpstreamConnection {
         switch step {
         case .authenticate(let user):
             words = [Array("AUTH".utf8)]
-            // Servers before ACLs know a password only.
+            // AUTH of a server without ACLs has a password only.
             if user != 0 || !pool.config.username.isEmpty {
                 words.append(pool.users.name(of: user))
             }
@@ -147,7 +147,7 @@ extension UpstreamConnection {
             if !mayBeFence(UnsafeRawBufferPointer(buffer)) {
                 handshakeFailed(wrongAnswer)
             } else if incoming.collected.count == Handshake.longestAnswer {
-                // What it is an answer to is not known until its end: no error is read out of it.
+                // A reply without its end must not be read as an error.
                 scanner = ReplyScanner()
                 handshakeFailed("the answer to \(handshake.currentName) does not end")
             }
@@ -158,7 +158,7 @@ extension UpstreamConnection {
             if end < count, isStrayInHandshake(buffer[end]) {
                 loseToStray()
             } else if end < count {
-                // Then it does not matter what the answer is.
+                // What the reply says does not matter then.
                 scanner = ReplyScanner()
                 handshakeFailed("the server sent more than the answer to \(handshake.currentName)")
             } else if let problem = judgeStep(UnsafeRawBufferPointer(buffer)),
@@ -173,8 +173,8 @@ extension UpstreamConnection {
         }
     }
 
-    /// Nil when the collected reply, whose last bytes are `tail`, is good enough for the current
-    /// step, else what is wrong.
+    /// Nil if the reply is good for the current step, else the problem. `tail` has the last bytes
+    /// of the reply.
     private func judgeStep(_ tail: UnsafeRawBufferPointer) -> String? {
         guard let step = handshake.current else { return "an answer that nobody asked for" }
         guard !scanner.isPush, mayBeFence(tail) else { return wrongAnswer }
@@ -196,8 +196,8 @@ extension UpstreamConnection {
         }
     }
 
-    /// What a new connection may do without a login. That of one which is older may be of a time
-    /// when none was needed.
+    /// Records whether the server requires a login, as a new connection sees it. An older
+    /// connection may be from a time with another answer.
     private func noteDefault() {
         guard handshake.isFirst, key.user == 0 else { return }
         origin.lacksLogin = isLoginMissing
@@ -215,14 +215,14 @@ extension UpstreamConnection {
         return String(decoding: line, as: UTF8.self)
     }
 
-    /// A script runs: the server refuses SELECT, as it does almost everything.
+    /// A script runs, so the server refuses SELECT like almost everything else.
     private var isBusy: Bool {
         guard case .select = handshake.current else { return false }
         return scanner.isError && scanner.head.starts(with: "BUSY ")
     }
 
-    /// The server refuses the user or the database of a client: that says nothing of the server,
-    /// as a refusal of the configured ones does, or of any connection at all.
+    /// The server refuses the user or database of a client. That says nothing about the server,
+    /// unlike a refusal of the configured user or of connections in general.
     private var isRefusalOfClient: Bool {
         guard scanner.isError else { return false }
         if key.user == 0 { return isRefusalOfState && key != pool.warmKey }
@@ -230,8 +230,8 @@ extension UpstreamConnection {
         return !scanner.head.starts(with: "ERR max") && !scanner.head.starts(with: "DENIED")
     }
 
-    /// The default or configured user may not go where a client is, or cannot any more: that the
-    /// client needs a login, say, or a right to SELECT that was taken away, or RESP3.
+    /// The default or configured user may not go to the state of a client, or not any more. For
+    /// example, the client needs a login, has lost a right to SELECT, or wants RESP3.
     private var isRefusalOfState: Bool {
         if isLoginMissing { return pool.config.password == nil }
         if scanner.head.starts(with: "NOPERM") || scanner.head.starts(with: "NOPROTO") {
@@ -245,7 +245,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// This user has no right to the current step.
+    /// This user has no right to the command of the current step.
     private var isForbidden: Bool { scanner.isError && scanner.head.starts(with: "NOPERM") }
 
     private var isLogin: Bool {
@@ -256,13 +256,13 @@ extension UpstreamConnection {
         }
     }
 
-    /// Whoever waits for a database that the server lets nobody go to now is told so in its own
-    /// words, and the connection is of use as it is.
+    /// The server is busy and refuses SELECT. Clients that wait for this database get the server's
+    /// error, and the connection is used in the state that it has.
     private func stayWhereItIs(_ busy: String) {
         let purpose = handshake.purpose
         var wanted = key
         if case .convert(let newKey) = purpose { wanted = newKey }
-        // The protocol comes before the database, and the first one is 0.
+        // The protocol is set before the database, and a new connection is in database 0.
         key.database = handshake.isFirst ? 0 : key.database
         key.protocolVersion = wanted.protocolVersion
         becomeReady()

@@ -1,5 +1,5 @@
-// A connection that one client holds: transactions, watches and subscriptions, and how it becomes
-// fit for others again.
+// A connection that one client holds for a transaction, a watch or subscriptions: its messages, and
+// its cleaning when the client has left.
 
 import Config
 import Pool
@@ -7,8 +7,9 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// Gives the connection its holder's name where the server may know another: a transaction can
-    /// ask for it when nothing can be put right any more. The server has accepted this name before.
+    /// Sets the holder's name on the connection if the server may know another one. Inside a
+    /// transaction a reply with the name could no longer be corrected. The server has accepted this
+    /// name before.
     func rename(_ name: [UInt8]) {
         if identity.name == name { return }
         identity.name = name
@@ -23,11 +24,11 @@ extension UpstreamConnection {
         return bytes
     }
 
-    /// True when the frame that begins at `position` (or goes on) is none that was asked for. In
-    /// RESP2 a subscribed connection gets nothing but confirmations, messages, errors and the
-    /// array form of PONG; in RESP3 pushes have a type of their own. A line of MONITOR is a status
-    /// that begins with the time: no command's reply does, save for what a script makes up, and
-    /// then only its client loses count, on a connection that nobody will have after it.
+    /// True if the frame at `position` is no reply. In RESP2 a subscribed connection gets only
+    /// confirmations, messages, errors and the array form of PONG. In RESP3 pushes have a type of
+    /// their own. A line of MONITOR is a status that begins with a time. Only a script can make up
+    /// a reply that looks like one; then only its own client is affected, because the connection is
+    /// not used again.
     func isPushFrame(_ span: Span<UInt8>, at position: Int) -> Bool {
         if scanner.isInside { return sole?.messages.isInside == true }
         let first = span[position]
@@ -42,12 +43,13 @@ extension UpstreamConnection {
         return next == .subscribe || next.isUnsubscribe
     }
 
-    /// Whether lines of MONITOR may stand among the elements of the reply that begins.
+    /// Whether lines of MONITOR may stand among the elements of the next reply.
     func expectsLines(in expectation: Expectation) -> Bool {
         hold?.isMonitoring == true && (expectation == .exec || expectation == .execWalked)
     }
 
-    /// Relays one frame of a subscription, or as much of it as has come.
+    /// Passes on one frame of a subscription, or as much of it as has come. Returns the next
+    /// position.
     func relayPush(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
         guard let sole else { return span.count }
         if !sole.messages.isInside {
@@ -78,14 +80,15 @@ extension UpstreamConnection {
         return end
     }
 
-    /// True at the last byte of a read when it cannot be told yet what it begins.
+    /// True if a read ends with a byte that may begin a reply or a line of MONITOR.
     func isUndecided(_ span: Span<UInt8>, at position: Int) -> Bool {
         hold?.isMonitoring == true && position == span.count - 1 && !scanner.isInside
             && span[position] == UInt8(ascii: "+")
     }
 
-    /// CLIENT REPLY hides no message and no confirmation, but the array form of PONG is a reply:
-    /// the beginning of what may be one is kept until it can be told.
+    /// Passes on a part of a message. CLIENT REPLY hides no message and no confirmation, but the
+    /// array form of PONG is a reply. The first bytes of a frame are kept until it is known which
+    /// it is.
     private func relayPush(_ bytes: UnsafeRawPointer, count: Int, isComplete: Bool) {
         guard let client = holder else {
             incoming.collected = []
@@ -130,7 +133,8 @@ extension UpstreamConnection {
         case .confirmation(let what, let count):
             confirm(what, count)
         case .other:
-            // The array form of PONG, or a push of another kind, which answers nothing.
+            // In RESP2 this is the array form of PONG. In RESP3 it is another kind of push, which
+            // is no reply.
             if key.protocolVersion == 2 { finishHeadReply() }
         }
     }
@@ -148,7 +152,7 @@ extension UpstreamConnection {
             inFlight.first.value = UInt32(clamping: all)
         }
         guard isAwaited else {
-            // Not an answer: a script has made it up, or a slot of a cluster has moved.
+            // This is no reply: a script has made it up, or a cluster slot has moved.
             taint()
             return
         }
@@ -171,15 +175,15 @@ extension UpstreamConnection {
 
     // MARK: After the client
 
-    /// The holder has left. What it sent still runs; then the connection is cleaned, or closed when
-    /// that cannot be done with one command.
+    /// The holder has left. Its commands still run. Then the connection is cleaned, or closed if
+    /// one command cannot clean it.
     func orphan() {
         sole?.beginCleaning()
         setDeadline(after: pool.config.connectTimeout)
         cleanOrphan()
     }
 
-    /// Called whenever a reply to nobody has come.
+    /// Called when a reply has come whose client has left.
     func cleanOrphan() {
         guard case .cleaning(let state) = sole?.kind, inFlight.isEmpty, stage == .ready else {
             return
@@ -195,7 +199,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// What ends the next part of the state that is left; nil when there is none.
+    /// The command that ends the next part of the remaining state; nil if there is none.
     var cleaningCommand: [UInt8]? {
         guard let cleaning = hold?.cleaning else { return nil }
         var bytes: [UInt8] = []
@@ -203,7 +207,7 @@ extension UpstreamConnection {
         return bytes
     }
 
-    /// The answer to one of our cleaning commands has come: anything but +OK leaves doubts.
+    /// A cleaning command is answered. Only +OK proves that it worked.
     func cleaned() {
         if scanner.isError || !scanner.head.matches("OK") {
             server.machine.retire(id, .dirty, now: worker.now)
@@ -221,9 +225,9 @@ extension UpstreamConnection {
     }
 }
 
-/// What becomes of a frame of a subscription that is coming in.
+/// How a frame of a subscription that is coming in is handled.
 enum PushFate {
-    /// Too little of it has come.
+    /// Too few bytes have come to tell.
     case undecided
     case relayed
     case hidden

@@ -1,5 +1,5 @@
-// A client's AUTH, and HELLO with options, on the connection that they change: what becomes of it
-// when the server accepts them, refuses them, or says nothing.
+// A client's AUTH, and HELLO with options, on this connection: what changes if the server accepts
+// it, refuses it, or does not answer.
 
 import Config
 import Pool
@@ -7,7 +7,7 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// This connection and its client are in another state now.
+    /// Moves this connection and its client to another key.
     func move(to newKey: PoolKey, with client: ClientConnection?) {
         key = newKey
         server.machine.rekey(id, to: newKey)
@@ -15,13 +15,13 @@ extension UpstreamConnection {
         if let client, client.upstream === self { client.key = newKey }
     }
 
-    /// Nobody has logged in here, and the server has carried out a command.
+    /// The server has run a command on a connection without a login.
     func needsNoLogin() {
         if origin.lacksLogin, key.user == 0 { pool.noteDefault(needsLogin: false) }
     }
 
-    /// HELLO has been refused for want of a login. While the default user needs none, this
-    /// connection is of a time when it did: no other client is to meet that.
+    /// The server has refused HELLO because of a missing login. If the default user needs no login
+    /// now, this connection dates from a time when it did, so no other client may use it.
     func noteHelloRefused() {
         guard isBelieved, scanner.isError, scanner.head.starts(with: "NOAUTH"), key.user == 0,
             !pool.defaultNeedsLogin
@@ -42,14 +42,15 @@ extension UpstreamConnection {
             }
             newKey.user = user
         } else if login == nil, !isShared {
-            // Its client has left, and with it the knowledge of who this connection belongs to.
+            // The client has left, so the user of this connection is not known.
             spoil(.dirty)
         }
         if !isShared {
             let place = client?.key
             move(to: newKey, with: client)
             if let client, let place, client.upstream === self {
-                // Neither changes with a login, and this connection can be of another place.
+                // A login changes neither, and this connection may have other values than the
+                // client.
                 client.key.database = place.database
                 client.key.protocolVersion = protocolVersion ?? place.protocolVersion
             }
@@ -63,8 +64,8 @@ extension UpstreamConnection {
         }
     }
 
-    /// This connection and its client belong to somebody now for whom there is no number: the client
-    /// must not go on as whom it was before, and nobody else may have the connection.
+    /// The server has accepted a user for which there is no number left. The client must not go on
+    /// as its former user, and no other client may have this connection.
     private func refuseUser(_ client: ClientConnection?) {
         if !isShared {
             spoil(.dirty)
@@ -77,8 +78,8 @@ extension UpstreamConnection {
             "too many users, or too many passwords of one user, at once: a client was closed")
     }
 
-    /// The server has refused a client's credentials here. If they were good before, others may have
-    /// logged in with them.
+    /// The server has refused a client's credentials here. If they were good before, other clients
+    /// may have logged in with them.
     func refuseLogin(_ login: PendingLogin?) {
         guard isBelieved, let login, let name = login.user, scanner.head.starts(with: "WRONGPASS"),
             let user = pool.users.find(name: name, password: login.password)
@@ -86,10 +87,11 @@ extension UpstreamConnection {
         server.doubt(user)
     }
 
-    /// Redis up to 7.0 has applied the options of a HELLO before the one that it complains about.
+    /// Up to Redis 7.0, HELLO applies the options that stand before the refused one.
     func acceptPart(of login: PendingLogin?, _ client: ClientConnection?) {
         guard var login, let client else { return }
-        // The version stands before the options and takes effect behind them: not at all.
+        // The version stands before the options, but takes effect behind them. After an error it
+        // has none.
         let protocolVersion = client.key.protocolVersion
         defer { client.key.protocolVersion = protocolVersion }
         if scanner.head.starts(with: "WRONGPASS") {
@@ -98,7 +100,7 @@ extension UpstreamConnection {
             login.name = nil
             acceptLogin(login, protocolVersion: nil, client)
         } else if scanner.head.starts(with: "ERR Syntax error") {
-            // "in HELLO option 'X'", of which a head keeps no more.
+            // The error is "in HELLO option 'X'"; the kept head ends before X.
             acceptLogin(login, protocolVersion: nil, client)
         }
     }
@@ -106,23 +108,23 @@ extension UpstreamConnection {
 
 // MARK: - Without an answer
 
-// From Redis 7.2 on, and in Valkey, a refused login is not answered while other replies wait to be
-// written (`addAuthErrReply`, acl.c): messages and lines of MONITOR are such. A fence goes behind
-// it; when that is answered first, the login never will be.
+// From Redis 7.2 on, and in Valkey, the server does not answer a refused login while other replies
+// wait to be written (`addAuthErrReply`, acl.c); messages and lines of MONITOR count as such. So a
+// fence follows the login. If the fence is answered first, the login stays unanswered.
 extension UpstreamConnection {
-    /// A refused login may not be answered here, and the server carries out what comes behind it.
+    /// The server may leave a refused login unanswered here and run the commands behind it.
     var mayIgnoreLogin: Bool {
         guard let hold, hold.isListening || hold.isTarget, !hold.isInTransaction else {
             return false
         }
-        // A subscribed RESP2 connection takes neither AUTH nor HELLO, and says so.
+        // In RESP2 a subscribed connection refuses AUTH and HELLO with an error.
         let isRestricted = key.protocolVersion == 2 && hold.subscriptions > 0
         let isAnswering = server.facts.isBefore72 && isOfThisServer
         return !isAnswering && !isRestricted
     }
 
-    /// A reply in the place of a login's that has a fence behind it: nothing of it goes to the
-    /// client before it is known whose it is.
+    /// Takes a reply in place of a login's that has a fence behind it. It is kept until it is known
+    /// whether it is the login's or the fence's.
     func takeFencedLogin(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
@@ -148,7 +150,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// An error that AUTH and HELLO never get: rights, scripts, loading and replication do not
+    /// An error that AUTH and HELLO never get. Rights, scripts, loading and replication do not
     /// concern them.
     private var isErrorOfFence: Bool {
         guard scanner.isError else { return false }
@@ -157,7 +159,7 @@ extension UpstreamConnection {
             || scanner.head.starts(with: "MISCONF ")
     }
 
-    /// The server has refused a login without a word: its client waits for it no more.
+    /// The server has refused a login without an answer.
     private func loginIgnored(_ entry: InFlight) {
         let client = worker.clients[entry.client]
         _ = client?.takeLogin()
@@ -167,7 +169,7 @@ extension UpstreamConnection {
     }
 }
 
-/// The reply to HELLO carries the id of a connection; a client's own id is another.
+/// HELLO's reply has the connection's id. The client gets its own id instead.
 enum HelloReply {
     static func replacingID(_ reply: [UInt8], _ client: ClientConnection?) -> [UInt8] {
         guard let client else { return reply }

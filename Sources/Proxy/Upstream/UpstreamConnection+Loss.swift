@@ -1,15 +1,15 @@
-// What becomes of unanswered commands when a connection is lost. A command is sent again only when
-// it is proven that the server has not received it; everything else has an unknown outcome.
+// What happens to unanswered commands when a connection is lost. A command is sent again only if it
+// is proven that the server has not received it. The outcome of any other is unknown.
 //
 // The proof: its last byte was never written; or the stream ended in order (EOF, not a reset) and
-// the peer's kernel has not acknowledged that byte. A server that closes acknowledges with its FIN
+// the peer's kernel has not acknowledged that byte. The FIN of a closing server acknowledges
 // everything that it had received before (RFC 9293, 3.10.7.4: a segment's ACK field is RCV.NXT),
-// read or not; what arrives later finds the receiving side shut and is answered with a reset. So
-// what is beyond can never have reached it. That holds for close(), for the end of a process, and
-// for shutdown(SHUT_RDWR), which Redis 7.2 uses while it has a child; not for a peer that ends only
-// its own direction and goes on reading, which neither Redis nor Valkey does. A reset may have
-// overtaken a read or a reply, so it proves nothing, whichever call on the socket is the one that
-// sees it. Unix sockets acknowledge nothing: there, only unwritten commands are sent again.
+// whether the server has read it or not. Later bytes find the receiving side shut and are answered
+// with a reset, so the server cannot have read them. This holds for close(), for the end of a
+// process, and for shutdown(SHUT_RDWR), which Redis 7.2 uses while it has a child. It does not hold
+// for a peer that ends only its own direction and reads on; neither Redis nor Valkey does that. A
+// reset may have overtaken a read or a reply, so it proves nothing, whichever system call reports
+// it. Unix sockets acknowledge nothing: there, only unwritten commands are sent again.
 
 import Config
 import EventLoop
@@ -18,24 +18,24 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// One client's unanswered commands here.
+    /// The unanswered commands of one client.
     private struct Claim {
         var client: ClientConnection
         var bytes: [UInt8] = []
-        /// How many they are.
+        /// The number of commands.
         var count = 0
         /// At least one of them may have run.
         var isLost = false
-        /// An error reply can stand for each of them: nothing of a reply has been relayed, and no
-        /// state of the client was on the connection.
+        /// Each of them can be answered with an error: no part of a reply has been passed on, and
+        /// the connection had no state of the client.
         var canBeAnswered = true
     }
 
-    /// Hands unreceived commands back to their clients and closes the others. Afterwards nothing
-    /// is in flight.
+    /// Returns unreceived commands to their clients and closes the other clients. Afterwards
+    /// nothing is in flight.
     func rescueUnreceived(_ reason: CloseReason) {
         if case .prepare(let client) = handshake.purpose, stage == .handshaking {
-            // Of the client itself nothing was sent yet.
+            // No command of the client itself has been sent yet.
             handshake = Handshake()
             client.sendAgain([])
         }
@@ -57,7 +57,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// The position in the outgoing stream before which the server may have received everything.
+    /// The position in the outgoing stream up to which the server may have received bytes.
     private func received(_ reason: CloseReason) -> Int64 {
         guard reason == .upstreamClosed, let acknowledged = channel.acknowledged() else {
             return output.sentTotal
@@ -84,7 +84,7 @@ extension UpstreamConnection {
                         client: client, isLost: isLost,
                         canBeAnswered: !isLost && isShared))
             }
-            // Nobody misses its reply, and it is not sent again.
+            // No client gets a fence's reply, and a fence is not sent again.
             if entry.expectation == .fence { return }
             claims[place].count += Int(entry.count)
             if entry.expectation.isQuestion || entry.isSilent {
@@ -101,14 +101,14 @@ extension UpstreamConnection {
         return claims
     }
 
-    /// True when the connection carried state of this client that cannot be rebuilt.
+    /// True if the connection had state of this client that cannot be rebuilt.
     private func isStateLost(of client: ClientConnection) -> Bool {
         if case .streaming = client.mode { return true }
         guard let hold else { return incoming.isRelaying && client.id == inFlight.first.client }
         return !hold.isClean || incoming.isRelaying
     }
 
-    /// The commands of an entry, if the server has received none of those still unanswered.
+    /// The unanswered commands of an entry; nil if the server may have received one of them.
     private func unreceived(_ entry: InFlight, start: Int64, received: Int64) -> [UInt8]? {
         if entry.expectation.isQuestion { return [] }
         guard start >= output.releasedTotal else { return nil }
@@ -117,7 +117,7 @@ extension UpstreamConnection {
         if entry.expectation == .block || entry.expectation == .blockEnd {
             return start >= received ? all : nil
         }
-        // Of a run, the last `count` commands are unanswered.
+        // The last `count` commands of a run are unanswered.
         var ends: [Int] = []
         var scanner = CommandScanner()
         var position = 0
@@ -130,7 +130,7 @@ extension UpstreamConnection {
         }
         let answered = ends.count - Int(entry.count)
         guard answered >= 0, answered < ends.count else { return nil }
-        // Commands are received in order: the first unanswered one decides.
+        // Commands are received in order, so the first unanswered one decides.
         guard start + Int64(ends[answered]) > received else { return nil }
         return Array(all[(answered == 0 ? 0 : ends[answered - 1])...])
     }

@@ -1,4 +1,5 @@
-// What goes to the server, and when a connection takes no more: from its clients, or from the server.
+// Output to the server, and when it stops: when the server takes no more bytes, or when the clients
+// do not read.
 
 import EventLoop
 import Glibc
@@ -9,7 +10,7 @@ import Session
 extension UpstreamConnection {
     // MARK: Output
 
-    /// Queues bytes; they are written at the end of the iteration.
+    /// Queues bytes. They are written at the end of the iteration.
     func send(_ bytes: UnsafeRawPointer, count: Int) {
         output.append(bytes, count: count, pool: worker.chunks)
         worker.markDirty(self)
@@ -23,12 +24,12 @@ extension UpstreamConnection {
 
     func send(_ bytes: [UInt8]) { bytes.withUnsafeBytes { send($0) } }
 
-    /// What is sent from here on is not kept for sending it again.
+    /// Bytes from here on are not kept, so they cannot be sent again.
     func forgetSent() { output.forgetsSent = true }
 
     func keepSent() { output.forgetsSent = false }
 
-    /// Notes that a reply is owed for the `bytes` that are sent next.
+    /// Records that a reply is owed for the next `bytes` bytes.
     func expect(
         _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
         isSilent: Bool = false
@@ -37,14 +38,14 @@ extension UpstreamConnection {
         inFlight.append(client, expectation, bytes: bytes, value: value, isSilent: isSilent)
     }
 
-    /// `count` replies of the oldest entry have come.
+    /// `count` replies to the oldest entry have come.
     func finishHead(_ count: UInt32 = 1) {
         waitingSince = worker.now
         let bytes = inFlight.finish(count)
         if bytes > 0 { output.answered(bytes, pool: worker.chunks) }
     }
 
-    /// Queues bytes of a stream; large pieces go to the socket at once instead of being copied.
+    /// Sends bytes of a stream. Large pieces go to the socket at once and are not copied.
     func stream(_ bytes: UnsafeRawPointer, count: Int) {
         var sent = 0
         if output.isAllSent, output.forgetsSent, count >= 16 << 10 {
@@ -68,8 +69,8 @@ extension UpstreamConnection {
         case .full:
             channel.awaitWritable()
         case .failed(let error):
-            // What the server has already answered is still there to be read; the read says when
-            // the stream is over, and then what has not gone out is sent again elsewhere.
+            // Replies that the server has sent can still be read. The read reports the end of the
+            // stream; then unreceived commands are sent again over another connection.
             noteFailedWrite(error)
             if stage == .closing || !channel.isReading { ended(error: error) }
         }
@@ -78,13 +79,13 @@ extension UpstreamConnection {
         outputChanged()
     }
 
-    /// A write that finds the connection reset takes the error from the socket, so that the read
-    /// behind it shows a mere end, which would be taken for an orderly one.
+    /// Records a reset that a write has seen. The write takes the error from the socket, so the
+    /// next read reports an orderly end.
     private func noteFailedWrite(_ error: Int32) {
         if error != EPIPE, error != EAGAIN { ending.isReset = true }
     }
 
-    /// Pauses and resumes the clients that feed this connection.
+    /// Called when output has been written: resumes the clients that feed this connection.
     func outputChanged() {
         if output.unsent <= UpstreamConnection.outputLowWater, !flow.feeders.isEmpty {
             let waiting = flow.feeders
@@ -94,7 +95,7 @@ extension UpstreamConnection {
         judgeAvailability()
     }
 
-    /// True when a feeding client should stop: it is then resumed by `outputChanged`.
+    /// True if the client must stop sending. `outputChanged` resumes it.
     func isFull(for client: ClientConnection) -> Bool {
         guard output.unsent > UpstreamConnection.outputHighWater else { return false }
         flow.feeders.append(client.id)
@@ -104,10 +105,10 @@ extension UpstreamConnection {
 
     // MARK: Availability and holding
 
-    /// Somebody who reads well waits here for a reply.
+    /// A client that reads fast enough waits here for a reply.
     var keepsOthersWaiting: Bool { clients > flow.slowReaders }
 
-    /// Tells the pool whether more clients may be put on this shared connection.
+    /// Tells the pool whether more clients may use this shared connection.
     func judgeAvailability() {
         let available =
             !incoming.isLarge && flow.slowReaders == 0 && flow.soloists.isEmpty
@@ -118,9 +119,9 @@ extension UpstreamConnection {
         server.noteWork()
     }
 
-    /// When everybody who is owed something here reads slowly, reading stops: the server then keeps
-    /// the replies, exactly as it would for a slow client of its own. A shared upstream that is
-    /// wanted is read on, until the client's limit decides whether it may go on like that.
+    /// Stops reading when all clients with replies owed here read slowly. The server then keeps the
+    /// replies, as it does for a slow client of its own. A shared upstream is read on while other
+    /// clients wait for one, until a client reaches its output limit.
     func judgeReading() {
         let isWanted = server.isCrowded && isShared
         let isUnread =
@@ -134,20 +135,20 @@ extension UpstreamConnection {
 
     // MARK: Slow readers
 
-    /// A client that has something in flight here does not read fast enough.
+    /// A client with commands in flight here does not read fast enough.
     func readerIsSlow() {
         flow.slowReaders += 1
         judgeAvailability()
     }
 
-    /// It reads again, or has left.
+    /// A slow client reads again, or has left.
     func readerIsQuick() {
         flow.slowReaders -= 1
         judgeAvailability()
         judgeReading()
     }
 
-    /// More than `clientOutputLimit` waits for a client: the connection is not read meanwhile.
+    /// More than `clientOutputLimit` bytes wait for a client. The connection is not read meanwhile.
     func readerIsAtLimit() {
         flow.limitClock.begin(worker.now)
         flow.readersAtLimit += 1

@@ -1,4 +1,4 @@
-// Our PING on an idle upstream: whether the server is there.
+// Redpool's PING on an idle upstream, which tests whether the server answers.
 
 import Config
 import Pool
@@ -6,7 +6,7 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// Sends our PING; the pool lends the connection to nobody meanwhile.
+    /// Sends the PING. The pool does not lend the connection meanwhile.
     func probe() {
         expect(UpstreamConnection.nobody, .probe, bytes: UpstreamConnection.ping.count)
         sendOwn(UpstreamConnection.ping)
@@ -14,8 +14,8 @@ extension UpstreamConnection {
 
     static let ping = Array("*1\r\n$4\r\nPING\r\n".utf8)
 
-    /// A reply in the place of that to our PING: an error shows as much as a PONG, anything else
-    /// that somebody was answered twice.
+    /// Takes the reply to the PING. An error proves as much as PONG. Any other reply belongs to
+    /// another command.
     func takeProbe(isComplete: Bool) {
         let isPong =
             scanner.type == UInt8(ascii: "+") && (!isComplete || scanner.head.matches("PONG"))
@@ -34,7 +34,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// The server is there.
+    /// The server has answered.
     func probed() {
         server.machine.probed(id, now: worker.now)
         server.noteWork()

@@ -1,13 +1,13 @@
-// What a connection asks of its server in the handshake, and what follows from the answers.
+// The questions about the server in a handshake, and what follows from the answers.
 
 import Config
 import Pool
 import RESP
 
 extension UpstreamConnection {
-    /// INFO has been answered. What was known of another process says nothing about this one.
+    /// INFO is answered. Knowledge of another server process does not apply to this one.
     func learnWhoAnswers() {
-        // A script that has run for long keeps the server from saying anything.
+        // While a long script runs, the server answers nothing.
         let isBusy = scanner.isError && scanner.head.starts(with: "BUSY ")
         defer { origin.epoch = isBusy ? nil : server.processes.epoch }
         let found = learned(from: .information)
@@ -21,7 +21,7 @@ extension UpstreamConnection {
             server.scripts.note(key.user, isAnonymous: found.runID == nil && !isLoginMissing)
         }
         if let runID = found.runID, runID == server.facts.runID { return }
-        // A client's own user may not be allowed to ask.
+        // A client's own user may have no right to INFO.
         if found.runID == nil, !isOnly || key.user != 0 { return }
         server.forgetServer()
         var facts = ServerFacts()
@@ -38,11 +38,11 @@ extension UpstreamConnection {
 
     func learn(_ facts: ServerFacts) {
         server.learn(facts)
-        // What this very connection has shown is no knowledge of an earlier process.
+        // What this connection itself has shown is about the new process.
         if let form = handshake.form { server.fences.found(form, for: key.user, now: worker.now) }
     }
 
-    /// What the collected reply adds to what is known of the server. A refusal adds nothing.
+    /// Adds the collected reply to what is known of the server. A refusal adds nothing.
     func learned(from step: Handshake.Step) -> ServerFacts {
         var facts = server.facts
         switch step {

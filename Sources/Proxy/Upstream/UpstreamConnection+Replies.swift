@@ -1,5 +1,5 @@
-// From bytes of the server to the clients they belong to. Replies are relayed as they arrive, and but
-// for a few short ones never collected; consecutive replies of one client are handed over in one piece.
+// The way out: from bytes of the server to the clients. Replies are passed on as they arrive; only
+// a few short ones are collected. Consecutive replies to one client are passed on in one piece.
 
 import Config
 import Pool
@@ -7,7 +7,7 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// Nobody's id: the entry is the proxy's own.
+    /// The client id of Redpool's own commands. No client has it.
     static let nobody = SlotID(slot: .max, generation: .max)
 
     func receiveReplies(_ bytes: UnsafeRawPointer, _ count: Int) {
@@ -24,7 +24,7 @@ extension UpstreamConnection {
         var position = 0
         while position < count {
             if let client = piped {
-                // A held connection became a pipe while this was on the way.
+                // A held connection became a pipe while these bytes were on the way.
                 client.receive(bytes + position, count: count - position)
                 return
             }
@@ -50,7 +50,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// Relays what the oldest entry is owed, as far as it has come. Returns the next position.
+    /// Passes on replies to the oldest entry, as far as they have come. Returns the next position.
     private func relayRun(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
         let entry = inFlight.first
         var position = start
@@ -103,12 +103,12 @@ extension UpstreamConnection {
         return position
     }
 
-    /// An error is the client's business, but some say that this is not the server to be at: a
-    /// failover is going on, or was. In the place of a fence it says nothing.
+    /// Reads an error reply. Some errors show that a failover takes place or has taken place. In
+    /// place of a fence's reply they show nothing.
     private func noteError() {
         guard inFlight.first.expectation != .fence else { return }
         if scanner.head.starts(with: "UNBLOCKED force "), isWaitOfClient {
-            // The server closes this connection behind it.
+            // The server closes this connection behind the error.
             ending.hasUnblocked = true
             spoil(.failoverSign)
         } else {
@@ -120,7 +120,8 @@ extension UpstreamConnection {
         server.failoverSign(self)
     }
 
-    /// What is answered may have blocked its client; a script does not, but can make any error up.
+    /// The reply may be to a command that blocks. A script does not block, but can make up any
+    /// error.
     private var isWaitOfClient: Bool {
         guard let sole, let client = worker.clients[inFlight.first.client] else { return false }
         return sole.state != nil ? sole.isBlocking : !CommandTable.runsScript(client.lastCommand)
@@ -132,7 +133,7 @@ extension UpstreamConnection {
         judgeAvailability()
     }
 
-    /// Bytes for a client that may have left meanwhile, and the count of replies they complete.
+    /// Passes bytes to a client, which may have left, and counts the replies that they complete.
     func deliver(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32) {
         if finished > 0 {
             finishHead(finished)
@@ -149,7 +150,7 @@ extension UpstreamConnection {
         if finished > 0 { client.answered(finished) }
     }
 
-    /// A reply that the proxy has made or changed, and with it the end of the entry.
+    /// Passes on a reply that Redpool has made or changed, and finishes the entry.
     func deliver(_ entry: InFlight, _ reply: [UInt8]) {
         reply.withUnsafeBytes { deliver(entry, $0.baseAddress!, $0.count, 1) }
     }
@@ -160,7 +161,7 @@ extension UpstreamConnection {
         noteIfEmptied()
     }
 
-    /// Nothing is in flight any more on a shared connection.
+    /// Called when nothing is in flight any more on a shared connection.
     @inline(__always)
     func noteIfEmptied() {
         guard inFlight.isEmpty else { return }
@@ -168,7 +169,7 @@ extension UpstreamConnection {
         wakeSoloists()
     }
 
-    /// Replies that the proxy itself has an interest in.
+    /// Handles replies that mean something to Redpool.
     private func handOver(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
@@ -200,7 +201,7 @@ extension UpstreamConnection {
             if !isComplete { return }
             finishHead()
         case .beforeLogin where entry.value == 1 && isComplete && !scanner.isError:
-            // It has taken effect here, whatever it was.
+            // The command took effect here, and its effect is not known.
             deliver(entry, bytes, count, 1)
             lose(.notUnderstood)
         default:
@@ -216,14 +217,14 @@ extension UpstreamConnection {
             isUnknownCommand: scanner.isError && scanner.head.starts(with: "ERR unknown comm"))
     }
 
-    /// What is answered here is what the server says to the command that it is taken for. Where that
-    /// is not known to the last byte, it changes nothing but what this client has to itself.
+    /// Replies here can be matched with commands. If that is not certain, a reply changes only the
+    /// state of its own client.
     var isBelieved: Bool { hold?.isTainted != true }
 
-    /// What is answered here also holds for others.
+    /// Replies here also tell the pool about the server.
     var teachesPool: Bool { isBelieved && isOfThisServer }
 
-    /// What a complete reply means for the state of this connection and of its client.
+    /// What a complete reply changes in the state of this connection and of its client.
     func takeNote(_ entry: InFlight) {
         let facts = facts
         heldReplied(to: entry.expectation, facts, value: entry.value)
@@ -233,7 +234,7 @@ extension UpstreamConnection {
             let change = client?.takeChange()
             guard facts.isOK else { return }
             if let client { change?.apply(to: &client.identity) }
-            // Whoever gets this connection for himself next must not find another client's name.
+            // The next client with sole use must not find another client's name.
             identity.taint(entry.expectation)
         case .select where facts.isOK:
             var newKey = key
@@ -255,7 +256,7 @@ extension UpstreamConnection {
         case .stranger where facts.isQueued:
             if entry.value == 0 { client?.hasQueuedStranger = true } else { queuedSubcommand() }
         case .unknown where !facts.isError && !facts.isQueued:
-            // A module has been loaded meanwhile, say: nobody knows what it has done here.
+            // A module may have been loaded meanwhile. What the command did here is not known.
             pool.unknownCommands = UnknownCommands()
             retireWhenFree(.notUnderstood)
         case .ofModule where facts.isUnknownCommand:
@@ -275,7 +276,7 @@ extension UpstreamConnection {
         case .pause where facts.isOK && isBelieved, .unpause where facts.isOK && isBelieved:
             notePause(entry.expectation, entry.value)
         case .blockEnd where !facts.endsTransaction:
-            // The transaction may still be open, and others' commands would be queued into it.
+            // The transaction may still be open; commands of other clients would be queued into it.
             spoil(.dirty)
             server.machine.retire(id, .dirty, now: worker.now)
             server.noteWork()
@@ -292,7 +293,7 @@ extension UpstreamConnection {
             finishHead()
             if isShared { countFinished(1) }
             guard isOfThisServer else {
-                // It is asked again, over a connection to the server of now.
+                // It is asked again, over a connection to the present server.
                 client?.endQuestion()
                 return
             }
@@ -319,7 +320,7 @@ extension UpstreamConnection {
         case .hello:
             noteHelloRefused()
             if isGood, facts.isAggregate, entry.value != 0 {
-                // On a connection of one's own it counts even when its client has left.
+                // On a connection in sole use it counts even if its client has left.
                 var newKey = key
                 newKey.protocolVersion = UInt8(entry.value)
                 if !isShared {
@@ -331,7 +332,7 @@ extension UpstreamConnection {
             deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
         case .helloChange:
             let login = client?.takeLogin()
-            // Where it is shared, a name is all that it may have changed.
+            // On a shared connection it can have changed no more than the name.
             if isShared { identity.taint(.mirrorName) }
             if isGood, facts.isAggregate, !isBelieved {
                 var newKey = key
@@ -341,7 +342,7 @@ extension UpstreamConnection {
                 acceptLogin(login, protocolVersion: UInt8(entry.value), client)
             } else {
                 refuseLogin(login)
-                // A name may have been taken over; what else may have been is not understood.
+                // The server may have set the name before the error.
                 identity.taint(.mirrorName)
                 if isBelieved, server.facts.isBefore72 { acceptPart(of: login, client) }
             }
@@ -352,8 +353,8 @@ extension UpstreamConnection {
         }
     }
 
-    /// As below, in the middle of a run: the complete replies before that place are good, and their
-    /// clients get them.
+    /// Poisons in the middle of a run. The complete replies before the error are good and are
+    /// passed on.
     func poison(
         _ text: String, behind finished: UInt32, of entry: InFlight,
         _ bytes: UnsafeRawPointer, _ count: Int
@@ -365,11 +366,11 @@ extension UpstreamConnection {
         poison(text)
     }
 
-    /// What the server sends cannot be matched with what it was asked: nothing behind it can be
-    /// trusted, so the connection and everybody who waits on it end here.
+    /// Closes the connection because replies can no longer be matched with commands. Nothing behind
+    /// this place can be trusted, so all clients with commands in flight are closed too.
     func poison(_ text: String) {
-        // What its client has done there is not known to the last byte. It has it for itself. A
-        // script's status can look like a line of MONITOR.
+        // On a connection in sole use whose state is not fully known this is no desync. A script's
+        // status can look like a line of MONITOR.
         if !isShared, let hold, hold.isTainted || hold.isMonitoring {
             lose(.notUnderstood)
             return
@@ -382,8 +383,8 @@ extension UpstreamConnection {
 }
 
 extension ReplyFacts {
-    /// The reply of an EXEC that has ended its transaction: the array, a null, or the error that
-    /// says so.
+    /// The reply to EXEC shows that the transaction is over: it is an array, a null, or an error
+    /// that says so.
     var endsTransaction: Bool { isArrayOrNull || (isError && !isUnknownCommand) }
 
     /// HELLO is answered with an array or a map.

@@ -1,7 +1,7 @@
-// Messages on a connection where nobody has asked for any. A server, or something in front of one,
-// may send one late: when the subscription has ended and the connection is lent to others. In RESP3
-// it has a type of its own and answers nothing, so it is dropped. But what has come once may come
-// again, so the connection takes no new command. In RESP2 it looks like a reply, and poisons.
+// Messages on a connection without a subscription. A server, or a proxy in front of it, may send
+// one late, when the connection is already lent to others. In RESP3 it has a type of its own and is
+// no reply, so it is dropped; the connection takes no new command, because more may come. In RESP2
+// it looks like a reply, and poisons.
 
 import Config
 import Pool
@@ -9,15 +9,15 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// True when this byte, which begins a frame, begins a push that is meant for nobody.
+    /// True if this first byte of a frame begins a push that no client here wants.
     func isStray(_ first: UInt8) -> Bool {
         first == UInt8(ascii: ">") && key.protocolVersion == 3 && piped == nil && hearsNothing
     }
 
-    /// Nobody can be told anything here: there is no holder, or one who has not asked for it.
+    /// No client here can get a message: there is no holder, or it has no subscription.
     private var hearsNothing: Bool {
         guard let hold else { return true }
-        // Another client's invalidations may be redirected here.
+        // Another client may redirect its invalidations here.
         if hold.isListening || (ending.spoiled != nil && ending.spoiled != .strayPush) {
             return false
         }
@@ -28,7 +28,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// A push on a held connection begins or goes on. Returns the next position.
+    /// Handles a push on a held connection. Returns the next position.
     func meetPush(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
         guard sole?.messages.isInside != true, isStray(span[start]) else {
             return relayPush(bytes, span, from: start)
@@ -37,7 +37,7 @@ extension UpstreamConnection {
         return dropPush(span, from: start)
     }
 
-    /// Such a push begins.
+    /// Records an unwanted push.
     func noteStray() {
         pool.traffic.pushesDropped += 1
         pool.warnLimit(
@@ -46,9 +46,9 @@ extension UpstreamConnection {
         retireWhenFree(.strayPush)
     }
 
-    /// A push, or the beginning of one, stands where a reply to `entry` is due, behind `finished`
-    /// whole replies to it in `count` bytes, and ends at `end`. Returns the next position. One that
-    /// began as something else has been relayed in part, and poisons.
+    /// Handles a push in place of a reply to `entry`. `count` bytes before it have `finished`
+    /// complete replies; it ends at `end`. Returns the next position. If the frame began as
+    /// something else, a part of it has been passed on already, so the connection is poisoned.
     @inline(never)
     func meetStray(
         _ entry: InFlight, behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int,
@@ -65,7 +65,7 @@ extension UpstreamConnection {
         return end
     }
 
-    /// Passes over such a push, or as much of it as has come. Returns the next position.
+    /// Drops a push, or as much of it as has come. Returns the next position.
     func dropPush(_ span: Span<UInt8>, from start: Int) -> Int {
         switch scanner.scan(span, from: start) {
         case .complete(let end):
@@ -79,9 +79,9 @@ extension UpstreamConnection {
         return span.count
     }
 
-    /// True when this byte, which begins a frame, begins such a push while the state of the
-    /// connection is changed. Nobody waits here but for that, so another one can be had at once. A
-    /// new connection has never had a subscription: what it sends before its answers is no Redis.
+    /// True if this first byte of a frame begins a push while the connection's state is being
+    /// changed. No command is in flight then, so another connection can take its place. On a new
+    /// connection there has never been a subscription: a push there comes from no Redis server.
     func isStrayInHandshake(_ first: UInt8) -> Bool {
         var isThree = key.protocolVersion == 3
         switch handshake.purpose {

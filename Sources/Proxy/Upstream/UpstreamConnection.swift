@@ -1,5 +1,5 @@
-// One connection to the server: its socket, what it owes to whom, and its way from connect to
-// close.
+// One connection to the server: its socket, what is in flight on it, who uses it, and its stages
+// from connect to close.
 
 import Config
 import EventLoop
@@ -8,8 +8,7 @@ import Pool
 import RESP
 import Session
 
-/// An upstream connection. The pool's state machine decides what it is used for; this class does
-/// it.
+/// An upstream. The pool's state machine decides what it is used for; this class carries it out.
 final class UpstreamConnection {
     /// From `connecting` by way of `handshaking` to `ready`; a conversion goes back to
     /// `handshaking`; `closing` from anywhere, and `closed` at the end.
@@ -135,7 +134,7 @@ final class UpstreamConnection {
         }
     }
 
-    /// The stream has ended: by an orderly close (error 0) or a broken connection.
+    /// The stream has ended: by a close of the server (error 0) or by a broken connection.
     func ended(error: Int32) {
         let text = error == 0 ? "the server closed the connection" : System.errorText(error)
         switch stage {
@@ -150,7 +149,7 @@ final class UpstreamConnection {
                 lose(.clientGone)
                 return
             }
-            // It may have been idle for too long, as the server sees it.
+            // The server may have closed it as idle, so its `timeout` is read again.
             if error == 0, inFlight.isEmpty { server.looks.isTimeoutDoubtful = true }
             lose(error == 0 && !ending.isReset ? .upstreamClosed : .upstreamReset)
         }
@@ -158,36 +157,36 @@ final class UpstreamConnection {
 
     // MARK: Use
 
-    /// Others can have this connection at the same time.
+    /// Several clients can use this connection at the same time.
     @inline(__always)
     var isShared: Bool { sole == nil }
 
-    /// The client that holds this connection, replies framed.
+    /// The client that holds this connection. Its replies are framed.
     var holder: ClientConnection? {
         if case .held(let client, _) = sole?.kind { client } else { nil }
     }
 
-    /// What a holder has tied to this connection; nil when nobody holds it or has held it.
+    /// The state that a holder has tied to this connection; nil without a hold.
     @inline(__always)
     var hold: HeldState? { sole?.state }
 
-    /// The client whose bytes pass through unframed.
+    /// The client of a pipe. Its bytes are not framed.
     @inline(__always)
     var piped: ClientConnection? {
         if let sole, case .piped(let client) = sole.kind { client } else { nil }
     }
 
-    /// Clients that have something in flight here, or the connection for themselves.
+    /// The number of clients with commands in flight here, or with sole use.
     var clients: Int { sole?.clients ?? sharers }
 
-    /// One client more has something in flight here.
+    /// One more client has commands in flight here.
     @inline(__always)
     func share() {
         assert(isShared, "a connection of one client is shared")
         sharers += 1
     }
 
-    /// Lends it to one client alone: the pool has leased it so, or the client has it for another use.
+    /// Lends the connection to one client alone, after a lease or for another kind of use.
     func lend(to client: ClientConnection, for loan: Loan) {
         assert(sharers == 0, "a connection that others share is lent to one client")
         switch loan {
@@ -200,13 +199,13 @@ final class UpstreamConnection {
         }
     }
 
-    /// Lends it to Redpool's own question about scripts.
+    /// Lends the connection to Redpool's own question about scripts.
     func lendToQuestion() {
         assert(sharers == 0, "a connection that others share is lent to a question")
         sole = SoleUse(.asking(.asked))
     }
 
-    /// A client has all that it has asked for, or Redpool has, and nothing is tied to the connection.
+    /// Ends one client's use. Nothing is in flight for it, and no state is tied to the connection.
     @inline(__always)
     func takeBack() {
         if isShared { sharers -= 1 } else { takeBackFromOne() }
@@ -219,34 +218,34 @@ final class UpstreamConnection {
         sole = nil
     }
 
-    /// Whoever had it has left, and nobody else can have it.
+    /// Ends every use for good: the user has left, and nobody gets this connection again.
     func abandon() {
         sole = SoleUse(.abandoned)
         sharers = 0
     }
 
-    /// What is tied to the connection changes, as a reply to `expectation` says.
+    /// Changes the held state as a reply to `expectation` says.
     @inline(__always)
     func heldReplied(to expectation: Expectation, _ facts: ReplyFacts, value: UInt32) {
         sole?.state?.replied(to: expectation, facts, value: value)
     }
 
-    /// Something has happened to a held connection whose effects cannot be told.
+    /// The effects of something on a held connection are not known.
     func taint() { sole?.state?.taint() }
 
-    /// A command was queued in a transaction that changes the connection when EXEC runs it.
+    /// A command is queued in the transaction that changes the connection when EXEC runs it.
     func noteQueued() { sole?.state?.queued() }
 
-    /// A command was queued in the open transaction that may bring more than one element.
+    /// A command is queued in the transaction that may bring more than one element.
     func noteDoubt() { sole?.isDoubtful = true }
 
-    /// The next command of the client that has this connection alone may block, or is answered.
+    /// Whether the last command of a sole use may block.
     func setBlocking(_ isBlocking: Bool) { sole?.isBlocking = isBlocking }
 
-    /// EXEC goes with a fence behind it.
+    /// A fence follows EXEC, so the doubt ends.
     func settleDoubt() { sole?.isDoubtful = false }
 
-    /// Whether another client's invalidations are redirected to the holder.
+    /// Whether another client redirects its invalidations to the holder.
     func setTarget(_ isTarget: Bool) { sole?.state?.isTarget = isTarget }
 }
 

@@ -1,59 +1,60 @@
-// What an upstream connection knows of itself, in parts: the reply that comes in, the flow of bytes, where
-// it leads, and how it will end.
+// Parts of an upstream's state: the reply that is coming in, the flow of bytes, where the
+// connection leads, and how it ends.
 
 import Pool
 import Session
 
-/// The reply that is coming in.
+/// The state of the reply that is coming in.
 struct IncomingReply {
-    /// Bytes of a reply that Redpool reads itself.
+    /// Bytes of a reply that Redpool reads before the client gets it.
     var collected: [UInt8] = []
-    /// The beginning of such a reply, which is too long to be kept, has gone to its client.
+    /// Such a reply is too long to be kept, and its beginning has gone to the client.
     var isBegunRelayed = false
-    /// The array of an EXEC that is passing by and is looked at.
+    /// The position in an EXEC's array of which elements matter.
     var walk: ExecWalk?
     var edges = FrameEdges()
-    /// A push that is meant for nobody is passing by.
+    /// A push that no client here wants is coming in and is dropped.
     var isDropping = false
-    /// Bytes of the reply at the head have already gone to its client.
+    /// Some bytes of the oldest reply have already gone to its client.
     var isRelaying = false
-    /// The rest of it is long: nobody else is put behind it.
+    /// The rest of the reply is long, so the pool puts no other client behind it.
     var isLarge = false
 }
 
-/// Who waits for whom: clients that do not read, and those that are not read.
+/// Which clients do not read, and which clients are not read.
 struct UpstreamFlow {
-    /// Clients with something in flight that do not read fast enough.
+    /// Clients with commands in flight that do not read fast enough.
     var slowReaders = 0
-    /// Clients with more than `clientOutputLimit` waiting for them.
+    /// Clients that are over `clientOutputLimit`.
     var readersAtLimit = 0
     var limitClock = LimitClock()
-    /// The connection is not read, because those who wait here do not read either.
+    /// The connection is not read, because all clients that wait here read slowly.
     var isUnread = false
-    /// The pool may put more clients on it.
+    /// The pool may put more clients on this connection.
     var isAvailable = true
-    /// Clients that wait until nobody has anything in flight here.
+    /// Clients that wait until no other client has commands in flight here.
     var soloists: [SlotID] = []
-    /// Clients that are not read until this connection's output has drained.
+    /// Clients that are not read until the output of this connection has drained.
     var feeders: [SlotID] = []
 }
 
-/// Where a connection leads, and what its server is known to think of it.
+/// Where the connection leads, and what the server knows of it.
 struct UpstreamOrigin {
     /// The address that it is connected to.
     let address: String
     let dialledAt: MonotonicTime
-    /// How many answers of the resolver in a row were without that address.
+    /// How many answers of the resolver in a row did not have that address.
     var misses = 0
-    /// The server's when this connection had heard who answers; nil when that was too busy to say.
+    /// The epoch of the `Server` when this connection had read INFO; nil if the server was too busy
+    /// to answer.
     var epoch: Int? = 0
-    /// What the server has called itself.
+    /// The server's `run_id`.
     var runID: [UInt8]?
-    /// The id by which the server knows this connection, and whether it was asked for that.
+    /// The server's id of this connection, and whether it has been asked for.
     var serverID: Int64?
     var isIdentified = false
-    /// The connection was made while the default user needed a password, and nobody has logged in here
-    /// since. To the server that stays so when the password is taken away: it refuses HELLO here.
+    /// The connection dates from a time when the default user needed a login, and it has not logged
+    /// in. The server refuses HELLO on it even when no login is needed any more.
     var lacksLogin = false
 
     init(address: String, dialledAt: MonotonicTime) {
@@ -62,22 +63,23 @@ struct UpstreamOrigin {
     }
 }
 
-/// What is known of the end of a connection before it comes.
+/// What is known of the connection's end before it comes.
 struct UpstreamEnding {
-    /// Why it must not be used again once its lease ends: the server has been asked for something
-    /// whose effect cannot be told, say.
+    /// Why it must not be used again when its lease ends. For example, the effect of a command is
+    /// not known.
     var spoiled: CloseReason?
-    /// Since when it is one of those that the pool spends on commands that are not understood.
+    /// Since when it is in use as a one-off upstream.
     var oneOffSince: MonotonicTime?
-    /// The client that has left while it was blocked here, and is closed when this connection is.
+    /// The client that left while its command blocked here. It is closed when this connection is
+    /// closed.
     var lastToLeave: SlotID?
-    /// The server has ended the wait of the client that was blocked here, and ends the client.
+    /// The server has unblocked the client here and closes the connection.
     var hasUnblocked = false
-    /// The server has been told that nothing more comes, as its client has ended.
+    /// The client has ended its input, and the server has been told that nothing more comes.
     var hasSaidGoodbye = false
     /// A fence has shown that replies went to the wrong clients.
     var isMisaligned = false
-    /// A write has found the connection reset: what its peer acknowledged last is not all that it
-    /// may have received. EPIPE is none of that: it follows an orderly end.
+    /// A write has found the connection reset. The server may then have received more than it has
+    /// acknowledged. EPIPE does not count: it follows an orderly end.
     var isReset = false
 }
