@@ -1,3 +1,5 @@
+// Makes the `Config` of a checked file: reads password files and fills in derived values.
+
 extension Resolution {
     /// Reads the password files of all pools and reports those that cannot be used. The result has
     /// an element for each pool, nil for a pool without a password.

@@ -1,3 +1,5 @@
+// Reads the configuration file and the password files that it names from disk.
+
 import Glibc
 
 extension Config {

@@ -1,3 +1,5 @@
+// Checks of values against each other: sizes, times, credentials, addresses.
+
 extension Resolution {
     /// `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`.
     func checkSizes(_ pool: PoolDraft) -> [Diagnostic] {

@@ -1,3 +1,5 @@
+// Reads the text of a value by the kind of its key, and prints values and suggestions for messages.
+
 extension Kind {
     /// Reads the text of a value, with its range.
     func parse(_ text: String) throws(ValueProblem) -> Value {

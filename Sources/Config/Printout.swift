@@ -1,3 +1,5 @@
+// Prints the configuration in effect, with the origin of each value.
+
 extension Config {
     /// The configuration that a text amounts to: a valid file with every key, its value, and a
     /// comment that says where the value comes from (`FILE:LINE`, or the default). Nil if the text

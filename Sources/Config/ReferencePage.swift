@@ -1,3 +1,5 @@
+// Writes docs/configuration.md from the schema.
+
 extension Config {
     /// The text of `docs/configuration.md`: the rules of the file and a table of every key.
     package static func referencePage() -> String {

@@ -1,3 +1,5 @@
+// Writes config/redpool.yaml from the schema.
+
 extension Config {
     /// The text of `config/redpool.yaml`: every key with its default and what it is for. Keys whose
     /// default follows from others are comments, so that they go on following.

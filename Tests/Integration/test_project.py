@@ -28,11 +28,17 @@ def test_layers_of_the_project_hold():
     assert done.returncode == 0, done.stderr
 
 
-def layers_with(tmp_path, target, text) -> str:
-    """What the check says about a project whose only source is `text` in `target`."""
+def layers_with(tmp_path, target, text, rows=("File.swift",)) -> str:
+    """What the check says about a project whose only source is `text` in `target`; its map of the
+    sources has `rows`."""
     folder = tmp_path / "Sources" / target
     folder.mkdir(parents=True)
     (folder / "File.swift").write_text(text)
+    (tmp_path / "docs").mkdir()
+    table = "".join(f"| `{row}` | a file |\n" for row in rows)
+    (tmp_path / "docs" / "architecture.md").write_text(
+        f"# Map\n\n| `Other.swift` | not here |\n\n## Files\n\n### `Sources/{target}`\n\n{table}"
+    )
     done = run(ROOT / "scripts/check-layers", tmp_path)
     assert (done.returncode == 0) == (done.stderr == "")
     return done.stderr
@@ -55,7 +61,8 @@ def layers_with(tmp_path, target, text) -> str:
     ],
 )
 def test_layer_check_sees_what_is_forbidden(tmp_path, target, text):
-    assert f"Sources/{target}" in layers_with(tmp_path, target, text)
+    found = layers_with(tmp_path, target, "// A comment.\n" + text)
+    assert f"Sources/{target}" in found and "comment" not in found
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,25 @@ def test_layer_check_sees_what_is_forbidden(tmp_path, target, text):
     ],
 )
 def test_layer_check_lets_pass_what_is_allowed(tmp_path, target, text):
-    assert layers_with(tmp_path, target, text) == ""
+    assert layers_with(tmp_path, target, "// A comment.\n" + text) == ""
+
+
+@pytest.mark.parametrize(
+    "text,rows,problem",
+    [
+        ("// A comment.\nlet a = 1\n", ["File.swift"], None),
+        ("\nimport Glibc\n\n/// A comment.\nlet a = 1\n", ["File.swift"], None),
+        ("let a = 1\n", ["File.swift"], "does not begin with a comment"),
+        ("extension A {\n    /// A comment.\n}\n", ["File.swift"], "does not begin with a comment"),
+        ("import Glibc\n", ["File.swift"], "does not begin with a comment"),
+        ("// A comment.\n", [], "File.swift: the file is not in the section Files"),
+        ("// A comment.\n", ["Other.swift"], "File.swift: the file is not in the section Files"),
+        ("// A comment.\n", ["File.swift", "Gone.swift"], "Gone.swift: docs/architecture.md names"),
+    ],
+)
+def test_layer_check_compares_files_with_their_map(tmp_path, text, rows, problem):
+    found = layers_with(tmp_path, "Config", text, rows)
+    assert problem in found if problem else found == ""
 
 
 # --- words and numbers of the wire
