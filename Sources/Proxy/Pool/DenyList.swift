@@ -1,17 +1,17 @@
-// Commands that a pool refuses: what does not fit a shared connection, unless the configuration
-// says otherwise, and whatever the operator adds.
+// Commands that a pool refuses: by default, those that do not fit a shared connection, and what the
+// operator adds.
 
 import RESP
 import Session
 
-/// The `denyCommands` of a pool, as a table that costs one look per command: a pointer, so that
-/// nothing is retained for that look. `destroy` must be called before it goes away.
+/// The `denyCommands` of a pool, as a table: one look-up per command. It is a pointer, so that a
+/// look-up retains nothing. The owner must call `destroy` before it drops the value.
 struct DenyList {
-    /// By the command's place in the table.
+    /// Indexed by the command's row in the table.
     private let isDenied: UnsafeMutableBufferPointer<Bool>
 
-    /// `names` are in lower case, a subcommand as `container|subcommand`. A container's name stands
-    /// for all of its subcommands.
+    /// `names` are in lower case; a subcommand is `container|subcommand`. A container's name denies
+    /// all its subcommands.
     init(_ names: [String], table: CommandTable) {
         let wanted = Set(names)
         isDenied = .allocate(capacity: table.all.count)
@@ -31,8 +31,8 @@ struct DenyList {
     }
 }
 
-/// Those of the names that the table does not have: modules' commands, renamed ones, new
-/// subcommands; and all that may be a container's name.
+/// The denied names that the table does not have: commands of modules, renamed commands, new
+/// subcommands. It also has every name that may be a container's.
 struct DeniedStrangers {
     private let names: Set<[UInt8]>
 
@@ -41,7 +41,7 @@ struct DeniedStrangers {
         self.names = Set(Set(names).subtracting(known).map { Array($0.utf8) })
     }
 
-    /// True when the command must not reach the server; the name is `UnknownName.asRead`.
+    /// True when the command must not reach the server. The name is `UnknownName.asRead`.
     func refuses(_ name: [UInt8]) -> Bool {
         if names.isEmpty { return false }
         return names.contains(name)

@@ -1,28 +1,28 @@
-// Which states of a connection the server has accepted: a client can move there without asking it.
+// The connection states that the server has accepted. A client can move to them without asking it.
 
 import Pool
 
-/// Keys of sub-pools that the server has accepted from some client of this worker. It is bounded: when
-/// there are too many, all are forgotten, and the server is asked again.
+/// Keys of sub-pools that the server has accepted from some client of this worker. The set is
+/// bounded: when it is full, all keys are dropped, and the server is asked again.
 struct KnownKeys {
     /// The state of a new connection. It is always known.
     private let warmKey: PoolKey
     private var accepted: Set<PoolKey> = []
-    /// Databases that the server has let a user select, as keys of protocol 2.
+    /// Databases that the server has let a user SELECT, as keys of protocol 2.
     private var selected: Set<PoolKey> = []
 
     private static let most = 4096
 
     init(warmKey: PoolKey) { self.warmKey = warmKey }
 
-    /// The server has put a connection into the state `key` at a client's request.
+    /// The server has put a connection into the state `key` for a client.
     mutating func accept(_ key: PoolKey) {
         if accepted.count >= KnownKeys.most { accepted.removeAll() }
         accepted.insert(key)
     }
 
-    /// The server has carried out a SELECT. That a user is in a database proves no right to SELECT:
-    /// it may have been selected before the login.
+    /// The server has carried out a SELECT. A user in a database does not prove the right to
+    /// SELECT: the database may have been selected before the login.
     mutating func select(_ key: PoolKey) {
         if selected.count >= KnownKeys.most { selected.removeAll() }
         selected.insert(KnownKeys.plain(key))
@@ -35,19 +35,19 @@ struct KnownKeys {
         return plain == warmKey || selected.contains(plain)
     }
 
-    /// Keeps what these users may have.
+    /// Drops the keys of all other users.
     mutating func keep(_ users: Set<UInt32>) {
         accepted = accepted.filter { users.contains($0.user) }
         selected = selected.filter { users.contains($0.user) }
     }
 
-    /// Forgets what one user may have.
+    /// Drops the keys of one user.
     mutating func forget(_ user: UInt32) {
         accepted = accepted.filter { $0.user != user }
         selected = selected.filter { $0.user != user }
     }
 
-    /// A conversion was refused: nothing is taken for granted any more.
+    /// The server has refused a conversion: drops all keys, and the server is asked again.
     mutating func forgetAll() {
         accepted.removeAll()
         selected.removeAll()

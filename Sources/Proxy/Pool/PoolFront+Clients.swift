@@ -1,4 +1,5 @@
-// The clients of a pool on this worker: found by their id, listed, closed, released as targets.
+// The clients of a pool on this worker: look-up by id, CLIENT LIST, CLIENT KILL, release of
+// tracking targets.
 
 import Config
 import EventLoop
@@ -7,7 +8,7 @@ import RESP
 import Session
 
 extension PoolFront {
-    /// The client of this pool with an id, if it is on this worker.
+    /// The client of this pool with this id; nil if it is on another worker.
     func client(serial: UInt64) -> ClientConnection? {
         worker.clients.first(generation: UInt32(truncatingIfNeeded: serial)) {
             $0.serial == serial && $0.pool === self
@@ -18,7 +19,7 @@ extension PoolFront {
         UInt64(exactly: number).flatMap { client(serial: $0) }
     }
 
-    /// Carries out an order of another worker's client.
+    /// Carries out an order from a client of another worker.
     func carryOut(_ order: ClientOrder) -> WorkerAnswer {
         switch order.kind {
         case .list(let filter): .listed(list(filter, order))
@@ -28,7 +29,7 @@ extension PoolFront {
 
     // MARK: CLIENT LIST
 
-    /// The lines of the clients of this worker.
+    /// The lines of this worker's clients.
     func list(_ filter: ListFilter, _ order: ClientOrder) -> ListedClients {
         let template = order.template
         let most = order.most
@@ -47,9 +48,9 @@ extension PoolFront {
         return listed
     }
 
-    /// What a client's own values take in its line, about.
+    /// Approximate length of the client's own values in its line.
     private static let valuesLength = 96
-    /// So many ids are looked up one by one; with more, all clients are looked at once.
+    /// Up to this many ids are looked up one by one. With more, all clients are scanned once.
     private static let fewIDs = 16
 
     private func clients(_ filter: ListFilter) -> [ClientConnection] {
@@ -68,7 +69,7 @@ extension PoolFront {
 
     // MARK: CLIENT KILL
 
-    /// Closes the clients of this worker that are meant, all but the killer itself.
+    /// Closes the clients of this worker that match, except the killer itself.
     func kill(_ filter: KillFilter, by killer: UInt64) -> (count: Int, isSuicide: Bool) {
         let victims = clients(filter, of: killer)
         var isSuicide = false
@@ -78,7 +79,7 @@ extension PoolFront {
         return (victims.count, isSuicide)
     }
 
-    /// The clients of this worker that are meant.
+    /// The clients of this worker that match.
     private func clients(_ filter: KillFilter, of giver: UInt64) -> [ClientConnection] {
         let search = VictimSearch(filter, killer: giver)
         if let ids = filter.ids, ids.count <= PoolFront.fewIDs {
@@ -95,7 +96,8 @@ extension PoolFront {
 }
 
 extension PoolFront {
-    /// The template of CLIENT LIST's lines, known or shown by this reply; nil if that is no text.
+    /// The template for the lines of CLIENT LIST: the known one, or one taken from this reply. Nil
+    /// if the reply is not text.
     func lineTemplate(_ reply: [UInt8]) -> LineTemplate? {
         guard let text = ClientLine.text(of: reply) else { return nil }
         if !server.facts.clientLine.isEmpty { return LineTemplate(server.facts.clientLine[...]) }
@@ -113,7 +115,7 @@ extension PoolFront {
         }
     }
 
-    /// Does so if that client is here.
+    /// Releases the target if it is on this worker.
     func releaseTarget(_ serial: UInt64, from tracker: UInt64) {
         guard let target = client(serial: serial) else { return }
         worker.orders.targets.removeAll { $0.client == target.id && $0.tracker == tracker }

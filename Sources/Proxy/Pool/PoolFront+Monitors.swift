@@ -1,5 +1,6 @@
-// Clients that monitor do not see what Redpool itself sends. While there are any, each worker of the
-// pool says what it is about to send, before it does, so that it is known when the line comes.
+// Clients in MONITOR do not see the commands that Redpool itself sends. While a client monitors,
+// each worker of the pool announces such a command before it sends it, so that the line can be
+// recognized when it comes.
 
 import Config
 import EventLoop
@@ -10,38 +11,38 @@ import Synchronization
 
 /// A command of Redpool's own.
 struct OwnCommand: Sendable {
-    /// The client that it concerns; nil for all that monitor.
+    /// The client for which the command is announced; nil for all that monitor.
     var client: SlotID?
     let address: [UInt8]
-    /// As a line of MONITOR has it.
+    /// The text as MONITOR prints it.
     let text: [UInt8]
     /// The server has refused it.
     var isRefused = false
 }
 
-/// Where the workers of a pool leave word for the clients of one worker that monitor.
+/// Where the workers of a pool post announcements for the monitoring clients of one worker.
 final class MonitorDesk: Sendable {
-    /// How many clients monitor, or are about to.
+    /// The number of clients that monitor, or are about to.
     let watchers = Atomic<Int>(0)
     let box = Postbox<OwnCommand>()
 }
 
-/// What a client that monitors does not see.
+/// Hides Redpool's own commands from one monitoring client.
 final class MonitorFilter {
     var own = OwnCommands()
-    /// The other workers leave word as well.
+    /// The other workers post announcements as well.
     var isComplete = false
 }
 
 extension PoolGroup {
-    /// A client of some worker monitors.
+    /// True when a client of any worker monitors.
     var isMonitored: Bool { desks.contains { $0.watchers.load(ordering: .relaxed) > 0 } }
 }
 
 extension PoolFront {
     private var desk: MonitorDesk? { member.map { group.desks[$0] } }
 
-    /// From now on it is noted for this client what is sent.
+    /// Starts the announcements for this client.
     func beginWatching(_ client: ClientConnection) -> MonitorFilter {
         takeOwnCommands()
         let filter = MonitorFilter()
@@ -52,7 +53,7 @@ extension PoolFront {
         return filter
     }
 
-    /// What is on its way already when a client begins to monitor.
+    /// Announces what is already in flight when a client begins to monitor.
     func noteInFlight(for client: SlotID, at member: Int?) {
         guard let member else { return }
         for upstream in server.allUpstreams {
@@ -64,7 +65,7 @@ extension PoolFront {
         }
     }
 
-    /// Looks at what has been sent. Called with every tick as well while somebody monitors.
+    /// Takes the announcements from the desk. Also called with every tick while a client monitors.
     func takeOwnCommands() {
         guard let desk else { return }
         forgetMonitors(desk)
@@ -81,7 +82,7 @@ extension PoolFront {
         }
     }
 
-    /// Forgets clients that have left, or do not monitor any more.
+    /// Drops clients that have left or no longer monitor.
     private func forgetMonitors(_ desk: MonitorDesk) {
         if monitors.allSatisfy({ worker.clients[$0]?.monitorFilter != nil }) { return }
         let before = monitors.count
@@ -102,9 +103,9 @@ extension OwnCommand {
 }
 
 extension UpstreamConnection {
-    /// To be called for what is Redpool's own, before it is sent.
+    /// Announces a command of Redpool's own. Call it before the command is sent.
     func noteOwn(_ bytes: [UInt8], isRefused: Bool = false) {
-        // A line has no fewer.
+        // A line has at least half as many bytes as its command.
         guard bytes.count <= 2 * OwnCommands.longest else { return }
         for desk in pool.group.desks where desk.watchers.load(ordering: .relaxed) > 0 {
             desk.box.post(
@@ -114,7 +115,7 @@ extension UpstreamConnection {
         }
     }
 
-    /// No fence allocates, unless somebody monitors.
+    /// A fence allocates only while a client monitors.
     func noteOwn(_ fence: Fence) {
         guard pool.group.isMonitored else { return }
         noteOwn(fence.bytes)
@@ -125,14 +126,14 @@ extension UpstreamConnection {
         send(bytes)
     }
 
-    /// As the server sees it, where nothing translates addresses on the way.
+    /// This connection's address as the server sees it, if nothing on the way translates addresses.
     var monitorAddress: [UInt8] {
         guard let address = SocketAddress.local(of: channel.descriptor) else { return [] }
         return address.isUnix ? OwnCommands.unix : Array(address.description.utf8)
     }
 
-    /// What is in flight of it, but for a PING: nobody knows whether the server has carried it out
-    /// already, and then a client's own would be taken for it.
+    /// Redpool's own commands in flight, except PING. Redpool cannot know whether the server has
+    /// already carried out a PING; if it has, the announcement would hide a client's own PING.
     fileprivate var ownInFlight: [[UInt8]] {
         var all: [[UInt8]] = []
         if stage == .handshaking, !handshake.sent.isEmpty { all.append(handshake.sent) }
@@ -154,16 +155,16 @@ extension UpstreamConnection {
 
 // MARK: - Lines
 
-/// What becomes of the line of MONITOR that is passing by.
+/// What to do with the line of MONITOR that is being relayed.
 enum LineFate {
     case shown
     case hidden
-    /// Kept until it is known which.
+    /// Kept until it can be decided.
     case kept
 }
 
 extension ClientConnection {
-    /// MONITOR: from before it is sent, all workers note for this client what they send themselves.
+    /// MONITOR. Before it is sent, all workers begin to announce their own commands to this client.
     func monitor(_ request: Request) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         if !isHolding {
@@ -194,7 +195,7 @@ extension ClientConnection {
         return true
     }
 
-    /// What becomes of the line that begins.
+    /// Decides on the line that begins.
     fileprivate func fateOfLine() -> LineFate {
         if session.replyMode == .off { return .hidden }
         guard let monitorFilter else { return .shown }
@@ -204,8 +205,9 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// A line of MONITOR, or a piece of it. CLIENT REPLY OFF hides it; so it is if it shows a
-    /// command of Redpool's own, and until that is known it is kept, up to the length of such a one.
+    /// Relays a line of MONITOR, or a piece of one. CLIENT REPLY OFF hides it. A line that shows a
+    /// command of Redpool's own is hidden too; until that is decided the line is kept, up to the
+    /// length of such a command.
     func relayLine(
         _ bytes: UnsafeRawPointer, count: Int, isComplete: Bool, to client: ClientConnection
     ) {
@@ -231,8 +233,7 @@ extension UpstreamConnection {
         incoming.collected.withUnsafeBytes { client.receive($0.baseAddress!, count: $0.count) }
     }
 
-    /// The beginning of a line that has been kept goes to the client whose bytes pass through unread
-    /// from now on.
+    /// Passes the kept beginning of a line to a client that is piped from now on.
     func passKeptLine(to client: ClientConnection) {
         if sole?.messages.isPlusKept == true {
             [UInt8(ascii: "+")].withUnsafeBytes { client.receive($0.baseAddress!, count: 1) }

@@ -1,6 +1,7 @@
-// CLIENT PAUSE: the server holds up whatever may write, and with it everything behind on the same
-// connection. A pause is believed when the server has accepted it, and until something shows that
-// it is over: the server does not say so, and whoever ended it need not be a client of ours.
+// CLIENT PAUSE: the server delays commands that may write, and so everything behind them on the
+// same connection. Redpool assumes a pause from the server's acceptance until something shows that
+// it is over. The server does not say so, and a client that is not connected through Redpool may
+// end it.
 
 import Config
 import EventLoop
@@ -8,22 +9,23 @@ import Pool
 import RESP
 import Session
 
-/// What is known of a pause.
+/// What Redpool assumes about a pause.
 struct PauseBelief {
-    /// It ends by itself then. Of several pauses the one that lasts longest counts.
+    /// When the pause ends by itself. Of several pauses, the latest end counts.
     var end = MonotonicTime(nanoseconds: 0)
-    /// It is not believed for longer unless something waits that it holds up.
+    /// When to check the assumption. It is dropped then if no command waits that the pause delays.
     var review = MonotonicTime(nanoseconds: 0)
-    /// Another one with each CLIENT PAUSE: the success of a command that was sent before that says
-    /// nothing of it. Never 0.
+    /// Incremented with each CLIENT PAUSE. The success of a command that was sent before a pause
+    /// does not disprove it. Never 0.
     var number: UInt32 = 1
 
-    /// Without a sign of the pause it is believed for so long.
+    /// Without evidence, a pause is assumed for this long, in nanoseconds.
     static let patience: Int64 = 60_000_000_000
 }
 
 extension PoolFront {
-    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or with nil a CLIENT UNPAUSE.
+    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or, with nil, a CLIENT
+    /// UNPAUSE.
     func takePause(_ milliseconds: UInt32?) {
         guard let milliseconds else {
             isPaused = false
@@ -36,8 +38,8 @@ extension PoolFront {
         isPaused = true
     }
 
-    /// A command has been carried out that was sent during the pause `number`, and that the pause
-    /// would have held up.
+    /// The server has carried out a command that was sent during pause `number` and that the pause
+    /// would have delayed.
     func disprovePause(_ number: UInt32) {
         if number == pause.number { isPaused = false }
     }
@@ -55,15 +57,15 @@ extension PoolFront {
 }
 
 extension UpstreamConnection {
-    /// The command that is to be answered next is one that a pause holds up.
+    /// The next reply is that of a command that a pause delays.
     fileprivate var isHeldUp: Bool {
         guard !inFlight.isEmpty else { return false }
         let next = inFlight.first
         return next.expectation == .heldUp || (next.expectation == .write && next.value != 0)
     }
 
-    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or a CLIENT UNPAUSE: all
-    /// workers of the pool are to know.
+    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or a CLIENT UNPAUSE. Tells
+    /// all workers of the pool.
     func notePause(_ expectation: Expectation, _ milliseconds: UInt32) {
         guard isOfThisServer else { return }
         let length = expectation == .unpause ? nil : milliseconds
@@ -75,9 +77,11 @@ extension UpstreamConnection {
 }
 
 extension ClientConnection {
-    /// What may be held up goes alone: nobody is behind it, and it goes with its client, as on a
-    /// direct connection. Where too many are pinned already, it is put behind others of its kind.
-    /// Nil for what passes. Out of line: nobody pays for it without a pause.
+    /// Sends a command that the pause may delay on an upstream of its own. No other client waits
+    /// behind it, and the upstream closes with its client, as a direct connection would. If too
+    /// many upstreams are pinned already, the command goes to the slow lane, behind others of its
+    /// kind. Nil for a command that the pause does not delay. Not inlined, so that commands cost
+    /// nothing more without a pause.
     @inline(never)
     func forwardPaused(_ plan: Plan, _ request: Request) -> Outcome? {
         guard worker.table.mayWrite(lastCommand) else { return nil }
@@ -94,8 +98,8 @@ extension ClientConnection {
         return forward(.slow, expectation, value, request.bytes)
     }
 
-    /// What is expected of the reply to the last command, which is relayed as it is. The success of
-    /// a script says nothing of a pause: its first line may say that it does not write.
+    /// The expectation for the reply to the last command, which is relayed unchanged. The success
+    /// of a script does not disprove a pause: its first line may declare that it does not write.
     @inline(__always)
     func expectation(ofPlain frame: CommandFrame) -> (Expectation, UInt32) {
         let isWrite = provesWrite(lastCommand, frame)

@@ -1,5 +1,5 @@
-// What a pool does about its users: who is accepted, whom the default user's password shuts out, and
-// whose connections have to go.
+// What a pool does about its users: whose credentials are accepted, which clients a new password of
+// the default user locks out, and which connections must close.
 
 import Config
 import EventLoop
@@ -8,8 +8,8 @@ import RESP
 import Session
 
 extension PoolFront {
-    /// The number of credentials that the server has accepted from a client; nil when there are too
-    /// many users at once.
+    /// The number of credentials that the server has just accepted from a client; nil when there
+    /// are too many users.
     func accept(_ name: [UInt8], _ password: [UInt8], from client: UInt64) -> UInt32? {
         if let user = users.accepted(name: name, password: password, from: client) { return user }
         guard users.mayLookForRoom(now: worker.now) else { return nil }
@@ -17,8 +17,7 @@ extension PoolFront {
         return users.accepted(name: name, password: password, from: client)
     }
 
-    /// Forgets the users of whom there is no client, upstream, waiter or question, and what is kept
-    /// of them.
+    /// Drops users without a client, upstream, waiter or question, and what is kept about them.
     private func forgetUnusedUsers() {
         var used = server.machine.usersInUse
         for upstream in server.allUpstreams { used.insert(upstream.key.user) }
@@ -36,13 +35,13 @@ extension PoolFront {
         knownKeys.keep(used)
     }
 
-    /// Another worker has found that the server refuses a user of this name.
+    /// Another worker has found that the server refuses the credentials of a user with this name.
     func doubt(_ name: [UInt8]) {
         for user in users.all(named: name) { server.doubt(user) }
     }
 
-    /// What a new connection has shown of the server's default user, when the configuration names
-    /// no other: it has to log in, or it has not.
+    /// A new connection has shown whether the server's default user needs a login. Only for a
+    /// configuration without a user name.
     func noteDefault(needsLogin: Bool) {
         isLoginKnown = true
         guard config.password == nil, needsLogin != defaultNeedsLogin else { return }
@@ -51,8 +50,8 @@ extension PoolFront {
         if needsLogin { lockDefault() } else { unlockDefault() }
     }
 
-    /// The default user needs no password any more. Connections that were made while it did stay
-    /// without a login, and what was brought as its password says nothing of the next one.
+    /// The default user no longer needs a password. Connections from before that are still without
+    /// a login. The passwords that clients brought for it say nothing about the next password.
     private func unlockDefault() {
         users.forgetDefault()
         for upstream in server.allUpstreams
@@ -61,16 +60,16 @@ extension PoolFront {
         }
     }
 
-    /// The default user has got a password. To the server, earlier connections are logged in all
-    /// the same: no later client may have one of them.
+    /// The default user has a password now. The server treats earlier connections as logged in, so
+    /// no later client may get one of them.
     private func lockDefault() {
         retireDefaults()
         adoptEarlyClients()
     }
 
-    /// The password may be as old as the last connection that needed none. To the server, clients
-    /// who came before that are logged in, until they send RESET: they go on by way of the password,
-    /// if somebody has brought it.
+    /// The password may have been set at any time since the last connection that needed none. To
+    /// the server, clients that connected before that are logged in until they send RESET. They
+    /// continue as the user of the password, if a client has brought it.
     private func adoptEarlyClients() {
         guard let (user, _) = users.defaultByPassword else { return }
         let openSince = users.openSince.nanoseconds
@@ -86,9 +85,9 @@ extension PoolFront {
         server.noteWork()
     }
 
-    /// A client has logged in. If it is the first to bring a password for the user that all others
-    /// are without one, the next new connection has to show whether they still may be, unless one
-    /// has done so already.
+    /// A client has logged in. It may be the first to bring a password for the default user, whom
+    /// all other clients use without one. Then the next new connection shows whether they still
+    /// may, unless one has already.
     func noteLogin(of client: ClientConnection) {
         guard config.password == nil, users.defaultByPassword?.witness == client.serial else {
             return
@@ -96,8 +95,8 @@ extension PoolFront {
         if defaultNeedsLogin { adoptEarlyClients() } else { retireDefaults() }
     }
 
-    /// Whatever goes to a shared connection of the default user is refused there before it can
-    /// change anything.
+    /// True when every shared connection of the default user is without a login: the server then
+    /// refuses all commands on them before they can change anything.
     var isAllWithoutLogin: Bool {
         server.allUpstreams.allSatisfy { $0.key.user != 0 || !$0.isShared || $0.origin.lacksLogin }
     }

@@ -1,4 +1,4 @@
-// Warnings about a pool, merged with their like.
+// Warnings about a pool. Repeated ones are merged.
 
 import Config
 import Logging
@@ -6,7 +6,7 @@ import Pool
 import Telemetry
 
 extension PoolFront {
-    /// A warning, or worse, that is merged with its like to one line per 10 seconds.
+    /// Logs a warning or critical message. Repeated ones are merged into one line per 10 seconds.
     func warnLimit(_ event: String, reason: String, _ text: String) {
         let key = RateLimiter.Key(event: event, pool: config.name, reason: reason)
         guard let count = limiter.record(key, now: worker.now.nanoseconds) else { return }
@@ -20,12 +20,12 @@ extension PoolFront {
 
     static let desyncEvent = "upstream.desync"
 
-    /// Replies that went to the wrong clients are the worst that a proxy can do.
+    /// A desync is critical: replies have gone to the wrong clients.
     static func level(of event: String) -> Logger.Level {
         event == desyncEvent ? .critical : .warning
     }
 
-    /// Warnings that were merged and whose burst is over get a last line with their number.
+    /// Logs a last line with the count of merged warnings whose burst is over.
     func logHeldBack() {
         for summary in limiter.due(now: worker.now.nanoseconds) where summary.count > 0 {
             worker.log.log(

@@ -1,4 +1,4 @@
-// A pool as its clients see it: what they share, whichever server their commands go to.
+// A pool as its clients see it: what they share, whatever server their commands go to.
 
 import Config
 import EventLoop
@@ -6,17 +6,17 @@ import Pool
 import Session
 import Telemetry
 
-/// One pool of one worker, without its servers' connections: configuration, users, names, traffic.
+/// One pool of one worker, without its server's connections: configuration, users, names, traffic.
 final class PoolFront {
     let worker: Worker
     let config: PoolConfig
     let group: PoolGroup
-    /// This worker's place among the pool's; nil where it does not serve the pool, and so has no
-    /// permits and no connections.
+    /// This worker's index among the workers of the pool. Nil if it does not serve the pool: then
+    /// it has no permits and no connections.
     let member: Int?
-    /// The state a fresh client is in, and so that of the connections kept warm.
+    /// The state of a new client, and so of the connections that are kept warm.
     let warmKey: PoolKey
-    /// The only server; nil when the pool is closed.
+    /// The only server; nil once the pool is closed.
     private(set) var server: Server!
     var traffic = ClientTraffic()
     var unknownCommands = UnknownCommands()
@@ -25,19 +25,20 @@ final class PoolFront {
     var monitors: [SlotID] = []
     let denyList: DenyList
     let deniedStrangers: DeniedStrangers
-    /// The server wants a password that the configuration does not give: clients log in themselves.
+    /// The server requires a password that the configuration does not have: clients log in
+    /// themselves.
     var defaultNeedsLogin = false
-    /// Whether it does is known from a connection.
+    /// A connection has shown whether the server requires a login.
     var isLoginKnown = false
-    /// Where clients may move to unseen.
+    /// States to which clients may move without asking the server.
     var knownKeys: KnownKeys
-    /// The server has accepted a CLIENT PAUSE, and it is believed to last. Every command asks, so it
-    /// is not worked out from the time each time.
+    /// The server has accepted a CLIENT PAUSE that is assumed to last. Kept as a flag, because
+    /// every command reads it.
     var isPaused = false
     var pause = PauseBelief()
     var limiter = RateLimiter()
 
-    /// - Parameter seed: of chance, not the same for two pools of a process.
+    /// - Parameter seed: seeds the random numbers; different for each pool of the process.
     init(worker: Worker, config: PoolConfig, seed: UInt64) {
         self.worker = worker
         self.config = config
@@ -56,13 +57,13 @@ final class PoolFront {
         denyList.destroy()
     }
 
-    /// Closes all connections, for good.
+    /// Closes all connections. The pool cannot be used afterwards.
     func close() {
         server.closeEverything()
         server = nil
     }
 
-    /// Workers, other than this one, that serve the pool.
+    /// The other workers that serve the pool.
     var otherWorkers: [Int] {
         group.budget == nil ? [] : group.members.filter { $0 != worker.index }
     }

@@ -1,30 +1,31 @@
-// Commands that the table does not know: the server is asked once what they are. A module's command
-// holds an upstream for its reply; a renamed one could be anything and holds it for good; one that
-// the server does not know either is an error like any other.
+// Commands that the table does not know. Redpool asks the server once what they are. A module's
+// command has an upstream to itself until its reply. A renamed command could be anything and pins
+// an upstream for the rest of the connection. A command that the server does not know gets the
+// server's error.
 
 import RESP
 import Session
 
-/// What a server has said of names outside the table.
+/// What the server has said about names outside the table.
 struct UnknownCommands {
-    /// What a name stands for.
+    /// What kind of command a name is.
     enum Kind {
-        /// The server does not know it either: an error like any other.
+        /// The server does not know it: the reply is an error.
         case stranger
-        /// A module's command: an upstream of its own for its reply.
+        /// A module's command. It has an upstream to itself until its reply.
         case module
-        /// One of the server's own under another name: it could be anything.
+        /// A command of the server under another name. It could be anything.
         case renamed
-        /// The server cannot be asked, or has not answered: this once, an upstream that is closed
-        /// afterwards.
+        /// The server cannot be asked, or has not answered. The command has an upstream to itself
+        /// that is closed afterwards.
         case unclear
     }
 
-    /// A client that makes names up must not fill the memory.
+    /// Bounds the memory that a client can use up with invented names.
     private static let most = 4096
     private var kinds: [[UInt8]: Kind] = [:]
 
-    /// What is known of a name, as `UnknownName` reads it.
+    /// The known kind of a name, as `UnknownName` reads it.
     func kind(of name: [UInt8]) -> Kind? { kinds[name] }
 
     mutating func learn(_ name: [UInt8], _ kind: Kind) {
@@ -32,8 +33,8 @@ struct UnknownCommands {
         kinds[name] = kind
     }
 
-    /// Reads the reply to COMMAND INFO for one name. `unclear` is not to be learned: an error (no
-    /// permission, LOADING) says nothing of the name.
+    /// Reads the reply to COMMAND INFO for one name. The caller does not store `unclear`: an error
+    /// (no permission, LOADING) says nothing about the name.
     static func judge(_ reply: [UInt8]) -> Kind {
         var cursor = ReplyCursor(from: 0)
         guard let outer = cursor.next(reply.span), outer.type == UInt8(ascii: "*"),
@@ -50,11 +51,11 @@ struct UnknownCommands {
 extension PoolFront {
     func kind(of name: UnknownName) -> UnknownKind {
         if deniedStrangers.refuses(name.asRead) { return .denied }
-        // Names are looked at before; COMMAND INFO would read this one as another.
+        // COMMAND INFO would read this name as another one.
         if !name.canBeAskedFor { return .impossible }
         let kind = unknownCommands.kind(of: name.asRead)
         if name.isAboutOneHop, kind != .stranger {
-            // A server of before 7.0 has no such subcommand; of others it must be known.
+            // Before 7.0 the server has no such subcommand. Other servers must know it.
             if server.facts.hasOldWords { return .known(.stranger) }
             return kind != nil || server.facts.isBefore7 ? .impossible : .toAsk(name.asRead)
         }
@@ -63,7 +64,7 @@ extension PoolFront {
         return name.isSubcommand && server.facts.isBefore7
             ? .unclear(name.asRead) : .toAsk(name.asRead)
     }
-    /// True for what this server must not get, because it may carry it out.
+    /// True for a command that this server must not get, because it might carry it out.
     func withholds(_ name: UnknownName) -> Bool {
         guard name.isAboutOneHop else { return false }
         if case .known(.stranger) = kind(of: name) { return false }

@@ -1,38 +1,40 @@
-// Users whose credentials the server has accepted, so that connections can be opened in their name.
-// Nothing here is ever logged or shown but the name.
+// Users whose credentials the server has accepted. Redpool opens connections with them. Only the
+// names are ever logged or shown.
 
 import Config
 import Pool
 
-/// The users of one pool. User 0 is the one that the configuration names, or the server's default;
-/// every other number stands for one name with one password, and is never used again: whatever is
-/// kept by number is about the clients who have shown that password.
+/// The users of one pool. User 0 is the configured user, or the server's default user. Every other
+/// number stands for one name with one password and is never reused, so what is kept under a number
+/// concerns only clients that have shown that password.
 struct UserTable {
     private struct Entry {
         let name: [UInt8]
         let password: [UInt8]
-        /// The client that brought this password first, since it was refused if it was.
+        /// The client that was first to bring this password, since the last refusal if there was
+        /// one.
         var witness: UInt64 = 0
-        /// The server has accepted the credentials before and does not any more.
+        /// The server accepted the credentials earlier and refuses them now.
         var isRefused = false
     }
     private let base: Entry
     private var entries: [UInt32: Entry] = [:]
-    /// The numbers of a name, in the order in which its passwords were brought.
+    /// The numbers of each name, in the order in which clients brought its passwords.
     private var numbers: [[UInt8]: [UInt32]] = [:]
     private var last: UInt32 = 0
-    /// The user of the same name as user 0 whose password the server accepted last.
+    /// The user with the name of user 0 whose password the server accepted last.
     private var newestDefault: UInt32?
-    /// Since then the last connection was made for which the default user needed no login.
+    /// When the last connection was made for which the default user needed no login.
     var openSince = MonotonicTime(nanoseconds: 0)
     var checks = UserChecks()
-    /// When room was last looked for, in vain.
+    /// When `keep` last made no room.
     private var fullSince: MonotonicTime?
-    /// A client that tries users out must not fill the memory.
+    /// Bounds the memory that a client can use up by trying users.
     private static let most = 4096
-    /// The same for passwords of one name: a user without one is let in with any.
+    /// The same for the passwords of one name: the server accepts any password for a user without
+    /// one.
     private static let mostOfName = 64
-    /// For so long nobody looks again where there was no room, in nanoseconds.
+    /// After a search that made no room, none is made for this long, in nanoseconds.
     private static let patience: Int64 = 100_000_000
 
     init(name: String, password: String?) {
@@ -41,7 +43,7 @@ struct UserTable {
             password: Array((password ?? "").utf8))
     }
 
-    /// The user for whom exactly these credentials were accepted the last time.
+    /// The user whose credentials are exactly these, unless the server refuses them now.
     func find(name: [UInt8], password: [UInt8]) -> UInt32? {
         number(name, password).flatMap { entries[$0]?.isRefused == true ? nil : $0 }
     }
@@ -51,18 +53,18 @@ struct UserTable {
         return numbers[name]?.first { entries[$0]?.password == password }
     }
 
-    /// The users of this name whose credentials clients have brought.
+    /// The users of this name with a password that a client has brought.
     func all(named name: [UInt8]) -> [UInt32] { numbers[name] ?? [] }
 
-    /// Whether one user more of this name would be too many.
+    /// True when there is no room for one more user of this name.
     func isFull(for name: [UInt8]) -> Bool {
         last == .max || entries.count >= UserTable.most
             || all(named: name).count >= UserTable.mostOfName
     }
 
-    /// Records credentials that the server has just accepted from a client, by its id. A password
-    /// that is new for the name is a new user: clients who have shown another one have no part in
-    /// it. Nil when there are too many users.
+    /// Records credentials that the server has just accepted from the client with this id. A new
+    /// password for a known name makes a new user: it shares nothing with clients that have shown
+    /// another password. Nil when there are too many users.
     mutating func accepted(name: [UInt8], password: [UInt8], from client: UInt64) -> UInt32? {
         let user: UInt32
         if let known = number(name, password) {
@@ -82,12 +84,12 @@ struct UserTable {
         return user
     }
 
-    /// Whether it is worth the while to look for users that nobody needs any more.
+    /// True when a search for unused users may make room.
     func mayLookForRoom(now: MonotonicTime) -> Bool {
         fullSince.map { now - $0 >= UserTable.patience } ?? true
     }
 
-    /// Forgets all users but these. `now` is noted if that makes no room.
+    /// Drops all users except these. Notes the time if that makes no room.
     mutating func keep(_ used: Set<UInt32>, now: MonotonicTime) {
         let count = entries.count
         entries = entries.filter { used.contains($0.key) }
@@ -99,18 +101,18 @@ struct UserTable {
         fullSince = entries.count == count ? now : nil
     }
 
-    /// The server has refused a user's credentials: the next client that brings them is judged
-    /// anew.
+    /// The server has refused a user's credentials. It judges the next client that brings them.
     mutating func refused(_ user: UInt32) {
         entries[user]?.isRefused = true
     }
 
-    /// Passwords that clients have brought for the same user as user 0 are judged anew.
+    /// The default user has changed: the server judges again all passwords that clients have
+    /// brought for it.
     mutating func forgetDefault() {
         for user in all(named: base.name) { refused(user) }
     }
 
-    /// The same user as user 0, by a password that a client has brought, and that client.
+    /// The user with the name of user 0 and a password that a client has brought, and that client.
     var defaultByPassword: (user: UInt32, witness: UInt64)? {
         guard let newestDefault, let entry = entries[newestDefault], !entry.isRefused else {
             return nil
@@ -118,7 +120,7 @@ struct UserTable {
         return (newestDefault, entry.witness)
     }
 
-    /// Without a name the server lets nobody in.
+    /// The server refuses a login with an empty name.
     func name(of user: UInt32) -> [UInt8] { user == 0 ? base.name : entries[user]?.name ?? [] }
 
     func password(of user: UInt32) -> [UInt8] {
