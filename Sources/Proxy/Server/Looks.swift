@@ -1,19 +1,19 @@
-// When what a server has said of itself is asked again.
+// When Redpool asks a server again about itself.
 
 import Pool
 
-/// When a server was asked for what can change while it runs.
+/// When the server was last asked for facts that can change while it runs.
 struct Looks {
-    /// The last answer to `CONFIG GET timeout`.
+    /// When `CONFIG GET timeout` was last answered.
     private(set) var lastAsked = MonotonicTime(nanoseconds: 0)
-    /// The server has closed a connection that nobody used: `timeout` may be another one now.
+    /// The server has closed an unused connection, so its `timeout` may have changed.
     var isTimeoutDoubtful = false
-    /// When another server than before answered last.
+    /// When a server other than the previous one last answered.
     var otherServerSeen = MonotonicTime(nanoseconds: 0)
-    /// What was refused longer ago than this is tried again with a new connection.
+    /// A refusal older than this is tried again with the next connection.
     private(set) var interval = Looks.most
 
-    /// As often as an idle connection is sent PING, within these bounds.
+    /// The interval is `pingInterval` within these bounds, in nanoseconds.
     static let least: Int64 = 1_000_000_000
     private static let most: Int64 = 30_000_000_000
 

@@ -1,12 +1,12 @@
-// Where the upstream is: its addresses, looked up again in the background, and the retirement of
-// connections to addresses that the name does not have any more.
+// The addresses of the upstream. They are looked up again in the background, and connections to
+// addresses that the name no longer has are retired.
 
 import Config
 import EventLoop
 import Pool
 
-/// The addresses of one pool's upstream. A number or a path never changes; a name is looked up when
-/// a connection is needed, every `dnsRefresh`, and after signs of a failover.
+/// The addresses of one pool's upstream. A numeric address or a path never changes. A name is
+/// looked up when a connection is needed, every `dnsRefresh`, and after signs of a failover.
 struct NameResolution {
     private let upstream: UpstreamAddress
     private let refresh: Int64
@@ -15,13 +15,13 @@ struct NameResolution {
     private var position = 0
     private var isResolving = false
     private var lastAsked: MonotonicTime?
-    /// Dials that wait for the first answer.
+    /// Dials that wait for the first answer of the resolver.
     private var waiting: [(UpstreamID, PoolKey)] = []
-    /// Connections to addresses that are gone, to be retired one with each tick.
+    /// Connections to addresses that are gone. One is retired with each tick.
     private var stale: [UpstreamID] = []
 
-    /// An address must be missing from this many answers in a row before its connections go:
-    /// records that take turns must not cost connections.
+    /// An address must be missing from this many answers in a row before its connections are
+    /// retired, so that round-robin records do not cost connections.
     private static let missesBeforeRetiring = 2
 
     init(_ upstream: UpstreamAddress, refresh: Int64) {
@@ -41,7 +41,7 @@ struct NameResolution {
         }
     }
 
-    /// What is looked up, for people.
+    /// What is looked up, for messages.
     var name: String {
         guard case .tcp(let host, _) = upstream else { return upstream.description }
         return host
@@ -52,19 +52,19 @@ struct NameResolution {
         addresses.isEmpty ? nil : addresses[position % addresses.count]
     }
 
-    /// A connect has failed: the next one tries another address, and a name is looked up anew when
-    /// all have been tried.
+    /// A connect has failed. The next one tries another address. When all have been tried, a name
+    /// is looked up again.
     mutating func failed() {
         position += 1
         if isName, !addresses.isEmpty, position % addresses.count == 0 { addresses = [] }
     }
 
-    /// Notes a dial for when the addresses are known.
+    /// Notes a dial that waits for the addresses.
     mutating func wait(_ id: UpstreamID, _ key: PoolKey) {
         waiting.append((id, key))
     }
 
-    /// Asks the system's resolver on a thread of its own: it may take seconds.
+    /// Asks the system's resolver on a thread of its own, because that may take seconds.
     mutating func resolve(_ server: Server) {
         guard isName, !isResolving, case .tcp(let host, let port) = upstream else { return }
         isResolving = true
@@ -80,8 +80,8 @@ struct NameResolution {
         }
     }
 
-    /// The resolver has answered; an empty answer changes nothing that is known. Returns the dials
-    /// that have waited for it. They are the caller's to carry out: a dial looks at this value.
+    /// Takes the resolver's answer. An empty answer changes nothing. Returns the dials that have
+    /// waited for it; the caller carries them out, because a dial reads this value.
     mutating func resolved(
         _ found: [SocketAddress], connections: [UpstreamConnection]
     ) -> [(UpstreamID, PoolKey)] {
@@ -103,7 +103,7 @@ struct NameResolution {
         return dials
     }
 
-    /// Janitor work: the next look-up when it is due, and one stale connection less.
+    /// Looks the name up again if that is due, and retires one stale connection.
     mutating func tick(_ server: Server) {
         if let id = stale.popLast() {
             server[id]?.retireWhenFree(.addressChanged)

@@ -1,14 +1,14 @@
-// What the workers of one pool share: its permits, see `PermitBook`, and a few numbers for people.
-// All of it atomics.
+// What the workers of one pool share: its permits (see `PermitBook`) and some numbers for messages.
+// All of it is atomic.
 
 import Pool
 import Synchronization
 
-/// One pool's permits in a process of several workers, and what its workers tell of themselves.
+/// One pool's permits in a process with several workers, and the numbers that its workers publish.
 final class PoolBudget: Sendable {
     let permits: PermitBook<AtomicCell>
     private let accounts: [Account]
-    /// Workers that have an upstream connection.
+    /// A bit for each worker that has an upstream connection.
     private let connectedMask = Atomic<UInt64>(0)
     private let isDown = Atomic<Bool>(false)
 
@@ -27,14 +27,14 @@ final class PoolBudget: Sendable {
 
     // MARK: What people are told
 
-    /// Publishes a worker's numbers for messages of any worker.
+    /// Publishes a worker's numbers. Any worker uses them in its messages.
     func report(_ census: PoolCensus, of member: Int) {
         accounts[member].open.store(census.open, ordering: .relaxed)
         accounts[member].pinned.store(census.pinned, ordering: .relaxed)
         accounts[member].waiting.store(census.waiting, ordering: .relaxed)
     }
 
-    /// The sums over all workers, as of late.
+    /// The sums over all workers. They may be a moment old.
     var use: PoolUse {
         var use = PoolUse(open: 0, pinned: 0, waiting: 0)
         for account in accounts {
@@ -45,14 +45,14 @@ final class PoolBudget: Sendable {
         return use
     }
 
-    /// A worker has a connection. True when the pool as a whole was said to have none.
+    /// A worker has a connection. True when the pool was reported down.
     func connected(_ member: Int) -> Bool {
         connectedMask.bitwiseOr(1 << UInt64(member), ordering: .relaxed)
         return isDown.exchange(false, ordering: .relaxed)
     }
 
-    /// A worker has no connection and cannot get one. True when that holds for the whole pool and
-    /// has not been said yet.
+    /// A worker has no connection and cannot get one. True when no worker of the pool has one and
+    /// that has not been reported.
     func disconnected(_ member: Int) -> Bool {
         let rest = connectedMask.bitwiseAnd(
             ~(1 << UInt64(member)), ordering: .relaxed
@@ -68,7 +68,8 @@ struct PoolUse {
     var waiting: Int
 }
 
-/// A number of a `PermitBook`. The book counts on one order of all steps: nothing weaker will do.
+/// One number of a `PermitBook`. The book needs one total order of all steps, so the ordering is
+/// sequentially consistent.
 final class AtomicCell: PermitCell {
     private let value: Atomic<Int>
 

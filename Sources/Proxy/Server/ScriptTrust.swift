@@ -1,6 +1,7 @@
-// Whether the server lets scripts make replies up. Valkey 8.0 writes the CR LF in a script's error
-// as it is, so that one script can give several replies, and the surplus ones answer others. The
-// server is asked by one script of ours before a user's first.
+// Finds out whether scripts on this server can make up replies. Valkey 8.0 writes a CR LF in a
+// script's error unchanged, so one script can bring several replies, and the surplus ones are taken
+// for the replies to other commands. Before the first script of a user, Redpool asks the server
+// with a script of its own.
 
 import Config
 import Logging
@@ -8,82 +9,82 @@ import Pool
 import RESP
 import Session
 
-/// What is known of a server's replies to scripts, for one run of it.
+/// What is known about a server's replies to scripts. It holds for one run of the server.
 struct ScriptTrust {
     enum Verdict {
-        /// Nobody has asked.
+        /// The server has not been asked.
         case unknown
-        /// One script gives one reply.
+        /// A script brings one reply.
         case clean
-        /// A script may give several: it runs alone, with a fence behind it.
+        /// A script may bring several replies. It runs alone, with a fence behind it.
         case splits
     }
 
     private var verdict = Verdict.unknown
-    /// Users whose question was refused, and when it may be put again.
+    /// Users whose question was refused, and when it may be asked again.
     private var refusals: [UInt32: MonotonicTime] = [:]
     /// For how long a refusal counts as `splits`, in nanoseconds.
     static let patience: Int64 = 60_000_000_000
-    /// The same where the question did not reach an answer.
+    /// The same if the question got no answer.
     static let shortPatience: Int64 = 1_000_000_000
     private static let mostRefusals = 4096
 
-    /// Users whom the server does not tell who it is: any connection of theirs may lead to another,
-    /// so no verdict lasts.
+    /// Users to whom the server does not tell its `run_id`. Each of their connections may lead to
+    /// another server, so no verdict lasts.
     private var anonymous: Set<UInt32> = []
-    /// The question that is on its way.
+    /// The question that is being asked.
     var asking: Asking?
 
-    /// One question of ours.
+    /// One question of Redpool's.
     struct Asking {
-        /// Of whose scripts it is about.
+        /// The user whose scripts it is about.
         let user: UInt32
         /// The state of the connection that carries it.
         let key: PoolKey
-        /// Its place in the queue for that connection; nil once it has it.
+        /// Its place in the wait queue; nil once it has the connection.
         var ticket: WaitTicket?
     }
 
     /// Clients whose scripts wait for the answer.
     var waiting: [SlotID] = []
 
-    /// What holds for the scripts of a user, by its number.
+    /// The verdict for a user's scripts.
     func verdict(for user: UInt32, now: MonotonicTime) -> Verdict {
         if !anonymous.isEmpty, anonymous.contains(user) { return .splits }
         guard verdict == .unknown, let until = refusals[user], now < until else { return verdict }
         return .splits
     }
 
-    /// Whether the server has told a user who it is.
+    /// Notes whether the server has told a user its `run_id`.
     mutating func note(_ user: UInt32, isAnonymous: Bool) {
         if isAnonymous { anonymous.insert(user) } else { anonymous.remove(user) }
     }
 
-    /// The server has answered the question with one reply, or with more.
+    /// The server has answered the question, with one reply or with several.
     mutating func learn(_ verdict: Verdict) {
         self.verdict = verdict
         refusals = [:]
     }
 
-    /// There is no answer for a user: for a while that counts as `splits`.
+    /// There is no answer for a user. Until then that counts as `splits`.
     mutating func refused(_ user: UInt32, until: MonotonicTime) {
         if refusals.count >= ScriptTrust.mostRefusals { refusals = [:] }
         refusals[user] = until
     }
 
-    /// Forgets all users but these.
+    /// Drops all users except these.
     mutating func keep(_ users: Set<UInt32>) {
         anonymous.formIntersection(users)
         refusals = refusals.filter { users.contains($0.key) }
     }
 
-    /// The server is another one now: only who waits is kept.
+    /// Another server answers now. Only the waiting clients are kept.
     mutating func forget() {
         verdict = .unknown
         refusals = [:]
     }
 
-    /// An error with a CR LF in it: a server that writes it as it is gives two replies.
+    /// An error with a CR LF in it. A server that writes it unchanged gives two replies.
     static let question: [UInt8] = {
         var bytes: [UInt8] = []
         Encode.command(["EVAL", "error('redpool\\r\\n+redpool')", "0"], into: &bytes)
@@ -94,15 +95,15 @@ struct ScriptTrust {
 // MARK: - The question
 
 extension Server {
-    /// What holds for the scripts of a user here and now.
+    /// The verdict for a user's scripts on this server.
     func scriptVerdict(for user: UInt32) -> ScriptTrust.Verdict {
         if processes.areSeveral { return .splits }
         if !processes.unidentified.isEmpty, !replaceUnidentified() { return .splits }
         return scripts.verdict(for: user, now: worker.now)
     }
 
-    /// Retires the connections of which nobody knows where they lead: new ones ask again. False when
-    /// that was done less than a second ago, because the server may still be busy.
+    /// Retires the connections whose server is unknown; new ones ask again. False when that was
+    /// done less than a second ago: the server may still be busy.
     private func replaceUnidentified() -> Bool {
         guard worker.now - processes.lastReplacement >= 1_000_000_000 else { return false }
         processes.lastReplacement = worker.now
@@ -111,19 +112,19 @@ extension Server {
         return true
     }
 
-    /// Who leases the connection for the question.
+    /// The waiter that leases the connection for the question.
     static let scriptAsker = WaiterID(raw: .max)
 
-    /// Has `client` look again when it is known whether scripts can make replies up.
+    /// Resumes `client` when it is known whether scripts can make up replies.
     func askAboutScripts(for client: ClientConnection) {
         if !client.awaitsScripts {
             client.awaitsScripts = true
             scripts.waiting.append(client.id)
         }
         if scripts.asking != nil { return }
-        // As a control command, because the last pin may be what runs a script.
+        // The lease is that of a control command: a script may be running on the last pin.
         var key = client.controlKey
-        // The answer is the server's, whoever asks.
+        // The answer does not depend on the user.
         if fences[key.user] == .none { key = pool.warmKey }
         scripts.asking = ScriptTrust.Asking(user: client.key.user, key: key)
         switch machine.lease(.control, key: key, for: Server.scriptAsker, now: worker.now) {
@@ -134,7 +135,7 @@ extension Server {
         noteWork()
     }
 
-    /// The question is over, with an answer or, if there is a patience, without.
+    /// Ends the question: answered, or, with `patience`, unanswered.
     func endScriptQuestion(patience: Int64? = nil) {
         if let asking = scripts.asking {
             if let patience { scripts.refused(asking.user, until: worker.now + patience) }
@@ -152,7 +153,7 @@ extension Server {
 }
 
 extension UpstreamConnection {
-    /// One script of ours and a fence behind it, on a connection that nobody else has meanwhile.
+    /// Sends Redpool's script and a fence behind it. No other client uses the connection meanwhile.
     func askAboutScripts() {
         lendToQuestion()
         server.scripts.asking?.ticket = nil
@@ -166,19 +167,19 @@ extension UpstreamConnection {
         sendFence(for: UpstreamConnection.nobody)
     }
 
-    /// The first reply. An error that is not the script's own is a refusal.
+    /// The first reply. An error that does not come from the script itself is a refusal.
     func noteScriptAnswer(_ facts: ReplyFacts) {
         guard facts.isError, scanner.head.starts(with: "ERR ") else { return }
         sole?.question = .answered
     }
 
-    /// An error in the place of the fence proves nothing. If it is that this form of the fence is
-    /// refused, the question is put again at once, with another.
+    /// An error in the place of the fence proves nothing. If the server refuses this form of the
+    /// fence, the question is asked again at once with another form.
     func forgetScriptAnswer() {
         if sole?.question == .answered { sole?.question = isRefusedForGood ? .again : .asked }
     }
 
-    /// The fence has come back. True when that was the end of the question.
+    /// The fence's reply has come. True when it ends the question.
     func endsScriptQuestion() -> Bool {
         guard sole?.question != nil else { return false }
         if !isOfThisServer { sole?.question = .again }
@@ -187,7 +188,8 @@ extension UpstreamConnection {
         return true
     }
 
-    /// Something else has come in the place of the fence. True when it was behind our question.
+    /// Another reply has come in the place of the fence's. True when the fence was behind the
+    /// question.
     func findsSplitReply() -> Bool {
         guard sole?.question != nil else { return false }
         if isOfThisServer { server.scripts.learn(.splits) }
@@ -210,11 +212,11 @@ extension UpstreamConnection {
     }
 }
 
-/// Where our question about scripts stands on a connection.
+/// The state of the question about scripts on a connection.
 enum ScriptQuestion {
     case asked
     /// The script has ended with its own error.
     case answered
-    /// It has, but its fence was refused.
+    /// The same, but the fence was refused.
     case again
 }

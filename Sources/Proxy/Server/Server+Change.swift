@@ -1,4 +1,4 @@
-// What a pool knows of its server, and what becomes of that when another one answers.
+// What a pool knows about its server, and what changes when another server answers.
 
 import Config
 import Logging
@@ -20,7 +20,7 @@ struct Processes {
 }
 
 extension Server {
-    /// Another process answers, or may: what its predecessor accepted says nothing about it.
+    /// Another process answers, or may answer. What the previous one accepted does not apply to it.
     func forgetServer() {
         processes.epoch &+= 1
         pool.knownKeys.forgetAll()
@@ -31,8 +31,8 @@ extension Server {
         machine.allowConversions()
     }
 
-    /// The server has refused to move a connection of this user. If he has no right to it, the same
-    /// is not tried with the next one.
+    /// The server has refused to move a connection to this user's state. If the user lacks the
+    /// right, no other connection is converted to it for a while.
     func conversionRefused(to user: UInt32, isForbidden: Bool) {
         guard isForbidden else { return pool.knownKeys.forgetAll() }
         let until = worker.now + looks.interval
@@ -40,8 +40,8 @@ extension Server {
         pool.knownKeys.forget(user)
     }
 
-    /// A new connection has reached another server than those before it: no client is to be served
-    /// by both.
+    /// A new connection has reached another server than earlier ones. The earlier connections are
+    /// retired, so that no client is served by both.
     func serverChanged(to newest: UpstreamConnection, _ runID: [UInt8]) {
         if noteServer(runID) { return }
         for upstream in allUpstreams where upstream !== newest && upstream.stage == .ready {
@@ -52,8 +52,8 @@ extension Server {
             metadata: ["event": "pool.server_changed", "pool": "\(pool.config.name)"])
     }
 
-    /// True when the server has been here before: then several answer by turns, and connections to
-    /// the others are as good as this one.
+    /// Notes a server's `run_id`. True when it is known from before: several servers answer by
+    /// turns, and the connections to the others are as good as this one.
     private func noteServer(_ runID: [UInt8]) -> Bool {
         if processes.former.contains(runID), !processes.areSeveral {
             processes.areSeveral = true
@@ -69,20 +69,20 @@ extension Server {
 
     private static let mostFormer = 16
 
-    /// Called with every tick: what may have changed, and nobody has noticed.
+    /// Called with every tick: looks for changes that no reply has shown.
     func lookAtServer() {
         judgeSeveralServers()
         checkUsers()
     }
 
-    /// The address leads to one server again when no other has answered for
-    /// a while and every connection is to the present one. The next other one is noticed before
-    /// its connection is used.
+    /// The address leads to one server again when no other has answered for `looks.interval` and
+    /// every connection leads to the present one. If another one answers later, that is noticed
+    /// before its connection is used.
     private func judgeSeveralServers() {
         guard processes.areSeveral, worker.now - looks.otherServerSeen >= looks.interval,
             let present = facts.runID
         else { return }
-        // What has not said yet where it leads is judged when it does.
+        // A connection that has not yet learnt its server is judged later.
         let known = allUpstreams.filter { $0.stage == .ready || $0.origin.runID != nil }
         guard known.allSatisfy({ $0.origin.runID == present }) else { return }
         for upstream in known { upstream.origin.epoch = processes.epoch }
@@ -108,12 +108,12 @@ extension Server {
         looks.setInterval(interval)
     }
 
-    /// The answers to what an idle connection is asked are old.
+    /// True when the answers from an idle connection are old enough to ask again.
     var mayLookAgain: Bool { worker.now - looks.lastAsked >= Looks.least }
 
     /// A reply suggests that the server has changed its role. The name is looked up again, and the
-    /// connection that said so is retired: not more than one a second, because a client that keeps
-    /// writing to a replica must not cost a connection each time.
+    /// connection with the reply is retired. At most one per second: a client that keeps writing to
+    /// a replica must not cost a connection each time.
     func failoverSign(_ upstream: UpstreamConnection) {
         guard worker.now - lastSign >= 1_000_000_000 else { return }
         lastSign = worker.now

@@ -1,5 +1,5 @@
-// Upstreams that are spent on commands that are not understood: how many at once, how many a second,
-// and the clients that wait for one.
+// One-off upstreams: each serves one command that Redpool does not understand and is then closed.
+// Bounds how many there are at once and per second, and keeps the clients that wait for one.
 
 import Config
 import EventLoop
@@ -8,27 +8,27 @@ import RESP
 import Session
 
 extension Server {
-    /// Where one-off upstreams are asked for.
+    /// The queue for one-off upstreams.
     struct OneOffLine {
         let gate: OneOffGate<AtomicCell>
-        /// Clients that wait, first come, first served, and until when.
+        /// Waiting clients in order of arrival, each with its deadline.
         var waiting: [(id: SlotID, until: MonotonicTime)] = []
     }
 
-    /// True when `client` may spend an upstream now.
+    /// True when `client` may use up an upstream now.
     func maySpend(for client: ClientConnection) -> Bool {
         let room = oneOffs.gate.room(now: worker.now, reserve: reserve(against: client))
         guard room > 0 else { return false }
         return oneOffs.waiting.isEmpty || client.placeInLine == .called
     }
 
-    /// A third of what there is is kept for clients that have logged in.
+    /// A third of the rate is reserved for clients that are logged in.
     private func reserve(against client: ClientConnection) -> Int {
         client.isLockedOut ? OneOffLimits.perSecond / 3 : 0
     }
 
-    /// This upstream serves one more command, and is then closed. False when another worker was
-    /// quicker.
+    /// Marks this upstream as one-off: it serves one more command and is then closed. False when
+    /// another worker took the last place.
     func spend(_ upstream: UpstreamConnection, for client: ClientConnection) -> Bool {
         guard oneOffs.gate.begin(now: worker.now) else { return false }
         client.placeInLine = .none
@@ -37,7 +37,7 @@ extension Server {
         return true
     }
 
-    /// What was to be closed behind one command is a client's now.
+    /// The upstream is no longer one-off: a client keeps it.
     func unspend(_ upstream: UpstreamConnection) {
         upstream.ending.oneOffSince = nil
         oneOffEnded()
@@ -55,8 +55,9 @@ extension Server {
         oneOffs.waiting.append((client.id, until))
     }
 
-    /// Called with every tick: a command that the server does not answer, or has silenced, must not
-    /// keep others out of line for ever. It is given up when its place is wanted.
+    /// Called with every tick. A command that brings no reply, or whose reply is suppressed, must
+    /// not block the queue. When all places are taken, upstreams that have had such a command for
+    /// longer than `poolTimeout` are closed.
     func closeOverdueOneOffs() {
         guard oneOffs.gate.isFull else { return }
         for upstream in allUpstreams {
@@ -68,8 +69,8 @@ extension Server {
         }
     }
 
-    /// Called with every tick as well: has as many of those in line look again as there is room for,
-    /// and all whose time is over.
+    /// Also called with every tick: resumes as many waiting clients as there is room for, and all
+    /// whose deadline has passed.
     func callOneOffs() {
         if oneOffs.waiting.isEmpty { return }
         let gate = oneOffs.gate
@@ -88,7 +89,7 @@ extension Server {
         }
     }
 
-    /// The error for a command that has waited too long for an upstream to be spent on it.
+    /// The error for a command that has waited too long for a one-off upstream.
     var oneOffText: String {
         "PINLIMIT pool \(pool.config.name): Redpool does not understand this command, and spends at most "
             + "\(OneOffLimits.perSecond) connections a second on such commands "

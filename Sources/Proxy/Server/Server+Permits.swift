@@ -1,10 +1,10 @@
-// The pool's share of what the process may have open: nothing to do where one worker serves it.
+// This worker's share of the pool's permits. Does nothing where one worker serves the pool.
 
 import Logging
 import Pool
 
 extension Server {
-    /// Takes, gives back and hands over permits. True when the machine may have new actions.
+    /// Takes, returns and hands over permits. True when the state machine may have new actions.
     func balance() -> Bool {
         guard let budget = pool.group.budget, let member = pool.member else { return false }
         let isTick = isTickDue
@@ -15,7 +15,7 @@ extension Server {
         return outcome.hasChanged
     }
 
-    /// How the pool is used, over all workers.
+    /// The numbers of the pool over all workers.
     var use: PoolUse {
         let census = machine.census
         guard let budget = pool.group.budget, let member = pool.member else {
@@ -25,7 +25,8 @@ extension Server {
         return budget.use
     }
 
-    /// No connection is left here. True when that is so for the whole pool, and news.
+    /// This worker has no connection left. True when no worker of the pool has one and that has not
+    /// been reported.
     func becomesDown() -> Bool {
         if let budget = pool.group.budget, let member = pool.member {
             return budget.disconnected(member)
@@ -34,7 +35,7 @@ extension Server {
         return !isDown
     }
 
-    /// There is a connection. True when the pool was down.
+    /// This worker has a connection. True when the pool was reported down.
     func becomesUp() -> Bool {
         if let budget = pool.group.budget, let member = pool.member {
             return budget.connected(member)

@@ -1,4 +1,4 @@
-// Clients that wait for one particular connection, which another client has now.
+// Clients that wait for one particular connection while another client uses it.
 
 import Config
 import EventLoop
@@ -7,20 +7,19 @@ import RESP
 import Session
 
 extension Server {
-    /// How many of those who wait for one connection look again when something has happened: each
+    /// How many of the clients that wait for one connection are resumed after each event. Each
     /// costs as much as a command, and there may be thousands.
     static let wokenWithWork = 16
 
-    /// Has `client` look again when something has happened to the pool, at the latest with the next
-    /// tick.
+    /// Resumes `client` after the next event in the pool, with the next tick at the latest.
     func wakeWithWork(_ client: ClientConnection) {
         if client.awaitsReturn { return }
         client.awaitsReturn = true
         awaitingReturn.append(client.id)
     }
 
-    /// Wakes the first `count` of those who wait for the return of one connection. Who waits on
-    /// goes to the end.
+    /// Resumes the first `count` clients that wait for one connection. A client that has to keep
+    /// waiting goes to the end.
     func wakeAwaitingReturn(_ count: Int) {
         if awaitingReturn.isEmpty { return }
         let woken = Array(awaitingReturn.prefix(count))

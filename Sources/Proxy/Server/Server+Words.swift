@@ -1,4 +1,4 @@
-// What a pool tells clients and operators: refusals and losses in words.
+// The texts for clients and operators about refused leases and lost connections.
 
 import Config
 import Logging
@@ -6,7 +6,7 @@ import Pool
 import Telemetry
 
 extension Server {
-    /// The error reply for a refused lease: first word, pool, numbers, last cause.
+    /// The error reply for a refused lease: error word, pool, numbers, last cause.
     func errorText(_ refusal: Refusal) -> String {
         let census = use
         let name = "pool \(pool.config.name)"
@@ -31,7 +31,8 @@ extension Server {
         }
     }
 
-    /// The server itself says why nobody can have `key` now.
+    /// The server has refused connections in the state `key`: the clients that wait for one get its
+    /// error.
     func refuse(_ key: PoolKey, _ text: String) {
         if let asking = scripts.asking, asking.ticket != nil, asking.key == key {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
@@ -51,8 +52,8 @@ extension Server {
             + "the reply (\(reason.word)); the command may or may not have run"
     }
 
-    /// The server has refused a form of the fence to a user for good. The first time that none is
-    /// left is told, once for all workers.
+    /// The server has refused a form of the fence to a user for good. The first time that a user
+    /// has no form left is logged, once for all workers.
     func fenceRefused(_ form: FenceForm, to user: UInt32) {
         fences.refused(form, to: user, now: worker.now)
         guard fences[user] == .none, pool.group.isFirstWithoutFence() else { return }

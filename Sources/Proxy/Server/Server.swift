@@ -1,4 +1,4 @@
-// The shell around one state machine: carries out its actions on real connections.
+// Carries out the actions of one state machine on real connections.
 
 import Config
 import EventLoop
@@ -7,8 +7,8 @@ import Pool
 import RESP
 import Telemetry
 
-/// One server as one worker sees it: the state machine of its connections, the connections, and what is
-/// known of the server. What the clients of the pool share is the pool's.
+/// One server as one worker sees it: the state machine of its connections, the connections, and
+/// what is known about the server. `PoolFront` has what the clients of the pool share.
 final class Server {
     let worker: Worker
     /// The pool whose server it is. They refer to each other until `PoolFront.close`.
@@ -43,8 +43,8 @@ final class Server {
     private(set) var isCrowded = false
 
     /// - Parameters:
-    ///   - pool: has all but its servers.
-    ///   - seed: of the state machine's chance.
+    ///   - pool: everything but its server is set.
+    ///   - seed: seeds the state machine's random numbers.
     init(pool: PoolFront, seed: UInt64) {
         self.pool = pool
         worker = pool.worker
@@ -64,7 +64,7 @@ final class Server {
         ]
     }
 
-    /// The connection that an id means; nil when it has gone.
+    /// The connection with this id; nil when it is gone.
     subscript(id: UpstreamID) -> UpstreamConnection? {
         let slot = Int(id.slot)
         guard slot < upstreams.count, let found = upstreams[slot], found.id == id else {
@@ -75,7 +75,7 @@ final class Server {
 
     var allUpstreams: [UpstreamConnection] { upstreams.compactMap { $0 } }
 
-    /// Has the state machine look at the clock.
+    /// Lets the state machine and the queues look at the clock.
     func tick() {
         passTime()
         wakeAwaitingReturn(.max)
@@ -100,7 +100,8 @@ final class Server {
         passTime()
     }
 
-    /// Shared upstreams are not kept for those who do not read while others wait for one.
+    /// Updates `isCrowded`. While clients wait for an upstream, shared upstreams are read even if
+    /// one of their clients is slow.
     private func judgeCrowd() {
         let isCrowded = machine.oldestWait(now: worker.now) >= Worker.tickInterval
         if isCrowded == self.isCrowded { return }
@@ -109,9 +110,9 @@ final class Server {
     }
 
     private func passTime() {
-        // What was decided before belongs to the time before.
+        // Decisions from before this tick are carried out first.
         runActions()
-        // A connection whose time to close is over has to be gone before its place is taken.
+        // A connection whose time to close has run out must be gone before its place is used.
         for upstream in upstreams {
             if let upstream { upstream.checkDeadline() }
         }
@@ -119,8 +120,8 @@ final class Server {
         noteWork()
     }
 
-    /// A long time has passed since the worker last read: shared connections that seem to be slow
-    /// have perhaps answered since.
+    /// The worker has not read for a long time. Shared connections that seem stalled may have
+    /// answered meanwhile.
     func lookAtStalled() {
         for upstream in upstreams {
             guard let upstream, machine.isStalled(upstream.id, now: worker.now) else { continue }
@@ -128,8 +129,8 @@ final class Server {
         }
     }
 
-    /// A shared connection has nothing in flight any more; it is settled in the epilogue, in case
-    /// somebody else in this iteration has a use for it.
+    /// A shared connection has nothing in flight. The epilogue settles it, because another client
+    /// may still use it in this iteration.
     func noteEmptied(_ upstream: UpstreamConnection) {
         if upstream.isEmptiedNoted { return }
         upstream.isEmptiedNoted = true
@@ -137,17 +138,17 @@ final class Server {
         noteWork()
     }
 
-    /// Has the epilogue look at this server: something is decided, or may be.
+    /// Puts this server on the epilogue's list: there is a decision, or there may be one.
     func noteWork() {
         if hasWork { return }
         hasWork = true
         worker.work.servers.append(self)
     }
 
-    /// What is decided has been noted, if it is not carried out. For tests.
+    /// True when the server is on the epilogue's list, or has no actions left. For tests.
     var hasNotedWork: Bool { hasWork || !machine.hasActions }
 
-    /// What the epilogue does for a server in its list.
+    /// The epilogue's work for a server on its list.
     func settle() {
         hasWork = false
         settleEmptied()
@@ -166,7 +167,7 @@ final class Server {
         emptied.removeAll()
     }
 
-    /// Carries out what the state machine has decided.
+    /// Carries out the state machine's decisions.
     private func runActions() {
         repeat { carryOutActions() } while balance()
     }
@@ -197,16 +198,16 @@ final class Server {
             return
         }
         guard let upstream = self[id] else {
-            // It was lost between the decision and now: the client asks again.
+            // The connection was lost after the decision: the client leases again.
             worker.clients[SlotID(raw: waiter.raw)]?.leaseAnew()
             return
         }
         if let client = worker.clients[SlotID(raw: waiter.raw)], client.granted(upstream) { return }
-        // The client left between the decision and now: the lease goes back unused.
+        // The client left after the decision: the lease is returned unused.
         giveBack(upstream)
     }
 
-    /// An upstream that one client had for itself is free again.
+    /// An upstream that one client had to itself is free again.
     func returned(_ upstream: UpstreamConnection) {
         if let reason = upstream.ending.spoiled {
             machine.retire(upstream.id, reason, now: worker.now)
@@ -216,7 +217,7 @@ final class Server {
         noteWork()
     }
 
-    /// Returns a lease that was not used.
+    /// Returns an unused lease.
     func giveBack(_ upstream: UpstreamConnection) {
         if machine.isExclusivelyLeased(upstream.id) {
             machine.release(upstream.id, key: upstream.key, now: worker.now)
@@ -257,7 +258,7 @@ extension Server {
         upstream.awaitConnect()
     }
 
-    /// The resolver has answered.
+    /// Takes the resolver's answer.
     func resolved(_ answer: NameAnswer) {
         for (id, key) in names.resolved(answer.addresses, connections: allUpstreams) {
             if names.next() == nil {
@@ -271,7 +272,7 @@ extension Server {
         noteWork()
     }
 
-    /// A connect or its handshake has failed; `text` says how, for people.
+    /// A connect or its handshake has failed. `text` is the cause, for messages.
     func dialFailed(_ id: UpstreamID, _ reason: CloseReason, _ text: String) {
         lastFailure = text
         names.failed()
@@ -303,14 +304,14 @@ extension Server {
         }
     }
 
-    /// A connection ended while somebody was using it.
+    /// A connection was lost while in use.
     func noteLoss(_ reason: CloseReason) {
         pool.warnLimit(
             "upstream.lost", reason: reason.word,
             "a connection to \(pool.config.upstream) was lost while in use")
     }
 
-    /// Forgets a connection whose descriptor is closed.
+    /// Drops a connection whose descriptor is closed.
     func forget(_ upstream: UpstreamConnection) {
         let slot = Int(upstream.id.slot)
         if slot < upstreams.count, upstreams[slot] === upstream { upstreams[slot] = nil }

@@ -1,13 +1,14 @@
-// What a server says of itself when a connection is made, and how its answers are read. Nothing in
-// them is taken on trust: what is not as Redis writes it counts as not said.
+// The facts that a server reports when a connection is made, and how its answers are read. An
+// answer that is not in Redis's format counts as none.
 
 import RESP
 
-/// What an upstream server has said of itself; nil where it would not say.
+/// What an upstream server has reported; nil for what it has not.
 struct ServerFacts {
-    /// `timeout` of its configuration, in seconds; 0 = it never closes idle clients.
+    /// `timeout` of its configuration, in seconds; 0: it never closes idle clients.
     var timeoutSeconds: Int64?
-    /// How much output it keeps for a normal client before it closes it, in bytes; 0 = any.
+    /// Output that the server buffers for a normal client before it closes the client, in bytes; 0:
+    /// no limit.
     var outputLimit = 0
     var version: [UInt8]? {
         didSet {
@@ -17,27 +18,28 @@ struct ServerFacts {
             hasOldWords = parts.map { $0 < (7, 0) } ?? false
         }
     }
-    /// Redis before 7.2: HELLO carries its options out one by one, so that those before a bad one
-    /// count, and a refused login is answered even behind replies that are not written yet. Valkey
-    /// names the Redis version that it is compatible with, 7.2.4.
+    /// Redis before 7.2. HELLO carries out its options one by one, so those before a bad one take
+    /// effect, and a refused login is answered even behind replies that are not written yet. Valkey
+    /// reports the Redis version that it is compatible with, 7.2.4.
     private(set) var isBefore72 = false
-    /// Redis before 7.0, or a server that does not say: COMMAND INFO knows no subcommands.
+    /// Redis before 7.0, or a server of unknown version: COMMAND INFO knows no subcommands.
     private(set) var isBefore7 = true
-    /// Redis before 7.0: its errors for unknown commands have other words.
+    /// Redis before 7.0: its errors for unknown commands have another text.
     private(set) var hasOldWords = false
     var runID: [UInt8]?
-    /// A line of CLIENT LIST, for its fields and their order.
+    /// A line of CLIENT LIST. It shows the fields and their order.
     var clientLine = ""
-    /// MULTI and EXEC go by their own names: only then can a block be trusted to end.
+    /// MULTI and EXEC are not renamed. Only then is a block sure to end.
     var hasTransactions = false
 }
 
 extension ServerFacts {
-    /// What `timeout` can be (Redis 6.2 to 8 and Valkey, config.c: an int of C, 0 or more). A value
-    /// beyond it is no server's: it counts as not said. In nanoseconds, all in it fit into 64 bits.
+    /// The range of `timeout` (Redis 6.2 to 8 and Valkey, config.c: a C int, 0 or more). A value
+    /// outside counts as not reported. In nanoseconds, all of it fits into 64 bits.
     private static let timeouts: ClosedRange<Int64> = 0...Int64(Int32.max)
 
-    /// The value of `name:` in the text of INFO; nil when the reply is none or has no such line.
+    /// The value of `name:` in the text of INFO; nil when the reply is not a text or has no such
+    /// line.
     static func field(_ name: StaticString, in reply: [UInt8]) -> [UInt8]? {
         var cursor = ReplyCursor(from: 0)
         guard let item = cursor.next(reply.span), !item.isNull,
@@ -50,8 +52,8 @@ extension ServerFacts {
         return nil
     }
 
-    /// True when COMMAND INFO for two names has found both: neither is renamed or disabled. Any
-    /// reply but an array of two entries says no.
+    /// True when COMMAND INFO for two names has found both: neither is renamed or disabled. False
+    /// for any reply but an array of two entries.
     static func knowsBoth(_ reply: [UInt8]) -> Bool {
         var cursor = ReplyCursor(from: 0)
         guard let outer = cursor.next(reply.span), isArray(outer), outer.value == 2 else {
@@ -79,7 +81,7 @@ extension ServerFacts {
 
     private static func isArray(_ item: ReplyItem) -> Bool { item.type == UInt8(ascii: "*") }
 
-    /// Major and minor number; nil for what cannot be read as a version.
+    /// Major and minor number; nil when the text is not a version.
     private static func parts(of version: [UInt8]) -> (Int64, Int64)? {
         let parts = version.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
             .prefix(2).compactMap { Word.integer(Array($0), in: 0...1_000_000) }
@@ -89,7 +91,7 @@ extension ServerFacts {
 
 extension ServerFacts {
     /// The smaller of the hard and the soft limit for normal clients in the reply to CONFIG GET
-    /// client-output-buffer-limit; 0 when there is none, or the reply is not understood.
+    /// client-output-buffer-limit. 0 when there is none or the reply is not understood.
     static func outputLimit(in reply: [UInt8]) -> Int {
         var cursor = ReplyCursor(from: 0)
         var texts: [Range<Int>] = []

@@ -1,27 +1,28 @@
-// What the server owes to clients that are not logged in, and those of them who wait because that
-// is much. They share one upstream.
+// Bounds what the server owes to clients that are not logged in. They share one upstream; some wait
+// when the server owes too much.
 
 import EventLoop
 import Pool
 import RESP
 import Session
 
-/// Clients that are not logged in and wait to send, first come, first served.
+/// Clients that are not logged in and wait to send, in order of arrival.
 struct Strangers {
     var waiting: [SlotID] = []
 
     /// The server closes a connection without a login when more than 1,024 bytes of replies do not
-    /// fit into its write buffer, and that may be as small as 1,024 bytes (Redis from 6.2.18, 7.2.8
-    /// and 7.4.3 on, networking.c: CVE-2025-21605). A fence's answer may come on top.
+    /// fit into its write buffer, which may be as small as 1,024 bytes (Redis from 6.2.18, 7.2.8
+    /// and 7.4.3 on, networking.c: CVE-2025-21605). The reply to a fence may be added to it.
     static let mostOwed = 960
 
-    /// The largest reply: -NOAUTH, or an error that quotes a name and arguments, 128 bytes of each.
+    /// The largest reply in bytes: -NOAUTH, or an error that quotes a name and arguments, 128 bytes
+    /// of each.
     static func cost(isQuoting: Bool) -> Int { isQuoting ? 320 : 40 }
 }
 
 extension ClientConnection {
-    /// Sends a command on the upstream of all who are not logged in. `value` is 1 when the reply may
-    /// quote the command.
+    /// Sends a command on the upstream that all clients without a login share. `value` is 1 when
+    /// the reply may quote the command.
     func forwardBeforeLogin(_ value: UInt32, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         let cost = Strangers.cost(isQuoting: value == 1)
         guard server.hasRoom(for: self, cost) else { return awaitRoom() }
@@ -30,7 +31,7 @@ extension ClientConnection {
         return outcome
     }
 
-    /// Has our question whether the server wants a login go the same way.
+    /// Sends the question whether the server requires a login on the same upstream.
     func askWhetherLocked() -> Outcome {
         let cost = Strangers.cost(isQuoting: false)
         guard server.hasRoom(for: self, cost) else { return awaitRoom() }
@@ -58,7 +59,7 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// A stranger's reply has come.
+    /// The reply to a client without a login has come.
     func settleStranger(isQuoting: Bool) {
         owedToStrangers -= Strangers.cost(isQuoting: isQuoting)
         server.callStrangers()
@@ -66,7 +67,7 @@ extension UpstreamConnection {
 }
 
 extension Server {
-    /// True when the server may owe `client` so many bytes more, and it is its turn.
+    /// True when the server may owe `client` so many bytes more and it is the client's turn.
     func hasRoom(for client: ClientConnection, _ cost: Int) -> Bool {
         owedToStrangers + cost <= Strangers.mostOwed
             && (strangers.waiting.isEmpty || client.placeInLine == .called)
@@ -76,8 +77,8 @@ extension Server {
         allUpstreams.reduce(0) { $0 + $1.owedToStrangers }
     }
 
-    /// Has as many strangers look again as there is room for. Called with every tick as well: a
-    /// connection may have ended, or a client that was called may have had nothing to send any more.
+    /// Resumes as many waiting clients as there is room for. Also called with every tick: a
+    /// connection may have ended, or a resumed client may have nothing left to send.
     func callStrangers() {
         if strangers.waiting.isEmpty { return }
         var room = (Strangers.mostOwed - owedToStrangers) / Strangers.cost(isQuoting: false)

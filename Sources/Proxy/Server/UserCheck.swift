@@ -1,14 +1,15 @@
-// Whether users in whose name clients have logged in are still there. The server closes the
-// connections of a user that it deletes; clients that share one, or have none at that moment, can
-// only be closed when it is known that it was not closed for something else.
+// Checks whether users with whose credentials clients have logged in still exist. The server closes
+// the connections of a user that it deletes. A client that shares such a connection, or has none at
+// that moment, may only be closed when it is known that the connection was not closed for another
+// reason.
 
 import Config
 import EventLoop
 import Pool
 
-/// Users of whom nobody knows whether the server still lets them in.
+/// Users for whom it is unknown whether the server still accepts them.
 struct UserChecks {
-    /// A connection in a user's name that is waited for.
+    /// A connection of a user that is being waited for.
     struct Asking {
         let user: UInt32
         let key: PoolKey
@@ -17,29 +18,29 @@ struct UserChecks {
     }
 
     var asking: Asking?
-    /// One is asked about at a time.
+    /// Users to check, one at a time.
     var waiting: [UInt32] = []
 }
 
 extension Server {
-    /// Who leases the connection.
+    /// The waiter that leases the connection.
     private static let userAsker = WaiterID(raw: .max - 1)
 
-    /// The server has closed a connection of this user, or refused his credentials to a client. The
-    /// next tick has a look, if nobody has then made another connection.
+    /// The server has closed a connection of this user, or refused the user's credentials to a
+    /// client. The next tick checks the user, unless there is another connection by then.
     func doubt(_ user: UInt32) {
         if user == 0 || pool.users.checks.waiting.contains(user) || isServed(user) { return }
-        // What was asked for before has come and gone.
+        // A check from before does not count.
         endCheck { $0.user == user }
         pool.users.checks.waiting.append(user)
     }
 
-    /// There is a connection in this user's name.
+    /// True when the user has a connection.
     private func isServed(_ user: UInt32) -> Bool {
         allUpstreams.contains { $0.key.user == user && $0.stage == .ready }
     }
 
-    /// Called with every tick: has a connection made for the first user in the line.
+    /// Called with every tick: requests a connection for the first user in the queue.
     func checkUsers() {
         if let asking = pool.users.checks.asking {
             guard isServed(asking.user) || worker.now >= asking.until else { return }
@@ -59,7 +60,7 @@ extension Server {
         case .granted(let id):
             if let upstream = self[id] { giveBack(upstream) }
         case .queued(let ticket):
-            // Whoever leases it goes without saying: nobody answers, and it goes back unused.
+            // The waiter is not a client, so the connection is returned unused.
             pool.users.checks.asking = UserChecks.Asking(
                 user: user, key: key, ticket: ticket, until: worker.now + pool.config.poolTimeout)
         case .refused: break
@@ -67,8 +68,8 @@ extension Server {
         noteWork()
     }
 
-    /// The server has refused a login in this user's name. When no connection of his is left, all
-    /// his clients are closed; other workers see to theirs.
+    /// The server has refused a login of this user. If the user has no connection left, all its
+    /// clients are closed. The other workers do the same with theirs.
     func loginRefused(_ user: UInt32) {
         pool.users.checks.waiting.removeAll { $0 == user }
         endCheck { $0.user == user }
@@ -85,7 +86,7 @@ extension Server {
         }
     }
 
-    /// A check whose connection the server refuses waits for it no more.
+    /// Ends the check if `isOver`, for example because the server refuses its connection.
     func endCheck(where isOver: (UserChecks.Asking) -> Bool) {
         guard let asking = pool.users.checks.asking, isOver(asking) else { return }
         machine.cancel(asking.ticket)
@@ -94,17 +95,17 @@ extension Server {
 }
 
 extension Server {
-    /// No connection can be had for `key`, whose user is a client's: the password has changed, or
-    /// the user is gone (`isLogin`), or may not select the database. Whoever waits to log in is
-    /// judged by the server elsewhere; whoever is logged in already cannot be served, and is closed
-    /// as a client of a deleted user would be. The breaker does not count it: no client may close
-    /// the pool to the others.
+    /// The server refuses connections in the state `key` of a client's user. The password has
+    /// changed or the user is gone (`isLogin`), or the user may not select the database. Clients
+    /// that wait to log in lease again, and the server judges them. Clients that are logged in
+    /// cannot be served; they are closed, as the server closes the clients of a deleted user. The
+    /// breaker does not count it: no client may close the pool to the others.
     func stateRefused(_ id: UpstreamID, _ key: PoolKey, isLogin: Bool, _ text: String) {
         if key.user != 0 { pool.users.refused(key.user) }
         pool.knownKeys.forgetAll()
         for client in worker.clients.all where client.pool === pool {
             guard case .waiting(let wait) = client.mode else { continue }
-            // HELLO, say, which can go elsewhere.
+            // For example HELLO, which can use another connection.
             let isVisitor = wait.wanted.key == key && client.key != key
             let isLoggingIn =
                 client.key == key
@@ -119,7 +120,8 @@ extension Server {
         }
         endCheck { $0.key == key }
         if isLogin { loginRefused(key.user) }
-        // Nobody else wants a connection of this user: none must be dialled in its place.
+        // No other client wants a connection of this user, so the state machine must not dial one
+        // in its place.
         if scripts.asking?.key == key {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
