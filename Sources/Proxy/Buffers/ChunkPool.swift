@@ -1,12 +1,12 @@
 // Memory for bytes in flight: chunks of three sizes, recycled by the worker. A connection owns
-// chunks only while bytes wait in it; an idle one owns none.
+// chunks only while bytes are queued in it. An idle connection owns none.
 
 import EventLoop
 
-/// Header of a block of raw memory; the bytes follow it directly.
+/// Header of a block of raw memory. The bytes follow it directly.
 struct Chunk {
     var next: UnsafeMutablePointer<Chunk>?
-    /// Usable bytes behind the header.
+    /// Usable bytes after the header.
     var capacity: Int
     /// Unsent bytes are those in `head ..< tail`.
     var head: Int
@@ -21,19 +21,19 @@ extension UnsafeMutablePointer<Chunk> {
         UnsafeMutableRawPointer(self) + MemoryLayout<Chunk>.stride
     }
 
-    /// What the block takes, header included.
+    /// Size of the block, header included.
     var size: Int { pointee.capacity + MemoryLayout<Chunk>.stride }
 }
 
-/// A worker's free lists. Not thread-safe: one worker, one pool. A pointer and no object: every
-/// reply passes here several times, and counting references to it was a fifth of all that was
-/// counted. `destroy` must be called before it goes away.
+/// A worker's free lists. Not thread-safe: each worker has its own. It is a pointer and not an
+/// object: every reply uses the pool several times, and reference counting for it was a fifth of
+/// all reference counting. The owner must call `destroy` before it drops the value.
 struct ChunkPool {
-    /// Whole sizes, header included.
+    /// Block sizes in bytes, header included.
     private static let sizes = (small: 512, medium: 4096, large: 32768)
-    /// Free memory kept per size; the rest goes back to the system.
+    /// Free memory kept per size, in bytes; more is returned to the allocator.
     private static let keptBytes = 1 << 20
-    /// So much has to be free for a trim to be worth its time.
+    /// A trim takes time; it is done only after this many bytes were freed.
     private static let trimThreshold = 4 << 20
 
     private struct FreeList {
@@ -57,18 +57,18 @@ struct ChunkPool {
         state.initialize(to: State())
     }
 
-    /// Bytes handed out and not yet given back.
+    /// Bytes in chunks that are in use.
     var bytesInUse: Int { state.pointee.bytesInUse }
-    /// The part of them that waits for clients to read, whole chunks counted.
+    /// The part of `bytesInUse` that waits for clients to read. Whole chunks are counted.
     var outputBytes: Int { state.pointee.outputBytes }
 
-    /// Counts bytes that begin to wait for clients to read, or cease to if fewer than zero.
+    /// Adds bytes that wait for clients to read; negative when they no longer do.
     func countOutput(_ bytes: Int) { state.pointee.outputBytes += bytes }
 
-    /// Counts bytes that something else than a chunk has given back: `trimAfterBurst` needs to know.
+    /// Adds bytes that were freed outside the chunks, for `trimAfterBurst`.
     func countFreed(_ bytes: Int) { state.pointee.freedBytes += bytes }
 
-    /// Gives all free memory back; chunks that are still in use are lost.
+    /// Frees all unused memory. Chunks that are still in use are leaked.
     func destroy() {
         ChunkPool.release(&state.pointee.small)
         ChunkPool.release(&state.pointee.medium)
@@ -76,7 +76,7 @@ struct ChunkPool {
         state.deallocate()
     }
 
-    /// A chunk for `wanted` bytes that follow `queued` others: small answers stay in small chunks,
+    /// A chunk for `wanted` bytes that follow `queued` others. Small replies get small chunks,
     /// streams get large ones.
     func take(for wanted: Int, queued: Int) -> ChunkPointer {
         let header = MemoryLayout<Chunk>.stride
@@ -107,7 +107,7 @@ struct ChunkPool {
         return chunk
     }
 
-    /// Takes a chunk back.
+    /// Returns a chunk to its list.
     func give(_ chunk: ChunkPointer) {
         let size = chunk.size
         state.pointee.bytesInUse -= size
@@ -122,8 +122,8 @@ struct ChunkPool {
         state.pointee.freedBytes += freed
     }
 
-    /// Once a burst is over: gives what it has freed back to the system. The allocator keeps it
-    /// otherwise, as a few blocks that live on are in its way.
+    /// Trims the heap after a burst. Without it the allocator keeps the freed memory, because a few
+    /// live blocks lie above it.
     func trimAfterBurst() {
         guard state.pointee.freedBytes >= ChunkPool.trimThreshold,
             bytesInUse < ChunkPool.keptBytes
@@ -132,7 +132,7 @@ struct ChunkPool {
         System.trimHeap()
     }
 
-    /// Keeps a chunk for later, or frees it; how many bytes were freed.
+    /// Keeps a chunk for later use, or frees it. Returns the number of freed bytes.
     private static func give(_ chunk: ChunkPointer, to list: inout FreeList, _ size: Int) -> Int {
         if list.count * size >= keptBytes {
             UnsafeMutableRawPointer(chunk).deallocate()

@@ -1,33 +1,35 @@
-// Commands on their way to the server. Bytes stay here until their replies have come, so that what
-// the server provably has not received can be sent again on another connection.
+// Commands on their way to the server. Bytes stay here until their replies have come. So commands
+// that the server provably has not received can be sent again on another connection.
 
 import EventLoop
 import Glibc
 
-/// A queue of bytes with two cursors: what is sent, and what is answered and can be forgotten.
+/// A queue of bytes with two cursors: sent, and released (answered).
 ///
 ///     answered (memory given back) | sent, not answered | not sent
 ///                                  ^ released           ^ sent        ^ appended
 ///
-/// `drop` must be called before it goes away.
+/// The owner must call `drop` before it drops the value.
 struct CommandBuffer: ~Copyable {
-    /// Chunk with the first byte that is not released. A chunk's `head` is its released part.
+    /// The chunk with the first byte that is not released. The `head` of a chunk is its released
+    /// part.
     private var first: ChunkPointer?
     private var last: ChunkPointer?
-    /// Chunk and offset of the first byte that is not sent; nil when everything is.
+    /// The chunk with the first unsent byte, and its offset; nil when all bytes are sent.
     private var cursor: ChunkPointer?
     private var cursorOffset = 0
 
-    /// Positions in the connection's outgoing stream, from its first byte on.
+    /// Positions in the connection's outgoing stream, counted from its first byte.
     private(set) var releasedTotal: Int64 = 0
     private(set) var sentTotal: Int64 = 0
     private(set) var appendedTotal: Int64 = 0
-    /// Bytes are not kept once they are sent: handshakes, streams and pipes are never sent again.
+    /// Bytes are dropped once they are sent. True for handshakes, streams and pipes, which are
+    /// never sent again.
     var forgetsSent = true
-    /// Released bytes of commands that are not answered: there was no room to keep them.
+    /// Released bytes of unanswered commands: there was no room to keep them.
     private(set) var forgotten: Int64 = 0
-    /// Sent bytes that are kept for sending again; beyond it those commands are given up for lost
-    /// should the connection end.
+    /// The most sent bytes that are kept for sending again. Commands beyond it count as lost if the
+    /// connection ends.
     static let keptLimit: Int64 = 4 << 20
 
     /// Bytes that are not sent yet.
@@ -58,14 +60,14 @@ struct CommandBuffer: ~Copyable {
         }
     }
 
-    /// Counts bytes that went to the socket directly, past the buffer, which must be empty.
+    /// Counts bytes that went to the socket directly. The buffer must be empty.
     mutating func passed(_ count: Int) {
         releasedTotal += Int64(count)
         sentTotal += Int64(count)
         appendedTotal += Int64(count)
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket accepts.
     mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
         while let chunk = cursor {
             let offered: Int
@@ -101,13 +103,13 @@ struct CommandBuffer: ~Copyable {
         }
     }
 
-    /// Forgets everything that is sent.
+    /// Releases all sent bytes.
     private mutating func releaseSent(pool: ChunkPool) {
         release(Int(sentTotal - releasedTotal), pool: pool)
     }
 
-    /// A server that takes commands and does not answer must not cost memory without end: beyond
-    /// `keptLimit`, what is sent is forgotten before its replies have come.
+    /// Bounds memory for a server that takes commands and does not answer: beyond `keptLimit`, sent
+    /// bytes are released before their replies have come.
     mutating func boundKept(pool: ChunkPool) {
         let kept = sentTotal - releasedTotal
         guard kept > CommandBuffer.keptLimit else { return }
@@ -115,17 +117,17 @@ struct CommandBuffer: ~Copyable {
         releaseSent(pool: pool)
     }
 
-    /// Where the oldest unanswered command begins.
+    /// Position of the oldest unanswered command.
     var answeredTotal: Int64 { releasedTotal - forgotten }
 
-    /// The replies to the next `count` bytes of commands have come.
+    /// The replies to the next `count` bytes of commands have come: releases those bytes.
     mutating func answered(_ count: Int, pool: ChunkPool) {
         let gone = min(Int64(count), forgotten)
         forgotten -= gone
         release(count - Int(gone), pool: pool)
     }
 
-    /// Forgets the next `count` bytes, or as many as are kept.
+    /// Releases the next `count` bytes, or as many as are kept.
     private mutating func release(_ count: Int, pool: ChunkPool) {
         var left = min(count, Int(appendedTotal - releasedTotal))
         releasedTotal += Int64(left)
@@ -136,7 +138,7 @@ struct CommandBuffer: ~Copyable {
                 return
             }
             left -= size
-            // The last chunk goes too once it is empty: an idle connection holds no memory.
+            // The last chunk is released too once it is empty: an idle connection holds no memory.
             first = chunk.pointee.next
             if first == nil { last = nil }
             if cursor == chunk { cursor = nil }
@@ -145,7 +147,7 @@ struct CommandBuffer: ~Copyable {
         }
     }
 
-    /// A copy of `count` bytes that begin `offset` after the first one kept.
+    /// A copy of `count` bytes, from `offset` after the first kept byte.
     func copy(offset: Int, count: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count)
@@ -167,7 +169,7 @@ struct CommandBuffer: ~Copyable {
         return bytes
     }
 
-    /// Throws everything away.
+    /// Releases everything.
     mutating func drop(pool: ChunkPool) {
         while let chunk = first {
             first = chunk.pointee.next

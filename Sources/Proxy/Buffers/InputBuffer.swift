@@ -1,18 +1,19 @@
-// Received bytes that cannot be handled yet: half a command, or commands that wait for an upstream.
-// Contiguous, because a frame is scanned and forwarded as one span.
+// Received bytes that cannot be handled yet: an incomplete command, or commands that wait for an
+// upstream. The memory is contiguous, because a frame is scanned and forwarded as one span.
 
-/// A growable block. Holds no memory while empty. `drop` must be called before it goes away.
+/// A growable block. Holds no memory while empty. The owner must call `drop` before it drops the
+/// value.
 struct InputBuffer: ~Copyable {
     private var memory: UnsafeMutableRawPointer?
-    // Small numbers, since every client has them: a buffer never holds more than a client may send
-    // ahead and one read on top of that, at most 1 GB.
+    // 32 bits, because every client has these fields. A buffer holds at most what a client may send
+    // ahead plus one read, 1 GB in all.
     private var size: UInt32 = 0
     private var offset: UInt32 = 0
     private var held: UInt32 = 0
 
     private static let smallest = 1024
 
-    /// Bytes of memory taken.
+    /// Size of the block in bytes.
     private(set) var capacity: Int {
         get { Int(size) }
         set { size = UInt32(newValue) }
@@ -31,12 +32,12 @@ struct InputBuffer: ~Copyable {
 
     var isEmpty: Bool { held == 0 }
 
-    /// The first unhandled byte. Nil while empty.
+    /// The first unhandled byte; nil when empty.
     var bytes: UnsafeMutableRawPointer? {
         count == 0 ? nil : memory.map { $0 + start }
     }
 
-    /// Room for at least `wanted` more bytes behind those held.
+    /// Room for at least `wanted` more bytes after those held.
     mutating func prepare(_ wanted: Int) -> UnsafeMutableRawBufferPointer {
         if start > 0, start + count + wanted > capacity, let memory {
             memory.copyMemory(from: memory + start, byteCount: count)
@@ -60,7 +61,7 @@ struct InputBuffer: ~Copyable {
         start = 0
     }
 
-    /// Counts bytes that were written into the prepared room.
+    /// Adds bytes that were written into the prepared room.
     mutating func added(_ bytes: Int) {
         count += bytes
     }
@@ -71,7 +72,7 @@ struct InputBuffer: ~Copyable {
         count += wanted
     }
 
-    /// Puts bytes before those held.
+    /// Inserts bytes before those held.
     mutating func prepend(_ bytes: [UInt8]) {
         guard !bytes.isEmpty else { return }
         let room = prepare(bytes.count)
@@ -82,8 +83,8 @@ struct InputBuffer: ~Copyable {
         count += bytes.count
     }
 
-    /// Forgets handled bytes at the front; the memory goes with the last of them. Handling them may
-    /// have dropped everything already.
+    /// Removes handled bytes from the front. The memory is freed with the last of them. The handler
+    /// may have dropped everything already.
     mutating func consume(_ handled: Int) {
         guard handled < count else {
             drop()

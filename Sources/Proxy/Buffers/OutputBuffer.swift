@@ -1,20 +1,21 @@
-// Bytes on their way to a socket: a chain of chunks, filled during a loop iteration and written
-// once at its end.
+// Bytes on their way to a socket: a chain of chunks that is filled during a loop iteration and
+// written once at its end.
 
 import EventLoop
 import Glibc
 
-/// What a flush came to.
+/// The result of a flush.
 enum FlushResult {
     /// Everything is written.
     case empty
-    /// The socket takes no more for now.
+    /// The socket accepts no more bytes for now.
     case full
-    /// The connection is broken: a positive errno.
+    /// The connection is broken. The value is a positive errno.
     case failed(Int32)
 }
 
-/// A queue of bytes. Holds no memory while empty. `drop` must be called before it goes away.
+/// A queue of bytes. Holds no memory while empty. The owner must call `drop` before it drops the
+/// value.
 struct OutputBuffer: ~Copyable {
     private var first: ChunkPointer?
     private var last: ChunkPointer?
@@ -58,7 +59,7 @@ struct OutputBuffer: ~Copyable {
         last = chunk
     }
 
-    /// Writes as much as the socket takes; an empty buffer gives its memory back.
+    /// Writes as much as the socket accepts. An empty buffer frees its memory.
     mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
         while count > 0 {
             let offered: Int
@@ -97,17 +98,17 @@ struct OutputBuffer: ~Copyable {
         }
     }
 
-    /// Throws everything away.
+    /// Releases everything.
     mutating func drop(pool: ChunkPool) {
         consume(count, pool: pool)
     }
 }
 
-/// Pieces of one vectored write.
+/// The most pieces of one vectored write.
 private let partsPerWrite = 32
 
-/// Offers a chain of chunks to a socket with one call, the first of them from `offset` on. Returns
-/// the number of bytes offered, and the number taken or -errno.
+/// Writes a chain of chunks to a socket with one system call, starting at `offset` in the first
+/// chunk. Returns the number of bytes offered, and the number accepted or -errno.
 func sendChain(
     from first: ChunkPointer?, offset: Int, to channel: borrowing Channel
 ) -> (offered: Int, written: Int) {
