@@ -1,9 +1,9 @@
-// The wake-up for a deadline that comes before the next tick.
+// The timer for a deadline that comes before the next tick.
 
 import EventLoop
 import Pool
 
-/// Wakes the worker at the earliest deadline of a pool, when that is sooner than the tick.
+/// Wakes the worker at a pool's earliest deadline if that comes before the next tick.
 final class DeadlineTimer {
     private let timer: Timer
     var armed: MonotonicTime?

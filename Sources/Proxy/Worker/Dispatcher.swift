@@ -1,9 +1,9 @@
-// Accepting for several workers: on the main thread, which has nothing else to do, so that a worker
-// that is busy or hangs delays no client of another.
+// Accepts clients for several workers, on the main thread. The main thread is otherwise idle, so a
+// worker that is busy or hangs does not delay the clients of another.
 
 package import EventLoop
 
-/// Accepts on a loop of its own and hands each client to the worker that has the fewest.
+/// Accepts on its own loop and hands each client to the worker with the fewest clients.
 package final class Dispatcher: ClientTaker {
     private let group: WorkerGroup
     private var acceptor: Acceptor?
@@ -11,7 +11,7 @@ package final class Dispatcher: ClientTaker {
     private var timer: [RestTimer] = []
     private static let tickInterval: Int64 = 100_000_000
 
-    /// Begins to accept.
+    /// Starts accepting.
     package init(_ settings: WorkerSettings, loop: EventLoop, group: WorkerGroup) {
         self.group = group
         acceptor = Acceptor(settings, loop: loop, group: group, taker: self)
@@ -46,7 +46,7 @@ package final class Dispatcher: ClientTaker {
     }
 }
 
-/// A non-copyable watch cannot stand in an array; a box can.
+/// An array cannot hold a non-copyable watch; it can hold this box.
 private final class RoomWatch {
     private let watch: DescriptorWatch
 

@@ -1,28 +1,28 @@
-// Listening sockets: they accept in small batches, and rest when there is no room. With one worker
-// they live on its loop; with several, on the main thread's, which hands the clients out.
+// Listening sockets. They accept in small batches and pause when descriptors or memory run out. One
+// worker has them on its own loop; for several workers they are on the main thread's loop.
 
 import Config
 import EventLoop
 import Glibc
 import Synchronization
 
-/// A client's connection that has just been accepted and counted.
+/// A client connection that has been accepted and counted.
 package struct AcceptedClient: Sendable {
-    /// Index of the pool.
+    /// Name of the pool.
     let pool: String
     let descriptor: Int32
     let peer: SocketAddress
-    /// The id that the client sees; never used twice.
+    /// The id that the client sees. It is never reused.
     let serial: UInt64
 }
 
-/// Who takes what an acceptor has for a worker.
+/// Takes the clients and warnings of an acceptor.
 protocol ClientTaker: AnyObject {
     func take(_ client: AcceptedClient, for worker: Int)
     func warn(_ warning: AcceptWarning)
 }
 
-/// Something about listening that people should know of; merged with its like.
+/// A warning from a listener for the log. Repeated ones are merged.
 package struct AcceptWarning: Sendable {
     let pool: String
     let event: String
@@ -30,7 +30,7 @@ package struct AcceptWarning: Sendable {
     let text: String
 }
 
-/// All listeners of the process, and the limit of clients.
+/// All listeners of the process, and the limit on clients.
 package final class Acceptor {
     fileprivate let loop: EventLoop
     fileprivate let group: WorkerGroup
@@ -38,7 +38,7 @@ package final class Acceptor {
     private unowned let taker: any ClientTaker
     private var listeners: [Listener] = []
     fileprivate var restingSince: Int64?
-    /// How long to rest after EMFILE, unless a client leaves earlier.
+    /// How long to pause after EMFILE and the like, in nanoseconds, unless a client leaves earlier.
     private static let rest: Int64 = 1_000_000_000
 
     init(
@@ -53,7 +53,7 @@ package final class Acceptor {
         }
     }
 
-    /// Counts an accepted connection and hands it over, or refuses it with Redis's own words.
+    /// Counts an accepted connection and hands it over, or refuses it with Redis's error.
     fileprivate func accepted(_ descriptor: Int32, from peer: SocketAddress, for pool: String) {
         guard let place = group.admit(maxClients, to: pool) else {
             refuse(descriptor, pool)
@@ -68,7 +68,7 @@ package final class Acceptor {
     private func refuse(_ descriptor: Int32, _ pool: String) {
         group.pool(pool).countRejected()
         let text: StaticString = "-ERR max number of clients reached\r\n"
-        // Best effort, as in Redis: the socket buffer of a new connection takes 36 bytes.
+        // Best effort, as in Redis: the send buffer of a new connection has room for 36 bytes.
         var refused = Channel(
             descriptor: descriptor, loop: loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: ignoreEvent,
@@ -81,7 +81,8 @@ package final class Acceptor {
                 text: "max number of clients reached (\(maxClients))"))
     }
 
-    /// Out of descriptors or memory: a level-triggered listener would spin.
+    /// Descriptors or memory have run out. Pauses all listeners, because a level-triggered listener
+    /// would spin.
     fileprivate func takeRest(_ error: Int32, _ listener: Listener) {
         restingSince = EventLoop.now()
         for listener in listeners { listener.pause() }
@@ -115,13 +116,14 @@ package final class Acceptor {
     }
 }
 
-/// Accepts clients for one pool. `open` <-> `resting` when descriptors or memory run out, ->
-/// `closed`.
+/// Accepts clients for one pool. States: `open` <-> `resting` when descriptors or memory run out,
+/// -> `closed`.
 private final class Listener {
-    /// An accept storm must not starve established clients.
+    /// Bounds a batch, so that a burst of new clients does not starve the others.
     private static let largestBatch = 64
-    /// How many are accepted in this turn of the loop. Where one comes at a time, one is: to ask for
-    /// another in vain is one more system call. It doubles while every turn has more.
+    /// How many clients are accepted in this iteration. It starts at one, because an `accept` that
+    /// finds no client is a wasted system call. It doubles while successive iterations have
+    /// clients.
     private var batch = 1
     private var lastTurn: UInt64 = 0
 
@@ -136,7 +138,7 @@ private final class Listener {
         pool = bound.pool
         address = bound.address
         file = bound.file
-        // Filled in below: the channel wants a pointer to its owner, which is not whole yet.
+        // Set below: the channel needs a pointer to `self`, which is not initialized yet.
         channel = Channel()
         channel = Channel(
             descriptor: bound.descriptor, loop: acceptor.loop,
@@ -144,7 +146,8 @@ private final class Listener {
             onWritable: listenerReadable)
         if case .unix = address {
         } else {
-            // Linux hands these on to every connection that is accepted: five system calls less.
+            // On Linux accepted sockets inherit these options. That saves five system calls per
+            // client.
             SocketAddress.tune(
                 channel.descriptor, keepaliveSeconds: Int32(clamping: keepalive / 1_000_000_000))
         }

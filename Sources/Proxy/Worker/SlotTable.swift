@@ -1,12 +1,13 @@
-// Who is there: the only long-lived strong references to connections, reached by an id that knows
-// when it has gone stale.
+// A table of connections, reached by an id that detects when it is stale. The table keeps its
+// connections alive until they close. A client and its upstream also refer to each other while one
+// uses the other.
 
-/// A place in a table, and which of its successive inhabitants is meant.
+/// A slot in a table, and which of its successive elements is meant.
 struct SlotID: Equatable {
     let slot: UInt32
     let generation: UInt32
 
-    /// Both parts in one number, as the pool's opaque waiter id and as the id shown to people.
+    /// Both parts in one number. It is the pool's opaque waiter id.
     var raw: UInt64 { UInt64(generation) << 32 | UInt64(slot) }
 
     init(slot: UInt32, generation: UInt32) {
@@ -27,8 +28,8 @@ struct SlotTable<Element: AnyObject> {
     private var free: ContiguousArray<UInt32> = []
     private(set) var count = 0
 
-    /// Reserves an id and stores what `make` builds for it. A `generation` that is given must be
-    /// one that no other inhabitant has had for long: `first(generation:)` finds it by that.
+    /// Reserves an id and stores the element that `make` builds for it. A given `generation` must
+    /// be one that no other element has had for long, because `first(generation:)` searches by it.
     mutating func insert(generation: UInt32? = nil, _ make: (SlotID) -> Element) -> Element {
         let slot: UInt32
         if let recycled = free.popLast() {
@@ -45,7 +46,7 @@ struct SlotTable<Element: AnyObject> {
         return element
     }
 
-    /// The inhabitant that `id` meant, or nil when it has left.
+    /// The element with this id; nil when it has left.
     subscript(id: SlotID) -> Element? {
         let slot = Int(id.slot)
         guard slot < elements.count, generations[slot] == id.generation else { return nil }
@@ -63,8 +64,7 @@ struct SlotTable<Element: AnyObject> {
         count -= 1
     }
 
-    /// The inhabitant that was given this generation, if it is the one that is looked for. Walks
-    /// over four bytes for each slot.
+    /// The element with this generation for which `isWanted` holds. Scans four bytes per slot.
     func first(generation: UInt32, where isWanted: (Element) -> Bool) -> Element? {
         for slot in generations.indices where generations[slot] == generation {
             if let element = elements[slot], isWanted(element) { return element }
@@ -72,13 +72,13 @@ struct SlotTable<Element: AnyObject> {
         return nil
     }
 
-    /// Calls `body` with everybody present, which must not change the table.
+    /// Calls `body` with every element. `body` must not change the table.
     func forEach(_ body: (Element) -> Void) {
         for element in elements {
             if let element { body(element) }
         }
     }
 
-    /// Everybody present, as a copy: the table may change while it is walked.
+    /// A copy of all elements, for loops that change the table.
     var all: [Element] { elements.compactMap { $0 } }
 }

@@ -1,9 +1,9 @@
-// What has to be looked at before a loop iteration ends. `ContiguousArray` would do; but filling
-// and emptying them cost 730 of the 8,900 instructions for the command of a single client, with
-// one object in each.
+// A list of the work to do before a loop iteration ends. It replaces `ContiguousArray`: filling and
+// emptying those cost 730 of the 8,900 instructions for a single client's command, with one object
+// in each.
 
-/// Objects in the order in which they were added. It keeps them alive until `removeAll`, and its
-/// memory for the next iteration.
+/// Objects in the order in which they were added. The list keeps them alive until `removeAll`, and
+/// keeps its memory for the next iteration.
 struct WorkList<Element: AnyObject>: ~Copyable {
     private var base: UnsafeMutablePointer<Unmanaged<Element>>
     private var capacity = 64
@@ -26,7 +26,7 @@ struct WorkList<Element: AnyObject>: ~Copyable {
         count += 1
     }
 
-    /// Only below `count`; more may be added while the list is walked.
+    /// `index` must be below `count`. Objects may be added while the list is walked.
     subscript(index: Int) -> Element {
         precondition(index < count)
         return base[index].takeUnretainedValue()

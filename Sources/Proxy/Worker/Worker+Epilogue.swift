@@ -1,18 +1,18 @@
-// The end of a loop iteration: hand-overs first, because they make more output, then one write per
-// connection that has any.
+// The end of a loop iteration. Hand-overs come first, because they produce output; then one write
+// per connection that has any.
 
 import EventLoop
 import Pool
 
 extension Worker {
-    /// Everything that was decided during the callbacks happens here.
+    /// Carries out everything that was decided during the callbacks.
     @inline(__always)
     func epilogue() {
         if hasOrderToCarryOut { carryOutOrders() }
         settleAndResume()
         flushAll()
         boundOutput()
-        // A flush can lose a connection, which can free a place for somebody who waits.
+        // A flush can lose a connection, which can free a place for a waiter.
         if !work.readyClients.isEmpty || !work.servers.isEmpty {
             settleAndResume()
             flushAll()
@@ -21,12 +21,12 @@ extension Worker {
         assert(pools.allSatisfy(\.server.hasNotedWork), "a pool has decided something unsaid")
     }
 
-    /// Runs pool actions and wakes clients until neither makes the other necessary.
+    /// Runs pool actions and resumes clients until neither produces more of the other.
     private func settleAndResume() {
-        // What other workers lack may concern any pool that is shared with them.
+        // Permits that other workers lack may concern any pool that is shared with them.
         if group.workers > 1 { for pool in pools { pool.server.noteWork() } }
         while !work.servers.isEmpty || !work.readyClients.isEmpty {
-            // In order: those who have waited longest come first. More may be added on the way.
+            // In order: the longest waiter comes first. The lists may grow during the walk.
             var next = 0
             while next < work.servers.count {
                 work.servers[next].settle()
@@ -62,9 +62,9 @@ extension Worker {
         work.dirtyUpstreams.append(upstream)
     }
 
-    /// Clients first: their commands are done, and every write to a server costs time, the more so
-    /// if it wakes a server on the same processor. An upstream that is lost in its flush has more to
-    /// say to clients.
+    /// Writes to clients first: their commands are done, and each write to a server takes time,
+    /// more if it wakes a server on the same processor. An upstream that is lost in its flush has
+    /// errors for clients, so clients are flushed again.
     private func flushAll() {
         let answered = work.dirtyClients.count
         flushClients()
@@ -73,9 +73,9 @@ extension Worker {
         flushClients()
     }
 
-    /// Once several clients have been answered, some of them have sent their next commands by the
-    /// time the last one is: one more look at what has come, without waiting, and the same write
-    /// carries those too. A server spends more on a read than on the commands in it.
+    /// When several clients have been answered, some have sent their next commands by the time the
+    /// last one is. Then the worker polls once more, without waiting, and the same write carries
+    /// these commands too. A read costs the server more than the commands in it.
     private func mayGather(_ answered: Int) -> Bool {
         work.isDelayed =
             !work.isDelayed && answered >= Worker.gatheringFrom && !work.dirtyUpstreams.isEmpty
@@ -85,7 +85,7 @@ extension Worker {
     private func flushUpstreams() {
         if work.dirtyUpstreams.isEmpty { return }
         clock.now = MonotonicTime(nanoseconds: EventLoop.now())
-        // A flush may add to the list.
+        // A flush may append to the list.
         var index = 0
         while index < work.dirtyUpstreams.count {
             let upstream = work.dirtyUpstreams[index]

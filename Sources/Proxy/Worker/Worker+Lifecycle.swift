@@ -1,4 +1,4 @@
-// Accepting, closing and draining.
+// Accepting, closing and draining clients.
 
 import Config
 import EventLoop
@@ -18,7 +18,7 @@ extension Worker: ClientTaker {
         }
         pool.traffic.accepted += 1
         pool.traffic.clients += 1
-        // So that a client is found by what it knows as its id.
+        // `first(generation:)` finds a client by the id that it sees.
         let generation = UInt32(truncatingIfNeeded: accepted.serial)
         let client = clients.insert(generation: generation) { id in
             ClientConnection(id: id, accepted, pool: pool, worker: self)
@@ -41,7 +41,7 @@ extension Worker: ClientTaker {
 }
 
 extension Worker {
-    /// Forgets a client whose connection has been closed.
+    /// Removes a client whose connection has been closed.
     func closed(_ client: ClientConnection, _ reason: ClientCloseReason) {
         client.pool.traffic.clients -= 1
         clients.remove(client.id)
@@ -63,7 +63,7 @@ extension Worker {
         }
     }
 
-    /// Closes clients that have been silent for their pool's `clientIdleTimeout`.
+    /// Closes clients that have been idle for their pool's `clientIdleTimeout`.
     func closeIdleClients() {
         guard pools.contains(where: { $0.config.clientIdleTimeout > 0 }) else { return }
         for client in clients.all {
@@ -76,27 +76,27 @@ extension Worker {
         }
     }
 
-    /// Memory for replies runs short: a client that is slow holds up its upstream now, instead of
-    /// having up to `clientOutputLimit` kept for it.
+    /// Memory for replies is short. A slow client now holds up its upstream, instead of up to
+    /// `clientOutputLimit` being buffered for it.
     var isOutputShort: Bool { chunks.outputBytes > options.totalOutputLimit / 4 * 3 }
 
-    /// Keeps what is kept for clients within its limits. Called in every epilogue, and at once behind
-    /// a reply of our own making: that can be much longer than what has come of the server, and many
-    /// of them can be made before the epilogue.
+    /// Keeps the memory for clients within its limits. Called in every epilogue, and directly after
+    /// a reply of Redpool's own: that can be much longer than what the server has sent, and there
+    /// can be many before the epilogue.
     func boundOutput() {
         if chunks.outputBytes > options.totalOutputLimit { closeSlowestReaders() }
         if extraBytes > options.totalOutputLimit / 4 { closeLongestNamed() }
     }
 
-    /// Something else than replies is kept for a client, or if fewer than zero, is not any more.
+    /// Adds bytes that are kept for a client and are not replies; negative when they no longer are.
     func countExtras(_ bytes: Int) {
         extraBytes += bytes
         if bytes < 0 { chunks.countFreed(-bytes) }
         chunks.countOutput(bytes)
     }
 
-    /// Memory for replies that nobody reads, and for what comes behind commands that block, has run
-    /// out: those who hold most of it go.
+    /// Memory for unread replies and for input behind blocking commands has run out: closes the
+    /// clients that use most of it.
     private func closeSlowestReaders() {
         while chunks.outputBytes > options.totalOutputLimit {
             guard let largest = client(with: { $0.bytesHeld + $0.extraBytes }) else { return }
@@ -116,7 +116,7 @@ extension Worker {
         }
     }
 
-    /// Names may take a quarter of that memory, so that they leave enough for replies.
+    /// Bounds names to a quarter of that memory, so that enough is left for replies.
     private func closeLongestNamed() {
         while extraBytes > options.totalOutputLimit / 4 {
             guard let longest = client(with: \.extraBytes) else { return }
@@ -132,7 +132,7 @@ extension Worker {
         client.close(.output_limit)
     }
 
-    /// The client with the most bytes of a kind.
+    /// The client for which `bytes` is largest.
     private func client(with bytes: (ClientConnection) -> Int) -> ClientConnection? {
         var largest: ClientConnection?
         var most = 0
@@ -146,12 +146,13 @@ extension Worker {
         return largest
     }
 
-    /// Notes a closing client, so that one that never reads its last bytes does not stay.
+    /// Notes a client that is closing, so that one that never reads its last bytes can be closed
+    /// later.
     func linger(_ client: ClientConnection) {
         watched.lingering.append((client.id, since: now))
     }
 
-    /// Closes clients that have not read their last bytes in time.
+    /// Closes lingering clients that have not read their last bytes in time.
     func closeLingering() {
         guard let first = watched.lingering.first,
             now - first.since >= ClientConnection.lingerTimeout
@@ -165,7 +166,7 @@ extension Worker {
         }
     }
 
-    /// Stops accepting and lets every client finish what it has in flight.
+    /// Stops accepting and lets every client finish its commands in flight.
     func beginDrain() {
         guard lifecycle == .running else { return }
         let deadline = MonotonicTime(nanoseconds: now.nanoseconds + options.drainTimeout)

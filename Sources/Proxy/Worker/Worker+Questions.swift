@@ -1,42 +1,44 @@
-// What a worker has to know of the others: it asks them all, and goes on when the last has answered
-// or the deadline has passed. A worker that does not answer counts as having nothing to say.
+// Questions between workers. A worker asks all others and continues when the last one has answered
+// or the deadline has passed. A worker that does not answer counts as having no such client.
 
 import Config
 import EventLoop
 import Pool
 
-/// What one worker asks another. Pools are given by name.
+/// A question from one worker to another. Pools are given by name.
 package enum WorkerQuestion: Sendable {
-    /// Carry this out among your clients.
+    /// Carry out this order among your clients.
     case order(ClientOrder, pool: String)
-    /// On which connection is this client blocked? It is not used again after that.
+    /// On which connection is this client blocked? That connection is not reused afterwards.
     case blocked(pool: String, serial: UInt64)
-    /// Is this client there? The answer is a connection, whichever.
+    /// Do you have this client? The answer is any connection.
     case exists(pool: String, serial: UInt64)
-    /// By which connection can this client be sent those of another? It gets one if it has none.
+    /// Which connection can receive the tracking messages of another client for this one? The
+    /// client gets an upstream of its own if it has none.
     case target(pool: String, serial: UInt64, tracker: UInt64)
-    /// Leave word of what is sent for this client from now on: a worker's, by its place in the pool.
+    /// Announce your own commands to this client from now on. `of` is its worker's index in the
+    /// pool.
     case monitoring(pool: String, client: UInt64, of: Int)
-    /// The numbers of all pools.
+    /// What are the numbers of all your pools?
     case statistics
 }
 
 /// The answer to a `WorkerQuestion`.
 package enum WorkerAnswer: Sendable {
     case listed(ListedClients)
-    /// So many have been closed.
+    /// The number of clients closed.
     case killed(Int)
     /// The server's id of a connection; nil if there is none.
     case connection(Int64?)
     case statistics(PoolStatisticsList)
 }
 
-/// Answers that are still coming in.
+/// Answers that are still outstanding.
 struct Gathering {
     enum Purpose {
-        /// The command at the head of a client's input waits for them.
+        /// The command at the head of this client's input waits for them.
         case client(SlotID)
-        /// This client's CLIENT LIST or CLIENT KILL.
+        /// The CLIENT LIST or CLIENT KILL of this client.
         case order(SlotID)
         case statistics
     }
@@ -49,7 +51,7 @@ struct Gathering {
 }
 
 extension Worker {
-    /// Asks `others` and calls `gathered` when they have answered.
+    /// Asks `others`. Calls `gathered` when they have answered.
     func ask(
         _ question: WorkerQuestion, _ others: [Int], for purpose: Gathering.Purpose,
         patience: Int64 = Gathering.patience
@@ -61,7 +63,7 @@ extension Worker {
         }
     }
 
-    /// Begins to wait for answers of these workers.
+    /// Registers a wait for the answers of these workers. Returns its token.
     func gather(_ others: [Int], for purpose: Gathering.Purpose, patience: Int64) -> UInt64 {
         questions.lastToken += 1
         switch purpose {
@@ -89,7 +91,7 @@ extension Worker {
             return pool(name)?.carryOut(order) ?? .connection(nil)
         case .blocked(let name, let serial):
             let upstream = pool(name)?.client(serial: serial)?.blockedUpstream
-            // Whoever had this connection next could be unblocked in the other's place.
+            // The next user of this connection could be unblocked by mistake.
             upstream?.spoil(.dirty)
             return .connection(upstream?.origin.serverID)
         case .exists(let name, let serial):
@@ -111,7 +113,7 @@ extension Worker {
         if questions.open[token]?.missing.isEmpty == true { gathered(token) }
     }
 
-    /// Called with every tick: who has not answered in time is not waited for.
+    /// Called with every tick: ends the waits whose deadline has passed.
     func endGatherings() {
         if questions.open.isEmpty { return }
         for (token, gathering) in questions.open where gathering.deadline <= now {
@@ -144,15 +146,15 @@ extension Worker {
 }
 
 extension ClientConnection {
-    /// What the other workers of the pool say to `question`, each in its own answer. Nil while they
-    /// are being asked: the command at the head of the input then waits.
+    /// The answers of the pool's other workers to `question`. Nil while they are being asked: then
+    /// the command at the head of the input waits.
     func askOthers(_ question: WorkerQuestion) -> [WorkerAnswer]? {
         let others = pool.otherWorkers
         if others.isEmpty { return [] }
         if let answers = worker.questions.answers.removeValue(forKey: id.raw) { return answers }
         var patience = Gathering.patience
         switch question {
-        // A client that is to have an upstream may wait for it as long as any.
+        // The target may have to wait for an upstream for as long as any client.
         case .target: patience += pool.config.poolTimeout
         default: break
         }
@@ -161,7 +163,7 @@ extension ClientConnection {
         return nil
     }
 
-    /// The same for a client of this worker.
+    /// The same for a target on this worker.
     func askForTarget(_ target: ClientConnection) -> Int64?? {
         if let answers = worker.questions.answers.removeValue(forKey: id.raw) {
             return .some(firstConnection(answers))
@@ -174,7 +176,7 @@ extension ClientConnection {
         return nil
     }
 
-    /// As above, for the connection that one of them knows.
+    /// As `askOthers`, but returns the connection that one of them knows.
     func otherConnection(_ question: WorkerQuestion) -> Int64?? {
         guard let answers = askOthers(question) else { return nil }
         return .some(firstConnection(answers))
@@ -185,7 +187,7 @@ extension ClientConnection {
         return nil
     }
 
-    /// The answers are there: the command at the head is looked at again.
+    /// The answers have come: the command at the head of the input is handled again.
     func gathered() {
         mode = .open
         worker.ready(self)

@@ -1,4 +1,4 @@
-// The summary line of each pool, and the last word on warnings that were held back.
+// The summary line of each pool, and the last lines of merged warnings.
 
 import Config
 import Logging
@@ -6,7 +6,7 @@ import Pool
 import Telemetry
 
 extension Worker {
-    /// Called with every tick; does its work when it is due.
+    /// Called with every tick. Does its work when it is due.
     func logWhatIsDue() {
         if now - logged.summaries >= Worker.summaryInterval {
             logged.summaries = now
@@ -14,7 +14,7 @@ extension Worker {
         }
         if options.statisticsInterval > 0, now - logged.statistics >= options.statisticsInterval {
             logged.statistics = now
-            // One line for the process: the first worker asks the others.
+            // One line for the whole process: the first worker asks the others.
             if group.workers == 1 {
                 logStatistics(with: [])
             } else if index == 0 {
@@ -23,10 +23,10 @@ extension Worker {
         }
     }
 
-    /// How often it is looked whether a burst of warnings is over.
+    /// How often to check whether a burst of warnings is over, in nanoseconds.
     private static let summaryInterval: Int64 = 1_000_000_000
 
-    /// One line for each pool: its numbers here and what other workers say of theirs.
+    /// Logs one line for each pool: the sums of this worker's and the other workers' numbers.
     func logStatistics(with answers: [WorkerAnswer]) {
         for pool in pools {
             var sum = PoolStatistics(pool)
@@ -38,12 +38,12 @@ extension Worker {
     }
 }
 
-/// The numbers of all pools of one worker.
+/// The numbers of one worker's pools.
 package struct PoolStatisticsList: Sendable {
     let pools: [String: PoolStatistics]
 }
 
-/// What the clients of a pool do, on one worker: totals since the start, but for `clients`.
+/// What the clients of a pool do, on one worker. Totals since the start, except `clients`.
 struct ClientTraffic: Sendable {
     /// Connected now.
     var clients = 0
@@ -52,9 +52,9 @@ struct ClientTraffic: Sendable {
     var commandsPinned: UInt64 = 0
     /// Answered by Redpool itself.
     var commandsLocal: UInt64 = 0
-    /// Times that a client's unreceived commands were sent again.
+    /// How often unreceived commands of a client were sent again.
     var retried: UInt64 = 0
-    /// Messages that came for nobody.
+    /// Pushes that no client had asked for.
     var pushesDropped: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
@@ -68,8 +68,8 @@ struct ClientTraffic: Sendable {
     }
 }
 
-/// The numbers of a pool: totals since the start, but for what is counted now, which are clients
-/// and connections.
+/// The numbers of a pool. Totals since the start, except the current numbers of clients and
+/// connections.
 struct PoolStatistics: Sendable {
     private var traffic: ClientTraffic
     private var open: Int
@@ -80,7 +80,7 @@ struct PoolStatistics: Sendable {
     private var counters: PoolCounters
     private var closes: UInt64
 
-    /// Those of one worker.
+    /// The numbers of one worker.
     init(_ pool: PoolFront) {
         let census = pool.server.machine.census
         traffic = pool.traffic

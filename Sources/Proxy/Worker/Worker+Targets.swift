@@ -1,5 +1,5 @@
 // Clients to which CLIENT TRACKING REDIRECT sends messages. The server knows them by the id of a
-// connection, so each gets an upstream of its own, which keeps that id for as long as somebody's
+// connection, so each gets an upstream of its own and keeps it, and so the id, while any client's
 // messages go there.
 
 import Config
@@ -8,19 +8,19 @@ import Pool
 import RESP
 import Session
 
-/// A client is to have such an upstream, because another one waits for it.
+/// A request to give a client such an upstream. Another client waits for it.
 struct TargetOrder {
     let client: SlotID
-    /// The client that tracks.
+    /// The client that uses CLIENT TRACKING.
     let tracker: UInt64
-    /// Where it waits: the worker and its token.
+    /// Where that client waits: its worker and its token.
     let asker: Int
     let token: UInt64
     let until: MonotonicTime
 }
 
 extension Worker {
-    /// Answers when `target` has its upstream, or its time is over.
+    /// Answers when `target` has its upstream, or its deadline has passed.
     func order(_ target: ClientConnection, for tracker: UInt64, token: UInt64, at asker: Int) {
         let order = TargetOrder(
             client: target.id, tracker: tracker, asker: asker, token: token,
@@ -28,7 +28,7 @@ extension Worker {
         if !serve(order) { orders.targets.append(order) }
     }
 
-    /// Called with every tick, and when the server has said the id of a connection.
+    /// Called with every tick, and when the server has reported the id of a connection.
     func serveTargets() {
         if orders.targets.isEmpty { return }
         let waiting = orders.targets
@@ -57,16 +57,16 @@ extension Worker {
 }
 
 extension ClientConnection {
-    /// In place of an id: the client is there, and has no upstream of its own.
+    /// Stands for an id: the client exists, and has no upstream of its own.
     static let noTarget: Int64 = -1
 
-    /// The server's id of an upstream that is this client's for as long as `tracker` has messages sent
-    /// there. Nil while there is none: then as much is done for it as can be now.
+    /// The server's id of the upstream that this client has while `tracker` sends messages there.
+    /// Nil while there is none; the call then takes the next step towards one.
     func targetID(for tracker: UInt64) -> Int64? {
         if upstream?.hold == nil { becomeTarget() }
         guard let upstream, upstream.hold != nil, mode != .preparing else { return nil }
         guard let found = upstream.origin.serverID else {
-            // Inside a transaction the question would be queued.
+            // Inside a transaction the server would queue the question.
             if !session.isSendingTransaction, upstream.hold?.isInTransaction == false {
                 keepAsTarget(upstream, for: tracker)
                 upstream.identify()
@@ -77,14 +77,15 @@ extension ClientConnection {
         return found
     }
 
-    /// Messages would follow the connection to its next client.
+    /// Keeps the upstream for this client, and closes it afterwards: the messages would go to its
+    /// next client.
     private func keepAsTarget(_ upstream: UpstreamConnection, for tracker: UInt64) {
         trackers.insert(tracker)
         upstream.setTarget(true)
         upstream.spoil(.dirty)
     }
 
-    /// The messages of this one go there no more.
+    /// The messages of `tracker` no longer go to this client.
     func release(from tracker: UInt64) {
         guard extras != nil, trackers.remove(tracker) != nil, trackers.isEmpty,
             let upstream, upstream.hold != nil
@@ -95,7 +96,7 @@ extension ClientConnection {
 
     // MARK: The client that tracks
 
-    /// Its messages go to this client now, or to none (0).
+    /// The messages of this client now go to the client `serial`, or to none (0).
     func redirect(to serial: UInt64) {
         let old = redirection
         if old == serial { return }
@@ -103,7 +104,7 @@ extension ClientConnection {
         if old != askedRedirection { pool.releaseTarget(old, from: self) }
     }
 
-    /// What it has asked for has come to nothing, or it leaves.
+    /// The requested redirection has failed, or the client leaves.
     func forgetAskedRedirection() {
         let asked = askedRedirection
         askedRedirection = 0
@@ -114,8 +115,8 @@ extension ClientConnection {
         inFlight == 0 && upstream == nil && granted == nil && !isLockedOut
     }
 
-    /// Takes an upstream, if one is to be had at once and nothing is under way elsewhere. While it is
-    /// blocked, that of its command becomes its own.
+    /// Takes an upstream if one is free and nothing else is under way. A blocked client keeps the
+    /// upstream of its command.
     private func becomeTarget() {
         switch mode {
         case .open where isAtRest, .gathering where isAtRest:
@@ -128,7 +129,8 @@ extension ClientConnection {
                 upstream = own
                 own.lend(to: self, for: .hold)
                 own.rename(identity.name)
-            // The client's own commands do not wait for it; one may be there by the next tick.
+            // The client's own commands do not wait for this upstream. One may be free by the next
+            // tick.
             case .queued(let ticket): server.machine.cancel(ticket)
             case .refused: break
             }

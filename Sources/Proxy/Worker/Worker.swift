@@ -1,6 +1,6 @@
-// A worker: one thread, one event base, and everything that lives on it. Nothing here is shared
-// with another thread except the mailbox. One iteration of the loop collects what is ready, feeds
-// the cores and queues output; the epilogue then writes every connection once.
+// A worker: one thread, one event base, and everything that lives on it. Workers share only
+// mailboxes and atomics (`WorkerGroup`). One iteration of the loop collects what is ready, feeds
+// the cores and queues output. The epilogue then writes every connection once.
 
 import Config
 package import EventLoop
@@ -10,27 +10,27 @@ import RESP
 import Session
 import Telemetry
 
-/// What other threads ask of a worker.
+/// A message from another thread to a worker.
 package enum WorkerMessage: Sendable {
-    /// A client that was accepted for this worker.
+    /// A client has been accepted for this worker.
     case accepted(AcceptedClient)
-    /// Listening has met with something that people should know of.
+    /// The acceptor has a warning for the log.
     case warning(AcceptWarning)
-    /// Accept no more, finish what is in flight, then say so.
+    /// Stop accepting, finish what is in flight, then report it.
     case drain
-    /// End now.
+    /// Stop now.
     case stop
-    /// Look at what other workers lack of a pool's connections, or have handed over.
+    /// Other workers need permits of a pool, or have handed some over.
     case permits(pool: String)
-    /// Another worker wants to know something.
+    /// Another worker asks a question.
     case question(WorkerQuestion, token: UInt64, from: Int)
-    /// What it says to a question of this worker.
+    /// The answer to a question of this worker.
     case answer(WorkerAnswer, token: UInt64, from: Int)
-    /// The messages of a client that tracks do not go to this client any more.
+    /// The messages of a tracking client no longer go to this client.
     case release(pool: String, target: UInt64, tracker: UInt64)
-    /// The server has refused a login in the name of a user whose clients may be here as well.
+    /// The server has refused a login of a user who may have clients here.
     case userRefused(pool: String, [UInt8])
-    /// The server has accepted a CLIENT PAUSE of another worker's client; nil for UNPAUSE.
+    /// The server has accepted a CLIENT PAUSE of another worker's client; nil for CLIENT UNPAUSE.
     case pause(pool: String, milliseconds: UInt32?)
     /// The resolver has answered for an upstream's name.
     case resolved(pool: String, NameAnswer)
@@ -91,7 +91,7 @@ package final class Worker {
         case stopped
     }
 
-    /// Nil when the system is out of descriptors.
+    /// Nil when the system has no descriptors left.
     package init?(settings: WorkerSettings, index: Int, group: WorkerGroup, log: Logger) {
         guard let loop = EventLoop() else { return nil }
         self.index = index
@@ -100,6 +100,7 @@ package final class Worker {
         mailbox = group.mailboxes[index]
         self.log = log
         table = settings.table
+        // Each worker counts only what waits for its own clients.
         options = WorkerOptions(settings.config, workers: group.workers)
         let now = MonotonicTime(nanoseconds: EventLoop.now())
         clock = TurnClock(now: now, turnBegan: now)
@@ -126,8 +127,8 @@ package final class Worker {
         chunks.destroy()
     }
 
-    /// Runs until stopped. `started` is called once, before the first wait, and `drained` when a
-    /// drain is over, with the number of clients that are left. False when the event loop itself has
+    /// Runs until stopped. Calls `started` once, before the first wait, and `drained` when a drain
+    /// is over, with the number of clients that are left. Returns false when the event loop has
     /// failed.
     package func run(started: () -> Void, drained: (_ cut: Int) -> Void) -> Bool {
         var hasReported = false
@@ -148,7 +149,7 @@ package final class Worker {
             }
         }
         closeEverything()
-        // They refer to this worker.
+        // These refer to this worker.
         acceptor = nil
         work.servers.removeAll()
         work.readyClients.removeAll()
@@ -159,15 +160,14 @@ package final class Worker {
         return true
     }
 
-    /// The pool of that name; nil when there is none any more.
+    /// The pool of that name; nil when there is none.
     func pool(_ name: String) -> PoolFront? { pools.first { $0.config.name == name } }
 
-    /// When this turn of the loop began; in the epilogue, when it began to write.
+    /// Reads the clock once per iteration of the loop, in the first event's callback. All events of
+    /// an iteration have the same time.
     @inline(__always)
     var now: MonotonicTime { clock.now }
 
-    /// Reads the clock: once in a turn of the loop, by whichever event comes first. Everything that
-    /// happens in a turn happens at the same time, however long it takes.
     func updateNow() {
         if clock.isRead { return }
         clock.isRead = true
@@ -218,7 +218,7 @@ package final class Worker {
     }
 }
 
-/// A non-copyable timer cannot stand in an array; a box can.
+/// An array cannot hold a non-copyable timer; it can hold this box.
 private final class TimerBox {
     let timer: Timer
     init(loop: EventLoop, owner: UnsafeMutableRawPointer, callback: @escaping EventCallback) {

@@ -1,12 +1,12 @@
-// All workers of the process, as each of them sees it: mailboxes, and the few numbers that are
-// counted over all. Nothing else is shared between workers.
+// All workers of the process: their mailboxes, and a few counters over all of them. Workers share
+// nothing else.
 
 package import Config
 package import EventLoop
 import Pool
 import Synchronization
 
-/// What the workers of a process share: immutable, but for atomics and mailboxes.
+/// What the workers of a process share: immutable, except for atomics and mailboxes.
 package final class WorkerGroup: Sendable {
     /// One for each worker.
     package let mailboxes: [Mailbox<WorkerMessage>]
@@ -14,12 +14,12 @@ package final class WorkerGroup: Sendable {
     private let lastSerial = Atomic<UInt64>(0)
     private let clients = Atomic<Int>(0)
     private let loads: [WorkerLoad]
-    /// The acceptor is out of descriptors and would like to know of one that is free.
+    /// The acceptor is out of descriptors and waits for a free one.
     let isAcceptorResting = Atomic<Bool>(false)
-    /// Wakes the main thread's acceptor then.
+    /// Wakes the main thread's acceptor when a descriptor is free.
     let room: Wakeup
 
-    /// A worker that has not come round its loop for this long gets no new clients.
+    /// A worker whose loop has not run for this long gets no new clients, in nanoseconds.
     private static let patience: Int64 = 1_000_000_000
 
     /// Nil when no descriptor is left.
@@ -42,7 +42,7 @@ package final class WorkerGroup: Sendable {
 
     package var workers: Int { mailboxes.count }
 
-    /// The workers of the pool of that name, which the configuration has.
+    /// The workers of the pool with this name. The configuration must have it.
     func pool(_ name: String) -> PoolGroup {
         guard let found = pools[name] else { preconditionFailure("no pool \(name)") }
         return found
@@ -50,11 +50,11 @@ package final class WorkerGroup: Sendable {
 
     // MARK: Clients
 
-    /// All clients of the process.
+    /// The number of clients of the process.
     package var clientCount: Int { clients.load(ordering: .relaxed) }
 
-    /// Takes a place for a client of a pool: the worker that it is for, and the id that it has, as
-    /// CLIENT ID shows it. Nil when there are `limit` clients. Ids grow in the order of the calls.
+    /// Reserves a place for a client of a pool. Returns its worker and its id, as CLIENT ID shows
+    /// it; nil when there are `limit` clients. Ids grow in the order of the calls.
     func admit(_ limit: Int, to pool: String) -> (worker: Int, serial: UInt64)? {
         if clients.wrappingAdd(1, ordering: .relaxed).newValue > limit {
             clients.wrappingSubtract(1, ordering: .relaxed)
@@ -73,8 +73,8 @@ package final class WorkerGroup: Sendable {
         if workers > 1 { loads[worker].clients.wrappingSubtract(1, ordering: .relaxed) }
     }
 
-    /// The worker with the fewest clients; one that hangs only if all do. Among equals it goes
-    /// round.
+    /// The worker with the fewest clients. A worker that hangs is chosen only if all hang. Ties are
+    /// broken in rotation.
     private func leastLoaded(of members: [Int], _ serial: UInt64) -> Int {
         let now = EventLoop.now()
         let first = Int(serial % UInt64(members.count))
@@ -93,13 +93,13 @@ package final class WorkerGroup: Sendable {
         return best
     }
 
-    /// A worker has come round its loop.
+    /// A worker's loop has run.
     func seen(_ worker: Int, at now: MonotonicTime) {
         loads[worker].seenAt.store(now.nanoseconds, ordering: .relaxed)
     }
 }
 
-/// What the acceptor knows of a worker.
+/// What the acceptor knows about a worker.
 private final class WorkerLoad: Sendable {
     let clients = Atomic<Int>(0)
     let seenAt = Atomic<Int64>(0)
@@ -108,11 +108,11 @@ private final class WorkerLoad: Sendable {
 /// The workers that serve one pool.
 final class PoolGroup: Sendable {
     private let name: String
-    /// Workers by their numbers, the pool's members in order.
+    /// The worker indexes of the pool's members, in order.
     let members: [Int]
-    /// Nil where one worker serves the pool, which then has all permits.
+    /// Nil where one worker serves the pool; it has all permits.
     let budget: PoolBudget?
-    /// Bounds what is spent on commands that are not understood.
+    /// Bounds the one-off upstreams.
     let oneOffs: OneOffGate<AtomicCell>
     /// One for each member.
     let desks: [MonitorDesk]
@@ -120,16 +120,17 @@ final class PoolGroup: Sendable {
     private let rejected = Atomic<UInt64>(0)
     private let isWithoutFence = Atomic<Bool>(false)
 
-    /// A pool is spread over no more workers than can have two upstreams each, and can keep one
-    /// idle: below that they would but take connections from each other.
+    /// A pool uses only as many workers as can have two upstreams each and keep one idle. With
+    /// more, they would take connections from each other.
     ///
-    /// - Parameter index: the pool's place in the configuration: pools begin with different workers.
+    /// - Parameter index: the pool's position in the configuration. Pools start at different
+    ///   workers.
     init(index: Int, config: PoolConfig, mailboxes: [Mailbox<WorkerMessage>]) {
         let most = max(1, min(config.maxOpen / 2, config.maxIdle))
         let count = min(mailboxes.count, most)
         name = config.name
         self.mailboxes = mailboxes
-        // Pools that do not need all workers begin with different ones.
+        // Pools that do not need all workers start at different ones.
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
         desks = (0..<count).map { _ in MonitorDesk() }
         oneOffs = OneOffGate(maxPinned: config.maxPinned) { AtomicCell($0) }
@@ -137,15 +138,15 @@ final class PoolGroup: Sendable {
             count == 1 ? nil : PoolBudget(config.limits(member: 0, of: count), members: count)
     }
 
-    /// Connections that were not accepted, for want of room.
+    /// Connections that were refused because a limit was reached.
     var rejectedCount: UInt64 { rejected.load(ordering: .relaxed) }
 
     func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
 
-    /// True once in the life of the process.
+    /// True on the first call in the process.
     func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }
 
-    /// Has members, a bit each, look at the pool's permits.
+    /// Wakes members to look at the pool's permits. `set` has a bit for each member.
     func wake(_ set: UInt64) {
         for member in members.indices where set & (1 << UInt64(member)) != 0 {
             mailboxes[members[member]].post(.permits(pool: name))
@@ -154,8 +155,8 @@ final class PoolGroup: Sendable {
 }
 
 extension PoolConfig {
-    /// The state machine's part of the configuration, for one of the workers that share the pool.
-    /// What connections may be open and pinned is shared out by permits; the others are split.
+    /// The state machine's part of the configuration for one of the workers that share the pool.
+    /// Permits distribute `maxOpen` and `maxPinned`; the other limits are split.
     func limits(member: Int, of members: Int) -> PoolLimits {
         func part(_ number: Int) -> Int {
             number / members + (member < number % members ? 1 : 0)

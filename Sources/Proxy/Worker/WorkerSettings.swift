@@ -1,16 +1,16 @@
-// What a worker is started with, and what it counts.
+// The settings that a worker is started with.
 
 package import Config
 package import EventLoop
 package import Session
 
-/// A bound listening socket, ready to be handed to a worker.
+/// A bound listening socket for a worker.
 package struct BoundListener: Sendable {
     /// The name of the pool whose clients connect here.
     package let pool: String
     package let descriptor: Int32
     package let address: ListenAddress
-    /// What a unix listener has made.
+    /// The file of a unix listener.
     package let file: SocketFile?
 
     /// A socket that listens at `address`.
@@ -22,12 +22,12 @@ package struct BoundListener: Sendable {
     }
 }
 
-/// Everything a worker needs to know; immutable, so that it can cross threads.
+/// Everything that a worker needs. Immutable, so that it can cross threads.
 package struct WorkerSettings: Sendable {
     package let config: Config
     package let table: CommandTable
     package let listeners: [BoundListener]
-    /// The limit of client connections, computed from the descriptor limit where it was `auto`.
+    /// The limit on client connections; computed from the descriptor limit if it is `auto`.
     package let maxClients: Int
 
     package init(
@@ -39,7 +39,7 @@ package struct WorkerSettings: Sendable {
         self.maxClients = maxClients
     }
 
-    /// How often a client's connection of this pool is probed by TCP, in nanoseconds.
+    /// The interval of TCP keepalive for this pool's clients, in nanoseconds.
     func keepalive(of pool: String) -> Int64 {
         config.pools.first { $0.name == pool }?.keepalive ?? 0
     }
