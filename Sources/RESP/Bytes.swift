@@ -1,7 +1,7 @@
-// The byte-level tools that both scanners share: named bytes, searches eight bytes at a time, and
-// the one header form that nearly every frame on the wire has. No protocol decision is made here.
+// Byte-level tools that both scanners share: named bytes, searches eight bytes at a time, and the
+// header form that nearly every frame has. No protocol decision is made here.
 
-/// The ASCII bytes that the protocol gives a meaning to.
+/// The ASCII bytes with a meaning in the protocol.
 enum Byte {
     static let carriageReturn: UInt8 = 0x0D
     static let lineFeed: UInt8 = 0x0A
@@ -26,7 +26,7 @@ enum Byte {
 /// Whether the byte is an ASCII digit.
 func isDigit(_ byte: UInt8) -> Bool { byte &- Byte.zero < 10 }
 
-/// Every byte of the word that equals the repeated byte in `pattern` gets its top bit set; bits
+/// Sets the top bit of every byte of the word that equals the repeated byte in `pattern`. Bits
 /// above the lowest one set may be false hits, so only the lowest may be used.
 @inline(__always)
 private func hits(_ word: UInt64, _ pattern: UInt64) -> UInt64 {
@@ -36,7 +36,7 @@ private func hits(_ word: UInt64, _ pattern: UInt64) -> UInt64 {
 
 @inline(__always)
 private func loadWord(_ bytes: Span<UInt8>, at index: Int) -> UInt64 {
-    // The load is bounds-checked; it is "unsafe" only because any type could be asked for.
+    // The load is bounds-checked. It counts as unsafe only because it could load any type.
     UInt64(
         littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
             fromByteOffset: index, as: UInt64.self))
@@ -65,8 +65,8 @@ func indexOfCarriageReturn(_ bytes: Span<UInt8>, from start: Int, to end: Int) -
     return end
 }
 
-/// The index of the first `byte` or NUL in `bytes[start..<end]`, or `end`: where C's `strchr`,
-/// with which Redis looks for the ends of lines, would stop.
+/// The index of the first `byte` or NUL in `bytes[start..<end]`, or `end`. C's `strchr`, which
+/// Redis uses to find line ends, stops there.
 func indexOfStringEnd(_ bytes: Span<UInt8>, byte: UInt8, from start: Int, to end: Int) -> Int {
     let pattern = UInt64(byte) &* 0x0101_0101_0101_0101
     var index = start
@@ -83,16 +83,16 @@ func indexOfStringEnd(_ bytes: Span<UInt8>, byte: UInt8, from start: Int, to end
     return end
 }
 
-/// A header line that was read whole.
+/// A header line that was read completely.
 struct Header {
     var value: Int
     /// The first byte after the line's two terminator bytes.
     var next: Int
 }
 
-/// Reads a header of the common form, marker, 1 to 18 digits without a leading zero, CR, one byte
-/// of any value. The marker is not looked at. `nil` says nothing about the line: it may be
-/// unfinished, negative, or malformed, and the caller looks at it the slow way.
+/// Reads a header of the common form: marker, 1 to 18 digits without a leading zero, CR, one byte
+/// of any value. The marker is not checked. `nil` says nothing about the line: it may be
+/// incomplete, negative or malformed, and the caller parses it the slow way.
 @inline(__always)
 func shortHeader(_ bytes: Span<UInt8>, at position: Int) -> Header? {
     let first = position &+ 1
@@ -113,9 +113,9 @@ func shortHeader(_ bytes: Span<UInt8>, at position: Int) -> Header? {
     return Header(value: value, next: index &+ 2)
 }
 
-/// Reads a header that is whole and just as an encoder writes it: `marker`, 1 to 18 digits without
-/// a leading zero, CR LF. `nil` says nothing about the line. Headers of one or two digits, nearly
-/// all there are, take two comparisons.
+/// Reads a complete header in the form that encoders write: `marker`, 1 to 18 digits without a
+/// leading zero, CR LF. `nil` says nothing about the line. Headers of one or two digits, nearly
+/// all, take two comparisons.
 @inline(__always)
 func canonicalHeader(_ bytes: Span<UInt8>, at position: Int, marker: UInt8) -> Header? {
     let available = bytes.count &- position
@@ -146,8 +146,8 @@ func isLineEnd(_ bytes: Span<UInt8>, at position: Int) -> Bool {
     return bytes[position] == Byte.carriageReturn && bytes[position &+ 1] == Byte.lineFeed
 }
 
-/// The start of the payload of a bulk string that is whole and just as an encoder writes it, and
-/// its length, at most `longest`; else nil. Its end is two bytes behind the payload.
+/// The start and length of the payload of a complete bulk string in the form that encoders write,
+/// of at most `longest` bytes; else nil. The bulk string ends two bytes after the payload.
 @inline(__always)
 func wholeBulk(_ bytes: Span<UInt8>, at position: Int, longest: Int) -> Header? {
     guard let header = canonicalHeader(bytes, at: position, marker: Byte.dollar) else { return nil }
@@ -157,14 +157,14 @@ func wholeBulk(_ bytes: Span<UInt8>, at position: Int, longest: Int) -> Header? 
     return isLineEnd(bytes, at: header.next &+ header.value) ? header : nil
 }
 
-/// Whether a null of RESP2, `$-1` or `*-1`, is whole at `position`.
+/// True when a complete RESP2 null, `$-1` or `*-1`, is at `position`.
 @inline(__always)
 func isNull(_ bytes: Span<UInt8>, at position: Int) -> Bool {
     guard bytes.count &- position >= 5 else { return false }
     return loadHalf(bytes, at: position &+ 1) == 0x0A0D_312D
 }
 
-/// A `:` reply that is whole, with at most 18 digits and no plus; `nil` says nothing about it.
+/// A complete `:` reply with at most 18 digits and no plus. `nil` says nothing about the reply.
 @inline(__always)
 func wholeInteger(_ bytes: Span<UInt8>, at position: Int) -> Header? {
     var index = position &+ 1
@@ -184,8 +184,8 @@ func wholeInteger(_ bytes: Span<UInt8>, at position: Int) -> Header? {
     return Header(value: isNegative ? 0 &- value : value, next: index &+ 2)
 }
 
-/// Whether the two bytes that end a payload are CR LF, as far as they lie in the `taken` bytes from
-/// `position`; `wanted` counts the bytes of the payload still to come, these two included.
+/// True when the two bytes that end a payload are CR LF, as far as they are among the `taken` bytes
+/// from `position`. `wanted` is the number of payload bytes still missing, these two included.
 func terminatorIsCanonical(
     _ bytes: Span<UInt8>, position: Int, wanted: Int, taken: Int
 ) -> Bool {
@@ -212,7 +212,7 @@ func strictInteger(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> Int? {
     for index in first..<end {
         let digit = bytes[index] &- Byte.zero
         guard digit <= 9 else { return nil }
-        // Computed on the negative side, which has room for one more value.
+        // Computed as a negative number: that range has one more value.
         let (product, overflow) = value.multipliedReportingOverflow(by: 10)
         let (sum, carry) = product.subtractingReportingOverflow(Int(digit))
         guard !overflow, !carry else { return nil }

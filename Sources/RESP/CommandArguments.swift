@@ -1,21 +1,21 @@
-/// Walks the arguments of a complete RESP frame, argv[0] first. For the rare commands whose later
+/// Walks the arguments of a complete RESP frame, argv[0] first. For the few commands whose later
 /// arguments matter (SELECT n, HELLO, XREAD ... BLOCK).
 ///
-/// The bytes are passed to every call, and must be those in which the frame was found whole; the
-/// walk ends early, instead of trapping, when they are not.
+/// Every call gets the bytes in which the frame was found complete. With other bytes the walk ends
+/// early instead of trapping.
 package struct CommandArguments: Sendable {
     private var position: Int
     private let end: Int
     private var remaining: Int
 
-    /// A walk over a frame of which no part was taken away.
+    /// A walk over a frame whose bytes are all in `bytes`.
     package init(_ bytes: Span<UInt8>, frame: CommandFrame) {
         end = min(frame.end, bytes.count)
         remaining = frame.argumentCount
         position = indexAfterHeader(bytes, at: frame.start, limit: end)
     }
 
-    /// Where the next argument's payload lies in `bytes`, or nil after the last.
+    /// The place of the next argument's payload in `bytes`; nil after the last.
     package mutating func next(_ bytes: Span<UInt8>) -> (start: Int, length: Int)? {
         guard remaining > 0, position < end, end <= bytes.count else { return nil }
         guard let header = shortHeader(bytes, at: position) else { return nil }
@@ -27,8 +27,8 @@ package struct CommandArguments: Sendable {
 }
 
 extension CommandArguments {
-    /// The arguments of a frame that has not come whole, as far as they have; the last may be cut.
-    /// The frame begins at `start`, and what lies before `end` was verified by the scanner.
+    /// The arguments of an incomplete frame, as far as they have arrived; the last one may be cut.
+    /// The frame begins at `start`, and the scanner has verified what lies before `end`.
     package static func begun(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> [[UInt8]] {
         var words: [[UInt8]] = []
         let limit = min(end, bytes.count)
@@ -44,9 +44,8 @@ extension CommandArguments {
     }
 }
 
-/// Rewrites the bytes that Redis does not look at, and that are therefore wrong in a frame that is
-/// not canonical, to the CR LF that they stand for. The frame, of which no part was taken away,
-/// keeps its length and all its offsets.
+/// Makes a frame canonical: replaces the terminator bytes that Redis does not check by CR LF. All
+/// bytes of the frame must be there. Its length and offsets do not change.
 package func canonicalize(_ bytes: inout MutableSpan<UInt8>, frame: CommandFrame) {
     let end = min(frame.end, bytes.count)
     var next = indexAfterHeader(bytes.span, at: frame.start, limit: end)
@@ -63,7 +62,7 @@ package func canonicalize(_ bytes: inout MutableSpan<UInt8>, frame: CommandFrame
     }
 }
 
-/// The index after the header line at `position`, or one past `limit` when there is none.
+/// The index after the header line at `position`, or `limit + 1` when there is none.
 private func indexAfterHeader(_ bytes: Span<UInt8>, at position: Int, limit: Int) -> Int {
     guard position < limit, let header = shortHeader(bytes, at: position) else {
         return limit &+ 1

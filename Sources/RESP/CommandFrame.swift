@@ -1,14 +1,14 @@
-/// The limits under which a client's bytes are read. The defaults are Redis 7.0's own.
+/// The limits for reading a client's bytes. The defaults are those of Redis 7.0.
 package struct CommandLimits: Sendable {
     /// The largest argument count of a command; 10 for clients that are not authenticated. Redis
-    /// refuses what does not fit into an `int`, whatever is set here.
+    /// refuses counts that do not fit into an `int`, whatever is set here.
     package var maxArguments: Int = Int(Int32.max)
     /// The longest argument in bytes (`proto-max-bulk-len`); 16384 for clients that are not
-    /// authenticated. Strictly more is refused.
+    /// authenticated. Longer arguments are refused.
     package var maxBulkLength: Int = 512 * 1024 * 1024
     /// The longest line, inline or header, in bytes without its terminator.
     package var maxInlineLength: Int = 64 * 1024
-    /// Whether passing the two limits above is refused with the "unauthenticated ..." texts.
+    /// Whether the "unauthenticated ..." texts are used when the two limits above are exceeded.
     package var unauthenticated = false
 
     /// Redis 7.0's limits for an authenticated client.
@@ -32,7 +32,7 @@ package struct CommandLimits: Sendable {
     }
 
     /// Why an argument's length is refused, or nil. Lengths near the end of the number range are
-    /// refused whatever the limit is, so that adding the two terminator bytes cannot overflow.
+    /// always refused, so that adding the two terminator bytes cannot overflow.
     @inline(__always)
     func refusal(ofLength length: Int) -> ProtocolError? {
         if length >= 0, length <= maxBulkLength, length <= Int.max / 4 { return nil }
@@ -43,10 +43,10 @@ package struct CommandLimits: Sendable {
     }
 }
 
-/// One command found in a buffer. All offsets are absolute in the span that was scanned.
+/// One command in a buffer. All offsets are absolute in the span that was scanned.
 package struct CommandFrame: Equatable, Sendable {
-    /// The first byte of the frame, `*`; for a frame of which parts were taken
-    /// (`CommandScanner.takeScanned`) the first byte that is left.
+    /// The first byte of the frame, `*`. If parts of the frame were taken
+    /// (`CommandScanner.takeScanned`), the first byte that is left.
     package let start: Int
     /// The first byte after the frame.
     package let end: Int
@@ -60,22 +60,22 @@ package struct CommandFrame: Equatable, Sendable {
     package let firstStart: Int
     /// The length of argv[1] in bytes; -1 when there is none or parts of the frame were taken.
     package let firstLength: Int
-    /// False when Redis accepts the frame although a byte that it never looks at (the one after the
-    /// CR of a header, the two after a payload) is not what it should be. See `canonicalize`.
+    /// False when Redis accepts the frame although a byte that it does not check is wrong: the one
+    /// after the CR of a header, or the two after a payload. See `canonicalize`.
     package let isCanonical: Bool
 }
 
-/// What `CommandScanner.scan` found.
+/// The result of `CommandScanner.scan`.
 package enum CommandScan: Equatable, Sendable {
-    /// A whole command.
+    /// A complete command.
     case command(CommandFrame)
-    /// A whole inline line: `[start, end)` without its LF or CR LF; `next` is the byte after them.
-    /// It may have no words; Redis ignores such lines.
+    /// A complete inline line: `[start, end)` without its LF or CR LF; `next` is the byte after
+    /// them. It may have no words; Redis ignores such lines.
     case inline(start: Int, end: Int, next: Int)
     /// `*0`, `*-1` and the like, which Redis ignores silently; `next` is the byte after it.
     case skip(next: Int)
-    /// All bytes there are belong to a frame that is not complete yet.
+    /// All bytes belong to a frame that is not complete yet.
     case incomplete
-    /// Redis would answer `-ERR` with this text and close. The scanner is of no further use.
+    /// Redis would answer `-ERR` with this text and close. The scanner cannot be used afterwards.
     case invalid(ProtocolError)
 }

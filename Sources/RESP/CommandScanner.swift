@@ -1,29 +1,29 @@
-// Finds where a client's commands end, by exactly the rules of Redis 7.0. Each client owns one
-// scanner for its life, so the state is small and scanning a command that is whole touches none of
-// it. The scanner neither copies bytes nor interprets commands.
+// Finds where a client's commands end, by exactly the rules of Redis 7.0. The state is small: a
+// client keeps a scanner only while a frame is incomplete, and a complete command is scanned with a
+// fresh one. The scanner neither copies bytes nor interprets commands.
 
 /// A resumable scanner for what clients send: RESP arrays of bulk strings and inline lines.
 ///
-/// No byte is looked at twice, apart from those of a header line that was unfinished. Where Redis's
-/// own answer depends on how the bytes happen to be cut into reads (lines of more than 64 KB), the
-/// scanner gives the answer of a Redis that gets them one by one.
+/// No byte is scanned twice, except those of an incomplete header line. For lines of more than 64
+/// KB, Redis's own answer depends on how the bytes are split into reads; the scanner answers like a
+/// Redis that gets them one by one.
 ///
-/// State: *between frames* (all fields as initialised, or `searched` > 0 in an unfinished first
-/// line) -> *in a header* (`remaining` > 0, `payload` == 0) <-> *in a payload* (`payload` > 0)
-/// -> *between frames* when `remaining` reaches 0.
+/// State: *between frames* (all fields as initialised, or `searched` > 0 in an incomplete first
+/// line) -> *in a header* (`remaining` > 0, `payload` == 0) <-> *in a payload* (`payload` > 0) ->
+/// *between frames* when `remaining` reaches 0.
 package struct CommandScanner: Sendable {
-    /// Bytes of the unfinished frame that need not be looked at again, from the frame's start.
+    /// Bytes of the incomplete frame, from its start, that need not be scanned again.
     private var verified = 0
-    /// Bytes that the current payload still wants, its two terminator bytes included.
+    /// Bytes still missing from the current payload, its two terminator bytes included.
     private var payload = 0
-    /// Bytes of the unfinished line in which its end was searched in vain.
+    /// Bytes of the incomplete line that have been searched for its end.
     private var searched = 0
     private var nameLength = 0
-    /// Offsets of arguments are kept relative to the start of the frame.
+    /// Offsets of arguments are relative to the start of the frame.
     private var firstStart = 0
     private var firstLength = -1
     private var argumentCount: Int32 = 0
-    /// Arguments that are not complete; 0 while the first line is not.
+    /// Arguments that are not complete; 0 while the first line is incomplete.
     private var remaining: Int32 = 0
     /// At most 35: an argument count has up to 10 digits, a length up to 19.
     private var nameStart: UInt8 = 0
@@ -33,21 +33,21 @@ package struct CommandScanner: Sendable {
     /// A scanner between two frames.
     package init() {}
 
-    /// Nothing of a frame has been seen: the scanner is as it was made.
+    /// True when no byte of a frame has been seen: the scanner is in its initial state.
     package var isBetweenFrames: Bool { remaining == 0 && searched == 0 && verified == 0 }
 
-    /// Bytes of the unfinished frame, from `frameStart`, that are verified: whole header lines and
-    /// payload bytes. 0 between frames and in an unfinished inline line.
+    /// Verified bytes of the incomplete frame, from `frameStart`: complete header lines and payload
+    /// bytes. 0 between frames and in an incomplete inline line.
     package var scanned: Int { verified }
 
-    /// Bytes that the current payload still wants, CR LF included; 0 when between payloads.
+    /// Bytes still missing from the current payload, CR LF included; 0 between payloads.
     package var payloadRemaining: Int { payload }
 
-    /// The argument count of the unfinished frame; 0 when its first line is not complete.
+    /// The argument count of the incomplete frame; 0 when its first line is incomplete.
     package var announcedArguments: Int { Int(argumentCount) }
 
-    /// Whether every verified byte of the unfinished frame, also of those taken away, is what a
-    /// strict encoder writes.
+    /// True when every verified byte of the incomplete frame, taken ones included, is what a strict
+    /// encoder writes.
     package var isCanonicalSoFar: Bool { isCanonical }
 
     /// While incomplete: the argument count, and argv[0] relative to `frameStart`. Nil until
@@ -64,18 +64,18 @@ package struct CommandScanner: Sendable {
         return (firstStart, firstLength)
     }
 
-    /// For streaming a large command: the caller has taken the first `scanned` bytes away, and the
-    /// next scan's `frameStart` is the first byte after them. Such a frame is forwarded as it came;
-    /// what is not canonical in it can no longer be repaired (`isCanonicalSoFar`).
+    /// For streaming a large command: the caller has taken the first `scanned` bytes, and the next
+    /// scan's `frameStart` is the first byte after them. Such a frame is forwarded as it came. It
+    /// cannot be made canonical any more (`isCanonicalSoFar`).
     package mutating func takeScanned() {
         guard verified > 0 else { return }
         verified = 0
         isTaken = true
     }
 
-    /// Looks for the end of the frame that begins at `frameStart`, the index of the first byte of
-    /// the current frame that is still in the buffer (0...count). Between two scans of one frame
-    /// bytes may only be added at the end, or taken away as `takeScanned` says.
+    /// Looks for the end of the current frame. `frameStart` is the index of its first byte that is
+    /// still in the buffer (0...count). Between two scans of one frame, bytes may only be added at
+    /// the end, or taken as `takeScanned` describes.
     ///
     /// After `.command`, `.inline` and `.skip` the scanner is ready for the next frame.
     package mutating func scan(
@@ -102,7 +102,7 @@ package struct CommandScanner: Sendable {
 }
 
 extension CommandScanner {
-    /// The state of one scan, in registers while the frame is whole.
+    /// The state of one scan, in registers while the frame is complete.
     private struct Progress {
         var position: Int
         var argumentCount: Int32
@@ -113,7 +113,7 @@ extension CommandScanner {
         var firstLength = -1
         var isCanonical = true
 
-        /// The state behind the first line of a frame.
+        /// The state after the first line of a frame.
         @inline(__always)
         init(_ line: Header) {
             position = line.next
@@ -121,8 +121,8 @@ extension CommandScanner {
             remaining = argumentCount
         }
 
-        /// Passes over arguments that are whole and just as an encoder writes them: for nearly all
-        /// commands, all of them. What is left needs a closer look.
+        /// Skips arguments that are complete and in the form that encoders write: nearly always all
+        /// of them. `scanArguments` handles the rest.
         @inline(__always)
         mutating func takeWholeArguments(_ bytes: Span<UInt8>, longest: Int) {
             guard let name = wholeBulk(bytes, at: position, longest: longest) else { return }
@@ -144,13 +144,13 @@ extension CommandScanner {
         }
     }
 
-    /// What a header line turned out to be when looked at the slow way.
+    /// The result of parsing a header line the slow way.
     private enum SlowHeader {
         case header(Header)
         case incomplete, tooLong, notNumber, wrongMarker
     }
 
-    /// A frame's first line that is unfinished, or not as an encoder writes it, or not there.
+    /// A first line that is incomplete, missing, or not in the form that encoders write.
     @inline(never)
     private mutating func scanFirstLine(
         _ bytes: Span<UInt8>, _ frameStart: Int, _ limits: borrowing CommandLimits
@@ -173,7 +173,7 @@ extension CommandScanner {
         return scanArguments(bytes, frameStart, limits, progress)
     }
 
-    /// The arguments that are left, whatever their state.
+    /// The remaining arguments, in any form.
     @inline(never)
     private mutating func scanArguments(
         _ bytes: Span<UInt8>, _ frameStart: Int, _ limits: borrowing CommandLimits,
@@ -231,7 +231,7 @@ extension CommandScanner {
         return .command(frame)
     }
 
-    /// Keeps the state of an unfinished frame whose next byte to look at is `progress.position`.
+    /// Saves the state of an incomplete frame. `progress.position` is the next byte to scan.
     private mutating func suspend(_ progress: Progress, _ frameStart: Int) -> CommandScan {
         verified = progress.position - frameStart
         nameLength = progress.nameLength
@@ -283,8 +283,8 @@ extension CommandScanner {
         return scanArguments(bytes, frameStart, limits, progress)
     }
 
-    /// A header line that is unfinished, negative or malformed. Redis looks for the CR with
-    /// `strchr`, so a NUL hides it, and it wants one more byte of any value after the CR.
+    /// A header line that is incomplete, negative or malformed. Redis looks for the CR with
+    /// `strchr`, so a NUL hides it, and requires one more byte of any value after the CR.
     private mutating func slowHeader(
         _ bytes: Span<UInt8>, _ lineStart: Int, _ marker: UInt8, _ limits: borrowing CommandLimits
     ) -> SlowHeader {
@@ -312,8 +312,9 @@ extension CommandScanner {
         return .inline(start: start, end: hasReturn ? newline &- 1 : newline, next: newline &+ 1)
     }
 
-    /// The index of the terminator of the line that begins at `start`, or nil after noting how far
-    /// was searched. A terminator past the longest line allowed is not found, nor one behind a NUL.
+    /// The index of the terminator of the line that begins at `start`. Nil if it is not found; then
+    /// the searched length is saved. A terminator beyond the longest allowed line or after a NUL is
+    /// not found.
     private mutating func lineEnd(
         _ bytes: Span<UInt8>, _ start: Int, _ terminator: UInt8, _ limits: borrowing CommandLimits
     ) -> Int? {

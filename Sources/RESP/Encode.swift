@@ -4,10 +4,10 @@ package enum ProtocolVersion: UInt8, Sendable {
     case resp3 = 3
 }
 
-/// Writes what the proxy originates, commands and replies, at the end of a buffer.
+/// Appends commands and replies of Redpool's own to a buffer.
 package enum Encode {
-    /// A command as an array of bulk strings; there must be at least one argument, since servers
-    /// ignore empty arrays and never answer them.
+    /// A command as an array of bulk strings. There must be at least one argument: servers ignore
+    /// empty arrays and never answer them.
     package static func command(_ arguments: [[UInt8]], into output: inout [UInt8]) {
         precondition(!arguments.isEmpty, "a command has a name")
         arrayHeader(arguments.count, into: &output)
@@ -21,12 +21,12 @@ package enum Encode {
         for argument in arguments { bulk(argument, into: &output) }
     }
 
-    /// `+text`. Line breaks become spaces, as Redis does it.
+    /// `+text`. Line breaks become spaces, as in Redis.
     package static func simpleString(_ text: String, into output: inout [UInt8]) {
         line(Byte.plus, text.utf8, into: &output)
     }
 
-    /// `-text`. The text begins with an error word such as `ERR`; line breaks become spaces.
+    /// `-text`. The text begins with an error word such as `ERR`. Line breaks become spaces.
     package static func error(_ text: String, into output: inout [UInt8]) {
         line(Byte.minus, text.utf8, into: &output)
     }
@@ -64,8 +64,8 @@ package enum Encode {
         header(Byte.asterisk, Int64(count), into: &output)
     }
 
-    /// The header of a map of `count` pairs (0 or more), whose keys and values follow in turn.
-    /// RESP2 has no maps: there it is an array of twice as many elements.
+    /// The header of a map of `count` pairs (0 or more); keys and values follow in turn. RESP2 has
+    /// no maps: there it is the header of an array of twice as many elements.
     package static func mapHeader(
         _ count: Int, _ version: ProtocolVersion, into output: inout [UInt8]
     ) {
@@ -75,8 +75,8 @@ package enum Encode {
         }
     }
 
-    /// Plain text as Redis sends that of INFO and CLIENT LIST: `=N` with the format `txt`, in RESP2
-    /// a bulk string.
+    /// Plain text in the form that Redis uses for INFO and CLIENT LIST: `=N` with the format `txt`;
+    /// in RESP2 a bulk string.
     package static func verbatim(
         _ text: [UInt8], _ version: ProtocolVersion, into output: inout [UInt8]
     ) {

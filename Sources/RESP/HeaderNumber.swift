@@ -1,5 +1,5 @@
-/// The content of a reply's header line, read byte by byte so that it may be cut anywhere. Nothing
-/// that a server can send overflows it: digits are counted before they are added.
+/// The content of a reply's header line. It is read byte by byte, so the line may be cut anywhere.
+/// No input overflows it: digits are counted before they are added.
 struct HeaderNumber {
     private var magnitude: UInt64 = 0
     private var count: UInt8 = 0
@@ -8,11 +8,11 @@ struct HeaderNumber {
 
     init() {}
 
-    /// Takes the next byte of the line; false when the line of a reply of this type cannot have it.
+    /// Takes the next byte of the line. False when a line of this type cannot have that byte.
     @inline(__always)
     mutating func append(_ byte: UInt8, type: UInt8) -> Bool {
         let digit = byte &- Byte.zero
-        // 19 digits always fit into 64 bits without a sign.
+        // 19 digits always fit into an unsigned 64-bit integer.
         if digit <= 9, count < 19, type != Byte.underscore, type != Byte.hash {
             magnitude = magnitude &* 10 &+ UInt64(digit)
             count &+= 1
@@ -37,9 +37,9 @@ struct HeaderNumber {
         return true
     }
 
-    /// The line's number when it is one that a reply of this type may have, else nil. `:` has 64
-    /// bits with a sign. Lengths and counts may be -1, for nulls, except for pushes and attributes,
-    /// which have no null form. `#` and `_` give 0.
+    /// The line's number; nil if a reply of this type cannot have it. `:` is a signed 64-bit
+    /// number. Lengths and counts may be -1, for nulls, except for pushes and attributes, which
+    /// have no null form. `#` and `_` give 0.
     func value(type: UInt8) -> Int64? {
         if type == Byte.underscore { return 0 }
         guard count > 0 else { return nil }

@@ -1,5 +1,5 @@
-// Redis's inline commands: what a person types into telnet. The rules are those of `sdssplitargs`
-// (Redis 7.0, sds.c), oddities included, because a client must not be able to tell the difference.
+// Redis's inline commands, as a person types them into telnet. The rules are exactly those of
+// `sdssplitargs` (Redis 7.0, sds.c), so that a client cannot tell the difference.
 
 /// Splits inline lines into words.
 package enum InlineParser {
@@ -7,8 +7,8 @@ package enum InlineParser {
     /// answers `ProtocolError.unbalancedQuotes`. An empty or blank line has no words.
     ///
     /// Double quotes know `\xHH`, `\n`, `\r`, `\t`, `\b`, `\a` and `\` before any other byte;
-    /// single quotes know `\'` only. A closing quote must be followed by a blank or the end. A NUL
-    /// ends the line, as in C.
+    /// single quotes know `\'` only. A blank or the end must follow a closing quote. A NUL ends the
+    /// line, as in C.
     package static func split(_ line: Span<UInt8>) -> [[UInt8]]? {
         var words: [[UInt8]] = []
         var position = 0
@@ -51,7 +51,7 @@ package enum InlineParser {
         }
     }
 
-    /// Reads to the closing quote; false when there is none or a word goes on behind it.
+    /// Reads up to the closing quote. False when there is none, or a word continues after it.
     private static func doubleQuoted(
         _ line: Span<UInt8>, _ position: inout Int, _ word: inout [UInt8]
     ) -> Bool {

@@ -1,17 +1,17 @@
-/// Why Redis would refuse a client's bytes and close the connection. The texts are those of Redis
-/// 7.0 (networking.c, `processMultibulkBuffer` and `processInlineBuffer`).
+/// Why Redis refuses a client's bytes and closes the connection. The texts are those of Redis 7.0
+/// (networking.c, `processMultibulkBuffer` and `processInlineBuffer`).
 package enum ProtocolError: Error, Equatable, Sendable {
     /// `*N` where N is not an integer or larger than 2147483647.
     case invalidMultibulkLength
     /// `$N` where N is not an integer, negative, or larger than `proto-max-bulk-len`.
     case invalidBulkLength
-    /// An argument that does not begin with `$`, and the byte with which it begins (never NUL).
+    /// An argument does not begin with `$` but with this byte (never NUL).
     case expectedDollar(got: UInt8)
-    /// `*` and no CR in more than 64 KB.
+    /// `*` without a CR in more than 64 KB.
     case tooBigMultibulkCountString
-    /// `$` and no CR in more than 64 KB.
+    /// `$` without a CR in more than 64 KB.
     case tooBigBulkCountString
-    /// An inline line and no LF in more than 64 KB.
+    /// An inline line without an LF in more than 64 KB.
     case tooBigInlineRequest
     /// An inline line whose quotes do not match. Found by `InlineParser`, not by the scanner.
     case unbalancedQuotes
@@ -20,8 +20,8 @@ package enum ProtocolError: Error, Equatable, Sendable {
     /// A longer argument than an unauthenticated client may send (16384 bytes).
     case unauthenticatedBulkLength
 
-    /// The text after `-ERR `, to show and to log. Bytes above 0x7F in `expectedDollar` appear as
-    /// the Unicode scalars of the same number; `messageBytes` has them as Redis sends them.
+    /// The text after `-ERR `, for logs. Bytes above 0x7F in `expectedDollar` appear as the Unicode
+    /// scalars of the same number; `messageBytes` has them as Redis sends them.
     package var message: String {
         switch self {
         case .invalidMultibulkLength: "Protocol error: invalid multibulk length"
@@ -44,15 +44,15 @@ package enum ProtocolError: Error, Equatable, Sendable {
             + [Self.printable(byte), UInt8(ascii: "'")]
     }
 
-    /// Redis prints the byte raw and afterwards turns line breaks of any error into spaces.
+    /// Redis prints the byte unchanged and then turns line breaks of any error into spaces.
     private static func printable(_ byte: UInt8) -> UInt8 {
         byte == Byte.carriageReturn || byte == Byte.lineFeed ? UInt8(ascii: " ") : byte
     }
 }
 
 extension ProtocolError {
-    /// Bytes that every server refuses with this error, and closes; short of the limits where it is
-    /// about those. `isInside` when they stand behind the first line of an array that has begun.
+    /// Bytes that every server refuses with this error, and then closes. They stay below the
+    /// limits, except for errors about a limit. `isInside`: they follow the first line of an array.
     package func example(isInside: Bool) -> [UInt8] {
         let begin = isInside ? "" : "*1\r\n"
         let long = String(repeating: "1", count: ProtocolError.longLine)

@@ -1,26 +1,26 @@
-/// One item of a reply: a whole value, or the header of an aggregate whose elements follow.
+/// One item of a reply: a complete value, or the header of an aggregate whose elements follow.
 package struct ReplyItem: Equatable, Sendable {
     /// The type byte.
     package let type: UInt8
-    /// Where the payload begins: the content of a line, or of a bulk without its length. For a
-    /// verbatim string, `=`, the text behind the four bytes that name its format. Where the first
-    /// element begins for an aggregate.
+    /// The start of the payload: the content of a line, or of a bulk without its length. For a
+    /// verbatim string, `=`, the text after the four bytes of its format. For an aggregate, its
+    /// first element.
     package let start: Int
     /// The payload's length in bytes; 0 for nulls and aggregates.
     package let length: Int
     /// The value of `:`; the count in an aggregate's header (pairs for maps and attributes, else
     /// elements); a bulk's length as on the wire; -1 for nulls written `$-1` and `*-1`; else 0.
     package let value: Int64
-    /// How many aggregates and attributes the item lies in: 0 for the reply itself.
+    /// The number of aggregates and attributes around the item; 0 for the reply itself.
     package let depth: Int
-    /// Whether this is a line of MONITOR that stands among an aggregate's elements: see
+    /// Whether this is a line of MONITOR among an aggregate's elements: see
     /// `ReplyScanner.passesLines`.
     package var isPassedLine = false
 
     /// Whether the item is a null of RESP2 or RESP3.
     package var isNull: Bool { type == Byte.underscore || (value == -1 && type != Byte.colon) }
 
-    /// Where the payload lies: inside of the bytes in which the cursor has found the item.
+    /// The place of the payload in the bytes in which the cursor has found the item.
     package var range: Range<Int> { start..<(start &+ length) }
 
     /// Whether the payload is this text.
@@ -35,25 +35,25 @@ package struct ReplyItem: Equatable, Sendable {
     }
 }
 
-/// Walks the items of one reply that is whole in contiguous memory, in the order of the wire. For
-/// the few replies that the proxy reads itself (HELLO, confirmations, INFO, CONFIG GET, CLIENT
-/// LIST). The same bytes are passed to every call.
+/// Walks the items of one complete reply in contiguous memory, in the order of the wire. For the
+/// few replies that Redpool reads itself (HELLO, confirmations, INFO, CONFIG GET, CLIENT LIST).
+/// Every call gets the same bytes.
 package struct ReplyCursor: Sendable {
     /// The index of the next item's first byte; after the last item, the end of the reply.
     package private(set) var position: Int
-    /// Elements still to come, one entry for every aggregate that is open; the first entry stands
-    /// for the reply itself. Empty when there is nothing left to read.
+    /// Elements still to come, one entry per open aggregate; the first entry is for the reply
+    /// itself. Empty at the end.
     private var open = [1]
     private let passesLines: Bool
 
-    /// A walk over the reply that begins at `start`. `passesLines` is that of `ReplyScanner`: such
-    /// lines are items, but no elements.
+    /// A walk over the reply that begins at `start`. `passesLines` is as in `ReplyScanner`: such
+    /// lines are items, but not elements.
     package init(from start: Int, passesLines: Bool = false) {
         position = start
         self.passesLines = passesLines
     }
 
-    /// The next item, or nil after the last one, or when the bytes are not a whole reply.
+    /// The next item. Nil after the last one, and when the bytes are not a complete reply.
     package mutating func next(_ bytes: Span<UInt8>) -> ReplyItem? {
         guard !open.isEmpty, position >= 0, position < bytes.count else { return nil }
         let type = bytes[position]
@@ -102,7 +102,7 @@ package struct ReplyCursor: Sendable {
             type: type, start: start + prefix, length: length - prefix, value: value, depth: depth)
     }
 
-    /// Goes to the next item, and closes the aggregates that end here.
+    /// Moves to the next item and closes the aggregates that end here.
     private mutating func advance(to next: Int, elements: Int, isElement: Bool) {
         position = next
         if isElement { open[open.count - 1] -= 1 }
@@ -115,7 +115,7 @@ package struct ReplyCursor: Sendable {
         return nil
     }
 
-    /// The index of the CR of the first CR LF at or behind `position`, or nil.
+    /// The index of the CR of the first CR LF at or after `position`, or nil.
     private func endOfLine(_ bytes: Span<UInt8>) -> Int? {
         var index = position
         while index + 1 < bytes.count {

@@ -1,11 +1,11 @@
-/// The first up to 16 bytes of a top-level `+`, `-` or `:` line, kept by value so that they are
-/// there even when the line came in pieces and its beginning has long been relayed.
+/// The first bytes of a top-level `+`, `-` or `:` line, at most 16. They are copied, so they remain
+/// when the line came in pieces and its beginning has already been relayed.
 package struct ReplyHead: Equatable, Sendable {
     private var low: UInt64 = 0
     private var high: UInt64 = 0
     /// The number of bytes kept: 0...16.
     package private(set) var count = 0
-    /// Whether the line goes on behind the bytes kept.
+    /// Whether the line is longer than the bytes kept.
     package private(set) var isTruncated = false
 
     init() {}
@@ -22,8 +22,7 @@ package struct ReplyHead: Equatable, Sendable {
         !isTruncated && count == text.utf8CodeUnitCount && starts(with: text)
     }
 
-    /// Whether the line begins with `text`, of which there must be at most 16 bytes: longer text
-    /// matches nothing.
+    /// Whether the line begins with `text`. Text of more than 16 bytes matches nothing.
     package func starts(with text: StaticString) -> Bool {
         let length = text.utf8CodeUnitCount
         guard length <= count else { return false }
@@ -49,7 +48,7 @@ package struct ReplyHead: Equatable, Sendable {
         count &+= 1
     }
 
-    /// Takes the beginning of the line at `start` into an empty head; returns the index of the
+    /// Copies the beginning of the line at `start` into an empty head. Returns the index of the
     /// first CR, or the end of the span.
     @inline(__always)
     mutating func take(_ bytes: Span<UInt8>, from start: Int) -> Int {

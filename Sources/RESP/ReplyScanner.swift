@@ -1,14 +1,14 @@
-// Finds where an upstream's replies end, so that they can be relayed as they arrive. All state is
-// in here, half a header line included: the bytes themselves may be gone before the next scan.
+// Finds where an upstream's replies end, so that they can be relayed as they arrive. The scanner
+// keeps all state, even of a partial header line: the bytes may be gone before the next scan.
 
-/// Why bytes from an upstream are not a reply. The connection cannot be used any more, since the
-/// boundary of every later reply is unknown.
+/// Why bytes from an upstream are not a reply. The connection cannot be used any more, because the
+/// boundaries of all later replies are unknown.
 package enum ReplyError: Error, Equatable, Sendable {
     /// A reply begins with this byte, which is no type of RESP2 or RESP3. The streamed types, `;`
-    /// and `.`, belong here: no server sends them.
+    /// and `.`, are included: no server sends them.
     case unknownType(UInt8)
-    /// The line after this type byte is not a number, or one out of range; not t or f after `#`;
-    /// not empty after `_`. Streamed lengths (`$?`, `*?`) belong here too.
+    /// The line after this type byte is not a number or is out of range; not t or f after `#`; not
+    /// empty after `_`. Streamed lengths (`$?`, `*?`) are included.
     case malformedHeader(type: UInt8)
     /// A payload, or a header's CR, is not followed by CR LF.
     case missingTerminator(type: UInt8)
@@ -23,18 +23,18 @@ package enum ReplyError: Error, Equatable, Sendable {
     }
 }
 
-/// What `ReplyScanner.scan` found.
+/// The result of `ReplyScanner.scan`.
 package enum ReplyScan: Equatable, Sendable {
-    /// A whole reply; `end` is the index of the first byte after it.
+    /// A complete reply; `end` is the index of the first byte after it.
     case complete(end: Int)
-    /// Every byte to the end of the span belongs to the reply that is still incomplete.
+    /// All bytes of the span belong to a reply that is still incomplete.
     case incomplete
-    /// The scanner is of no further use.
+    /// The scanner cannot be used any more.
     case invalid(ReplyError)
 }
 
 /// A resumable scanner for what an upstream sends, RESP2 and RESP3. It neither recurses nor keeps a
-/// stack: how deep aggregates nest does not matter, only how many items are still to come.
+/// stack: it counts the items still to come, at any depth of nesting.
 ///
 /// Phases: `item` (the next byte is a type byte) -> `line`, `number` or `payload` when the span
 /// ends inside an item -> `item`. `number` -> `payload` for bulk types. Between replies the phase
@@ -42,7 +42,7 @@ package enum ReplyScan: Equatable, Sendable {
 package struct ReplyScanner: Sendable {
     private enum Phase: UInt8 { case item, line, number, payload }
 
-    /// What became of one item: `done` carries the index behind what was read of it.
+    /// The result of one item. `done` has the index after the bytes that were read.
     private enum Step {
         case done(Int)
         case incomplete
@@ -51,24 +51,24 @@ package struct ReplyScanner: Sendable {
 
     /// Items to come until the reply is complete, the current one included; 0 between replies.
     private var remaining = 0
-    /// Bytes that the current payload still wants, CR LF included.
+    /// Bytes still missing from the current payload, CR LF included.
     private var payload = 0
     private var header = HeaderNumber()
     private var phase = Phase.item
     private var itemType: UInt8 = 0
-    /// Whether the current item is the reply itself: not in an attribute, not an element.
+    /// Whether the current item is the reply itself, and not in an attribute or an element.
     private var isTop = false
     private var sawReturn = false
     /// Whether the line that begins may be one of MONITOR: its first byte has not been seen.
     private var mayBePassedLine = false
 
-    /// Whether statuses among the elements of an aggregate that begin with a digit are passed over:
-    /// lines of MONITOR, which the server writes between the elements of EXEC's array to a
-    /// connection that monitors (Redis 6.2 to 7.4, Valkey 8.0). To be set between two replies.
+    /// Whether statuses that begin with a digit are skipped among the elements of an aggregate.
+    /// They are lines of MONITOR: the server writes them between the elements of EXEC's array on a
+    /// connection in MONITOR (Redis 6.2 to 7.4, Valkey 8.0). Set it between two replies.
     package var passesLines = false
 
-    /// The reply's type byte; 0 when none has begun or only attributes have. Like the properties
-    /// below it stays as it is after `.complete` until the next scan.
+    /// The reply's type byte; 0 before a reply has begun, also after an attribute. Like the
+    /// properties below it keeps its value after `.complete` until the next scan.
     package private(set) var type: UInt8 = 0
     /// The value of a top-level `:`; the number in the header of a top-level bulk (its length in
     /// bytes), array, set or push (elements) or map (pairs), -1 for nulls; else 0.
@@ -79,7 +79,7 @@ package struct ReplyScanner: Sendable {
     /// A scanner between two replies.
     package init() {}
 
-    /// Whether the reply is a RESP3 push: out of band, the answer to no command.
+    /// Whether the reply is a RESP3 push: out of band, not the reply to a command.
     package var isPush: Bool { type == Byte.greater }
 
     /// Whether the reply itself is an error, simple or bulk.
@@ -88,11 +88,11 @@ package struct ReplyScanner: Sendable {
     /// Whether a reply, or an attribute before one, has begun and is not complete.
     package var isInside: Bool { remaining != 0 }
 
-    /// Bytes that the current payload still wants, CR LF included; 0 when between payloads.
+    /// Bytes still missing from the current payload, CR LF included; 0 between payloads.
     package var payloadRemaining: Int { payload }
 
-    /// Looks for the end of the reply that goes on, or begins, at `start` (0...count). Scanning
-    /// always goes on at the byte after the last one that was scanned.
+    /// Looks for the end of the current or next reply from `start` on (0...count). Each scan must
+    /// continue at the byte after the last scanned one.
     package mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> ReplyScan {
         guard start < bytes.count else { return .incomplete }
         guard remaining == 0 else { return resume(bytes, start) }
@@ -109,7 +109,7 @@ package struct ReplyScanner: Sendable {
 }
 
 extension ReplyScanner {
-    /// The end of a reply that is one whole item of the commonest kinds, else nil.
+    /// The end of a reply that is one complete item of the most common kinds, else nil.
     @inline(__always)
     private mutating func takeWhole(_ bytes: Span<UInt8>, _ start: Int) -> Int? {
         switch type {
@@ -136,7 +136,7 @@ extension ReplyScanner {
         }
     }
 
-    /// Items until the reply or the span ends.
+    /// Scans items until the reply or the span ends.
     @inline(never)
     private mutating func scanItems(_ bytes: Span<UInt8>, _ start: Int) -> ReplyScan {
         var position = start
@@ -155,8 +155,8 @@ extension ReplyScanner {
         return .complete(end: position)
     }
 
-    /// Passes over elements that are whole and of the kinds of which large replies consist; returns
-    /// where something else begins.
+    /// Skips elements that are complete and of the kinds that large replies consist of. Returns the
+    /// index of the first other one.
     @inline(__always)
     private mutating func skipWholeItems(_ bytes: Span<UInt8>, _ start: Int) -> Int {
         var position = start
@@ -177,7 +177,7 @@ extension ReplyScanner {
                 position = number.next
                 left &-= 1
             case Byte.asterisk:
-                // Counts as small as these need not be watched: `addItems` watches the large ones.
+                // Counts this small cannot overflow; `addItems` checks the large ones.
                 guard let array = canonicalHeader(bytes, at: position, marker: Byte.asterisk),
                     array.value < 100
                 else { break skipping }
@@ -191,7 +191,7 @@ extension ReplyScanner {
         return position
     }
 
-    /// One item, or as much of it as there is; for an aggregate its header.
+    /// One item, or as much of it as has arrived; for an aggregate its header.
     @inline(__always)
     private mutating func scanItem(_ bytes: Span<UInt8>, _ position: Int) -> Step {
         let marker = bytes[position]
@@ -227,7 +227,7 @@ extension ReplyScanner {
         }
     }
 
-    /// The rest of a line whose content does not matter. A CR or LF alone belongs to it.
+    /// The rest of a line whose content does not matter. A single CR or LF is part of it.
     private mutating func scanLine(_ bytes: Span<UInt8>, _ start: Int) -> Step {
         let keepsHead = isTop && (itemType == Byte.plus || itemType == Byte.minus)
         var position = start
@@ -297,7 +297,7 @@ extension ReplyScanner {
         case Byte.percent:
             return addItems(2 * max(0, Int(value)) - 1, position)
         case Byte.greater:
-            // A push inside of an aggregate comes between elements and is not one of them.
+            // A push inside an aggregate comes between its elements and is not one of them.
             return addItems(isTop ? Int(value) - 1 : Int(value), position)
         case Byte.pipe:
             return addItems(2 * Int(value), position)
@@ -307,7 +307,7 @@ extension ReplyScanner {
     }
 
     private mutating func addItems(_ count: Int, _ position: Int) -> Step {
-        // Far from the end of the number range, so that nothing that follows can reach it.
+        // Far from the end of the number range, so that later additions cannot overflow.
         guard remaining < Int.max / 4 else { return .invalid(.malformedHeader(type: itemType)) }
         remaining &+= count
         phase = .item

@@ -1,15 +1,15 @@
-/// A name, subcommand or option of a command, read as Redis reads it: as a C string, without regard
-/// to the case of ASCII letters (`strcasecmp`; Redis 6.2 to 8, Valkey 8). What stands behind the
-/// first NUL does not exist: `SKIP\0x` is SKIP.
+/// A name, subcommand or option of a command, compared as Redis does it: as a C string, ignoring
+/// the case of ASCII letters (`strcasecmp`; Redis 6.2 to 8, Valkey 8). Bytes after the first NUL
+/// are ignored: `SKIP\0x` is SKIP.
 ///
-/// All comparisons of what clients send go through this type, and all numbers through `integer`:
+/// All comparisons of what clients send use this type, and all numbers `integer`:
 /// scripts/check-wire refuses any other way.
 package struct Word: BitwiseCopyable, Hashable, Sendable {
     private var low: UInt64 = 0
     private var middle: UInt64 = 0
     private var high: UInt64 = 0
 
-    /// The longest word that can equal a literal, in bytes; all longer ones are alike.
+    /// The longest word that can equal a literal, in bytes. All longer words compare equal.
     package static let longest = 24
 
     /// Reads `count` bytes of a span from `start` on.
@@ -33,7 +33,7 @@ package struct Word: BitwiseCopyable, Hashable, Sendable {
         self.init(bytes.span, start: 0, count: bytes.count)
     }
 
-    /// The first `count` bytes of the word are in three integers, the first byte lowest.
+    /// Three integers hold the first `count` bytes of the word, the first byte lowest.
     private mutating func append(_ byte: UInt8, at index: Int) {
         let shifted = UInt64(byte) &<< UInt64(truncatingIfNeeded: 8 &* (index & 7))
         switch index >> 3 {
@@ -54,8 +54,8 @@ package struct Word: BitwiseCopyable, Hashable, Sendable {
         folded(byte) &- UInt8(ascii: "a") < 26
     }
 
-    /// True when the bytes have a NUL in them: a server that looks words up in a hash table by all
-    /// their bytes (Redis from 7.0 on, names and subcommands) finds such a word by chance only.
+    /// True when the bytes contain a NUL. A server that looks words up in a hash table by all their
+    /// bytes (Redis from 7.0 on, names and subcommands) does not reliably find such a word.
     package static func hasNUL(_ bytes: Span<UInt8>, start: Int, count: Int) -> Bool {
         let end = min(start &+ count, bytes.count)
         var index = start
@@ -66,16 +66,16 @@ package struct Word: BitwiseCopyable, Hashable, Sendable {
         return false
     }
 
-    /// The number that a word stands for, as Redis's `string2ll` takes it: decimal, all of the
-    /// word, no blanks, no `+`, no leading zeros. Nil for anything else, and outside of `range`:
-    /// arithmetic on the result cannot overflow where the range allows none.
+    /// The number that a word stands for, as Redis's `string2ll` reads it: decimal, the whole word,
+    /// no blanks, no `+`, no leading zeros. Nil for anything else, and outside `range`. Choose
+    /// `range` so that arithmetic on the result cannot overflow.
     package static func integer(_ bytes: [UInt8], in range: ClosedRange<Int64>) -> Int64? {
         guard let found = strictInteger(bytes.span, from: 0, to: bytes.count) else { return nil }
         let value = Int64(found)
         return range.contains(value) ? value : nil
     }
 
-    /// For numbers that are compared only, or handed on.
+    /// For numbers that are only compared or passed on.
     package static let anyNumber: ClosedRange<Int64> = .min ... .max
 }
 
