@@ -1,36 +1,37 @@
-// A socket and its libevent registrations. Teardown has one written order: events first, then the
-// descriptor; after `close()` no callback of this channel can start.
+// A socket and its libevent registrations. They are closed in a fixed order: events first, then the
+// descriptor. After `close()` no callback of this channel can start.
 
 internal import CLibevent
 internal import Glibc
 
 /// Owns one non-blocking descriptor. Read interest is a persistent registration that lasts as long
-/// as the channel (adding it again for each turn would be an epoll_ctl each time); write interest
-/// is one-shot and armed only after a short write.
+/// as the channel, because re-adding it in each iteration would cost an epoll_ctl each time. Write
+/// interest is one-shot, and armed only after a short write.
 package struct Channel: ~Copyable {
     package private(set) var descriptor: Int32
     private var interest = Interest.none
-    /// Remembers the base, the callback and its argument as well; nil once closed.
+    /// The event also holds the base, the callback and its argument; nil once closed.
     private var readEvent: UnsafeMutablePointer<event>?
     private var writeEvent: UnsafeMutablePointer<event>?
     private let onWritable: EventCallback?
 
-    /// What the persistent registration waits for. `none` <-> `reading` <-> `endOnly` at will.
+    /// What the persistent registration waits for. Changes freely: `none` <-> `reading` <->
+    /// `endOnly`.
     private enum Interest: UInt8 {
         case none
         case reading
-        /// Reading is paused, but the peer's end is still noticed.
+        /// Reading is paused, but the end of the connection is still noticed.
         case endOnly
     }
 
-    /// A channel that has never been open, for an owner that is not whole yet.
+    /// A channel that has never been open, for an owner that is not initialized yet.
     package init() {
         descriptor = -1
         onWritable = nil
     }
 
-    /// Takes ownership of `descriptor`. `owner` must outlive the channel; it is handed to the
-    /// callbacks unretained.
+    /// Takes ownership of `descriptor`. The callbacks get `owner` unretained, so it must outlive
+    /// the channel.
     package init(
         descriptor: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer,
         onReadable: @escaping EventCallback, onWritable: @escaping EventCallback
@@ -50,9 +51,9 @@ package struct Channel: ~Copyable {
         register(.reading, flags: redpool_ev_read | redpool_ev_persist)
     }
 
-    /// Stops reading, but still calls `onReadable` when something about the peer has changed: then
-    /// `peer` says what. Once for each change, because what is unread stays unread; and for reads as
-    /// well, because libevent takes a broken connection for something to read.
+    /// Stops reading, but still calls `onReadable` when the state of the peer has changed; `peer`
+    /// has the new state. It is edge-triggered, because unread bytes stay unread. It also waits for
+    /// reads, because libevent reports a broken connection as readable.
     package mutating func pauseReading() {
         register(
             .endOnly,
@@ -69,7 +70,7 @@ package struct Channel: ~Copyable {
     private mutating func register(_ wanted: Interest, flags: Int16) {
         guard interest != wanted, let event = readEvent else { return }
         if interest != .none { event_del(event) }
-        // All registrations of a descriptor are told of every change, or all of none.
+        // The registrations of a descriptor must be all edge-triggered, or none of them.
         let isWriteArmed = isWriteArmed
         if isWriteArmed, let writeEvent { event_del(writeEvent) }
         event_assign(
@@ -93,8 +94,8 @@ package struct Channel: ~Copyable {
         event_add(event, nil)
     }
 
-    /// Asks for one call of `onWritable` when the socket takes bytes again (or finished
-    /// connecting).
+    /// Requests one call of `onWritable` when the socket accepts bytes again or has finished
+    /// connecting.
     package mutating func awaitWritable() {
         guard readEvent != nil, !isWriteArmed else { return }
         let event = writeEvent ?? .allocate(capacity: 1)
@@ -102,7 +103,7 @@ package struct Channel: ~Copyable {
         arm(event)
     }
 
-    /// Gives back the memory of the write registration once it is not needed any more.
+    /// Frees the memory of the write registration once it is no longer needed.
     package mutating func forgetWritable() {
         guard let event = writeEvent else { return }
         event_del(event)
@@ -110,7 +111,7 @@ package struct Channel: ~Copyable {
         writeEvent = nil
     }
 
-    /// Closes the descriptor and drops every registration. Idempotent.
+    /// Closes the descriptor and removes every registration. Idempotent.
     package mutating func close() {
         guard descriptor >= 0 else { return }
         stopReading()
@@ -139,12 +140,12 @@ package struct Channel: ~Copyable {
         redpool_recv(descriptor, buffer, count)
     }
 
-    /// Writes at most `count` bytes. Returns the number taken, or -errno.
+    /// Writes at most `count` bytes. Returns the number accepted, or -errno.
     package func send(_ buffer: UnsafeRawPointer, count: Int) -> Int {
         redpool_send(descriptor, buffer, count)
     }
 
-    /// Writes several pieces with one call. Returns the number of bytes taken, or -errno.
+    /// Writes several pieces with one call. Returns the number of bytes accepted, or -errno.
     package func send(_ parts: UnsafeMutableBufferPointer<IOPart>) -> Int {
         guard let base = parts.baseAddress else { return 0 }
         return base.withMemoryRebound(to: iovec.self, capacity: parts.count) {
@@ -152,7 +153,7 @@ package struct Channel: ~Copyable {
         }
     }
 
-    /// What is known of the peer without reading.
+    /// The state of the peer, found without reading.
     package var peer: PeerState {
         switch redpool_peer_end(descriptor) {
         case 0: .there
@@ -161,32 +162,32 @@ package struct Channel: ~Copyable {
         }
     }
 
-    /// Bytes, or the end of the stream, wait to be read.
+    /// True when bytes or the end of the stream can be read.
     package var hasInput: Bool { descriptor >= 0 && redpool_is_readable(descriptor) }
 
-    /// Tells the peer that nothing more will come; what it still sends can be read.
+    /// Shuts down the writing side. Bytes that the peer still sends can be read.
     package func finishWriting() {
         _ = redpool_shutdown_write(descriptor)
     }
 
     /// Bytes that the peer's kernel has acknowledged since the connection was made; nil where the
-    /// transport does not say (unix sockets).
+    /// transport does not report it (unix sockets).
     package func acknowledged() -> Int64? {
         let count = redpool_bytes_acknowledged(descriptor)
         return count < 0 ? nil : count
     }
 
-    /// Bytes written that the peer has not taken yet: that its kernel has not acknowledged, or on a
-    /// unix socket, that it has not read.
+    /// Bytes written that the peer has not taken yet: not acknowledged by its kernel, or, on a unix
+    /// socket, not read.
     package func bytesWaiting() -> Int { Int(redpool_bytes_waiting(descriptor)) }
 
-    /// The socket's pending error as a positive errno, 0 when it is connected and well.
+    /// The socket's pending error as a positive errno; 0 when it is connected without an error.
     package func pendingError() -> Int32 {
         redpool_socket_error(descriptor)
     }
 }
 
-/// One piece of a vectored write: laid out as C's `struct iovec`.
+/// One piece of a vectored write, laid out as C's `struct iovec`.
 package struct IOPart {
     package var base: UnsafeMutableRawPointer?
     package var count: Int
@@ -197,11 +198,11 @@ package struct IOPart {
     }
 }
 
-/// What a socket says of its peer, whatever is unread.
+/// The state of a socket's peer, independent of unread bytes.
 package enum PeerState {
     /// It may send more.
     case there
-    /// It sends no more; what it has sent can be read.
+    /// It has finished sending. The bytes that it has sent can still be read.
     case ended
     /// The connection is broken.
     case broken

@@ -1,22 +1,22 @@
-// One libevent base and the few operations a worker needs of it. The base has no locks: every call
-// must come from the thread that runs it. Other threads use a `Wakeup`.
+// One libevent base and the few operations that a worker needs. The base has no locks: only the
+// thread that runs it may call it. Other threads use a `Wakeup`.
 
 internal import CLibevent
 
-/// What libevent calls when something happens: descriptor, what happened, and the pointer given at
-/// registration. Always a file-scope function: a closure written in `main` would be isolated to the
-/// main actor and trap on a worker's thread.
+/// The function that libevent calls for an event: descriptor, event, and the pointer given at
+/// registration. It must be a file-scope function: a closure in `main` is isolated to the main
+/// actor and would trap on a worker's thread.
 package typealias EventCallback = @convention(c) (Int32, Int16, UnsafeMutableRawPointer?) -> Void
 
-/// A libevent base. Lives as long as the thread that created it runs its loop.
+/// A libevent base. It lives as long as its thread runs the loop.
 package final class EventLoop {
     let base: OpaquePointer
-    /// Nil only while the loop is being made or ended: it has an event of the base.
+    /// Has an event of the base. Nil only while the loop is being initialized or deinitialized.
     private(set) var alarm: Alarm!
-    /// Some timer is due: they run when everything else of the turn has.
+    /// A timer is due. Timers run after all other events of the iteration.
     var alarmHasRung = false
 
-    /// Creates a base on epoll; nil when the system has no descriptor or memory left for one.
+    /// Creates a base on epoll; nil when the system has no descriptors or memory left.
     package init?() {
         guard let base = redpool_base_new() else { return nil }
         self.base = base
@@ -32,8 +32,8 @@ package final class EventLoop {
     /// How often `runOnce` was called.
     package private(set) var turns: UInt64 = 0
 
-    /// Runs the callbacks of one batch, and waits for it if there is none and `waiting` is true.
-    /// Returns false when libevent failed.
+    /// Runs the callbacks of one batch of events. If there is none and `waiting` is true, waits for
+    /// one. Returns false when libevent has failed.
     package func runOnce(waiting: Bool = true) -> Bool {
         turns &+= 1
         let flags = waiting ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK

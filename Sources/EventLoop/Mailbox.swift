@@ -1,4 +1,4 @@
-// How threads talk to a worker: messages under a mutex, and an eventfd that wakes its loop.
+// How other threads talk to a worker: messages under a mutex, and an eventfd that wakes its loop.
 
 internal import CLibevent
 internal import Glibc
@@ -8,7 +8,7 @@ internal import Synchronization
 package final class Wakeup: Sendable {
     package let descriptor: Int32
 
-    /// Nil when no descriptor is left.
+    /// Nil when the system has no descriptors left.
     package init?() {
         let fd = redpool_eventfd()
         guard fd >= 0 else { return nil }
@@ -24,18 +24,18 @@ package final class Wakeup: Sendable {
         _ = redpool_eventfd_signal(descriptor)
     }
 
-    /// Called by the loop before it looks at what it was woken for.
+    /// The loop calls this before it handles the reason for the wakeup.
     package func clear() {
         _ = redpool_eventfd_clear(descriptor)
     }
 }
 
-/// A queue of messages that any thread may fill and one loop empties.
+/// A queue of messages. Any thread may add to it; one loop empties it.
 package final class Mailbox<Message: Sendable>: Sendable {
     private let messages = Mutex<[Message]>([])
     package let wakeup: Wakeup
 
-    /// Nil when no descriptor is left for the wakeup.
+    /// Nil when the system has no descriptors left for the wakeup.
     package init?() {
         guard let wakeup = Wakeup() else { return nil }
         self.wakeup = wakeup
@@ -47,7 +47,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
         wakeup.signal()
     }
 
-    /// Takes everything that has been posted, in order.
+    /// Takes all messages, in the order in which they were posted.
     package func takeAll() -> [Message] {
         wakeup.clear()
         return messages.withLock { queue in
@@ -58,15 +58,15 @@ package final class Mailbox<Message: Sendable>: Sendable {
     }
 }
 
-/// A queue of messages that wakes nobody: its reader looks when something else has woken it.
+/// A queue of messages that wakes no loop: its reader looks when another event has woken it.
 package final class Postbox<Message: Sendable>: Sendable {
     private let messages = Mutex<[Message]>([])
-    /// What nobody takes must not fill the memory.
+    /// Bounds the memory for messages that are not taken.
     private static var most: Int { 16_384 }
 
     package init() {}
 
-    /// Adds a message. When too many wait, all of them are given up.
+    /// Adds a message. When the queue is full, drops all its messages first.
     package func post(_ message: Message) {
         messages.withLock { queue in
             if queue.count >= Postbox.most { queue.removeAll() }
@@ -74,7 +74,7 @@ package final class Postbox<Message: Sendable>: Sendable {
         }
     }
 
-    /// Takes everything that has been posted, in order.
+    /// Takes all messages, in the order in which they were posted.
     package func takeAll() -> [Message] {
         messages.withLock { queue in
             if queue.isEmpty { return [] }
@@ -85,12 +85,12 @@ package final class Postbox<Message: Sendable>: Sendable {
     }
 }
 
-/// Watches a descriptor that somebody else owns, a mailbox's wakeup for instance.
+/// Watches a descriptor of another owner, for example a mailbox's wakeup.
 package struct DescriptorWatch: ~Copyable {
     private let event: UnsafeMutablePointer<CLibevent.event>
     private let loop: EventLoop
 
-    /// Calls `callback` whenever `descriptor` is readable, until the watch is gone.
+    /// Calls `callback` whenever `descriptor` is readable, until the watch is dropped.
     package init(
         descriptor: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer,
         callback: @escaping EventCallback

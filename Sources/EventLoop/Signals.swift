@@ -1,5 +1,5 @@
-// Signals as events. Only the control loop on the main thread has watches; workers block all
-// signals before their thread starts, so that the kernel delivers every one to the main thread.
+// Signals as events. Only the control loop on the main thread watches signals. Workers block all
+// signals before their thread starts, so the kernel delivers every signal to the main thread.
 
 internal import CLibevent
 internal import Glibc
@@ -9,7 +9,7 @@ package struct SignalWatch: ~Copyable {
     private let event: UnsafeMutablePointer<CLibevent.event>
     private let loop: EventLoop
 
-    /// `owner` is handed to `callback` unretained and must outlive the watch.
+    /// `callback` gets `owner` unretained, so it must outlive the watch.
     package init(
         signal: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer,
         callback: @escaping EventCallback
@@ -29,16 +29,16 @@ package struct SignalWatch: ~Copyable {
 
 /// Process-wide signal settings.
 package enum Signals {
-    /// Ignores what would end the process though nobody means that: a peer that has gone and a log
-    /// file that may not grow are error codes of the write, and SIGUSR1 and SIGUSR2 are what others
-    /// send to have a log file opened again.
+    /// Ignores signals that would end the process although nothing is wrong. A closed peer
+    /// (SIGPIPE) and a log file at its size limit (SIGXFSZ) show as errors of the write. SIGUSR1
+    /// and SIGUSR2 are sent to daemons to reopen their log files.
     package static func ignoreMeaningless() {
         for signal in [SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2] {
             _ = Glibc.signal(signal, SIG_IGN)
         }
     }
 
-    /// For threads other than the main one: call first in the thread.
+    /// For threads other than the main one. Must be the first call in the thread.
     package static func blockAll() {
         redpool_block_signals()
     }

@@ -12,12 +12,13 @@ package struct SocketAddress: Sendable {
 
     private init() {}
 
-    /// A unix socket; nil when the path is empty or longer than 107 bytes.
+    /// The address of a unix socket; nil when the path is empty or longer than 107 bytes.
     package init?(unixPath: String) {
         guard redpool_unix_address(unixPath, &storage, &length) == 0 else { return nil }
     }
 
-    /// A numeric IPv4 or IPv6 address, `*` (any), or `localhost`, without asking a name server.
+    /// The address for a numeric IPv4 or IPv6 address, `*` (any) or `localhost`. Does not ask a
+    /// name server.
     package init?(numericHost host: String, port: UInt16) {
         let text = host == "*" ? "0.0.0.0" : (host == "localhost" ? "127.0.0.1" : host)
         guard
@@ -27,7 +28,7 @@ package struct SocketAddress: Sendable {
         self = found
     }
 
-    /// Asks the system's resolver. Blocks: never call it on an event loop.
+    /// Asks the system's resolver. It blocks: never call it on an event loop.
     package static func resolve(_ host: String, port: UInt16) -> NameAnswer {
         lookUp(host, port: port, flags: 0)
     }
@@ -56,7 +57,8 @@ package struct SocketAddress: Sendable {
         return NameAnswer(addresses: found, problem: found.isEmpty ? "it has no address" : "")
     }
 
-    /// `127.0.0.1:6379`, `[::1]:6379` or `unix:/path`; what CLIENT LIST shows for unix is not this.
+    /// `127.0.0.1:6379`, `[::1]:6379` or `unix:/path`. CLIENT LIST shows unix addresses
+    /// differently.
     package var description: String {
         if isUnix { return "unix:" + path }
         var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
@@ -76,7 +78,7 @@ package struct SocketAddress: Sendable {
         return Int32(storage.ss_family) == AF_INET6 ? "[\(name)]:\(port)" : "\(name):\(port)"
     }
 
-    /// Appends what `description` says, if that is no more than numbers: IPv4. False otherwise.
+    /// Appends `description` for IPv4, without making a string. False for other addresses.
     package func append(to output: inout [UInt8]) -> Bool {
         guard Int32(storage.ss_family) == AF_INET else { return false }
         withUnsafeBytes(of: storage) { raw in
@@ -91,10 +93,10 @@ package struct SocketAddress: Sendable {
         return true
     }
 
-    /// 0 where there are none.
+    /// 0 for a unix address.
     package var port: UInt16 {
         guard [AF_INET, AF_INET6].contains(Int32(storage.ss_family)) else { return 0 }
-        // At the same place in both.
+        // The offset is the same for IPv4 and IPv6.
         let start = MemoryLayout<sockaddr_in>.offset(of: \.sin_port) ?? 2
         return withUnsafeBytes(of: storage) {
             UInt16(bigEndian: $0.loadUnaligned(fromByteOffset: start, as: UInt16.self))
@@ -109,9 +111,9 @@ package struct SocketAddress: Sendable {
         }
     }
 
-    /// Begins a non-blocking connect. Returns a descriptor that becomes writable when it is
-    /// decided, or -errno. Anything but EINPROGRESS (EAGAIN on unix: the backlog is full) fails at
-    /// once.
+    /// Starts a non-blocking connect. Returns a descriptor that becomes writable when the connect
+    /// has finished, or -errno. Any error but EINPROGRESS fails at once (EAGAIN on unix: the
+    /// backlog is full).
     package func connect(keepaliveSeconds: Int32, userTimeoutMilliseconds: Int32) -> Int32 {
         let fd = redpool_socket(Int32(storage.ss_family))
         guard fd >= 0 else { return fd }
@@ -180,18 +182,18 @@ package struct SocketAddress: Sendable {
 
 /// What the system's resolver says about a name.
 package struct NameAnswer: Sendable {
-    /// In the order in which they are to be tried; none if there is a problem.
+    /// In the order in which to try them; empty if there is a problem.
     package let addresses: [SocketAddress]
-    /// Why there is none, for people.
+    /// Why there are no addresses, for messages.
     package let problem: String
 
-    /// An answer of the resolver, or what stands for it.
+    /// An answer of the resolver, or a substitute for one.
     package init(addresses: [SocketAddress], problem: String) {
         self.addresses = addresses
         self.problem = problem
     }
 
-    /// What getaddrinfo has returned, and the errno behind it.
+    /// The answer for an error of getaddrinfo and the errno behind it.
     fileprivate static func failed(_ result: Int32, _ error: Int32) -> NameAnswer {
         let isSystem = result == EAI_SYSTEM
         let text = gai_strerror(result).map { String(cString: $0) } ?? "error \(result)"

@@ -1,19 +1,20 @@
-// The file of a unix listener: who may use it is settled before anybody can connect, and it is
-// removed only while it is the one that was made. Another daemon may have put its own in the place.
+// The socket file of a unix listener. Its mode and group are set before clients can connect. It is
+// removed only if it is still the file that this process made: another daemon may have replaced it.
 
 internal import CLibevent
 internal import Glibc
 internal import Synchronization
 
-/// Why nobody can be listened for at an address.
+/// Why an address cannot be listened on.
 package enum ListenFailure: Error {
-    /// The system refuses it: an errno.
+    /// The system has refused it. The value is an errno.
     case system(Int32)
-    /// Something else than a socket stands at the path.
+    /// A file that is not a socket exists at the path.
     case occupied(by: String)
-    /// There is no such group.
+    /// The group does not exist.
     case unknownGroup
-    /// The socket cannot be given to the group: an errno, and whether the process belongs to it.
+    /// The system refuses to give the socket to the group: the errno, and whether the process is in
+    /// the group.
     case groupRefused(Int32, isMember: Bool)
 }
 
@@ -23,7 +24,7 @@ package final class SocketFile: Sendable {
     private let identity: Identity
     private let isRemoved = Atomic(false)
 
-    /// A file among all of the machine, as long as it exists or is open.
+    /// Identifies a file on this machine as long as the file exists or is open.
     private struct Identity: Equatable {
         let device: dev_t
         let inode: ino_t
@@ -34,8 +35,8 @@ package final class SocketFile: Sendable {
         identity = SocketFile.identity(facts)
     }
 
-    /// Makes the file with its mode and group ("" leaves it as it is), and listens. A file that was
-    /// left behind, on which nobody answers and nobody is about to, is removed first.
+    /// Creates the file with its mode and group ("" leaves the group as it is), and listens. A
+    /// stale file, on which no process listens or is about to, is removed first.
     package static func listen(
         path: String, mode: UInt32, group: String, backlog: Int32
     ) throws(ListenFailure) -> (descriptor: Int32, file: SocketFile) {
@@ -62,8 +63,8 @@ package final class SocketFile: Sendable {
         return (descriptor, file)
     }
 
-    /// Removes the file, unless another has taken its place. To be called before the listener is
-    /// closed: what is open cannot be taken for another that got its number.
+    /// Removes the file, unless another has replaced it. Call it before the listener is closed:
+    /// while the file is open, its inode number cannot be reused.
     package func remove() {
         guard !isRemoved.exchange(true, ordering: .relaxed) else { return }
         var facts = stat()
@@ -83,8 +84,8 @@ package final class SocketFile: Sendable {
         guard first.st_mode & S_IFMT == S_IFSOCK else {
             throw .occupied(by: kind(first.st_mode))
         }
-        // Who has bound it and not yet said listen refuses like nobody. He may say it between two
-        // of these questions, so the first is asked again.
+        // A process that has bound the socket and not yet called listen refuses connects, like a
+        // stale file. It may call listen between two of these checks, so the first one is repeated.
         guard address.refusesClients, !redpool_is_bound(path), address.refusesClients else {
             throw .system(EADDRINUSE)
         }
@@ -123,7 +124,7 @@ package final class SocketFile: Sendable {
 }
 
 extension SocketAddress {
-    /// There is no listener behind it.
+    /// True when no process listens on the address.
     fileprivate var refusesClients: Bool {
         let probe = connect(keepaliveSeconds: 0, userTimeoutMilliseconds: 0)
         if probe >= 0 { close(probe) }

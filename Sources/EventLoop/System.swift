@@ -1,4 +1,4 @@
-// Small questions to the operating system.
+// Small queries to the operating system.
 
 internal import CLibevent
 internal import Glibc
@@ -11,20 +11,20 @@ package enum System {
         return String(cString: text)
     }
 
-    /// Opens what is closed of standard input, output and error, before anything else can be given
-    /// its number. Returns 0 or -errno.
+    /// Opens those of standard input, output and error that are closed, so that no other file can
+    /// get their numbers. Returns 0 or -errno.
     package static func openStandardDescriptors() -> Int32 {
         redpool_open_standard_descriptors()
     }
 
-    /// The name of the user that the process runs as, or his number.
+    /// The name of the user that the process runs as, or the user's number.
     package static var userName: String {
         guard let name = redpool_user_name() else { return String(geteuid()) }
         return String(cString: name)
     }
 
-    /// Raises the soft limit of open files as far as `wanted` and the hard limit allow; returns the
-    /// limit then in force (Int64.max for none), or -errno.
+    /// Raises the soft limit on open files up to `wanted`, as far as the hard limit allows. Returns
+    /// the resulting limit (Int64.max for none), or -errno.
     package static func raiseFileLimit(_ wanted: Int64) -> Int64 {
         redpool_raise_files(wanted)
     }
@@ -35,12 +35,12 @@ package enum System {
         return redpool_notify(path, state, state.utf8.count)
     }
 
-    /// Gives free heap memory back to the system. Takes about a millisecond per 100 MB of it.
+    /// Returns free heap memory to the system. Takes about a millisecond per 100 MB.
     package static func trimHeap() {
         redpool_trim_heap()
     }
 
-    /// Ends the process at once, without running anything more.
+    /// Ends the process at once, without exit handlers.
     package static func exitNow(_ code: Int32) -> Never {
         _exit(code)
     }

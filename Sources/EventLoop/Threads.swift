@@ -1,4 +1,4 @@
-// Threads, without a runtime between them and the loop: actors and executors cost more per callback
+// Threads without a runtime between them and the loop: actors and executors cost more per callback
 // than a whole command does.
 
 internal import CLibevent

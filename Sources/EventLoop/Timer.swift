@@ -1,11 +1,11 @@
-// One-shot timers. There are only a handful of them in a worker: deadlines live in queues whose
-// head is the earliest, and one timer waits for the head.
+// One-shot timers. A worker has only a few: deadlines are kept in queues with the earliest at the
+// head, and one timer waits for the head.
 //
-// They run behind everything else that is ready in a turn: an answer that is there is read before
-// a deadline for it is looked at, however late both are.
+// Timers run after everything else that is ready in an iteration. So a reply that has arrived is
+// read before its deadline is checked, however late both are.
 //
-// They are behind one timerfd per loop instead of libevent's own timeouts: those have libevent read
-// the clock twice in every turn, so four times for every command of a single client.
+// They share one timerfd per loop and do not use libevent's timeouts: with those, libevent reads
+// the clock twice per iteration, four times for every command of a single client.
 
 internal import CLibevent
 internal import Glibc
@@ -15,7 +15,7 @@ package struct Timer: ~Copyable {
     private let entry: UnsafeMutablePointer<Alarm.Entry>
     private let loop: EventLoop
 
-    /// `owner` is handed to `callback` unretained and must outlive the timer.
+    /// `callback` gets `owner` unretained, so it must outlive the timer.
     package init(loop: EventLoop, owner: UnsafeMutableRawPointer, callback: @escaping EventCallback)
     {
         self.loop = loop
@@ -35,7 +35,7 @@ package struct Timer: ~Copyable {
         start(at: isTooFar ? .max : deadline)
     }
 
-    /// (Re)arms the timer for a moment, nanoseconds of `CLOCK_MONOTONIC`, which may be past.
+    /// (Re)arms the timer for a time in nanoseconds of `CLOCK_MONOTONIC`, which may be past.
     package func start(at deadline: Int64) {
         entry.pointee.deadline = deadline
         entry.pointee.isDue = false
@@ -48,7 +48,7 @@ final class Alarm {
     struct Entry {
         /// Nanoseconds of `CLOCK_MONOTONIC`; `.max` when it is not armed.
         var deadline = Int64.max
-        /// The deadline has passed, and it has not been called yet.
+        /// The deadline has passed, and the callback has not run yet.
         var isDue = false
         let callback: EventCallback
         let owner: UnsafeMutableRawPointer
@@ -56,11 +56,11 @@ final class Alarm {
 
     private var entries: [UnsafeMutablePointer<Entry>] = []
     private let descriptor: Int32
-    /// When the descriptor becomes readable.
+    /// When the timerfd becomes readable.
     private var armed = Int64.max
     private let event: UnsafeMutablePointer<CLibevent.event>
 
-    /// Nil when there is no descriptor left. It must go before the loop's base does.
+    /// Nil when the system has no descriptors left. It must be dropped before the loop's base.
     init?(of loop: EventLoop) {
         descriptor = redpool_timerfd()
         if descriptor < 0 { return nil }
@@ -85,7 +85,7 @@ final class Alarm {
         entries.removeAll { $0 == entry }
     }
 
-    /// Sees to it that the descriptor is readable at the earliest deadline.
+    /// Sets the timerfd to the earliest deadline.
     func arm() {
         let earliest = entries.lazy.map(\.pointee.deadline).min() ?? .max
         if earliest >= armed { return }
@@ -93,7 +93,7 @@ final class Alarm {
         redpool_timerfd_set(descriptor, earliest)
     }
 
-    /// Runs what is due, once each.
+    /// Runs the callback of each timer that is due, once.
     func runDue() {
         _ = redpool_eventfd_clear(descriptor)
         armed = .max
@@ -102,7 +102,7 @@ final class Alarm {
             entry.pointee.deadline = .max
             entry.pointee.isDue = true
         }
-        // Looked up anew each time: a callback may end timers.
+        // Searched anew each time, because a callback may drop timers.
         while let entry = entries.first(where: \.pointee.isDue) {
             entry.pointee.isDue = false
             entry.pointee.callback(-1, redpool_ev_timeout, entry.pointee.owner)
