@@ -1,20 +1,20 @@
-// What CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK are about, in Redpool's own ids and addresses.
+// The targets of CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK, in Redpool's own ids and addresses.
 
 import RESP
 
-/// Which clients a CLIENT LIST asks for.
+/// The clients that a CLIENT LIST asks for.
 package struct ListFilter: Sendable {
     /// Nil for all.
     package private(set) var ids: Set<Int64>?
     /// Nil for all.
     package private(set) var type: ClientType?
-    /// Nil where there are no other filters than these.
+    /// Nil when only the filters above are given.
     package private(set) var others: KillFilter?
-    /// False for a form that is not in the table: nobody is listed on a guess.
+    /// False for a form that is not in the table: Redpool does not guess whom to list.
     package private(set) var isUnderstood = false
 
-    /// Reads `CLIENT LIST [TYPE t | ID n ...]` (Redis 7.0 networking.c, clientCommand), and the
-    /// filters of CLIENT KILL, which Valkey 8.1 has here as well, in any number.
+    /// Reads `CLIENT LIST [TYPE t | ID n ...]` (Redis 7.0 networking.c, clientCommand), and any
+    /// number of CLIENT KILL's filters, which Valkey 8.1 has here as well.
     package init(_ words: [[UInt8]]) {
         if words.count == 2 {
             isUnderstood = true
@@ -34,14 +34,14 @@ package struct ListFilter: Sendable {
     }
 }
 
-/// The kinds of clients that CLIENT LIST and CLIENT KILL tell apart.
+/// The kinds of clients that CLIENT LIST and CLIENT KILL distinguish.
 package enum ClientType: Sendable {
     case normal
     case pubsub
-    /// Links of replication, which are the server's own affair.
+    /// Replication links, which belong to the server.
     case replication
 
-    /// Reads a word; nil for one that no server knows. Valkey from 8.0 on has `primary`.
+    /// Reads a word; nil for one that no server has. Valkey from 8.0 on has `primary`.
     package init?(_ word: [UInt8]) {
         switch Word(word) {
         case "normal": self = .normal
@@ -52,11 +52,11 @@ package enum ClientType: Sendable {
     }
 }
 
-/// Whom a CLIENT KILL is meant for.
+/// The clients that a CLIENT KILL is for.
 package struct KillFilter: Sendable {
-    /// The form with an address only, which answers +OK or an error instead of a number.
+    /// The form with only an address. Its reply is +OK or an error instead of a number.
     package let isByAddress: Bool
-    /// Nil, here and below, where no such filter was given.
+    /// Here and below: nil when there is no such filter.
     package private(set) var ids: Set<Int64>?
     /// Compared as C strings (`strcmp`).
     package private(set) var address: [UInt8]?
@@ -66,11 +66,11 @@ package struct KillFilter: Sendable {
     /// In seconds.
     package private(set) var maximumAge: Int64?
     package private(set) var skipsSelf: Bool
-    /// False for a filter that is not in the table: nobody is killed on a guess.
+    /// False for a filter that is not in the table: Redpool does not guess whom to kill.
     package private(set) var isUnderstood = true
 
-    /// Reads a whole command (Redis 7.0 networking.c, clientKillCommand); `skipsSelf` where it does
-    /// not say. Valkey takes several ids behind ID.
+    /// Reads a complete command (Redis 7.0 networking.c, clientKillCommand). `skipsSelf` is the
+    /// default of SKIPME. Valkey takes several ids after ID.
     package init(_ words: [[UInt8]], skipsSelf: Bool = true) {
         self.skipsSelf = skipsSelf
         isByAddress = words.count == 3
@@ -99,7 +99,7 @@ package struct KillFilter: Sendable {
         switch filter {
         case "id":
             guard let number = Word.integer(value, in: Word.anyNumber) else { return false }
-            // Redis 6.2 takes 0 for no filter at all; later versions refuse it.
+            // Redis 6.2 reads 0 as no filter; later versions refuse it.
             ids = number == 0 ? nil : [number]
         case "addr": address = KillFilter.text(value)
         case "laddr": localAddress = KillFilter.text(value)
@@ -121,7 +121,7 @@ package struct KillFilter: Sendable {
         return true
     }
 
-    /// The connections of masters and replicas are the server's own affair.
+    /// Connections of masters and replicas belong to the server.
     package var isForServer: Bool { isUnderstood && type == .replication }
 
     /// The bytes before the first NUL.
@@ -130,8 +130,8 @@ package struct KillFilter: Sendable {
     /// An address that no connection can have.
     private static let nobodysAddress = Array("redpool:0".utf8)
 
-    /// The same command, meant for nobody: the server checks it and kills no connection. Later
-    /// filters replace or narrow earlier ones (Redis 7.0 networking.c, clientKillCommand).
+    /// The same command with filters that match no connection: the server checks it and kills none.
+    /// Later filters replace or narrow earlier ones (Redis 7.0 networking.c, clientKillCommand).
     package static func standIn(_ words: [[UInt8]]) -> [[UInt8]] {
         switch words.count {
         case ..<3: words
@@ -141,9 +141,9 @@ package struct KillFilter: Sendable {
     }
 }
 
-/// Whom a CLIENT UNBLOCK is meant for.
+/// The client that a CLIENT UNBLOCK is for.
 package struct UnblockOrder: Sendable {
-    /// Nil when there is no number in its place.
+    /// Nil when the argument is not a number.
     package let id: Int64?
     /// False for a form that is not in the table.
     package let isUnderstood: Bool
@@ -158,8 +158,8 @@ package struct UnblockOrder: Sendable {
         }
     }
 
-    /// The same command for the connection that the server knows as `id`. What is no number here
-    /// must be none to any server.
+    /// The same command with the server's `id` of the connection. An argument that is not a number
+    /// here must not be one to any server.
     package static func standIn(_ words: [[UInt8]], as id: Int64) -> [[UInt8]] {
         guard words.count > 2 else { return words }
         var words = words

@@ -1,8 +1,8 @@
-// What is expected of the next reply on an upstream, and what it then means.
+// What is expected of the next reply on an upstream, and what that reply means.
 
-/// How a reply is to be treated when it comes. A number travels with it where one is noted.
+/// How to treat a reply. Where noted, a number belongs to it.
 package enum Expectation: UInt8, Sendable {
-    /// Goes to the client as it is.
+    /// Relayed unchanged.
     case plain
     /// CLIENT SETNAME: `+OK` records the name.
     case mirrorName
@@ -18,27 +18,27 @@ package enum Expectation: UInt8, Sendable {
     case rewriteList
     /// HELLO without AUTH or SETNAME; the number is the protocol asked for, 0 for none.
     case hello
-    /// HELLO with AUTH or SETNAME, alone on its upstream; the number is the protocol.
+    /// HELLO with AUTH or SETNAME, on an upstream of its own; the number is the protocol.
     case helloChange
-    /// AUTH, alone on its upstream.
+    /// AUTH, on an upstream of its own.
     case authenticate
-    /// SELECT on an upstream of one's own; the number is the database.
+    /// SELECT on an upstream of its own; the number is the database.
     case select
     /// MULTI: `+OK` opens a transaction.
     case multi
-    /// EXEC and DISCARD on an upstream of one's own.
+    /// EXEC and DISCARD on an upstream of the client's own.
     case exec
     case discard
-    /// WATCH and UNWATCH on an upstream of one's own.
+    /// WATCH and UNWATCH on an upstream of the client's own.
     case watch
     case unwatch
-    /// The SUBSCRIBE family; the number is that of the confirmations.
+    /// The SUBSCRIBE family; the number is the number of confirmations.
     case subscribe
-    /// The UNSUBSCRIBE family; the number is that of the confirmations, 0 for "all there are".
+    /// The UNSUBSCRIBE family; the number is the number of confirmations, 0 for "all there are".
     case unsubscribeChannels
     case unsubscribePatterns
     case unsubscribeShards
-    /// As `exec`, of a transaction with members whose elements are looked at.
+    /// As `exec`, for a transaction with members whose elements Redpool reads.
     case execWalked
     /// CLIENT TRACKING ON; the number is a `TrackingOptions`.
     case trackingOn
@@ -50,65 +50,65 @@ package enum Expectation: UInt8, Sendable {
     case flagOn
     /// CLIENT NO-EVICT OFF and the like; the number is the `ConnectionFlags`.
     case flagOff
-    /// A command (CLIENT CAPA, ASKING) whose `+OK` ties the connection to its client for good.
+    /// A command (CLIENT CAPA, ASKING) whose `+OK` ties the connection to its client until the end.
     case bind
-    /// CLIENT GETREDIR and TRACKINGINFO: the id of the redirection is replaced by that of a client.
+    /// CLIENT GETREDIR and TRACKINGINFO: the redirection's id is replaced by that of the client.
     case redirection
-    /// A name that nothing is known of, in a transaction: an error changes nothing, `+QUEUED` may
-    /// mean anything.
+    /// An unknown name in a transaction. An error changes nothing; `+QUEUED` may mean anything.
     case stranger
-    /// A name that neither the table nor the server knows: anything but an error shows that it has
-    /// become one.
+    /// A name that neither the table nor the server knows. Anything but an error shows that the
+    /// server knows it now.
     case unknown
-    /// A command of a module: that the server does not know it shows that the module is gone.
+    /// A command of a module. If the server does not know it, the module is gone.
     case ofModule
-    /// A subcommand that is in no table, of a server that cannot be asked about it: its refusal is
-    /// remembered.
+    /// A subcommand that is not in the table, on a server that cannot be asked about it. Its
+    /// refusal is remembered.
     case unclear
-    /// A command of a client that has to log in first; with the number 1, one that is not
-    /// understood. Anything but an error shows that no login is needed any more.
+    /// A command of a client that has to log in first; the number is 1 if it is not understood.
+    /// Anything but an error shows that no login is needed any more.
     case beforeLogin
-    /// Our question whether the server still wants a login, for a client that waits for it.
+    /// Redpool's question whether the server still requires a login. A client waits for it.
     case lockQuestion
-    /// Our question whether scripts can make replies up, for a client that waits for it.
+    /// Redpool's question whether scripts can make up replies. A client waits for it.
     case scriptQuestion
-    /// DEBUG on an upstream of one's own: DEBUG PROTOCOL PUSH sends a push before its reply.
+    /// DEBUG on an upstream of its own: DEBUG PROTOCOL PUSH sends a push before its reply.
     case debug
-    /// A command whose success proves that this connection has written. With a number it is also
-    /// what `heldUp` is.
+    /// A command whose success proves a write on this connection. With a number it is also a
+    /// `heldUp`.
     case write
-    /// CLIENT PAUSE: `+OK` begins a pause of as many milliseconds as the number says.
+    /// CLIENT PAUSE: `+OK` begins a pause; the number is its length in milliseconds.
     case pause
     /// CLIENT UNPAUSE: `+OK` ends it.
     case unpause
-    /// A command that a pause holds up, sent during the one with this number: its success shows
-    /// that this one is over.
+    /// A command that a pause delays. It was sent during the pause with this number; its success
+    /// shows that the pause is over.
     case heldUp
     /// MULTI and the members of a block that was forwarded whole on a shared upstream.
     case block
     /// The EXEC of a block that was forwarded whole on a shared upstream.
     case blockEnd
-    /// Our PING.
+    /// Redpool's PING.
     case probe
-    /// A fence, ours or behind a client's command; the number is the shell's. No client sees the
-    /// reply.
+    /// A fence, on its own or behind a client's command; the number identifies it. No client sees
+    /// the reply.
     case fence
-    /// Our COMMAND INFO for a client that waits for it.
+    /// Redpool's COMMAND INFO. A client waits for it.
     case commandInfo
-    /// CLIENT KILL, sent as one that is meant for nobody: a success is carried out here.
+    /// CLIENT KILL, sent with filters that match no connection. After a success, Redpool carries it
+    /// out.
     case kill
-    /// CLIENT UNBLOCK, sent with the id by which the server knows the client.
+    /// CLIENT UNBLOCK, sent with the server's id of the client's connection.
     case unblock
-    /// Our CLIENT ID.
+    /// Redpool's CLIENT ID.
     case identify
-    /// Ours, sent for its effect; the reply means nothing.
+    /// A command of Redpool's that is sent for its effect; the reply is ignored.
     case ignored
-    /// RESET of a subscribed client on its held upstream: whatever the reply, the state is over.
+    /// RESET of a subscribed client on its held upstream. Any reply ends the state.
     case reset
-    /// Our DISCARD or UNWATCH after a client that left in the middle.
+    /// Redpool's DISCARD or UNWATCH after a client that has left during a transaction or watch.
     case clean
 
-    /// True when the reply is read here before anything goes to the client.
+    /// True when Redpool reads the whole reply before it relays anything.
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
@@ -118,7 +118,7 @@ package enum Expectation: UInt8, Sendable {
         }
     }
 
-    /// True when the bytes that were sent are not those of the client: they cannot be sent again.
+    /// True when the bytes sent are not the client's: they cannot be sent again.
     package func isTranslated(_ value: UInt32) -> Bool {
         self == .kill || self == .unblock || isRedirected(value)
     }
@@ -129,7 +129,7 @@ package enum Expectation: UInt8, Sendable {
             && TrackingOptions(rawValue: value).contains(.redirected)
     }
 
-    /// True for a question of ours that comes before a client's command: that has not been sent.
+    /// True for a question of Redpool's before a client's command, which has not been sent.
     package var isQuestion: Bool {
         self == .commandInfo || self == .lockQuestion || self == .scriptQuestion
     }
@@ -139,7 +139,7 @@ package enum Expectation: UInt8, Sendable {
         if case .block = self { true } else { false }
     }
 
-    /// True for what brings credentials.
+    /// True for a command with credentials.
     package var isLogin: Bool { self == .authenticate || self == .helloChange }
 
     /// True for the UNSUBSCRIBE family.
@@ -148,18 +148,18 @@ package enum Expectation: UInt8, Sendable {
     }
 }
 
-/// What is noted of a CLIENT TRACKING ON.
+/// The options of a CLIENT TRACKING ON.
 package struct TrackingOptions: OptionSet, Sendable {
     package let rawValue: UInt32
     package init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// The server keeps prefixes, not the keys that the client has read.
+    /// BCAST: the server tracks prefixes instead of the keys that the client has read.
     package static let broadcast = TrackingOptions(rawValue: 1)
     /// The id behind REDIRECT was translated.
     package static let redirected = TrackingOptions(rawValue: 2)
 }
 
-/// Properties of a connection that one command turns on and another off again.
+/// Properties of a connection that one command turns on and another turns off.
 package struct ConnectionFlags: OptionSet, Sendable {
     package let rawValue: UInt32
     package init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -174,11 +174,11 @@ package struct ConnectionFlags: OptionSet, Sendable {
     package static let importSource = ConnectionFlags(rawValue: 8)
 }
 
-/// The part of a reply that decides about state.
+/// The parts of a reply that decide about state.
 package struct ReplyFacts: Sendable {
     /// Type byte.
     package var type: UInt8
-    /// It is an error, whatever its words.
+    /// Any error.
     package var isError: Bool
     /// It is exactly `+OK`.
     package var isOK: Bool

@@ -1,34 +1,34 @@
-// Frames that pass by on a connection which one client holds.
+// Frames on a connection that one client holds.
 
 internal import RESP
 
-/// What a confirmation is about.
+/// The kind of subscription that a confirmation is for.
 package enum SubscriptionKind: Sendable {
     case channel
     case pattern
     case shard
 }
 
-/// The beginning and the end of a frame that passes by in pieces: enough to tell a message from a
-/// confirmation, and to read a confirmation's count, without keeping the frame.
+/// The beginning and the end of a frame that arrives in pieces. They tell a message from a
+/// confirmation and give a confirmation's count, without keeping the frame.
 package struct FrameEdges: Sendable {
     private var prefix: [UInt8] = []
     private var tail: [UInt8] = []
     private static let prefixLength = 40
-    /// Of so many bytes of a frame the kind is known, but for the count of a confirmation; and a
-    /// push about a broken redirection has not more.
+    /// The kind of a frame is known after this many bytes, except for the count of a confirmation.
+    /// A push about a broken redirection is not longer.
     package static let longestDecided = 64
     private static let tailLength = 24
 
     package init() {}
 
-    /// What a frame on a subscribed connection is.
+    /// What a frame on a subscribed connection can be.
     package enum Kind: Equatable, Sendable {
         case message
         case confirmation(SubscriptionKind, count: Int)
         /// A line of MONITOR.
         case line
-        /// The server gives up a redirection; the push ends with its id.
+        /// The server ends a redirection; the push ends with its id.
         case brokenRedirection
         case other
     }
@@ -57,7 +57,7 @@ package struct FrameEdges: Sendable {
     /// The frame that has begun is a line of MONITOR.
     package var isLine: Bool { prefix.first == UInt8(ascii: "+") }
 
-    /// Judges the complete frame that was added.
+    /// The kind of the complete frame that was added.
     package var kind: Kind {
         guard let first = prefix.first else { return .other }
         if isLine { return .line }
@@ -87,8 +87,8 @@ package struct FrameEdges: Sendable {
     }
 
     /// The number in the frame's last line, 0 ... `countLimit`, so that sums of a few cannot
-    /// overflow. What is no such number is nobody's count of subscriptions: it stands for the most,
-    /// so that the connection never counts as free of them.
+    /// overflow. Anything else counts as `countLimit`, so that the connection never counts as free
+    /// of subscriptions.
     private var count: Int {
         let content = tail.dropLast(2)
         guard let colon = content.lastIndex(of: UInt8(ascii: ":")),
@@ -98,6 +98,6 @@ package struct FrameEdges: Sendable {
         return Int(number)
     }
 
-    /// No server has more subscriptions.
+    /// No server has more subscriptions than this.
     private static let countLimit = Int64(UInt32.max)
 }

@@ -1,55 +1,56 @@
-// What the server has tied to an upstream connection that one client holds, as its replies tell it.
-// The connection can go back to the pool when nothing is left.
+// The state that the server keeps for one client on an upstream that this client holds, as the
+// replies show it. The connection can return to the pool when no state is left.
 
-/// State of a held upstream. It begins clean; every change follows from a reply.
+/// State of a held upstream. It begins clean. Every change follows from a reply.
 package struct HeldState: Equatable, Sendable {
-    /// MULTI was answered +OK and its end has not been answered yet.
+    /// MULTI was answered +OK, and the reply that ends it has not come.
     package private(set) var isInTransaction = false
-    /// WATCH was answered +OK, and nothing since has ended it.
+    /// WATCH was answered +OK, and nothing has ended it since.
     package private(set) var isWatching = false
     /// Subscriptions by kind; the server counts channels and patterns together.
     package private(set) var channels = 0
     package private(set) var patterns = 0
     package private(set) var shards = 0
-    /// CLIENT TRACKING ON was answered +OK, and OFF not since.
+    /// CLIENT TRACKING ON was answered +OK, and no OFF since.
     package private(set) var isTracking = false
-    /// The tracking is that of BCAST.
+    /// The tracking is in BCAST mode.
     package private(set) var isBroadcast = false
-    /// MONITOR was answered +OK: only RESET ends it.
+    /// MONITOR was answered +OK. Only RESET ends it.
     package private(set) var isMonitoring = false
-    /// What was turned on and not off again.
+    /// The properties that are on.
     package private(set) var flags: ConnectionFlags = []
     /// The open transaction has members that change the connection when EXEC runs them.
     package private(set) var hasMembers = false
-    /// The server remembers keys that were read here, also when they are not tracked any more: the
-    /// next client that tracks here would be told of keys that it has never seen (Redis 7.0
+    /// The server remembers keys that were read here, even after tracking has ended. The next
+    /// client that tracks here would get invalidations for keys that it has never read (Redis 7.0
     /// tracking.c: entries of the table are dropped lazily, by client id).
     package private(set) var remembersKeys = false
     /// Another client's invalidations are redirected here.
     package var isTarget = false
-    /// Something happened whose effects cannot be told: the connection must not be used again.
+    /// A command with unknown effects has run: the connection must not be reused.
     package private(set) var isTainted = false
 
     package init() {}
 
     package var subscriptions: Int { channels + patterns + shards }
 
-    /// Nothing ties the connection to its client.
+    /// True when no state ties the connection to its client.
     package var isClean: Bool {
         !isInTransaction && !isWatching && !isListening && flags.isEmpty && !isTainted && !isTarget
     }
 
-    /// A few commands are enough to make it fit for anybody; `cleaning` says which.
+    /// True when a few commands make the connection fit for any client. `cleaning` has the next
+    /// one.
     package var isCleanable: Bool {
         !isListening && !remembersKeys && !isTainted && !isTarget
     }
 
-    /// The server says things here that nobody has asked for.
+    /// True when the server may send pushes or lines without a command.
     package var isListening: Bool { subscriptions > 0 || isTracking || isMonitoring }
 
-    /// A reply has come; `value` is the number of its expectation. Redis 7.0 multi.c: any reply to
-    /// EXEC ends the transaction, but for the one to a renamed EXEC; only +OK of DISCARD does; EXEC
-    /// and DISCARD outside of MULTI change nothing.
+    /// Takes a reply; `value` is the number of its expectation. Redis 7.0 multi.c: any reply to
+    /// EXEC ends the transaction, except the one to a renamed EXEC. DISCARD ends it only with +OK.
+    /// Outside MULTI, EXEC and DISCARD change nothing.
     package mutating func replied(
         to expectation: Expectation, _ reply: ReplyFacts, value: UInt32 = 0
     ) {
@@ -57,7 +58,7 @@ package struct HeldState: Equatable, Sendable {
         case .multi:
             if reply.isOK { isInTransaction = true }
         case .exec, .execWalked:
-            // Members have run that nobody has looked at.
+            // Members have run whose effects Redpool has not followed.
             if expectation == .exec, hasMembers, !reply.isError { isTainted = true }
             if reply.isUnknownCommand {
                 isTainted = true
@@ -75,7 +76,7 @@ package struct HeldState: Equatable, Sendable {
         case .unwatch:
             if reply.isOK, !isInTransaction { isWatching = false }
         case .select, .authenticate, .helloChange, .hello:
-            // Queued in a transaction after all: it will take effect when nobody looks.
+            // The command was queued in a transaction after all: it takes effect later, unobserved.
             if reply.isQueued { isTainted = true }
         default:
             repliedToProperty(expectation, reply, value)
@@ -113,12 +114,12 @@ package struct HeldState: Equatable, Sendable {
         }
     }
 
-    /// A command was queued that changes the connection when EXEC runs it.
+    /// A command was queued that changes the connection when EXEC runs.
     package mutating func queued() {
         hasMembers = true
     }
 
-    /// A confirmation of the SUBSCRIBE family has come, with the server's count after it.
+    /// Takes a confirmation of the SUBSCRIBE family, with the server's count.
     package mutating func confirmed(_ kind: SubscriptionKind, count: Int) {
         switch kind {
         case .channel: channels = max(0, count - patterns)
@@ -127,7 +128,8 @@ package struct HeldState: Equatable, Sendable {
         }
     }
 
-    /// How many confirmations an UNSUBSCRIBE without arguments brings: one each, or one with null.
+    /// The number of confirmations for an UNSUBSCRIBE without arguments: one per subscription, or
+    /// one with null.
     package func confirmations(of expectation: Expectation) -> Int {
         switch expectation {
         case .unsubscribeChannels: max(1, channels)
@@ -145,7 +147,7 @@ package struct HeldState: Equatable, Sendable {
 // MARK: - Cleaning
 
 extension HeldState {
-    /// A command that ends what a client has left behind, when the server answers it with +OK.
+    /// A command that removes state which a client has left. It has worked when the reply is +OK.
     package enum Cleaning: Equatable, Sendable {
         case discard
         case unwatch
@@ -163,7 +165,7 @@ extension HeldState {
         }
     }
 
-    /// What has to be said next on a cleanable connection; nil when it is clean.
+    /// The next command to send on a cleanable connection; nil when it is clean.
     package var cleaning: Cleaning? {
         if isInTransaction { return .discard }
         if isWatching { return .unwatch }

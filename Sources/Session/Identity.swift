@@ -1,16 +1,16 @@
-// What a client calls itself and who it says it is: read from its commands, recorded when the
-// server has accepted it.
+// The names that a client gives itself, and the user it logs in as. They are read from its commands
+// and recorded when the server has accepted them.
 
 import RESP
 
-/// A change that takes effect with the server's +OK.
+/// A change that takes effect with +OK.
 package enum IdentityChange: Equatable, Sendable {
     case name([UInt8])
     case libraryName([UInt8])
     case libraryVersion([UInt8])
 
-    /// Reads `CLIENT SETNAME name` and `CLIENT SETINFO LIB-NAME|LIB-VER value`; nil when it is not
-    /// understood.
+    /// Reads `CLIENT SETNAME name` and `CLIENT SETINFO LIB-NAME|LIB-VER value`; nil for any other
+    /// form.
     package init?(_ words: [[UInt8]]) {
         switch (words.count, words.count > 1 ? Word(words[1]) : "") {
         case (3, "setname"): self = .name(words[2])
@@ -24,7 +24,7 @@ package enum IdentityChange: Equatable, Sendable {
         }
     }
 
-    /// What its reply is expected for.
+    /// The expectation of its reply.
     package var expectation: Expectation {
         if case .name = self { return .mirrorName }
         return .mirrorInfo
@@ -36,12 +36,12 @@ package struct PendingLogin: Equatable, Sendable {
     /// Nil when HELLO came without AUTH.
     package private(set) var user: [UInt8]?
     package private(set) var password: [UInt8]
-    /// The name that HELLO SETNAME gives.
+    /// The name from HELLO SETNAME.
     package var name: [UInt8]?
-    /// SETNAME stands before AUTH.
+    /// True when SETNAME is before AUTH.
     package private(set) var isNameFirst = false
-    /// False when an option is not in the table, or AUTH stands there twice. Redis up to 7.0 has then
-    /// carried out those before.
+    /// False when an option is not in the table, or AUTH is given twice. Redis up to 7.0 has then
+    /// carried out the options before it.
     package private(set) var isUnderstood = true
 
     /// In bytes.
@@ -74,7 +74,8 @@ package struct PendingLogin: Equatable, Sendable {
         }
     }
 
-    /// The server refuses the name, and Redis up to 7.0 only after the login has taken effect.
+    /// True when the server refuses the name. Redis up to 7.0 does so only after the login has
+    /// taken effect.
     package var appliesInPart: Bool {
         user != nil && name?.contains(where: { $0 < 0x21 || $0 > 0x7E }) == true
     }

@@ -1,30 +1,30 @@
-// Lines of MONITOR, and which of them show commands of Redpool's own: a client that monitors is to
-// see what clients have sent, as often as they have sent it.
+// Lines of MONITOR, and which of them show commands of Redpool's own. A client in MONITOR must see
+// exactly what clients have sent, as often as they have sent it.
 
 internal import RESP
 
-/// Commands of Redpool's own whose lines have not come yet, as one client that monitors waits for
-/// them. A line shows the address of the connection that sent it and the words of its command: so
-/// they are kept by both, in the order in which they were sent.
+/// Commands of Redpool's own whose lines have not come yet, for one client in MONITOR. A line shows
+/// the sender's address and the words of the command, so the commands are kept by both, in the
+/// order in which they were sent.
 package struct OwnCommands: Sendable {
     private var sent: [[UInt8]: [[UInt8]]] = [:]
-    /// Addresses by which the server knows a connection that has another one here.
+    /// The local address of a connection, by its address at the server, where the two differ.
     private var aliases: [[UInt8]: [UInt8]] = [:]
     private var count = 0
 
-    /// The longest command that is kept, in the form of a line; a longer one is shown.
+    /// The longest command that is kept, as the text of a line. Longer ones are shown.
     package static let longest = 1024
-    /// No line of such a command is longer.
+    /// The longest line of such a command.
     package static let longestLine = longest + 256
     private static let most = 4096
 
     package init() {}
 
-    /// No line is waited for.
+    /// True when no line is expected.
     package var isEmpty: Bool { count == 0 }
 
-    /// A command was sent, `text` being its words as a line has them. When too many have not been
-    /// shown, all of them are given up.
+    /// Adds a command; `text` has its words as a line shows them. When too many are waiting, all
+    /// are dropped.
     package mutating func sent(_ text: [UInt8], from address: [UInt8]) {
         guard text.count <= OwnCommands.longest else { return }
         if count >= OwnCommands.most { self = OwnCommands() }
@@ -32,23 +32,25 @@ package struct OwnCommands: Sendable {
         count += 1
     }
 
-    /// The server has refused such a command: no line will show it.
+    /// The server has refused this command, so it has no line.
     package mutating func refused(_ text: [UInt8], from address: [UInt8]) {
         guard let index = sent[address]?.firstIndex(of: text) else { return }
         remove(index...index, from: address)
     }
 
-    /// What was sent from there has been carried out before the client began to monitor.
+    /// All commands from this address ran before the client began to monitor.
     package mutating func forget(_ address: [UInt8]) {
         count -= sent.removeValue(forKey: address)?.count ?? 0
     }
 
-    /// True when a complete line, CR LF included, shows such a command, which is done with then.
+    /// True when a complete line, CR LF included, shows such a command; that command is then
+    /// removed.
     package mutating func take(_ line: [UInt8]) -> Bool {
         guard let (from, text) = OwnCommands.read(line) else { return false }
         var address = aliases[from] ?? from
         if sent[address] == nil {
-            // A fence says on which connection it was sent, whatever its address is to the server.
+            // The digits of a fence identify its connection, even if the server sees another
+            // address.
             guard OwnCommands.isFence(text), let known = sent.first(where: { $0.1.contains(text) })
             else { return false }
             address = known.0
@@ -56,8 +58,8 @@ package struct OwnCommands: Sendable {
             aliases[from] = address
         }
         guard let index = sent[address]?.firstIndex(of: text) else { return false }
-        // A connection's commands are carried out in order, so those before it are not shown any
-        // more. Unix sockets have no addresses of their own.
+        // A connection's commands run in order, so earlier ones have no line any more. Connections
+        // over unix sockets share one address.
         remove(address == OwnCommands.unix ? index...index : 0...index, from: address)
         return true
     }
@@ -72,11 +74,11 @@ package struct OwnCommands: Sendable {
 // MARK: - The form of a line
 
 extension OwnCommands {
-    /// The address of all connections over a unix socket.
+    /// The address of every connection over a unix socket.
     package static let unix = Array("unix".utf8)
 
-    /// The words of a command as a line has them (Redis 7.0 replication.c, replicationFeedMonitors);
-    /// passwords are redacted there.
+    /// The words of a command as a line shows them (Redis 7.0 replication.c,
+    /// replicationFeedMonitors). Passwords are redacted there.
     package static func text(of words: [[UInt8]]) -> [UInt8] {
         var text: [UInt8] = []
         let name = words.first.map { Word($0) }
@@ -91,7 +93,7 @@ extension OwnCommands {
         return text
     }
 
-    /// The form of sds.c, sdscatrepr.
+    /// The quoting of sds.c, sdscatrepr.
     private static func quoted(_ word: [UInt8]) -> [UInt8] {
         let digits = Array("0123456789abcdef".utf8)
         let backslash = UInt8(ascii: "\\")
@@ -137,7 +139,8 @@ extension OwnCommands {
 
     private static let unixPath = Array("unix:".utf8)
 
-    /// Its words have the length of a fence's: no other command of Redpool's has as many digits.
+    /// True when the text has the length of a fence's: no other command of Redpool's has as many
+    /// digits.
     private static func isFence(_ text: [UInt8]) -> Bool {
         text.count == fenceLength && text[1] != UInt8(ascii: "C")
     }

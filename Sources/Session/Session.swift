@@ -1,5 +1,5 @@
-// One client's virtual connection as its commands shape it: where the next one goes. Pure: it reads
-// commands and says what is to be done; replies come back to it through the proxy.
+// One client's virtual connection, as its commands define it. Pure: it reads commands and returns
+// plans. Replies reach it through the proxy.
 
 package import RESP
 
@@ -9,7 +9,7 @@ package enum ReplyMode: UInt8, Sendable {
     case on
     /// -> `on`.
     case off
-    /// CLIENT REPLY SKIP was seen: the next command is silent. -> `on`.
+    /// CLIENT REPLY SKIP was seen: the next command has no reply. -> `on`.
     case skipNext
 }
 
@@ -17,25 +17,26 @@ package enum ReplyMode: UInt8, Sendable {
 package struct Session: Sendable {
     /// MULTI has been sent, and neither EXEC nor DISCARD since.
     package private(set) var isSendingTransaction = false
-    /// How many elements EXEC's array will have, if it has any: commands sent into the transaction,
-    /// but for those that are never queued.
+    /// The number of elements that EXEC's array will have, if it is an array: the commands sent in
+    /// the transaction, except those that are never queued.
     package private(set) var memberCount: UInt32 = 0
     package private(set) var replyMode = ReplyMode.on
 
     package init() {}
 
-    /// Back to what a fresh connection is (RESET).
+    /// Resets to the state of a new connection (RESET).
     package mutating func reset() {
         self = Session()
     }
 
-    /// The held upstream has gone back to the pool.
+    /// The held upstream has returned to the pool.
     package mutating func released() {
         isSendingTransaction = false
         memberCount = 0
     }
 
-    /// A command that may stand in a block is sent over the held upstream before it has come whole.
+    /// A command that may stand in a block is sent on the held upstream before it has arrived
+    /// completely.
     package mutating func streamed() {
         if isSendingTransaction { memberCount &+= 1 }
     }
@@ -47,7 +48,7 @@ package struct Session: Sendable {
         replyMode = mode
     }
 
-    /// True when the command that is sent now is not to be answered; a SKIP is used up by it.
+    /// True when the command that is sent now has no reply. Uses up a SKIP.
     package mutating func takeSilence() -> Bool {
         switch replyMode {
         case .on: return false
@@ -93,10 +94,10 @@ package struct Session: Sendable {
         default: break
         }
         memberCount &+= 1
-        // MULTI itself may have been refused, and then this counts.
+        // MULTI may have been refused; then UNWATCH takes effect.
         if command == .unwatch { return .send(.unwatch) }
         if let plan = CommandTable.planScript(command, bytes, frame) { return plan }
-        // It does not block in a transaction, but MULTI itself may have been refused.
+        // It does not block in a transaction, but MULTI may have been refused.
         if info.isBlocking,
             info.commandClass != .pinReplyIfBlock || CommandTable.hasBlockArgument(bytes, frame)
         {
@@ -106,8 +107,8 @@ package struct Session: Sendable {
         return Session.planMember(command, info.commandClass, bytes, frame) ?? .oneOff(.plain)
     }
 
-    /// What may not stand in a forwarded block: it changes the connection when EXEC runs it, or its
-    /// element of EXEC's array is not what the client should see. Nil for what is not understood.
+    /// Commands that may not stand in a forwarded block: EXEC's run of them changes the connection,
+    /// or their element of EXEC's array has to be replaced. Nil for one that is not understood.
     private static func planMember(
         _ command: Command, _ kind: CommandClass, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan? {
@@ -123,11 +124,11 @@ package struct Session: Sendable {
         case .state, .stateRewrite, .pinForever, .pinNext:
             return planStateMember(command, bytes, frame)
         case .local:
-            // A RESET with arguments is one that the server refuses; it is not queued either.
+            // The server refuses RESET with arguments and does not queue it.
             return command == .clientReply && CommandTable.replyMode(bytes, frame) != nil
                 ? .pipe : nil
         case .pinSubscribe where frame.argumentCount == 1: return nil
-        // Their confirmations do not count as elements of the array that they stand in.
+        // Their confirmations do not count as elements of the array around them.
         case .pinSubscribe, .unsubscribe, .deny: return .pipe
         case .control:
             guard CommandTable.isControl(command, bytes, frame) else { return nil }
@@ -148,13 +149,13 @@ package struct Session: Sendable {
         case .select(let database): return .queue(.select, database)
         case .hello(let version): return .queue(.hello, UInt32(version))
         case .send(.hello, _): return .queue(.hello)
-        // An AUTH that fails in EXEC leaves no element in the array (Redis 7.2).
+        // An AUTH that fails in EXEC has no element in the array (Redis 7.2).
         case .authenticate, .helloChange: return .pipe
         default: return nil
         }
     }
 
-    /// Nil for what is not understood.
+    /// Nil for a command that is not understood.
     private mutating func planOutsideTransaction(
         _ command: Command, _ info: CommandInfo, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan? {
@@ -211,7 +212,7 @@ package struct Session: Sendable {
         }
     }
 
-    /// A command that opens a hold was sent as the first on its upstream.
+    /// A command that begins a hold was sent as the first one on its upstream.
     package mutating func opened(_ command: Command, _ frame: CommandFrame) {
         guard command == .multi, frame.argumentCount == 1 else { return }
         isSendingTransaction = true

@@ -1,11 +1,11 @@
 // The arguments of commands that change a connection, read as the server reads them. Nil and false
-// mean one thing everywhere here: not understood to the last word.
+// always mean: not fully understood.
 
 package import RESP
 
 extension CommandTable {
-    /// Argument `index` (0 is the name) of a complete frame, as the server reads it; nil when there
-    /// is none.
+    /// Argument `index` (0 is the name) of a complete frame, as the server reads it; nil if it does
+    /// not exist.
     static func word(_ index: Int, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Word? {
         place(of: index, bytes, frame).map { Word(bytes, start: $0.start, count: $0.length) }
     }
@@ -48,7 +48,7 @@ extension CommandTable {
         }
     }
 
-    /// SELECT, AUTH, HELLO and the rarer commands that change a property of the connection.
+    /// SELECT, AUTH, HELLO and the less common commands that change a property of the connection.
     static func planState(
         _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan? {
@@ -68,7 +68,7 @@ extension CommandTable {
             return frame.argumentCount == 2 ? .hello(UInt8(version)) : .helloChange
         default:
             guard let (expectation, value) = property(command, bytes, frame) else { return nil }
-            // Nothing is on where nothing is held.
+            // Without a hold, no property is on.
             switch expectation {
             case .trackingOff where value != 0: return .send(expectation, value)
             case .trackingOff, .flagOff: return .send(.plain)
@@ -77,7 +77,7 @@ extension CommandTable {
         }
     }
 
-    /// What a command means that turns a property of the connection on or off.
+    /// The meaning of a command that turns a property of the connection on or off.
     static func property(
         _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> (Expectation, UInt32)? {
@@ -107,7 +107,8 @@ extension CommandTable {
         }
     }
 
-    /// `CLIENT TRACKING ON|OFF` with its options. What follows PREFIX and REDIRECT is no option.
+    /// `CLIENT TRACKING ON|OFF` with its options. The word after PREFIX or REDIRECT is not an
+    /// option.
     private static func tracking(_ words: [[UInt8]]) -> (Expectation, UInt32)? {
         guard words.count > 2 else { return nil }
         var options: TrackingOptions = []
@@ -148,8 +149,8 @@ extension CommandTable {
         }
     }
 
-    /// True for a command that must not queue behind what it is meant to stop, in a form that every
-    /// server of the table takes.
+    /// True for a command that must not queue behind the command that it is to stop, in a form that
+    /// every server of the table accepts.
     static func isControl(
         _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Bool {
@@ -169,13 +170,13 @@ extension CommandTable {
         }
     }
 
-    /// Milliseconds of which the server makes a pause. What is longer ends, by a wall clock of after
-    /// 2001, behind the last moment that 64 bits hold: Valkey refuses it, Redis 7.0 takes it for a
-    /// moment of the past.
+    /// The lengths that the server accepts for a pause, in milliseconds. A longer pause, added to a
+    /// wall clock after 2001, exceeds 64 bits: Valkey refuses it, Redis 7.0 takes the end for a
+    /// time in the past.
     private static let pauses: ClosedRange<Int64> = 1...(.max - 1_000_000_000_000)
 
-    /// What is expected of the reply to a control command, and the number that belongs to it: 49
-    /// days are the longest pause that counts.
+    /// The expectation of a control command and its number. The longest pause that counts is 49
+    /// days.
     package static func expectation(
         ofControl command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> (Expectation, UInt32) {
@@ -190,7 +191,7 @@ extension CommandTable {
         }
     }
 
-    /// Commands whose success proves that they have written, whatever the data was.
+    /// Commands whose success proves a write, whatever the data was.
     package static func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
         switch command {
         case .set: frame.argumentCount == 3
@@ -199,7 +200,7 @@ extension CommandTable {
         }
     }
 
-    /// A script of the client's, which may run for ever.
+    /// A client's script, which may run without end.
     package static func runsScript(_ command: Command) -> Bool {
         switch command {
         case .eval, .evalRo, .evalsha, .evalshaRo, .fcall, .fcallRo: true
@@ -207,8 +208,8 @@ extension CommandTable {
         }
     }
 
-    /// The plan for a script or function; nil for any other command. Of a text that begins with
-    /// `#!` Redis from 7.0 on writes parts into its errors as they are (eval.c).
+    /// The plan for a script or function; nil for any other command. If a script begins with `#!`,
+    /// Redis from 7.0 on copies parts of it into its errors unchanged (eval.c).
     package static func planScript(
         _ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan? {
@@ -220,7 +221,7 @@ extension CommandTable {
         return isShebang ? .fenced : .runScript
     }
 
-    /// True when any argument is BLOCK: a key of that name only costs an upstream of its own.
+    /// True when any argument is BLOCK. A key of that name only costs an upstream of its own.
     static func hasBlockArgument(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         var arguments = CommandArguments(bytes, frame: frame)
         while let argument = arguments.next(bytes) {
@@ -231,7 +232,7 @@ extension CommandTable {
         return false
     }
 
-    /// The same where only the first words have come: options stand before STREAMS.
+    /// The same when only the first words have arrived. Options come before STREAMS.
     package static func mayHaveBlockArgument(_ begun: [[UInt8]]) -> Bool {
         begun.contains { Word($0) == "block" } || !begun.contains { Word($0) == "streams" }
     }

@@ -1,32 +1,31 @@
-// What pooling means for a command: the classes of the command table.
+// What a command needs from the pool: the classes of the command table.
 
 /// How a command may be sent upstream. The words are those of commands.tsv.
 package enum CommandClass: UInt8, Sendable, CaseIterable {
-    /// Stateless: may be pipelined on an upstream that other clients use too.
+    /// Stateless. May be pipelined on an upstream that other clients use too.
     case share
-    /// As `share`, but it can hold the upstream for long: kept away from the quick ones.
+    /// As `share`, but may be slow: kept away from quick commands.
     case shareSlow
-    /// As `share`, for commands an operator may want to refuse.
+    /// As `share`, for commands that an operator may want to deny.
     case admin
     /// Forwarded as `share`; a success is also recorded in the session (CLIENT SETNAME, SETINFO).
     case mirror
-    /// Forwarded as `share`; a success reply is replaced by the session's own value (CLIENT ID
-    /// ...).
+    /// Forwarded as `share`. A success is replaced by the session's own value (CLIENT ID ...).
     case rewrite
     /// Changes the user, the database or another property of the connection.
     case state
     /// HELLO: as `state`, and the `id` in its reply is replaced.
     case stateRewrite
-    /// Answered here (QUIT, RESET, CLIENT REPLY, POST and Host:).
+    /// Answered by Redpool (QUIT, RESET, CLIENT REPLY, POST and Host:).
     case local
-    /// Holds an upstream of its own until its reply.
+    /// Has an upstream of its own until its reply.
     case pinReply
     /// As `pinReply` when an argument is BLOCK, else `share`.
     case pinReplyIfBlock
-    /// WAIT and WAITAOF: as `pinReply`, on the upstream that holds the client's last writes.
+    /// WAIT and WAITAOF: as `pinReply`, on the upstream that carried the client's last writes.
     case pinReplyOffset
-    /// As `pinReply`, until a fence behind it has come back: Redis from 7.0 on and Valkey 8.0 write
-    /// bytes of the client's into its error as they are, a CR LF among them (functions.c, eval.c).
+    /// As `pinReply`, until the reply to a fence behind it. Redis from 7.0 on and Valkey 8.0 copy
+    /// bytes of the client into the error unchanged, including CR LF (functions.c, eval.c).
     case pinFence
     /// MULTI: an upstream of its own until EXEC, DISCARD or RESET.
     case pinMulti
@@ -36,25 +35,26 @@ package enum CommandClass: UInt8, Sendable, CaseIterable {
     case pinSubscribe
     /// An upstream of its own until OFF or RESET (tracking, MONITOR).
     case pinForever
-    /// ASKING: an upstream of its own from then on, where the server takes it.
+    /// ASKING: an upstream of its own from then on, if the server accepts it.
     case pinNext
-    /// Stateless unless the client tracks keys, in which case it is pinned already.
+    /// Stateless, unless the client tracks keys; then it is pinned already.
     case pinIfTracking
-    /// EXEC and DISCARD: end a transaction; without one, an error that the server words.
+    /// EXEC and DISCARD: end a transaction. Without one, the server answers with an error.
     case endTransaction
     /// UNWATCH.
     case unwatch
     /// The UNSUBSCRIBE family.
     case unsubscribe
-    /// Must never queue behind what it is meant to stop (SCRIPT KILL, CLIENT UNPAUSE, SHUTDOWN).
+    /// Must never queue behind the command that it is to stop (SCRIPT KILL, CLIENT UNPAUSE,
+    /// SHUTDOWN).
     case control
     /// As `control`, with client ids to translate (CLIENT KILL, CLIENT UNBLOCK).
     case controlRewrite
-    /// Not fit for a pool (SYNC, DEBUG, MODULE LOAD ...).
+    /// Not suitable for a pool (SYNC, DEBUG, MODULE LOAD ...).
     case deny
 
-    /// A command of this class can change the connection, or show what belongs to it: where it is
-    /// not understood to the last word it must not reach an upstream that others share.
+    /// True for classes that can change the connection or show its state. A command of such a class
+    /// that is not fully understood must not reach a shared upstream.
     package var carriesState: Bool {
         switch self {
         case .unsubscribe, .mirror, .rewrite, .pinMulti, .pinWatch, .pinSubscribe, .state,

@@ -1,17 +1,17 @@
-// From a command's name to what is known of it. One hash look-up per command, on names packed into
-// integers: no strings, no allocation.
+// From a command's name to its facts. One hash look-up per command, on names packed into integers:
+// no strings, no allocation.
 
 package import RESP
 
-/// Where a command or subcommand name of at most 24 bytes is looked for: three integers. Folding sets
-/// bit 5 of every byte, which is exact for names of letters only; any other name that is found is
-/// compared once more, as a `Word`.
+/// The key for a command or subcommand name of at most 24 bytes: three integers. Folding sets bit 5
+/// of every byte, which is exact only for letters, so a match with any other byte is compared again
+/// as a `Word`.
 struct PackedName: Hashable {
     var low: UInt64 = 0
     var middle: UInt64 = 0
     var high: UInt64 = 0
 
-    /// That of `Word`.
+    /// As in `Word`.
     static let longest = 24
     private static let fold: UInt64 = 0x2020_2020_2020_2020
 
@@ -22,8 +22,7 @@ struct PackedName: Hashable {
     }
 
     private static func word(_ bytes: Span<UInt8>, _ start: Int, _ count: Int) -> UInt64 {
-        // The frame goes on behind the name, so eight bytes are nearly always there to be read at
-        // once.
+        // The frame continues after the name, so eight bytes can nearly always be loaded at once.
         if count <= 8, start >= 0, start <= bytes.count &- 8 {
             let mask = UInt64.max &>> (64 &- UInt64(truncatingIfNeeded: count) &* 8)
             let eight = unsafe bytes.bytes.unsafeLoadUnaligned(
@@ -49,35 +48,35 @@ struct PackedName: Hashable {
     }
 }
 
-/// What the table knows of one command.
+/// The facts of one command.
 package struct CommandInfo: Sendable {
     /// Lower case; a subcommand as `client|list`, as Redis itself writes it.
     package let name: String
     package let commandClass: CommandClass
-    /// True when the command has subcommands of its own in the table.
+    /// True when the table has subcommands of this command.
     package fileprivate(set) var hasSubcommands = false
-    /// May stand inside a MULTI ... EXEC that is forwarded in one piece.
+    /// May stand in a MULTI ... EXEC that is forwarded in one piece.
     package let mayStandInBlock: Bool
-    /// May block until something else happens (the server's BLOCKING flag).
+    /// May block until another event (the server's BLOCKING flag).
     package let isBlocking: Bool
     /// May write, directly or through a script (the server's WRITE and MAY_REPLICATE flags).
     package let mayWrite: Bool
 
-    /// It is a subcommand: its second word belongs to its name.
+    /// True for a subcommand: its second word belongs to its name.
     package let isSubcommand: Bool
-    /// The name, or that of the subcommand alone.
+    /// The name; for a subcommand, its second word.
     fileprivate let lastWord: Word
 }
 
-/// All known commands. Immutable, so that workers can share it, and never freed: a table is for the
-/// life of the process, and pointers to it need no counting of references with every command.
+/// All known commands. Immutable, so that workers can share it, and never freed: the table lives as
+/// long as the process, so pointers to it need no reference counting for each command.
 @safe
 package struct CommandTable: @unchecked Sendable {
     private struct Slot {
         var name = PackedName(packed: (0, 0, 0))
         var salt: UInt64 = 0
         var hasOnlyLetters = true
-        /// `.unknown` in a slot that is not used.
+        /// `.unknown` in an unused slot.
         var command = Command.unknown
     }
 
@@ -142,20 +141,20 @@ package struct CommandTable: @unchecked Sendable {
     /// Everything in the table, in the order of `Command`'s raw values.
     package var all: [CommandInfo] { unsafe Array(infos) }
 
-    /// What is known of a command; nil for `.unknown`.
+    /// The facts of a command; nil for `.unknown`.
     package func info(_ command: Command) -> CommandInfo? {
         let row = Int(command.rawValue)
         return unsafe row < infos.count ? infos[row] : nil
     }
 
-    /// The class alone: the hot path's question.
+    /// Only the class, for the hot path.
     package func commandClass(_ command: Command) -> CommandClass? {
         let row = Int(command.rawValue)
         return unsafe row < infos.count ? infos[row].commandClass : nil
     }
 
-    /// True for commands whose plan is always `.send(.plain)`, whatever their arguments are: nearly
-    /// all traffic, which need not be planned.
+    /// True for commands whose plan is always `.send(.plain)`, whatever their arguments. They are
+    /// nearly all traffic and need no planning.
     @inline(__always)
     package func isStateless(_ command: Command) -> Bool {
         let row = Int(command.rawValue)
@@ -171,9 +170,9 @@ package struct CommandTable: @unchecked Sendable {
         return unsafe row >= infos.count || infos[row].mayWrite
     }
 
-    /// Finds the command of a frame. A container with an unknown subcommand is unknown: a server
-    /// that is newer than the table may have it. A subcommand is read up to its first NUL, see
-    /// `isNamedExactly`; a name with a NUL is none.
+    /// Finds the command of a frame. A container with an unknown subcommand is unknown: a newer
+    /// server may have it. A subcommand is read up to its first NUL, see `isNamedExactly`; a name
+    /// with a NUL is unknown.
     package func find(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Command {
         let command = look(bytes, start: frame.nameStart, count: frame.nameLength, salt: 0)
         guard frame.firstLength >= 0, hasSubcommands(command) else { return command }
@@ -186,7 +185,7 @@ package struct CommandTable: @unchecked Sendable {
         return unsafe row < infos.count && infos[row].hasSubcommands
     }
 
-    /// Out of line: it is not on the way of GET and SET.
+    /// Not inlined: GET and SET do not need it.
     @inline(never)
     private func find(
         of container: Command, _ bytes: Span<UInt8>, start: Int, count: Int
@@ -197,12 +196,12 @@ package struct CommandTable: @unchecked Sendable {
         return look(bytes, start: start, count: length, salt: salt)
     }
 
-    /// Finds a command by name alone, for a frame whose arguments are still on the way.
+    /// Finds a command by its name, for a frame whose arguments have not all arrived.
     package func find(_ bytes: Span<UInt8>, nameStart: Int, nameLength: Int) -> Command {
         look(bytes, start: nameStart, count: nameLength, salt: 0)
     }
 
-    /// The same where the first argument is known as well.
+    /// The same if the first argument is known as well.
     package func find(
         _ bytes: Span<UInt8>, name: (start: Int, length: Int), first: (start: Int, length: Int)
     ) -> Command {
@@ -211,7 +210,7 @@ package struct CommandTable: @unchecked Sendable {
         return find(of: command, bytes, start: first.start, count: first.length)
     }
 
-    /// The command, if its name is that word and not one that is folded to the same.
+    /// The command, if its name is that word and not another one with the same folding.
     @inline(never)
     private func compared(
         _ command: Command, _ bytes: Span<UInt8>, _ start: Int, _ count: Int
@@ -224,7 +223,7 @@ package struct CommandTable: @unchecked Sendable {
         guard count > 0, count <= PackedName.longest else { return .unknown }
         let name = PackedName(bytes, start: start, count: count)
         var index = name.hash(salt: salt) & (CommandTable.slotCount - 1)
-        // The mask keeps the index inside the table.
+        // The mask keeps the index within the table.
         while unsafe slots[index].command.rawValue != Command.unknown.rawValue {
             if unsafe slots[index].name == name, unsafe slots[index].salt == salt {
                 return unsafe slots[index].hasOnlyLetters

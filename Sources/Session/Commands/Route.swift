@@ -1,4 +1,4 @@
-// Where a command of a client that holds no upstream goes.
+// Where to send a command of a client that holds no upstream.
 
 package import RESP
 
@@ -8,7 +8,7 @@ extension CommandTable {
         guard let kind = commandClass(command) else { return .ask }
         switch kind {
         case .share, .admin, .unwatch, .endTransaction, .pinIfTracking:
-            // The last three change nothing on a connection without the state they are about.
+            // The last three change nothing on a connection without the state that they end.
             return .send(.plain)
         case .shareSlow:
             return CommandTable.planScript(command, bytes, frame) ?? .sendSlow
@@ -26,20 +26,21 @@ extension CommandTable {
             guard let info = info(command), info.isNamedExactly(bytes, frame) else {
                 return .impossible
             }
-            // What is not understood of these is made harmless before it is sent.
+            // A command of these classes that is not understood is made harmless before it is sent.
             if kind == .controlRewrite { return .controlClients }
             return planState(command, kind, bytes, frame) ?? .oneOff(.plain)
         }
     }
 
-    /// Commands that can carry state of the connection; nil for what is not understood.
+    /// Commands that can change the state of the connection; nil for one that is not understood.
     private func planState(
         _ command: Command, _ kind: CommandClass, _ bytes: Span<UInt8>, _ frame: CommandFrame
     ) -> Plan? {
         let count = frame.argumentCount
         switch kind {
         case .unsubscribe:
-            // It changes nothing here, but brings a confirmation per argument, pushes in RESP3.
+            // It changes nothing here, but brings one confirmation per argument; in RESP3 they are
+            // pushes.
             return .hold(Session.unsubscribe(command), UInt32(clamping: count - 1))
         case .mirror:
             return IdentityChange(CommandTable.words(bytes, frame)) == nil ? nil : .mirror
@@ -68,8 +69,9 @@ extension CommandTable {
 }
 
 extension CommandInfo {
-    /// False when the subcommand has a NUL in it: to Redis 6.2 it is that subcommand, to later
-    /// versions none, or it is by the chance of a hash table.
+    /// False when the subcommand has a NUL in it. Redis 6.2 takes it for the subcommand before the
+    /// NUL. Later versions take it for unknown, or for that subcommand if their hash table happens
+    /// to find it.
     package func isNamedExactly(_ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
         guard frame.firstLength > 0, isSubcommand else { return true }
         return !Word.hasNUL(bytes, start: frame.firstStart, count: frame.firstLength)

@@ -1,28 +1,28 @@
-// Names that are not in the table, and the server's error for those that no command can have.
+// Names that are not in the table, and the server's error for names that no command can have.
 
 package import RESP
 
 /// The name of a command that is not in the table.
 package struct UnknownName: Sendable {
-    /// In lower case and up to the first NUL, as the server reads it; a subcommand with its
-    /// container, `client|name`, as COMMAND INFO takes it.
+    /// In lower case and up to the first NUL, as the server reads it. A subcommand is
+    /// `client|name`, as in COMMAND INFO.
     package let asRead: [UInt8]
     /// The command is a container of the table, and the subcommand is unknown.
     package let isSubcommand: Bool
-    /// False for words that no command can have, and that COMMAND INFO would read as another.
+    /// False for names that no command can have, and that COMMAND INFO would read as another name.
     package let canBeAskedFor: Bool
 
     /// The container is CLIENT.
     package let isOfClient: Bool
-    /// CLIENT MAINT_NOTIFICATIONS: it is about the connection to the next hop, which is Redpool, and
-    /// Redpool has nothing to notify of. No server gets it that would carry it out.
+    /// CLIENT MAINT_NOTIFICATIONS. It is about the connection to the next hop, Redpool, which has
+    /// nothing to notify of. It is never sent to a server that would carry it out.
     package let isAboutOneHop: Bool
 
-    /// The longest name, or subcommand, that a server is asked about, in bytes. Longer ones are
-    /// taken for none.
+    /// The longest name or subcommand that a server is asked about, in bytes. Longer ones count as
+    /// impossible.
     package static let longest = 128
 
-    /// Reads the name of a frame, whose command is `.unknown`.
+    /// Reads the name of a frame whose command is `.unknown`.
     package init(_ frame: CommandFrame, in bytes: Span<UInt8>, table: CommandTable) {
         let first =
             frame.firstLength < 0 ? nil : (start: frame.firstStart, length: frame.firstLength)
@@ -31,8 +31,8 @@ package struct UnknownName: Sendable {
             table: table)
     }
 
-    /// The same for a command whose arguments are still coming in; `first` is the one behind the
-    /// name, if there is one.
+    /// The same for a command whose arguments have not all arrived. `first` is the argument after
+    /// the name, if there is one.
     package init(
         name: (start: Int, length: Int), first: (start: Int, length: Int)?,
         in bytes: Span<UInt8>, table: CommandTable
@@ -66,9 +66,9 @@ package struct UnknownName: Sendable {
         return read
     }
 
-    /// True when no command of any server has this name: it is empty or too long, or one of its
-    /// bytes is a control character, a blank, or the bar that joins subcommands. Some servers would
-    /// take a name with a NUL for the one before it, see `Word`.
+    /// True when no command of any server has this name: it is empty or too long, or contains a
+    /// control character, a blank, or the bar that joins subcommands. Some servers would read a
+    /// name with a NUL up to the NUL, see `Word`.
     package static func isImpossible(_ bytes: Span<UInt8>, start: Int, count: Int) -> Bool {
         guard count > 0, count <= longest else { return true }
         for index in start..<min(start &+ count, bytes.count) {
@@ -80,18 +80,18 @@ package struct UnknownName: Sendable {
 }
 
 extension UnknownName {
-    /// Bytes for the name in the server's refusal, and again for the arguments.
+    /// The most bytes of the name in the server's error, and of the arguments.
     package static let room = 128
 
     /// The error reply for a name that the server does not know, without its CR LF: that of Redis
     /// 6.2 (`isOld`), or of Redis from 7.0 on and Valkey (server.c, processCommand). `words` are
-    /// the name and the arguments behind it; as many are read as the text has room for.
+    /// the name and its arguments; only those that the text has room for are read.
     package static func refusal(of words: [[UInt8]], isOld: Bool) -> [UInt8] {
         let quotes = isOld ? ("`", "`", ", ") : ("'", "'", " ")
         var list: [UInt8] = []
         for argument in words.dropFirst() {
             guard list.count < room else { break }
-            // The room is computed before the quotes are added.
+            // The room is measured without the quotes.
             let text = cString(argument).prefix(room - list.count)
             list += Array(quotes.0.utf8) + text + Array((quotes.1 + quotes.2).utf8)
         }
@@ -102,8 +102,8 @@ extension UnknownName {
         return oneLine(reply)
     }
 
-    /// The same for a subcommand that no container has; `words` are the container's name and the
-    /// subcommand, which may be cut.
+    /// The same for a subcommand that the container does not have. `words` are the container's name
+    /// and the subcommand, which may be cut.
     package static func subcommandRefusal(of words: [[UInt8]], isOld: Bool) -> [UInt8] {
         let subcommand = words.count > 1 ? cString(words[1]) : []
         let begin =
