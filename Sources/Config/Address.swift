@@ -2,7 +2,7 @@
 package enum ListenAddress: Sendable, Hashable, CustomStringConvertible {
     /// A TCP address. The host is `*` (every address of the machine, IPv4 and IPv6), a dotted IPv4
     /// address or an IPv6 address in the form of RFC 5952, without brackets and without a zone;
-    /// `localhost` has become `127.0.0.1`. The port is 1 to 65535.
+    /// `localhost` is stored as `127.0.0.1`. The port is 1 to 65535.
     case tcp(host: String, port: UInt16)
     /// A unix socket. The path is absolute and at most 107 bytes.
     case unix(path: String)

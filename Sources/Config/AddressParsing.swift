@@ -1,4 +1,4 @@
-/// The value of the key `upstream`: an address, and what a `redis://` URL says besides.
+/// The value of the key `upstream`: an address, and the other parts of a `redis://` URL.
 struct UpstreamSpec: Sendable, Equatable {
     var address: UpstreamAddress
     var username: String?
@@ -36,8 +36,8 @@ func parseUpstream(_ text: String) throws(ValueProblem) -> UpstreamSpec {
     return UpstreamSpec(address: .tcp(host: name, port: port))
 }
 
-/// Reads what follows `redis://`: `[user@]host[:port][/db]`. What stands before the `@` is never
-/// part of a message, because it may be a password.
+/// Reads the part after `redis://`: `[user@]host[:port][/db]`. The part before the `@` is never in
+/// a message, because it may be a password.
 private func parseURL(_ rest: Substring, whole: String) throws(ValueProblem) -> UpstreamSpec {
     var rest = rest
     var username: String?
@@ -73,7 +73,7 @@ private func parseURL(_ rest: Substring, whole: String) throws(ValueProblem) -> 
         address: .tcp(host: name, port: port), username: username, database: database)
 }
 
-/// Reads `unix:/path`; nil if the text is something else.
+/// Reads `unix:/path`; nil for any other text.
 private func parseUnix(_ text: String) throws(ValueProblem) -> String? {
     guard text.lowercased().hasPrefix("unix:") else {
         if text.hasPrefix("/") {
@@ -107,7 +107,7 @@ private func refuseScheme(_ text: String) throws(ValueProblem) {
         "\(shown(scheme)):// is not supported here (host:port, unix:/path, or redis:// upstream)")
 }
 
-/// Splits `host:port` or `[v6]:port`; without a default, the port is required.
+/// Splits `host:port` or `[v6]:port`. Without a default, the port is required.
 private func splitHostPort(
     _ text: String, defaultPort: UInt16?, example: String
 ) throws(ValueProblem) -> (host: String, port: UInt16) {
@@ -145,7 +145,8 @@ private func splitHostPort(
     return (String(host), port)
 }
 
-/// The host in the form in which hosts are compared, if it is one.
+/// The host in a canonical form, so that equal hosts are equal text; throws if the text is not a
+/// host.
 private func checkHost(_ host: String, bracketed: Bool) throws(ValueProblem) -> String {
     if bracketed {
         guard let address = canonicalIPv6(host) else {
@@ -155,7 +156,7 @@ private func checkHost(_ host: String, bracketed: Bool) throws(ValueProblem) -> 
     }
     if isIPv4(host) { return host }
     let labels = host.split(separator: ".", omittingEmptySubsequences: false)
-    // A name whose last label is a number would be taken for an IPv4 address by getaddrinfo.
+    // getaddrinfo would take a name whose last label is a number for an IPv4 address.
     if let last = labels.last, isDigits(last) {
         throw ValueProblem("\(shown(host)) is not an IPv4 address")
     }
@@ -177,7 +178,7 @@ private func isNameByte(_ byte: UInt8) -> Bool {
     }
 }
 
-/// Whether text holds a character that no path, user or group has.
+/// Whether the text has a character that no path, user or group has.
 func hasControl(_ text: String) -> Bool {
     text.unicodeScalars.contains { $0.properties.generalCategory == .control }
 }

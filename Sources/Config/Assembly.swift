@@ -2,7 +2,7 @@
 
 extension Resolution {
     /// Reads the password files of all pools and reports those that cannot be used. The result has
-    /// an element for each pool, nil for a pool without a password.
+    /// one element per pool; nil for a pool without a password.
     mutating func readPasswords(file: String, readFile: Config.ReadFile) -> [String?] {
         var contents: [String: Result<[UInt8], Config.FileError>] = [:]
         var passwords: [String?] = []
@@ -55,7 +55,7 @@ extension Resolution {
         }
     }
 
-    /// A path that is relative to the directory of the configuration file.
+    /// The path, made absolute with the directory of the configuration file.
     private static func absolute(_ path: String, besides file: String) -> String {
         guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
         return String(file[...slash]) + path
@@ -112,8 +112,8 @@ extension PoolConfig {
     }
 }
 
-/// Values by their kinds. A key that is missing or of another kind would be a contradiction in the
-/// schema itself, which the tests read every key to exclude.
+/// Values by their kinds. A missing key or one of another kind would be an error in the schema. The
+/// tests read every key to exclude that.
 private struct Settings {
     private let settings: [Key: Setting]
 

@@ -1,14 +1,14 @@
-// libyaml's events made a tree. This file is the only one that knows libyaml.
+// Builds a tree from libyaml's events. No other file uses libyaml.
 
 internal import CYaml
 
-/// Reads one text. `compose` is called once. The pointers are this value's own from `init` to
-/// `deinit`; nothing of libyaml leaves it.
+/// Reads one text. Call `compose` once. The value owns the pointers from `init` to `deinit`;
+/// nothing of libyaml leaves it.
 @safe struct Composer: ~Copyable {
-    /// What was found to be wrong, in the order of the text.
+    /// The problems found, in the order of the text.
     private(set) var problems: [Diagnostic] = []
 
-    /// More than any configuration has; the stack would hold a hundred times as many.
+    /// Deeper than any configuration. The stack has room for a hundred times as many.
     private static let depthLimit = 64
 
     private let parser: UnsafeMutablePointer<yaml_parser_t>
@@ -16,7 +16,7 @@ internal import CYaml
     private let text: [UInt8]
     private let lines: TextLines
 
-    /// Reading cannot go on; the problem is reported.
+    /// Parsing cannot continue. The problem has been reported.
     private struct Stop: Error {}
 
     init(_ text: String) {
@@ -70,7 +70,7 @@ internal import CYaml
         return tree
     }
 
-    /// The node that the current event begins. The event is used up.
+    /// The node that begins with the current event. Consumes the event.
     private mutating func node(depth: Int) throws(Stop) -> Tree {
         let position = self.position
         let type = unsafe event.pointee.type
@@ -135,7 +135,7 @@ internal import CYaml
         return entries
     }
 
-    /// Reads the next event, which the caller has to delete.
+    /// Reads the next event. The caller must delete it.
     @discardableResult
     private mutating func next() throws(Stop) -> yaml_event_type_t {
         guard unsafe yaml_parser_parse(parser, event) == 1 else {
@@ -145,8 +145,8 @@ internal import CYaml
         return unsafe event.pointee.type
     }
 
-    /// Where the current event begins. An absent value at the end of a text without a last line
-    /// break is reported by libyaml on the line that would follow.
+    /// Where the current event begins. If the last line has no line break and an absent value,
+    /// libyaml reports that value on the line after it.
     private var position: Position {
         unsafe Composer.place(event.pointee.start_mark, lines)
     }

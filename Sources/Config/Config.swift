@@ -1,18 +1,20 @@
-/// A valid configuration of the daemon: what `redpool.yaml` says, with every default filled in.
+/// A valid configuration of the daemon: the contents of `redpool.yaml`, with every default filled
+/// in.
 ///
-/// A value of this type has passed all checks; code that uses it need not check again. All
-/// durations are nanoseconds.
+/// A value of this type has passed all checks, so code that uses it need not check again. All
+/// durations are in nanoseconds.
 package struct Config: Sendable, Equatable {
     /// The pools, in the order of the file; at least one.
     package let pools: [PoolConfig]
     /// The worker threads, 1 to 64.
     package let threads: Int
-    /// The most client connections at once, 1 to 1000000; nil is `auto`: what the limit of open
-    /// files allows, at most 10000.
+    /// The most client connections at once, 1 to 1000000; nil is `auto`: as many as the limit on
+    /// open files allows, at most 10000.
     package let maxClients: Int?
-    /// The most reply bytes that are held for all clients together; at least 4194304.
+    /// The most reply bytes that are buffered for all clients together; at least 4194304.
     package let totalOutputLimit: Int
-    /// How long SIGTERM and SIGINT wait for what is in flight, in nanoseconds; 0 does not wait.
+    /// How long SIGTERM and SIGINT wait for commands in flight, in nanoseconds; 0: they do not
+    /// wait.
     package let drainTimeout: Int64
     /// What is logged and how.
     package let log: LogConfig
@@ -25,7 +27,7 @@ package struct LogConfig: Sendable, Equatable {
         case error, warning, notice, info, debug
     }
 
-    /// How a log line looks.
+    /// The format of a log line.
     package enum Format: String, Sendable, CaseIterable {
         /// Priorities for the journal under systemd, text on a terminal, logfmt otherwise.
         case auto
@@ -37,20 +39,20 @@ package struct LogConfig: Sendable, Equatable {
 
     /// The least severe level that is logged.
     package let level: Level
-    /// How a log line looks.
+    /// The format of a log line.
     package let format: Format
     /// Whether each connect and disconnect of a client is logged, at level info.
     package let clients: Bool
-    /// The time between two summary lines of a pool, in nanoseconds; 0 is never.
+    /// The time between two summary lines of a pool, in nanoseconds; 0: never.
     package let stats: Int64
 }
 
 extension Config {
     /// Why a file could not be read.
     package struct FileError: Error, Equatable {
-        /// The cause in words, such as `Permission denied`.
+        /// The cause in words, for example `Permission denied`.
         package let message: String
-        /// The system's `errno`; 0 if the cause is another one.
+        /// The system's `errno`; 0 for a cause that is not a system error.
         package let code: Int32
 
         package init(message: String, code: Int32 = 0) {
@@ -59,14 +61,14 @@ extension Config {
         }
     }
 
-    /// Reads a whole file that the configuration names, such as a `passwordFile`.
+    /// Reads a complete file that the configuration names, for example a `passwordFile`.
     package typealias ReadFile = (String) throws(FileError) -> [UInt8]
 
     /// Reads a configuration.
     ///
     /// `text` is the contents of `file`; relative paths in it are relative to the directory of
-    /// `file`. `readFile` is called for each `passwordFile`, once for each distinct path. The
-    /// function is pure apart from what `readFile` does.
+    /// `file`. `readFile` is called once for each distinct `passwordFile`. The function is pure,
+    /// except for `readFile`.
     package static func parse(text: String, file: String, readFile: ReadFile) -> ConfigResult {
         var resolution = Resolution(text: text)
         let passwords = resolution.readPasswords(file: file, readFile: readFile)

@@ -24,7 +24,7 @@ extension Config {
         return effectiveYAML(text: text, file: path)
     }
 
-    /// Where text stops being UTF-8.
+    /// The first place where the text is not UTF-8.
     static func encodingProblem(in bytes: [UInt8]) -> Diagnostic {
         var decoded = String.UnicodeScalarView()
         var decoder = UTF8()
@@ -35,8 +35,8 @@ extension Config {
             line: place.line, column: place.column, path: "", message: "the file is not UTF-8")
     }
 
-    /// A whole file, up to a little more than the longest configuration. What is no regular file is
-    /// not opened: that can wait for ever, or do something to a device.
+    /// A complete file, up to a little more than the longest configuration. Only regular files are
+    /// opened: opening another kind can block for ever, or affect a device.
     private static func readBytes(path: String) throws(FileError) -> [UInt8] {
         var facts = stat()
         guard unsafe stat(path, &facts) == 0 else { throw lastError() }
@@ -44,7 +44,7 @@ extension Config {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         guard descriptor >= 0 else { throw lastError() }
         defer { close(descriptor) }
-        // It can have been replaced in between.
+        // The file may have been replaced in between.
         guard unsafe fstat(descriptor, &facts) == 0 else { throw lastError() }
         try refuseIrregular(facts)
         var bytes: [UInt8] = []

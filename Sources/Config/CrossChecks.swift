@@ -9,7 +9,7 @@ extension Resolution {
         ].compactMap { $0 }
     }
 
-    /// An upstream connection that is closed as idle before its first PING is worth a warning.
+    /// Warns if an upstream connection is closed as idle before its first PING.
     func checkTimes(_ pool: PoolDraft) -> [Diagnostic] {
         guard let ping = pool.settings[.pingInterval], case .duration(let pingTime) = ping.value,
             let idle = pool.settings[.idleTimeout], case .duration(let idleTime) = idle.value,
@@ -27,7 +27,7 @@ extension Resolution {
         ]
     }
 
-    /// AUTH needs a password, and one user.
+    /// AUTH needs a password, and only one user.
     func checkCredentials(_ pool: PoolDraft) -> [Diagnostic] {
         guard case .upstream(let upstream)? = pool.settings[.upstream]?.value,
             let username = pool.settings[.username], case .text(let name) = username.value,
@@ -45,7 +45,7 @@ extension Resolution {
         ]
     }
 
-    /// No address is listened on twice, and none is an upstream: that would be a loop.
+    /// No address may be listened on twice, and none may be an upstream, which would be a loop.
     func checkAddresses(_ pools: [PoolDraft]) -> [Diagnostic] {
         var found: [Diagnostic] = []
         var earlier: [(pool: String, address: ListenAddress, line: Int)] = []
@@ -100,8 +100,8 @@ extension Resolution {
         return diagnostic(culprit, of: pool, message: message)
     }
 
-    /// Of two keys that contradict each other, the one to report: the first, unless only the second
-    /// stands in the pool itself, or only the second stands in the file.
+    /// Which of two contradicting keys to report: the first, unless only the second is in the pool
+    /// itself, or only the second is in the file.
     private func blame(_ first: Key, _ second: Key, in pool: PoolDraft) -> Key {
         func rank(_ key: Key) -> Int {
             switch pool.settings[key]?.origin {
@@ -125,8 +125,8 @@ extension Resolution {
 }
 
 extension ListenAddress {
-    /// Whether the two cannot both be bound. `0.0.0.0` covers every IPv4 address, `::` every IPv6
-    /// one, `*` both.
+    /// Whether the two addresses cannot both be bound. `0.0.0.0` covers every IPv4 address, `::`
+    /// every IPv6 address, `*` both.
     fileprivate func overlaps(_ other: ListenAddress) -> Bool {
         switch (self, other) {
         case (.unix(let path), .unix(let otherPath)):
@@ -165,7 +165,7 @@ private func covers(_ wildcard: String, _ host: String) -> Bool {
     }
 }
 
-/// Whether connecting to an address surely stays on the machine.
+/// True when the host certainly belongs to this machine.
 private func isLocal(_ host: String) -> Bool {
     (isIPv4(host) && host.hasPrefix("127.")) || ["::1", "::", "0.0.0.0"].contains(host)
 }

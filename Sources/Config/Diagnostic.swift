@@ -1,10 +1,10 @@
-/// One problem of a configuration file, at the place where it has to be put right.
+/// One problem of a configuration file, at the place to fix.
 package struct Diagnostic: Sendable, Hashable {
-    /// Whether the file can be used in spite of the problem.
+    /// Whether the file can be used despite the problem.
     package enum Severity: String, Sendable, Hashable {
         /// The configuration is refused.
         case error
-        /// The configuration is used, but says something that cannot be what its author meant.
+        /// The configuration is used, but part of it cannot be intended.
         case warning
     }
 
@@ -12,7 +12,7 @@ package struct Diagnostic: Sendable, Hashable {
     package let line: Int
     /// The column, starting at 1, counted in Unicode scalars.
     package let column: Int
-    /// Whether the file can be used in spite of the problem.
+    /// Whether the file can be used despite the problem.
     package let severity: Severity
     /// The dotted name of the key, such as `pools.main.maxOpen`; empty for problems of the file.
     package let path: String
@@ -37,11 +37,11 @@ package struct Diagnostic: Sendable, Hashable {
         return "\(file):\(line):\(column): \(kind)\(subject)\(message)"
     }
 
-    /// The most problems that are reported at once; a file with more is better read from the top.
+    /// The most problems reported at once. A file with more is best fixed from the top.
     static let limit = 50
 
-    /// The problems in the order of the file, each once, at most `limit` of them, errors going
-    /// before warnings when there is not room for all.
+    /// The problems in the order of the file, each once, at most `limit` of them. If there are
+    /// more, errors come before warnings.
     static func sorted(_ diagnostics: [Diagnostic]) -> [Diagnostic] {
         var seen = Set<Diagnostic>()
         let unique = diagnostics.filter { seen.insert($0).inserted }
@@ -57,11 +57,11 @@ package struct Diagnostic: Sendable, Hashable {
     }
 }
 
-/// What became of a configuration file.
+/// The result of reading a configuration file.
 package enum ConfigResult: Sendable, Equatable {
     /// The file can be used. Warnings are in the order of the file.
     case valid(Config, warnings: [Diagnostic])
-    /// The file is refused. At least one of the problems is an error; they are in the order of the
-    /// file, warnings among them, at most 50.
+    /// The file is refused. At least one of the problems is an error. They are in the order of the
+    /// file, warnings included, at most 50.
     case invalid([Diagnostic])
 }

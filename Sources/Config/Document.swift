@@ -1,13 +1,13 @@
-/// A place in the file: line and column from 1, columns in Unicode scalars.
+/// A place in the file: line and column, starting at 1; columns count Unicode scalars.
 struct Position: Sendable, Hashable {
     var line: Int
     var column: Int
 }
 
-/// A YAML document without what a configuration does not need.
+/// A YAML document, reduced to what a configuration needs.
 indirect enum Tree: Sendable {
-    /// Text as it stands in the file, never resolved to a YAML 1.1 type (`no`, `1_000`, `12:30`).
-    /// Quoted text may be empty; unquoted empty text is the absence of a value.
+    /// Text as in the file, never resolved to a YAML 1.1 type (`no`, `1_000`, `12:30`). Quoted text
+    /// may be empty; unquoted empty text means that there is no value.
     case scalar(String, isQuoted: Bool, Position)
     case sequence([Tree], Position)
     case mapping([Entry], Position)
@@ -27,7 +27,7 @@ indirect enum Tree: Sendable {
     }
 }
 
-/// What reading a text as YAML gives.
+/// The result of reading a text as YAML.
 struct Document {
     /// The longest file in bytes.
     static let sizeLimit = 1_048_576
@@ -37,8 +37,8 @@ struct Document {
     /// The problems of the text as YAML.
     private(set) var problems: [Diagnostic]
 
-    /// Reads a text. It is refused if it is longer than `sizeLimit`, is no YAML, or uses what the
-    /// configuration does without: anchors, aliases, tags, a second document.
+    /// Reads a text. Refuses one that is longer than `sizeLimit`, is not YAML, or uses a feature
+    /// that configurations do not need: anchors, aliases, tags, a second document.
     init(text: String) {
         problems = []
         guard text.utf8.count <= Document.sizeLimit else {

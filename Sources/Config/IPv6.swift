@@ -1,4 +1,4 @@
-/// An IPv6 address in the form of RFC 5952 (lower case, the longest run of zeros as `::`), so that
+/// The IPv6 address in the form of RFC 5952 (lower case, the longest run of zeros as `::`), so that
 /// equal addresses are equal text; nil if the text is not one. A zone is refused.
 func canonicalIPv6(_ text: String) -> String? {
     let halves = splitCompression(text)
@@ -13,7 +13,7 @@ func canonicalIPv6(_ text: String) -> String? {
     return groups.count == 8 ? formatGroups(groups) : nil
 }
 
-/// The text around `::`: one part without it, two with it, nil if there are several.
+/// The parts around `::`: one part without it, two with it, nil if it occurs more than once.
 private func splitCompression(_ text: String) -> [Substring]? {
     let bytes = Array(text.utf8)
     let places = bytes.indices.dropLast().filter {

@@ -1,7 +1,7 @@
 // Reads the text of a value by the kind of its key, and prints values and suggestions for messages.
 
 extension Kind {
-    /// Reads the text of a value, with its range.
+    /// Reads the text of a value and checks its range.
     func parse(_ text: String) throws(ValueProblem) -> Value {
         switch self {
         case .upstream:
@@ -49,7 +49,7 @@ extension Kind {
         throw ValueProblem("\(shown(text)) is out of range (\(self.range))")
     }
 
-    /// The values that the key takes, for people: `1 to 10000`, `1s to 24h, or 0s (never)`.
+    /// The values that the key accepts, for messages: `1 to 10000`, `1s to 24h, or 0s (never)`.
     var range: String {
         switch self {
         case .upstream: "`host:port`, `[v6]:port`, `unix:/path`, `redis://[user@]host[:port][/db]`"
@@ -79,7 +79,7 @@ extension ElementKind {
         }
     }
 
-    /// What an element is, for people.
+    /// The name of the element kind, for messages.
     var noun: String {
         switch self {
         case .listen: "address"
@@ -87,8 +87,8 @@ extension ElementKind {
         }
     }
 
-    /// Whether an element that appears twice in a list is refused as such. Addresses have a wider
-    /// check of their own, since they may overlap, and between pools too.
+    /// Whether a repeated element in a list is refused here. Addresses have a wider check of their
+    /// own: they may overlap, also between pools.
     var isSet: Bool {
         switch self {
         case .listen: false
@@ -96,7 +96,7 @@ extension ElementKind {
         }
     }
 
-    /// Why an element that is not text was refused.
+    /// The message for an element that is not text.
     var notText: String {
         switch self {
         case .listen: "an address has to be text; [v6]:port needs quotes"
@@ -104,7 +104,7 @@ extension ElementKind {
         }
     }
 
-    /// The elements that the key takes, for people.
+    /// The elements that the key accepts, for messages.
     var range: String {
         switch self {
         case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`"
@@ -114,7 +114,7 @@ extension ElementKind {
 }
 
 extension KeySpec {
-    /// The schema's value, with its text; nil if the file has to give one or it is derived.
+    /// The schema's value and its text; nil if the file must give the value or it is derived.
     var standardValue: (value: Value, text: String)? {
         switch standard {
         case .required, .derived:
@@ -134,8 +134,8 @@ func alternatives(_ words: [String]) -> String {
     return words.dropLast().joined(separator: ", ") + " or " + last
 }
 
-/// A duration in nanoseconds, a whole number of milliseconds, in the syntax of the file, in the
-/// greatest unit that needs no fraction: `90s`, `1h`, `0s`.
+/// A duration in the syntax of the file. The argument is in nanoseconds, a whole number of
+/// milliseconds. The unit is the largest that needs no fraction: `90s`, `1h`, `0s`.
 func formatDuration(_ nanoseconds: Int64) -> String {
     let units: [(String, Int64)] = [
         ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000),
@@ -147,7 +147,7 @@ func formatDuration(_ nanoseconds: Int64) -> String {
     return "\(nanoseconds / 1_000_000)ms"
 }
 
-/// A size in bytes in the syntax of the file, in the greatest unit that needs no fraction.
+/// A size in bytes in the syntax of the file, in the largest unit that needs no fraction.
 func formatSize(_ bytes: Int) -> String {
     let units: [(String, Int)] = [("gb", 1_073_741_824), ("mb", 1_048_576), ("kb", 1024)]
     for (name, length) in units where bytes != 0 && bytes % length == 0 {
@@ -156,20 +156,20 @@ func formatSize(_ bytes: Int) -> String {
     return "\(bytes)b"
 }
 
-/// ` (did you mean X?)` with the candidate that is the same but for letter case, `_` and `-`, or
-/// the nearest at an edit distance of at most 2; empty if there is none.
+/// ` (did you mean X?)`. X is the candidate that differs only in letter case, `_` and `-`, or else
+/// the nearest with an edit distance of at most 2; empty if there is none.
 func didYouMean(_ word: String, among candidates: [String]) -> String {
     suggestion(for: word, among: candidates).map { " (did you mean \($0)?)" } ?? ""
 }
 
 private func suggestion(for word: String, among candidates: [String]) -> String? {
-    // Longer words than any candidate cannot be near one, and would only cost time.
+    // No candidate is near a longer word.
     guard word.utf8.count <= 40 else { return nil }
     let plain = simplified(word)
     if let same = candidates.first(where: { simplified($0) == plain }) { return same }
     let ranked = candidates.map { (name: $0, distance: editDistance(plain, simplified($0))) }
     guard let best = ranked.min(by: { $0.distance < $1.distance }) else { return nil }
-    // Two edits make any short word of any other.
+    // Two edits turn any short word into any other.
     return best.distance <= min(2, plain.count / 2) ? best.name : nil
 }
 

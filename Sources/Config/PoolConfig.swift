@@ -1,11 +1,11 @@
-/// The configuration of one pool: where its clients connect, which upstream it uses, and the limits
-/// between the two. All durations are nanoseconds.
+/// The configuration of one pool: where its clients connect, which upstream it uses, and its
+/// limits. All durations are in nanoseconds.
 package struct PoolConfig: Sendable, Equatable {
-    /// What a client sees of the loss of an upstream connection that has commands of it in flight.
+    /// What a client sees when an upstream connection is lost with its commands in flight.
     package enum OnUpstreamLoss: String, Sendable, CaseIterable {
-        /// The client's connection is closed, as if the server itself had gone.
+        /// The client's connection is closed, as if the server had closed it.
         case close
-        /// The client gets an error reply, `-UPSTREAMLOST`, for each of the commands.
+        /// The client gets an error reply, `-UPSTREAMLOST`, for each of its commands.
         case error
     }
 
@@ -19,51 +19,51 @@ package struct PoolConfig: Sendable, Equatable {
     package let upstreamDatabase: Int
     /// The ACL user that upstream connections authenticate as; empty is the default user.
     package let username: String
-    /// The password that upstream connections authenticate with; nil is no authentication. Never
-    /// printed: descriptions of this type show `***` in its place.
+    /// The password that upstream connections authenticate with; nil: no authentication. Never
+    /// printed: descriptions of this type show `***`.
     package let password: String?
-    /// The most upstream connections at once, 1 to 10000, of any kind, those being connected
-    /// included.
+    /// The most upstream connections of any kind at once, 1 to 10000. Connections that are being
+    /// made are included.
     package let maxOpen: Int
     /// The most upstream connections that are pinned to one client at once, 0 to `maxOpen` - 1.
     package let maxPinned: Int
     /// The most upstream connections that are kept idle, 0 to `maxOpen`.
     package let maxIdle: Int
-    /// The upstream connections that are opened before they are needed, 0 to `maxIdle`.
+    /// The upstream connections that are opened in advance, 0 to `maxIdle`.
     package let minIdle: Int
-    /// The age at which an upstream connection is retired, in nanoseconds; 0 is never.
+    /// The age at which an upstream connection is retired, in nanoseconds; 0: never.
     package let maxLifetime: Int64
     /// The idle time after which an upstream connection above `minIdle` is closed, in nanoseconds;
-    /// 0 is never.
+    /// 0: never.
     package let idleTimeout: Int64
-    /// The idle time after which an upstream connection is sent a PING, in nanoseconds; 0 is never.
+    /// The idle time after which Redpool sends a PING on an upstream connection, in nanoseconds; 0:
+    /// never.
     package let pingInterval: Int64
     /// The longest that connecting and authenticating may take, in nanoseconds; at least 1 ms.
     package let connectTimeout: Int64
     /// The longest that a command waits for an upstream connection, in nanoseconds; at least 1 ms.
     package let poolTimeout: Int64
-    /// The longest that one command that does not block waits for its reply, in nanoseconds, 1 ms
-    /// to 1 h; 0 is without limit.
+    /// The longest that a command that does not block waits for its reply, in nanoseconds, 1 ms to
+    /// 1 h; 0: no limit.
     package let commandTimeout: Int64
-    /// The time between look-ups of the upstream's name, in nanoseconds, 1 s to 24 h; 0 is a
+    /// The time between look-ups of the upstream's name, in nanoseconds, 1 s to 24 h; 0: one
     /// look-up for each connect only.
     package let dnsRefresh: Int64
     /// What a client sees when a connection is lost with its commands in flight.
     package let onUpstreamLoss: OnUpstreamLoss
-    /// The commands and subcommands that are refused: lower case, each once, a subcommand as
-    /// `script|debug`; empty allows all.
+    /// The commands and subcommands that are denied: lower case, each once, a subcommand as
+    /// `script|debug`. Empty: none.
     package let denyCommands: [String]
     /// The most commands in flight on a shared upstream connection, 1 to 100000.
     package let maxPipeline: Int
-    /// The time after which a client that sends nothing is closed, in nanoseconds; 0 is never.
+    /// The time after which a client that sends nothing is closed, in nanoseconds; 0: never.
     package let clientIdleTimeout: Int64
-    /// The time after which a client that is inside WATCH or MULTI and sends nothing is closed, in
-    /// nanoseconds; 0 is never.
+    /// The time after which a client in WATCH or MULTI that sends nothing is closed, in
+    /// nanoseconds; 0: never.
     package let transactionTimeout: Int64
-    /// The most reply bytes that are held for a client that does not read them; at least 65536.
+    /// The most reply bytes that are buffered for a client that does not read them; at least 65536.
     package let clientOutputLimit: Int
-    /// The idle time after which TCP keepalive probes begin, on both sides, in nanoseconds; 0 is
-    /// off.
+    /// The idle time after which TCP keepalive probes begin, on both sides, in nanoseconds; 0: off.
     package let keepalive: Int64
     /// The permission bits of the pool's unix sockets, 0 to 0o777.
     package let socketMode: UInt32
@@ -72,17 +72,17 @@ package struct PoolConfig: Sendable, Equatable {
 }
 
 extension PoolConfig: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    /// The name and the addresses. The password is never part of any description.
+    /// The name and the addresses. No description ever has the password.
     package var description: String {
         let places = listen.map(\.description).joined(separator: ", ")
         return
             "pool \(name): \(places) -> \(upstream), password \(password == nil ? "none" : "***")"
     }
 
-    /// The same as `description`.
+    /// Equals `description`.
     package var debugDescription: String { description }
 
-    /// What `dump` and a debugger see: the description, not the fields.
+    /// For `dump` and debuggers: the description instead of the fields.
     package var customMirror: Mirror {
         Mirror(self, children: ["description": description])
     }

@@ -1,9 +1,9 @@
-/// Reads the text of a file once before the YAML parser does and refuses what the parser would
-/// take: anchors, aliases, tags, directives, block scalars. No configuration needs them, and each
-/// can make a file mean something else than it seems to.
+/// Reads the text of a file before the YAML parser and refuses features that the parser would
+/// accept: anchors, aliases, tags, directives, block scalars. No configuration needs them, and each
+/// can give a file another meaning than it seems to have.
 ///
-/// It knows just enough of YAML to tell where a token begins: quoted text, comments, flow brackets,
-/// indicators. What it does not understand it passes over, and leaves to the parser.
+/// It knows just enough of YAML to find the beginnings of tokens: quoted text, comments, flow
+/// brackets, indicators. It skips what it does not understand and leaves it to the parser.
 struct Preflight {
     private let scalars: [Unicode.Scalar]
     private var index = 0
@@ -11,7 +11,7 @@ struct Preflight {
     private var flowDepth = 0
     private var problems: [Diagnostic] = []
 
-    /// The problems of a text, in its order.
+    /// The problems of a text, in the order of the text.
     static func problems(in text: String) -> [Diagnostic] {
         var preflight = Preflight(scalars: Array(text.unicodeScalars))
         preflight.run()
@@ -26,7 +26,7 @@ struct Preflight {
         while let scalar = peek(0), problems.count < Diagnostic.limit {
             if let message = Preflight.refused(scalar, atLineStart: position.column == 1) {
                 report(message)
-                // A block scalar's lines are text, in which nothing begins a token.
+                // The lines of a block scalar are text and contain no tokens.
                 if scalar == "|" || scalar == ">" { return }
                 skipPlain()
                 continue
@@ -51,7 +51,7 @@ struct Preflight {
         }
     }
 
-    /// Why a token may not begin with a character; nil if it may.
+    /// Why no token may begin with this character; nil if it may.
     private static func refused(_ scalar: Unicode.Scalar, atLineStart: Bool) -> String? {
         switch scalar {
         case "&": "anchors (&) are not supported"
@@ -72,8 +72,8 @@ struct Preflight {
         }
     }
 
-    /// Passes over unquoted text up to what ends it: `: `, ` #`, a line's end, or in a flow
-    /// collection one of its indicators.
+    /// Skips unquoted text up to its end: `: `, ` #`, the end of the line, or, in a flow
+    /// collection, a flow indicator.
     private mutating func skipPlain() {
         advance()
         while let scalar = peek(0), !Preflight.isBreak(scalar) {
@@ -91,7 +91,7 @@ struct Preflight {
             if scalar == escape {
                 advance()
             } else if scalar == quote {
-                // In single quotes, a doubled quote stands for one.
+                // In single quotes, two quotes are one quote character.
                 guard escape == nil, peek(0) == quote else { return }
                 advance()
             }
@@ -112,8 +112,8 @@ struct Preflight {
         return scalars.indices.contains(place) ? scalars[place] : nil
     }
 
-    /// Whether what stands `offset` from here ends a token: a blank, a break, a flow indicator, the
-    /// end of the text.
+    /// Whether a token ends at `offset` from here: at a blank, a line break, a flow indicator or
+    /// the end of the text.
     private func isEnd(_ offset: Int) -> Bool {
         guard let scalar = peek(offset) else { return true }
         if Preflight.isBlank(scalar) || Preflight.isBreak(scalar) { return true }

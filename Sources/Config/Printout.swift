@@ -1,9 +1,9 @@
 // Prints the configuration in effect, with the origin of each value.
 
 extension Config {
-    /// The configuration that a text amounts to: a valid file with every key, its value, and a
-    /// comment that says where the value comes from (`FILE:LINE`, or the default). Nil if the text
-    /// has errors. Password files are named, not read; the result holds no secret.
+    /// The configuration in effect: a valid file with every key, its value, and a comment with the
+    /// origin of the value (`FILE:LINE`, or the default). Nil if the text has errors. Password
+    /// files are named, not read; the result has no secrets.
     package static func effectiveYAML(text: String, file: String) -> String? {
         let resolution = Resolution(text: text)
         guard resolution.isValid else { return nil }
@@ -12,7 +12,7 @@ extension Config {
     }
 }
 
-/// One `key: value  # origin` line after the other.
+/// Prints one `key: value  # origin` line per key.
 private struct EffectivePrinter {
     let file: String
 
@@ -37,7 +37,7 @@ private struct EffectivePrinter {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// The user of the upstream's URL, which goes before a default.
+    /// The user from the upstream's URL. It overrides a value from `defaults`.
     private func user(of pool: PoolDraft, _ key: Key) -> Setting? {
         guard key == .username, pool.settings[.username]?.origin != .own,
             var setting = pool.settings[.upstream], case .upstream(let spec) = setting.value,
@@ -57,8 +57,8 @@ private struct EffectivePrinter {
         return [annotated("\(margin)\(spec.key.rawValue): \(value)", origin(of: setting, spec))]
     }
 
-    /// A list in block style. Each element has the place where it stands in the file; a list that
-    /// stands nowhere, or is empty, has its origin beside the key.
+    /// A list in block style. Each element has its place in the file as a comment; a list that is
+    /// not in the file, or is empty, has its origin next to the key.
     private func print(
         _ elements: [Element], of setting: Setting, _ spec: KeySpec, margin: String
     ) -> [String] {
@@ -87,13 +87,14 @@ private struct EffectivePrinter {
     }
 }
 
-/// A line with a comment, which begins in a fixed column if the line leaves room.
+/// A line with a comment, in a fixed column if the line is short enough.
 func annotated(_ line: String, _ comment: String, column: Int = 36) -> String {
     let gap = max(2, column - line.unicodeScalars.count)
     return line + String(repeating: " ", count: gap) + "# " + comment
 }
 
-/// Text as a YAML scalar, quoted unless every reader of YAML, old or new, takes it for what it is.
+/// Text as a YAML scalar. It is quoted unless every YAML reader, old or new, reads it unquoted as
+/// the same text.
 func quotedYAML(_ text: String, isMode: Bool = false) -> String {
     let isPlain =
         text.split(separator: " ", omittingEmptySubsequences: false).allSatisfy(isPlainWord)
@@ -107,7 +108,7 @@ func quotedYAML(_ text: String, isMode: Bool = false) -> String {
     return result + "\""
 }
 
-/// Whether a word needs no quotes in YAML, at the beginning of a value or after a space.
+/// Whether YAML needs no quotes for this word at the beginning of a value or after a space.
 private func isPlainWord(_ word: Substring) -> Bool {
     word.utf8.first.map { isWordByte($0) || $0 == UInt8(ascii: "/") } == true
         && word.utf8.allSatisfy { isWordByte($0) || "/:@-".utf8.contains($0) }

@@ -1,14 +1,14 @@
-/// A value with where it comes from.
+/// A value and its origin.
 struct Setting: Sendable {
-    /// Where a value comes from, the most particular first.
+    /// The origin of a value. Earlier cases override later ones.
     enum Origin: Sendable, Equatable {
         /// The key itself, in the pool or at the top of the file.
         case own
         /// The key in `defaults`.
         case defaults
-        /// A rule of the schema, from the values of other keys.
+        /// A rule of the schema, applied to the values of other keys.
         case derived
-        /// The schema.
+        /// The schema's default.
         case schema
     }
 
@@ -16,12 +16,12 @@ struct Setting: Sendable {
     /// The value in the syntax of the file.
     var text: String
     var origin: Origin
-    /// Where the value stands in the file; for the schema's values, where the pool's name stands.
+    /// Where the value is in the file. For a value of the schema, where the pool's name is.
     var position: Position
-    /// Where the elements of a list stand; empty if the list does not stand in the file.
+    /// Where the elements of a list are; empty if the list is not in the file.
     var elements: [Position] = []
 
-    /// The value as a message names it: `32, from defaults at line 17`.
+    /// The value for messages: `32, from defaults at line 17`.
     var described: String {
         switch origin {
         case .own: "\(text), at line \(position.line)"
@@ -35,28 +35,28 @@ struct Setting: Sendable {
 struct PoolDraft: Sendable {
     let name: String
     let position: Position
-    /// The keys that have a valid value: all of them, if the pool has no problem.
+    /// The keys with a valid value: all keys, if the pool has no problem.
     var settings: [Key: Setting]
 
-    /// The path of a key of the pool, or of `defaults` if its value comes from there.
+    /// The path of a key: of the pool, or of `defaults` if its value comes from there.
     func path(_ key: Key) -> String {
         settings[key]?.origin == .defaults
             ? "defaults.\(key.rawValue)" : "pools.\(name).\(key.rawValue)"
     }
 }
 
-/// A configuration file on its way from text to `Config`: every key with its value and origin, and
-/// the problems found.
+/// A configuration file between text and `Config`: every key with its value and origin, and the
+/// problems found.
 struct Resolution {
     private(set) var pools: [PoolDraft] = []
     /// The keys at the top of the file and in `log`.
     private(set) var globals: [Key: Setting] = [:]
     private(set) var diagnostics: [Diagnostic] = []
 
-    /// Whether no problem is an error.
+    /// True when no problem is an error.
     var isValid: Bool { !diagnostics.contains { $0.severity == .error } }
 
-    /// Reads and checks a text; files that it names are not looked at.
+    /// Reads and checks a text. Does not read the files that it names.
     init(text: String) {
         let document = Document(text: text)
         diagnostics = document.problems

@@ -1,8 +1,8 @@
 // Writes config/redpool.yaml from the schema.
 
 extension Config {
-    /// The text of `config/redpool.yaml`: every key with its default and what it is for. Keys whose
-    /// default follows from others are comments, so that they go on following.
+    /// The text of `config/redpool.yaml`: every key with its default and its purpose. Keys whose
+    /// default is derived from others are comments, so that they stay derived.
     package static func sampleFile() -> String {
         var lines = [
             "# Redpool's configuration: every key with its default. See docs/configuration.md.",

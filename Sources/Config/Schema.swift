@@ -14,7 +14,7 @@ enum Key: String, Sendable, CaseIterable {
 
 /// Where a key may stand.
 enum Scope: Sendable {
-    /// In a pool only: what can have no default.
+    /// Only in a pool: the key has no default.
     case poolOnly
     /// In a pool, or in `defaults` for all pools.
     case pool
@@ -24,21 +24,21 @@ enum Scope: Sendable {
     case log
 }
 
-/// What a key's value is. Ranges of durations are nanoseconds, of sizes bytes.
+/// The kind of a key's value. Ranges are in nanoseconds for durations and in bytes for sizes.
 enum Kind: Sendable {
     case upstream, text, path, mode, boolean
     case integer(ClosedRange<Int>)
     /// A whole number, or `auto`.
     case integerOrAuto(ClosedRange<Int>)
-    /// A duration; `zero` says what `0s` means, nil that it is refused.
+    /// A duration. `zero` is the meaning of `0s`; nil: `0s` is refused.
     case duration(ClosedRange<Int64>, zero: String?)
     case size(ClosedRange<Int>)
     case choice([String])
-    /// A list, or an element by itself; `empty` says what `[]` means, nil that it is refused.
+    /// A list, or a single element. `empty` is the meaning of `[]`; nil: `[]` is refused.
     case list(of: ElementKind, empty: String?)
 }
 
-/// What the elements of a list are.
+/// The kind of a list's elements.
 enum ElementKind: Sendable {
     /// An address to listen on.
     case listen
@@ -46,23 +46,23 @@ enum ElementKind: Sendable {
     case command
 }
 
-/// What a key's value is when the file does not give it.
+/// The value of a key that is not in the file.
 enum Standard: Sendable {
-    /// The file has to give it.
+    /// The file must give it.
     case required
-    /// The text that the file could have.
+    /// As text of the file.
     case text(String)
-    /// The elements that the file could have.
+    /// As elements of a list.
     case list([String])
-    /// It follows from other keys by the rule; the text is what comes of it by default.
+    /// Derived from other keys by a rule; the text is the value when all keys have their defaults.
     case derived(String, rule: String)
 }
 
-/// What a change of a key means for connections that are open.
+/// How a change of a key affects open connections.
 enum ReloadClass: String, Sendable {
     /// Open connections follow the new value.
     case live
-    /// Nothing is cut: what is too much is closed when it falls idle.
+    /// No connection is cut: surplus ones are closed when they become idle.
     case graceful
     /// Open connections keep the old value until they close.
     case opened = "new connections"
@@ -70,15 +70,15 @@ enum ReloadClass: String, Sendable {
     case structural
 }
 
-/// One row of the schema: all that is known about a key. It drives parsing, suggestions, defaults,
-/// the printed configuration, the sample file and the reference page.
+/// One row of the schema: everything about one key. It drives parsing, suggestions, defaults, the
+/// printed configuration, the sample file and the reference page.
 struct KeySpec: Sendable {
     let key: Key
     let scope: Scope
     let kind: Kind
     let standard: Standard
     let reload: ReloadClass
-    /// One line for people: no final full stop, at most 100 characters.
+    /// One line of documentation: no final full stop, at most 100 characters.
     let doc: String
 }
 
@@ -146,7 +146,7 @@ enum Schema {
             key: .pingInterval, scope: .pool, kind: .duration(never, zero: "never"),
             standard: .text("30s"), reload: .live,
             doc: "idle upstream connections are sent PING after this; keep it below idleTimeout"),
-        // Linux takes 1 to 32767 seconds for TCP_KEEPIDLE (MAX_TCP_KEEPIDLE in net/tcp.h).
+        // The range of TCP_KEEPIDLE in Linux is 1 to 32767 seconds (MAX_TCP_KEEPIDLE in net/tcp.h).
         KeySpec(
             key: .keepalive, scope: .pool, kind: .duration(second...32_767 * second, zero: "off"),
             standard: .text("60s"), reload: .opened,
@@ -211,7 +211,7 @@ enum Schema {
             doc: "group of the unix sockets in listen; empty is the group of the process"),
     ]
 
-    /// The keys at the top of the file, apart from `pools`, `defaults` and `log`.
+    /// The keys at the top of the file, except `pools`, `defaults` and `log`.
     static let globalKeys: [KeySpec] = [
         KeySpec(
             key: .threads, scope: .global, kind: .integer(1...64), standard: .text("1"),

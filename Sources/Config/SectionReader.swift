@@ -6,7 +6,7 @@ struct SectionReader {
     let specs: [KeySpec]
     /// The section's path; empty for the top of the file.
     let path: String
-    /// Names that are no keys of the schema but may be meant by a wrong one.
+    /// Names that are not keys of the schema, but may be meant by a misspelled key.
     let otherNames: [String]
     /// The origin of the values.
     let origin: Setting.Origin
@@ -31,7 +31,7 @@ struct SectionReader {
         case .mapping(let entries, _):
             read(entries)
         case .scalar("", isQuoted: false, _) where origin == .defaults || path == "log":
-            // A section whose keys are all commented out.
+            // All keys of the section are commented out.
             break
         default:
             isMapping = false
@@ -51,7 +51,7 @@ struct SectionReader {
         }
     }
 
-    /// Reads a key's value; nil if it is invalid, which is reported.
+    /// Reads a key's value. If it is invalid, reports that and returns nil.
     private mutating func read(_ entry: Tree.Entry, by spec: KeySpec) -> Setting? {
         do throws(ValueProblem) {
             if case .list(let kind, let empty) = spec.kind,
@@ -84,12 +84,12 @@ struct SectionReader {
             elements: [position])
     }
 
-    /// Whether unquoted text is YAML's way to give no value.
+    /// Whether unquoted text is YAML for no value.
     private func isAbsent(_ text: String) -> Bool {
         ["", "~", "null"].contains(text)
     }
 
-    /// Reads a list, all of it even if an element is invalid, so that every problem is reported.
+    /// Reads a list to its end, so that every problem is reported.
     private mutating func readList(
         _ trees: [Tree], of kind: ElementKind, _ entry: Tree.Entry
     ) -> Setting? {
@@ -145,8 +145,8 @@ struct SectionReader {
 }
 
 extension SectionReader {
-    /// The section's values, then those of `defaults`, then the schema's. Keys whose value is
-    /// broken, here or there, stay away, so that no further problem is made of them.
+    /// The section's values, then those of `defaults`, then the schema's. Keys with an invalid
+    /// value in either section are left out, so that no further problem is reported for them.
     func completed(
         with defaults: [Key: Setting] = [:], broken: Set<Key> = [],
         position: Position = Position(line: 1, column: 1)
@@ -164,7 +164,7 @@ extension SectionReader {
         return result
     }
 
-    /// The required keys that the section lacks.
+    /// A problem for each required key that the section lacks.
     func missing(at position: Position) -> [Diagnostic] {
         guard isMapping else { return [] }
         return specs.compactMap { spec in
@@ -177,7 +177,7 @@ extension SectionReader {
         }
     }
 
-    /// Fills in the sizes that follow from `maxOpen`.
+    /// Adds the sizes that are derived from `maxOpen`.
     private func derive(
         into result: inout [Key: Setting], broken: Set<Key>, position: Position
     ) {

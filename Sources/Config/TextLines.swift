@@ -1,4 +1,4 @@
-/// The lines of a text, to find places in it and to explain what the YAML parser says about them.
+/// The lines of a text, for finding places in it and for explaining the YAML parser's errors.
 struct TextLines {
     private let lines: [[Unicode.Scalar]]
 
@@ -20,7 +20,7 @@ struct TextLines {
         self.lines = lines
     }
 
-    /// The nearest place inside the text; the place after the last character counts as inside.
+    /// The nearest place in the text. The place after the last character counts.
     func clamped(_ position: Position) -> Position {
         let line = min(max(1, position.line), lines.count)
         guard line == position.line else {
@@ -53,7 +53,7 @@ struct TextLines {
         }
     }
 
-    /// What probably went wrong where the parser stopped: in front, the words that follow its own.
+    /// The probable cause of a parser's error, to append to its message.
     func hint(at position: Position, contextLine: Int?) -> String {
         let line = lines[position.line - 1]
         if line.indices.contains(position.column - 1), line[position.column - 1] == "\t" {
@@ -67,7 +67,7 @@ struct TextLines {
         return ""
     }
 
-    /// Whether a line has `[...]:` without a quote before it: YAML takes the bracket for a list.
+    /// Whether a line has `[...]:` without a quote before it: YAML reads the bracket as a list.
     private func hasBareIPv6(_ line: [Unicode.Scalar]) -> Bool {
         guard let open = line.firstIndex(of: "["), let close = line.lastIndex(of: "]") else {
             return false

@@ -1,4 +1,4 @@
-/// Why the text of a value was refused. The message follows the key's path: `300 has no unit (did
+/// Why the text of a value is refused. The message follows the key's path: `300 has no unit (did
 /// you mean 300s?)`.
 struct ValueProblem: Error, Equatable {
     let message: String
@@ -8,7 +8,7 @@ struct ValueProblem: Error, Equatable {
     }
 }
 
-/// A value of a key after its text has been read.
+/// The value of a key, read from its text.
 enum Value: Sendable, Equatable {
     case integer(Int)
     /// Nanoseconds.
@@ -28,7 +28,7 @@ enum Value: Sendable, Equatable {
 /// An element of a list.
 enum Element: Sendable, Equatable {
     case listen(ListenAddress)
-    /// A command in lower case, a subcommand as `script|debug`.
+    /// A command in lower case; a subcommand is `script|debug`.
     case command(String)
 
     /// The element in the syntax of the file.
@@ -40,25 +40,26 @@ enum Element: Sendable, Equatable {
     }
 }
 
-/// The units of durations, greatest first, in nanoseconds.
+/// The units of durations in nanoseconds, largest first.
 private let durationUnits: [(name: Substring, length: Int64)] = [
     ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
 ]
 
-/// The units of sizes in bytes. As in redis.conf, `kb` is 1024 bytes; letter case does not matter.
+/// The units of sizes in bytes. As in redis.conf, `kb` is 1024 bytes, and letter case is ignored.
 private let sizeUnits: [String: Int] = [
     "b": 1, "kb": 1024, "kib": 1024, "mb": 1_048_576, "mib": 1_048_576,
     "gb": 1_073_741_824, "gib": 1_073_741_824,
 ]
 
-/// Reads a whole number: decimal digits, perhaps a minus sign, no leading zero (which YAML 1.1
-/// takes for octal).
+/// Reads a whole number: decimal digits, optionally a minus sign, no leading zero (YAML 1.1 reads
+/// that as octal).
 func parseInteger(_ text: String) throws(ValueProblem) -> Int {
     let digits = text.hasPrefix("-") ? text.dropFirst() : text[...]
     guard isDigits(digits), digits.count == 1 || !digits.hasPrefix("0") else {
         throw ValueProblem("\(shown(text)) is not a whole number")
     }
-    // What does not fit is far beyond every range, so the nearest number gives the right error.
+    // A number that does not fit is outside every range, so the nearest number leads to the right
+    // error.
     return Int(text) ?? (text.hasPrefix("-") ? Int.min : Int.max)
 }
 
@@ -120,7 +121,7 @@ func parseSize(_ text: String) throws(ValueProblem) -> Int {
     return overflow ? Int.max : product
 }
 
-/// Reads `true` or `false`; the other words of YAML 1.1 are refused with the one that is meant.
+/// Reads `true` or `false`. For the other booleans of YAML 1.1 the error names the right one.
 func parseBoolean(_ text: String) throws(ValueProblem) -> Bool {
     switch text {
     case "true": return true
@@ -148,8 +149,9 @@ func parseMode(_ text: String) throws(ValueProblem) -> UInt32 {
 /// The most characters of a command's name, and of a subcommand's.
 private let commandWordLimit = 24
 
-/// Reads the name of a command, or of a subcommand with a space or `|` between the two words, as
-/// lower case with `|` between: `SCRIPT DEBUG` is `script|debug`, as in the server's COMMAND INFO.
+/// Reads the name of a command, or of a subcommand with a space or `|` between the two words. The
+/// result is in lower case with `|`: `SCRIPT DEBUG` is `script|debug`, as in the server's COMMAND
+/// INFO.
 func parseCommand(_ text: String) throws(ValueProblem) -> String {
     let words = text.split(omittingEmptySubsequences: false) { $0 == " " || $0 == "|" }
     guard words.count <= 2, words.allSatisfy(isCommandWord) else {
@@ -184,8 +186,7 @@ func isDigits(_ text: Substring) -> Bool {
     !text.isEmpty && text.allSatisfy(isDigit)
 }
 
-/// Text of the file as it may stand in a message: on one line, without control characters, cut
-/// after 64 characters.
+/// Text of the file for a message: one line, without control characters, cut after 64 characters.
 func shown(_ text: some StringProtocol) -> String {
     if text.isEmpty { return "\"\"" }
     var result = ""
