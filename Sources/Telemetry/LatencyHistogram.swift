@@ -1,19 +1,18 @@
-/// A histogram of times in nanoseconds with four cells for every power of two: any quantile is
-/// known to within 25 %, in 2 KB, without allocation.
+/// A histogram of times in nanoseconds with four cells for every power of two. Any quantile is
+/// accurate to 25 %, in 2 KB, without allocation.
 package struct LatencyHistogram: Sendable {
-    /// How many times were recorded.
+    /// The number of recorded times.
     package private(set) var count: UInt64 = 0
-    /// The sum of the recorded times in nanoseconds; wraps around after 584 years.
+    /// The sum of the recorded times in nanoseconds. It overflows after 584 years.
     package private(set) var sum: UInt64 = 0
-    /// The greatest recorded time in nanoseconds; 0 if there is none.
+    /// The largest recorded time in nanoseconds; 0 if there is none.
     package private(set) var maximum: UInt64 = 0
 
     private var cells = InlineArray<256, UInt64>(repeating: 0)
 
     package init() {}
 
-    /// Records a time in nanoseconds. A negative one, which a clock that was set back can produce,
-    /// counts as 0.
+    /// Records a time in nanoseconds. A negative time, from a clock that was set back, counts as 0.
     package mutating func record(_ nanoseconds: Int64) {
         let value = UInt64(max(0, nanoseconds))
         cells[LatencyHistogram.cell(of: value)] &+= 1
@@ -22,11 +21,11 @@ package struct LatencyHistogram: Sendable {
         if value > maximum { maximum = value }
     }
 
-    /// The time in nanoseconds that a part `quantile` of the recorded times, 0 to 1, did not
-    /// exceed: the upper end of its cell, never more than `maximum`; 0 if nothing was recorded.
+    /// The time in nanoseconds that the share `quantile` (0 to 1) of the recorded times did not
+    /// exceed: the upper end of its cell, at most `maximum`. 0 if nothing was recorded.
     package func quantile(_ quantile: Double) -> UInt64 {
         guard count > 0 else { return 0 }
-        // Written so that a NaN becomes 0, because converting it to an integer would trap.
+        // Turns a NaN into 0: converting it to an integer would trap.
         let clamped = quantile > 0 ? min(1, quantile) : 0
         let rank = max(1, UInt64((clamped * Double(count)).rounded(.up)))
         var seen: UInt64 = 0
@@ -37,7 +36,7 @@ package struct LatencyHistogram: Sendable {
         return maximum
     }
 
-    /// Adds the times of another histogram, such as that of another worker.
+    /// Adds the times of another histogram, for example of another worker.
     package mutating func merge(_ other: LatencyHistogram) {
         for index in cells.indices {
             cells[index] &+= other.cells[index]
@@ -47,8 +46,8 @@ package struct LatencyHistogram: Sendable {
         maximum = max(maximum, other.maximum)
     }
 
-    /// Values below 4 have cells of their own; from there on the two bits below the leading one
-    /// choose among the four cells of the power of two.
+    /// Values below 4 have cells of their own. For larger values, the two bits below the leading
+    /// one select one of the four cells of the power of two.
     static func cell(of value: UInt64) -> Int {
         guard value >= 4 else { return Int(value) }
         let exponent = 63 - value.leadingZeroBitCount
@@ -56,8 +55,7 @@ package struct LatencyHistogram: Sendable {
         return exponent * 4 + quarter
     }
 
-    /// The greatest value of a cell. Cells 4 to 7 are never used: the powers of two that they would
-    /// stand for are below 4.
+    /// The largest value of a cell. Cells 4 to 7 are unused: their powers of two are below 4.
     static func upperEnd(of cell: Int) -> UInt64 {
         guard cell >= 8 else { return UInt64(min(cell, 3)) }
         let exponent = UInt64(cell / 4)

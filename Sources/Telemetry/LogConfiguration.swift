@@ -1,20 +1,20 @@
 package import Logging
 
-/// How a log line looks.
+/// The format of a log line.
 package enum LogFormat: String, Sendable, CaseIterable {
-    /// `<N>` with the syslog priority, then the fields of `logfmt` without time and level: what
-    /// journald reads from the standard error of a service and completes itself.
+    /// `<N>` with the syslog priority, then the fields of `logfmt` without time and level, which
+    /// journald adds when it reads the standard error of a service.
     case journal
     /// Time, level, event and message, then the fields: for people.
     case text
     /// `ts=... level=... event=... msg="..." key=value`: for programs.
     case logfmt
 
-    /// The format that suits what standard error is connected to.
+    /// The format for what standard error is connected to.
     ///
-    /// `journalStream` is the environment variable `JOURNAL_STREAM`, `DEVICE:INODE` in decimal,
-    /// which systemd sets; it is inherited by children whose standard error may be something else,
-    /// so it counts only if it names `device` and `inode`, those of standard error
+    /// `journalStream` is the environment variable `JOURNAL_STREAM`, `DEVICE:INODE` in decimal.
+    /// systemd sets it, and children inherit it although their standard error may be another file.
+    /// So it counts only if it names `device` and `inode`, those of standard error
     /// (systemd.exec(5), systemd 231 and later).
     package static func suited(
         journalStream: String?, device: UInt64, inode: UInt64, isTerminal: Bool
@@ -28,7 +28,7 @@ package enum LogFormat: String, Sendable, CaseIterable {
 package struct LogConfiguration: Sendable, Equatable {
     /// The least severe level that is logged.
     package var level: Logger.Level
-    /// How a line looks.
+    /// The format of a line.
     package var format: LogFormat
 
     package init(level: Logger.Level, format: LogFormat) {

@@ -1,6 +1,6 @@
 import Logging
 
-/// One log line before it is written. Pure: everything it says is handed in.
+/// One log line before it is written. Pure: the caller passes everything in it.
 struct LogLine {
     let level: Logger.Level
     let message: String
@@ -8,7 +8,7 @@ struct LogLine {
     /// Nanoseconds since 1970.
     let time: Int64
 
-    /// The line in a format, its line break included, at most `LogSink.lineLimit` bytes of UTF-8.
+    /// The line in a format, with its line break, at most `LogSink.lineLimit` bytes of UTF-8.
     func rendered(as format: LogFormat) -> String {
         var line = prefix(of: format)
         if format != .text {
@@ -54,7 +54,7 @@ struct LogLine {
         }
     }
 
-    /// Field names whose values are masked, whoever logs them.
+    /// Names of fields whose values are always masked.
     private static let secrets: Set<String> = ["password", "secret", "token"]
 
     private static func append(
@@ -73,7 +73,7 @@ struct LogLine {
         }
     }
 
-    /// A value as text; dictionaries in the order of their keys, so that equal values look equal.
+    /// A value as text. Dictionaries are sorted by key, so that equal values give equal text.
     private static func flat(_ value: Logger.MetadataValue) -> String {
         switch value {
         case .string(let text):
@@ -107,8 +107,8 @@ struct LogLine {
         line += "\""
     }
 
-    /// Appends text with everything escaped that could break the line, move the cursor of a
-    /// terminal, or reorder what is read.
+    /// Appends text. Escapes every character that could break the line, move the cursor of a
+    /// terminal, or reorder the text.
     private static func appendEscaped(
         _ text: String, to line: inout String, quoted: Bool = false
     ) {
@@ -140,8 +140,8 @@ struct LogLine {
         }
     }
 
-    /// The line with its line break, cut between two characters, with `...` in place of what does
-    /// not fit. A quoted value that is cut stays open: the mark says that it is incomplete.
+    /// The line with its line break. If it is too long, it is cut between two characters and ends
+    /// in `...`. A quoted value that is cut stays open; the mark shows that it is incomplete.
     private static func limited(_ line: String) -> String {
         let room = LogSink.lineLimit - 1
         guard line.utf8.count > room else { return line + "\n" }
@@ -161,8 +161,8 @@ func formatTime(_ nanoseconds: Int64) -> String {
     let minutes = floored(seconds.quotient, by: 60)
     let hours = floored(minutes.quotient, by: 60)
     let days = floored(hours.quotient, by: 24)
-    // Days since 1970 to a civil date, with years that begin in March, so that the day which
-    // leap years add is the last one (H. Hinnant, "chrono-compatible low-level date algorithms").
+    // Converts days since 1970 to a civil date. Years begin in March, so the leap day is the last
+    // day (H. Hinnant, "chrono-compatible low-level date algorithms").
     let era = floored(days.quotient + 719_468, by: 146_097)
     let day = era.remainder
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365

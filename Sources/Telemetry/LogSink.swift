@@ -1,15 +1,15 @@
 import Glibc
 import Synchronization
 
-/// The file descriptor that log lines go to, standard error. It never blocks its caller: a line
-/// for which there is no room is dropped and counted.
+/// The file descriptor for log lines, standard error. It never blocks its caller: a line without
+/// room is dropped and counted.
 package final class LogSink: Sendable {
-    /// The longest line in bytes, its line break included: Linux's `PIPE_BUF`, up to which a write
-    /// to a pipe is atomic, and does not block once `poll` has said that there is room.
+    /// The longest line in bytes, with its line break. It is Linux's `PIPE_BUF`: a write of up to
+    /// this size to a pipe is atomic, and does not block once `poll` has reported room.
     package static let lineLimit = 4096
 
-    /// The lines that were lost since the start, because nobody reads the other end or writing
-    /// failed.
+    /// The number of lines that were lost since the start, because the other end is not read or the
+    /// write failed.
     package var suppressed: UInt64 { lost.load(ordering: .relaxed) }
 
     private let descriptor: Int32
@@ -20,7 +20,7 @@ package final class LogSink: Sendable {
         self.descriptor = descriptor
     }
 
-    /// The format that suits the descriptor, by the environment, `fstat` and `isatty`.
+    /// The format for the descriptor, chosen by the environment, `fstat` and `isatty`.
     package func suitedFormat() -> LogFormat {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return .logfmt }
@@ -30,10 +30,10 @@ package final class LogSink: Sendable {
             isTerminal: isatty(descriptor) == 1)
     }
 
-    /// Writes a line, which ends in a line break, by one `write(2)`.
+    /// Writes a line, which must end in a line break, with one `write(2)`.
     ///
-    /// A line that is too long, or only partly taken, or refused, is counted in `suppressed`; there
-    /// is nowhere else to report it.
+    /// A line that is too long, or is written only in part or not at all, is counted in
+    /// `suppressed`; it cannot be reported anywhere else.
     package func write(_ line: String) {
         var line = line
         let written = line.withUTF8 { bytes -> Bool in

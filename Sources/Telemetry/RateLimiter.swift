@@ -1,7 +1,7 @@
-/// Merges repeated log events to one line per window, so that an outage under load is told once
+/// Merges repeated log events to one line per window, so that an outage under load is logged once
 /// with a count, not once per command. Pure: the time is passed in.
 package struct RateLimiter: Sendable {
-    /// What makes two events the same.
+    /// Events with equal keys are merged.
     package struct Key: Sendable, Hashable {
         /// The event's dotted name.
         package let event: String
@@ -41,11 +41,11 @@ package struct RateLimiter: Sendable {
         self.capacity = capacity
     }
 
-    /// Says whether an event at `now` (nanoseconds, any origin, never going back) is logged.
+    /// Decides whether an event at `now` is logged (nanoseconds, any origin, never decreasing).
     ///
-    /// Nil: it is held back. Otherwise it is logged, with the number of events that the line stands
-    /// for, this one included. With `capacity` keys in open windows, events with a further key are
-    /// not merged.
+    /// Returns nil if the event is held back. Otherwise returns the number of events that the line
+    /// stands for, this one included. With `capacity` keys in open windows, events with another key
+    /// are not merged.
     package mutating func record(_ key: Key, now: Int64) -> Int? {
         if let window = windows[key] {
             if now - window.start < length {
@@ -64,8 +64,8 @@ package struct RateLimiter: Sendable {
         return 1
     }
 
-    /// The lines that are due at `now`: one for each key whose window is over and held events back.
-    /// To be called once a second or so; keys that have become quiet are forgotten.
+    /// The lines that are due at `now`: one for each key whose window has ended with events held
+    /// back. Call it about once a second. Keys without events are dropped.
     package mutating func due(now: Int64) -> [Summary] {
         var summaries: [Summary] = []
         for (key, window) in windows where now - window.start >= length {

@@ -1,16 +1,16 @@
 package import Logging
 
-/// The daemon's swift-log handler: one event, one line, one `write(2)`, in the format that suits
-/// what standard error is connected to.
+/// The daemon's swift-log handler: one event, one line, one `write(2)`, in the format for what
+/// standard error is connected to.
 ///
 /// The metadata key `event` names the kind of event in dotted words (`pool.wait_timeout`), and
-/// `pool` the pool; they come first, the other keys follow in alphabetical order.
+/// `pool` the pool. They come first; the other keys follow in alphabetical order.
 package struct StderrLogHandler: LogHandler {
     /// The least severe level that is logged.
     package var logLevel: Logger.Level
     /// Fields of every line of this handler.
     package var metadata: Logger.Metadata = [:]
-    /// Further fields of every line, by the context of the caller.
+    /// More fields of every line, from the caller's context.
     package var metadataProvider: Logger.MetadataProvider?
 
     private let format: LogFormat
