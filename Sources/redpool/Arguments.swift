@@ -1,23 +1,24 @@
-// The command line: a subcommand and what it takes. Read by hand, because the library for it links
-// Foundation: with that the binary had 16 MB instead of 10 (docs/architecture.md).
+// The command line: a subcommand and its arguments. It is read by hand, because
+// swift-argument-parser links Foundation; with that the binary had 16 MB instead of 10
+// (docs/architecture.md).
 
-/// What the command line asks for.
+/// The request on the command line.
 enum Invocation {
     case run(config: String)
     case check(file: String)
     case version
-    /// The version alone, for scripts (`--version`).
+    /// Only the version, for scripts (`--version`).
     case bareVersion
-    /// How to use a subcommand; nil for all of them.
+    /// The help for a subcommand; nil: for all of them.
     case help(Subcommand?)
 }
 
-/// A command line that cannot be followed: what is wrong with it, and where.
+/// A wrong command line: what is wrong, and with which subcommand.
 struct UsageError: Error {
     let problem: String
     let subcommand: Subcommand?
 
-    /// For standard error.
+    /// The text for standard error.
     var message: String {
         let name = subcommand.map { "redpool \($0.rawValue)" } ?? "redpool"
         return """
@@ -28,7 +29,7 @@ struct UsageError: Error {
     }
 }
 
-/// Words of the command line, one after the other.
+/// The words of the command line, in order.
 private struct Words {
     private var rest: ArraySlice<String>
     private var isPastOptions = false
@@ -40,7 +41,7 @@ private struct Words {
 
     init(_ rest: ArraySlice<String>) { self.rest = rest }
 
-    /// The next word; after `--` all are operands, as is `-`.
+    /// The next word. After `--` all words are operands; `-` is always one.
     mutating func next() -> Word? {
         guard let word = rest.popFirst() else { return nil }
         if isPastOptions || !word.hasPrefix("-") || word == "-" { return .operand(word) }
@@ -55,7 +56,7 @@ private struct Words {
             name: String(word[..<sign]), attached: String(word[word.index(after: sign)...]))
     }
 
-    /// The value of the option that was last read: attached to it, or the word behind it.
+    /// The value of the last option: attached to it, or the next word.
     mutating func value(_ attached: String?) -> String? {
         if let attached { return attached }
         guard let word = rest.first, !word.hasPrefix("-") || word == "-" else { return nil }
@@ -64,7 +65,7 @@ private struct Words {
 }
 
 extension Invocation {
-    /// Reads the words behind the program's name.
+    /// Reads the words after the program's name.
     init(_ arguments: ArraySlice<String>) throws(UsageError) {
         guard let first = arguments.first else {
             self = .help(nil)

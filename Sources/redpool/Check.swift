@@ -7,7 +7,7 @@ func check(_ file: String) throws {
     print(try Config.effectiveYAML(path: file) ?? "", terminator: "")
 }
 
-/// Reads and validates a configuration; the failure's message has every problem, a line each.
+/// Reads and validates a configuration. The error's message has every problem, one per line.
 func loadConfiguration(_ path: String) throws -> (config: Config, warnings: [String]) {
     let result: ConfigResult
     do {

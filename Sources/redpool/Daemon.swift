@@ -1,6 +1,5 @@
-// The life of the process: start, signals, notification of systemd, end. The main thread does only
-// this, and accepts where there are several workers; clients and upstreams live on the workers'
-// threads.
+// The life of the process: start, signals, notification of systemd, end. With several workers the
+// main thread also accepts clients. Clients and upstreams live on the workers' threads.
 
 import Config
 import EventLoop
@@ -10,10 +9,10 @@ import Proxy
 import Session
 import Telemetry
 
-/// What a worker tells the main thread.
+/// A message from a worker to the main thread.
 private enum WorkerEvent: Sendable {
     case started
-    /// It has drained, and so many clients are left.
+    /// The worker has drained; `cut` clients are left.
     case drained(cut: Int)
     case ended
     case failed(String)
@@ -30,9 +29,9 @@ final class Daemon {
     /// How many workers have started, drained and ended.
     private var count = (started: 0, drained: 0, ended: 0)
     private var cut = 0
-    /// Accepts where there are several workers.
+    /// Accepts clients when there are several workers.
     private var dispatcher: Dispatcher?
-    /// Runs out when a worker does not end in time.
+    /// Fires when a worker does not end in time.
     private var patience: [EndTimer] = []
     private var exitCode: Int32 = 0
 
@@ -176,7 +175,7 @@ final class Daemon {
                 "pools": "\(places.joined(separator: ", "))",
             ])
         notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
-        // Reading the configuration took heap that nothing needs again.
+        // Reading the configuration used heap that is not needed again.
         System.trimHeap()
     }
 
@@ -205,7 +204,8 @@ final class Daemon {
         patience[0].timer.start(after: config.drainTimeout + Daemon.grace)
     }
 
-    /// What a worker may take beyond `drainTimeout` to say that it has drained, and to end.
+    /// How long a worker may take beyond `drainTimeout` to report that it has drained, and to end;
+    /// in nanoseconds.
     private static let grace: Int64 = 2_000_000_000
 
     private func drained() {
@@ -243,7 +243,7 @@ final class Daemon {
     }
 }
 
-/// A non-copyable watch cannot stand in an array; a box can.
+/// An array cannot hold a non-copyable watch; it can hold this box.
 private final class SignalBox {
     let watch: SignalWatch
     init(signal: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer) {
@@ -252,7 +252,7 @@ private final class SignalBox {
     }
 }
 
-/// As above.
+/// The same for a timer.
 private final class EndTimer {
     let timer: Timer
 

@@ -1,4 +1,4 @@
-// Exit codes of sysexits.h, so that a unit file or a script can tell one failure from another.
+// Exit codes of sysexits.h, so that a unit file or a script can distinguish failures.
 
 import Glibc
 
@@ -13,13 +13,13 @@ enum Sysexit {
     static let osError: Int32 = 71
     /// A listener cannot be created.
     static let cannotCreate: Int32 = 73
-    /// Not allowed.
+    /// Permission denied.
     static let noPermission: Int32 = 77
     /// The configuration is wrong.
     static let config: Int32 = 78
 }
 
-/// A failed start: one line for the operator, and the code to exit with.
+/// A failed start: one line for the operator, and the exit code.
 struct StartFailure: Error {
     let code: Int32
     let message: String

@@ -1,4 +1,5 @@
-// Binding of all listeners before anything else starts, and the arithmetic of descriptors.
+// Binds all listeners before anything else starts, and computes the limit on clients from that on
+// descriptors.
 
 import Config
 import EventLoop
@@ -6,14 +7,14 @@ import Glibc
 import Proxy
 
 enum Listeners {
-    /// The kernel caps it at net.core.somaxconn; 128 overflows when a PHP-FPM pool wakes up.
+    /// The kernel caps it at net.core.somaxconn. 128 would overflow when a PHP-FPM pool wakes up.
     private static let backlog: Int32 = 4096
     /// Descriptors for everything that is not a client, an upstream or a listener.
     private static let reserve = 64
-    /// A worker's epoll, its timers, its mailbox, and what libevent has for itself.
+    /// A worker's epoll, timers and mailbox, and libevent's own.
     private static let descriptorsPerWorker = 6
 
-    /// Binds every address of every pool; on a failure nothing stays bound.
+    /// Binds every address of every pool. After a failure, none stays bound.
     static func bindAll(_ config: Config) throws -> [BoundListener] {
         var bound: [BoundListener] = []
         do {
@@ -29,7 +30,7 @@ enum Listeners {
         return bound
     }
 
-    /// `*` means every address of both families, which are two sockets.
+    /// `*` is every address of both families, so it needs two sockets.
     private static func families(_ address: ListenAddress) -> [ListenAddress] {
         guard case .tcp("*", let port) = address else { return [address] }
         return [.tcp(host: "0.0.0.0", port: port), .tcp(host: "::", port: port)]
@@ -90,8 +91,7 @@ enum Listeners {
         return StartFailure(code: code, message: "redpool: pool \(pool.name): \(text)")
     }
 
-    /// How many clients there can be: the configured number if the descriptors suffice for it, or
-    /// as many as they do.
+    /// The limit on clients: the configured number; for `auto`, as many as the descriptors allow.
     static func clientLimit(_ config: Config) throws -> Int {
         let upstreams = config.pools.reduce(0) { $0 + $1.maxOpen + $1.listen.count }
         let others = upstreams + reserve + config.threads * descriptorsPerWorker

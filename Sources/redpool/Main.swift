@@ -1,11 +1,11 @@
 import EventLoop
 import Glibc
 
-/// The version of this tree, as CHANGELOG.md has it.
+/// The version of this tree, as in CHANGELOG.md.
 let redpoolVersion = "0.1.0"
 
-/// The program's entry, under the name by which SwiftPM has the linker call it. `@main` would not hand
-/// the arguments on, and `CommandLine` finds them in /proc, which may not be there.
+/// The program's entry, with the name that SwiftPM gives to the linker. `@main` would not pass the
+/// arguments, and `CommandLine` reads them from /proc, which may not exist.
 @c(redpool_main)
 func enter(_ count: CInt, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> CInt {
     guard System.openStandardDescriptors() == 0 else { return Sysexit.osError }
@@ -17,7 +17,7 @@ func enter(_ count: CInt, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CCh
 }
 
 enum Redpool {
-    /// Does what the command line asks for; the code to exit with.
+    /// Carries out the request on the command line. Returns the exit code.
     fileprivate static func perform(_ arguments: ArraySlice<String>) -> Int32 {
         do {
             switch try Invocation(arguments) {

@@ -1,4 +1,4 @@
-// The subcommands and how to use them.
+// The subcommands and their help.
 
 enum Subcommand: String {
     case run
@@ -16,7 +16,7 @@ enum Subcommand: String {
         }
     }
 
-    /// The help for all of them together.
+    /// The help for all subcommands.
     static let generalHelp = """
         OVERVIEW: A local connection pool for Redis and Valkey.
 
@@ -33,7 +33,7 @@ enum Subcommand: String {
           See 'redpool help <subcommand>' for detailed help.
         """
 
-    /// The help for this one.
+    /// The help for this subcommand.
     var help: String {
         switch self {
         case .run:
