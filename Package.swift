@@ -1,7 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Layers, lowest first; scripts/check-layers keeps the arrows pointing down (docs/architecture.md).
+// Layers, lowest first. scripts/check-layers checks that imports only point down
+// (docs/architecture.md).
 
 let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
@@ -10,22 +11,23 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// Targets without any I/O: every `unsafe` has to be spelled out.
+/// Targets in which every unsafe operation must be marked `unsafe`. Of these, only Config does I/O:
+/// it reads the configuration file and the password files.
 let pure: [SwiftSetting] = strict + [.strictMemorySafety()]
 
 /// Targets that hold connection state in classes. Dynamic exclusivity checks cost more than the
-/// pool itself there, so release builds leave them out; debug builds and tests keep them. It is
-/// sound because no mutating method of a core calls out: cores return actions.
+/// pool itself there, so release builds omit them; debug builds and tests keep them. That is safe
+/// because no mutating method of a core calls out: cores return actions.
 let shell: [SwiftSetting] =
     strict + [
         .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
     ]
 
-/// Release builds carry the C++ runtime that the Swift runtime needs: from a shared library it
-/// takes a megabyte more of memory (scripts/link/libstdc++.so). The 28,000 relocations are packed
-/// (glibc 2.36, Debian 12): they are read at every start, 0.7 MB of them otherwise. All symbols are
-/// bound at the start, and what that has written cannot be written again. Of the toolchain's linkers
-/// lld can do all that.
+/// Release builds link the C++ runtime, which the Swift runtime needs, from its archive: as a
+/// shared library it takes a megabyte more memory (scripts/link/libstdc++.so). The 28,000
+/// relocations are packed (glibc 2.36, Debian 12): every start reads them, and unpacked they are
+/// 0.7 MB. All symbols are bound at the start, and the pages written for that become read-only. Of
+/// the toolchain's linkers, lld can do all of this.
 let linkDirectory = "\(Context.packageDirectory)/scripts/link"
 let linkerWords = ["-z", "pack-relative-relocs", "-z", "now"]
 let leanLinking: [LinkerSetting] = [
