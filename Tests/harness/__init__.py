@@ -1,1 +1,1 @@
-"""What the tests stand on: real servers, the real daemon, raw connections to both."""
+"""The parts that all tests share: real servers, the real daemon, raw connections to both."""

@@ -1,10 +1,11 @@
-"""What one client may write to reach the others of a pool: words that the server reads otherwise
-than they look, and scripts that make replies up."""
+"""What one client can write to affect the others of a pool: words that the server reads differently
+than they look, and scripts that make up replies.
+"""
 
 from .wire import encode
 
 PING = ("PING", "mine")
-# On a server that writes CR LF of an error as it is, four replies.
+# Four replies, on a server that writes the CR LF in an error unchanged.
 SPLITTING = "error('x\\r\\n$6\\r\\nPWNED!\\r\\n$6\\r\\nPWNED!\\r\\n-z')"
 MANY_WORDS = b"GET" + b" k" * 12 + b"\r\n"
 # What one attacker writes at once.
@@ -85,11 +86,11 @@ ATTACKS = {
 
 
 def bytes_of(commands) -> bytes:
-    """Commands and raw bytes in one write."""
+    """Commands and raw bytes as one write."""
     return b"".join(one if isinstance(one, bytes) else encode(*one) for one in commands)
 
 
-# Commands that carry state and are not understood; only Redis 6.2 takes the last one.
+# Commands that carry state and are not understood. Only Redis 6.2 accepts the last one.
 MISUNDERSTOOD = [
     ("CLIENT", "REPLY", "MAYBE"), ("SELECT", "01"), ("MULTI", "x"), ("WATCH",), ("CLIENT", "FOO"),
     ("HELLO", "x"), ("CLIENT", "TRACKING", "ON", "FOO"), ("SUBSCRIBE",),

@@ -16,16 +16,16 @@ from .wire import Address, Connection
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("REDPOOL_BINARY", str(ROOT / ".build" / "release" / "redpool"))
 
-# Runs the client-side tests against redis-server itself, to tell a broken test from a broken
-# daemon; tests of the daemon's own behaviour are skipped then.
+# Runs the client-side tests directly against redis-server, to distinguish a broken test from a
+# broken daemon. Tests of the daemon's own behaviour are skipped then.
 DIRECT = os.environ.get("REDPOOL_DIRECT") == "1"
 
-# The worker threads of every daemon whose test does not choose them itself.
+# The number of worker threads of a daemon whose test does not set it.
 THREADS = os.environ.get("REDPOOL_THREADS")
 
 
 def yaml(value, indent=0) -> str:
-    """The configuration file's text for nested dicts, lists and scalars."""
+    """The text of the configuration file for nested dicts, lists and scalars."""
     pad = "  " * indent
     if isinstance(value, dict):
         return "".join(
@@ -44,13 +44,13 @@ def _scalar(item) -> str:
 
 
 def run_cli(*arguments, **options) -> subprocess.CompletedProcess:
-    """Runs the daemon's command line to its end."""
+    """Runs the daemon's command line until it exits."""
     options = {"capture_output": True, "text": True, "timeout": 60} | options
     return subprocess.run([BINARY, *map(str, arguments)], **options)
 
 
 def fails(code, *words, arguments):
-    """Runs the daemon to its failed end: the code, and one plain line that says why."""
+    """Asserts that the daemon fails with this exit code and one plain line with these words."""
     done = run_cli(*arguments)
     assert done.returncode == code, done
     lines = done.stderr.strip().splitlines()
@@ -60,12 +60,11 @@ def fails(code, *words, arguments):
 
 class Redpool:
     """One running daemon with a pool named `main` on TCP (v4 and v6) and a unix socket, in front of
-    a server, or of a middleman on the transport that he has.
+    a server, or of a middleman on its transport.
 
-    `pool` adds to that pool's keys, `pools` to the pools, `settings` to the file's own keys;
-    `limit` is the limit of open files it starts under, `prefix` a command that starts it.
-    `poolTimeout` is longer than its default in every pool, so that a busy machine is no reason for
-    POOLTIMEOUT.
+    `pool` adds keys to that pool, `pools` adds pools, `settings` adds top-level keys. `limit` is
+    the limit on open files at the start, `prefix` a command that starts the daemon. `poolTimeout`
+    is longer than its default in every pool, so that a busy machine does not cause POOLTIMEOUT.
     """
 
     def __init__(
@@ -118,12 +117,13 @@ class Redpool:
         return Connection(self.tcp, timeout)
 
     def warm_up(self):
-        """Waits for a first command to come through: being ready does not wait for the server."""
+        """Waits until a first command succeeds: the daemon is ready without waiting for the
+        server."""
         with self.connect() as client:
             eventually(lambda: client.command("PING") == b"PONG", what="an answer of the server")
 
     def has_read(self, client) -> bool:
-        """The kernel holds nothing of the client's any more that the daemon has not taken."""
+        """True when the daemon has read everything that the kernel had from the client."""
         mine, theirs = client.socket.getsockname()[1], self.tcp.port
         with open("/proc/net/tcp") as rows:
             for row in list(rows)[1:]:
@@ -161,23 +161,23 @@ class Redpool:
         self.process.send_signal(which)
 
     def wait(self, timeout=60.0) -> int:
-        """The exit code, once the process has ended by itself."""
+        """Waits until the process ends by itself. Returns its exit code."""
         return self.process.wait(timeout)
 
     def stop(self) -> int:
-        """Drains the daemon as an operator would, and returns the exit code."""
+        """Drains the daemon as an operator would. Returns the exit code."""
         if self.process.poll() is None:
             self.signal()
         return self.wait()
 
     def crash(self):
-        """Kills the process: it cleans up nothing."""
+        """Kills the process, without any cleanup."""
         self.process.kill()
         self.process.wait(60)
         self._killed_on_purpose = True
 
     def close(self):
-        """Ends the process whatever its state, and fails if it had crashed."""
+        """Ends the process in any state. Fails if it had crashed."""
         ended = None if self._killed_on_purpose else self.process.poll()
         if ended is None:
             self.process.kill()
@@ -193,7 +193,7 @@ class Redpool:
 
 
 class Direct:
-    """Stands in for Redpool with the server's own addresses."""
+    """Replaces Redpool: has the server's own addresses."""
 
     def __init__(self, server):
         self.tcp, self.tcp6, self.unix = server.tcp, server.tcp6, server.unix
@@ -202,4 +202,4 @@ class Direct:
         return Connection(self.tcp, timeout)
 
     def close(self):
-        """Nothing of its own to close."""
+        """Does nothing: there is no process."""

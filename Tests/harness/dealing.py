@@ -1,18 +1,19 @@
-"""How pytest-xdist deals the tests out to its workers."""
+"""How pytest-xdist distributes the tests to its workers."""
 
 import re
 
 from xdist.scheduler import LoadFileScheduling
 
-# The server that a test's module has its fixtures made for, the first word in its brackets.
+# The server for which a test's module fixtures are made: the first word in the test's brackets.
 _SERVER = re.compile(r"\[((?:redis|valkey)-[^]-]+)")
 
 
 class Dealing(LoadFileScheduling):
-    """As --dist loadfile: a file goes to one worker, where the fixtures of its module are made once.
+    """As --dist loadfile: a file goes to one worker, which makes the fixtures of its module once.
 
-    But what is made once for each server can be made by a worker for each, and what is made for no
-    module can go anywhere: without that a few files would take longer than all the others.
+    But if fixtures are made once per server, each server's tests may go to another worker, and
+    tests without module fixtures may go to any. Otherwise a few files would take longer than all
+    the others.
     """
 
     def _split_scope(self, nodeid):

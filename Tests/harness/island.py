@@ -1,26 +1,26 @@
-"""A network namespace that one link joins to this one, so that the link can be cut."""
+"""A network namespace that one link joins to this one. The link can be cut."""
 
 import random
 import subprocess
 
-# Addresses for private use that no network of a test machine is likely to have.
+# Private addresses that a test machine's network is unlikely to use.
 NETWORK = "10.213"
 TRIES = 20
 
 
 class Unavailable(Exception):
-    """This machine does not let us make a namespace; says why."""
+    """This machine does not permit a namespace. The text has the reason."""
 
 
 class Island:
-    """Holds a server's processes; they have one address, `host`, and one link.
+    """Contains a server's processes. They have one address, `host`, and one link.
 
-    A cut is one of `CUTS`, and lasts until `mend`. Nothing on either side hears of the first three:
+    A cut is one of `CUTS` and lasts until `mend`. With the first three, neither side is notified:
     packets vanish.
     """
 
-    # commands, replies: only that direction is lost. both: both. unplugged: our end of the link is
-    # down, so that connecting fails at once.
+    # commands, replies: only that direction is lost. both: both are. unplugged: this end of the
+    # link is down, so that connects fail at once.
     CUTS = ("commands", "replies", "both", "unplugged")
 
     def __init__(self):
@@ -32,7 +32,7 @@ class Island:
             self._run(f"ip -n {self._name} link set {self._far} up")
             self._run(f"ip address add {self._gateway}/30 dev {self._near}")
             self._run(f"ip link set {self._near} up")
-            # Both kinds of cut have to be possible.
+            # Both kinds of cut must be possible.
             self.cut("commands")
             self.mend()
         except (OSError, subprocess.CalledProcessError) as failure:
@@ -40,7 +40,8 @@ class Island:
             raise Unavailable(f"no link into a network namespace: {failure}") from None
 
     def _claim(self):
-        """Takes a name and a network that no other island has: the kernel lets one have a name."""
+        """Takes a name and a network that no other island has: the kernel gives a name out only
+        once."""
         for number in random.SystemRandom().sample(range(1 << 14), TRIES):
             high, low = number >> 6, (number & 63) * 4
             self._name = f"redpool-{high}-{low}"
@@ -60,7 +61,7 @@ class Island:
 
     @property
     def prefix(self) -> list:
-        """What runs a command in there."""
+        """The words that run a command inside."""
         return ["ip", "netns", "exec", self._name]
 
     def cut(self, kind):
@@ -74,7 +75,7 @@ class Island:
             self._run(f"ip link set {self._near} down")
 
     def mend(self):
-        """Undoes every cut."""
+        """Removes all cuts."""
         for command in (
             f"tc qdisc replace dev {self._near} root pfifo limit 1000",
             f"tc -n {self._name} qdisc replace dev {self._far} root pfifo limit 1000",
@@ -84,7 +85,7 @@ class Island:
             self._run(command)
 
     def close(self):
-        """The link goes with the namespace, once no process is in there any more."""
+        """Deletes the namespace. The link goes with it once no process is left inside."""
         subprocess.run(["ip", "netns", "delete", self._name], capture_output=True, check=False)
         subprocess.run(["ip", "link", "delete", self._near], capture_output=True, check=False)
 

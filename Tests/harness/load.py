@@ -1,4 +1,4 @@
-"""Clients that work in the background and notice everything."""
+"""Clients that work in the background and report every failure."""
 
 import threading
 import time
@@ -8,10 +8,10 @@ from .wire import Connection
 
 
 class Neighbours:
-    """A few clients that go on with ordinary commands while something unpleasant happens.
+    """A few clients that run ordinary commands while a fault is injected.
 
-    Used with `with`. Any error, any wrong reply and any round slower than `slowest` seconds fails
-    the block. That they get on while something lasts is for the block to ask for.
+    Use it with `with`. Any error, wrong reply, or round slower than `slowest` seconds fails the
+    block. The block itself has to check that they make progress.
     """
 
     def __init__(self, address, clients=3, slowest=20.0):
@@ -32,7 +32,7 @@ class Neighbours:
     def __exit__(self, kind, *_):
         try:
             if kind is None:
-                # On a busy machine the block may be over before everybody has begun.
+                # On a busy machine the block may end before every client has begun.
                 self.go_on()
         finally:
             self._stop.set()
@@ -48,7 +48,7 @@ class Neighbours:
         return min(self._rounds)
 
     def go_on(self):
-        """Waits until everybody has begun and ended a round since, or somebody has failed."""
+        """Waits until every client has begun and ended another round, or one has failed."""
         enough = self.rounds + 2
         eventually(
             lambda: self._failures or self.rounds >= enough, 60, what="neighbours getting on"
@@ -74,7 +74,7 @@ class Neighbours:
 
 
 def in_threads(count, work, timeout=120.0):
-    """Runs `work(index)` in `count` threads; the first failure is raised here."""
+    """Runs `work(index)` in `count` threads. Raises the first failure."""
     failures = []
 
     def guarded(index):

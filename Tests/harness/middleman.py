@@ -1,7 +1,7 @@
-"""A man in the middle between the daemon and a real server, who spoils what he is told to.
+"""A proxy between the daemon and a real server that injects faults on request.
 
-He forwards whole commands and whole replies, so a fault strikes at an exact place: instead of a
-command, instead of its reply, in the middle of the reply or behind it.
+It forwards whole commands and whole replies, so that a fault strikes at an exact place: instead of
+a command, instead of its reply, in the middle of the reply or after it.
 """
 
 import collections
@@ -43,8 +43,8 @@ def frame_end(data, kinds=_AGGREGATES):
 
 @dataclass
 class Fault:
-    """What becomes of the commands that contain `marker`, as often as `times`: one of the kinds
-    below, or the reply that takes the place of the server's.
+    """What happens to the next `times` commands that contain `marker`: one of the kinds below, or a
+    reply that replaces the server's.
     """
 
     marker: bytes
@@ -67,7 +67,7 @@ class Link:
         self.middleman, self.near = middleman, near
         self.far = middleman.server.unix.connect(30)
         self.from_near, self.from_far = bytearray(), bytearray()
-        # The fault of every command that the server has yet to answer, None for most.
+        # The fault of every command that the server still has to answer; None for most.
         self.owed = collections.deque()
         # A fault that strikes as soon as everything before it is answered.
         self.pending = None
@@ -105,17 +105,17 @@ class Link:
             self.strike_in_turn(fault)
             return
         self.owed.append(fault)
-        # What is answered by the middleman must have no effect, but keeps its place.
+        # A command that the middleman answers itself must have no effect, but keeps its place.
         self.far.sendall(encode("ECHO", "x") if isinstance(fault, bytes) else frame)
 
     def long_command(self):
-        """A fault that is to strike instead of the command strikes before its end."""
+        """A fault that strikes instead of the command strikes before the command is complete."""
         fault = self.middleman.fault_for(bytes(self.from_near[:100]), only=BEFORE)
         if fault:
             self.strike_in_turn(fault)
 
     def strike_in_turn(self, fault):
-        """Strikes once the replies to earlier commands are through."""
+        """Strikes once the replies to earlier commands are forwarded."""
         if self.owed:
             self.pending = fault
         else:
@@ -172,7 +172,7 @@ class Link:
             self.close()
 
     def strike(self, kind):
-        """Does at once what a fault of this kind does."""
+        """Carries out a fault of this kind at once."""
         actions = {
             "close": self.close,
             "reset": self.reset,
@@ -188,24 +188,24 @@ class Link:
         self.is_stalled = True
 
     def deafen(self):
-        """Reads nothing more: the kernel keeps what fits into the window."""
+        """Stops reading: the kernel keeps what fits into the window."""
         self.is_stalled = True
         if not self.is_deaf:
             self.is_deaf = True
             self.middleman.selector.unregister(self.near)
 
     def finish(self):
-        """The daemon gets a FIN, though not everything that it has sent was read."""
+        """Sends the daemon a FIN, although not everything that it has sent was read."""
         self.near.shutdown(socket.SHUT_WR)
 
     def reset(self):
-        """The daemon gets a RST."""
+        """Sends the daemon a RST."""
         linger = struct.pack("ii", 1, 0)
         self.near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.close()
 
     def close(self):
-        """The daemon gets a FIN behind what was sent."""
+        """Sends the daemon a FIN after what was sent."""
         if self not in self.middleman.links:
             return
         self.middleman.ended.append(time.monotonic())
@@ -228,13 +228,13 @@ class Middleman:
         self.address = Address(path=path) if unix else self.tcp
         self.selector = selectors.DefaultSelector()
         self.links = []
-        # Commands with a marker that were seen, and connections that came.
+        # Counts of commands by marker, and of connections.
         self.seen = collections.Counter()
         self.accepted = 0
-        # When replies were struck, and when connections ended.
+        # When faults struck replies, and when connections ended.
         self.struck, self.ended = [], []
         self._faults = []
-        # What becomes of connections as they come: None, `close`, `reset` or `stall`.
+        # How new connections are treated: None, `close`, `reset` or `stall`.
         self._welcome = None
         self._orders = queue.SimpleQueue()
         self._wake, self._bell = socket.socketpair()
@@ -246,11 +246,11 @@ class Middleman:
         self._thread.start()
 
     def arm(self, marker: bytes, kind, times=1):
-        """Commands that contain `marker` are struck by this fault from now on."""
+        """From now on this fault strikes commands that contain `marker`."""
         self.order(lambda: self._faults.append(Fault(marker, kind, times)))
 
     def welcome(self, kind):
-        """Connections that come are treated so: `close`, `reset`, `stall`, or None for well."""
+        """Sets how new connections are treated: `close`, `reset`, `stall`, or None for normally."""
 
         def change():
             self._welcome = kind
@@ -258,7 +258,7 @@ class Middleman:
         self.order(change)
 
     def disarm(self):
-        """Everything is forwarded again; connections that are stalled stay so."""
+        """Forwards everything again. Stalled connections stay stalled."""
 
         def change():
             self._welcome = None
@@ -267,17 +267,17 @@ class Middleman:
         self.order(change)
 
     def strike(self, kind):
-        """Every connection is struck now."""
+        """Strikes every connection now."""
         self.order(lambda: [link.strike(kind) for link in list(self.links)])
 
     def strike_at(self, mark: bytes, kind):
-        """The connections whose last command contained `mark` are struck now."""
+        """Strikes the connections whose last command contained `mark` now."""
         those = [link for link in list(self.links) if mark in link.last]
         assert those, f"nobody has sent {mark!r}"
         self.order(lambda: [link.strike(kind) for link in those])
 
     def refuse(self):
-        """Nobody listens any more, and every connection is closed."""
+        """Stops listening and closes every connection."""
 
         def change():
             self.selector.unregister(self._listener)
@@ -293,7 +293,7 @@ class Middleman:
         self.order(self._listen)
 
     def order(self, action):
-        """Has the middleman's own thread do something, and waits until it has."""
+        """Runs something on the middleman's own thread and waits for it."""
         done = threading.Event()
         failures = []
 
@@ -339,7 +339,7 @@ class Middleman:
         else:
             where = (self.address.host, self.address.port)
             self._listener = socket.create_server(where, backlog=128)
-            # A small window, so that a deaf connection is soon full.
+            # A small window, so that a deaf connection is full soon.
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
@@ -365,6 +365,6 @@ class Middleman:
     def _run(self):
         while not self._is_over:
             for key, _ in self.selector.select():
-                # One event may have closed the connection of another.
+                # An earlier event may have closed this connection.
                 if key.fileobj.fileno() >= 0:
                     key.data()

@@ -1,4 +1,4 @@
-"""Free TCP ports that two test processes never hand out twice."""
+"""Free TCP ports. Two test processes never get the same one."""
 
 import fcntl
 import os
@@ -6,7 +6,7 @@ import random
 import socket
 import tempfile
 
-# Below Linux's ephemeral range (32768 and up), so that no outgoing connection takes one first.
+# Below Linux's ephemeral range (32768 and up), so that no outgoing connection uses one first.
 _FIRST, _LAST = 12000, 31999
 _held = []
 

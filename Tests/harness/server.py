@@ -10,17 +10,16 @@ from .ports import free_port
 from .waiting import eventually
 from .wire import Address, Connection
 
-# The server that tests start when they name none: a program on PATH, or a path.
+# The server for tests that name none: a program on PATH, or a path.
 DEFAULT = os.environ.get("REDPOOL_SERVER", "redis-server")
 
 
 class RedisServer:
-    """A redis-server of our own on 127.0.0.1, ::1 and a unix socket, in a folder of its own.
+    """A private redis-server on 127.0.0.1, ::1 and a unix socket, in a folder of its own.
 
-    The harness talks to it over the unix socket only. So every TCP client that the server lists
-    is an upstream of the daemon, and counting them needs no guess. On an `island` (see the fault
-    tests) it has that one's address instead, and is reached over that one's link. `binary` is
-    another server program than DEFAULT.
+    The harness talks to it over the unix socket only. So every TCP client that the server lists is
+    an upstream of the daemon. On an `island` (see the fault tests) it has the island's address and
+    link instead. `binary` is a server program other than DEFAULT.
     """
 
     def __init__(self, *options, password=None, binary=DEFAULT, island=None):
@@ -46,7 +45,7 @@ class RedisServer:
         return self._process.pid
 
     def start(self):
-        """Starts it on the same port and folder as before, and waits until it answers."""
+        """Starts it with the same port and folder as before, and waits until it answers."""
         self._process = subprocess.Popen(
             self._prefix
             + [self._binary, "--port", str(self.port), "--bind", *self._hosts]
@@ -60,7 +59,7 @@ class RedisServer:
         eventually(self._answers, 60, what="redis-server answering")
 
     def stop(self, how=signal.SIGTERM):
-        """Ends the process with a signal (SIGKILL for a crash) and waits for its end."""
+        """Ends the process with a signal (SIGKILL for a crash) and waits until it has ended."""
         self._forget_control()
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
@@ -76,13 +75,13 @@ class RedisServer:
         self.start()
 
     def restart_as(self, binary):
-        """Another server program answers at the same addresses."""
+        """Restarts with another server program on the same addresses."""
         self.stop()
         self._binary = binary
         self.start()
 
     def pause(self):
-        """Freezes the process: connections stay, nothing is answered."""
+        """Stops the process: connections stay, nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self):
@@ -99,14 +98,14 @@ class RedisServer:
         return self._control.command(*arguments)
 
     def connect(self) -> Connection:
-        """A new authenticated connection over the unix socket, which no count includes."""
+        """A new authenticated connection over the unix socket. No count includes it."""
         made = Connection(self.unix, timeout=30)
         if self.password:
             assert made.command("AUTH", self.password) == b"OK"
         return made
 
     def forget_password(self, password):
-        """After CONFIG SET requirepass: what later connections of the harness use."""
+        """Sets the password for the harness's later connections, after CONFIG SET requirepass."""
         self.password = password
         self._forget_control()
 
@@ -116,17 +115,17 @@ class RedisServer:
         return found.group(1)
 
     def upstreams(self, connection=None) -> list:
-        """The server's TCP clients, each a dict of CLIENT LIST's fields."""
+        """The server's TCP clients, each as a dict of CLIENT LIST's fields."""
         text = connection.command("CLIENT", "LIST") if connection else self.command("CLIENT", "LIST")
         rows = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in text.decode().splitlines()]
         return [row for row in rows if "U" not in row["flags"]]
 
     def client_count(self) -> int:
-        """How many upstream connections the daemon holds now."""
+        """The number of upstream connections that the daemon has now."""
         return len(self.upstreams())
 
     def unread_bytes(self) -> int:
-        """Bytes that wait in the kernel for a paused server, over all its TCP connections."""
+        """Bytes in the kernel that a paused server has not read, over all its TCP connections."""
         total = 0
         for table in ("/proc/net/tcp", "/proc/net/tcp6"):
             with open(table) as rows:

@@ -1,4 +1,4 @@
-"""Which servers there are to compare with.
+"""The servers to compare with.
 
 The first is the one on PATH (or REDPOOL_SERVER), then those that scripts/install-servers has
 fetched, then those of REDPOOL_SERVERS: paths of server programs, separated by colons.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .server import DEFAULT as ON_PATH
 
-# What Redpool is meant to be tested with, whatever is found here.
+# The servers that Redpool has to be tested with, whether or not they are found here.
 WANTED = ("redis 6.2", "redis 7.0", "redis 7.2", "redis 7.4", "valkey 8.0", "redis 8.0", "valkey 8.1")
 WHY_MISSING = "not here: scripts/install-servers fetches it, or REDPOOL_SERVERS names one"
 FETCHED = pathlib.Path(__file__).resolve().parents[2] / ".servers"
@@ -20,7 +20,7 @@ FETCHED = pathlib.Path(__file__).resolve().parents[2] / ".servers"
 
 @dataclass(frozen=True)
 class Server:
-    """A server program and what it calls itself, as `7.0.15`."""
+    """A server program and the version that it reports, for example `7.0.15`."""
 
     path: str
     product: str
@@ -40,33 +40,33 @@ class Server:
 
     @property
     def splits_replies(self) -> bool:
-        """Whether the errors of scripts go out with the CR and LF that they have in them."""
+        """Whether a script's errors are sent with the CR and LF that they contain."""
         return self.product == "valkey" and not self.is_valkey(8, 1)
 
     @property
     def shows_past_transactions(self) -> bool:
-        """Whether CLIENT INFO has multi=0 from a connection's first MULTI or WATCH on for ever."""
+        """Whether CLIENT INFO has multi=0 for ever after a connection's first MULTI or WATCH."""
         return self.is_valkey(8, 1)
 
     @property
     def reads_subcommands_to_nul(self) -> bool:
-        """Whether `ID\\0x` is the subcommand ID, always and not by chance."""
+        """Whether `ID\0x` is always the subcommand ID, not only by chance."""
         return self.compatible < (7, 0) or self.is_valkey(8, 1)
 
     @property
     def compares_with_last_name(self) -> bool:
-        """Whether `GET\\0x` is GET behind a GET: the name of the connection's last command, which
-        saves the search, is compared as a C string."""
+        """Whether `GET\0x` is GET after a GET: the server compares with the name of the
+        connection's last command as a C string, to save a look-up."""
         return self.product == "redis" and self.compatible >= (8, 0)
 
     @property
     def compatible(self) -> tuple:
-        """The version of Redis that it behaves like; Valkey's own answer is 7.2.4."""
+        """The version of Redis that it is compatible with; Valkey reports 7.2.4."""
         return (7, 2, 4) if self.product == "valkey" else tuple(map(int, self.text.split(".")))
 
 
 def ask(path) -> Server:
-    """Has a program say its version, as in `Redis server v=7.0.15 sha=...`."""
+    """Asks a program for its version, as in `Redis server v=7.0.15 sha=...`."""
     done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20)
     found = re.match(r"(\w+) server v=([\d.]+)", done.stdout)
     assert found, f"{path} is no server: {done.stdout or done.stderr}"

@@ -1,11 +1,12 @@
-"""Calls of the C library that do what a file says, while the daemon runs."""
+"""Overrides calls of the C library. A file controls them while the daemon runs."""
 
 import shutil
 import subprocess
 
-# The file says: the name of a call that fails as it does without memory; or what the name
-# moving.test means, `fail` for no answer, `unknown` for none that it has, `system` for no descriptor;
-# or `clock` and by how many seconds the monotonic clock is ahead of the kernel's.
+# The file has one of these: the name of a call that fails as if out of memory; the result of
+# looking up moving.test (an address, `fail` for no answer, `unknown` for an unknown name, `system`
+# for out of descriptors); or `clock` and the seconds by which the monotonic clock is ahead of the
+# kernel's.
 SOURCE = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -72,7 +73,7 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *when, struct iti
 
 
 class Shim:
-    """The library in `folder`, and the file that it looks at with each call."""
+    """The library in `folder`, and the file that it reads at each call."""
 
     def __init__(self, folder):
         source, library = folder / "shim.c", folder / "shim.so"

@@ -1,15 +1,15 @@
-"""Waiting for a condition, always with a deadline."""
+"""Waits for conditions, always with a deadline."""
 
 import threading
 import time
 
 
 def eventually(condition, timeout=20.0, interval=0.01, what="condition"):
-    """Calls `condition` until it returns something true, and returns that.
+    """Calls `condition` until it returns a true value. Returns that value.
 
-    The deadline is long enough for a busy machine, and shorter than the timers (30 s and more) by
-    which the daemon gets over what it has missed. Raises AssertionError with the last value seen
-    once `timeout` seconds have passed.
+    The deadline is long enough for a busy machine, and shorter than the timers (30 s and more) with
+    which the daemon recovers from what it has missed. Raises AssertionError with the last value
+    after `timeout` seconds.
     """
     value = comes(condition, timeout, interval)
     if not value:
@@ -18,8 +18,8 @@ def eventually(condition, timeout=20.0, interval=0.01, what="condition"):
 
 
 def comes(condition, timeout, interval=0.01):
-    """Calls `condition` until it returns something true or `timeout` seconds have passed; returns
-    its last value."""
+    """Calls `condition` until it returns a true value or `timeout` seconds have passed. Returns its
+    last value."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while True:
@@ -30,7 +30,7 @@ def comes(condition, timeout, interval=0.01):
 
 
 def always(condition, seconds, interval=0.02, what="condition"):
-    """Asserts that `condition` stays true for `seconds`; only for 'nothing must happen'."""
+    """Asserts that `condition` stays true for `seconds`. Only for 'nothing must happen'."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while time.monotonic() < deadline:

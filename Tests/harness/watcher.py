@@ -1,4 +1,4 @@
-"""Watching the server while something else goes on."""
+"""Watches the server in the background."""
 
 import threading
 
@@ -6,11 +6,11 @@ from .daemon import DIRECT
 
 
 class MaxOpenWatcher:
-    """Samples the server's upstream connections all the time; more than `max_open` fails.
+    """Samples the server's upstream connections. More than `max_open` of them fail the test.
 
-    Used with `with`; `peak` is the most seen, `ids` every upstream that was ever seen. The server
-    may accept a connection before it finds the end of one that was closed earlier, so only those
-    in two lists in a row count. Without a daemon (REDPOOL_DIRECT=1) it does nothing.
+    Use it with `with`. `peak` is the highest number seen, `ids` every upstream ever seen. The
+    server may accept a connection before it notices the end of one that was closed earlier, so only
+    those in two samples in a row count. Without a daemon (REDPOOL_DIRECT=1) it does nothing.
     """
 
     def __init__(self, server, max_open, interval=0.002):

@@ -1,4 +1,4 @@
-"""Raw Redis connections: exact bytes out, exact bytes in."""
+"""Raw Redis connections that show exact bytes in both directions."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ class Push(list):
 
 
 class Closed(ConnectionError):
-    """The peer closed the connection; `partial` holds the bytes that no longer made a reply."""
+    """The peer has closed the connection; `partial` holds the bytes of an incomplete reply."""
 
     def __init__(self, partial: bytes = b""):
         super().__init__(f"closed with {len(partial)} unread bytes")
@@ -32,19 +32,19 @@ class Address:
 
     @property
     def text(self) -> str:
-        """The address as the configuration file spells it."""
+        """The address in the syntax of the configuration file."""
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def cli(self) -> list:
-        """The arguments that point redis-cli and redis-benchmark here."""
+        """The arguments for redis-cli and redis-benchmark to connect here."""
         return ["-s", self.path] if self.path else ["-h", self.host, "-p", str(self.port)]
 
     @property
     def redis_py(self) -> dict:
-        """The arguments that point redis-py here."""
+        """The arguments for redis-py to connect here."""
         if self.path:
             return {"unix_socket_path": self.path}
         return {"host": self.host, "port": self.port}
@@ -69,13 +69,14 @@ def encode(*arguments) -> bytes:
     return b"".join(parts)
 
 
-# How many elements follow a header that announces N; attributes precede a reply and are no reply.
+# The number of elements after a header that announces N. Attributes come before a reply and are not
+# replies.
 _AGGREGATES = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}
 _BULKS = b"$=!"
 
 
 class Connection:
-    """A blocking connection; every read has the timeout given at the start, in seconds."""
+    """A blocking connection. Every read has the timeout given at the start, in seconds."""
 
     def __init__(self, address: Address, timeout=20.0):
         self.socket = address.connect(timeout)
@@ -92,7 +93,7 @@ class Connection:
         self.socket.close()
 
     def reset(self):
-        """Closes with a RST instead of a FIN, as a killed peer's kernel may."""
+        """Closes with a RST instead of a FIN, as the kernel may do for a killed peer."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -105,15 +106,15 @@ class Connection:
         return self.read()
 
     def read(self):
-        """The next reply, decoded; raises Closed at the end."""
+        """The next reply, decoded. Raises Closed at the end of the stream."""
         return decode(self.read_raw())
 
     def has_more(self) -> bool:
-        """Bytes have been received that are not read yet."""
+        """Whether received bytes have not been read yet."""
         return self._start < len(self._buffer)
 
     def read_raw(self) -> bytes:
-        """The exact bytes of the next reply, attributes before it included."""
+        """The exact bytes of the next reply, including attributes before it."""
         position, missing = self._start, 1
         while missing:
             header, position = self._line(position)
@@ -129,7 +130,7 @@ class Connection:
         return raw
 
     def read_until_closed(self) -> bytes:
-        """Everything up to the end of the stream; a reset counts as an end."""
+        """Everything up to the end of the stream. A reset counts as the end."""
         while True:
             try:
                 self._receive()
@@ -171,7 +172,7 @@ class Connection:
 
 
 def decode(raw: bytes):
-    """The value of one complete reply; maps become dicts, attributes are left out."""
+    """The value of one complete reply. Maps become dicts; attributes are dropped."""
     value, end = _decode(raw, 0)
     assert end == len(raw), f"{len(raw) - end} bytes behind the reply"
     return value
@@ -214,7 +215,7 @@ def _decode_aggregate(raw, kind, count, position):
 
 
 class AsyncConnection:
-    """As Connection, for thousands of clients in one process; flat replies only."""
+    """As Connection, for thousands of clients in one process. Only replies that are not nested."""
 
     def __init__(self, reader, writer):
         self._reader, self._writer = reader, writer
@@ -233,7 +234,7 @@ class AsyncConnection:
         return await self.read(timeout)
 
     async def read(self, timeout=30.0):
-        """The next reply; raises Closed when the peer closes instead."""
+        """The next reply. Raises Closed when the peer closes instead."""
         try:
             async with asyncio.timeout(timeout):
                 return await self._read()
@@ -251,7 +252,7 @@ class AsyncConnection:
         return decode(line)
 
     async def at_end(self) -> bool:
-        """Whether the peer has already closed, without waiting for it."""
+        """Whether the peer has closed already. Does not wait."""
         return self._reader.at_eof()
 
     def close(self):

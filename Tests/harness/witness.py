@@ -1,9 +1,9 @@
-"""Clients that know every byte that they must be answered, while others do their worst.
+"""Clients that know every byte of their replies, while other clients misbehave.
 
-A witness keeps values that nobody else knows, under keys of its own, and compares each reply with
-what it has to be, byte for byte: a reply of another client's, a lost one or one too many shows at
-once. It works in rounds; each is a few writes (`Step`) with the exact answer to them. All witnesses
-of a crowd run in one process of their own.
+A witness keeps values that no other client knows, under keys of its own, and compares each reply
+with the expected one, byte for byte. So it detects at once a reply of another client, a missing
+reply or a surplus one. It works in rounds; each is a few writes (`Step`) with their exact replies.
+All witnesses of a crowd run in one process of their own.
 """
 
 import multiprocessing
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from .waiting import eventually
 from .wire import Connection, encode
 
-# Without an answer for this long, in seconds, a witness has been forgotten.
+# A witness without a reply for this long, in seconds, has been forgotten.
 PATIENCE = 15.0
 MOST_FAILURES = 20
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is written, and the answers that are right: all but one differ only in the order of
-    what the server may send in any order."""
+    """The bytes to write, and the acceptable replies. They differ only in the order of what the
+    server may send in any order."""
 
     data: bytes
     answers: tuple
@@ -47,12 +47,12 @@ OK, QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
 
 
 def step(*pairs) -> Step:
-    """Commands, each with its answer, in one write."""
+    """One write of several commands, each with its reply."""
     return Step(b"".join(encode(*c) for c, _ in pairs), (b"".join(answer for _, answer in pairs),))
 
 
 class Witness:
-    """One client: its connection, what it has written so far, and the rounds that it plays."""
+    """One client: its connection, the bytes it has written so far, and the rounds it plays."""
 
     def __init__(self, address, name, seed, protocol, kinds=None, login=None):
         self._first, self.protocol, self._chance = name, protocol, random.Random(seed)
@@ -64,7 +64,8 @@ class Witness:
         self.socket = None
 
     def connect(self):
-        """Logs in, over a new connection and with new keys: commands of the last may still run."""
+        """Logs in over a new connection and with new keys, because commands of the last connection
+        may still run."""
         self._lives += 1
         self.name, self._count, self._steps = f"{self._first}.{self._lives}", 0, iter(())
         connection = Connection(self._address, PATIENCE)
@@ -84,7 +85,7 @@ class Witness:
         return f"{self.name}-{self._rounds}-{self._chance.getrandbits(64):016x}-" + "s" * size
 
     def next(self) -> Step:
-        """The next step; a new round begins when the last one is over."""
+        """The next step. A new round begins when the last one is over."""
         made = next(self._steps, None)
         while made is None:
             self._rounds += 1
@@ -197,7 +198,7 @@ KINDS = [
     Witness.play_block, Witness.play_transaction, Witness.play_watch, Witness.play_queue,
     Witness.play_channel, Witness.play_database, Witness.play_name,
 ]
-# Those that never hold an upstream.
+# Rounds that never hold an upstream.
 SHARED = [
     Witness.play_values, Witness.play_one, Witness.play_pipeline, Witness.play_script,
     Witness.play_block,
@@ -205,7 +206,7 @@ SHARED = [
 
 
 class _Crowd:
-    """Serves all witnesses in one thread, until it is told to stop."""
+    """Serves all witnesses in one thread until it is stopped."""
 
     def __init__(self, witnesses, rounds, failures, stop):
         self._witnesses, self._rounds = witnesses, rounds
@@ -270,7 +271,7 @@ class _Crowd:
                 self._end(index, f"nothing behind {_short(found)}, asked {_short(made.data)}")
 
     def _end(self, index, text):
-        """A failure; the witness goes on with a new connection."""
+        """Records a failure. The witness continues with a new connection."""
         witness = self._witnesses[index]
         del self._waiting[index]
         self._selector.unregister(witness.socket)
@@ -289,8 +290,8 @@ def _short(data: bytes) -> str:
 
 
 class Witnesses:
-    """`count` witnesses, every other one in RESP3, for the time of a `with` block. Any wrong reply,
-    any end of their connections and any silence fails it."""
+    """`count` witnesses, every other one in RESP3, for the time of a `with` block. A wrong reply, a
+    closed connection or a missing reply fails the block."""
 
     def __init__(self, address, count=8, seed=1, kinds=None, login=None):
         crowd = secrets.token_hex(3)
@@ -323,7 +324,7 @@ class Witnesses:
             assert not failures, f"{len(failures)} failures\n" + "\n".join(failures[:6])
 
     def finish(self) -> list:
-        """Stops; what went wrong."""
+        """Stops. Returns what went wrong."""
         self._stop.set()
         self._process.join(1 if self.failed() else PATIENCE + 10)
         if self._process.is_alive():
@@ -343,11 +344,11 @@ class Witnesses:
 
     @property
     def worst(self) -> float:
-        """The longest that one of them waited for an answer, once all have finished."""
+        """The longest that a witness waited for a reply, once all have finished."""
         return self._worst.value
 
     def go_on(self, steps=2):
-        """Waits until everyone has been answered `steps` times since, or one has failed."""
+        """Waits until every witness has been answered `steps` more times, or one has failed."""
         enough = [count + steps for count in self._rounds]
         eventually(
             lambda: self.failed() or all(a >= b for a, b in zip(self._rounds, enough)), 60,
