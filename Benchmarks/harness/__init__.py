@@ -1,1 +1,1 @@
-"""What Benchmarks/run, Benchmarks/curve and scripts/budgets share."""
+"""The parts that Benchmarks/run, Benchmarks/curve and scripts/budgets share."""

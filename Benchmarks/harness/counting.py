@@ -1,10 +1,10 @@
-"""Exact counts per command: what Redpool executes (callgrind) and asks of the kernel (strace).
+"""Exact counts per command: what Redpool executes (callgrind), and its system calls (strace).
 
-Counts are taken over N and over 2N commands, and the difference is divided by N: what happens once
-(the attaching of the tool, its first wake-up) cancels out. The load is the same every time: while
-the daemon is stopped by SIGSTOP, every client sends its batch, so that one iteration of its loop
-finds all of them. One upstream, because the tools make the daemon so slow that it would take its
-server for stalled and open more at moments that differ from run to run.
+Counts are taken over N and over 2N commands, and the difference is divided by N, so that one-time
+costs (attaching the tool, its first wake-up) cancel out. The load is the same every time: while
+SIGSTOP stops the daemon, every client sends its batch, so that one iteration of its loop finds all
+of them. There is one upstream: under the tools the daemon is so slow that it would take its server
+for stalled and open more connections, at times that differ between runs.
 """
 
 import collections
@@ -32,8 +32,8 @@ LOADS = {
     "P16 SET": (50, 16, SET, 8),
 }
 
-# What a count is called, and the functions whose calls it adds up. A function that calls another
-# one of its row counts once: the row names what code calls, not what the allocator does inside.
+# The name of each count, and the functions whose calls it adds up. A call from one function of a
+# row to another is not counted: the row counts calls from outside, not the allocator's own.
 FUNCTIONS = {
     "allocations": {
         "malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "mmap",
@@ -50,7 +50,7 @@ FUNCTIONS = {
 
 
 class Crowd:
-    """The clients of one load, which send in step."""
+    """The clients of one load. They send in step."""
 
     def __init__(self, daemon, place, load):
         clients, self.batch, (self.command, self.reply), self.rounds = LOADS[load]
@@ -62,7 +62,7 @@ class Crowd:
         return len(self.links) * self.batch * self.rounds
 
     def run(self, times):
-        """Sends `times` times the rounds of this load, each of them answered before the next."""
+        """Sends this load's rounds `times` times; each round is answered before the next."""
         for _ in range(self.rounds * times):
             if len(self.links) > 1:
                 os.kill(self.daemon, signal.SIGSTOP)
@@ -92,7 +92,7 @@ def crowd(daemon, place, load):
 
 
 def per_command(people, count):
-    """The counts of a steady state: `count` runs a function and returns what it counted then."""
+    """The counts per command in a steady state. `count` runs a function and returns its counts."""
     once = count(lambda: people.run(1))
     twice = count(lambda: people.run(2))
     steady = collections.Counter(twice)
@@ -104,7 +104,7 @@ def per_command(people, count):
 
 
 def without_debug_information(stage, binary):
-    """A copy with symbols alone: valgrind cannot read the debug information of Swift."""
+    """A copy with symbols only: valgrind cannot read Swift's debug information."""
     copy = stage.directory / "redpool-symbols"
     if not copy.exists():
         subprocess.run(
@@ -113,8 +113,8 @@ def without_debug_information(stage, binary):
 
 
 class Callgrind:
-    """Redpool under callgrind: with counts from the start, functions by the linker's names, or
-    when what comes after a start is over."""
+    """Redpool under callgrind. With `from_start` it counts from the start and keeps the linker's
+    names of functions; otherwise it counts once the start is complete."""
 
     def __init__(self, stage, upstream, binary, from_start=False, max_open=1):
         self.stage = stage
@@ -171,7 +171,7 @@ class Callgrind:
 
 
 def read_callgrind(text):
-    """Calls by function, and all instructions, of one file of callgrind's."""
+    """The calls by function, and the number of instructions, in one output file of callgrind."""
     names = {}
     counts = collections.Counter()
     callee = None
@@ -183,7 +183,7 @@ def read_callgrind(text):
             if line.startswith("cfn"):
                 callee = names[number]
         elif line.startswith("calls="):
-            # A recursion has a name of its own, with its depth behind an apostrophe.
+            # A recursive call has a name of its own, with its depth after an apostrophe.
             counts[callee.partition("'")[0]] += int(line[6:].split()[0])
         elif line.startswith(("totals:", "summary:")):
             counts["instructions"] = int(line.split()[1])
@@ -196,7 +196,7 @@ def read_callgrind(text):
 
 
 class Strace:
-    """Redpool as it is, with strace attached while it is counted."""
+    """Redpool itself, with strace attached while counting."""
 
     def __init__(self, stage, upstream, binary):
         self.stage = stage

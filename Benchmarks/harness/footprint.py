@@ -1,4 +1,4 @@
-"""What Redpool weighs: the file, the start, and the memory per client."""
+"""Redpool's footprint: file size, start-up, and memory per client."""
 
 import contextlib
 import os
@@ -16,15 +16,15 @@ STARTS = 5
 
 
 def stripped_size(stage, binary):
-    """Bytes of the binary as a package would have it."""
+    """Bytes of the stripped binary, as in a package."""
     copy = stage.directory / "redpool-stripped"
     subprocess.run([processes.need("strip"), "-o", copy, binary], check=True)
     return copy.stat().st_size
 
 
 def start_up(stage, upstream, binary):
-    """Medians over some starts: ms until the first reply, ms of CPU until then, resident bytes
-    then, and the most until then."""
+    """Medians over several starts: ms until the first reply, ms of CPU until then, resident bytes
+    then, and the peak until then."""
     rows = []
     for _ in range(STARTS):
         before = time.monotonic()
@@ -59,7 +59,7 @@ def ask(links, command, reply, together=None):
 
 
 def settled(pid):
-    """Resident memory once two looks a tick of the daemon apart agree."""
+    """Resident memory, once two samples a tick of the daemon apart are equal."""
     looks = [memory_bytes(pid)]
 
     def steady():
@@ -70,9 +70,10 @@ def settled(pid):
 
 
 def idle_client(daemon, place, count=IDLE_CLIENTS):
-    """Resident bytes per client that has spoken once and is silent now.
+    """Resident bytes per client that has sent one command and is idle now.
 
-    The first hundred clients are not counted: they pay for the tables' first growth."""
+    The first hundred clients are not counted: the tables grow for the first time with them.
+    """
     room = processes.raise_file_limit(count + 1000) - 200
     if room < count:
         raise Trouble(f"{count} clients need a limit of {count + 200} open files (ulimit -Hn)")
@@ -86,13 +87,13 @@ def idle_client(daemon, place, count=IDLE_CLIENTS):
 
 
 def begin_peak(pid):
-    """Lets the peak of memory begin anew; Trouble where the kernel does not permit it."""
+    """Resets the peak of memory. Raises Trouble where the kernel does not permit it."""
     if not processes.reset_peak(pid):
         raise Trouble("the kernel does not let the peak of memory be reset (clear_refs)")
 
 
 def pipelines(links, size, pipeline, rounds):
-    """SET and GET in pipelines, by all clients, each round all asked before any reply is read."""
+    """SET and GET in pipelines by all clients. In each round all send before any reads a reply."""
     value = b"v" * size
     write, written = encode("SET", "key", value), b"+OK\r\n"
     read, found = encode("GET", "key"), b"$%d\r\n%s\r\n" % (size, value)
@@ -102,13 +103,15 @@ def pipelines(links, size, pipeline, rounds):
 
 
 def warm_up(daemon, links):
-    """Commands enough for the daemon to give back what starting took; the memory that is left."""
+    """Sends enough commands for the daemon to give back the memory of its start. Returns the memory
+    that is left."""
     pipelines(links, 16, 64, 10)
     return settled(daemon.pid)
 
 
 def at_work(daemon, place, count=50, pipeline=64):
-    """The most resident bytes while clients send small commands in pipelines, start excluded."""
+    """The peak of resident bytes while clients send small commands in pipelines, without the
+    start."""
     with clients(count, place) as links:
         warm_up(daemon, links)
         begin_peak(daemon.pid)
@@ -117,7 +120,7 @@ def at_work(daemon, place, count=50, pipeline=64):
 
 
 def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
-    """Resident bytes per client whose command waits for a server that has stopped."""
+    """Resident bytes per client whose command waits for a stopped server."""
     command, reply = encode("SET", "key", b"v" * 16), b"+OK\r\n"
     with clients(count, place) as links:
         ask(links, command, reply, 10)
@@ -135,7 +138,7 @@ def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
 
 
 def after_burst(daemon, place, size, count=50, pipeline=64):
-    """Resident bytes added by bursts of SET and GET: at their peak, and when all is answered."""
+    """Resident bytes added by bursts of SET and GET: at the peak, and when all is answered."""
     with clients(count, place) as links:
         before = warm_up(daemon, links)
         begin_peak(daemon.pid)
@@ -145,7 +148,7 @@ def after_burst(daemon, place, size, count=50, pipeline=64):
 
 
 def measure(stage, server, upstream, binary):
-    """Everything here, by name."""
+    """All measurements of this file, by name."""
     milliseconds, cpu, resident, peak = start_up(stage, upstream, binary)
     found = {
         "stripped binary": stripped_size(stage, binary) / 1e6,

@@ -1,4 +1,4 @@
-"""Starting, watching and stopping the processes that are measured."""
+"""Starts, watches and stops the measured processes."""
 
 import contextlib
 import os
@@ -17,11 +17,11 @@ BINARY = ROOT / ".build/release/redpool"
 
 
 class Trouble(Exception):
-    """What keeps a measurement from being made, in words for the person at the terminal."""
+    """The reason why a measurement cannot be made, for the terminal."""
 
 
 def need(program):
-    """The path of a program, or Trouble that says how to get it."""
+    """The path of a program. Raises Trouble that says how to install it."""
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if not found:
         raise Trouble(f"{program} is missing: scripts/install-dependencies bench installs it")
@@ -29,7 +29,8 @@ def need(program):
 
 
 def raise_file_limit(wanted):
-    """Raises the limit of open files, for the processes to be started too; what is in force."""
+    """Raises the limit on open files, also for the processes started later. Returns the resulting
+    limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
@@ -46,7 +47,8 @@ def free_port():
 
 
 def eventually(condition, what, seconds=30.0):
-    """Polls until `condition` gives something true, which is returned; Trouble after `seconds`."""
+    """Polls until `condition` returns a true value, and returns that. Raises Trouble after
+    `seconds`."""
     end = time.monotonic() + seconds
     while True:
         found = condition()
@@ -58,7 +60,7 @@ def eventually(condition, what, seconds=30.0):
 
 
 def connect(place, timeout=30.0):
-    """A socket to `place`: a port on 127.0.0.1, or the path of a unix socket."""
+    """A socket connected to `place`: a port on 127.0.0.1, or the path of a unix socket."""
     if isinstance(place, int):
         link = socket.create_connection(("127.0.0.1", place), timeout=timeout)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -70,7 +72,7 @@ def connect(place, timeout=30.0):
 
 
 def answers(place):
-    """Whether something at `place` answers PING, be it with an error."""
+    """Whether the process at `place` answers PING, even with an error."""
     try:
         with connect(place, timeout=5) as link:
             link.sendall(b"*1\r\n$4\r\nPING\r\n")
@@ -89,7 +91,7 @@ def encode(*words):
 
 
 def read_exactly(link, count):
-    """Reads `count` bytes; Trouble if the other side closes before."""
+    """Reads `count` bytes. Raises Trouble if the other side closes before that."""
     left = count
     while left:
         got = link.recv(min(left, 1 << 20))
@@ -116,7 +118,7 @@ def memory_bytes(pid, field="VmRSS"):
 
 
 def reset_peak(pid):
-    """Lets VmHWM begin anew; False where the kernel does not permit it."""
+    """Resets VmHWM; False where the kernel does not permit it."""
     try:
         pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
     except OSError:
@@ -126,7 +128,7 @@ def reset_peak(pid):
 
 @contextlib.contextmanager
 def on_one_processor(pid):
-    """While it lasts, a running process and those started meanwhile share one processor."""
+    """Puts a running process, and those started meanwhile, on one processor, for a `with` block."""
     threads = [0, *(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())]
     before = {thread: os.sched_getaffinity(thread) for thread in threads}
     processor = min(before[0])
@@ -148,7 +150,7 @@ def stopped(pid):
 
 
 class Stage:
-    """A temporary directory, and the processes that were started in it."""
+    """A temporary directory and the processes started in it."""
 
     def __enter__(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="redpool-bench-"))
@@ -161,7 +163,7 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self, *command, **options):
-        """Starts a process whose output goes to a file named after its number."""
+        """Starts a process. Its output goes to a file named after its number."""
         log = self.directory / f"process-{len(self.processes)}.log"
         with open(log, "wb") as output:
             process = subprocess.Popen(
@@ -218,8 +220,8 @@ class Stage:
 
 
 def main_guard(main):
-    """Runs `main`; Trouble becomes a message and exit code 1. SIGINT interrupts it, also in the
-    background of a script, and SIGTERM ends it, so that no process of a stage is left behind."""
+    """Runs `main`. Trouble becomes a message and exit code 1. SIGINT interrupts it, also in the
+    background of a script, and SIGTERM ends it, so that all processes of a stage are stopped."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

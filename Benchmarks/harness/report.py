@@ -15,7 +15,7 @@ SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
 
 
 def medians(samples):
-    """workload: contender: field: median over the rounds."""
+    """The medians over the rounds, as workload: contender: field."""
     found = {}
     for workload, row in samples.items():
         found[workload] = {}
@@ -28,7 +28,7 @@ def medians(samples):
 
 
 def machine():
-    """A line about where the figures come from."""
+    """A line about the machine that the figures come from."""
     cpu = platform.machine()
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -60,7 +60,7 @@ def ratio(row, field, name, base):
 
 
 def table(results, rows, names, field, ratios=(), text=None):
-    """A Markdown table of one field, or of what `text` makes of a contender's figures."""
+    """A Markdown table of one field, or of what `text` returns for a contender's figures."""
     names = [name for name in names
              if any(field in results[row].get(name, {}) for row in rows)]
     heads = [*names, *(f"{OURS} / {base}" for base in ratios)]
@@ -76,7 +76,7 @@ def table(results, rows, names, field, ratios=(), text=None):
 
 
 def full(results, about):
-    """All tables, as they stand in Benchmarks/README.md."""
+    """All tables of Benchmarks/README.md."""
     rows = [row for row in WORKLOADS if row in results and row != "idle"]
     names = list(dict.fromkeys(name for row in rows for name in results[row]))
     proxies = [name for name in names if not name.startswith("direct")]
@@ -108,7 +108,8 @@ def full(results, about):
 
 
 def short(results, about):
-    """The table of the top README: CPU of the proxies, and of the server without and with us."""
+    """The table of the top README: CPU of the proxies, and of the server with and without
+    Redpool."""
     columns = [("nutcracker", "proxy_us"), ("haproxy", "proxy_us"), (OURS, "proxy_us"),
                ("direct", "server_us"), (OURS, "server_us")]
     lines = [
@@ -140,7 +141,7 @@ def rewrite(path, text, name="benchmarks"):
 
 
 def plot(results, path, about):
-    """Bars of the proxies' CPU against nutcracker's, as SVG."""
+    """The proxies' CPU in relation to nutcracker's, as SVG bars."""
     colours = {"redpool": "#c6302b", "floor": "#999999", "nutcracker -m 512": "#7aa6c2",
                "haproxy": "#3b6e8f"}
     rows = [row for row in WORKLOADS

@@ -1,4 +1,4 @@
-"""The C programs of Benchmarks/, built when they are needed."""
+"""The C programs of Benchmarks/. They are built when needed."""
 
 import json
 import pathlib
@@ -11,7 +11,8 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 
 
 def build(stage):
-    """Compiles `load` and `floor` in the directory of the stage; whether `load` speaks TLS."""
+    """Compiles `load` and `floor` in the directory of the stage. Returns whether `load` supports
+    TLS."""
     compiler = processes.need("cc")
     flags = ["-O2", "-Wall", "-Wextra"]
     subprocess.run(
@@ -25,7 +26,7 @@ def build(stage):
 
 
 def load(stage, place, **options):
-    """Runs the load generator against a port or a unix socket; what it reports."""
+    """Runs the load generator against a port or a unix socket. Returns its report."""
     words = ["-h" if isinstance(place, int) else "-s", place]
     for name, value in options.items():
         if value is True:
@@ -40,7 +41,7 @@ def load(stage, place, **options):
 
 
 def certificate(stage):
-    """A self-made RSA 2048 certificate and its key."""
+    """A self-signed RSA 2048 certificate and its key."""
     files = stage.directory / "certificate.pem", stage.directory / "key.pem"
     if not files[0].exists():
         subprocess.run(

@@ -1,4 +1,4 @@
-"""What is measured: the workloads, by name."""
+"""The workloads to measure, by name."""
 
 import dataclasses
 
@@ -18,11 +18,12 @@ class Workload:
     upstream_side: str = "tcp"
     password: bool = False
     rate: int | None = None
-    # In how many parts the units are sent, contenders in turns: the figures are their medians.
+    # The number of parts in which the units are sent, with the contenders in turns. The figures are
+    # the medians of the parts.
     slices: int = 1
-    # What the contender has to be able to do.
+    # What the contender must support.
     needs: str = ""
-    # All on one processor: nobody wakes another processor, which costs more than the work.
+    # All processes share one processor. Waking another processor costs more than the work itself.
     one_processor: bool = False
 
     @property

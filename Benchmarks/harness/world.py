@@ -1,4 +1,5 @@
-"""The contenders: who stands between the load generator and the server, freshly started."""
+"""The contenders: the proxies between the load generator and the server, started anew for each run.
+"""
 
 import contextlib
 import dataclasses
@@ -14,7 +15,7 @@ from .processes import Trouble
 from .workloads import Workload
 
 PASSWORD = "a-password-of-the-benchmark"
-# What each can carry besides plain commands.
+# What each contender supports besides plain commands.
 ABILITIES = {
     "direct": {"multi", "block"},
     "direct, TLS": {"multi", "block"},
@@ -25,7 +26,7 @@ ABILITIES = {
     "redpool": {"multi", "block"},
     "redpool, own AUTH": {"multi", "block"},
 }
-# Only for servers with a password: one is TLS without a proxy, one authenticates by itself.
+# Only for servers with a password. One is TLS without a proxy; one authenticates by itself.
 PASSWORD_ONLY = {"direct, TLS", "redpool, own AUTH"}
 
 
@@ -44,7 +45,7 @@ class Server:
         self.process, self.port, self.path = stage.redis(*options)
 
     def ask(self, *words):
-        """The first bytes of a reply; for INFO, CONFIG and what is as short."""
+        """The first bytes of a reply. For INFO, CONFIG and other short replies."""
         with processes.connect(self.port) as link:
             if self.password:
                 link.sendall(processes.encode("AUTH", self.password))
@@ -60,13 +61,13 @@ class Server:
         raise Trouble(f"the server's INFO {section} has no {name}")
 
     def connections(self):
-        """How many there are, without the one that asks."""
+        """The number of the server's connections, except the one that asks."""
         return self.number("clients", "connected_clients") - 1
 
     @contextlib.contextmanager
     def watched(self, others=0):
-        """A list that has the most connections seen at once, in looks some times per second,
-        without so many others."""
+        """A list with one number: the most connections seen at once, minus `others`. Samples five
+        times a second."""
         peak, over = [0], threading.Event()
 
         def look():
@@ -81,7 +82,7 @@ class Server:
             watcher.join()
 
     def fill(self, workload):
-        """Gives every key of a workload a value, so that each GET finds one."""
+        """Sets every key of a workload, so that each GET finds one."""
         with processes.connect(self.port) as link:
             if self.password:
                 link.sendall(processes.encode("AUTH", self.password))
@@ -96,7 +97,7 @@ class Server:
 
 @dataclasses.dataclass
 class Running:
-    """A contender that has been started for a workload; no process when it is direct."""
+    """A contender that has been started for a workload. It has no process when it is direct."""
 
     name: str
     workload: Workload
@@ -105,7 +106,7 @@ class Running:
     place: int | pathlib.Path
 
     def load(self, stage, units):
-        """The report of the load generator for so many units."""
+        """The load generator's report for this many units."""
         workload = self.workload
         secret = self.server.password if self.name != "redpool, own AUTH" else None
         return tools.load(
@@ -116,12 +117,12 @@ class Running:
     def warm_up(self, stage, units):
         self.load(stage, units)
         if self.process:
-            # What starting took is another figure (budgets, "memory during start").
+            # The memory of the start is another figure (budgets, "memory during start").
             footprint.settled(self.process.pid)
             footprint.begin_peak(self.process.pid)
 
     def send(self, stage, units):
-        """The figures of so many units."""
+        """The figures for this many units."""
         both = [process for process in (self.server.process, self.process) if process]
         before = [processes.cpu_seconds(process.pid) for process in both]
         report = self.load(stage, units)
@@ -140,14 +141,14 @@ class Running:
 
 
 def middle(slices):
-    """The median of each figure; of peaks the last, which is the highest."""
+    """The median of each figure. For peaks the last value, which is the highest."""
     figures = {key: None if value is None else statistics.median(part[key] for part in slices)
                for key, value in slices[0].items()}
     return {**figures, "peak_mb": slices[-1]["peak_mb"]}
 
 
 class World:
-    """Starts contenders in front of servers, one for every measurement."""
+    """Starts contenders in front of servers, a new one for each measurement."""
 
     def __init__(self, stage, binary):
         self.stage = stage
@@ -155,7 +156,7 @@ class World:
         self.speaks_tls = tools.build(stage)
         self.servers = {}
         self.numbers = itertools.count(1)
-        # Configuration of Redpool's pool, where it is not to be the default.
+        # The configuration of Redpool's pool, where it differs from the default.
         self.pool_keys = {}
 
     def server(self, password):
@@ -164,7 +165,7 @@ class World:
         return self.servers[password]
 
     def contenders(self, workload):
-        """The names of those that can carry a workload here."""
+        """The names of the contenders that support a workload here."""
         for name, abilities in ABILITIES.items():
             if name in PASSWORD_ONLY and not workload.password:
                 continue
@@ -183,13 +184,14 @@ class World:
             yield name
 
     def start(self, name, workload):
-        """A contender for a workload: its process (None when direct) and where clients go."""
+        """Starts a contender for a workload. Returns its process (None when direct) and its address
+        for clients."""
         server = self.server(workload.password)
         upstream = server.port if workload.upstream_side == "tcp" else server.path
         if name.startswith("direct"):
             return None, self.straight(name, server, workload)
         port = processes.free_port()
-        # Not named after the port, which may come again in a long run.
+        # Not named after the port, which may be reused in a long run.
         path = self.stage.directory / f"proxy-{next(self.numbers)}.sock"
         if name.startswith("redpool"):
             process, port, path = self.redpool(name, server, upstream)
@@ -253,7 +255,7 @@ class World:
                 self.stage.end(process)
 
     def measure(self, name, workload):
-        """One run: a fresh contender, a short warm-up, the load; its figures."""
+        """One run: starts a contender, warms it up and loads it. Returns its figures."""
         server = self.server(workload.password)
         server.fill(workload)
         with contextlib.ExitStack() as conditions:
@@ -269,8 +271,8 @@ class World:
             return {**figures, "upstreams": upstreams[0]}
 
     def measure_in_turns(self, names, workload):
-        """name: figures, of contenders that all run at once and have the load in turns, a slice
-        each: whatever the host does then, it does to all of them."""
+        """The figures of contenders that all run at once, by name. They get the load in turns, a
+        slice each, so that disturbances of the host affect all of them."""
         server = self.server(workload.password)
         server.fill(workload)
         units = workload.units // workload.slices
