@@ -5,9 +5,9 @@ extension Config {
     package static func referencePage() -> String {
         [
             introduction,
-            "## Keys of a pool\n\nThey stand in `pools.<name>`. All but `listen` and `upstream` "
-                + "may also stand in `defaults`,\nwhich is for every pool; the pool's own value "
-                + "goes first.\n\n" + table(of: Schema.poolKeys),
+            "## Keys of a pool\n\nThey belong in `pools.<name>`. All but `listen` and `upstream` "
+                + "may also be in `defaults`,\nwhich is for every pool; a pool's own value "
+                + "overrides it.\n\n" + table(of: Schema.poolKeys),
             "## Keys at the top of the file\n\n" + table(of: Schema.globalKeys),
             "## Keys of `log`\n\n" + table(of: Schema.logKeys),
             rules,
@@ -37,12 +37,12 @@ extension Config {
         and the keys for the whole process. A pool's name is 1 to 32 of the characters a-z, 0-9, `_`
         and `-`.
 
-        - **Durations** are whole numbers with a unit, `ms`, `s`, `m` or `h`, the greatest first:
+        - **Durations** are whole numbers with a unit, `ms`, `s`, `m` or `h`, the largest first:
           `800ms`, `1m30s`.
         - **Sizes** are whole numbers with a unit, `b`, `kb`, `mb` or `gb`; `1kb` is 1024 bytes.
         - **Booleans** are `true` or `false`; `yes`, `on` and the like are refused.
-        - **Lists** of one element may be the element by itself. A list replaces the one from
-          `defaults`, and the default; it is not added to them.
+        - **Lists** of one element may be written as the element alone. A list replaces the one from
+          `defaults` and the default; it is not added to them.
         - **Commands** are names in any letter case; a space or `|` stands between a command and its
           subcommand: `SCRIPT DEBUG`, `script|debug`.
         - **Text** that begins with `*`, `[` or another character that YAML uses needs quotes:
@@ -50,29 +50,29 @@ extension Config {
         - Anchors, aliases, tags, merge keys, block text, a second document, a key that appears
           twice, and files longer than 1 MiB are refused.
 
-        This version reads the file at its start only. The column *Change* is the class of a key for
-        a reload of the running daemon, which is not there yet: *live*, open connections will follow
-        the new value; *graceful*, what has become too much will be closed when it falls idle, and
-        no client cut; *new connections*, open ones will keep the old value; *structural*, listeners
-        or pools will come and go.
+        This version reads the file only when it starts. The column *Change* is the class of a key
+        for a reload of the running daemon, which is not implemented yet: *live*, open connections
+        will follow the new value; *graceful*, surplus connections will be closed when they become
+        idle, and no client is cut; *new connections*, open ones will keep the old value;
+        *structural*, listeners or pools will be added and removed.
         """
 
     private static let rules = """
         ## Rules between keys
 
-        - `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`. A default that would
-          break the rule gives way; a value from `defaults` does not. `maxPinned` is 1 by default if
-          `maxOpen` is 2, and 0 if it is 1.
-        - No two pools listen on one address, and none listens on an upstream's.
+        - `minIdle` <= `maxIdle` <= `maxOpen`, and `maxPinned` < `maxOpen`. Redpool lowers
+          a default that would break the rule, but not a value from `defaults`. The default of
+          `maxPinned` is 1 if `maxOpen` is 2, and 0 if it is 1.
+        - No two pools may listen on the same address, and none on the address of an upstream.
         - `pingInterval` should be less than `idleTimeout`; otherwise there is a warning.
         - An address to listen on is numeric, `localhost` (which is `127.0.0.1`) or `*` (every
           address of the machine). An upstream may be a host name.
         - `redis://` without a port means 6379. A password in the URL is refused: it belongs in
           `passwordFile`. `rediss://` is refused: TLS is not supported yet.
-        - A user, in `username` or in the URL, needs a `passwordFile`. A URL's user goes before one
+        - A user, in `username` or in the URL, needs a `passwordFile`. A user in the URL overrides one
           from `defaults`; a different one in the same pool is an error. A relative `passwordFile`
           is relative to the directory of the configuration file. Its first line is the password. Both
-          files are regular files: no FIFO, no device.
+          files must be regular files, not a FIFO or a device.
         """
 
     private static func table(of specs: [KeySpec]) -> String {

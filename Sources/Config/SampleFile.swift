@@ -6,7 +6,7 @@ extension Config {
     package static func sampleFile() -> String {
         var lines = [
             "# Redpool's configuration: every key with its default. See docs/configuration.md.",
-            "# `redpool check FILE` finds all mistakes in a file and prints what it amounts to.",
+            "# `redpool check FILE` reports every mistake in a file, or prints the configuration in effect.",
             "# Durations need a unit (ms, s, m, h), sizes too (b, kb, mb, gb; 1kb is 1024 bytes).",
             "",
             "pools:",
@@ -21,7 +21,7 @@ extension Config {
             "    # host:port, \"[v6]:port\", unix:/path or redis://[user@]host[:port][/db].",
             "    upstream: 127.0.0.1:6379",
             "",
-            "# For every pool; each of these keys may stand in a pool as well.",
+            "# For every pool. A pool may set each of these keys itself.",
             "defaults:",
         ]
         for spec in Schema.poolKeys where spec.scope == .pool {

@@ -116,7 +116,9 @@ enum Schema {
             doc: "most upstream connections at once, of any kind, connecting ones included"),
         KeySpec(
             key: .maxPinned, scope: .pool, kind: .integer(0...9_999),
-            standard: .derived("28", rule: "maxOpen less the greater of 2 and an eighth"),
+            standard: .derived(
+                "28",
+                rule: "seven eighths of maxOpen, rounded up, at least 2 below it (1 of 2, 0 of 1)"),
             reload: .graceful,
             doc: "most of them that are pinned to one client at once; less than maxOpen"),
         KeySpec(
@@ -168,7 +170,7 @@ enum Schema {
             key: .dnsRefresh, scope: .pool,
             kind: .duration(second...24 * 3600 * second, zero: "only when connecting"),
             standard: .text("30s"), reload: .live,
-            doc: "how often the upstream's name is looked up again"),
+            doc: "time between look-ups of the upstream's name"),
     ]
 
     private static let clientKeys: [KeySpec] = [
@@ -186,15 +188,15 @@ enum Schema {
             standard: .list([
                 "SYNC", "PSYNC", "REPLCONF", "DEBUG", "SCRIPT DEBUG", "MODULE LOAD",
                 "MODULE LOADEX", "MODULE UNLOAD",
-            ]), reload: .live, doc: "commands and subcommands that clients are refused"),
+            ]), reload: .live, doc: "commands and subcommands that Redpool refuses"),
         KeySpec(
             key: .clientIdleTimeout, scope: .pool, kind: .duration(never, zero: "never"),
             standard: .text("0s"), reload: .live,
-            doc: "clients that send nothing for so long are closed"),
+            doc: "clients that send nothing for this long are closed"),
         KeySpec(
             key: .transactionTimeout, scope: .pool, kind: .duration(never, zero: "never"),
             standard: .text("60s"), reload: .live,
-            doc: "clients inside WATCH or MULTI that send nothing for so long are closed"),
+            doc: "clients in WATCH or MULTI that send nothing for this long are closed"),
         KeySpec(
             key: .clientOutputLimit, scope: .pool, kind: .size(65_536...1_099_511_627_776),
             standard: .text("32mb"), reload: .live,
@@ -216,17 +218,17 @@ enum Schema {
         KeySpec(
             key: .threads, scope: .global, kind: .integer(1...64), standard: .text("1"),
             reload: .structural,
-            doc: "worker threads, each with a loop of its own; all limits hold for all together"),
+            doc: "worker threads, each with its own event loop; limits apply to all together"),
         KeySpec(
             key: .maxClients, scope: .global, kind: .integerOrAuto(1...1_000_000),
             standard: .text("auto"), reload: .graceful,
             doc:
-                "most client connections at once; auto is what the open-file limit allows, to 10000"
+                "most client connections at once; auto: as the open-file limit allows, at most 10000"
         ),
         KeySpec(
             key: .totalOutputLimit, scope: .global, kind: .size(4 << 20...1_099_511_627_776),
             standard: .text("256mb"), reload: .live,
-            doc: "most of such bytes held for all clients together; then those with most are closed"
+            doc: "most such bytes held for all clients together; then those with most are closed"
         ),
         KeySpec(
             key: .drainTimeout, scope: .global,
@@ -243,7 +245,7 @@ enum Schema {
         KeySpec(
             key: .format, scope: .log, kind: .choice(LogConfig.Format.allCases.map(\.rawValue)),
             standard: .text("auto"), reload: .live,
-            doc: "auto suits the journal, a terminal (text) or anything else (logfmt)"),
+            doc: "auto: journal format under systemd, text on a terminal, else logfmt"),
         KeySpec(
             key: .clients, scope: .log, kind: .boolean, standard: .text("false"), reload: .live,
             doc: "log each connect and disconnect of a client"),

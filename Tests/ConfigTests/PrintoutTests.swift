@@ -35,7 +35,8 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
             "username: app # f.yaml:9",
             "passwordFile: /pw # f.yaml:10",
             "maxOpen: 9 # f.yaml:11",
-            "maxPinned: 7 # default: maxOpen less the greater of 2 and an eighth",
+            "maxPinned: 7 # default: seven eighths of maxOpen, rounded up, at least 2 below it "
+                + "(1 of 2, 0 of 1)",
             "poolTimeout: 1s # f.yaml:2, defaults",
             "socketMode: \"0660\" # default",
             "denyCommands: [] # f.yaml:12",
