@@ -155,6 +155,16 @@ def test_pins_never_starve_the_rest(launch):
             eventually(lambda: neighbours.rounds > 20)
 
 
+def test_refusal_says_that_pins_are_off(launch):
+    redpool = launch.redpool(launch.server(), pool={"maxPinned": 0, "poolTimeout": "20s"})
+    redpool.warm_up()
+    with redpool.connect() as client:
+        reply = client.command("BLPOP", "queue", "0")
+        assert reply == (
+            b"PINLIMIT pool main: maxPinned is 0, no client can have a connection of its own")
+        assert client.command("PING") == b"PONG"
+
+
 def test_waiting_pin_is_served_when_another_ends(launch):
     server = launch.server()
     redpool = launch.redpool(

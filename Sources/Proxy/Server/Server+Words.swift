@@ -20,6 +20,8 @@ extension Server {
         case .queueFull:
             return "POOLTIMEOUT \(name): the wait queue is full"
                 + " (\(use), \(census.waiting) waiting)"
+        case .pinLimit where pool.config.maxPinned == 0:
+            return "PINLIMIT \(name): maxPinned is 0, no client can have a connection of its own"
         case .pinLimit:
             return
                 "PINLIMIT \(name): \(census.pinned) of \(pool.config.maxPinned) connections are pinned"
