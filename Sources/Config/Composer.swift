@@ -65,7 +65,7 @@ internal import CYaml
         let position = self.position
         unsafe yaml_event_delete(event)
         if after != YAML_STREAM_END_EVENT {
-            report(position, "the file has a second document; one is read")
+            report(position, "the file has a second document; only one is allowed")
         }
         return tree
     }

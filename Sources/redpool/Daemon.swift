@@ -62,7 +62,7 @@ final class Daemon {
         self.group = group
         if config.maxClients == nil, maxClients < 10_000 {
             log.warning(
-                "the limit of open files allows \(maxClients) clients only: raise LimitNOFILE",
+                "the limit of open files allows only \(maxClients) clients: raise LimitNOFILE",
                 metadata: ["event": "limits.files"])
         }
         settings = WorkerSettings(

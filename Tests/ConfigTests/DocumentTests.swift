@@ -20,7 +20,7 @@ import Testing
         Golden("maxClients: |\n  & 3\n", "1:13: block text (| and >) is not supported"),
         Golden("%YAML 1.1\n---\na: b\n", "1:1: YAML directives (%) are not supported"),
         Golden(pool("<<: {}"), "5:5: pools.main.<<: merge keys (<<) are not supported"),
-        Golden(pool() + "---\na: b\n", "5:1: the file has a second document; one is read"),
+        Golden(pool() + "---\na: b\n", "5:1: the file has a second document; only one is allowed"),
         Golden(
             pool("maxOpen: 3", "maxIdle: 2", "maxOpen: 4"),
             "7:5: maxOpen appears twice (first at line 5)"),

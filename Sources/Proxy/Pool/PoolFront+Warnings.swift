@@ -29,7 +29,7 @@ extension PoolFront {
     func logHeldBack() {
         for summary in limiter.due(now: worker.now.nanoseconds) where summary.count > 0 {
             worker.log.log(
-                level: PoolFront.level(of: summary.key.event), "the same again",
+                level: PoolFront.level(of: summary.key.event), "repeated since the last line",
                 metadata: [
                     "event": "\(summary.key.event)", "pool": "\(config.name)",
                     "reason": "\(summary.key.reason)", "count": "\(summary.count)",

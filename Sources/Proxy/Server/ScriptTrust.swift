@@ -194,7 +194,7 @@ extension UpstreamConnection {
         guard sole?.question != nil else { return false }
         if isOfThisServer { server.scripts.learn(.splits) }
         worker.log.warning(
-            "this server lets scripts make replies up: each script has a connection of its own",
+            "scripts on this server can make up replies: each script runs on its own connection",
             metadata: ["event": "upstream.splits_replies", "pool": "\(pool.config.name)"])
         abandon()
         destroy()

@@ -62,7 +62,7 @@ extension Server {
         let name = String(decoding: pool.users.name(of: user), as: UTF8.self)
         let text =
             "\(pool.config.upstream) lets user \(name) send neither ECHO nor PING with an argument: "
-            + "replies that get out of step on a shared connection will not be noticed"
+            + "replies out of step on a shared connection will not be detected"
         worker.log.warning(
             "\(text)",
             metadata: ["event": "upstream.no_fence", "pool": "\(pool.config.name)"])

@@ -130,6 +130,6 @@ extension Server {
         noteWork()
         pool.warnLimit(
             "upstream.state_refused", reason: CloseReason.handshakeFailed.word,
-            "\(pool.config.upstream) refuses a client's state: \(text)")
+            "\(pool.config.upstream) refuses a connection for a client's user or database: \(text)")
     }
 }

@@ -111,7 +111,7 @@ extension Worker {
             largest.pool.warnLimit(
                 "client.output_limit", reason: ClientCloseReason.output_limit.word,
                 "closing a client that does not read: \(largest.output.count) of "
-                    + "\(chunks.outputBytes) bytes that wait for all clients")
+                    + "\(chunks.outputBytes) unread bytes of all clients")
             largest.close(.output_limit)
         }
     }
@@ -128,7 +128,7 @@ extension Worker {
         client.pool.warnLimit(
             "client.output_limit", reason: ClientCloseReason.output_limit.word,
             "closing a client with a long name: \(client.extraBytes) of "
-                + "\(extraBytes) bytes that are remembered of all clients")
+                + "\(extraBytes) bytes kept for all clients, mostly names")
         client.close(.output_limit)
     }
 
