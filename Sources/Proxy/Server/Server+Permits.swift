@@ -4,6 +4,12 @@ import Logging
 import Pool
 
 extension Server {
+    /// A worker of the pool lacks permits, this one or another. Cheap enough to ask in every turn.
+    var mayBalance: Bool {
+        guard let budget = pool.group.budget else { return false }
+        return machine.mayNeedPermits || budget.permits.hungry != 0
+    }
+
     /// Takes, returns and hands over permits. True when the state machine may have new actions.
     func balance() -> Bool {
         guard let budget = pool.group.budget, let member = pool.member else { return false }

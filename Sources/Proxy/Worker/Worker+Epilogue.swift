@@ -23,8 +23,9 @@ extension Worker {
 
     /// Runs pool actions and resumes clients until neither produces more of the other.
     private func settleAndResume() {
-        // Permits that other workers lack may concern any pool that is shared with them.
-        if group.workers > 1 { for pool in pools { pool.server.noteWork() } }
+        if group.workers > 1 {
+            for pool in pools where pool.server.mayBalance { pool.server.noteWork() }
+        }
         while !work.servers.isEmpty || !work.readyClients.isEmpty {
             // In order: the longest waiter comes first. The lists may grow during the walk.
             var next = 0

@@ -66,14 +66,16 @@ extension Worker {
     /// Closes clients that have been idle for their pool's `clientIdleTimeout`.
     func closeIdleClients() {
         guard pools.contains(where: { $0.config.clientIdleTimeout > 0 }) else { return }
-        for client in clients.all {
+        var idle: [ClientConnection] = []
+        clients.forEach { client in
             let limit = client.pool.config.clientIdleTimeout
             if limit > 0, client.mode == .open, !client.isHolding, client.isQuiet,
                 now.nanoseconds - client.lastActivity > limit
             {
-                client.close(.idle_timeout)
+                idle.append(client)
             }
         }
+        for client in idle { client.close(.idle_timeout) }
     }
 
     /// Memory for replies is short. A slow client now holds up its upstream, instead of up to
@@ -136,7 +138,7 @@ extension Worker {
     private func client(with bytes: (ClientConnection) -> Int) -> ClientConnection? {
         var largest: ClientConnection?
         var most = 0
-        for client in clients.all {
+        clients.forEach { client in
             let count = bytes(client)
             if count > most {
                 most = count
