@@ -81,6 +81,12 @@ let package = Package(
         .testTarget(
             name: "SessionTests", dependencies: ["Session", "RESP"], swiftSettings: strict),
         .testTarget(
+            name: "ProxyTests",
+            dependencies: [
+                "Proxy", "RESP", "Pool", "Config", "Session", "EventLoop", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: strict),
+        .testTarget(
             name: "EventLoopTests", dependencies: ["EventLoop", "CLibevent", "TestSupport"],
             swiftSettings: strict),
     ],
