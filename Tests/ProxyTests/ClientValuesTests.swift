@@ -12,7 +12,7 @@ struct ClientListTests {
         "the text of a reply",
         arguments: [
             ("$3\r\nid=\r\n", "id="), ("=7\r\ntxt:id=\r\n", "id="), ("$0\r\n\r\n", ""),
-            ("_\r\n", nil), ("-ERR no\r\n", nil), ("+OK\r\n", nil),
+            ("$-1\r\n", nil), ("_\r\n", nil), ("-ERR no\r\n", nil), ("+OK\r\n", nil),
             ("*1\r\n$1\r\nx\r\n", nil), ("", nil),
         ])
     func text(reply: String, text: String?) {

@@ -11,7 +11,7 @@ enum ClientLine {
     /// The text of a bulk or verbatim reply; nil for any other reply.
     static func text(of reply: [UInt8]) -> String? {
         var cursor = ReplyCursor(from: 0)
-        guard let item = cursor.next(reply.span), item.length >= 0,
+        guard let item = cursor.next(reply.span), !item.isNull,
             item.type == UInt8(ascii: "$") || item.type == UInt8(ascii: "=")
         else { return nil }
         return String(
