@@ -59,9 +59,9 @@ final class ClientConnection {
     struct Origin {
         /// In nanoseconds.
         let connectedAt: Int64
-        /// The low byte of the client's port; CLIENT KILL looks for it before it asks for an address.
+        /// The low byte of the client's port. CLIENT KILL looks at it before it asks for an address.
         let portMark: UInt8
-        /// Where its own address stands in `Worker.localAddresses`, from 1; 0 if that was not asked yet.
+        /// The place of its own address in `Worker.localAddresses`, from 1; 0 until it is known.
         var localPlace: UInt8 = 0
     }
 

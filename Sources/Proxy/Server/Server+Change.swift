@@ -7,7 +7,7 @@ import RESP
 
 /// The processes that have answered at one address, as their `run_id`s tell them apart.
 struct Processes {
-    /// Grows with every process that answers: what a connection to an earlier one says is not noted.
+    /// Grows with every process that answers: replies of an earlier one teach nothing.
     var epoch = 0
     /// The `run_id`s of processes before the present one, the latest last.
     var former: [[UInt8]] = []

@@ -91,8 +91,8 @@ extension Server {
 
     /// The error for a command that has waited too long for a one-off upstream.
     var oneOffText: String {
-        "PINLIMIT pool \(pool.config.name): Redpool does not understand this command, and spends at most "
-            + "\(OneOffLimits.perSecond) connections a second on such commands "
+        "PINLIMIT pool \(pool.config.name): Redpool does not understand this command, "
+            + "and spends at most \(OneOffLimits.perSecond) connections a second on such commands "
             + "(waited \(pool.config.poolTimeout / 1_000_000)ms)"
     }
 }

@@ -24,8 +24,8 @@ extension Server {
             return "PINLIMIT \(name): maxPinned is 0, no client can have a connection of its own"
         case .pinLimit:
             return
-                "PINLIMIT \(name): \(census.pinned) of \(pool.config.maxPinned) connections are pinned"
-                + " (\(use), waited \(wait))"
+                "PINLIMIT \(name): \(census.pinned) of \(pool.config.maxPinned) connections "
+                + "are pinned (\(use), waited \(wait))"
         case .upstreamDown:
             return "UPSTREAMDOWN \(name): cannot connect to \(pool.config.upstream)\(cause)"
         case .draining:
@@ -50,8 +50,8 @@ extension Server {
 
     /// The error reply for a command whose connection was lost before its reply.
     func lossText(_ reason: CloseReason) -> String {
-        "UPSTREAMLOST pool \(pool.config.name): the connection to \(pool.config.upstream) was lost before "
-            + "the reply (\(reason.word)); the command may or may not have run"
+        "UPSTREAMLOST pool \(pool.config.name): the connection to \(pool.config.upstream) "
+            + "was lost before the reply (\(reason.word)); the command may or may not have run"
     }
 
     /// The server has refused a form of the fence to a user for good. The first time that a user
@@ -61,8 +61,8 @@ extension Server {
         guard fences[user] == .none, pool.group.isFirstWithoutFence() else { return }
         let name = String(decoding: pool.users.name(of: user), as: UTF8.self)
         let text =
-            "\(pool.config.upstream) lets user \(name) send neither ECHO nor PING with an argument: "
-            + "replies out of step on a shared connection will not be detected"
+            "\(pool.config.upstream) lets user \(name) send neither ECHO nor PING with an "
+            + "argument: replies out of step on a shared connection will not be detected"
         worker.log.warning(
             "\(text)",
             metadata: ["event": "upstream.no_fence", "pool": "\(pool.config.name)"])

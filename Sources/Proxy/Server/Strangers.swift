@@ -41,7 +41,7 @@ extension ClientConnection {
     }
 
     private func owe(_ cost: Int) {
-        upstream?.owedToStrangers += cost
+        upstream?.flow.owedToStrangers += cost
         placeInLine = .none
     }
 
@@ -61,7 +61,7 @@ extension ClientConnection {
 extension UpstreamConnection {
     /// The reply to a client without a login has come.
     func settleStranger(isQuoting: Bool) {
-        owedToStrangers -= Strangers.cost(isQuoting: isQuoting)
+        flow.owedToStrangers -= Strangers.cost(isQuoting: isQuoting)
         server.callStrangers()
     }
 }
@@ -74,7 +74,7 @@ extension Server {
     }
 
     private var owedToStrangers: Int {
-        allUpstreams.reduce(0) { $0 + $1.owedToStrangers }
+        allUpstreams.reduce(0) { $0 + $1.flow.owedToStrangers }
     }
 
     /// Resumes as many waiting clients as there is room for. Also called with every tick: a

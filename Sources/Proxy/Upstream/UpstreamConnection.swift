@@ -48,8 +48,6 @@ final class UpstreamConnection {
     var fence: Fence?
     /// When the next one goes along with what is written, in nanoseconds.
     var fenceDue = Int64.max
-    /// The most bytes of replies to clients that are not logged in.
-    var owedToStrangers = 0
     var gauge = ReplyGauge()
     /// It is in a list of the worker's, or of the server's, for the end of the iteration.
     var isDirty = false

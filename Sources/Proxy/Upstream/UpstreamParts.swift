@@ -32,6 +32,8 @@ struct UpstreamFlow {
     var isUnread = false
     /// The pool may put more clients on this connection.
     var isAvailable = true
+    /// The most bytes of replies in flight to clients that are not logged in.
+    var owedToStrangers = 0
     /// Clients that wait until no other client has commands in flight here.
     var soloists: [SlotID] = []
     /// Clients that are not read until the output of this connection has drained.

@@ -74,8 +74,8 @@ package final class Worker {
     var extraBytes = 0
     var watched = WatchedClients()
     var orders = WorkerOrders()
-    /// Addresses that clients have connected to, as CLIENT LIST shows them. The first that were asked
-    /// for; never more than a byte can number.
+    /// Addresses that clients have connected to, as CLIENT LIST shows them: the first 255 that were
+    /// asked for.
     var localAddresses: [[UInt8]] = []
     var questions = WorkerQuestions()
     private var tickTimer: [TimerBox] = []
