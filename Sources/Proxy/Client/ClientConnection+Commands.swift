@@ -336,10 +336,13 @@ extension ClientConnection {
                 LeaseWait(
                     ticket: ticket, wanted: Wanted(kind: kind, key: wanted),
                     isBlocking: mayBlock))
+            trace("client.waits", ["lease": kind.word, "database": "\(wanted.database)"])
             server.noteWork()
             return nil
         case .refused(let refusal):
-            replyError(server.errorText(refusal))
+            let text = server.errorText(refusal)
+            trace("client.refused", ["error": text])
+            replyError(text)
             return nil
         }
     }
@@ -349,6 +352,7 @@ extension ClientConnection {
         guard channel.isOpen, case .waiting(let wait) = mode else { return false }
         granted = Grant(upstream: upstream, wanted: wait.wanted)
         mode = .open
+        trace("client.granted", ["lease": wait.wanted.kind.word])
         worker.ready(self)
         return true
     }
@@ -365,6 +369,7 @@ extension ClientConnection {
         guard channel.isOpen, case .waiting = mode else { return }
         self.refusal = refusal
         mode = .open
+        trace("client.refused", ["error": refusal])
         worker.ready(self)
     }
 }

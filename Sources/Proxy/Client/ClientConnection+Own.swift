@@ -87,6 +87,7 @@ extension ClientConnection {
         own.expect(
             id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence())
         inFlight = 1
+        trace("client.pinned", ["use": isBlocking ? "blocking" : "reply"])
         if worker.table.mayWrite(lastCommand) { noteWrite(own) }
         pool.traffic.commandsPinned += 1
     }
@@ -103,6 +104,7 @@ extension ClientConnection {
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
         own.lend(to: self, for: .hold)
+        trace("client.pinned", ["use": "hold"])
         session.opened(request.command, request.frame)
         own.rename(identity.name)
         // The upstream's id is read now because it cannot be read later: another client may
@@ -257,6 +259,7 @@ extension ClientConnection {
         own.lend(to: self, for: .pipe)
         handReplyModeOver(to: own)
         mode = .piped(Pipe())
+        trace("client.pinned", ["use": "pipe"])
         worker.ready(self)
     }
 
@@ -273,6 +276,7 @@ extension ClientConnection {
         upstream.lend(to: self, for: .pipe)
         handReplyModeOver(to: upstream)
         mode = .piped(Pipe())
+        trace("client.pinned", ["use": "pipe"])
         worker.ready(self)
         return .blocked
     }

@@ -8,6 +8,20 @@ import RESP
 import Session
 
 extension ClientConnection {
+    /// Takes a run of replies, or a part of one, in one call: `count` bytes, which complete the
+    /// replies to `replies` commands. If `isSilent`, CLIENT REPLY hides them.
+    @inline(__always)
+    func receiveRun(
+        _ bytes: UnsafeRawPointer, count: Int, completing replies: UInt32, isSilent: Bool,
+        from upstream: UpstreamConnection
+    ) {
+        if !isSilent {
+            receive(bytes, count: count)
+            checkPace(upstream)
+        }
+        if replies > 0 { answered(replies) }
+    }
+
     /// Takes bytes of a reply. Large pieces go to the socket at once and are not copied.
     func receive(_ bytes: UnsafeRawPointer, count: Int) {
         switch mode {
@@ -57,6 +71,7 @@ extension ClientConnection {
         if inFlight > 0 { return }
         switch mode {
         case .exclusive:
+            trace("client.unpinned")
             leaveUpstream(upstream)
             mode = .open
             server.returned(upstream)
@@ -92,6 +107,7 @@ extension ClientConnection {
     /// Ends the hold: the client's state on the upstream is over.
     func endHold(_ upstream: UpstreamConnection) {
         if upstream.hold?.isCleanable == false { upstream.spoil(.dirty) }
+        trace("client.unpinned")
         leaveUpstream(upstream)
         session.released()
         members = []

@@ -59,7 +59,7 @@ final class ClientConnection {
     struct Origin {
         /// In nanoseconds.
         let connectedAt: Int64
-        /// The low byte of the client's port. CLIENT KILL looks at it before it asks for an address.
+        /// The low byte of the client's port. CLIENT KILL looks at it first: an address costs more.
         let portMark: UInt8
         /// The place of its own address in `Worker.localAddresses`, from 1; 0 until it is known.
         var localPlace: UInt8 = 0

@@ -255,6 +255,7 @@ extension Server {
         let slot = Int(id.slot)
         while upstreams.count <= slot { upstreams.append(nil) }
         upstreams[slot] = upstream
+        upstream.trace("upstream.dialled", ["address": upstream.origin.address])
         upstream.awaitConnect()
     }
 

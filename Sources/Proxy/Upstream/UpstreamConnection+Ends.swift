@@ -9,6 +9,7 @@ import Session
 extension UpstreamConnection {
     /// Ends a connection whose connect or first handshake has failed.
     func fail(_ reason: CloseReason, _ text: String) {
+        trace("upstream.failed", ["reason": reason.word, "err": text])
         destroy()
         server.dialFailed(id, reason, text)
     }
@@ -16,6 +17,7 @@ extension UpstreamConnection {
     /// Ends a connection that is broken or cannot be trusted any more.
     func lose(_ reason: CloseReason) {
         guard stage != .closed else { return }
+        trace("upstream.lost", ["reason": reason.word])
         let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
         rescueUnreceived(reason)
         destroy()
@@ -38,6 +40,7 @@ extension UpstreamConnection {
     /// Closes the connection in order: ends the outgoing stream, then waits for the server's end.
     func retire(_ reason: CloseReason) {
         guard stage != .closed, stage != .closing else { return }
+        trace("upstream.retired", ["reason": reason.word])
         if stage == .connecting {
             destroy()
             server.machine.closed(id, now: worker.now)

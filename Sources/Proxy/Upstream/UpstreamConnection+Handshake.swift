@@ -313,6 +313,7 @@ extension UpstreamConnection {
     private func finishHandshake() {
         let purpose = handshake.purpose
         becomeReady()
+        trace("upstream.ready")
         switch purpose {
         case .dial:
             startGauge()

@@ -143,11 +143,8 @@ extension UpstreamConnection {
             cleanOrphan()
             return
         }
-        if !entry.isSilent {
-            client.receive(bytes, count: count)
-            client.checkPace(self)
-        }
-        if finished > 0 { client.answered(finished) }
+        client.receiveRun(
+            bytes, count: count, completing: finished, isSilent: entry.isSilent, from: self)
     }
 
     /// Passes on a reply that Redpool has made or changed, and finishes the entry.

@@ -31,6 +31,8 @@ extension Worker: ClientTaker {
                     "event": "client.connected", "pool": "\(pool.config.name)",
                     "client": "\(client.serial)", "peer": "\(accepted.peer.description)",
                 ])
+        } else {
+            client.trace("client.connected", ["peer": accepted.peer.description])
         }
     }
 
@@ -60,6 +62,8 @@ extension Worker {
                     "event": "client.disconnected", "pool": "\(client.pool.config.name)",
                     "client": "\(client.serial)", "reason": "\(reason.word)",
                 ])
+        } else {
+            client.trace("client.disconnected", ["reason": reason.word])
         }
     }
 

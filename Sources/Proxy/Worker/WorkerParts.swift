@@ -13,6 +13,8 @@ struct WorkerOptions {
     let totalOutputLimit: Int
     /// Each connect and disconnect of a client is logged.
     let logsClients: Bool
+    /// `level: debug`: decisions about connections are logged.
+    let traces: Bool
     /// Time between summary lines in nanoseconds; 0 = none.
     let statisticsInterval: Int64
 
@@ -21,6 +23,7 @@ struct WorkerOptions {
         // Each worker sees only what waits for its own clients.
         totalOutputLimit = config.totalOutputLimit / workers
         logsClients = config.log.clients
+        traces = config.log.level == .debug
         statisticsInterval = config.log.stats
     }
 }
