@@ -340,9 +340,7 @@ extension ClientConnection {
             server.noteWork()
             return nil
         case .refused(let refusal):
-            let text = server.errorText(refusal)
-            trace("client.refused", ["error": text])
-            replyError(text)
+            replyError(server.refusalText(refusal))
             return nil
         }
     }
@@ -369,7 +367,6 @@ extension ClientConnection {
         guard channel.isOpen, case .waiting = mode else { return }
         self.refusal = refusal
         mode = .open
-        trace("client.refused", ["error": refusal])
         worker.ready(self)
     }
 }

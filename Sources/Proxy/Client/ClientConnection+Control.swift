@@ -188,10 +188,12 @@ extension ClientConnection {
             }
         guard let found = answer else { return nil }
         if found == ClientConnection.noTarget {
-            refusal =
+            let text =
                 "PINLIMIT pool \(pool.config.name): client \(serial), to which messages are to be "
                 + "redirected, could not get a connection of its own"
                 + " (waited \(pool.config.poolTimeout / 1_000_000)ms)"
+            pool.warnRefused(Refusal.pinLimit.word, text)
+            refusal = text
             worker.ready(self)
             return nil
         }

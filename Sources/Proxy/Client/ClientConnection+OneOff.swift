@@ -69,7 +69,10 @@ extension ClientConnection {
         guard worker.now < limit, !inputEnded else {
             retryUntil = nil
             placeInLine = .none
-            return refuse(server.oneOffText)
+            let text = server.oneOffText
+            let outcome = refuse(text)
+            if outcome != .blocked { pool.warnRefused(Refusal.pinLimit.word, text) }
+            return outcome
         }
         retryUntil = limit
         server.standInLine(self, until: limit)

@@ -139,6 +139,8 @@ extension ClientConnection {
     /// Passes, in place of a refused command, one that the server refuses. So the number of replies
     /// and their order stay the same.
     private func passStandIn() {
+        pool.warnRefused(
+            "denied", "a command in denyCommands of pool \(pool.config.name), in a pipe")
         ClientConnection.refusedCommand.withUnsafeBytes {
             if let base = $0.baseAddress { pass(base, $0.count) }
         }

@@ -42,9 +42,12 @@ extension ClientConnection {
     /// refuses in its own way, so EXEC aborts as it does after any bad command.
     func refuseCommand() -> Outcome {
         let name = worker.table.info(lastCommand)?.name ?? "this command"
-        return refuse(
+        let text =
             "ERR '\(name)' is refused by Redpool: it is in denyCommands of pool "
-                + "\(pool.config.name)")
+            + "\(pool.config.name)"
+        let outcome = refuse(text)
+        if outcome != .blocked { pool.warnRefused("denied", text) }
+        return outcome
     }
 
     /// Answers with an error of Redpool's own, in order. In a transaction it works like

@@ -77,7 +77,7 @@ extension ClientConnection {
         let limit = retryUntil ?? worker.now + pool.config.poolTimeout
         guard worker.now < limit else {
             retryUntil = nil
-            replyError(server.errorText(.poolTimeout))
+            replyError(server.refusalText(.poolTimeout))
             return .answered
         }
         retryUntil = limit

@@ -18,6 +18,12 @@ extension PoolFront {
             ])
     }
 
+    /// A client gets an error of Redpool's own in place of a reply. `text` has the error's words and
+    /// numbers; `reason` is a refusal's word, or `denied`.
+    func warnRefused(_ reason: String, _ text: String) {
+        warnLimit("client.refused", reason: reason, text)
+    }
+
     static let desyncEvent = "upstream.desync"
 
     /// A desync is critical: replies have gone to the wrong clients.

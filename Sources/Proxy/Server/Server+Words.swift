@@ -6,6 +6,13 @@ import Pool
 import Telemetry
 
 extension Server {
+    /// The error reply for a refused lease. The refusal is logged.
+    func refusalText(_ refusal: Refusal) -> String {
+        let text = errorText(refusal)
+        if refusal != .draining { pool.warnRefused(refusal.word, text) }
+        return text
+    }
+
     /// The error reply for a refused lease: error word, pool, numbers, last cause.
     func errorText(_ refusal: Refusal) -> String {
         let census = use

@@ -183,7 +183,9 @@ final class Server {
             case .refuse(Server.scriptAsker, _):
                 endScriptQuestion(patience: ScriptTrust.shortPatience)
             case .refuse(let waiter, let refusal):
-                worker.clients[SlotID(raw: waiter.raw)]?.refused(errorText(refusal))
+                if let client = worker.clients[SlotID(raw: waiter.raw)] {
+                    client.refused(refusalText(refusal))
+                }
             }
         }
     }
