@@ -22,7 +22,9 @@ def test_round_trip(redpool, size):
         assert client.command("PING") == b"PONG"
 
 
+@pytest.mark.alone
 def test_several_of_a_hundred_megabytes_in_little_memory(launch):
+    """What is buffered depends on how fast the clients read."""
     server = launch.server()
     redpool = launch.redpool(server)
     size = 100 * MB
@@ -38,7 +40,7 @@ def test_several_of_a_hundred_megabytes_in_little_memory(launch):
         in_threads(4, work, timeout=165)
     assert neighbours.rounds > 10
     if not DIRECT:
-        assert redpool.peak_rss() < 64 * MB
+        assert redpool.peak_rss() < 96 * MB
 
 
 def upload(client, key, size, salt) -> bytes:
