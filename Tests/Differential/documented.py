@@ -92,13 +92,39 @@ def left_out(sequence, server) -> list:
     without those that this server understands and Redpool does not want to."""
     if server.splits_replies:
         sequence = _without_scripts_in_transactions(sequence)
+    sequence = _without_silent_doubt(sequence)
     if server.compatible < (7, 0):
-        sequence = [c for c in sequence if not (has_nul_subcommand(c) or is_quit_with_nul(c))]
+        sequence = [
+            c for c in sequence
+            if not (has_nul_subcommand(c) or is_quit_with_nul(c) or _is_of_no_container(c))
+        ]
     if server.compares_with_last_name:
         sequence = _without_last_names(sequence)
     if not loses_refusals(server):
         return sequence
     return [c for c in sequence if not _may_be_refused(read(c))]
+
+
+def _is_of_no_container(command) -> bool:
+    """FUNCTION is no command before 7.0, and is answered as one if no subcommand has that word."""
+    if read(command)[0] != "FUNCTION" or len(command) < 2:
+        return False
+    return not command[1].replace("-", "").isalnum()
+
+
+def _without_silent_doubt(sequence) -> list:
+    """A silent transaction with a member that is looked at closes its client at a login, or at a name
+    that the table does not have."""
+    kept, is_silent, has_begun = [], False, False
+    for command in sequence:
+        words = read(command)
+        if words[:2] == ("CLIENT", "REPLY") and len(words) == 3:
+            is_silent = words[2] == "OFF"
+        if words[0] in ("MULTI", "EXEC", "DISCARD", "RESET"):
+            has_begun = words[0] == "MULTI"
+        if not (is_silent and has_begun and words[0] in ("AUTH", "NOSUCH")):
+            kept.append(command)
+    return kept
 
 
 def _without_last_names(sequence) -> list:
