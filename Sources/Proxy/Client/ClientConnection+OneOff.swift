@@ -69,7 +69,7 @@ extension ClientConnection {
         guard worker.now < limit, !inputEnded else {
             retryUntil = nil
             placeInLine = .none
-            let text = server.oneOffText
+            let text = server.oneOffText(hasWaited: !inputEnded)
             let outcome = refuse(text)
             if outcome != .blocked { pool.warnRefused(Refusal.pinLimit.word, text) }
             return outcome

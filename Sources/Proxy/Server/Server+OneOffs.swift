@@ -2,10 +2,7 @@
 // Bounds how many there are at once and per second, and keeps the clients that wait for one.
 
 import Config
-import EventLoop
 import Pool
-import RESP
-import Session
 
 extension Server {
     /// The queue for one-off upstreams.
@@ -89,10 +86,13 @@ extension Server {
         }
     }
 
-    /// The error for a command that has waited too long for a one-off upstream.
-    var oneOffText: String {
+    /// The error for a command that gets no one-off upstream: it has waited for `poolTimeout`, or its
+    /// client has ended its input, so that it does not wait.
+    func oneOffText(hasWaited: Bool) -> String {
         "PINLIMIT pool \(pool.config.name): Redpool does not understand this command, "
             + "and spends at most \(OneOffLimits.perSecond) connections a second on such commands "
-            + "(waited \(pool.config.poolTimeout / 1_000_000)ms)"
+            + (hasWaited
+                ? "(waited \(pool.config.poolTimeout / 1_000_000)ms)"
+                : "(a client that has ended its input does not wait)")
     }
 }
