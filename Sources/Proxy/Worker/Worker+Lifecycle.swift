@@ -24,16 +24,7 @@ extension Worker: ClientTaker {
             ClientConnection(id: id, accepted, pool: pool, worker: self)
         }
         client.start()
-        if options.logsClients {
-            log.info(
-                "client connected",
-                metadata: [
-                    "event": "client.connected", "pool": "\(pool.config.name)",
-                    "client": "\(client.serial)", "peer": "\(accepted.peer.description)",
-                ])
-        } else {
-            client.trace("client.connected", ["peer": accepted.peer.description])
-        }
+        client.traceItself("client.connected", ["peer": accepted.peer.description])
     }
 
     func warn(_ warning: AcceptWarning) {
@@ -55,16 +46,7 @@ extension Worker {
         } else if group.isAcceptorResting.load(ordering: .sequentiallyConsistent) {
             group.room.signal()
         }
-        if options.logsClients {
-            log.info(
-                "client disconnected",
-                metadata: [
-                    "event": "client.disconnected", "pool": "\(client.pool.config.name)",
-                    "client": "\(client.serial)", "reason": "\(reason.word)",
-                ])
-        } else {
-            client.trace("client.disconnected", ["reason": reason.word])
-        }
+        client.traceItself("client.disconnected", ["reason": reason.word])
     }
 
     /// Closes clients that have been idle for their pool's `clientIdleTimeout`.

@@ -1,61 +1,62 @@
-// What `level: debug` logs: connections and the decisions about them, never keys, values or passwords.
+// Log lines about single connections: what `level: debug` and `log.clients` ask for. They have no key,
+// no value and no password.
 
 import Config
 import Logging
 import Pool
 import Session
 
-extension Worker {
-    /// Logs one decision, if the level is debug. Otherwise it costs one comparison: `about` is not
-    /// evaluated. It is not called for a command that is shared.
-    @inline(__always)
-    func trace(_ event: StaticString, _ about: @autoclosure () -> [String: String]) {
-        if options.traces { writeTrace(event, about()) }
-    }
-
-    private func writeTrace(_ event: StaticString, _ about: [String: String]) {
-        var metadata: Logger.Metadata = about.mapValues { "\($0)" }
-        metadata["event"] = "\(event)"
-        let words = "\(event)".split(separator: ".").joined(separator: " ")
-        log.debug("\(words)", metadata: metadata)
-    }
-}
-
 extension ClientConnection {
-    /// Traces what becomes of this client's command at hand.
+    /// Logs a decision about this client's command, if the level is debug. Otherwise it costs one
+    /// comparison: `more` is not evaluated. It is not called for a command that is shared.
     @inline(__always)
-    func trace(
-        _ event: StaticString, _ more: @autoclosure () -> [String: String] = [:]
-    ) {
-        if worker.options.traces { traceAboutMe(event, more()) }
+    func trace(_ event: StaticString, _ more: @autoclosure () -> [String: String] = [:]) {
+        if worker.options.traces { worker.write(event, .debug, aboutCommand, more()) }
     }
 
-    private func traceAboutMe(_ event: StaticString, _ more: [String: String]) {
-        var about = more
-        about["pool"] = pool.config.name
-        about["client"] = "\(serial)"
-        about["command"] = worker.table.info(lastCommand)?.name ?? "unknown"
-        if let upstream { about["upstream"] = upstream.id.text }
-        worker.trace(event, about)
+    /// Logs that this client has come or gone: with `log.clients` at level info, else at debug.
+    func traceItself(_ event: StaticString, _ more: @autoclosure () -> [String: String]) {
+        let options = worker.options
+        guard options.logsClients || options.traces else { return }
+        worker.write(event, options.logsClients ? .info : .debug, about, more())
+    }
+
+    private var about: [String: String] { ["pool": pool.config.name, "client": "\(serial)"] }
+
+    private var aboutCommand: [String: String] {
+        var all = about
+        all["command"] = worker.table.info(lastCommand)?.name ?? "unknown"
+        if let upstream { all["upstream"] = upstream.id.text }
+        return all
     }
 }
 
 extension UpstreamConnection {
-    /// Traces a step in the life of this connection.
+    /// Logs a step in the life of this connection, if the level is debug.
     @inline(__always)
-    func trace(
-        _ event: StaticString, _ more: @autoclosure () -> [String: String] = [:]
-    ) {
-        if worker.options.traces { traceAboutMe(event, more()) }
+    func trace(_ event: StaticString, _ more: @autoclosure () -> [String: String] = [:]) {
+        if worker.options.traces { worker.write(event, .debug, about, more()) }
     }
 
-    private func traceAboutMe(_ event: StaticString, _ more: [String: String]) {
-        var about = more
-        about["pool"] = pool.config.name
-        about["upstream"] = id.text
-        about["database"] = "\(key.database)"
-        about["protocol"] = "\(key.protocolVersion)"
-        worker.trace(event, about)
+    private var about: [String: String] {
+        [
+            "pool": pool.config.name, "upstream": id.text, "database": "\(key.database)",
+            "protocol": "\(key.protocolVersion)",
+        ]
+    }
+}
+
+extension Worker {
+    /// Writes a line whose message is the event's name in words.
+    fileprivate func write(
+        _ event: StaticString, _ level: Logger.Level, _ about: [String: String],
+        _ more: [String: String]
+    ) {
+        var metadata: Logger.Metadata = ["event": "\(event)"]
+        for (name, value) in about { metadata[name] = "\(value)" }
+        for (name, value) in more { metadata[name] = "\(value)" }
+        let words = "\(event)".split(separator: ".").joined(separator: " ")
+        log.log(level: level, "\(words)", metadata: metadata)
     }
 }
 
