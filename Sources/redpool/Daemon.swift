@@ -32,7 +32,7 @@ final class Daemon {
     /// Accepts clients when there are several workers.
     private var dispatcher: Dispatcher?
     /// Fires when a worker does not end in time.
-    private var patience: [EndTimer] = []
+    private var patience: Timer?
     private var exitCode: Int32 = 0
 
     /// `starting` -> `running` -> `draining` -> `ended`.
@@ -100,7 +100,7 @@ final class Daemon {
         }
         let mail = DescriptorWatch(
             descriptor: events.wakeup.descriptor, loop: loop, owner: me, callback: daemonMail)
-        patience = [EndTimer(loop: loop, owner: me)]
+        patience = Timer(loop: loop, owner: me, callback: daemonTimer)
         for index in 0..<group.workers { try startWorker(index) }
         while stage != .ended {
             if !loop.runOnce() { break }
@@ -201,7 +201,7 @@ final class Daemon {
             metadata: ["event": "drain.begin", "clients": "\(group.clientCount)"])
         dispatcher?.close()
         for mailbox in group.mailboxes { mailbox.post(.drain) }
-        patience[0].timer.start(after: config.drainTimeout + Daemon.grace)
+        patience?.start(after: config.drainTimeout + Daemon.grace)
     }
 
     /// How long a worker may take beyond `drainTimeout` to report that it has drained, and to end;
@@ -217,7 +217,7 @@ final class Daemon {
                 metadata: ["event": "drain.end", "cut": "\(cut)"])
         }
         for mailbox in group.mailboxes { mailbox.post(.stop) }
-        patience[0].timer.start(after: Daemon.grace)
+        patience?.start(after: Daemon.grace)
     }
 
     fileprivate func waitedLongEnough() {
@@ -249,15 +249,6 @@ private final class SignalBox {
     init(signal: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer) {
         watch = SignalWatch(
             signal: signal, loop: loop, owner: owner, callback: daemonSignal)
-    }
-}
-
-/// The same for a timer.
-private final class EndTimer {
-    let timer: Timer
-
-    init(loop: EventLoop, owner: UnsafeMutableRawPointer) {
-        timer = Timer(loop: loop, owner: owner, callback: daemonTimer)
     }
 }
 

@@ -205,7 +205,7 @@ extension ClientConnection {
     }
 
     private func watch(holding upstream: UpstreamConnection) {
-        limitCheck = LimitCheck(self, isHolding: true)
+        limitCheck = LimitCheck(self, isUnread: true)
         upstream.readerIsAtLimit()
     }
 
@@ -227,17 +227,17 @@ extension ClientConnection {
             leaveLimit(upstream)
             return false
         }
-        if check.isHolding, let upstream, upstream.keepsOthersWaiting,
+        if check.isUnread, let upstream, upstream.keepsOthersWaiting,
             upstream.flow.limitClock.isSpent(worker.now)
         {
             closeAtLimit()
             return false
         }
-        let patience = check.isHolding ? LimitCheck.interval : LimitCheck.shortInterval
+        let patience = check.isUnread ? LimitCheck.interval : LimitCheck.shortInterval
         guard worker.now - check.since >= patience else { return true }
         if hasRead(since: check) {
-            if check.isHolding {
-                limitCheck = LimitCheck(self, isHolding: true)
+            if check.isUnread {
+                limitCheck = LimitCheck(self, isUnread: true)
             } else if let upstream {
                 watch(holding: upstream)
             }
@@ -257,7 +257,7 @@ extension ClientConnection {
     private func leaveLimit(_ upstream: UpstreamConnection) {
         guard let check = limitCheck else { return }
         limitCheck = nil
-        guard check.isHolding else { return }
+        guard check.isUnread else { return }
         upstream.readerHasLeftLimit()
     }
 

@@ -104,6 +104,7 @@ final class ClientConnection {
     var origin: Origin
 
     var worker: Worker { pool.worker }
+
     /// The most that is read of a client in one iteration of the loop: others have their turn
     /// before the rest of a long pipeline. Redis itself takes 16 KB (PROTO_IOBUF_LEN) at a time.
     static let turn = 64 << 10
@@ -304,12 +305,12 @@ struct LimitCheck {
     let since: MonotonicTime
     let taken: UInt64
     /// The client's upstream is not read meanwhile.
-    let isHolding: Bool
+    let isUnread: Bool
 
-    init(_ client: ClientConnection, isHolding: Bool = false) {
+    init(_ client: ClientConnection, isUnread: Bool = false) {
         since = client.worker.now
         taken = client.bytesRead
-        self.isHolding = isHolding
+        self.isUnread = isUnread
     }
 
     /// How long a client that delays others is watched before it is judged, in nanoseconds.

@@ -4,7 +4,6 @@
 import Config
 import EventLoop
 import Pool
-import RESP
 import Session
 
 extension PoolFront {

@@ -2,10 +2,7 @@
 // the default user locks out, and which connections must close.
 
 import Config
-import EventLoop
 import Pool
-import RESP
-import Session
 
 extension PoolFront {
     /// The number of credentials that the server has just accepted from a client; nil when there

@@ -1,9 +1,7 @@
 // A pool as its clients see it: what they share, whatever server their commands go to.
 
 import Config
-import EventLoop
 import Pool
-import Session
 import Telemetry
 
 /// One pool of one worker, without its server's connections: configuration, users, names, traffic.

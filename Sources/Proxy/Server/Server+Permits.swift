@@ -1,6 +1,5 @@
 // This worker's share of the pool's permits. Does nothing where one worker serves the pool.
 
-import Logging
 import Pool
 
 extension Server {

@@ -1,10 +1,6 @@
 // Clients that wait for one particular connection while another client uses it.
 
-import Config
-import EventLoop
 import Pool
-import RESP
-import Session
 
 extension Server {
     /// How many of the clients that wait for one connection are resumed after each event. Each

@@ -3,7 +3,6 @@
 import Config
 import Logging
 import Pool
-import Telemetry
 
 extension Server {
     /// The error reply for a refused lease. The refusal is logged.

@@ -37,7 +37,7 @@ final class Server {
     var looks = Looks()
     var isDown = false
     var lastSign = MonotonicTime(nanoseconds: 0)
-    private var deadlineTimer: [DeadlineTimer] = []
+    private var deadlineTimer: DeadlineTimer?
     private var hasWork = false
     /// Clients have waited for an upstream since before the last tick.
     private(set) var isCrowded = false
@@ -58,10 +58,8 @@ final class Server {
                 member: pool.member ?? 0, of: pool.group.members.count),
             permits: hasAll ? nil : PoolPermits(), warmKey: pool.warmKey, seed: seed,
             now: pool.worker.now)
-        deadlineTimer = [
-            DeadlineTimer(
-                loop: pool.worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
-        ]
+        deadlineTimer = DeadlineTimer(
+            loop: pool.worker.loop, owner: Unmanaged.passUnretained(self).toOpaque())
     }
 
     /// The connection with this id; nil when it is gone.
@@ -91,12 +89,12 @@ final class Server {
     /// Wakes the worker for a deadline that comes before the next tick.
     private func armDeadline() {
         guard let deadline = machine.nextDeadline else { return }
-        deadlineTimer[0].arm(deadline)
+        deadlineTimer?.arm(deadline)
     }
 
     func deadlinePassed() {
         worker.updateNow()
-        deadlineTimer[0].armed = nil
+        deadlineTimer?.armed = nil
         passTime()
     }
 

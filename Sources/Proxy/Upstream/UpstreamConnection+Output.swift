@@ -4,7 +4,6 @@
 import EventLoop
 import Glibc
 import Pool
-import RESP
 import Session
 
 extension UpstreamConnection {

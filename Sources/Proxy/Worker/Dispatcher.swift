@@ -7,8 +7,8 @@ package import EventLoop
 package final class Dispatcher: ClientTaker {
     private let group: WorkerGroup
     private var acceptor: Acceptor?
-    private var roomWatch: [RoomWatch] = []
-    private var timer: [RestTimer] = []
+    private var roomWatch: DescriptorWatch?
+    private var timer: Timer?
     private static let tickInterval: Int64 = 100_000_000
 
     /// Starts accepting.
@@ -16,9 +16,10 @@ package final class Dispatcher: ClientTaker {
         self.group = group
         acceptor = Acceptor(settings, loop: loop, group: group, taker: self)
         let me = Unmanaged.passUnretained(self).toOpaque()
-        roomWatch = [RoomWatch(group.room, loop: loop, owner: me)]
-        timer = [RestTimer(loop: loop, owner: me)]
-        timer[0].timer.start(after: Dispatcher.tickInterval)
+        roomWatch = DescriptorWatch(
+            descriptor: group.room.descriptor, loop: loop, owner: me, callback: dispatcherRoom)
+        timer = Timer(loop: loop, owner: me, callback: dispatcherTick)
+        timer?.start(after: Dispatcher.tickInterval)
     }
 
     func take(_ client: AcceptedClient, for worker: Int) {
@@ -31,7 +32,7 @@ package final class Dispatcher: ClientTaker {
 
     fileprivate func tick() {
         acceptor?.tick()
-        timer[0].timer.start(after: Dispatcher.tickInterval)
+        timer?.start(after: Dispatcher.tickInterval)
     }
 
     fileprivate func roomAgain() {
@@ -43,24 +44,6 @@ package final class Dispatcher: ClientTaker {
     package func close() {
         acceptor?.close()
         acceptor = nil
-    }
-}
-
-/// An array cannot hold a non-copyable watch; it can hold this box.
-private final class RoomWatch {
-    private let watch: DescriptorWatch
-
-    init(_ room: Wakeup, loop: EventLoop, owner: UnsafeMutableRawPointer) {
-        watch = DescriptorWatch(
-            descriptor: room.descriptor, loop: loop, owner: owner, callback: dispatcherRoom)
-    }
-}
-
-private final class RestTimer {
-    let timer: Timer
-
-    init(loop: EventLoop, owner: UnsafeMutableRawPointer) {
-        timer = Timer(loop: loop, owner: owner, callback: dispatcherTick)
     }
 }
 

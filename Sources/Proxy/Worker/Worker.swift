@@ -78,8 +78,8 @@ package final class Worker {
     /// asked for.
     var localAddresses: [[UInt8]] = []
     var questions = WorkerQuestions()
-    private var tickTimer: [TimerBox] = []
-    private var mailWatch: [WatchBox] = []
+    private var tickTimer: Timer?
+    private var mailWatch: DescriptorWatch?
 
     /// Where a worker stands. `running` -> `draining` -> `drained` -> `stopped`, or straight to
     /// `stopped`.
@@ -114,12 +114,9 @@ package final class Worker {
             acceptor = Acceptor(settings, loop: loop, group: group, taker: self)
         }
         let me = Unmanaged.passUnretained(self).toOpaque()
-        tickTimer = [TimerBox(loop: loop, owner: me, callback: workerTick)]
-        mailWatch = [
-            WatchBox(
-                descriptor: mailbox.wakeup.descriptor, loop: loop, owner: me,
-                callback: workerMail)
-        ]
+        tickTimer = Timer(loop: loop, owner: me, callback: workerTick)
+        mailWatch = DescriptorWatch(
+            descriptor: mailbox.wakeup.descriptor, loop: loop, owner: me, callback: workerMail)
     }
 
     deinit {
@@ -192,7 +189,7 @@ package final class Worker {
         chunks.trimAfterBurst()
         watched.atLimit.removeAll { clients[$0]?.checkLimit() != true }
         if case .draining(let deadline) = lifecycle { continueDrain(deadline) }
-        if lifecycle != .stopped { tickTimer[0].timer.start(after: Worker.tickInterval) }
+        if lifecycle != .stopped { tickTimer?.start(after: Worker.tickInterval) }
     }
 
     fileprivate func readMail() {
@@ -215,25 +212,6 @@ package final class Worker {
             case .resolved(let name, let answer): pool(name)?.server.resolved(answer)
             }
         }
-    }
-}
-
-/// An array cannot hold a non-copyable timer; it can hold this box.
-private final class TimerBox {
-    let timer: Timer
-    init(loop: EventLoop, owner: UnsafeMutableRawPointer, callback: @escaping EventCallback) {
-        timer = Timer(loop: loop, owner: owner, callback: callback)
-    }
-}
-
-private final class WatchBox {
-    let watch: DescriptorWatch
-    init(
-        descriptor: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer,
-        callback: @escaping EventCallback
-    ) {
-        watch = DescriptorWatch(
-            descriptor: descriptor, loop: loop, owner: owner, callback: callback)
     }
 }
 

@@ -1,7 +1,6 @@
 // What a worker keeps, in parts: its options, its clock, and its lists of what is to be done.
 
 import Config
-import EventLoop
 import Pool
 import RESP
 
