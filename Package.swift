@@ -56,7 +56,7 @@ let package = Package(
             name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
             swiftSettings: strict),
         .target(
-            name: "Session", dependencies: ["RESP"], exclude: ["Commands/commands.tsv"],
+            name: "Session", dependencies: ["RESP", "Pool"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),
         .target(name: "EventLoop", dependencies: ["CLibevent"], swiftSettings: shell),
         .target(
@@ -79,7 +79,7 @@ let package = Package(
         .testTarget(name: "ConfigTests", dependencies: ["Config"], swiftSettings: strict),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
         .testTarget(
-            name: "SessionTests", dependencies: ["Session", "RESP"], swiftSettings: strict),
+            name: "SessionTests", dependencies: ["Session", "RESP", "Pool"], swiftSettings: strict),
         .testTarget(
             name: "ProxyTests",
             dependencies: [

@@ -173,27 +173,3 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// CLIENT IMPORT-SOURCE (Valkey 8.1).
     package static let importSource = ConnectionFlags(rawValue: 8)
 }
-
-/// The parts of a reply that decide about state.
-package struct ReplyFacts: Sendable {
-    /// Type byte.
-    package var type: UInt8
-    /// Any error.
-    package var isError: Bool
-    /// It is exactly `+OK`.
-    package var isOK: Bool
-    /// It is exactly `+QUEUED`.
-    package var isQueued: Bool
-    /// It is an error that begins with `ERR unknown command`: a renamed or disabled command.
-    package var isUnknownCommand: Bool
-
-    package init(
-        type: UInt8, isError: Bool, isOK: Bool, isQueued: Bool, isUnknownCommand: Bool
-    ) {
-        self.type = type
-        self.isError = isError
-        self.isOK = isOK
-        self.isQueued = isQueued
-        self.isUnknownCommand = isUnknownCommand
-    }
-}

@@ -60,7 +60,7 @@ package struct HeldState: Equatable, Sendable {
         case .exec, .execWalked:
             // Members have run whose effects Redpool has not followed.
             if expectation == .exec, hasMembers, !reply.isError { isTainted = true }
-            if reply.isUnknownCommand {
+            if reply.error == .unknownCommand {
                 isTainted = true
             } else if isInTransaction {
                 endTransaction()
@@ -68,7 +68,7 @@ package struct HeldState: Equatable, Sendable {
         case .discard:
             if reply.isOK {
                 endTransaction()
-            } else if reply.isUnknownCommand {
+            } else if reply.error == .unknownCommand {
                 isTainted = true
             }
         case .watch:

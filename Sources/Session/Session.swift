@@ -1,6 +1,7 @@
-// One client's virtual connection, as its commands define it. Pure: it reads commands and returns
-// plans. Replies reach it through the proxy.
+// One client's virtual connection, as its commands and their replies define it. Pure: it reads
+// commands and returns plans, and takes what replies mean.
 
+package import Pool
 package import RESP
 
 /// How replies reach the client (CLIENT REPLY).
@@ -13,32 +14,62 @@ package enum ReplyMode: UInt8, Sendable {
     case skipNext
 }
 
-/// The state that follows from what a client has sent.
-package struct Session: Sendable {
-    /// MULTI has been sent, and neither EXEC nor DISCARD since.
-    package private(set) var isSendingTransaction = false
+/// A client's own MULTI, as far as it has sent it.
+package struct SentTransaction: Equatable, Sendable {
     /// The number of elements that EXEC's array will have, if it is an array: the commands sent in
     /// the transaction, except those that are never queued.
-    package private(set) var memberCount: UInt32 = 0
+    package fileprivate(set) var memberCount: UInt32 = 0
+    /// MULTI has been sent, and neither EXEC nor DISCARD since.
+    package fileprivate(set) var isOpen = false
+}
+
+/// Everything that a client's connection to one server would have, as a value.
+package struct Session: Sendable {
+    // In this order hardly a byte between them is padding.
+    var rare = Rare.none
+    /// The sub-pool whose upstreams fit: the client's user, protocol version and database.
+    package internal(set) var key: PoolKey
+    /// Where its writes went, for WAIT.
+    package var writes = WriteTrail()
+    package private(set) var transaction = SentTransaction()
     package private(set) var replyMode = ReplyMode.on
+    /// The client has sent RESET: the server would have it log in anew where that is needed.
+    package private(set) var hasReset = false
 
-    package init() {}
-
-    /// Resets to the state of a new connection (RESET).
-    package mutating func reset() {
-        self = Session()
+    package init(key: PoolKey) {
+        self.key = key
     }
 
-    /// The held upstream has returned to the pool.
+    package var isSendingTransaction: Bool { transaction.isOpen }
+
+    package var memberCount: UInt32 { transaction.memberCount }
+
+    /// RESET has been carried out: the state is that of a new connection. Library name and version
+    /// stay, as in Redis; where the writes went is Redpool's.
+    package mutating func reset(to key: PoolKey) {
+        self.key = key
+        hasReset = true
+        transaction = SentTransaction()
+        replyMode = .on
+        members = []
+        rename([])
+    }
+
+    /// The held upstream has returned to the pool, or has no transaction.
     package mutating func released() {
-        isSendingTransaction = false
-        memberCount = 0
+        transaction = SentTransaction()
+        members = []
+    }
+
+    /// The command that was planned last is not sent yet, and will be planned again.
+    package mutating func withdraw(to before: SentTransaction) {
+        transaction = before
     }
 
     /// A command that may stand in a block is sent on the held upstream before it has arrived
     /// completely.
     package mutating func streamed() {
-        if isSendingTransaction { memberCount &+= 1 }
+        if isSendingTransaction { transaction.memberCount &+= 1 }
     }
 
     /// CLIENT REPLY ON, OFF or SKIP was sent.
@@ -65,7 +96,7 @@ package struct Session: Sendable {
     ) -> Plan {
         guard let info else {
             guard isSendingTransaction else { return .pipe }
-            memberCount &+= 1
+            transaction.memberCount &+= 1
             return .queue(.stranger)
         }
         switch command {
@@ -84,16 +115,16 @@ package struct Session: Sendable {
     ) -> Plan {
         switch command {
         case .exec:
-            isSendingTransaction = false
+            transaction.isOpen = false
             return .send(.exec)
         case .discard:
-            if frame.argumentCount == 1 { isSendingTransaction = false }
+            if frame.argumentCount == 1 { transaction.isOpen = false }
             return .send(.discard)
         case .multi: return .send(.multi)
         case .watch: return .send(.watch)
         default: break
         }
-        memberCount &+= 1
+        transaction.memberCount &+= 1
         // MULTI may have been refused; then UNWATCH takes effect.
         if command == .unwatch { return .send(.unwatch) }
         if let plan = CommandTable.planScript(command, bytes, frame) { return plan }
@@ -162,8 +193,8 @@ package struct Session: Sendable {
         switch info.commandClass {
         case .pinMulti:
             guard frame.argumentCount == 1 else { return nil }
-            isSendingTransaction = true
-            memberCount = 0
+            transaction.isOpen = true
+            transaction.memberCount = 0
             return .send(.multi)
         case .pinWatch: return frame.argumentCount > 1 ? .send(.watch) : nil
         case .unwatch: return .send(.unwatch)
@@ -215,7 +246,7 @@ package struct Session: Sendable {
     /// A command that begins a hold was sent as the first one on its upstream.
     package mutating func opened(_ command: Command, _ frame: CommandFrame) {
         guard command == .multi, frame.argumentCount == 1 else { return }
-        isSendingTransaction = true
-        memberCount = 0
+        transaction.isOpen = true
+        transaction.memberCount = 0
     }
 }

@@ -169,7 +169,7 @@ private struct Scanned {
 }
 
 private struct World {
-    var session = Session()
+    var session = Session(key: PoolKey(user: 0, protocolVersion: 2, database: 0))
     var hold = HeldState()
     var edges = FrameEdges()
     var copy = FrameEdges()
@@ -207,7 +207,7 @@ private struct World {
         switch plans[1] {
         case .queue: hold.queued()
         case .replyMode(let mode): session.setReplyMode(mode)
-        case .reset: session.reset()
+        case .reset: session.reset(to: session.key)
         default: break
         }
         _ = session.takeSilence()
@@ -217,15 +217,22 @@ private struct World {
 
     mutating func reply(_ decisions: inout Decisions) {
         let bits = decisions.byte()
+        let kinds: [ErrorKind?] = [nil] + ErrorKind.allCases
         let facts = ReplyFacts(
-            type: decisions.byte(), isError: bits & 1 != 0, isOK: bits & 2 != 0,
-            isQueued: bits & 4 != 0, isUnknownCommand: bits & 8 != 0)
+            type: decisions.byte(), error: kinds[Int(bits >> 3) % kinds.count],
+            isOK: bits & 2 != 0, isQueued: bits & 4 != 0)
         guard let expectation = Expectation(rawValue: decisions.byte() & 63) else { return }
         var value = decisions.number()
         // Only these come from the plans.
         if expectation == .flagOn || expectation == .flagOff { value = 1 << (value & 3) }
         hold.replied(to: expectation, facts, value: value)
         precondition(hold.confirmations(of: expectation) >= 1)
+        let meaning = Meaning(expectation, value: value, facts, isBelieved: bits & 4 == 0)
+        let upstream = UpstreamID(slot: value & 3, generation: 0)
+        if case .login(let verdict) = meaning, let login = session.takeLogin() {
+            if case .refused(let error) = verdict { _ = login.part(before: error) }
+        }
+        _ = session.take(meaning, over: upstream)
     }
 
     mutating func frame(_ decisions: inout Decisions) {

@@ -51,7 +51,7 @@ def layers_with(tmp_path, target, text, rows=("File.swift",)) -> str:
         ("RESP", "package import Foundation\n"),
         ("RESP", "\n\n@preconcurrency internal import struct Pool.Limits\n"),
         ("Pool", "let clock = ContinuousClock()\n"),
-        ("Session", "import Pool\n"),
+        ("Session", "import Config\n"),
         ("Session", "func f() async {}\n"),
         ("Session", "let task = Task { 1 }\n"),
         ("Config", "import EventLoop\n"),

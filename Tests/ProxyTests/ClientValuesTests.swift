@@ -89,38 +89,6 @@ struct ClientListTests {
     }
 }
 
-@Suite("Identity of a client")
-struct IdentityTests {
-    @Test("changes take effect one by one")
-    func apply() throws {
-        var identity = ClientIdentity()
-        for change in [
-            ["client", "setname", "web"], ["client", "setinfo", "lib-name", "redis-py"],
-            ["client", "setinfo", "LIB-VER", "5"],
-        ] {
-            let change = try #require(IdentityChange(change.map(utf8)))
-            change.apply(to: &identity)
-            #expect(change.size >= 64)
-        }
-        #expect(
-            identity
-                == ClientIdentity(
-                    name: utf8("web"), libraryName: utf8("redis-py"), libraryVersion: utf8("5")))
-        #expect(identity.size == 12)
-    }
-
-    @Test("what a passing client has left behind is equal to nobody's")
-    func taint() {
-        var identity = ClientIdentity(name: utf8("web"), libraryName: utf8("x"))
-        identity.taint(.mirrorName)
-        #expect(identity.name == utf8(" "))
-        #expect(identity.libraryName == utf8("x"))
-        identity.taint(.mirrorInfo)
-        #expect(identity.libraryName == utf8(" "))
-        #expect(identity.libraryVersion == utf8(" "))
-    }
-}
-
 @Suite("ExecWalk: which elements of EXEC's array are looked at")
 struct ExecWalkTests {
     private func member(_ index: Int) -> QueuedMember {
@@ -199,8 +167,7 @@ struct ExecWalkTests {
 @Suite("SoleUse: who has a connection alone")
 struct SoleUseTests {
     private let ok = ReplyFacts(
-        type: UInt8(ascii: "+"), isError: false, isOK: true, isQueued: false,
-        isUnknownCommand: false)
+        type: UInt8(ascii: "+"), error: nil, isOK: true, isQueued: false)
 
     @Test("each kind has its clients, its state and its question, or none")
     func kinds() {

@@ -10,8 +10,15 @@ enum Answer: CaseIterable {
 
     var facts: ReplyFacts {
         ReplyFacts(
-            type: type, isError: self == .error || self == .unknownCommand, isOK: self == .ok,
-            isQueued: self == .queued, isUnknownCommand: self == .unknownCommand)
+            type: type, error: error, isOK: self == .ok, isQueued: self == .queued)
+    }
+
+    private var error: ErrorKind? {
+        switch self {
+        case .error: .other
+        case .unknownCommand: .unknownCommand
+        default: nil
+        }
     }
 
     private var type: UInt8 {

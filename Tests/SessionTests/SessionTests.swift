@@ -1,3 +1,4 @@
+import Pool
 import RESP
 import Testing
 
@@ -6,6 +7,11 @@ import enum Session.Expectation
 @testable import Session
 
 private let table = CommandTable()
+
+extension PoolKey {
+    /// Of a new client of the default user.
+    static let fresh = PoolKey(user: 0, protocolVersion: 2, database: 0)
+}
 
 /// One command as bytes, its frame, and what the table finds.
 private struct Sent {
@@ -217,10 +223,10 @@ private let rows: [Row] = [
         for row in rows {
             let sent = Sent(row.text)
             #expect(sent.plan == row.free, "\(row.text), holding nothing")
-            var session = Session()
+            var session = Session(key: .fresh)
             let held = sent.held(&session)
             #expect(held == row.held, "\(row.text), holding an upstream")
-            var queueing = Session()
+            var queueing = Session(key: .fresh)
             _ = Sent("MULTI").held(&queueing)
             let queued = sent.held(&queueing)
             #expect(queued == row.queued, "\(row.text), in a transaction")
@@ -234,7 +240,7 @@ private let rows: [Row] = [
             let sent = Sent(info.name.split(separator: "|").map(String.init) + arguments)
             #expect(table.info(sent.command)?.name == info.name)
             #expect(sent.plan != .ask, "\(info.name)")
-            var queueing = Session()
+            var queueing = Session(key: .fresh)
             _ = Sent("MULTI").held(&queueing)
             let queued = sent.held(&queueing)
             // What may stand in a block is an element like any other. What is piped there is what
@@ -280,7 +286,7 @@ private let rows: [Row] = [
                 guard info.commandClass.carriesState else { continue }
                 #expect(sent.plan == .impossible, "\(info.name)")
                 for before in [[], ["MULTI"]] {
-                    var session = Session()
+                    var session = Session(key: .fresh)
                     for text in before { _ = Sent(text).held(&session) }
                     let held = sent.held(&session)
                     #expect(held == .impossible, "\(info.name)")
@@ -305,7 +311,7 @@ private let rows: [Row] = [
         ]
         for (plain, odd) in pairs {
             #expect(Sent(plain).plan == Sent(odd).plan, "\(odd)")
-            var (one, other) = (Session(), Session())
+            var (one, other) = (Session(key: .fresh), Session(key: .fresh))
             #expect(Sent(plain).held(&one) == Sent(odd).held(&other), "\(odd)")
         }
     }
@@ -318,7 +324,7 @@ private let rows: [Row] = [
     }
 
     @Test func aTransactionIsOpenFromMultiToItsEnd() {
-        var session = Session()
+        var session = Session(key: .fresh)
         _ = Sent("MULTI x").held(&session)
         #expect(!session.isSendingTransaction)
         _ = Sent("MULTI").held(&session)
@@ -337,7 +343,7 @@ private let rows: [Row] = [
     }
 
     @Test func membersAreCountedAsTheServerQueuesThem() {
-        var session = Session()
+        var session = Session(key: .fresh)
         _ = Sent("MULTI").held(&session)
         let steps: [(String, Int)] = [
             ("GET k", 1), ("MULTI", 1), ("WATCH k", 1), ("SELECT 1", 2), ("UNWATCH", 3),
@@ -367,7 +373,7 @@ private let rows: [Row] = [
 
     @Test func openingMarksATransactionOnlyForMultiAlone() {
         for (text, opens) in [("MULTI", true), ("MULTI x", false), ("WATCH k", false)] {
-            var session = Session()
+            var session = Session(key: .fresh)
             let sent = Sent(text)
             session.opened(sent.command, sent.frame)
             #expect(session.isSendingTransaction == opens, "\(text)")
@@ -382,7 +388,7 @@ private let rows: [Row] = [
         ]
         for (from, row) in zip(modes, wanted) {
             for (asked, result) in zip(modes, row) {
-                var session = Session()
+                var session = Session(key: .fresh)
                 session.setReplyMode(from)
                 session.setReplyMode(asked)
                 #expect(session.replyMode == result, "\(from) then \(asked)")
@@ -391,13 +397,13 @@ private let rows: [Row] = [
     }
 
     @Test func aSkipHidesOneReplyAndOffHidesAll() {
-        var session = Session()
+        var session = Session(key: .fresh)
         var hidden = [session.takeSilence()]
         session.setReplyMode(.skipNext)
         hidden += [session.takeSilence(), session.takeSilence()]
         session.setReplyMode(.off)
         hidden += [session.takeSilence(), session.takeSilence()]
-        session.reset()
+        session.reset(to: .fresh)
         hidden.append(session.takeSilence())
         #expect(hidden == [false, true, false, true, true, false])
     }

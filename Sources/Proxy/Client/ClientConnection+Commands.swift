@@ -169,12 +169,12 @@ extension ClientConnection {
         if pool.denyList.refuses(command) { return refuseCommand() }
         if isHolding {
             if isStateless { worker.turn.spend(Turn.held) }
-            let before = session
+            let before = session.transaction
             let plan = session.planHeld(
                 command, worker.table.info(command), request.input.span, request.frame)
             let outcome = carryOutHeld(plan, request)
             // A command that waits is planned again when its turn comes.
-            if outcome == .blocked { session = before }
+            if outcome == .blocked { session.withdraw(to: before) }
             return outcome
         }
         if isLockedOut, let outcome = carryOutBeforeLogin(request) {
@@ -282,10 +282,15 @@ extension ClientConnection {
             return forwardOneOff(.plain, request.bytes)
         }
         // Bounds what Redpool remembers for a server that reads commands but does not answer.
-        let pending = changes.reduce(change.size) { $0 + $1.size }
-        if !changes.isEmpty, pending > ClientConnection.mostPending { return waitForReplies() }
+        let pending = session.pendingChanges
+        if pending > 0, pending + change.size > ClientConnection.mostPending {
+            return waitForReplies()
+        }
         let outcome = forward(.shared, change.expectation, 0, request.bytes)
-        if outcome == .sent { changes.append(change) }
+        if outcome == .sent {
+            session.sent(change)
+            countKept()
+        }
         return outcome
     }
 

@@ -154,12 +154,6 @@ extension ClientConnection {
         return otherConnection(question).map { $0 != nil }
     }
 
-    /// The server has accepted this client's CLIENT TRACKING ON.
-    func trackingAccepted() {
-        redirect(to: askedRedirection)
-        askedRedirection = 0
-    }
-
     /// The target of a CLIENT TRACKING REDIRECT.
     private struct Receiver {
         /// The index of the id among the words; nil without REDIRECT.
@@ -178,7 +172,7 @@ extension ClientConnection {
             let number = Word.integer(words[option + 1], in: 1...Int64.max)
         else { return Receiver() }
         let serial = UInt64(number)
-        askedRedirection = serial
+        session.asksRedirection(to: serial)
         let answer =
             if let target = pool.client(serial: serial) {
                 askForTarget(target)
@@ -237,7 +231,7 @@ extension ClientConnection {
         var isID = true
         while let item = cursor.next(reply.span) {
             if isID, item.type == UInt8(ascii: ":"), item.value > 0 {
-                return Array(reply[..<item.start]) + Array(String(redirection).utf8)
+                return Array(reply[..<item.start]) + Array(String(session.redirection.current).utf8)
                     + Array(reply[(item.start + item.length)...])
             }
             isID =

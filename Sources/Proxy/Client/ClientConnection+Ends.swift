@@ -92,17 +92,15 @@ extension ClientConnection {
         input.drop()
         output.drop(pool: worker.chunks)
         countInput()
-        uncountExtras()
+        uncountKept()
         worker.closed(self, reason)
     }
 
     /// Returns all upstreams and cancels all waits of this client.
     private func letGo() {
         server.noteWork()
-        if extras != nil {
-            redirect(to: 0)
-            forgetAskedRedirection()
-        }
+        redirect(to: 0)
+        forgetAskedRedirection()
         if case .waiting(let wait) = mode { server.machine.cancel(wait.ticket) }
         if let unused = granted {
             granted = nil
@@ -200,8 +198,7 @@ extension ClientConnection {
         inFlight = 0
         isSlow = false
         forgetQuestions()
-        members = []
-        redirection = 0
+        session.forgetRedirection()
         session.released()
         mode = .open
         scanner = CommandScanner()

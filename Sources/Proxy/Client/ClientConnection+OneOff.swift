@@ -54,7 +54,7 @@ extension ClientConnection {
         server.unspend(own)
         upstream = own
         own.lend(to: self, for: .hold)
-        own.rename(identity.name)
+        own.rename(session.identity.name)
         return sendDoubtful(.bind, 0, bytes)
     }
 
@@ -92,11 +92,11 @@ extension ClientConnection {
         if isRestricted { return sendHeld(expectation, value, bytes) }
         // The server has refused the MULTI, so there is no transaction.
         if !hold.isInTransaction { session.released() }
-        guard upstream.canFence, members.isEmpty else {
+        guard upstream.canFence, session.members.isEmpty else {
             guard hold.isInTransaction, session.replyMode != .on else { return becomePipe() }
             // In a pipe the replies could not be suppressed. What EXEC changes is not followed, so
             // the upstream is not used again.
-            members = []
+            session.takeMembers()
             upstream.taint()
             upstream.noteDoubt()
             return sendHeld(.plain, 0, bytes)
@@ -112,7 +112,7 @@ extension ClientConnection {
     func execDoubtful(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
         // The elements of remembered members could not be trusted in EXEC's reply.
-        guard let upstream, upstream.canFence, members.isEmpty else { return becomePipe() }
+        guard let upstream, upstream.canFence, session.members.isEmpty else { return becomePipe() }
         upstream.settleDoubt()
         return sendFenced(.exec, 0, bytes)
     }

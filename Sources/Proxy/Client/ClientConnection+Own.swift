@@ -106,7 +106,7 @@ extension ClientConnection {
         own.lend(to: self, for: .hold)
         trace("client.pinned", ["use": "hold"])
         session.opened(request.command, request.frame)
-        own.rename(identity.name)
+        own.rename(session.identity.name)
         // The upstream's id is read now because it cannot be read later: another client may
         // redirect its invalidations here. A subscribed connection takes no CLIENT ID, and on a
         // tracking one it would use up a CLIENT CACHING.
@@ -138,11 +138,11 @@ extension ClientConnection {
         case .send(.monitor, _): return monitorHeld(request)
         case .send(.multi, _):
             // Members of the last transaction have been discarded. If they have not, `hold` knows.
-            if session.memberCount == 0 { members = [] }
+            if session.memberCount == 0 { session.takeMembers() }
             return sendHeld(.multi, 0, request.bytes)
         case .send(.exec, _) where upstream?.sole?.isDoubtful == true:
             return execDoubtful(request.bytes)
-        case .send(.exec, _) where !members.isEmpty || hearsInSilence:
+        case .send(.exec, _) where !session.members.isEmpty || hearsInSilence:
             return execMembers(request.bytes)
         case .send(.plain, _):
             let wanted = expectation(ofPlain: request.frame)

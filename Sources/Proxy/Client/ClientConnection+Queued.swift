@@ -5,37 +5,6 @@ import Pool
 import RESP
 import Session
 
-/// A member of a transaction whose element in EXEC's array is read.
-struct QueuedMember {
-    /// The index in EXEC's array.
-    let index: Int
-    let expectation: Expectation
-    /// The argument of the expectation.
-    let value: UInt32
-    /// The words of the command, if they are needed to read the element.
-    let words: [[UInt8]]
-    /// The size of this member and all before it, in bytes.
-    var total = 0
-
-    /// The most bytes of remembered members. Beyond it the client gets a pipe.
-    static let most = 256 << 10
-
-    init(
-        _ index: Int, _ expectation: Expectation, _ value: UInt32, _ words: [[UInt8]],
-        behind last: QueuedMember?
-    ) {
-        self.index = index
-        self.expectation = expectation
-        self.value = value
-        switch expectation {
-        case .mirrorName, .mirrorInfo, .rewriteList: self.words = words
-        default: self.words = []
-        }
-        let own = self.words.reduce(MemoryLayout<QueuedMember>.stride) { $0 + $1.count + 48 }
-        total = own + (last?.total ?? 0)
-    }
-}
-
 extension ClientConnection {
     /// Sends a command into the transaction, once it is certain that there is one.
     func queueMember(_ expectation: Expectation, _ value: UInt32, _ request: Request) -> Outcome {
@@ -49,20 +18,20 @@ extension ClientConnection {
         let member = QueuedMember(
             Int(session.memberCount) - 1, expectation, value,
             CommandTable.words(request.input.span, request.frame),
-            behind: members.last)
+            behind: session.members.last)
         // The element in EXEC's array could not be trusted, or there are too many members.
         if upstream?.sole?.isDoubtful == true || member.total > QueuedMember.most {
             if expectation == .pause || expectation == .unpause {
                 return sendHeld(.plain, 0, request.bytes)
             }
-            members = []
+            session.takeMembers()
             if session.replyMode == .on { return becomePipe() }
             upstream?.taint()
             return sendHeld(.plain, 0, request.bytes)
         }
         if expectation == .monitor, !isWatching() { return .blocked }
         upstream?.noteQueued()
-        members.append(member)
+        session.queued(member)
         return sendHeld(.plain, 0, request.bytes)
     }
 
@@ -86,7 +55,7 @@ extension ClientConnection {
             return queueMember(.hello, UInt32(version ?? 0), request)
         // Their replies are not elements of the array.
         case (_, .pinSubscribe), (_, .unsubscribe), (_, .local): break
-        case _ where upstream.canFence && members.isEmpty:
+        case _ where upstream.canFence && session.members.isEmpty:
             upstream.taint()
             upstream.noteDoubt()
             return sendHeld(.plain, 0, request.bytes)
@@ -117,8 +86,7 @@ extension ClientConnection {
     /// The server has queued an unknown command, which may do anything when EXEC runs it: the
     /// client gets a pipe.
     func pipeStranger() {
-        guard hasQueuedStranger else { return }
-        hasQueuedStranger = false
+        guard session.takeQueuedStranger() else { return }
         if mode == .open, isHolding { _ = becomePipe() }
     }
 
@@ -136,22 +104,19 @@ extension ClientConnection {
         session.replyMode != .on && key.protocolVersion == 3 && upstream?.hold?.isListening == true
     }
 
-    func takeMembers() -> [QueuedMember] {
-        defer { members = [] }
-        return members
+    /// EXEC has run this member.
+    func take(_ member: QueuedMember, _ meaning: Meaning, over upstream: UpstreamID) {
+        release(session.take(member, meaning, over: upstream))
+        countKept()
     }
 
-    /// The value that the client gets in place of `element`. The session changes as the element
-    /// says.
+    /// The value that the client gets in place of `element`.
     func see(_ member: QueuedMember, _ element: [UInt8]) -> [UInt8] {
         switch member.expectation {
         case .rewriteList:
             return listInTransaction(ListFilter(member.words), element) ?? element
         case .hello:
             return HelloReply.replacingID(element, self)
-        case .mirrorName, .mirrorInfo:
-            IdentityChange(member.words)?.apply(to: &identity)
-            return element
         default:
             return ownValue(member.expectation, element) ?? element
         }

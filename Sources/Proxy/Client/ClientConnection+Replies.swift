@@ -110,7 +110,6 @@ extension ClientConnection {
         trace("client.unpinned")
         leaveUpstream(upstream)
         session.released()
-        members = []
         redirect(to: 0)
         monitorFilter = nil
         server.returned(upstream)

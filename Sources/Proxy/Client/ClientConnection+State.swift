@@ -53,7 +53,7 @@ extension ClientConnection {
         target.database = database
         if target == key { return forward(.shared, .plain, 0, bytes) }
         if pool.knownKeys.maySelect(target), granted == nil {
-            key = target
+            session.select(database)
             if !session.takeSilence() { reply("+OK\r\n") }
             return .answered
         }
@@ -89,7 +89,8 @@ extension ClientConnection {
     private func logIn(
         _ pending: PendingLogin, _ version: UInt8?, _ bytes: UnsafeRawBufferPointer
     ) -> Outcome {
-        login = pending
+        session.sends(pending)
+        countKept()
         let expectation = version == nil ? Expectation.authenticate : .helloChange
         let value = UInt32(version ?? 0)
         if !pending.isUnderstood || (isHolding && pending.appliesInPart) {
@@ -102,7 +103,7 @@ extension ClientConnection {
             // If the login may stay unanswered, a fence is needed to match the replies behind it.
             let needsFence = upstream?.mayIgnoreLogin == true
             if needsFence, upstream?.canFence != true {
-                login = nil
+                takeLogin()
                 return becomePipe()
             }
             _ = sendHeld(expectation, value, bytes)
@@ -132,17 +133,19 @@ extension ClientConnection {
     }
 
     /// The head command is an AUTH or HELLO with this user name.
-    func isLoggingIn(as name: [UInt8]) -> Bool { isLoggingIn && login?.user == name }
+    func isLoggingIn(as name: [UInt8]) -> Bool { isLoggingIn && session.login?.user == name }
 
     /// The head command is an AUTH or HELLO in a form that any upstream may carry.
     var isLoggingIn: Bool {
-        guard lastCommand == .auth || lastCommand == .hello, let login else { return false }
+        guard lastCommand == .auth || lastCommand == .hello, let login = session.login
+        else { return false }
         return login.isUnderstood && !login.appliesInPart
     }
 
+    @discardableResult
     func takeLogin() -> PendingLogin? {
-        defer { login = nil }
-        return login
+        defer { countKept() }
+        return session.takeLogin()
     }
 
     /// RESET of a client that gets messages. Other clients can see its subscriptions (PUBLISH,
@@ -176,13 +179,10 @@ extension ClientConnection {
         }
         // RESET ends CLIENT REPLY OFF and is answered. CLIENT REPLY SKIP still hides the answer.
         let isSkipped = session.replyMode == .skipNext
-        session.reset()
-        members = []
+        session.reset(to: pool.warmKey)
         redirect(to: 0)
         monitorFilter = nil
-        key = pool.warmKey
-        hasReset = true
-        identity.name = []
+        countKept()
         if !isSkipped { reply("+RESET\r\n") }
     }
 
@@ -194,13 +194,14 @@ extension ClientConnection {
         case .rewriteID:
             Encode.integer(Int64(serial), into: &bytes)
         case .rewriteName:
-            if identity.name.isEmpty {
+            let name = session.identity.name
+            if name.isEmpty {
                 Encode.null(key.protocolVersion == 3 ? .resp3 : .resp2, into: &bytes)
             } else {
-                Encode.bulk(identity.name, into: &bytes)
+                Encode.bulk(name, into: &bytes)
             }
         case .redirection:
-            return redirection == 0 ? nil : redirectedReply(upstreamReply)
+            return session.redirection.current == 0 ? nil : redirectedReply(upstreamReply)
         case .rewriteInfo:
             guard let text = ClientLine.text(of: upstreamReply) else { return nil }
             let template = LineTemplate(
@@ -216,10 +217,5 @@ extension ClientConnection {
             return nil
         }
         return bytes
-    }
-
-    /// The oldest identity change whose reply has come.
-    func takeChange() -> IdentityChange? {
-        changes.isEmpty ? nil : changes.removeFirst()
     }
 }

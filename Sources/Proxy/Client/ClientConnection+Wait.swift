@@ -7,37 +7,15 @@ import Pool
 import RESP
 import Session
 
-/// Which upstreams carried a client's writes.
-struct WriteTrail {
-    /// The upstream of the last write; nil before the first.
-    private(set) var upstream: UpstreamID?
-    /// Writes went to more than one upstream.
-    private(set) var isSpread = false
-
-    mutating func add(_ id: UpstreamID) {
-        if upstream == id { return }
-        isSpread = upstream != nil
-        upstream = id
-    }
-
-    /// A write on this upstream is known to have changed data. The offset that the server keeps for
-    /// it is then behind all earlier writes, because a client has commands in flight on one
-    /// upstream only.
-    mutating func collapse(to id: UpstreamID) {
-        upstream = id
-        isSpread = false
-    }
-}
-
 extension ClientConnection {
     /// Records that a command that may write goes to `target`.
     func noteWrite(_ target: UpstreamConnection) {
-        writes.add(target.id)
+        session.writes.add(target.id)
     }
 
     /// True if the success of this command would bring a spread trail back to one upstream.
     func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
-        writes.isSpread && CommandTable.provesWrite(command, frame)
+        session.writes.isSpread && CommandTable.provesWrite(command, frame)
     }
 
     /// WAIT or WAITAOF of a client that holds no upstream.
@@ -48,8 +26,8 @@ extension ClientConnection {
         }
         if inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
-        if granted == nil, let trail = writes.upstream {
-            guard !writes.isSpread, let own = server[trail], own.key.user == key.user,
+        if granted == nil, let trail = session.writes.upstream {
+            guard !session.writes.isSpread, let own = server[trail], own.key.user == key.user,
                 own.stage == .ready || own.stage == .handshaking
             else {
                 return waitElsewhere(bytes)
@@ -107,6 +85,7 @@ extension ClientConnection {
         guard let upstream else { return .answered }
         if inputEnded, inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
+        let writes = session.writes
         if writes.isSpread || (writes.upstream != nil && writes.upstream != upstream.id) {
             if lastCommand == .waitaof, !server.facts.isBefore72 {
                 return waitForReplicasElsewhereRefused()

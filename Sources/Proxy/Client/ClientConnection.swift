@@ -93,17 +93,14 @@ final class ClientConnection {
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
     var mode = Mode.open
-    /// It has sent RESET: the server would have it log in anew where that is needed.
-    var hasReset = false
-    /// Where its writes went, for WAIT.
-    var writes = WriteTrail()
-    var lastCommand = Command.unknown
-    /// The key of the sub-pool whose upstreams fit this session.
-    var key: PoolKey
-    var session = Session()
+    var session: Session
     var origin: Origin
+    var lastCommand = Command.unknown
 
     var worker: Worker { pool.worker }
+
+    /// The sub-pool whose upstreams fit this session.
+    var key: PoolKey { session.key }
 
     /// The most that is read of a client in one iteration of the loop: others have their turn
     /// before the rest of a long pipeline. Redis itself takes 16 KB (PROTO_IOBUF_LEN) at a time.
@@ -126,7 +123,7 @@ final class ClientConnection {
         self.id = id
         self.pool = pool
         server = pool.server
-        key = pool.warmKey
+        session = Session(key: pool.warmKey)
         serial = accepted.serial
         origin = Origin(
             connectedAt: worker.now.nanoseconds,

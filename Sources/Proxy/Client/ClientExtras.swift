@@ -8,16 +8,9 @@ import Session
 
 /// The rarely needed state of a client.
 final class ClientExtras {
-    var identity = ClientIdentity()
-    var changes: [IdentityChange] = []
-    var login: PendingLogin?
     var order: ClientOrder?
     var isOrderParked = false
     var pipeHead: [UInt8]?
-    var members: [QueuedMember] = []
-    var hasQueuedStranger = false
-    var redirection: UInt64 = 0
-    var askedRedirection: UInt64 = 0
     var retryUntil: MonotonicTime?
     var awaitsReturn = false
     var limitCheck: LimitCheck?
@@ -31,19 +24,8 @@ final class ClientExtras {
     var monitorFilter: MonitorFilter?
     var trackers: Set<UInt64> = []
     var keptInput = 0
-    /// Bytes of this object that count as output of the client.
+    /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
-
-    /// Bytes whose number the client decides, less what is free for every client. The rest is
-    /// short, or exists only while the client holds an upstream.
-    fileprivate var size: Int {
-        let size =
-            identity.size + (login?.size ?? 0) + changes.reduce(0) { $0 + $1.size }
-            + (order?.size ?? 0)
-        return max(0, size - ClientExtras.free)
-    }
-
-    private static let free = 512
 }
 
 /// The scanner of an incomplete command.
@@ -86,41 +68,13 @@ extension ClientConnection {
         return made
     }
 
-    /// The name and library that the client has set.
-    var identity: ClientIdentity {
-        get { extras?.identity ?? ClientIdentity() }
-        set {
-            ownExtras.identity = newValue
-            countExtras()
-        }
-    }
-
-    /// Identity changes that are not answered yet.
-    var changes: [IdentityChange] {
-        get { extras?.changes ?? [] }
-        _modify {
-            defer { countExtras() }
-            yield &ownExtras.changes
-        }
-    }
-
-    /// Credentials that are not answered yet.
-    var login: PendingLogin? {
-        get { extras?.login }
-        set {
-            guard newValue != nil || extras != nil else { return }
-            ownExtras.login = newValue
-            countExtras()
-        }
-    }
-
     /// A CLIENT LIST or CLIENT KILL that is not answered yet.
     var order: ClientOrder? {
         get { extras?.order }
         set {
             guard newValue != nil || extras != nil else { return }
             ownExtras.order = newValue
-            countExtras()
+            countKept()
         }
     }
 
@@ -134,30 +88,6 @@ extension ClientConnection {
     var pipeHead: [UInt8]? {
         get { extras?.pipeHead }
         set { if newValue != nil || extras != nil { ownExtras.pipeHead = newValue } }
-    }
-
-    /// Members of the open transaction whose elements in EXEC's array are read.
-    var members: [QueuedMember] {
-        get { extras?.members ?? [] }
-        set { if !newValue.isEmpty || extras != nil { ownExtras.members = newValue } }
-    }
-
-    /// The server has queued an unknown command.
-    var hasQueuedStranger: Bool {
-        get { extras?.hasQueuedStranger ?? false }
-        set { if newValue || extras != nil { ownExtras.hasQueuedStranger = newValue } }
-    }
-
-    /// The id of the client that gets this client's invalidations; 0 for none.
-    var redirection: UInt64 {
-        get { extras?.redirection ?? 0 }
-        set { if newValue != 0 || extras != nil { ownExtras.redirection = newValue } }
-    }
-
-    /// The redirection in a CLIENT TRACKING that is not answered yet.
-    var askedRedirection: UInt64 {
-        get { extras?.askedRedirection ?? 0 }
-        set { if newValue != 0 || extras != nil { ownExtras.askedRedirection = newValue } }
     }
 
     /// Until when commands that did not reach a server are sent again; nil if none failed.
@@ -240,29 +170,35 @@ extension ClientConnection {
 
     /// Drops the unanswered questions of an upstream that is gone.
     func forgetQuestions() {
-        guard let extras else { return }
-        extras.changes = []
-        extras.order = nil
-        extras.isOrderParked = false
-        extras.login = nil
-        countExtras()
+        session.forgetQuestions()
+        if let extras {
+            extras.order = nil
+            extras.isOrderParked = false
+        }
+        countKept()
     }
 
-    /// Counts what Redpool remembers for this client like output.
-    private func countExtras() {
-        guard let extras, channel.isOpen else { return }
-        let size = extras.size
-        worker.countExtras(size - extras.counted)
-        extras.counted = size
+    /// Counts what Redpool remembers for this client like output. The number of these bytes is the
+    /// client's choice; a few are free for every client. All other state is short, or exists only
+    /// while the client holds an upstream.
+    func countKept() {
+        guard channel.isOpen else { return }
+        let size = max(0, session.size + (order?.size ?? 0) - ClientConnection.free)
+        guard size != extraBytes else { return }
+        worker.countExtras(size - extraBytes)
+        ownExtras.counted = size
     }
+
+    /// Bytes that are free for every client.
+    private static let free = 512
 
     /// Called when the client is closed.
-    func uncountExtras() {
+    func uncountKept() {
         guard let extras else { return }
         worker.countExtras(-extras.counted)
         extras.counted = 0
     }
 
-    /// Bytes that `countExtras` has counted.
+    /// Bytes that `countKept` has counted.
     var extraBytes: Int { extras?.counted ?? 0 }
 }

@@ -114,7 +114,7 @@ struct LineTemplate: Sendable {
         case .addr: client.appendPeer(to: &output)
         case .laddr: output.append(contentsOf: client.localBytes)
         case .fd: number(client.channel.descriptor, &output)
-        case .name: shown(client.identity.name, &output)
+        case .name: shown(client.session.identity.name, &output)
         case .age: number((now - client.origin.connectedAt) / 1_000_000_000, &output)
         case .idle: number((now - client.lastActivity) / 1_000_000_000, &output)
         case .flags: flags(of: client, &output)
@@ -134,13 +134,13 @@ struct LineTemplate: Sendable {
             output.append(contentsOf: client.pool.users.name(of: client.key.user))
         case .redir:
             if hold?.isTracking == true {
-                number(client.redirection, &output)
+                number(client.session.redirection.current, &output)
             } else {
                 number(-1, &output)
             }
         case .resp: number(client.key.protocolVersion, &output)
-        case .libraryName: shown(client.identity.libraryName, &output)
-        case .libraryVersion: shown(client.identity.libraryVersion, &output)
+        case .libraryName: shown(client.session.identity.libraryName, &output)
+        case .libraryVersion: shown(client.session.identity.libraryVersion, &output)
         }
     }
 

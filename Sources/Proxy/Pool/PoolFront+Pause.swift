@@ -64,11 +64,10 @@ extension UpstreamConnection {
         return next.expectation == .heldUp || (next.expectation == .write && next.value != 0)
     }
 
-    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or a CLIENT UNPAUSE. Tells
-    /// all workers of the pool.
-    func notePause(_ expectation: Expectation, _ milliseconds: UInt32) {
+    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or a CLIENT UNPAUSE (nil).
+    /// Tells all workers of the pool.
+    func notePause(_ length: UInt32?) {
         guard isOfThisServer else { return }
-        let length = expectation == .unpause ? nil : milliseconds
         pool.takePause(length)
         for other in pool.otherWorkers {
             worker.group.mailboxes[other].post(.pause(pool: pool.config.name, milliseconds: length))

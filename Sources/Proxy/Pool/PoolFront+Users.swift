@@ -3,6 +3,7 @@
 
 import Config
 import Pool
+import Session
 
 extension PoolFront {
     /// The number of credentials that the server has just accepted from a client; nil when there
@@ -72,9 +73,9 @@ extension PoolFront {
         let openSince = users.openSince.nanoseconds
         for client in worker.clients.all
         where client.pool === self && client.key.user == 0 && client.origin.connectedAt < openSince
-            && !client.hasReset
+            && !client.session.hasReset
         {
-            client.key.user = user
+            client.session.logIn(as: user, protocolVersion: nil, name: nil)
             guard case .waiting(let wait) = client.mode else { continue }
             server.machine.cancel(wait.ticket)
             client.leaseAnew()

@@ -168,8 +168,8 @@ extension UpstreamConnection {
     }
 
     /// The first reply. An error that does not come from the script itself is a refusal.
-    func noteScriptAnswer(_ facts: ReplyFacts) {
-        guard facts.isError, scanner.head.starts(with: "ERR ") else { return }
+    func noteScriptAnswer() {
+        guard scanner.isError, scanner.head.starts(with: "ERR ") else { return }
         sole?.question = .answered
     }
 

@@ -71,7 +71,7 @@ extension UpstreamConnection {
         var walk =
             incoming.walk
             ?? ExecWalk(
-                client?.upstream === self ? client?.takeMembers() : nil,
+                client?.upstream === self ? client?.session.takeMembers() : nil,
                 passesLines: scanner.passesLines)
         let piece = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
@@ -207,25 +207,12 @@ extension UpstreamConnection {
         _ client: ClientConnection
     ) -> [UInt8] {
         if scanner.isError { return element }
-        let facts = ReplyFacts(
-            type: scanner.type, isError: false, isOK: scanner.head.matches("OK"),
-            isQueued: false, isUnknownCommand: false)
+        let facts = ReplyFacts(scanner)
         heldReplied(to: member.expectation, facts, value: member.value)
-        var newKey = key
-        switch member.expectation {
-        case .select where facts.isOK:
-            newKey.database = member.value
-            if teachesPool { pool.knownKeys.select(newKey) }
-            move(to: newKey, with: client)
-        case .hello where member.value != 0 && facts.isAggregate:
-            newKey.protocolVersion = UInt8(member.value)
-            move(to: newKey, with: client)
-        case .mirrorName, .mirrorInfo:
-            identity.taint(member.expectation)
-        case .pause, .unpause:
-            if facts.isOK, isBelieved { notePause(member.expectation, member.value) }
-        default: break
-        }
+        let meaning = Meaning(
+            member.expectation, value: member.value, facts, isBelieved: isBelieved)
+        client.take(member, meaning, over: id)
+        carryOut(meaning, member.expectation)
         return client.see(member, element)
     }
 }

@@ -5,6 +5,7 @@
 import Config
 import Pool
 import RESP
+import Session
 
 extension UpstreamConnection {
     func beginHandshake() {
@@ -55,7 +56,7 @@ extension UpstreamConnection {
     /// Sets a pinned client's name and library on the connection, where they differ. Calls
     /// `client.prepared` afterwards, or at once if nothing differs.
     func prepare(for client: ClientConnection) {
-        let wanted = client.identity
+        let wanted = client.session.identity
         var steps: [Handshake.Step] = []
         if wanted.name != identity.name { steps.append(.setName(wanted.name)) }
         if wanted.libraryName != identity.libraryName {

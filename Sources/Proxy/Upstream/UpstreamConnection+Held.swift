@@ -111,7 +111,8 @@ extension UpstreamConnection {
     ) {
         let mayBeHidden =
             key.protocolVersion == 2 && !inFlight.isEmpty && inFlight.first.isSilent
-        guard mayBeHidden || client.redirection != 0 || !incoming.collected.isEmpty else {
+        guard mayBeHidden || client.session.redirection.current != 0 || !incoming.collected.isEmpty
+        else {
             sole?.messages.fate = .relayed
             client.receive(bytes, count: count)
             return

@@ -7,12 +7,11 @@ import RESP
 import Session
 
 extension UpstreamConnection {
-    /// Moves this connection and its client to another key.
-    func move(to newKey: PoolKey, with client: ClientConnection?) {
+    /// Moves this connection to another key.
+    func move(to newKey: PoolKey) {
         key = newKey
         server.machine.rekey(id, to: newKey)
         if teachesPool { pool.knownKeys.accept(newKey) }
-        if let client, client.upstream === self { client.key = newKey }
     }
 
     /// The server has run a command on a connection without a login.
@@ -23,44 +22,58 @@ extension UpstreamConnection {
     /// The server has refused HELLO because of a missing login. If the default user needs no login
     /// now, this connection dates from a time when it did, so no other client may use it.
     func noteHelloRefused() {
-        guard isBelieved, scanner.isError, scanner.head.starts(with: "NOAUTH"), key.user == 0,
-            !pool.defaultNeedsLogin
-        else { return }
+        guard isBelieved, key.user == 0, !pool.defaultNeedsLogin else { return }
         retireWhenFree(.configChanged)
     }
 
+    /// The server has judged a client's credentials here.
+    func judge(
+        _ login: PendingLogin?, _ verdict: LoginVerdict, _ client: ClientConnection?, isHello: Bool
+    ) {
+        // On a shared connection HELLO can have changed no more than the name.
+        if isHello, isShared { identity.taint(.mirrorName) }
+        switch verdict {
+        case .accepted(let version): acceptLogin(login, protocolVersion: version, client)
+        case .unknown(let version):
+            guard let version else { return }
+            var newKey = key
+            newKey.protocolVersion = version
+            move(to: newKey)
+        case .refused(let error):
+            if error == .wrongPassword { refuseLogin(login) }
+            guard isHello else { return }
+            // The server may have set the name before the error.
+            identity.taint(.mirrorName)
+            if isBelieved, server.facts.isBefore72 { acceptPart(of: login, before: error, client) }
+        }
+    }
+
     /// The server has accepted a client's credentials here.
-    func acceptLogin(
+    private func acceptLogin(
         _ login: PendingLogin?, protocolVersion: UInt8?, _ client: ClientConnection?
     ) {
         var newKey = key
         newKey.protocolVersion = protocolVersion ?? key.protocolVersion
+        var user: UInt32?
         if let login, let name = login.user {
-            guard let user = pool.accept(name, login.password, from: client?.serial ?? 0) else {
+            guard let found = pool.accept(name, login.password, from: client?.serial ?? 0) else {
                 refuseUser(client)
                 return
             }
-            newKey.user = user
+            user = found
+            newKey.user = found
         } else if login == nil, !isShared {
             // The client has left, so the user of this connection is not known.
             spoil(.dirty)
         }
+        if !isShared { move(to: newKey) }
+        guard let client else { return }
+        // A login does not change the database, and this connection may be in another one.
+        client.session.logIn(as: user, protocolVersion: protocolVersion, name: login?.name)
+        client.countKept()
         if !isShared {
-            let place = client?.key
-            move(to: newKey, with: client)
-            if let client, let place, client.upstream === self {
-                // A login changes neither, and this connection may have other values than the
-                // client.
-                client.key.database = place.database
-                client.key.protocolVersion = protocolVersion ?? place.protocolVersion
-            }
-            if let client { pool.noteLogin(of: client) }
-        } else if let client, client.upstream === self {
-            client.key = newKey
-        }
-        if let client, let name = login?.name {
-            client.identity.name = name
-            if !isShared { identity.name = name }
+            pool.noteLogin(of: client)
+            if let name = login?.name { identity.name = name }
         }
     }
 
@@ -80,28 +93,25 @@ extension UpstreamConnection {
 
     /// The server has refused a client's credentials here. If they were good before, other clients
     /// may have logged in with them.
-    func refuseLogin(_ login: PendingLogin?) {
-        guard isBelieved, let login, let name = login.user, scanner.head.starts(with: "WRONGPASS"),
+    private func refuseLogin(_ login: PendingLogin?) {
+        guard isBelieved, let login, let name = login.user,
             let user = pool.users.find(name: name, password: login.password)
         else { return }
         server.doubt(user)
     }
 
-    /// Up to Redis 7.0, HELLO applies the options that stand before the refused one.
-    func acceptPart(of login: PendingLogin?, _ client: ClientConnection?) {
-        guard var login, let client else { return }
-        // The version stands before the options, but takes effect behind them. After an error it
-        // has none.
-        let protocolVersion = client.key.protocolVersion
-        defer { client.key.protocolVersion = protocolVersion }
-        if scanner.head.starts(with: "WRONGPASS") {
-            if login.isNameFirst, let name = login.name { client.identity.name = name }
-        } else if scanner.head.starts(with: "ERR Client names"), !login.isNameFirst {
-            login.name = nil
-            acceptLogin(login, protocolVersion: nil, client)
-        } else if scanner.head.starts(with: "ERR Syntax error") {
-            // The error is "in HELLO option 'X'"; the kept head ends before X.
-            acceptLogin(login, protocolVersion: nil, client)
+    /// HELLO was refused, and has changed something before that. The version stands before the
+    /// options, but takes effect behind them: after an error it has none.
+    private func acceptPart(
+        of login: PendingLogin?, before error: ErrorKind?, _ client: ClientConnection?
+    ) {
+        guard let login, let client else { return }
+        switch login.part(before: error) {
+        case .nothing: break
+        case .name(let name):
+            client.session.rename(name)
+            client.countKept()
+        case .login(let part): acceptLogin(part, protocolVersion: nil, client)
         }
     }
 }
@@ -162,7 +172,7 @@ extension UpstreamConnection {
     /// The server has refused a login without an answer.
     private func loginIgnored(_ entry: InFlight) {
         let client = worker.clients[entry.client]
-        _ = client?.takeLogin()
+        client?.takeLogin()
         if entry.expectation == .helloChange { spoil(.dirty) }
         finishHead()
         if let client, client.upstream === self { client.answered(1) }

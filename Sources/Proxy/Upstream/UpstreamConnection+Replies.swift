@@ -206,149 +206,12 @@ extension UpstreamConnection {
         }
     }
 
-    private var facts: ReplyFacts {
-        ReplyFacts(
-            type: scanner.type, isError: scanner.isError,
-            isOK: !scanner.isError && scanner.head.matches("OK"),
-            isQueued: !scanner.isError && scanner.head.matches("QUEUED"),
-            isUnknownCommand: scanner.isError && scanner.head.starts(with: "ERR unknown comm"))
-    }
-
     /// Replies here can be matched with commands. If that is not certain, a reply changes only the
     /// state of its own client.
     var isBelieved: Bool { hold?.isTainted != true }
 
     /// Replies here also tell the pool about the server.
     var teachesPool: Bool { isBelieved && isOfThisServer }
-
-    /// What a complete reply changes in the state of this connection and of its client.
-    func takeNote(_ entry: InFlight) {
-        let facts = facts
-        heldReplied(to: entry.expectation, facts, value: entry.value)
-        let client = worker.clients[entry.client]
-        switch entry.expectation {
-        case .mirrorName, .mirrorInfo:
-            let change = client?.takeChange()
-            guard facts.isOK else { return }
-            if let client { change?.apply(to: &client.identity) }
-            // The next client with sole use must not find another client's name.
-            identity.taint(entry.expectation)
-        case .select where facts.isOK:
-            var newKey = key
-            newKey.database = entry.value
-            if teachesPool { pool.knownKeys.select(newKey) }
-            move(to: newKey, with: client)
-        case .authenticate:
-            let login = client?.takeLogin()
-            guard facts.isOK else {
-                if facts.isError { refuseLogin(login) }
-                return
-            }
-            if isBelieved { acceptLogin(login, protocolVersion: nil, client) }
-        case .trackingOn where facts.isOK: client?.trackingAccepted()
-        case .trackingOn where facts.isError: client?.forgetAskedRedirection()
-        case .trackingOff where facts.isOK: client?.redirect(to: 0)
-        case .monitor where facts.isError && hold?.isMonitoring != true:
-            client?.monitorFilter = nil
-        case .stranger where facts.isQueued:
-            if entry.value == 0 { client?.hasQueuedStranger = true } else { queuedSubcommand() }
-        case .unknown where !facts.isError && !facts.isQueued:
-            // A module may have been loaded meanwhile. What the command did here is not known.
-            pool.unknownCommands = UnknownCommands()
-            retireWhenFree(.notUnderstood)
-        case .ofModule where facts.isUnknownCommand:
-            pool.unknownCommands = UnknownCommands()
-        case .unclear where facts.isError && scanner.head.starts(with: "ERR Unknown subc"):
-            if let client, teachesPool {
-                pool.unknownCommands.learn(client.askedName, .stranger)
-            }
-        case .beforeLogin:
-            settleStranger(isQuoting: entry.value == 1)
-            if !facts.isError { pool.noteDefault(needsLogin: false) }
-        case .scriptQuestion: noteScriptAnswer(facts)
-        case .write where !facts.isError && isBelieved:
-            if entry.value != 0 { pool.disprovePause(entry.value) }
-            if !facts.isQueued { client?.writes.collapse(to: id) }
-        case .heldUp where !facts.isError && isBelieved: pool.disprovePause(entry.value)
-        case .pause where facts.isOK && isBelieved, .unpause where facts.isOK && isBelieved:
-            notePause(entry.expectation, entry.value)
-        case .blockEnd where !facts.endsTransaction:
-            // The transaction may still be open; commands of other clients would be queued into it.
-            spoil(.dirty)
-            server.machine.retire(id, .dirty, now: worker.now)
-            server.noteWork()
-        default: break
-        }
-    }
-
-    func finishCollected(_ entry: InFlight, _ reply: [UInt8]) {
-        takeNote(entry)
-        let client = worker.clients[entry.client]
-        let isGood = !scanner.isError && !scanner.head.matches("QUEUED")
-        switch entry.expectation {
-        case .commandInfo:
-            finishHead()
-            if isShared { countFinished(1) }
-            guard isOfThisServer else {
-                // It is asked again, over a connection to the present server.
-                client?.endQuestion()
-                return
-            }
-            client?.learnedCommand(
-                reply, isLockedOut: scanner.isError && scanner.head.starts(with: "NOAUTH"))
-        case .lockQuestion:
-            if scanner.isError { noteOwn(UpstreamConnection.ping, isRefused: true) }
-            settleStranger(isQuoting: false)
-            finishHead()
-            if isShared { countFinished(1) }
-            client?.learnedLock(
-                reply, isLocked: scanner.isError && scanner.head.starts(with: "NOAUTH"))
-        case .identify:
-            finishHead()
-            identified(reply)
-        case .reset:
-            finishHead()
-            if let client, client.upstream === self {
-                client.answeredReset()
-            } else {
-                cleanOrphan()
-            }
-        case .rewriteList, .kill: judged(entry, reply, isGood: isGood)
-        case .hello:
-            noteHelloRefused()
-            if isGood, facts.isAggregate, entry.value != 0 {
-                // On a connection in sole use it counts even if its client has left.
-                var newKey = key
-                newKey.protocolVersion = UInt8(entry.value)
-                if !isShared {
-                    move(to: newKey, with: client)
-                } else if let client, client.upstream === self {
-                    client.key.protocolVersion = newKey.protocolVersion
-                }
-            }
-            deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
-        case .helloChange:
-            let login = client?.takeLogin()
-            // On a shared connection it can have changed no more than the name.
-            if isShared { identity.taint(.mirrorName) }
-            if isGood, facts.isAggregate, !isBelieved {
-                var newKey = key
-                newKey.protocolVersion = UInt8(entry.value)
-                move(to: newKey, with: client)
-            } else if isGood, facts.isAggregate {
-                acceptLogin(login, protocolVersion: UInt8(entry.value), client)
-            } else {
-                refuseLogin(login)
-                // The server may have set the name before the error.
-                identity.taint(.mirrorName)
-                if isBelieved, server.facts.isBefore72 { acceptPart(of: login, client) }
-            }
-            deliver(entry, isGood ? HelloReply.replacingID(reply, client) : reply)
-        default:
-            deliver(entry, isGood ? client?.ownValue(entry.expectation, reply) ?? reply : reply)
-            worker.boundOutput()
-        }
-    }
 
     /// Poisons in the middle of a run. The complete replies before the error are good and are
     /// passed on.
@@ -376,18 +239,5 @@ extension UpstreamConnection {
             PoolFront.desyncEvent, reason: CloseReason.desync.word,
             "closing a connection to \(pool.config.upstream): \(text)")
         lose(.desync)
-    }
-}
-
-extension ReplyFacts {
-    /// The reply to EXEC shows that the transaction is over: it is an array, a null, or an error
-    /// that says so.
-    var endsTransaction: Bool { isArrayOrNull || (isError && !isUnknownCommand) }
-
-    /// HELLO is answered with an array or a map.
-    var isAggregate: Bool { type == UInt8(ascii: "*") || type == UInt8(ascii: "%") }
-
-    private var isArrayOrNull: Bool {
-        type == UInt8(ascii: "*") || type == UInt8(ascii: "_") || type == UInt8(ascii: "~")
     }
 }

@@ -98,17 +98,17 @@ extension ClientConnection {
 
     /// The messages of this client now go to the client `serial`, or to none (0).
     func redirect(to serial: UInt64) {
-        let old = redirection
-        if old == serial { return }
-        redirection = serial
-        if old != askedRedirection { pool.releaseTarget(old, from: self) }
+        release(session.redirect(to: serial))
     }
 
     /// The requested redirection has failed, or the client leaves.
     func forgetAskedRedirection() {
-        let asked = askedRedirection
-        askedRedirection = 0
-        if asked != redirection { pool.releaseTarget(asked, from: self) }
+        release(session.forgetAskedRedirection())
+    }
+
+    /// This client no longer needs `target`, if there is one (0: none), for its messages.
+    func release(_ target: UInt64) {
+        pool.releaseTarget(target, from: self)
     }
 
     private var isAtRest: Bool {
@@ -128,7 +128,7 @@ extension ClientConnection {
                 guard let own = server[found] else { return }
                 upstream = own
                 own.lend(to: self, for: .hold)
-                own.rename(identity.name)
+                own.rename(session.identity.name)
             // The client's own commands do not wait for this upstream. One may be free by the next
             // tick.
             case .queued(let ticket): server.machine.cancel(ticket)

@@ -1,13 +1,19 @@
 // A client's name and library. They are recorded when the server has accepted them, so they hold
 // wherever the client's commands go.
 
-import Session
-
 /// The name and library of a client, as the server shows them in CLIENT LIST.
-struct ClientIdentity: Equatable {
-    var name: [UInt8] = []
-    var libraryName: [UInt8] = []
-    var libraryVersion: [UInt8] = []
+package struct ClientIdentity: Equatable, Sendable {
+    package var name: [UInt8]
+    package var libraryName: [UInt8]
+    package var libraryVersion: [UInt8]
+
+    package init(
+        name: [UInt8] = [], libraryName: [UInt8] = [], libraryVersion: [UInt8] = []
+    ) {
+        self.name = name
+        self.libraryName = libraryName
+        self.libraryVersion = libraryVersion
+    }
 
     /// No client can have this name: a name contains no space.
     private static let foreign = Array(" ".utf8)
@@ -17,7 +23,7 @@ struct ClientIdentity: Equatable {
 
     /// Marks the identity of a shared connection that a passing client has changed. It then equals
     /// no client's identity.
-    mutating func taint(_ expectation: Expectation) {
+    package mutating func taint(_ expectation: Expectation) {
         if expectation == .mirrorName {
             name = ClientIdentity.foreign
         } else {
@@ -25,22 +31,23 @@ struct ClientIdentity: Equatable {
             libraryVersion = ClientIdentity.foreign
         }
     }
+
+    /// The server has accepted this change.
+    mutating func take(_ change: IdentityChange) {
+        switch change {
+        case .name(let value): name = value
+        case .libraryName(let value): libraryName = value
+        case .libraryVersion(let value): libraryVersion = value
+        }
+    }
 }
 
 extension IdentityChange {
     /// In bytes, with the overhead of an array.
-    var size: Int {
+    package var size: Int {
         switch self {
         case .name(let value), .libraryName(let value), .libraryVersion(let value):
             value.count + 64
-        }
-    }
-
-    func apply(to identity: inout ClientIdentity) {
-        switch self {
-        case .name(let value): identity.name = value
-        case .libraryName(let value): identity.libraryName = value
-        case .libraryVersion(let value): identity.libraryVersion = value
         }
     }
 }
