@@ -249,12 +249,14 @@ extension PoolStateMachine {
 
     // MARK: Shared upstreams at work
 
-    /// A client that has commands in flight on this shared upstream sends one more there, because
+    /// A client that has commands in flight on this shared upstream sends `count` more there, because
     /// only that keeps their order. It may do so on a retiring upstream too. A command of kind
     /// `.slow` moves the upstream to the slow lane until it settles.
-    package mutating func add(_ id: UpstreamID, _ kind: LeaseKind = .shared) {
+    package mutating func add(
+        _ id: UpstreamID, _ kind: LeaseKind = .shared, count: Int32 = 1
+    ) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }
-        slots[slot].countCommand(now: clock)
+        slots[slot].countCommand(count, now: clock)
         if case .slow = kind, slots[slot].lane == .fast { moveToSlowLane(slot) }
     }
 

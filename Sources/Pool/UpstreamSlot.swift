@@ -87,10 +87,10 @@ struct UpstreamSlot {
     var previous = none
     var next = none
 
-    /// One more command on a shared upstream.
-    mutating func countCommand(now: Int64) {
+    /// More commands on a shared upstream.
+    mutating func countCommand(_ count: Int32 = 1, now: Int64) {
         if inFlight == 0 { progressAt = now }
-        inFlight += 1
+        inFlight += count
     }
 }
 

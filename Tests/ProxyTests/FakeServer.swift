@@ -20,7 +20,7 @@ final class Link {
     /// At most so many bytes of replies are written at a time.
     var pace = Int.max
     private var isInTransaction = false
-    private var queued = 0
+    private var queued: [[String]] = []
     /// Replies to commands whose first argument begins with this word wait for `release`.
     var withheld: String?
     private var kept: [UInt8] = []
@@ -104,12 +104,12 @@ final class Link {
         switch words[0].uppercased() {
         case "EXEC":
             isInTransaction = false
-            return array((0..<queued).map { "element\($0)" })
+            return utf8("*\(queued.count)\r\n") + queued.flatMap { ordinary($0) }
         case "DISCARD":
             isInTransaction = false
             return utf8("+OK\r\n")
         default:
-            queued += 1
+            queued.append(words)
             return utf8("+QUEUED\r\n")
         }
     }
@@ -123,13 +123,29 @@ final class Link {
         case "GET": return bulk("value of \(words[1])")
         case "INFO": return bulk("# Server\r\nredis_version:7.0.15\r\nrun_id:0123\r\n")
         case "CONFIG": return array([words[2], words[2] == "timeout" ? "0" : "normal 0 0 0"])
+        case "COMMAND" where words.count == 3: return utf8("*1\r\n*-1\r\n")
         case "COMMAND": return utf8("*2\r\n*1\r\n$5\r\nmulti\r\n*1\r\n$4\r\nexec\r\n")
         case "CLIENT" where words[1].uppercased() == "ID": return utf8(":77\r\n")
         case "CLIENT" where words[1].uppercased() == "INFO":
             return bulk("id=77 addr=1.1.1.1:1 fd=8 name= db=0 cmd=client|info user=default\n")
+        case "CLIENT" where words[1].uppercased() == "LIST":
+            return bulk("id=77 addr=1.1.1.1:1 fd=8 name= db=0 cmd=client|list user=default\n")
+        case "CLIENT" where words[1].uppercased() == "KILL":
+            return utf8(words.count == 3 ? "-ERR No such client\r\n" : ":0\r\n")
+        case "CLIENT" where words[1].uppercased() == "UNBLOCK": return utf8(":0\r\n")
+        case "AUTH" where words.last != "good":
+            return utf8("-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+        case "SUBSCRIBE":
+            return words.dropFirst().enumerated().flatMap { index, name in
+                utf8("*3\r\n") + bulk("subscribe") + bulk(name) + utf8(":\(index + 1)\r\n")
+            }
+        case "UNSUBSCRIBE":
+            return utf8("*3\r\n") + bulk("unsubscribe") + bulk("news") + utf8(":0\r\n")
+        case "BLPOP": return []
+        case "NOSUCH": return utf8("-ERR unknown command 'NOSUCH', with args beginning with: \r\n")
         case "MULTI":
             isInTransaction = true
-            queued = 0
+            queued = []
             return utf8("+OK\r\n")
         default: return utf8("+OK\r\n")
         }

@@ -108,8 +108,25 @@ extension ClientConnection {
         {
             return forwardBlock(buffer, frame, block) != .blocked ? block.end : nil
         }
-        return carryOut(command, UnsafeBufferPointer(buffer), frame) != .blocked
-            ? frame.end : nil
+        // Only a client with extras, which few have, can have been refused a lease.
+        if extras != nil, refuseIfDenied() { return frame.end }
+        lastCommand = command
+        guard isPlain(command), !pool.denyList.refuses(command) else {
+            let request = Request(
+                command: command, frame: frame, input: UnsafeBufferPointer(buffer))
+            return carryOutRare(request) != .blocked ? frame.end : nil
+        }
+        let request = Request(command: command, frame: frame, input: UnsafeBufferPointer(buffer))
+        let expectation = provesWrite(command, frame) ? Expectation.write : .plain
+        let outcome = forwardNow(.shared, key: nil, expectation, 0, request.bytes, kept: nil)
+        guard outcome == .sent else { return outcome == .answered ? frame.end : nil }
+        return frame.end < buffer.count ? forwardRun(buffer, from: frame.end) : frame.end
+    }
+
+    /// The command has no state, and its client has none either.
+    @inline(__always)
+    private func isPlain(_ command: Command) -> Bool {
+        worker.table.isStateless(command) && !isHolding && !pool.isPaused && !isLockedOut
     }
 
     /// Sends an inline command as an array, which has only one reading.
@@ -134,26 +151,17 @@ extension ClientConnection {
             let input = UnsafeBufferPointer(array)
             let request = Request(command: command, frame: frame, input: input)
             if let outcome = forwardLongLine(line, words, request) { return outcome }
-            return carryOut(command, input, frame)
+            return carryOut(request)
         }
     }
 
     // MARK: Planning
 
-    @inline(__always)
-    private func carryOut(
-        _ command: Command, _ input: UnsafeBufferPointer<UInt8>, _ frame: CommandFrame
-    ) -> Outcome {
-        // Only a client with extras, which few have, can have been refused a lease.
-        if extras != nil, refuseIfDenied() { return .answered }
-        lastCommand = command
-        let request = Request(command: command, frame: frame, input: input)
-        guard worker.table.isStateless(command), !isHolding, !pool.isPaused,
-            !isLockedOut
-        else { return carryOutRare(request) }
-        if pool.denyList.refuses(command) { return refuseCommand() }
-        let expectation = provesWrite(command, frame) ? Expectation.write : .plain
-        return forwardNow(.shared, key: nil, expectation, 0, request.bytes, kept: nil)
+    /// An inline command, as an array.
+    private func carryOut(_ request: Request) -> Outcome {
+        if refuseIfDenied() { return .answered }
+        lastCommand = request.command
+        return carryOutRare(request)
     }
 
     /// The slow path: the command has a state, or its client has one.

@@ -2,6 +2,7 @@
 
 import Config
 import Pool
+import Session
 import Telemetry
 
 /// One pool of one worker, without its server's connections: configuration, users, names, traffic.

@@ -40,10 +40,11 @@ struct InFlightQueue: ~Copyable {
         set { ring![head] = newValue }
     }
 
-    /// Adds one expected reply. A plain one joins the last entry if that is of the same client.
+    /// Adds `count` expected replies, more than one only if they are plain. Plain ones join the last
+    /// entry if that is of the same client.
     mutating func append(
-        _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
-        isSilent: Bool = false
+        _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
+        value: UInt32 = 0, isSilent: Bool = false
     ) {
         if entries > 0, case .plain = expectation {
             let last = ring! + ((head + entries - 1) & (capacity - 1))
@@ -51,7 +52,7 @@ struct InFlightQueue: ~Copyable {
                 last.pointee.isSilent == isSilent,
                 Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
             {
-                last.pointee.count += 1
+                last.pointee.count += count
                 last.pointee.bytes += UInt32(bytes)
                 return
             }
@@ -60,7 +61,7 @@ struct InFlightQueue: ~Copyable {
         let index = (head + entries) & (capacity - 1)
         (ring! + index).initialize(
             to: InFlight(
-                client: client, count: 1, bytes: UInt32(clamping: bytes), value: value,
+                client: client, count: count, bytes: UInt32(clamping: bytes), value: value,
                 expectation: expectation, isSilent: isSilent))
         entries += 1
     }

@@ -4,7 +4,7 @@
 /// What is left of a turn.
 struct Turn {
     /// In units of commands that came as arrays.
-    private var left = Turn.commands
+    private(set) var left = Turn.commands
 
     /// A pipeline of 16-byte commands uses up a turn with one read.
     private static let commands = 4096

@@ -1,0 +1,39 @@
+// Runs of plain commands (`CommandRun`). The first command of a run has found an upstream; those
+// behind it go there too, in one piece.
+
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// Forwards the plain commands that follow one which has just been forwarded on a shared
+    /// upstream and which ended at `start`. Returns the end of the last one.
+    func forwardRun(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int) -> Int {
+        guard case .open = mode, case .on = session.replyMode, !session.writes.isSpread,
+            !isPausedByUpstream, let target = upstream, !target.gauge.measures
+        else { return start }
+        let run = worker.table.run(
+            buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
+            most: worker.turn.left)
+        guard run.count > 0 else { return start }
+        worker.turn.spend(Int(run.count) + 1)
+        lastCommand = run.last
+        inFlight += run.count
+        if run.mayWrite { noteWrite(target) }
+        pool.traffic.commandsShared += UInt64(run.count)
+        target.takeRun(
+            of: id, run.count,
+            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[start..<run.end]))
+        if target.isFull(for: self) { pause(.upstreamFull) }
+        return run.end
+    }
+}
+
+extension UpstreamConnection {
+    /// Sends plain commands of a client that has commands in flight here.
+    fileprivate func takeRun(of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer) {
+        server.machine.add(id, count: Int32(truncatingIfNeeded: count))
+        inFlight.append(client, .plain, count: count, bytes: bytes.count)
+        send(bytes)
+    }
+}

@@ -1,0 +1,42 @@
+// Plain commands that follow each other in a client's input. A pipeline is mostly such a run: they
+// are found one by one, but counted and sent together.
+
+package import RESP
+
+/// Commands that are forwarded unchanged, one behind the other.
+package struct CommandRun {
+    /// The first byte behind them.
+    package fileprivate(set) var end: Int
+    package fileprivate(set) var count: UInt32 = 0
+    package fileprivate(set) var last = Command.unknown
+    /// One of them may change data.
+    package fileprivate(set) var mayWrite = false
+
+    /// A run ends with the command that makes it this long, in bytes: others have their turn.
+    fileprivate static let length = 16 << 10
+}
+
+extension CommandTable {
+    /// The stateless commands from `start` on that are complete, allowed, and in the form that
+    /// encoders write; at most `most`. A run ends before the first other command.
+    package func run(
+        _ bytes: Span<UInt8>, from start: Int, limits: borrowing CommandLimits, denied: DenyList,
+        most: Int
+    ) -> CommandRun {
+        var run = CommandRun(end: start)
+        var scanner = CommandScanner()
+        while run.end < bytes.count, run.end &- start < CommandRun.length, run.count < most {
+            guard
+                case .command(let frame) = scanner.scan(
+                    bytes, frameStart: run.end, limits: limits), frame.isCanonical
+            else { break }
+            let command = find(bytes, frame)
+            guard isStateless(command), !denied.refuses(command) else { break }
+            run.end = frame.end
+            run.count &+= 1
+            run.last = command
+            if mayWrite(command) { run.mayWrite = true }
+        }
+        return run
+    }
+}
