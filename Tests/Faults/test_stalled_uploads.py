@@ -82,6 +82,8 @@ def test_who_waits_for_the_upstream_has_his_turn(world):
     clock.pass_seconds(65)
     with pytest.raises(Closed):
         first.read()
+    # The client's line and the warning come after its end.
+    eventually(lambda: stalled(redpool) == 2)
     goes_on(redpool)
     second.send(UPLOAD[len(BEGUN) :])
     assert second.read() == b"OK"
