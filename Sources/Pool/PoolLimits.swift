@@ -16,7 +16,7 @@ package struct PoolLimits: Equatable, Sendable {
     package let maxPipeline: Int
     /// The same for the slow lane. At least 1.
     package let slowPipeline: Int
-    /// Bounds the wait queue. 0 or more; 0 refuses whatever cannot be had at once.
+    /// Bounds the wait queue. 0 or more; 0 refuses what cannot be granted at once.
     package let maxWaiters: Int
     /// How long dials must fail for the breaker to open: `poolTimeout` unless given. So no waiter
     /// gets an error if the server is back within that time, however many dials have failed.

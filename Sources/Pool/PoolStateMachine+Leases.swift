@@ -144,7 +144,7 @@ extension PoolStateMachine {
         return !isAnotherPossible || limits.maxIdle == 0
     }
 
-    /// Whether a pin waits for which there is a permit. Shared commands then take no more
+    /// True if a pin waits and a permit for a pin is free. Shared commands then take no more
     /// upstreams.
     @inline(__always)
     var isPinWaiting: Bool {

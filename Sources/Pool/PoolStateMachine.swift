@@ -131,7 +131,7 @@ extension PoolStateMachine {
         pingInterval = min(max(interval, 0), .max / 4)
     }
 
-    /// Shuts the pool down for good: refuses waiters and new leases, closes upstreams that are not
+    /// Shuts the pool down: refuses waiters and new leases, closes upstreams that are not
     /// leased, and closes the others when their lease ends.
     package mutating func drain(now: MonotonicTime) {
         clock = now.nanoseconds

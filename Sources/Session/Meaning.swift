@@ -29,8 +29,8 @@ package enum Meaning: Equatable, Sendable {
     case trackingBegun, trackingRefused, trackingEnded
     /// MONITOR was refused.
     case monitorRefused
-    /// A name that nobody knows was queued, and may do anything when EXEC runs it; or a subcommand,
-    /// whose effects end with the hold.
+    /// MULTI has queued an unknown name, which may do anything when EXEC runs it; or an unknown
+    /// subcommand, whose effects end with the hold.
     case strangerQueued, subcommandQueued
     /// A name that the server did not know has been carried out: a module may have been loaded.
     case strangerRan

@@ -33,7 +33,7 @@ package struct Session: Sendable {
     package var writes = WriteTrail()
     package private(set) var transaction = SentTransaction()
     package private(set) var replyMode = ReplyMode.on
-    /// The client has sent RESET: the server would have it log in anew where that is needed.
+    /// The client has sent RESET. If the server requires a login, the client has to log in again.
     package private(set) var hasReset = false
 
     package init(key: PoolKey) {

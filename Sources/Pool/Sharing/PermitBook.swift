@@ -82,9 +82,9 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
             Place.promised(to: member), by: permits, atMostTo: load(Place.need(of: member)))
     }
 
-    /// Keeps a promise; the caller then wakes `member`. The credit comes last: once `member` can
-    /// see it, it may publish a need that no longer counts it, and what was taken off that need
-    /// would be lost for good.
+    /// Keeps a promise; the caller then wakes `member`. The credit is written last: a `member` that
+    /// sees it may at once publish a need without these permits. If the old need were reduced only
+    /// then, the reduction would hit the new one.
     package func pay(_ permits: PoolPermits, to member: Int) {
         // Both stop at zero: after `forgetPromises` there may be less than is to be subtracted.
         _ = take(upTo: permits, from: Place.need(of: member))

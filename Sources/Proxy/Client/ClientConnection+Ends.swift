@@ -27,8 +27,8 @@ extension ClientConnection {
         }
     }
 
-    /// The peer of a client that is not read has changed. If it has only ended its stream, what it
-    /// sent before is carried out first. A broken connection is closed at once.
+    /// The peer of a client that is not read has changed. If the client has only ended its stream,
+    /// its earlier commands are carried out first. A broken connection is closed at once.
     func noticePeer() {
         switch channel.peer {
         case .there: break
@@ -72,8 +72,8 @@ extension ClientConnection {
     }
 
     /// Closes only when the server has closed the upstream on which a command of this client
-    /// blocks. Whoever sees this client's connection end can then rely on it: the command takes no
-    /// more elements of a list. A direct connection behaves the same.
+    /// blocks. So when this client's connection has ended, the command takes no more elements of
+    /// a list. A direct connection behaves the same.
     private func closeAfterUpstream() {
         upstream?.closesBehind(id)
         letGo()

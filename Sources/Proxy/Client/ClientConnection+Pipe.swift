@@ -78,9 +78,9 @@ extension ClientConnection {
         }
     }
 
-    /// Ends a pipe after bytes that are not RESP. The server has other limits and might accept them
-    /// as commands that have not been checked. So it is sent bytes with the same error that every
-    /// server rejects; it answers with an error and closes.
+    /// Ends a pipe after bytes that are not RESP. The server has other limits, and might read these
+    /// bytes as commands that Redpool has not checked. So Redpool sends other bytes with the same
+    /// error. Every server rejects those with an error and closes.
     private func passMalformed(_ error: ProtocolError) {
         // The first line of this frame is already at the server.
         let isInside = pipe.view == .passing
@@ -116,7 +116,7 @@ extension ClientConnection {
             return pool.denyList.refuses(command) || !info.isNamedExactly(span, frame)
         }
         let name = UnknownName(frame, in: span, table: worker.table)
-        // A server might read a name that no command can have as a refused one.
+        // A server might read an invalid name as that of a refused command.
         return pool.deniedStrangers.refuses(name.asRead) || !name.canBeAskedFor
             || pool.withholds(name)
     }
@@ -136,8 +136,8 @@ extension ClientConnection {
         return refuses(encoded.span, frame)
     }
 
-    /// Passes, in place of a refused command, one that the server refuses. So the number of replies
-    /// and their order stay the same.
+    /// Replaces a refused command by one that the server refuses. So the number and the order of
+    /// replies stay the same.
     private func passStandIn() {
         pool.warnRefused(
             "denied", "a command in denyCommands of pool \(pool.config.name), in a pipe")

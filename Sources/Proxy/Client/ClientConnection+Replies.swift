@@ -186,9 +186,9 @@ extension ClientConnection {
     }
 
     /// The client is over its output limit, and others wait behind it. A client that reads slowly
-    /// may delay them for a while; one that does not read is closed. They wait for the first such
-    /// client of an upstream only. A client that comes to its limit later has to have been reading
-    /// already.
+    /// may delay them for a while; one that does not read is closed. Only the first such client of
+    /// an upstream gets that time. A client that reaches its limit later must have been reading
+    /// before.
     private func reachLimit(_ upstream: UpstreamConnection) {
         guard limitCheck == nil else { return }
         worker.watched.atLimit.append(id)
@@ -218,8 +218,8 @@ extension ClientConnection {
         return Int64(truncatingIfNeeded: bytesRead &- check.taken) >= wanted
     }
 
-    /// Called with every tick while the client is at its limit. Returns false if it is below it
-    /// again, also because the limit has risen, or if it has been closed.
+    /// Called with every tick while the client is at its limit. Returns false if the client has
+    /// been closed, or is below its limit again, perhaps because the limit has risen.
     func checkLimit() -> Bool {
         guard channel.isOpen, let check = limitCheck else { return false }
         if let upstream, output.count <= outputLimit / 2 {

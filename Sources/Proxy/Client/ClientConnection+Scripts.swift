@@ -8,8 +8,8 @@ import RESP
 import Session
 
 extension ClientConnection {
-    /// Whether scripts can be trusted. What is known of this server does not apply to a connection
-    /// to an earlier one, or to one whose server is not known.
+    /// Whether scripts can be trusted. What is known of this server applies only to a connection
+    /// that is known to lead to it.
     private var scriptVerdict: ScriptTrust.Verdict {
         if inFlight > 0, let upstream, !upstream.isOfThisServer { return .splits }
         return server.scriptVerdict(for: key.user)

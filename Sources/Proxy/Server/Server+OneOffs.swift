@@ -86,8 +86,8 @@ extension Server {
         }
     }
 
-    /// The error for a command that gets no one-off upstream: it has waited for `poolTimeout`, or its
-    /// client has ended its input, so that it does not wait.
+    /// The error for a command that gets no one-off upstream within `poolTimeout`. It does not wait
+    /// if its client has ended its input.
     func oneOffText(hasWaited: Bool) -> String {
         "PINLIMIT pool \(pool.config.name): Redpool does not understand this command, "
             + "and spends at most \(OneOffLimits.perSecond) connections a second on such commands "

@@ -60,8 +60,8 @@ extension Server {
             + "was lost before the reply (\(reason.word)); the command may or may not have run"
     }
 
-    /// The server has refused a form of the fence to a user for good. The first time that a user
-    /// has no form left is logged, once for all workers.
+    /// The server does not accept this form of the fence from this user. The first time that a
+    /// user has no form left is logged, once for all workers.
     func fenceRefused(_ form: FenceForm, to user: UInt32) {
         fences.refused(form, to: user, now: worker.now)
         guard fences[user] == .none, pool.group.isFirstWithoutFence() else { return }

@@ -102,7 +102,7 @@ struct FenceForms {
         forms[user] = Known(form: form, since: now)
     }
 
-    /// The server refuses this form for good. Another fence in flight may have shown so before.
+    /// The server does not accept this form. Another fence in flight may have shown so before.
     mutating func refused(_ form: FenceForm, to user: UInt32, now: MonotonicTime) {
         if self[user] == form { forms[user] = Known(form: form.next, since: now) }
     }

@@ -197,8 +197,8 @@ extension UpstreamConnection {
         }
     }
 
-    /// Records whether the server requires a login, as a new connection sees it. An older
-    /// connection may be from a time with another answer.
+    /// Records whether the server requires a login. Only a new connection shows it: what the server
+    /// decided for an older one stays, even if the requirement has changed.
     private func noteDefault() {
         guard handshake.isFirst, key.user == 0 else { return }
         origin.lacksLogin = isLoginMissing
@@ -231,8 +231,8 @@ extension UpstreamConnection {
         return !scanner.head.starts(with: "ERR max") && !scanner.head.starts(with: "DENIED")
     }
 
-    /// The default or configured user may not go to the state of a client, or not any more. For
-    /// example, the client needs a login, has lost a right to SELECT, or wants RESP3.
+    /// The server refuses a client's state to the default or configured user. For example, the
+    /// client needs a login, has lost the right to SELECT, or wants RESP3.
     private var isRefusalOfState: Bool {
         if isLoginMissing { return pool.config.password == nil }
         if scanner.head.starts(with: "NOPERM") || scanner.head.starts(with: "NOPROTO") {

@@ -20,7 +20,7 @@ extension UpstreamConnection {
     }
 
     /// The server has refused HELLO because of a missing login. If the default user needs no login
-    /// now, this connection dates from a time when it did, so no other client may use it.
+    /// now, it needed one when this connection was made, so no other client may use it.
     func noteHelloRefused() {
         guard isBelieved, key.user == 0, !pool.defaultNeedsLogin else { return }
         retireWhenFree(.configChanged)

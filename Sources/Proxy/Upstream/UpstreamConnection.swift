@@ -216,7 +216,7 @@ final class UpstreamConnection {
         sole = nil
     }
 
-    /// Ends every use for good: the user has left, and nobody gets this connection again.
+    /// Ends every use: the user has left, and no client gets this connection again.
     func abandon() {
         sole = SoleUse(.abandoned)
         sharers = 0

@@ -55,8 +55,8 @@ struct UpstreamOrigin {
     /// The server's id of this connection, and whether it has been asked for.
     var serverID: Int64?
     var isIdentified = false
-    /// The connection dates from a time when the default user needed a login, and it has not logged
-    /// in. The server refuses HELLO on it even when no login is needed any more.
+    /// When the connection was made, the default user needed a login, and it has not logged in. The
+    /// server refuses HELLO on it even when no login is needed any more.
     var lacksLogin = false
 
     init(address: String, dialledAt: MonotonicTime) {

@@ -129,8 +129,8 @@ extension ClientConnection {
                 upstream = own
                 own.lend(to: self, for: .hold)
                 own.rename(session.identity.name)
-            // The client's own commands do not wait for this upstream. One may be free by the next
-            // tick.
+            // The client does not wait in the queue: it can send commands meanwhile. The next tick
+            // tries again.
             case .queued(let ticket): server.machine.cancel(ticket)
             case .refused: break
             }

@@ -44,8 +44,8 @@ package final class Worker {
     static let tickInterval: Int64 = 100_000_000
     /// After a turn or a sleep of this length an upstream may seem slow that has long answered.
     private static let longTurn: Int64 = 3_000_000
-    /// Clients answered in one turn for which it is worth looking once more at what has come before
-    /// servers are written to.
+    /// If a turn has answered this many clients, the worker looks for new commands once more before
+    /// it writes to servers.
     static let gatheringFrom = 4
 
     /// This worker's number, from 0.
