@@ -1,6 +1,8 @@
 """What the pool promises, seen from a real server."""
 
 import contextlib
+import pathlib
+import re
 import time
 
 import pytest
@@ -163,6 +165,22 @@ def test_refusal_says_that_pins_are_off(launch):
         assert reply == (
             b"PINLIMIT pool main: maxPinned is 0, no client can have a connection of its own")
         assert client.command("PING") == b"PONG"
+
+
+def manual_sizing() -> dict:
+    """The settings that docs/operations.md gives for 40 workers that block."""
+    page = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
+    example = page.read_text().split("**40 queue workers that block**")[1].split("```")[1]
+    return {key: int(value) for key, value in re.findall(r"(max\w+): (\d+)", example)}
+
+
+def test_sizing_of_the_manual_leaves_a_pin_for_logins(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, pool=manual_sizing() | {"poolTimeout": "1s"})
+    with blocked_clients(server, redpool, 40), redpool.connect() as client:
+        assert client.command("HELLO", "3")[b"proto"] == 3
+        assert client.command("SELECT", "1") == b"OK"
+        assert client.command("SET", "k", "v") == b"OK"
 
 
 def test_waiting_pin_is_served_when_another_ends(launch):
