@@ -146,6 +146,9 @@ extension PoolStateMachine {
 
     // MARK: Views
 
+    /// A pin would wait neither for the end of another one nor for a permit of another worker.
+    package var hasFreePin: Bool { count(.pinned) < permits.pins }
+
     /// How many upstreams are in which state, and how many wait.
     package var census: PoolCensus {
         var result = PoolCensus()

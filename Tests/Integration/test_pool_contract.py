@@ -174,7 +174,7 @@ def manual_sizing() -> dict:
     return {key: int(value) for key, value in re.findall(r"(max\w+): (\d+)", example)}
 
 
-def test_sizing_of_the_manual_leaves_a_pin_for_logins(launch):
+def test_sizing_of_the_manual_lets_others_log_in(launch):
     server = launch.server()
     redpool = launch.redpool(server, pool=manual_sizing() | {"poolTimeout": "1s"})
     with blocked_clients(server, redpool, 40), redpool.connect() as client:

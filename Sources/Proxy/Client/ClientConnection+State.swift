@@ -57,7 +57,7 @@ extension ClientConnection {
             if !session.takeSilence() { reply("+OK\r\n") }
             return .answered
         }
-        return forwardAlone(.pin, .select, database, bytes, isBlocking: false)
+        return forwardAlone(kindForOneReply, .select, database, bytes, isBlocking: false)
     }
 
     /// HELLO with a version. It goes to an upstream that speaks this version already and changes
@@ -68,7 +68,7 @@ extension ClientConnection {
         if isHolding || pool.knownKeys.isAccepted(target) {
             return forwardAsBarrier(target, .hello, UInt32(version), bytes)
         }
-        return forwardAlone(.pin, .hello, UInt32(version), bytes, isBlocking: false)
+        return forwardAlone(kindForOneReply, .hello, UInt32(version), bytes, isBlocking: false)
     }
 
     /// Sends a command that changes nothing on its upstream, but decides which sub-pool the client
@@ -129,7 +129,16 @@ extension ClientConnection {
             return forwardOneOff(expectation, bytes, value: value)
         }
         return forwardAlone(
-            .pin, key: target, expectation, value, bytes, isBlocking: false)
+            kindForOneReply, key: target, expectation, value, bytes, isBlocking: false)
+    }
+
+    /// The lease for a SELECT, HELLO or AUTH that needs an upstream of its own for its reply. If all
+    /// pins are out, it is one of those for control commands: however many clients block, others
+    /// can log in. A grant that has come for the command is used whatever its kind.
+    private var kindForOneReply: LeaseKind {
+        if let granted, case .control = granted.wanted.kind { return .control }
+        if granted != nil { return .pin }
+        return server.machine.hasFreePin ? .pin : .control
     }
 
     /// The head command is an AUTH or HELLO with this user name.
