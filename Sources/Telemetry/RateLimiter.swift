@@ -23,11 +23,38 @@ package struct RateLimiter: Sendable {
         package let key: Key
         /// How many events were held back; at least 1.
         package let count: Int
+        /// What the last of them said.
+        package let last: Said
+
+        package init(key: Key, count: Int, last: Said) {
+            self.key = key
+            self.count = count
+            self.last = last
+        }
+    }
+
+    /// What an event says, for people.
+    package struct Said: Sendable, Equatable {
+        package let text: String
+        /// The cause in the words of the system or the server; empty if there is none.
+        package let error: String
+
+        package init(_ text: String, error: String = "") {
+            self.text = text
+            self.error = error
+        }
     }
 
     private struct Window {
         var start: Int64
         var held: Int
+        /// What the last event that was held back said; nil if there is none.
+        var last: Said?
+
+        func summary(of key: Key) -> Summary? {
+            guard held > 0, let last else { return nil }
+            return Summary(key: key, count: held, last: last)
+        }
     }
 
     private let length: Int64
@@ -46,10 +73,10 @@ package struct RateLimiter: Sendable {
     /// Returns nil if the event is held back. Otherwise returns the number of events that the line
     /// stands for, this one included. With `capacity` keys in open windows, events with another key
     /// are not merged.
-    package mutating func record(_ key: Key, now: Int64) -> Int? {
+    package mutating func record(_ key: Key, _ said: Said, now: Int64) -> Int? {
         if let window = windows[key] {
             if now - window.start < length {
-                windows[key] = Window(start: window.start, held: window.held + 1)
+                windows[key] = Window(start: window.start, held: window.held + 1, last: said)
                 return nil
             }
             windows[key] = Window(start: now, held: 0)
@@ -69,14 +96,25 @@ package struct RateLimiter: Sendable {
     package mutating func due(now: Int64) -> [Summary] {
         var summaries: [Summary] = []
         for (key, window) in windows where now - window.start >= length {
-            if window.held > 0 {
-                summaries.append(Summary(key: key, count: window.held))
+            if let summary = window.summary(of: key) {
+                summaries.append(summary)
                 windows[key] = Window(start: now, held: 0)
             } else {
                 windows[key] = nil
             }
         }
-        return summaries.sorted {
+        return RateLimiter.sorted(summaries)
+    }
+
+    /// The lines for all events that are held back, whether due or not. All keys are forgotten: the
+    /// next event of each is logged.
+    package mutating func flush() -> [Summary] {
+        defer { windows.removeAll() }
+        return RateLimiter.sorted(windows.compactMap { $1.summary(of: $0) })
+    }
+
+    private static func sorted(_ summaries: [Summary]) -> [Summary] {
+        summaries.sorted {
             ($0.key.event, $0.key.pool, $0.key.reason) < ($1.key.event, $1.key.pool, $1.key.reason)
         }
     }

@@ -140,22 +140,24 @@ struct PoolBudgetTests {
         census.idle = 2
         census.pinned = 1
         census.waiting = 4
-        budget.report(census, of: 0)
-        budget.report(census, of: 2)
+        budget.report(census, clients: 5, of: 0)
+        budget.report(census, clients: 2, of: 2)
         census.pinned = 3
-        budget.report(census, of: 2)
+        budget.report(census, clients: 2, of: 2)
         #expect((budget.use.open, budget.use.pinned, budget.use.waiting) == (8, 4, 8))
+        #expect(budget.use.clients == 7)
     }
 
-    @Test("a pool is down when its last worker is, and that is said once")
+    @Test("a pool is down when its last worker is, also one that does not dial")
     func down() {
-        #expect(!budget.connected(0))
-        #expect(!budget.connected(1))
+        budget.connected(0)
+        budget.connected(1)
         #expect(!budget.disconnected(0))
         #expect(budget.disconnected(1))
-        #expect(!budget.disconnected(2))
-        #expect(budget.connected(2))
-        #expect(!budget.connected(1))
+        budget.connected(2)
+        #expect(!budget.disconnected(1))
+        budget.report(PoolCensus(), clients: 0, of: 2)
+        #expect(budget.disconnected(1))
     }
 
     @Test("the book has the permits of the pool, once for all its workers")

@@ -6,6 +6,7 @@ import EventLoop
 import Pool
 import RESP
 import Session
+import Telemetry
 
 extension ClientConnection {
     /// The state of a pipe.
@@ -140,7 +141,7 @@ extension ClientConnection {
     /// replies stay the same.
     private func passStandIn() {
         pool.warnRefused(
-            "denied", "a command in denyCommands of pool \(pool.config.name), in a pipe")
+            Outage.denied, "a command in denyCommands of pool \(pool.config.name), in a pipe")
         ClientConnection.refusedCommand.withUnsafeBytes {
             if let base = $0.baseAddress { pass(base, $0.count) }
         }

@@ -6,6 +6,7 @@ import EventLoop
 import Pool
 import RESP
 import Session
+import Telemetry
 
 extension ClientConnection {
     /// Answers with Redis's error after all earlier replies, then closes.
@@ -46,7 +47,7 @@ extension ClientConnection {
             "ERR '\(name)' is refused by Redpool: it is in denyCommands of pool "
             + "\(pool.config.name)"
         let outcome = refuse(text)
-        if outcome != .blocked { pool.warnRefused("denied", text) }
+        if outcome != .blocked { pool.warnRefused(Outage.denied, text) }
         return outcome
     }
 

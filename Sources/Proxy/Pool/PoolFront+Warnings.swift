@@ -7,39 +7,90 @@ import Telemetry
 
 extension PoolFront {
     /// Logs a warning or critical message. Repeated ones are merged into one line per 10 seconds.
-    func warnLimit(_ event: String, reason: String, _ text: String) {
+    func warnLimit(_ event: String, reason: String, _ text: String, error: String = "") {
         let key = RateLimiter.Key(event: event, pool: config.name, reason: reason)
-        guard let count = limiter.record(key, now: worker.now.nanoseconds) else { return }
-        worker.log.log(
-            level: PoolFront.level(of: event), "\(text)",
-            metadata: [
-                "event": "\(event)", "pool": "\(config.name)", "reason": "\(reason)",
-                "count": "\(count)",
-            ])
+        let said = RateLimiter.Said(text, error: error)
+        let now = worker.now.nanoseconds
+        guard let count = group.warnings.record(key, said, now: now) else { return }
+        log(RateLimiter.Summary(key: key, count: count, last: said))
     }
 
     /// A client gets an error of Redpool's own in place of a reply. `text` has the error's words and
     /// numbers; `reason` is a refusal's word, or `denied`.
     func warnRefused(_ reason: String, _ text: String) {
-        warnLimit("client.refused", reason: reason, text)
+        warnLimit(Outage.clientRefused, reason: reason, text)
     }
 
     static let desyncEvent = "upstream.desync"
 
     /// A desync is critical: replies have gone to the wrong clients.
-    static func level(of event: String) -> Logger.Level {
+    private static func level(of event: String) -> Logger.Level {
         event == desyncEvent ? .critical : .warning
     }
 
-    /// Logs a last line with the count of merged warnings whose burst is over.
+    /// Logs what is due once a second: merged warnings whose burst is over, and the outage.
     func logHeldBack() {
-        for summary in limiter.due(now: worker.now.nanoseconds) where summary.count > 0 {
-            worker.log.log(
-                level: PoolFront.level(of: summary.key.event), "repeated since the last line",
-                metadata: [
-                    "event": "\(summary.key.event)", "pool": "\(config.name)",
-                    "reason": "\(summary.key.reason)", "count": "\(summary.count)",
-                ])
+        let now = worker.now.nanoseconds
+        if server.machine.census.connected > 0 { logUp() }
+        for summary in group.warnings.due(now: now) { log(summary) }
+        if let outage = group.warnings.reminder(now: now) {
+            logDown(outage, "there is still no upstream connection")
         }
+    }
+
+    private func log(_ summary: RateLimiter.Summary) {
+        var fields: Logger.Metadata = [
+            "event": "\(summary.key.event)", "pool": "\(config.name)",
+            "reason": "\(summary.key.reason)", "count": "\(summary.count)",
+        ]
+        if !summary.last.error.isEmpty { fields["err"] = "\(summary.last.error)" }
+        worker.log.log(
+            level: PoolFront.level(of: summary.key.event), "\(summary.last.text)",
+            metadata: fields)
+    }
+
+    // MARK: Outages
+
+    /// A dial has failed, for `reason`. If no worker has an upstream, the pool is down; else it is a
+    /// warning.
+    func dialFailed(_ reason: CloseReason, _ error: String) {
+        let text = "cannot connect to \(config.upstream): \(error)"
+        let key = RateLimiter.Key(
+            event: Outage.connectFailed, pool: config.name, reason: reason.word)
+        guard server.hasNone,
+            let begun = group.warnings.begin(key, error: error, now: worker.now.nanoseconds)
+        else {
+            warnLimit(key.event, reason: key.reason, text, error: error)
+            return
+        }
+        begun.before.forEach(log)
+        logDown(begun.outage, "no upstream connection is left")
+    }
+
+    private func logDown(_ outage: Outage, _ text: String) {
+        let use = server.use
+        worker.log.error(
+            "\(text)",
+            metadata: numbers(of: outage).merging([
+                "event": "pool.down", "err": "\(outage.error)", "waiting": "\(use.waiting)",
+            ]) { $1 })
+    }
+
+    /// A worker of the pool has an upstream. Logged if that ends an outage.
+    func logUp() {
+        guard let ended = group.warnings.end() else { return }
+        ended.before.forEach(log)
+        worker.log.notice(
+            "connected again",
+            metadata: numbers(of: ended.outage).merging(["event": "pool.up"]) { $1 })
+    }
+
+    private func numbers(of outage: Outage) -> Logger.Metadata {
+        [
+            "pool": "\(config.name)", "upstream": "\(config.upstream)",
+            "down_ms": "\(outage.milliseconds(now: worker.now.nanoseconds))",
+            "clients": "\(server.use.clients)", "closed": "\(outage.closed)",
+            "dial_failures": "\(outage.dialFailures)", "refused": "\(outage.refused)",
+        ]
     }
 }

@@ -3,7 +3,6 @@
 import Config
 import Pool
 import Session
-import Telemetry
 
 /// One pool of one worker, without its server's connections: configuration, users, names, traffic.
 final class PoolFront {
@@ -35,7 +34,6 @@ final class PoolFront {
     /// every command reads it.
     var isPaused = false
     var pause = PauseBelief()
-    var limiter = RateLimiter()
 
     /// - Parameter seed: seeds the random numbers; different for each pool of the process.
     init(worker: Worker, config: PoolConfig, seed: UInt64) {

@@ -10,7 +10,6 @@ final class PoolBudget: Sendable {
     private let accounts: [Account]
     /// A bit for each worker that has an upstream connection.
     private let connectedMask = Atomic<UInt64>(0)
-    private let isDown = Atomic<Bool>(false)
 
     /// - Parameter members: the workers that share the pool, 2 to 64.
     init(_ limits: PoolLimits, members: Int) {
@@ -23,41 +22,43 @@ final class PoolBudget: Sendable {
         let open = Atomic<Int>(0)
         let pinned = Atomic<Int>(0)
         let waiting = Atomic<Int>(0)
+        let clients = Atomic<Int>(0)
     }
 
     // MARK: What people are told
 
     /// Publishes a worker's numbers. Any worker uses them in its messages.
-    func report(_ census: PoolCensus, of member: Int) {
+    func report(_ census: PoolCensus, clients: Int, of member: Int) {
         accounts[member].open.store(census.open, ordering: .relaxed)
         accounts[member].pinned.store(census.pinned, ordering: .relaxed)
         accounts[member].waiting.store(census.waiting, ordering: .relaxed)
+        accounts[member].clients.store(clients, ordering: .relaxed)
+        if census.connected == 0 { _ = disconnected(member) }
     }
 
     /// The sums over all workers. They may be a moment old.
     var use: PoolUse {
-        var use = PoolUse(open: 0, pinned: 0, waiting: 0)
+        var use = PoolUse(open: 0, pinned: 0, waiting: 0, clients: 0)
         for account in accounts {
             use.open += account.open.load(ordering: .relaxed)
             use.pinned += account.pinned.load(ordering: .relaxed)
             use.waiting += account.waiting.load(ordering: .relaxed)
+            use.clients += account.clients.load(ordering: .relaxed)
         }
         return use
     }
 
-    /// A worker has a connection. True when the pool was reported down.
-    func connected(_ member: Int) -> Bool {
+    /// A worker has a connection.
+    func connected(_ member: Int) {
         connectedMask.bitwiseOr(1 << UInt64(member), ordering: .relaxed)
-        return isDown.exchange(false, ordering: .relaxed)
     }
 
-    /// A worker has no connection and cannot get one. True when no worker of the pool has one and
-    /// that has not been reported.
+    /// A worker has no connection. True when no worker of the pool has one.
     func disconnected(_ member: Int) -> Bool {
         let rest = connectedMask.bitwiseAnd(
             ~(1 << UInt64(member)), ordering: .relaxed
         ).newValue
-        return rest == 0 && !isDown.exchange(true, ordering: .relaxed)
+        return rest == 0
     }
 }
 
@@ -66,6 +67,7 @@ struct PoolUse {
     var open: Int
     var pinned: Int
     var waiting: Int
+    var clients: Int
 }
 
 /// One number of a `PermitBook`. The book needs one total order of all steps, so the ordering is

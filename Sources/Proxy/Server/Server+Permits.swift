@@ -14,7 +14,7 @@ extension Server {
         guard let budget = pool.group.budget, let member = pool.member else { return false }
         let isTick = isTickDue
         isTickDue = false
-        if isTick { budget.report(machine.census, of: member) }
+        if isTick { budget.report(machine.census, clients: pool.traffic.clients, of: member) }
         let outcome = keeper.balance(&machine, budget.permits, now: worker.now, isTick: isTick)
         if outcome.toWake != 0 { pool.group.wake(outcome.toWake) }
         return outcome.hasChanged
@@ -24,28 +24,23 @@ extension Server {
     var use: PoolUse {
         let census = machine.census
         guard let budget = pool.group.budget, let member = pool.member else {
-            return PoolUse(open: census.open, pinned: census.pinned, waiting: census.waiting)
+            return PoolUse(
+                open: census.open, pinned: census.pinned, waiting: census.waiting,
+                clients: pool.traffic.clients)
         }
-        budget.report(census, of: member)
+        budget.report(census, clients: pool.traffic.clients, of: member)
         return budget.use
     }
 
-    /// This worker has no connection left. True when no worker of the pool has one and that has not
-    /// been reported.
-    func becomesDown() -> Bool {
-        if let budget = pool.group.budget, let member = pool.member {
-            return budget.disconnected(member)
-        }
-        defer { isDown = true }
-        return !isDown
+    /// No worker of the pool has a connection. Called when this one cannot get one.
+    var hasNone: Bool {
+        guard machine.census.connected == 0 else { return false }
+        guard let budget = pool.group.budget, let member = pool.member else { return true }
+        return budget.disconnected(member)
     }
 
-    /// This worker has a connection. True when the pool was reported down.
-    func becomesUp() -> Bool {
-        if let budget = pool.group.budget, let member = pool.member {
-            return budget.connected(member)
-        }
-        defer { isDown = false }
-        return isDown
+    /// This worker has a connection.
+    func noteConnected() {
+        if let budget = pool.group.budget, let member = pool.member { budget.connected(member) }
     }
 }

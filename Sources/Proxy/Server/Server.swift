@@ -35,7 +35,6 @@ final class Server {
     var fences = FenceForms()
     var largestReply = LargestReply()
     var looks = Looks()
-    var isDown = false
     var lastSign = MonotonicTime(nanoseconds: 0)
     private var deadlineTimer: DeadlineTimer?
     private var hasWork = false
@@ -279,30 +278,14 @@ extension Server {
         names.failed()
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
-        pool.warnLimit(
-            "upstream.connect_failed", reason: reason.word,
-            "cannot connect to \(pool.config.upstream): \(text)")
-        if machine.census.connected == 0, becomesDown() {
-            worker.log.error(
-                "no upstream connection is left",
-                metadata: [
-                    "event": "pool.down", "pool": "\(pool.config.name)",
-                    "upstream": "\(pool.config.upstream)", "err": "\(text)",
-                ])
-        }
+        pool.dialFailed(reason, text)
     }
 
     func connected(_ upstream: UpstreamConnection, as key: PoolKey? = nil) {
         machine.connected(upstream.id, as: key, now: worker.now)
         noteWork()
-        if becomesUp() {
-            worker.log.notice(
-                "connected again",
-                metadata: [
-                    "event": "pool.up", "pool": "\(pool.config.name)",
-                    "upstream": "\(pool.config.upstream)",
-                ])
-        }
+        noteConnected()
+        pool.logUp()
     }
 
     /// A connection was lost while in use.

@@ -37,6 +37,9 @@ extension Worker {
     /// Removes a client whose connection has been closed.
     func closed(_ client: ClientConnection, _ reason: ClientCloseReason) {
         client.pool.traffic.clients -= 1
+        if reason == .upstream_lost {
+            client.pool.group.warnings.clientLost(now: now.nanoseconds)
+        }
         clients.remove(client.id)
         if !questions.tokens.isEmpty { questions.tokens[client.id.raw] = nil }
         if !questions.answers.isEmpty { questions.answers[client.id.raw] = nil }

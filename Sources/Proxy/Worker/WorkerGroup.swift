@@ -119,6 +119,7 @@ final class PoolGroup: Sendable {
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let rejected = Atomic<UInt64>(0)
     private let isWithoutFence = Atomic<Bool>(false)
+    let warnings = PoolWarnings()
 
     /// A pool uses only as many workers as can have two upstreams each and keep one idle. With
     /// more, they would take connections from each other.
