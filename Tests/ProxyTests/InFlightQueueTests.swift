@@ -1,3 +1,4 @@
+import Pool
 import TestSupport
 import Testing
 
@@ -91,6 +92,43 @@ struct InFlightQueueTests {
         queue.extendLast(by: 3)
         #expect(entries(queue).last?.count == 4)
         #expect(entries(queue).last?.value == 7)
+    }
+
+    @Test("commands of different turns are different entries; the oldest of a client is known")
+    func stamps() {
+        var queue = InFlightQueue()
+        #expect(queue.oldest(skippingFirst: false) == nil)
+        queue.append(client(1), .plain, bytes: 1, stamp: 7)
+        queue.append(client(1), .plain, bytes: 1, stamp: 7)
+        queue.append(client(1), .plain, bytes: 1, stamp: 8)
+        #expect((queue.entries, queue.first.count) == (2, 2))
+        #expect(queue.oldest(skippingFirst: false)! == (7, true))
+        #expect(queue.oldest(skippingFirst: true)! == (8, false))
+        _ = queue.finish(2)
+        #expect(queue.oldest(skippingFirst: false)! == (8, true))
+        #expect(queue.oldest(skippingFirst: true) == nil)
+        _ = queue.finish()
+        queue.append(UpstreamConnection.nobody, .fence, bytes: 1, stamp: 9)
+        #expect(queue.oldest(skippingFirst: false) == nil)
+        queue.append(client(2), .multi, bytes: 1, stamp: 10)
+        #expect(queue.oldest(skippingFirst: false)! == (10, false))
+        #expect(MemoryLayout<InFlight>.stride == 28)
+    }
+
+    @Test("a stamp is a time in microseconds that wraps around after 71 minutes")
+    func wrap() {
+        let wrap = Int64(UInt32.max) * 1000 + 1000
+        var clock = TurnClock(now: MonotonicTime(nanoseconds: wrap - 2_000_000))
+        let stamp = clock.stamp
+        #expect(clock.age(of: stamp) == 0)
+        clock.begin(MonotonicTime(nanoseconds: wrap + 3_000_000))
+        #expect(clock.age(of: stamp) == 5_000_000)
+        #expect(clock.stamp == 3000)
+        clock.now = MonotonicTime(nanoseconds: wrap + 4_000_000)
+        #expect(clock.stamp == 3000)
+        #expect(clock.age(of: clock.stamp) == 1_000_000)
+        clock.begin(MonotonicTime(nanoseconds: 2 * wrap))
+        #expect(clock.age(of: stamp) == 2_000_000)
     }
 
     @Test("bytes are given back with the last reply of an entry")

@@ -33,7 +33,7 @@ extension UpstreamConnection {
     /// Sends plain commands of a client that has commands in flight here.
     fileprivate func takeRun(of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer) {
         server.machine.add(id, count: Int32(truncatingIfNeeded: count))
-        inFlight.append(client, .plain, count: count, bytes: bytes.count)
+        expect(client, .plain, count: count, bytes: bytes.count)
         send(bytes)
     }
 }

@@ -11,6 +11,8 @@ struct InFlight {
     var bytes: UInt32
     /// The argument of the expectation.
     var value: UInt32 = 0
+    /// The turn in which they were queued: its time in microseconds, which wraps around.
+    var stamp: UInt32 = 0
     var expectation: Expectation
     /// The client has switched replies off: these are read and dropped.
     var isSilent = false
@@ -41,15 +43,15 @@ struct InFlightQueue: ~Copyable {
     }
 
     /// Adds `count` expected replies, more than one only if they are plain. Plain ones join the last
-    /// entry if that is of the same client.
+    /// entry if that is of the same client and the same turn.
     mutating func append(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
-        value: UInt32 = 0, isSilent: Bool = false
+        value: UInt32 = 0, isSilent: Bool = false, stamp: UInt32 = 0
     ) {
         if entries > 0, case .plain = expectation {
             let last = ring! + ((head + entries - 1) & (capacity - 1))
             if case .plain = last.pointee.expectation, last.pointee.client == client,
-                last.pointee.isSilent == isSilent,
+                last.pointee.isSilent == isSilent, last.pointee.stamp == stamp,
                 Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
             {
                 last.pointee.count += count
@@ -62,7 +64,7 @@ struct InFlightQueue: ~Copyable {
         (ring! + index).initialize(
             to: InFlight(
                 client: client, count: count, bytes: UInt32(clamping: bytes), value: value,
-                expectation: expectation, isSilent: isSilent))
+                stamp: stamp, expectation: expectation, isSilent: isSilent))
         entries += 1
     }
 
@@ -97,6 +99,18 @@ struct InFlightQueue: ~Copyable {
     /// Calls `body` with every entry, oldest first.
     func forEach(_ body: (InFlight) -> Void) {
         for index in 0..<entries { body(ring![(head + index) & (capacity - 1)]) }
+    }
+
+    /// The stamp of the oldest entry of a client, and whether it is the oldest of all. Nil if there
+    /// is none. With `skippingFirst`, the oldest entry of all is left out.
+    func oldest(skippingFirst: Bool) -> (stamp: UInt32, isFirst: Bool)? {
+        var index = skippingFirst ? 1 : 0
+        while index < entries {
+            let entry = ring![(head + index) & (capacity - 1)]
+            if entry.client != UpstreamConnection.nobody { return (entry.stamp, index == 0) }
+            index += 1
+        }
+        return nil
     }
 
     private mutating func grow() {

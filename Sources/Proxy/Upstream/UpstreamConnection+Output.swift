@@ -30,11 +30,13 @@ extension UpstreamConnection {
 
     /// Records that a reply is owed for the next `bytes` bytes.
     func expect(
-        _ client: SlotID, _ expectation: Expectation, bytes: Int, value: UInt32 = 0,
-        isSilent: Bool = false
+        _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
+        value: UInt32 = 0, isSilent: Bool = false
     ) {
         if inFlight.isEmpty { waitingSince = worker.now }
-        inFlight.append(client, expectation, bytes: bytes, value: value, isSilent: isSilent)
+        inFlight.append(
+            client, expectation, count: count, bytes: bytes, value: value, isSilent: isSilent,
+            stamp: worker.clock.stamp)
     }
 
     /// `count` replies to the oldest entry have come.

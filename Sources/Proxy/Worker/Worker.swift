@@ -103,7 +103,7 @@ package final class Worker {
         // Each worker counts only what waits for its own clients.
         options = WorkerOptions(settings.config, workers: group.workers)
         let now = MonotonicTime(nanoseconds: EventLoop.now())
-        clock = TurnClock(now: now, turnBegan: now)
+        clock = TurnClock(now: now)
         logged = LoggedTimes(statistics: now, summaries: now)
         readBuffer = .allocate(byteCount: Worker.readSize, alignment: 64)
         for (index, pool) in settings.config.pools.enumerated() {
@@ -169,8 +169,7 @@ package final class Worker {
         if clock.isRead { return }
         clock.isRead = true
         let last = now
-        clock.now = MonotonicTime(nanoseconds: EventLoop.now())
-        clock.turnBegan = now
+        clock.begin(MonotonicTime(nanoseconds: EventLoop.now()))
         if now - last > Worker.longTurn {
             for pool in pools { pool.server.lookAtStalled() }
         }

@@ -38,8 +38,35 @@ struct TurnClock {
     /// When this turn began; in the epilogue, when it began to write.
     var now: MonotonicTime
     var turnBegan: MonotonicTime
+    /// `turnBegan` in microseconds; it wraps around after 71 minutes.
+    private(set) var stamp: UInt32
     /// `now` is that of this turn.
     var isRead = false
+
+    /// A turn that begins at `now`.
+    init(now: MonotonicTime) {
+        self.now = now
+        turnBegan = now
+        stamp = TurnClock.stamp(of: now)
+    }
+
+    /// A new turn begins.
+    mutating func begin(_ now: MonotonicTime) {
+        self.now = now
+        turnBegan = now
+        stamp = TurnClock.stamp(of: now)
+    }
+
+    static func stamp(of time: MonotonicTime) -> UInt32 {
+        UInt32(truncatingIfNeeded: UInt64(bitPattern: time.nanoseconds) / 1000)
+    }
+
+    /// The time in nanoseconds since something with this stamp; less by a multiple of 71 minutes if
+    /// that is longer.
+    func age(of stamp: UInt32) -> Int64 {
+        // In the epilogue, `now` can be of a later moment than the turn.
+        Int64(TurnClock.stamp(of: now) &- stamp) * 1000
+    }
 }
 
 /// What is to be done before the present iteration of the loop ends, or in the next one.
