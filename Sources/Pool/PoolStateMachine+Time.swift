@@ -197,6 +197,12 @@ extension PoolStateMachine {
             && now.nanoseconds - slots[slot].progressAt > limits.slowThreshold
     }
 
+    /// Commands in flight on a shared upstream; 0 for any other.
+    package func commandsInFlight(_ id: UpstreamID) -> Int {
+        guard let slot = index(of: id), slots[slot].state == .shared else { return 0 }
+        return Int(slots[slot].inFlight)
+    }
+
     /// There are bytes of a shared upstream to be read.
     package mutating func hasAnswered(_ id: UpstreamID, now: MonotonicTime) {
         guard let slot = index(of: id), slots[slot].state == .shared else { return }

@@ -16,6 +16,9 @@ package struct Outage: Sendable, Equatable {
     /// Clients that were closed with their upstreams.
     package private(set) var closed: Int
 
+    /// Clients that left while they waited for an upstream.
+    package private(set) var left: UInt64 = 0
+
     private var toldAt: Int64
     private var told: Set<RateLimiter.Key>
 
@@ -57,6 +60,9 @@ package struct Outage: Sendable, Equatable {
 
     /// A client was closed because its upstream was lost.
     package mutating func countClosed() { closed += 1 }
+
+    /// Clients have left that waited for an upstream.
+    package mutating func countLeft(_ count: UInt64) { left += count }
 
     /// Whether a minute has passed since the last line. The line is then given.
     package mutating func isLineDue(now: Int64) -> Bool {

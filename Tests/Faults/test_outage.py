@@ -1,11 +1,12 @@
 """What the log says of a server that is gone or hangs: cause, duration, whom it cost what."""
 
 import re
+import time
 
 import pytest
 
 from harness.waiting import eventually
-from harness.wire import Closed
+from harness.wire import Closed, encode
 
 pytestmark = pytest.mark.daemon
 
@@ -77,3 +78,81 @@ def test_merged_lines_repeat_what_was_said_last(launch):
     assert "cannot connect to" in merged[0]["msg"]
     assert "max number of clients reached" in merged[0]["msg"]
     assert "max number of clients reached" in merged[0]["err"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_server_that_hangs_is_told_of(launch, threads):
+    """Once for the pool, with the clients and commands that it keeps waiting, and the end of it."""
+    server = launch.server()
+    redpool = launch.redpool(
+        server, pool={"maxOpen": 8}, settings={"threads": threads, "log": {"format": "logfmt"}})
+    clients = [redpool.connect() for _ in range(8)]
+    for client in clients:
+        assert client.command("GET", "hush-key") is None
+    with redpool.connect() as blocked:
+        # Whoever waits on purpose is not among them.
+        blocked.send(encode("BLPOP", "hush-key", "0"))
+        server.pause()
+        for client in clients:
+            client.send(encode("GET", "hush-key") * 3)
+        stalled = eventually(lambda: told(redpool, "pool.stalled"), 15)
+        server.resume()
+        moving = eventually(lambda: told(redpool, "pool.moving"), 15)
+        for client in clients:
+            assert [client.read() for _ in range(3)] == [None] * 3
+    assert len(stalled) == len(moving) == 1
+    assert stalled[0]["level"] == "warning" and moving[0]["level"] == "notice"
+    assert stalled[0]["in_flight"] == "24" and stalled[0]["clients"] == "8"
+    assert 5000 <= int(stalled[0]["oldest_ms"]) < 10_000
+    assert int(moving[0]["stalled_ms"]) >= 5000 and moving[0]["reason"] == "stalled"
+    assert not told(redpool, "pool.down") and "hush" not in redpool.log()
+
+
+def test_commands_that_block_are_no_stall(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"maxOpen": 4}, settings={"log": {"format": "logfmt"}})
+    with redpool.connect() as blocked, redpool.connect() as subscriber:
+        blocked.send(encode("BLPOP", "hush-key", "6"))
+        subscriber.send(encode("SUBSCRIBE", "hush"))
+        assert blocked.read() is None
+    assert not told(redpool, "pool.stalled")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_clients_that_wait_for_an_upstream_are_told_of(launch, threads):
+    """They leave before `poolTimeout` and are refused nothing."""
+    server = launch.server()
+    redpool = launch.redpool(
+        server, pool={"maxOpen": 2}, settings={"threads": threads, "log": {"format": "logfmt"}})
+    redpool.warm_up()
+    began = time.monotonic()
+    clients = [redpool.connect() for _ in range(20)]
+    for client in clients:
+        client.send(encode("BLPOP", "hush-key", "30"))
+    waiting = eventually(lambda: told(redpool, "pool.waiting"))
+    assert time.monotonic() - began < 2 or threads > 1
+    assert waiting[0]["reason"] == "waiting" and waiting[0]["level"] == "warning"
+    assert int(waiting[0]["waiting"]) >= 18
+    assert 1000 <= int(waiting[0]["oldest_ms"]) < 10_000
+    assert waiting[0]["open"] == "2/2" and waiting[0]["pinned"] == "1"
+    for client in clients:
+        client.close()
+    moving = eventually(lambda: told(redpool, "pool.moving"))
+    assert moving[0]["reason"] == "waiting"
+    assert int(waiting[0]["left"]) + int(moving[0]["left"]) >= 18
+    assert len(told(redpool, "pool.waiting")) == 1 and "hush" not in redpool.log()
+
+
+def test_clients_that_leave_at_once_are_told_of(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"maxOpen": 2}, settings={"log": {"format": "logfmt"}})
+    with redpool.connect() as holder:
+        holder.send(encode("BLPOP", "hush-key", "0"))
+        eventually(lambda: any(row["cmd"] == "blpop" for row in server.upstreams()))
+        with redpool.connect() as client:
+            client.send(encode("BLPOP", "hush-key", "0"))
+            # The answer shows that it has been read, and that the wait has begun.
+            with redpool.connect() as other:
+                eventually(lambda: b"cmd=blpop" in other.command("CLIENT", "LIST", "ID", "2"))
+        waiting = eventually(lambda: told(redpool, "pool.waiting"))
+    assert int(waiting[0]["left"]) >= 1

@@ -101,7 +101,10 @@ extension ClientConnection {
         server.noteWork()
         redirect(to: 0)
         forgetAskedRedirection()
-        if case .waiting(let wait) = mode { server.machine.cancel(wait.ticket) }
+        if case .waiting(let wait) = mode {
+            server.machine.cancel(wait.ticket)
+            if worker.lifecycle == .running { pool.traffic.left += 1 }
+        }
         if let unused = granted {
             granted = nil
             server.giveBack(unused.upstream)

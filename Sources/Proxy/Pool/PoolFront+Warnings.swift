@@ -91,6 +91,7 @@ extension PoolFront {
             "down_ms": "\(outage.milliseconds(now: worker.now.nanoseconds))",
             "clients": "\(server.use.clients)", "closed": "\(outage.closed)",
             "dial_failures": "\(outage.dialFailures)", "refused": "\(outage.refused)",
+            "left": "\(outage.left)",
         ]
     }
 }

@@ -69,5 +69,6 @@ final class PoolFront {
         judgePause()
         if !monitors.isEmpty { takeOwnCommands() }
         server.tick()
+        watch()
     }
 }

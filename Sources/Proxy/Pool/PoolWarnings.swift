@@ -1,11 +1,12 @@
 // What the workers of a pool share for its warnings: each line is one for the pool, whichever worker
 // has the event, and the lines of an outage are in order.
 
+import Pool
 import Synchronization
 import Telemetry
 
-/// Merges the warnings of a pool over all its workers, and follows its outages. The lock is held
-/// for one look-up; warnings are rare, and no command takes it.
+/// Merges the warnings of a pool over all its workers, and follows its outages, stalls and queues.
+/// The lock is held for one look-up; only warnings and ticks take it, no command does.
 final class PoolWarnings: Sendable {
     private struct State {
         var limiter = RateLimiter()
@@ -14,12 +15,26 @@ final class PoolWarnings: Sendable {
         /// Clients closed with their upstreams, up to `lossAt`, which may begin an outage.
         var losses = 0
         var lossAt = Int64.min / 2
+        var watch: PoolWatch
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     /// A dial that fails this long after a loss, in nanoseconds, belongs to it.
     private static let lossWindow: Int64 = 1_000_000_000
+
+    /// - Parameter members: the number of workers that serve the pool.
+    init(members: Int = 1) { state = Mutex(State(watch: PoolWatch(members: members))) }
+
+    /// A worker tells what it sees, with every tick. Returns the lines that are due.
+    func look(_ sight: PoolSight, of member: Int, now: MonotonicTime) -> [PoolNotice] {
+        state.withLock { state in
+            let isDown = state.outage != nil
+            let notices = state.watch.look(sight, of: member, isDown: isDown, now: now)
+            if isDown { state.outage?.countLeft(state.watch.takeLeft()) }
+            return notices
+        }
+    }
 
     /// An event at `now`. Returns the number of events that its line stands for; nil if it has no
     /// line.

@@ -147,7 +147,7 @@ extension UpstreamConnection {
     private static let goodbyeDelay: Int64 = 1_000_000_000
 
     /// The client whose large command may still be coming in.
-    private var uploader: ClientConnection? {
+    var uploader: ClientConnection? {
         if let piped { return piped }
         guard !isShared, !inFlight.isEmpty else { return nil }
         return worker.clients[inFlight.first.client]

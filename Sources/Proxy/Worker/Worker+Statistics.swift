@@ -56,6 +56,8 @@ struct ClientTraffic: Sendable {
     var retried: UInt64 = 0
     /// Pushes that no client had asked for.
     var pushesDropped: UInt64 = 0
+    /// Clients that left while they waited for an upstream.
+    var left: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -65,6 +67,7 @@ struct ClientTraffic: Sendable {
         commandsLocal += other.commandsLocal
         retried += other.retried
         pushesDropped += other.pushesDropped
+        left += other.left
     }
 }
 

@@ -119,7 +119,7 @@ final class PoolGroup: Sendable {
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let rejected = Atomic<UInt64>(0)
     private let isWithoutFence = Atomic<Bool>(false)
-    let warnings = PoolWarnings()
+    let warnings: PoolWarnings
 
     /// A pool uses only as many workers as can have two upstreams each and keep one idle. With
     /// more, they would take connections from each other.
@@ -133,6 +133,7 @@ final class PoolGroup: Sendable {
         self.mailboxes = mailboxes
         // Pools that do not need all workers start at different ones.
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
+        warnings = PoolWarnings(members: count)
         desks = (0..<count).map { _ in MonitorDesk() }
         oneOffs = OneOffGate(maxPinned: config.maxPinned) { AtomicCell($0) }
         budget =
