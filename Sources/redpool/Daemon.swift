@@ -46,7 +46,8 @@ final class Daemon {
     init(configPath: String) throws {
         let (config, warnings) = try loadConfiguration(configPath)
         self.config = config
-        log = Daemon.makeLogger(config.log)
+        let sink = LogSink()
+        log = Daemon.makeLogger(config.log, sink)
         for warning in warnings {
             log.warning("\(warning)", metadata: ["event": "config.warning"])
         }
@@ -67,11 +68,10 @@ final class Daemon {
         }
         settings = WorkerSettings(
             config: config, table: CommandTable(), listeners: try Listeners.bindAll(config),
-            maxClients: maxClients)
+            maxClients: maxClients, lostLines: { sink.suppressed })
     }
 
-    private static func makeLogger(_ config: LogConfig) -> Logger {
-        let sink = LogSink()
+    private static func makeLogger(_ config: LogConfig, _ sink: LogSink) -> Logger {
         let format: LogFormat
         switch config.format {
         case .auto: format = sink.suitedFormat()

@@ -1,11 +1,15 @@
 """The summary line of each pool: its own numbers, over all workers."""
 
+import fcntl
+import os
 import re
+import subprocess
 
 import pytest
 
+from harness.daemon import BINARY, yaml
 from harness.waiting import eventually
-from harness.wire import Address, Connection
+from harness.wire import Address, Connection, encode
 
 pytestmark = pytest.mark.daemon
 
@@ -59,3 +63,70 @@ def test_each_pool_has_numbers_of_its_own(launch, tmp_path, threads):
         client.close()
     eventually(lambda: counts("main", clients=0, accepted=3), what="their clients gone")
     assert counts("other", clients=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_hangs_and_who_waits(launch, threads):
+    """The ages are those of the moment, the quantiles those of the waits since the last line."""
+    server = launch.server()
+    redpool = launch.redpool(
+        server, pool={"maxOpen": 2, "denyCommands": ["flushall"]},
+        settings={"threads": threads, "log": {"stats": "1s"}})
+    holder, waiter, plain = (redpool.connect() for _ in range(3))
+    for _ in range(3):
+        assert b"is refused by Redpool" in plain.command("FLUSHALL")
+    holder.send(encode("BLPOP", "list", "0"))
+    eventually(lambda: any(row["cmd"] == "blpop" for row in server.upstreams()))
+    waiter.send(encode("BLPOP", "list", "0"))
+
+    def now(**least):
+        found = last_line(redpool, "main")
+        return found and all(int(found[name]) >= value for name, value in least.items())
+
+    eventually(lambda: now(waiting=1, oldest_wait_ms=100, refused=3))
+    found = last_line(redpool, "main")
+    # What blocks on purpose is not in flight.
+    assert (found["in_flight"], found["oldest_in_flight_ms"], found["log_lost"]) == ("0", "0", "0")
+    server.command("RPUSH", "list", "a")
+    assert holder.read() == [b"list", b"a"]
+    eventually(lambda: now(wait_p50_us=100_000, wait_p99_us=100_000, waits=1))
+    eventually(lambda: last_line(redpool, "main")["wait_p99_us"] == "0")
+    server.pause()
+    plain.send(encode("GET", "a") * 4)
+    eventually(lambda: now(in_flight=4, oldest_in_flight_ms=100))
+    server.resume()
+    eventually(lambda: last_line(redpool, "main")["in_flight"] == "0")
+
+
+def test_lost_lines_are_counted(launch, tmp_path):
+    """Nobody reads the log: its lines are dropped, and the first that gets through says how many."""
+    server = launch.server()
+    path = tmp_path / "redpool.yaml"
+    path.write_text(yaml({
+        "log": {"stats": "1s", "format": "logfmt", "level": "debug"},
+        "pools": {"main": {
+            "listen": f"unix:{tmp_path}/main.sock", "upstream": server.tcp.text}},
+    }))
+    daemon = subprocess.Popen([BINARY, "run", "--config", path], stderr=subprocess.PIPE)
+    try:
+        address = Address(path=f"{tmp_path}/main.sock")
+        eventually(lambda: (tmp_path / "main.sock").exists())
+        # One page: it has room for a line only when it is empty.
+        fcntl.fcntl(daemon.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(daemon.stderr.fileno(), False)
+
+        for _ in range(20):
+            with Connection(address) as client:
+                client.command("CLIENT", "ID")
+        read = []
+
+        def lost():
+            read.append(daemon.stderr.read() or b"")
+            found = re.findall(rb"log_lost=(\d+)", b"".join(read))
+            return any(int(count) > 0 for count in found)
+
+        eventually(lost)
+    finally:
+        daemon.kill()
+        daemon.wait()
+        daemon.stderr.close()

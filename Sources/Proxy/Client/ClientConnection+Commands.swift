@@ -348,7 +348,7 @@ extension ClientConnection {
             mode = .waiting(
                 LeaseWait(
                     ticket: ticket, wanted: Wanted(kind: kind, key: wanted),
-                    isBlocking: mayBlock))
+                    isBlocking: mayBlock, since: worker.now))
             trace("client.waits", ["lease": kind.word, "database": "\(wanted.database)"])
             server.noteWork()
             return nil
@@ -362,6 +362,7 @@ extension ClientConnection {
     func granted(_ upstream: UpstreamConnection) -> Bool {
         guard channel.isOpen, case .waiting(let wait) = mode else { return false }
         granted = Grant(upstream: upstream, wanted: wait.wanted)
+        server.waitEnded(wait)
         mode = .open
         trace("client.granted", ["lease": wait.wanted.kind.word])
         worker.ready(self)
@@ -377,8 +378,9 @@ extension ClientConnection {
 
     /// The pool ends this client's wait with an error.
     func refused(_ refusal: String) {
-        guard channel.isOpen, case .waiting = mode else { return }
+        guard channel.isOpen, case .waiting(let wait) = mode else { return }
         self.refusal = refusal
+        server.waitEnded(wait)
         mode = .open
         worker.ready(self)
     }

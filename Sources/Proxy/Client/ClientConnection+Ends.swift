@@ -103,6 +103,7 @@ extension ClientConnection {
         forgetAskedRedirection()
         if case .waiting(let wait) = mode {
             server.machine.cancel(wait.ticket)
+            server.waitEnded(wait)
             if worker.lifecycle == .running { pool.traffic.left += 1 }
         }
         if let unused = granted {

@@ -289,6 +289,7 @@ struct LeaseWait: Equatable {
     /// The command may block. It is not worth a lease if the client has ended its input. Any other
     /// command still runs, as it does in Redis.
     let isBlocking: Bool
+    let since: MonotonicTime
 }
 
 /// An upstream that the pool has granted and that is not used yet.

@@ -18,6 +18,7 @@ extension PoolFront {
     /// A client gets an error of Redpool's own in place of a reply. `text` has the error's words and
     /// numbers; `reason` is a refusal's word, or `denied`.
     func warnRefused(_ reason: String, _ text: String) {
+        traffic.refused += 1
         warnLimit(Outage.clientRefused, reason: reason, text)
     }
 

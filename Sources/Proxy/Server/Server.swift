@@ -38,6 +38,8 @@ final class Server {
     var lastSign = MonotonicTime(nanoseconds: 0)
     private var deadlineTimer: DeadlineTimer?
     private var hasWork = false
+    /// The waits for an upstream that have ended since the last statistics.
+    private var waits = LatencyHistogram()
     /// Clients have waited for an upstream since before the last tick.
     private(set) var isCrowded = false
 
@@ -204,6 +206,15 @@ final class Server {
         if let client = worker.clients[SlotID(raw: waiter.raw)], client.granted(upstream) { return }
         // The client left after the decision: the lease is returned unused.
         giveBack(upstream)
+    }
+
+    /// A client no longer waits for an upstream, whatever came of it.
+    func waitEnded(_ wait: LeaseWait) { waits.record(worker.now - wait.since) }
+
+    /// The waits since the last call.
+    func takeWaits() -> LatencyHistogram {
+        defer { waits = LatencyHistogram() }
+        return waits
     }
 
     /// An upstream that one client had to itself is free again.

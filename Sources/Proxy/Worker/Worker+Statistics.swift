@@ -58,6 +58,8 @@ struct ClientTraffic: Sendable {
     var pushesDropped: UInt64 = 0
     /// Clients that left while they waited for an upstream.
     var left: UInt64 = 0
+    /// Errors of Redpool's own in place of a reply, as `client.refused` has them.
+    var refused: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -68,6 +70,7 @@ struct ClientTraffic: Sendable {
         retried += other.retried
         pushesDropped += other.pushesDropped
         left += other.left
+        refused += other.refused
     }
 }
 
@@ -79,11 +82,12 @@ struct PoolStatistics: Sendable {
     private var idle: Int
     private var shared: Int
     private var pinned: Int
-    private var waiting: Int
+    private var sight: PoolSight
+    private var waits: LatencyHistogram
     private var counters: PoolCounters
     private var closes: UInt64
 
-    /// The numbers of one worker.
+    /// The numbers of one worker. Its waits are counted from now on for the next statistics.
     init(_ pool: PoolFront) {
         let census = pool.server.machine.census
         traffic = pool.traffic
@@ -91,7 +95,8 @@ struct PoolStatistics: Sendable {
         idle = census.idle
         shared = census.shared
         pinned = census.pinned
-        waiting = census.waiting
+        sight = pool.sight
+        waits = pool.server.takeWaits()
         counters = pool.server.machine.counters
         closes = counters.allCloses
     }
@@ -102,32 +107,37 @@ struct PoolStatistics: Sendable {
         idle += other.idle
         shared += other.shared
         pinned += other.pinned
-        waiting += other.waiting
+        sight.add(other.sight)
+        waits.merge(other.waits)
         closes += other.closes
         counters.hits += other.counters.hits
         counters.misses += other.counters.misses
         counters.waits += other.counters.waits
-        counters.waitNanoseconds += other.counters.waitNanoseconds
         counters.waitTimeouts += other.counters.waitTimeouts
         counters.dials += other.counters.dials
         counters.dialFailures += other.counters.dialFailures
     }
 
     func metadata(of pool: PoolFront) -> Logger.Metadata {
-        let wait = counters.waits == 0 ? 0 : counters.waitNanoseconds / counters.waits / 1000
+        let now = pool.worker.now
         return [
             "event": "pool.statistics", "pool": "\(pool.config.name)",
             "clients": "\(traffic.clients)", "open": "\(open)/\(pool.config.maxOpen)",
             "idle": "\(idle)", "shared": "\(shared)", "pinned": "\(pinned)",
-            "waiting": "\(waiting)", "commands_shared": "\(traffic.commandsShared)",
+            "waiting": "\(sight.waiting)", "in_flight": "\(sight.inFlight)",
+            "oldest_in_flight_ms": "\(PoolSight.milliseconds(sight.oldestCommand(now: now)))",
+            "oldest_wait_ms": "\(PoolSight.milliseconds(sight.oldestWait(now: now)))",
+            "refused": "\(traffic.refused)", "commands_shared": "\(traffic.commandsShared)",
             "commands_pinned": "\(traffic.commandsPinned)",
             "commands_local": "\(traffic.commandsLocal)", "retried": "\(traffic.retried)",
             "pushes_dropped": "\(traffic.pushesDropped)",
             "accepted": "\(traffic.accepted)", "rejected": "\(pool.group.rejectedCount)",
             "hits": "\(counters.hits)", "misses": "\(counters.misses)",
-            "waits": "\(counters.waits)", "wait_mean_us": "\(wait)",
+            "waits": "\(counters.waits)", "wait_p50_us": "\(waits.quantile(0.5) / 1000)",
+            "wait_p99_us": "\(waits.quantile(0.99) / 1000)",
             "wait_timeouts": "\(counters.waitTimeouts)", "opened": "\(counters.opens)",
             "closed": "\(closes)", "dial_failures": "\(counters.dialFailures)",
+            "log_lost": "\(pool.worker.options.lostLines())",
         ]
     }
 }

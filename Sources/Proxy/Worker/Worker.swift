@@ -101,7 +101,7 @@ package final class Worker {
         self.log = log
         table = settings.table
         // Each worker counts only what waits for its own clients.
-        options = WorkerOptions(settings.config, workers: group.workers)
+        options = WorkerOptions(settings, workers: group.workers)
         let now = MonotonicTime(nanoseconds: EventLoop.now())
         clock = TurnClock(now: now)
         logged = LoggedTimes(statistics: now, summaries: now)

@@ -16,8 +16,12 @@ struct WorkerOptions {
     let traces: Bool
     /// Time between summary lines in nanoseconds; 0 = none.
     let statisticsInterval: Int64
+    /// How many lines the log has lost since the start.
+    let lostLines: @Sendable () -> UInt64
 
-    init(_ config: Config, workers: Int) {
+    init(_ settings: WorkerSettings, workers: Int) {
+        let config = settings.config
+        lostLines = settings.lostLines
         drainTimeout = config.drainTimeout
         // Each worker sees only what waits for its own clients.
         totalOutputLimit = config.totalOutputLimit / workers

@@ -29,14 +29,18 @@ package struct WorkerSettings: Sendable {
     package let listeners: [BoundListener]
     /// The limit on client connections; computed from the descriptor limit if it is `auto`.
     package let maxClients: Int
+    /// How many lines the log has lost since the start.
+    package let lostLines: @Sendable () -> UInt64
 
     package init(
-        config: Config, table: CommandTable, listeners: [BoundListener], maxClients: Int
+        config: Config, table: CommandTable, listeners: [BoundListener], maxClients: Int,
+        lostLines: @escaping @Sendable () -> UInt64 = { 0 }
     ) {
         self.config = config
         self.table = table
         self.listeners = listeners
         self.maxClients = maxClients
+        self.lostLines = lostLines
     }
 
     /// The interval of TCP keepalive for this pool's clients, in nanoseconds.
