@@ -161,6 +161,20 @@ static inline int redpool_peer_address(int fd, struct sockaddr_storage *out, soc
     return n < 0 ? -errno : n;
 }
 
+// The process that has connected a unix socket, and its user, or -errno. The struct is that of
+// unix(7); glibc declares it only with _GNU_SOURCE.
+static inline int redpool_peer_process(int fd, int32_t *process, uint32_t *user) {
+    struct {
+        int32_t pid;
+        uint32_t uid, gid;
+    } found;
+    socklen_t length = sizeof found;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &found, &length) < 0) return -errno;
+    *process = found.pid;
+    *user = found.uid;
+    return 0;
+}
+
 // Bytes of ours that the peer's kernel has acknowledged on a TCP connection, or -errno. glibc's
 // struct tcp_info ends before this field; its place in the kernel's is part of the stable ABI
 // (include/uapi/linux/tcp.h, tcpi_bytes_acked, since Linux 4.1). It counts the SYN as one.

@@ -222,4 +222,12 @@ extension SocketAddress {
         let result = redpool_peer_address(descriptor, &address.storage, &address.length)
         return result == 0 ? address : nil
     }
+
+    /// The process that has connected a unix socket, and its user. Nil for any other socket. The
+    /// process is 0 where it is in a namespace that this one cannot see.
+    package static func process(of descriptor: Int32) -> (pid: Int32, uid: UInt32)? {
+        guard let local = local(of: descriptor), local.isUnix else { return nil }
+        var (pid, uid): (Int32, UInt32) = (0, 0)
+        return redpool_peer_process(descriptor, &pid, &uid) == 0 ? (pid, uid) : nil
+    }
 }

@@ -93,6 +93,24 @@ struct AddressTests {
         #expect(SocketAddress.local(of: -1) == nil)
     }
 
+    @Test("a unix socket knows the process at its other end, others do not")
+    func process() throws {
+        let (near, far) = try connectedPair(.unix)
+        defer {
+            close(near)
+            close(far)
+        }
+        let found = try #require(SocketAddress.process(of: far))
+        #expect(found == (getpid(), getuid()))
+        let (one, other) = try connectedPair(.tcp)
+        defer {
+            close(one)
+            close(other)
+        }
+        #expect(SocketAddress.process(of: one) == nil)
+        #expect(SocketAddress.process(of: -1) == nil)
+    }
+
     @Test("the ends of a unix socket have its path, or none")
     func unixEnds() throws {
         let folder = try Folder()

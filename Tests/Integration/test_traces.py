@@ -1,11 +1,12 @@
 """`level: debug`: each connection and the decisions about it, and nothing of what clients store."""
 
+import os
 import re
 
 import pytest
 
 from harness.waiting import eventually
-from harness.wire import encode
+from harness.wire import Connection, encode
 
 pytestmark = pytest.mark.daemon
 
@@ -66,3 +67,16 @@ def test_other_levels_tell_none_of_it(launch):
     work(redpool, server)
     assert traces(redpool) == []
     assert "client.pinned" not in redpool.log()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_peers(launch, threads):
+    """An address for TCP, process and user for a unix socket."""
+    redpool = launch.redpool(
+        launch.server(), settings={"threads": threads, "log": {"clients": True, "format": "logfmt"}})
+    with redpool.connect() as tcp, Connection(redpool.unix) as unix:
+        assert tcp.command("CLIENT", "ID") == 1 and unix.command("CLIENT", "ID") == 2
+        log = redpool.log()
+        assert re.search(r"event=client.connected .*client=1 peer=127\.0\.0\.1:\d+", log)
+        peer = f'peer="unix pid={os.getpid()} uid={os.getuid()}"'
+        assert re.search(rf"event=client.connected .*client=2 {peer}", log), log

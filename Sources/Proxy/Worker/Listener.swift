@@ -14,6 +14,14 @@ package struct AcceptedClient: Sendable {
     let peer: SocketAddress
     /// The id that the client sees. It is never reused.
     let serial: UInt64
+
+    /// The peer, for people: its address, or the process and the user behind a unix socket.
+    var peerText: String {
+        guard peer.isUnix, let process = SocketAddress.process(of: descriptor) else {
+            return peer.description
+        }
+        return "unix pid=\(process.pid) uid=\(process.uid)"
+    }
 }
 
 /// Takes the clients and warnings of an acceptor.

@@ -24,7 +24,7 @@ extension Worker: ClientTaker {
             ClientConnection(id: id, accepted, pool: pool, worker: self)
         }
         client.start()
-        client.traceItself("client.connected", ["peer": accepted.peer.description])
+        client.traceItself("client.connected", ["peer": accepted.peerText])
     }
 
     func warn(_ warning: AcceptWarning) {
