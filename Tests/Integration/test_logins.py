@@ -48,11 +48,14 @@ def test_known_credentials_need_no_pin(world):
     assert server.info("total_connections_received") == opened
 
 
-def test_unknown_credentials_do(world):
-    _, redpool = world
+def test_unknown_credentials_need_an_upstream_but_no_pin(world):
+    """No pin is free. They take an upstream that is kept for control commands."""
+    server, redpool = world
+    opened = server.info("total_connections_received")
     with redpool.connect() as client:
-        assert is_refused(client.command("AUTH", "app", "two"), b"PINLIMIT")
+        assert is_refused(client.command("AUTH", "app", "two"), b"WRONGPASS")
         assert client.command("ACL", "WHOAMI") == b"default"
+    assert int(server.info("total_connections_received")) <= int(opened) + 1
 
 
 def test_credentials_that_are_not_good_any_more(world):
