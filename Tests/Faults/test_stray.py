@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from harness.waiting import eventually
-from harness.wire import ErrorReply, encode
+from harness.wire import Closed, ErrorReply, encode
 from simple import Simple, last_word, name_of, unread
 
 LATE = b">3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$4\r\nlate\r\n"
@@ -208,10 +208,12 @@ def test_first_answers_of_a_connection(launch, protocol):
     """A new connection has subscribed to nothing: what comes is no Redis."""
     server = launch.started(Late())
     redpool = launch.redpool(server, pool={"maxOpen": 1})
-    with redpool.connect() as client:
-        server.armed = {"ECHO": b"late:before:0", "HELLO": b"late:before:0"}
-        if protocol == "3":
+    server.armed = {"ECHO": b"late:before:0", "HELLO": b"late:before:0"}
+    if protocol == "3":
+        # Its command is the one that is answered so.
+        with redpool.connect() as client, pytest.raises(Closed):
             client.command("HELLO", "3")
+    with redpool.connect() as client:
         reply = client.command("GET", "k")
         assert reply == b"v" or isinstance(reply, ErrorReply), reply
         eventually(lambda: client.command("GET", "k") == b"v")
