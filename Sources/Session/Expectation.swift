@@ -101,6 +101,8 @@ package enum Expectation: UInt8, Sendable {
     case unblock
     /// Redpool's CLIENT ID.
     case identify
+    /// A command of Redpool's that unblocks clients during a drain; the number says which.
+    case unblocking
     /// A command of Redpool's that is sent for its effect; the reply is ignored.
     case ignored
     /// RESET of a subscribed client on its held upstream. Any reply ends the state.
@@ -112,7 +114,7 @@ package enum Expectation: UInt8, Sendable {
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
-            .commandInfo, .lockQuestion, .kill, .identify, .reset, .redirection:
+            .commandInfo, .lockQuestion, .kill, .identify, .unblocking, .reset, .redirection:
             true
         default: false
         }

@@ -104,11 +104,14 @@ def test_a_second_signal_removes_no_successors_socket(launch):
     with redpool.connect() as client:
         client.send(encode("BLPOP", "nothing", "0"))
         eventually(lambda: server.info("blocked_clients") == "1")
+        # Nobody can unblock the client.
+        server.pause()
         redpool.signal()
         eventually(lambda: not os.path.exists(redpool.unix.path), what="the file being removed")
         successor = launch.redpool(server, pool={"listen": redpool.unix.text})
         redpool.signal()
         assert redpool.wait(30) == 0
+    server.resume()
     with Connection(redpool.unix) as client:
         assert client.command("PING") == b"PONG"
     assert successor.stop() == 0

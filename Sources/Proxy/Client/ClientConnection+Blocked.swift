@@ -17,6 +17,11 @@ extension ClientConnection {
         }
     }
 
+    /// The client waits for an upstream on which it will block, and is to leave instead.
+    var isToBlock: Bool {
+        if case .waiting(let wait) = mode { wait.isBlocking && mayNotBlock } else { false }
+    }
+
     /// The client has an upstream of its own until the state tied to it is over.
     @inline(__always)
     var isHolding: Bool { upstream?.sole?.isHeld == true }

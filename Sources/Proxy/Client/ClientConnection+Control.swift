@@ -274,5 +274,6 @@ extension UpstreamConnection {
         guard isBelieved, reply.first == UInt8(ascii: ":") else { return }
         origin.serverID = Word.integer(Array(reply.dropFirst().dropLast(2)), in: 1...Int64.max)
         worker.serveTargets()
+        server.unblockNext()
     }
 }

@@ -37,6 +37,7 @@ extension ClientConnection {
             if withoutLease == .answered { mode = .swallowing }
             return
         }
+        if mayBlock { own.identify() }
         take(own, .plain, 0, bytes: 0, isBlocking: false)
         mode = .streaming(isBlocking: mayBlock)
         lastActivity = worker.now.nanoseconds

@@ -68,12 +68,16 @@ extension ClientConnection {
     }
 
     /// Closes a client that has ended its input instead of blocking it. Redis does the same: it
-    /// unblocks such a client as soon as it reads the end, and runs no later command.
+    /// unblocks such a client as soon as it reads the end, and runs no later command. During a
+    /// drain no client begins to block.
     func leaveInsteadOfBlocking() -> Bool {
-        guard inputEnded else { return false }
-        closeAfterFlush(.client_closed)
+        guard mayNotBlock else { return false }
+        closeAfterFlush(inputEnded ? .client_closed : .drain)
         return true
     }
+
+    /// What a CLIENT PAUSE delays is no reason to leave: it ends.
+    var mayNotBlock: Bool { inputEnded || (worker.lifecycle != .running && !pool.isPaused) }
 
     /// Lends an upstream to this client for one reply. 0 bytes stand for a stream, which cannot be
     /// sent again.
@@ -165,7 +169,7 @@ extension ClientConnection {
             }
             return sendHeld(.plain, 0, request.bytes)
         case .sendBlocking:
-            if inputEnded, inFlight > 0 { return waitForReplies() }
+            if mayNotBlock, inFlight > 0 { return waitForReplies() }
             if leaveInsteadOfBlocking() { return .answered }
             upstream?.setBlocking(true)
             upstream?.identify()

@@ -83,7 +83,7 @@ extension ClientConnection {
     /// WAIT or WAITAOF on the held upstream.
     func waitOnHeld(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         guard let upstream else { return .answered }
-        if inputEnded, inFlight > 0 { return waitForReplies() }
+        if mayNotBlock, inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
         let writes = session.writes
         if writes.isSpread || (writes.upstream != nil && writes.upstream != upstream.id) {
@@ -93,6 +93,7 @@ extension ClientConnection {
             upstream.raiseReplicationOffset()
         }
         upstream.setBlocking(true)
+        upstream.identify()
         return sendHeld(.plain, 0, bytes)
     }
 

@@ -45,6 +45,7 @@ extension Server {
         if let asking = scripts.asking, asking.ticket != nil, asking.key == key {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
+        if unblocking.ticket != nil, unblocking.key == key { unblockFailed(text) }
         for client in worker.clients.all where client.pool === pool {
             guard case .waiting(let wait) = client.mode, wait.wanted.key == key else {
                 continue

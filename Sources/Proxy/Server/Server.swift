@@ -29,6 +29,8 @@ final class Server {
     /// Upstreams that are spent on commands that are not understood.
     var oneOffs: OneOffLine
     var scripts = ScriptTrust()
+    /// Blocked clients are unblocked during a drain.
+    var unblocking = Unblocking()
     var strangers = Strangers()
     /// Which processes have answered at the address.
     var processes = Processes()
@@ -181,6 +183,7 @@ final class Server {
             case .grant(let waiter, let id): grant(waiter, id)
             case .refuse(Server.scriptAsker, _):
                 endScriptQuestion(patience: ScriptTrust.shortPatience)
+            case .refuse(Server.unblocker, let refusal): unblockFailed(refusalText(refusal))
             case .refuse(let waiter, let refusal):
                 if let client = worker.clients[SlotID(raw: waiter.raw)] {
                     client.refused(refusalText(refusal))
@@ -196,6 +199,10 @@ final class Server {
             } else {
                 endScriptQuestion(patience: ScriptTrust.shortPatience)
             }
+            return
+        }
+        if waiter == Server.unblocker {
+            if let upstream = self[id] { upstream.beginUnblocking() } else { endUnblocking() }
             return
         }
         guard let upstream = self[id] else {

@@ -17,6 +17,8 @@ final class SoleUse {
         case piped(ClientConnection)
         /// Redpool's own question how the server answers scripts.
         case asking(ScriptQuestion)
+        /// Redpool's own commands that unblock clients during a drain.
+        case unblocking
         /// No user any more. The pool closes the connection, and bytes that still come are dropped.
         case abandoned
     }
@@ -42,7 +44,7 @@ final class SoleUse {
     var client: ClientConnection? {
         switch kind {
         case .held(let client, _), .piped(let client): client
-        case .exclusive, .cleaning, .asking, .abandoned: nil
+        case .exclusive, .cleaning, .asking, .unblocking, .abandoned: nil
         }
     }
 
@@ -50,7 +52,7 @@ final class SoleUse {
     var clients: Int {
         switch kind {
         case .exclusive, .held, .piped: 1
-        case .cleaning, .asking, .abandoned: 0
+        case .cleaning, .asking, .unblocking, .abandoned: 0
         }
     }
 
@@ -60,7 +62,7 @@ final class SoleUse {
         get {
             switch kind {
             case .held(_, let state), .cleaning(let state): state
-            case .exclusive, .piped, .asking, .abandoned: nil
+            case .exclusive, .piped, .asking, .unblocking, .abandoned: nil
             }
         }
         _modify {
@@ -70,7 +72,7 @@ final class SoleUse {
             switch kind {
             case .held(let client, _): kind = .held(client, state)
             case .cleaning: kind = .cleaning(state)
-            case .exclusive, .piped, .asking, .abandoned: break
+            case .exclusive, .piped, .asking, .unblocking, .abandoned: break
             }
         }
     }

@@ -203,6 +203,7 @@ extension UpstreamConnection {
         abandon()
         last?.client?.upstreamLost()
         if last?.question != nil { server.endScriptQuestion(patience: ScriptTrust.shortPatience) }
+        if case .unblocking = last?.kind { server.endUnblocking() }
         while !inFlight.isEmpty {
             let entry = inFlight.first
             finishHead(entry.count)

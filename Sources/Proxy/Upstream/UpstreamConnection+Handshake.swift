@@ -210,9 +210,11 @@ extension UpstreamConnection {
 
     func refusal() -> String { "\(handshake.currentName): \(refusedWith)" }
 
+    var refusedWith: String { UpstreamConnection.errorText(of: incoming.collected) }
+
     /// The text of an error reply.
-    var refusedWith: String {
-        let line = incoming.collected.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
+    static func errorText(of reply: [UInt8]) -> String {
+        let line = reply.dropFirst().prefix { $0 != 13 && $0 != 10 }.prefix(200)
         return String(decoding: line, as: UTF8.self)
     }
 

@@ -89,6 +89,9 @@ extension UpstreamConnection {
         case .identify:
             finishHead()
             identified(reply)
+        case .unblocking:
+            finishHead()
+            unblockReplied(reply, to: entry.value)
         case .reset:
             finishHead()
             if let client, client.upstream === self {

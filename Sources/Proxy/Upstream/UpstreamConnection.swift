@@ -203,6 +203,13 @@ final class UpstreamConnection {
         sole = SoleUse(.asking(.asked))
     }
 
+    /// Lends the connection to commands that unblock clients. It has no deadline: a CLIENT PAUSE
+    /// delays it.
+    func lendToUnblocking() {
+        assert(sharers == 0, "a connection that others share is lent to Redpool")
+        sole = SoleUse(.unblocking, isBlocking: true)
+    }
+
     /// Ends one client's use. Nothing is in flight for it, and no state is tied to the connection.
     @inline(__always)
     func takeBack() {

@@ -50,6 +50,7 @@ extension Worker {
             group.room.signal()
         }
         client.traceItself("client.disconnected", ["reason": reason.word])
+        if case .draining = lifecycle, clients.count == 0 { lifecycle = .drained }
     }
 
     /// Closes clients that have been idle for their pool's `clientIdleTimeout`.
@@ -163,11 +164,13 @@ extension Worker {
         let deadline = MonotonicTime(nanoseconds: now.nanoseconds + options.drainTimeout)
         lifecycle = .draining(deadline: deadline)
         acceptor?.close()
+        for client in clients.all where client.isToBlock { client.closeAfterFlush(.drain) }
         continueDrain(deadline)
     }
 
     func continueDrain(_ deadline: MonotonicTime) {
         for client in clients.all where client.isQuiet { client.close(.drain) }
+        for pool in pools { pool.server.unblockAll() }
         if clients.count == 0 || now >= deadline { lifecycle = .drained }
     }
 

@@ -1,0 +1,154 @@
+// A drain unblocks the clients whose commands block: the server answers as if their time were over
+// (CLIENT UNBLOCK TIMEOUT). A client gets what comes first, an element or nil, and no element is lost.
+//
+// CLIENT UNBLOCK for a connection whose command is delayed by a CLIENT PAUSE ends the server's
+// process (Redis 6.2 to 8.0, Valkey 8: blocked.c, replyToBlockedClientTimedOut). So it is sent in a
+// transaction behind a PUBLISH: a pause delays PUBLISH, and so EXEC. When EXEC runs, no command is
+// delayed.
+
+import Config
+import Pool
+import RESP
+import Session
+
+/// How far the unblocking of a server's clients is.
+struct Unblocking {
+    /// The state of the connection that carries it. Nil while no attempt is under way.
+    var key: PoolKey?
+    /// Its place in the wait queue; nil once it has the connection.
+    var ticket: WaitTicket?
+    /// The connections that have had an attempt since the last tick.
+    var tried: Set<UpstreamID> = []
+    /// How many attempts have failed. They alternate between the user of the blocked client and
+    /// that of the pool: one of them may lack the right.
+    var failures = 0
+    /// The first error that the server has answered to this attempt with.
+    var problem: String?
+}
+
+/// Which of Redpool's commands a reply is for: the number of the expectation `unblocking`.
+enum UnblockStep {
+    static let begin: UInt32 = 0
+    static let member: UInt32 = 1
+    static let end: UInt32 = 2
+}
+
+extension Server {
+    /// The waiter that leases the connection for an attempt.
+    static let unblocker = WaiterID(raw: .max - 1)
+
+    /// Unblocks all blocked clients. Called with every tick of a drain: a command may have reached
+    /// the server only after the last attempt.
+    func unblockAll() {
+        unblocking.tried = []
+        unblockNext()
+    }
+
+    /// Begins an attempt, if there is a client that has not had one since the last tick.
+    func unblockNext() {
+        guard unblocking.key == nil, case .draining = worker.lifecycle,
+            let next = allUpstreams.first(where: {
+                $0.mayBeUnblocked && !unblocking.tried.contains($0.id)
+            })
+        else { return }
+        unblocking.tried.insert(next.id)
+        var key = pool.warmKey
+        if unblocking.failures % 2 == 0 { key.user = next.key.user }
+        unblocking.key = key
+        unblocking.problem = nil
+        switch machine.lease(.control, key: key, for: Server.unblocker, now: worker.now) {
+        case .granted(let id): self[id]?.beginUnblocking()
+        case .queued(let ticket): unblocking.ticket = ticket
+        case .refused(let refusal): unblockFailed(refusalText(refusal))
+        }
+        noteWork()
+    }
+
+    /// The attempt has failed. The next one comes with the next tick.
+    func unblockFailed(_ text: String) {
+        unblocking.failures += 1
+        pool.warnLimit(
+            "drain.blocked", reason: "refused", "cannot unblock clients: \(text)")
+        endUnblocking()
+    }
+
+    /// Ends the attempt.
+    func endUnblocking() {
+        if let ticket = unblocking.ticket { machine.cancel(ticket) }
+        unblocking.ticket = nil
+        unblocking.key = nil
+    }
+}
+
+extension UpstreamConnection {
+    /// A client is blocked here, and the server's id of this connection is known.
+    fileprivate var mayBeUnblocked: Bool {
+        guard stage == .ready, let sole, sole.isBlocking, !inFlight.isEmpty,
+            origin.serverID != nil
+        else { return false }
+        switch sole.kind {
+        case .exclusive, .held: return true
+        case .cleaning, .piped, .asking, .unblocking, .abandoned: return false
+        }
+    }
+
+    /// The server's ids are those of one process. Another one may use them for others.
+    fileprivate func isOnServer(of other: UpstreamConnection) -> Bool {
+        if let mine = origin.runID, let its = other.origin.runID { return mine == its }
+        return origin.epoch != nil && origin.epoch == other.origin.epoch
+            && origin.address == other.origin.address && !server.processes.areSeveral
+    }
+
+    /// Begins the transaction. Its members follow when the server has accepted it.
+    func beginUnblocking() {
+        lendToUnblocking()
+        server.unblocking.ticket = nil
+        sendStep(["MULTI"], UnblockStep.begin)
+    }
+
+    private func sendStep(_ words: [String], _ step: UInt32) {
+        var bytes: [UInt8] = []
+        Encode.command(words, into: &bytes)
+        expect(UpstreamConnection.nobody, .unblocking, bytes: bytes.count, value: step)
+        sendOwn(bytes)
+    }
+
+    private func sendMembers() {
+        sendStep(["PUBLISH", "redpool:wait", ""], UnblockStep.member)
+        for target in server.allUpstreams where target.mayBeUnblocked && isOnServer(of: target) {
+            guard let id = target.origin.serverID else { continue }
+            server.unblocking.tried.insert(target.id)
+            sendStep(["CLIENT", "UNBLOCK", "\(id)", "TIMEOUT"], UnblockStep.member)
+        }
+        sendStep(["EXEC"], UnblockStep.end)
+    }
+
+    /// A reply to a command of the attempt is complete.
+    func unblockReplied(_ reply: [UInt8], to step: UInt32) {
+        if scanner.isError, server.unblocking.problem == nil {
+            server.unblocking.problem = UpstreamConnection.errorText(of: reply)
+        }
+        switch step {
+        case UnblockStep.begin where scanner.head.matches("OK"): sendMembers()
+        case UnblockStep.begin: finishUnblocking(isClean: scanner.isError)
+        case UnblockStep.end:
+            let isOver =
+                scanner.type == UInt8(ascii: "*") || scanner.head.starts(with: "EXECABORT ")
+            finishUnblocking(isClean: isOver)
+        default: break
+        }
+    }
+
+    private func finishUnblocking(isClean: Bool) {
+        if !isClean { spoil(.dirty) }
+        let problem = server.unblocking.problem
+        takeBack()
+        server.returned(self)
+        if let problem {
+            server.unblockFailed(problem)
+        } else {
+            server.endUnblocking()
+            server.unblockNext()
+        }
+    }
+}
