@@ -201,6 +201,39 @@ static inline int redpool_set_option(int fd, int level, int option, int value) {
     return n < 0 ? -errno : n;
 }
 
+// The decimal number in an environment variable. -1 if there is none, -2 if it is something else.
+static inline int64_t redpool_environment_number(const char *name) {
+    const char *text = getenv(name);
+    if (text == NULL) return -1;
+    if (*text < '0' || *text > '9') return -2;
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    return *end != 0 || errno != 0 ? -2 : number;
+}
+
+// Prepares a listening socket of the service manager. Returns 1 for an IPv6 socket that takes IPv4
+// clients as well, 0 for any other, -EINVAL for what is no listening stream socket, or -errno.
+static inline int redpool_adopt_listener(int fd) {
+    int type = 0, listens = 0, family = 0, only = 1;
+    socklen_t length = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
+        return errno == ENOTSOCK ? -EINVAL : -errno;
+    length = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0) return -errno;
+    length = sizeof family;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0) return -errno;
+    if (type != SOCK_STREAM || !listens) return -EINVAL;
+    if (family != AF_INET && family != AF_INET6 && family != AF_UNIX) return -EINVAL;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+    if (family != AF_INET6) return 0;
+    length = sizeof only;
+    if (getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &length) < 0) return -errno;
+    return only ? 0 : 1;
+}
+
 static inline int redpool_shutdown_write(int fd) {
     int n = shutdown(fd, SHUT_WR);
     return n < 0 ? -errno : n;

@@ -44,6 +44,7 @@ final class Daemon {
     }
 
     init(configPath: String) throws {
+        let inherited = try Daemon.inheritedSockets()
         let (config, warnings) = try loadConfiguration(configPath)
         self.config = config
         let sink = LogSink()
@@ -67,8 +68,17 @@ final class Daemon {
                 metadata: ["event": "limits.files"])
         }
         settings = WorkerSettings(
-            config: config, table: CommandTable(), listeners: try Listeners.bindAll(config),
+            config: config, table: CommandTable(),
+            listeners: try Listeners.bindAll(config, inherited: inherited),
             maxClients: maxClients, lostLines: { sink.suppressed })
+    }
+
+    private static func inheritedSockets() throws -> [InheritedSocket] {
+        do throws(InheritFailure) {
+            return try InheritedSocket.takeAll()
+        } catch {
+            throw StartFailure(code: Sysexit.cannotCreate, message: "redpool: \(error.text)")
+        }
     }
 
     private static func makeLogger(_ config: LogConfig, _ sink: LogSink) -> Logger {

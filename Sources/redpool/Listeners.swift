@@ -14,15 +14,24 @@ enum Listeners {
     /// A worker's epoll, timers and mailbox, and libevent's own.
     private static let descriptorsPerWorker = 6
 
-    /// Binds every address of every pool. After a failure, none stays bound.
-    static func bindAll(_ config: Config) throws -> [BoundListener] {
+    /// Binds every address of every pool for which the service manager has passed no socket. After
+    /// a failure, none stays bound.
+    static func bindAll(
+        _ config: Config, inherited: [InheritedSocket]
+    ) throws -> [BoundListener] {
+        var passed = inherited
         var bound: [BoundListener] = []
         do {
             for pool in config.pools {
-                for address in pool.listen.flatMap(families) {
-                    bound.append(try bind(address, pool: pool))
+                for address in pool.listen {
+                    bound += takeInherited(&passed, at: address, pool: pool)
+                    for part in families(address) where !bound.contains(where: { $0.serves(part) })
+                    {
+                        bound.append(try bind(part, pool: pool))
+                    }
                 }
             }
+            if let left = passed.first { throw unwanted(left, config) }
         } catch {
             for listener in bound { release(listener) }
             throw error
@@ -34,6 +43,42 @@ enum Listeners {
     private static func families(_ address: ListenAddress) -> [ListenAddress] {
         guard case .tcp("*", let port) = address else { return [address] }
         return [.tcp(host: "0.0.0.0", port: port), .tcp(host: "::", port: port)]
+    }
+
+    /// The passed sockets for one address. Redpool does not remove their files.
+    private static func takeInherited(
+        _ passed: inout [InheritedSocket], at address: ListenAddress, pool: PoolConfig
+    ) -> [BoundListener] {
+        var found: [BoundListener] = []
+        for part in families(address) {
+            guard let index = passed.firstIndex(where: { $0.address.description == place(part) })
+            else { continue }
+            let socket = passed.remove(at: index)
+            let isForAll = socket.takesBothFamilies && address != part
+            found.append(
+                BoundListener(
+                    pool: pool.name, descriptor: socket.descriptor,
+                    address: isForAll ? address : part))
+        }
+        return found
+    }
+
+    /// The address as a bound socket shows it.
+    private static func place(_ address: ListenAddress) -> String? {
+        switch address {
+        case .tcp(let host, let port):
+            SocketAddress(numericHost: host, port: port)?.description
+        case .unix: address.description
+        }
+    }
+
+    /// The service manager has passed a socket at which no pool listens.
+    private static func unwanted(_ socket: InheritedSocket, _ config: Config) -> StartFailure {
+        let wanted = config.pools.flatMap(\.listen).map(\.description).joined(separator: ", ")
+        return StartFailure(
+            code: Sysexit.config,
+            message: "redpool: the service manager has passed a socket at "
+                + "\(socket.address.description), but no pool listens there: listen has \(wanted)")
     }
 
     private static func release(_ listener: BoundListener) {
@@ -113,5 +158,16 @@ enum Listeners {
                     + "wanted: raise LimitNOFILE (ulimit -n) or lower maxClients or maxOpen")
         }
         return room
+    }
+}
+
+extension BoundListener {
+    /// Clients of this address connect here: it is the address, or that of all families.
+    fileprivate func serves(_ wanted: ListenAddress) -> Bool {
+        if address == wanted { return true }
+        guard case .tcp("*", let mine) = address, case .tcp(let host, let port) = wanted else {
+            return false
+        }
+        return mine == port && (host == "0.0.0.0" || host == "::")
     }
 }

@@ -240,6 +240,12 @@ def test_unit_is_valid(unit):
     assert done.returncode == 0 and not done.stderr, done
 
 
+def test_socket_unit_is_valid(unit):
+    socket = shutil.copy(ROOT / "systemd" / "redpool.socket", unit.parent)
+    done = run("systemd-analyze", "verify", unit, socket)
+    assert done.returncode == 0 and not done.stderr, done
+
+
 def test_unit_s_sandbox_is_tight(unit):
     done = run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
     assert done.returncode == 0, done.stdout[-300:] + done.stderr

@@ -63,15 +63,17 @@ class Redpool:
     a server, or of a middleman on its transport.
 
     `pool` adds keys to that pool, `pools` adds pools, `settings` adds top-level keys. `limit` is
-    the limit on open files at the start, `prefix` a command that starts the daemon. `poolTimeout`
+    the limit on open files at the start, `prefix` a command that starts the daemon, with the
+    descriptors `pass_fds`. `poolTimeout`
     is longer than its default in every pool, so that a busy machine does not cause POOLTIMEOUT.
     """
 
     def __init__(
         self, server, pool=None, pools=None, settings=None, environment=None, limit=None,
-        prefix=(),
+        prefix=(), pass_fds=(),
     ):
         self._prefix = list(prefix)
+        self._pass_fds = pass_fds
         self._killed_on_purpose = False
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-test-")
         self.folder = pathlib.Path(self._folder.name)
@@ -106,6 +108,7 @@ class Redpool:
                 stderr=log,
                 env=os.environ | environment,
                 preexec_fn=lower_limit,
+                pass_fds=self._pass_fds,
                 start_new_session=True,
             )
 
