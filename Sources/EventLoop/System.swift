@@ -35,6 +35,17 @@ package enum System {
         return redpool_notify(path, state, state.utf8.count)
     }
 
+    /// How long systemd's watchdog waits for this process, in nanoseconds; nil if it does not watch
+    /// it. Removes the variables, which children must not see.
+    package static func takeWatchdog() -> Int64? {
+        let microseconds = redpool_environment_number("WATCHDOG_USEC")
+        let target = redpool_environment_number("WATCHDOG_PID")
+        for name in ["WATCHDOG_USEC", "WATCHDOG_PID"] { unsetenv(name) }
+        guard microseconds > 0, target == -1 || target == Int64(getpid()) else { return nil }
+        let (nanoseconds, isTooLong) = microseconds.multipliedReportingOverflow(by: 1000)
+        return isTooLong ? nil : nanoseconds
+    }
+
     /// Returns free heap memory to the system. Takes about a millisecond per 100 MB.
     package static func trimHeap() {
         redpool_trim_heap()

@@ -34,6 +34,7 @@ final class Daemon {
     /// Fires when a worker does not end in time.
     private var patience: Timer?
     private var exitCode: Int32 = 0
+    private var watchdog: Watchdog?
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -185,6 +186,7 @@ final class Daemon {
                 "pools": "\(places.joined(separator: ", "))",
             ])
         notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
+        watchdog = Watchdog(loop: loop, group: group, log: log)
         // Reading the configuration used heap that is not needed again.
         System.trimHeap()
     }
@@ -205,7 +207,9 @@ final class Daemon {
 
     private func drain() {
         stage = .draining
-        notify("STOPPING=1\nSTATUS=Draining")
+        // The unit's TimeoutStopSec may be shorter than drainTimeout.
+        let longest = config.drainTimeout / 1000 + 2 * Daemon.grace / 1000
+        notify("STOPPING=1\nSTATUS=Draining\nEXTEND_TIMEOUT_USEC=\(longest)")
         log.notice(
             "draining",
             metadata: ["event": "drain.begin", "clients": "\(group.clientCount)"])

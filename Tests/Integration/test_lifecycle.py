@@ -1,8 +1,13 @@
 """Start, readiness, drain, exit codes: what an operator and a service manager see."""
 
+import contextlib
+import ctypes
 import os
+import pathlib
+import select
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -129,6 +134,21 @@ def test_drain_under_load_loses_no_answered_command(launch):
     assert answers <= int(server.command("GET", "total") or 0) <= 50 * 200
 
 
+class Messages:
+    """A call reads one datagram's lines as a dict."""
+
+    def __init__(self, listener):
+        self._listener = listener
+
+    def __call__(self) -> dict:
+        return dict(line.split("=", 1) for line in self._listener.recv(4096).decode().splitlines())
+
+    def skip(self):
+        """Drops what has come."""
+        while select.select([self._listener], [], [], 0)[0]:
+            self()
+
+
 @pytest.fixture
 def notify(tmp_path):
     """A service manager's socket; `messages` reads one datagram's lines as a dict."""
@@ -136,9 +156,7 @@ def notify(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)
         listener.settimeout(30)
-        yield path, lambda: dict(
-            line.split("=", 1) for line in listener.recv(4096).decode().splitlines()
-        )
+        yield path, Messages(listener)
 
 
 def until_keys(messages, *keys):
@@ -166,6 +184,63 @@ def test_ready_does_not_wait_for_the_server(launch, notify):
     server.stop()
     launch.redpool(server, environment={"NOTIFY_SOCKET": path})
     assert until_keys(messages, "READY")["READY"] == "1"
+
+
+def tasks(process) -> dict:
+    """The numbers of a process's threads by name."""
+    folder = pathlib.Path(f"/proc/{process.pid}/task")
+    return {(task / "comm").read_text().strip(): int(task.name) for task in folder.iterdir()}
+
+
+@contextlib.contextmanager
+def stopped(thread):
+    """Stops one thread of another process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    attach, detach, any_thread = 16, 17, 0x40000000
+    if libc.ptrace(attach, thread, None, None) != 0:
+        pytest.skip(f"cannot stop a thread: {os.strerror(ctypes.get_errno())}")
+    os.waitpid(thread, any_thread)
+    try:
+        yield
+    finally:
+        libc.ptrace(detach, thread, None, None)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_watchdog_hears_of_workers_that_turn(launch, notify, threads):
+    path, messages = notify
+    watched = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"}
+    redpool = launch.redpool(launch.server(), environment=watched, settings={"threads": threads})
+    for _ in range(3):
+        assert until_keys(messages, "WATCHDOG")["WATCHDOG"] == "1"
+    with stopped(tasks(redpool.process)[f"worker-{threads - 1}"]):
+        eventually(lambda: "event=worker.hangs" in redpool.log())
+        received = threading.Event()
+        reader = threading.Thread(target=lambda: (messages(), received.set()))
+        # What was sent before is still to be read.
+        messages.skip()
+        reader.start()
+        assert not received.wait(1)
+    assert received.wait(20), "the watchdog hearing of them again"
+    reader.join()
+
+
+def test_nobody_watches_another_process(launch, notify):
+    path, messages = notify
+    watched = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000", "WATCHDOG_PID": "1"}
+    redpool = launch.redpool(launch.server(), environment=watched)
+    until_keys(messages, "READY")
+    redpool.signal()
+    assert "WATCHDOG" not in until_keys(messages, "STOPPING")
+
+
+def test_a_long_drain_asks_for_time(launch, notify):
+    path, messages = notify
+    redpool = launch.redpool(
+        launch.server(), environment={"NOTIFY_SOCKET": path}, settings=LONG_DRAIN
+    )
+    redpool.signal()
+    assert int(until_keys(messages, "STOPPING")["EXTEND_TIMEOUT_USEC"]) >= 120_000_000
 
 
 def test_abstract_notify_socket(launch):

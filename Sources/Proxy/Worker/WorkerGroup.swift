@@ -93,6 +93,12 @@ package final class WorkerGroup: Sendable {
         return best
     }
 
+    /// Every worker's loop has run in the last `span` nanoseconds.
+    package func haveTurned(within span: Int64) -> Bool {
+        let now = EventLoop.now()
+        return loads.allSatisfy { now - $0.seenAt.load(ordering: .relaxed) <= span }
+    }
+
     /// A worker's loop has run.
     func seen(_ worker: Int, at now: MonotonicTime) {
         loads[worker].seenAt.store(now.nanoseconds, ordering: .relaxed)
