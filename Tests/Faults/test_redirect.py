@@ -73,6 +73,17 @@ def test_one_that_subscribes_afterwards(front, threads):
         assert receiver.read() == [b"message", b"__redis__:invalidate", [b"watched"]]
 
 
+@pytest.mark.parametrize("before", [("WATCH", "k"), ("CLIENT", "NO-EVICT", "ON")], ids=str)
+def test_one_that_holds_an_upstream_before_it_subscribes(front, threads, before):
+    for receiver, tracker in pairs(front, threads):
+        number = receiver.command("CLIENT", "ID")
+        receiver.command(*before)
+        receiver.command("SUBSCRIBE", "__redis__:invalidate")
+        assert redirect(tracker, number) == b"OK"
+        change(front, tracker)
+        assert receiver.read() == [b"message", b"__redis__:invalidate", [b"watched"]]
+
+
 def test_one_that_is_blocked(front, threads, server):
     for receiver, tracker in pairs(front, threads):
         receiver.command("HELLO", "3")

@@ -127,6 +127,31 @@ def test_client_that_leaves_behind_a_blocking_command_blocks_nothing(server, red
     eventually(lambda: server.info("blocked_clients") == "0")
 
 
+MANY_KEYS = [f"many:{number:06}" for number in range(20000)]
+HELD = [(), ("WATCH", "k"), ("CLIENT", "NO-EVICT", "ON")]
+BLOCKING = [("WAIT", "3", "0"), ("BLPOP", "nothing", "0"), ("BLPOP", *MANY_KEYS, "0")]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("command", BLOCKING, ids=["wait", "pop", "large"])
+@pytest.mark.parametrize("state", HELD, ids=["free", "watch", "no-evict"])
+def test_whatever_blocks_can_be_unblocked(launch, threads, state, command):
+    if state and len(command) > 1000:
+        pytest.skip("it makes the client a pipe")
+    server = launch.server()
+    redpool = launch.redpool(server, settings={"threads": threads})
+    with redpool.connect() as blocked, redpool.connect() as other:
+        # It needs a connection of which Redpool has asked nothing yet.
+        blocked.command("HELLO", "3")
+        number = blocked.command("CLIENT", "ID")
+        if state:
+            assert blocked.command(*state) == b"OK"
+        blocked.send(encode(*command))
+        eventually(lambda: int(server.info("blocked_clients")) == 1)
+        assert other.command("CLIENT", "UNBLOCK", number, "ERROR") == 1
+        assert blocked.read().startswith(b"UNBLOCKED ")
+
+
 def test_client_tracking_pushes_invalidations(redpool):
     with redpool.connect() as reader, redpool.connect() as writer:
         assert reader.command("HELLO", "3")[b"proto"] == 3

@@ -267,6 +267,12 @@ extension UpstreamConnection {
         sendOwn(question)
     }
 
+    /// The next command on the held upstream blocks. CLIENT UNBLOCK needs the upstream's id then.
+    func beginBlocking() {
+        identify()
+        setBlocking(true)
+    }
+
     static let whoAmI = Array("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n".utf8)
 
     /// The reply to `identify`. After an error (no permission) the id stays unknown.

@@ -111,10 +111,6 @@ extension ClientConnection {
         trace("client.pinned", ["use": "hold"])
         session.opened(request.command, request.frame)
         own.rename(session.identity.name)
-        // The upstream's id is read now because it cannot be read later: another client may
-        // redirect its invalidations here. A subscribed connection takes no CLIENT ID, and on a
-        // tracking one it would use up a CLIENT CACHING.
-        if expectation == .subscribe || expectation == .trackingOn { own.identify() }
         return sendHeld(expectation, value, changed ?? request.bytes)
     }
 
@@ -123,6 +119,10 @@ extension ClientConnection {
     ) -> Outcome {
         guard let upstream else { return .answered }
         if expectation == .exec || worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
+        // The upstream's id is read now because it cannot be read later: another client may
+        // redirect its invalidations here. A subscribed connection takes no CLIENT ID, and on a
+        // tracking one it would use up a CLIENT CACHING.
+        if expectation == .subscribe || expectation == .trackingOn { upstream.identify() }
         inFlight += 1
         pool.traffic.commandsPinned += 1
         upstream.expect(
@@ -171,8 +171,7 @@ extension ClientConnection {
         case .sendBlocking:
             if mayNotBlock, inFlight > 0 { return waitForReplies() }
             if leaveInsteadOfBlocking() { return .answered }
-            upstream?.setBlocking(true)
-            upstream?.identify()
+            upstream?.beginBlocking()
             return sendHeld(.plain, 0, request.bytes)
         case .waitForReplicas: return waitOnHeld(request.bytes)
         case .controlClients: return control(request)

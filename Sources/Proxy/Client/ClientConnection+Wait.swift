@@ -92,8 +92,7 @@ extension ClientConnection {
             }
             upstream.raiseReplicationOffset()
         }
-        upstream.setBlocking(true)
-        upstream.identify()
+        upstream.beginBlocking()
         return sendHeld(.plain, 0, bytes)
     }
 
