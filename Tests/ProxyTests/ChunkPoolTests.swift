@@ -95,6 +95,8 @@ struct ChunkPoolTests {
 
 @Suite("InputBuffer")
 struct InputBufferTests {
+    private let pool = ChunkPool()
+
     private func contents(_ buffer: borrowing InputBuffer) -> [UInt8] {
         guard let bytes = buffer.bytes else { return [] }
         return Array(UnsafeRawBufferPointer(start: bytes, count: buffer.count))
@@ -105,29 +107,29 @@ struct InputBufferTests {
         var buffer = InputBuffer()
         #expect((buffer.isEmpty, buffer.count, buffer.capacity) == (true, 0, 0))
         #expect(buffer.bytes == nil)
-        buffer.consume(0)
-        buffer.prepend([])
-        [UInt8(1)].withUnsafeBytes { buffer.append($0.baseAddress!, count: 0) }
+        buffer.consume(0, pool: pool)
+        buffer.prepend([], pool: pool)
+        [UInt8(1)].withUnsafeBytes { buffer.append($0.baseAddress!, count: 0, pool: pool) }
         #expect(buffer.capacity == 0)
-        buffer.prepend([1, 2])
+        buffer.prepend([1, 2], pool: pool)
         #expect(contents(buffer) == [1, 2])
         #expect(buffer.capacity == 1024)
-        buffer.consume(2)
+        buffer.consume(2, pool: pool)
         #expect((buffer.isEmpty, buffer.capacity) == (true, 0))
-        buffer.drop()
+        buffer.drop(pool: pool)
     }
 
     @Test("prepared room counts only once it is filled")
     func prepare() {
         var buffer = InputBuffer()
-        let room = buffer.prepare(3000)
+        let room = buffer.prepare(3000, pool: pool)
         #expect(room.count >= 3000)
         #expect(buffer.isEmpty == true)
         #expect(buffer.bytes == nil)
         room.copyBytes(from: [7, 8, 9])
         buffer.added(3)
         #expect(contents(buffer) == [7, 8, 9])
-        buffer.consume(5)
+        buffer.consume(5, pool: pool)
         #expect(buffer.isEmpty == true)
     }
 
@@ -141,25 +143,27 @@ struct InputBufferTests {
             switch random.below(10) {
             case 0...3:
                 bytes.withUnsafeBytes {
-                    if let base = $0.baseAddress { buffer.append(base, count: $0.count) }
+                    if let base = $0.baseAddress {
+                        buffer.append(base, count: $0.count, pool: pool)
+                    }
                 }
                 model += bytes
             case 4, 5:
-                let room = buffer.prepare(bytes.count + 1)
+                let room = buffer.prepare(bytes.count + 1, pool: pool)
                 #expect(room.count > bytes.count)
                 room.copyBytes(from: bytes)
                 buffer.added(bytes.count)
                 model += bytes
             case 6:
-                buffer.prepend(bytes)
+                buffer.prepend(bytes, pool: pool)
                 model = bytes + model
             case 7, 8:
                 let count = random.below(model.count + 2)
-                buffer.consume(count)
+                buffer.consume(count, pool: pool)
                 model.removeFirst(min(count, model.count))
             default:
                 if random.chance(10) {
-                    buffer.drop()
+                    buffer.drop(pool: pool)
                     model = []
                 }
             }
@@ -168,7 +172,7 @@ struct InputBufferTests {
             #expect(buffer.isEmpty == model.isEmpty)
             #expect(buffer.capacity >= model.count)
         }
-        buffer.drop()
+        buffer.drop(pool: pool)
         #expect(buffer.capacity == 0)
     }
 }

@@ -35,6 +35,8 @@ struct ChunkPool {
     private static let keptBytes = 1 << 20
     /// A trim takes time; it is done only after this many bytes were freed.
     private static let trimThreshold = 4 << 20
+    /// While more than this is freed in a tick, a burst goes on, and what is freed is taken again.
+    private static let quietBytes = 1 << 20
 
     private struct FreeList {
         var first: ChunkPointer?
@@ -47,8 +49,9 @@ struct ChunkPool {
         var large = FreeList()
         var bytesInUse = 0
         var outputBytes = 0
-        /// Bytes freed since the heap was last trimmed.
+        /// Bytes freed since the heap was last trimmed, and as many of them at the last tick.
         var freedBytes = 0
+        var freedBefore = 0
     }
     private let state: UnsafeMutablePointer<State>
 
@@ -123,12 +126,15 @@ struct ChunkPool {
     }
 
     /// Trims the heap after a burst. Without it the allocator keeps the freed memory, because a few
-    /// live blocks lie above it.
+    /// live blocks lie above it. Called with every tick.
     func trimAfterBurst() {
-        guard state.pointee.freedBytes >= ChunkPool.trimThreshold,
-            bytesInUse < ChunkPool.keptBytes
+        let freed = state.pointee.freedBytes
+        let isQuiet = freed - state.pointee.freedBefore < ChunkPool.quietBytes
+        state.pointee.freedBefore = freed
+        guard freed >= ChunkPool.trimThreshold, isQuiet, bytesInUse < ChunkPool.keptBytes
         else { return }
         state.pointee.freedBytes = 0
+        state.pointee.freedBefore = 0
         System.trimHeap()
     }
 

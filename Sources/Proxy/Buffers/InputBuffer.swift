@@ -2,7 +2,7 @@
 // upstream. The memory is contiguous, because a frame is scanned and forwarded as one span.
 
 /// A growable block. Holds no memory while empty. The owner must call `drop` before it drops the
-/// value.
+/// value. The worker's pool counts what is freed.
 struct InputBuffer: ~Copyable {
     private var memory: UnsafeMutableRawPointer?
     // 32 bits, because every client has these fields. A buffer holds at most what a client may send
@@ -38,23 +38,24 @@ struct InputBuffer: ~Copyable {
     }
 
     /// Room for at least `wanted` more bytes after those held.
-    mutating func prepare(_ wanted: Int) -> UnsafeMutableRawBufferPointer {
+    mutating func prepare(_ wanted: Int, pool: ChunkPool) -> UnsafeMutableRawBufferPointer {
         if start > 0, start + count + wanted > capacity, let memory {
             memory.copyMemory(from: memory + start, byteCount: count)
             start = 0
         }
-        if count + wanted > capacity { grow(to: count + wanted) }
+        if count + wanted > capacity { grow(to: count + wanted, pool: pool) }
         return UnsafeMutableRawBufferPointer(
             start: memory! + start + count, count: capacity - start - count)
     }
 
-    private mutating func grow(to wanted: Int) {
+    private mutating func grow(to wanted: Int, pool: ChunkPool) {
         var size = max(capacity, InputBuffer.smallest)
         while size < wanted { size *= 2 }
         let bigger = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
         if let memory {
             bigger.copyMemory(from: memory + start, byteCount: count)
             memory.deallocate()
+            pool.countFreed(capacity)
         }
         memory = bigger
         capacity = size
@@ -66,16 +67,16 @@ struct InputBuffer: ~Copyable {
         count += bytes
     }
 
-    mutating func append(_ source: UnsafeRawPointer, count wanted: Int) {
+    mutating func append(_ source: UnsafeRawPointer, count wanted: Int, pool: ChunkPool) {
         guard wanted > 0 else { return }
-        prepare(wanted).baseAddress!.copyMemory(from: source, byteCount: wanted)
+        prepare(wanted, pool: pool).baseAddress!.copyMemory(from: source, byteCount: wanted)
         count += wanted
     }
 
     /// Inserts bytes before those held.
-    mutating func prepend(_ bytes: [UInt8]) {
+    mutating func prepend(_ bytes: [UInt8], pool: ChunkPool) {
         guard !bytes.isEmpty else { return }
-        let room = prepare(bytes.count)
+        let room = prepare(bytes.count, pool: pool)
         guard let base = room.baseAddress else { return }
         let front = base - count
         (front + bytes.count).copyMemory(from: front, byteCount: count)
@@ -85,18 +86,20 @@ struct InputBuffer: ~Copyable {
 
     /// Removes handled bytes from the front. The memory is freed with the last of them. The handler
     /// may have dropped everything already.
-    mutating func consume(_ handled: Int) {
+    mutating func consume(_ handled: Int, pool: ChunkPool) {
         guard handled < count else {
-            drop()
+            drop(pool: pool)
             return
         }
         count -= handled
         start += handled
     }
 
-    mutating func drop() {
-        memory?.deallocate()
-        memory = nil
+    mutating func drop(pool: ChunkPool) {
+        guard let memory else { return }
+        memory.deallocate()
+        pool.countFreed(capacity)
+        self.memory = nil
         capacity = 0
         start = 0
         count = 0

@@ -64,7 +64,7 @@ extension ClientConnection {
         }
         letGo()
         mode = .closing(reason)
-        input.drop()
+        input.drop(pool: worker.chunks)
         countInput()
         channel.stopReading()
         worker.linger(self)
@@ -78,7 +78,7 @@ extension ClientConnection {
         upstream?.closesBehind(id)
         letGo()
         mode = .closing(.client_closed)
-        input.drop()
+        input.drop(pool: worker.chunks)
         output.drop(pool: worker.chunks)
         countInput()
         worker.linger(self)
@@ -89,7 +89,7 @@ extension ClientConnection {
         guard channel.isOpen else { return }
         letGo()
         channel.close()
-        input.drop()
+        input.drop(pool: worker.chunks)
         output.drop(pool: worker.chunks)
         countInput()
         uncountKept()
@@ -182,7 +182,7 @@ extension ClientConnection {
             return
         }
         forgetUpstream()
-        input.prepend(bytes)
+        input.prepend(bytes, pool: worker.chunks)
         pool.traffic.retried += 1
         worker.ready(self)
     }

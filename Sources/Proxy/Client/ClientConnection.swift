@@ -179,7 +179,7 @@ final class ClientConnection {
         let most = readLimit
         if pending > ClientConnection.turn / 2 {
             let wanted = min(max(scanner.payloadRemaining, 16 << 10), most)
-            let room = input.prepare(wanted)
+            let room = input.prepare(wanted, pool: worker.chunks)
             let count = channel.receive(into: room.baseAddress!, count: wanted)
             if count > 0 {
                 input.added(count)
@@ -192,8 +192,9 @@ final class ClientConnection {
         guard count > 0 else { return count }
         let handled = handle(shared, pending + count)
         if !channel.isOpen { return count }
-        input.drop()
-        input.append(shared + handled, count: pending + count - handled)
+        input.drop(pool: worker.chunks)
+        let left = pending + count - handled
+        input.append(shared + handled, count: left, pool: worker.chunks)
         return count
     }
 
@@ -218,7 +219,7 @@ final class ClientConnection {
     private func handlePending() {
         guard let bytes = input.bytes else { return }
         let handled = handle(bytes, input.count)
-        if channel.isOpen { input.consume(handled) }
+        if channel.isOpen { input.consume(handled, pool: worker.chunks) }
     }
 
     /// Called by the epilogue when a wait of this client may be over.
