@@ -9,7 +9,7 @@ package struct PoolConfig: Sendable, Equatable {
         case error
     }
 
-    /// The name, `[a-z0-9_-]{1,32}`; it labels the pool's log lines and metrics.
+    /// The name, `[a-z0-9_-]{1,32}`; it labels the pool's log lines.
     package let name: String
     /// Where clients connect; at least one address, none of them used by another pool.
     package let listen: [ListenAddress]

@@ -10,7 +10,7 @@ extension Config {
             "# Durations need a unit (ms, s, m, h), sizes too (b, kb, mb, gb; 1kb is 1024 bytes).",
             "",
             "pools:",
-            "  main:  # 1 to 32 of a-z, 0-9, _ and -; names the pool in the log and the metrics",
+            "  main:  # 1 to 32 of a-z, 0-9, _ and -; names the pool in the log",
         ]
         lines += [
             "    # \(doc(.listen)).",

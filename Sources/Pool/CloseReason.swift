@@ -1,7 +1,7 @@
 // Why an upstream connection ended. Each ends with exactly one reason. Its word is the same in the
-// log, in the metric label and in the manual.
+// log and in the table of docs/troubleshooting.md.
 
-/// Why an upstream connection ended.
+/// Why an upstream connection ended. `PoolCounters` has a counter for each reason.
 package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     /// More than `maxIdle` were idle.
     case maxIdle
@@ -53,7 +53,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     /// A message came that nobody on this connection had subscribed to.
     case strayPush
 
-    /// The word for log, metric and manual.
+    /// The word for the log and docs/troubleshooting.md.
     package var word: String {
         switch self {
         case .maxIdle: "max_idle"

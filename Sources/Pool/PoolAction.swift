@@ -14,7 +14,7 @@ package enum Refusal: UInt8, CaseIterable, Sendable {
     /// The pool is being shut down.
     case draining
 
-    /// The word for log, metric and manual.
+    /// The word for the log and docs/operations.md.
     package var word: String {
         switch self {
         case .poolTimeout: "pool_timeout"
