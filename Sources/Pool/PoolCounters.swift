@@ -30,7 +30,9 @@ package struct PoolCounters: Equatable, Sendable {
     package var probeFailures: UInt64 = 0
     /// Conversions begun.
     package var conversions: UInt64 = 0
+    /// One for each `Refusal`.
     private var refusalsByKind = InlineArray<5, UInt64>(repeating: 0)
+    /// One for each `CloseReason`.
     private var closesByReason = InlineArray<24, UInt64>(repeating: 0)
 
     package init() {}
