@@ -184,7 +184,8 @@ extension UpstreamConnection {
         cleanOrphan()
     }
 
-    /// Called when a reply has come whose client has left.
+    /// Called when a reply has come whose client has left. Does nothing on a connection that is not
+    /// being cleaned, such as a shared one.
     func cleanOrphan() {
         guard case .cleaning(let state) = sole?.kind, inFlight.isEmpty, stage == .ready else {
             return

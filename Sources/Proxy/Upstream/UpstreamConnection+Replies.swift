@@ -140,6 +140,7 @@ extension UpstreamConnection {
             if isShared { countFinished(finished) }
         }
         guard let client = worker.clients[entry.client], client.upstream === self else {
+            // The client has left: the bytes are dropped. The replies are counted already.
             cleanOrphan()
             return
         }
