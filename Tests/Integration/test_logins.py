@@ -215,6 +215,79 @@ def test_who_came_after_the_last_open_connection_is_not_let_in_by_another(launch
         assert thieves[0].command("GET", "secret") == b"data"
 
 
+BEGUN = {
+    "short of a stream": encode("SET", "large", "x" * 120_000)[:100_000],
+    "many": encode("MSET", *["y"] * 60_000)[:100_000],
+}
+
+
+@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
+def test_a_command_that_began_before_the_password_is_refused(launch, begun):
+    """The server would close the connection that clients without a login share."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    with redpool.connect() as late, redpool.connect() as other:
+        late.command("PING")
+        late.send(begun)
+        locked_out(server, other)
+        # The next byte shows it. The rest would be reset.
+        late.send(b"x")
+        assert is_refused(late.read(), b"ERR Protocol error: unauthenticated")
+        assert late.read_until_closed() == b""
+        assert is_refused(other.command("GET", "k"), b"NOAUTH")
+
+
+def test_an_upload_that_waited_while_the_password_came_is_refused(launch):
+    """It is longer than what Redpool keeps of a client without an upstream."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    with redpool.connect() as late, redpool.connect() as other:
+        late.command("PING")
+        full = int(server.info("connected_clients"))
+        server.command("CONFIG", "SET", "maxclients", str(full))
+        late.send(encode("SET", "large", "x" * 300_000)[:250_000])
+        eventually(lambda: int(server.info("rejected_connections")) > 0)
+        server.command("CONFIG", "SET", "requirepass", "secret")
+        server.command("CONFIG", "SET", "maxclients", "1000")
+        answer = late.read()
+        assert is_refused(answer, b"ERR Protocol error: unauthenticated")
+        assert late.read_until_closed() == b""
+        assert is_refused(other.command("GET", "k"), b"NOAUTH")
+
+
+@pytest.mark.parametrize("state", [("WATCH", "k"), ("SUBSCRIBE", "ch")], ids=lambda state: state[0])
+def test_who_holds_an_upstream_keeps_its_limits(launch, state):
+    """Its connection to the server is logged in, as it would be without Redpool."""
+    server = launch.server()
+    redpool = launch.redpool(server)
+    with redpool.connect() as holder, redpool.connect() as other:
+        holder.command("HELLO", "3")
+        holder.command(*state)
+        locked_out(server, other)
+        assert holder.command("DEL", *["k"] * 20) == 0
+        assert holder.command("SET", "k", "x" * 20_000) == b"OK"
+
+
+def test_who_has_begun_an_upload_keeps_its_limits(launch):
+    server = launch.server()
+    redpool = launch.redpool(server)
+    with redpool.connect() as uploader, redpool.connect() as other:
+        command = encode("MSET", "one", "x" * 300_000, "two", "y" * 300_000, *["z"] * 40)
+        uploader.command("PING")
+        uploader.send(command[:250_000])
+        eventually(lambda: any(int(row["qbuf"]) > 200_000 for row in server.upstreams()))
+        locked_out(server, other)
+        uploader.send(command[250_000:])
+        assert uploader.read() == b"OK"
+
+
+def locked_out(server, other):
+    """The server wants a password, and Redpool has seen it: a client needed a new connection."""
+    server.command("CONFIG", "SET", "requirepass", "secret")
+    server.forget_password("secret")
+    assert is_refused(other.command("WATCH", "k"), b"NOAUTH")
+
+
 def test_who_has_sent_reset_has_to_log_in(open_world):
     server, redpool = open_world
     with redpool.connect() as early, redpool.connect() as other:

@@ -20,8 +20,11 @@ extension ClientConnection {
     /// The limits that the server applies to this client. Before a login they are low, and a server
     /// that finds one exceeded would close a connection that other clients share.
     var limits: CommandLimits {
-        isLockedOut ? worker.limits.beforeLogin : worker.limits.loggedIn
+        isLimited ? worker.limits.beforeLogin : worker.limits.loggedIn
     }
+
+    /// The client is not logged in, and has no upstream from a time when that was not needed.
+    private var isLimited: Bool { isLockedOut && !isHolding }
 
     /// Handles as many commands as fit in one turn. Returns the number of bytes that are done.
     func handle(_ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
@@ -89,10 +92,16 @@ extension ClientConnection {
     }
 
     /// The scanner is stored only while a command is incomplete; a complete one needs no stored
-    /// scanner.
+    /// scanner. Before a login each scan begins anew: the command may have begun when the server
+    /// wanted no login yet, and must now keep to the lower limits. Within these it is short.
     @inline(__always)
     private func scanNext(_ bytes: Span<UInt8>, _ start: Int) -> CommandScan {
-        if unfinished != nil { return scanner.scan(bytes, frameStart: start, limits: limits) }
+        if unfinished != nil {
+            if !isLimited {
+                return scanner.scan(bytes, frameStart: start, limits: worker.limits.loggedIn)
+            }
+            unfinished = nil
+        }
         var fresh = CommandScanner()
         let found = fresh.scan(bytes, frameStart: start, limits: limits)
         if case .incomplete = found { scanner = fresh }

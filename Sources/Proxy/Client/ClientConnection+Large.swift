@@ -184,7 +184,7 @@ extension ClientConnection {
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         let end: Int
         let isWhole: Bool
-        switch scanner.scan(buffer.span, frameStart: start, limits: limits) {
+        switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits.loggedIn) {
         case .command(let frame):
             end = frame.end
             isWhole = true
