@@ -19,6 +19,11 @@ package struct WriteTrail: Equatable, Sendable {
         upstream = id
     }
 
+    /// A write on this upstream would not spread the trail.
+    package func stays(on id: UpstreamID) -> Bool {
+        !isSpread && (upstream == nil || upstream == id)
+    }
+
     /// A write on this upstream is known to have changed data. The offset that the server keeps for
     /// it is then behind all earlier writes, because a client has commands in flight on one
     /// upstream only.

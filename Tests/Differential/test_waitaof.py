@@ -99,3 +99,13 @@ def test_it_works_again_once_a_write_has_succeeded(knowing):
         client.command("UNWATCH")
         client.command("SET", "k", "3")
         assert client.command("WAITAOF", "0", "0", "0") == [0, 0]
+
+
+def test_it_works_again_once_a_write_in_a_pipeline_has_succeeded(knowing):
+    """The writes go over a new connection, behind a command that does not write."""
+    with daemon(knowing, maxOpen=6) as redpool, redpool.connect() as client:
+        assert client.command("SET", "k", "1") == b"OK"
+        assert knowing.command("CLIENT", "KILL", "TYPE", "normal") > 0
+        commands = [("GET", "k"), ("SET", "k", "2"), ("SET", "k", "3"), ("WAITAOF", "0", "0", "0")]
+        client.send(b"".join(encode(*words) for words in commands))
+        assert [client.read() for _ in commands] == [b"1", b"OK", b"OK", [0, 0]]

@@ -72,6 +72,15 @@ struct CommandRunTests {
         }
     }
 
+    @Test("it ends before a write where writes are to be sent one by one")
+    func withoutWrites() {
+        let reads = encoded(["GET a", "STRLEN a"])
+        let found = table.run(
+            (reads + encoded(["SET a 1", "GET a"])).span, from: 0, limits: CommandLimits(),
+            denied: denied, most: 9, hasWrites: false)
+        #expect((found.end, found.count, found.mayWrite) == (reads.count, 2, false))
+    }
+
     @Test("it is bounded in commands and in bytes, and by the limits of the client")
     func bounds() {
         let many = encoded(Array(repeating: "GET a", count: 2000))

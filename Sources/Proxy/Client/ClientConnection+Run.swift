@@ -7,14 +7,15 @@ import Session
 
 extension ClientConnection {
     /// Forwards the plain commands that follow one which has just been forwarded on a shared
-    /// upstream and which ended at `start`. Returns the end of the last one.
+    /// upstream and which ended at `start`. Returns the end of the last one. A write that spreads the
+    /// trail is not among them: the reply to the next one has to be read (`provesWrite`).
     func forwardRun(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int) -> Int {
         guard case .open = mode, case .on = session.replyMode, !session.writes.isSpread,
             !isPausedByUpstream, let target = upstream, !target.gauge.measures
         else { return start }
         let run = worker.table.run(
             buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
-            most: worker.turn.left)
+            most: worker.turn.left, hasWrites: session.writes.stays(on: target.id))
         guard run.count > 0 else { return start }
         worker.turn.spend(Int(run.count) + 1)
         lastCommand = run.last

@@ -18,10 +18,11 @@ package struct CommandRun {
 
 extension CommandTable {
     /// The stateless commands from `start` on that are complete, allowed, and in the form that
-    /// encoders write; at most `most`. A run ends before the first other command.
+    /// encoders write; at most `most`. A run ends before the first other command, and without
+    /// `hasWrites` before one that may change data.
     package func run(
         _ bytes: Span<UInt8>, from start: Int, limits: borrowing CommandLimits, denied: DenyList,
-        most: Int
+        most: Int, hasWrites: Bool = true
     ) -> CommandRun {
         var run = CommandRun(end: start)
         var scanner = CommandScanner()
@@ -32,10 +33,13 @@ extension CommandTable {
             else { break }
             let command = find(bytes, frame)
             guard isStateless(command), !denied.refuses(command) else { break }
+            if mayWrite(command) {
+                if !hasWrites { break }
+                run.mayWrite = true
+            }
             run.end = frame.end
             run.count &+= 1
             run.last = command
-            if mayWrite(command) { run.mayWrite = true }
         }
         return run
     }
