@@ -3,6 +3,7 @@
 // cleanable must become clean by the commands that it names. Every command that carries state is also
 // spelled otherwise, in every place: what the server reads alike must be planned alike.
 
+internal import Pool
 internal import RESP
 
 private let words: [String] = [
