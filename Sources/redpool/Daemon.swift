@@ -70,7 +70,8 @@ final class Daemon {
         }
         settings = WorkerSettings(
             config: config, table: CommandTable(),
-            listeners: try Listeners.bindAll(config, inherited: inherited),
+            listeners: try Listeners.bindAll(
+                config, inherited: inherited, wait: StartWait(loop: loop, log: log)),
             maxClients: maxClients, lostLines: { sink.suppressed })
     }
 
@@ -107,7 +108,7 @@ final class Daemon {
     func run() throws {
         let me = Unmanaged.passUnretained(self).toOpaque()
         let watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {
-            SignalBox(signal: $0, loop: loop, owner: me)
+            SignalBox(signal: $0, loop: loop, owner: me, callback: daemonSignal)
         }
         let mail = DescriptorWatch(
             descriptor: events.wakeup.descriptor, loop: loop, owner: me, callback: daemonMail)
@@ -194,15 +195,19 @@ final class Daemon {
     fileprivate func received(_ signal: Int32) {
         switch signal {
         case SIGHUP:
-            log.warning(
-                "SIGHUP: the configuration is read at start only; restart to apply changes",
-                metadata: ["event": "signal.hup"])
+            Daemon.warnOfHangup(log)
         case SIGQUIT:
             endNow()
         default:
             if stage == .draining { endNow() }
             drain()
         }
+    }
+
+    static func warnOfHangup(_ log: Logger) {
+        log.warning(
+            "SIGHUP: the configuration is read at start only; restart to apply changes",
+            metadata: ["event": "signal.hup"])
     }
 
     private func drain() {
@@ -258,11 +263,13 @@ final class Daemon {
 }
 
 /// An array cannot hold a non-copyable watch; it can hold this box.
-private final class SignalBox {
+final class SignalBox {
     let watch: SignalWatch
-    init(signal: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer) {
-        watch = SignalWatch(
-            signal: signal, loop: loop, owner: owner, callback: daemonSignal)
+    init(
+        signal: Int32, loop: EventLoop, owner: UnsafeMutableRawPointer,
+        callback: @escaping EventCallback
+    ) {
+        watch = SignalWatch(signal: signal, loop: loop, owner: owner, callback: callback)
     }
 }
 

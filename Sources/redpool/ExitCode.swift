@@ -22,7 +22,8 @@ enum Sysexit {
 /// A failed start: one line for the operator, and the exit code.
 struct StartFailure: Error {
     let code: Int32
-    let message: String
+    /// Nil if the log has said it.
+    let message: String?
 }
 
 /// Writes lines to standard error.

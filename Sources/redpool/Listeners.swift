@@ -14,24 +14,50 @@ enum Listeners {
     /// A worker's epoll, timers and mailbox, and libevent's own.
     private static let descriptorsPerWorker = 6
 
-    /// Binds every address of every pool for which the service manager has passed no socket. After
-    /// a failure, none stays bound.
+    /// An address that another process has.
+    private struct Busy {
+        let address: ListenAddress
+        let pool: PoolConfig
+
+        var text: String { describe(.system(EADDRINUSE), address, pool).text }
+    }
+
+    /// Binds every address of every pool for which the service manager has passed no socket. Tries
+    /// again, for a time, to bind those that are in use; the others stay bound meanwhile, and their
+    /// clients wait. After a failure, none stays bound.
     static func bindAll(
-        _ config: Config, inherited: [InheritedSocket]
+        _ config: Config, inherited: [InheritedSocket], wait: StartWait
     ) throws -> [BoundListener] {
         var passed = inherited
         var bound: [BoundListener] = []
+        var busy: [Busy] = []
         do {
             for pool in config.pools {
                 for address in pool.listen {
                     bound += takeInherited(&passed, at: address, pool: pool)
                     for part in families(address) where !bound.contains(where: { $0.serves(part) })
                     {
-                        bound.append(try bind(part, pool: pool))
+                        if let listener = try bind(part, pool: pool) {
+                            bound.append(listener)
+                        } else {
+                            busy.append(Busy(address: part, pool: pool))
+                        }
                     }
                 }
             }
             if let left = passed.first { throw unwanted(left, config) }
+            while !busy.isEmpty {
+                try wait.pause(busy.map(\.text).joined(separator: "; "))
+                let tried = busy
+                busy = []
+                for place in tried {
+                    if let listener = try bind(place.address, pool: place.pool) {
+                        bound.append(listener)
+                    } else {
+                        busy.append(place)
+                    }
+                }
+            }
         } catch {
             for listener in bound { release(listener) }
             throw error
@@ -86,9 +112,10 @@ enum Listeners {
         close(listener.descriptor)
     }
 
+    /// Nil if another process has the address: it may be about to end.
     private static func bind(
         _ address: ListenAddress, pool: PoolConfig
-    ) throws -> BoundListener {
+    ) throws -> BoundListener? {
         do throws(ListenFailure) {
             switch address {
             case .tcp(let host, let port):
@@ -105,13 +132,15 @@ enum Listeners {
                     pool: pool.name, descriptor: descriptor, address: address, file: file)
             }
         } catch {
-            throw describe(error, address, pool)
+            if case .system(EADDRINUSE) = error { return nil }
+            let (code, text) = describe(error, address, pool)
+            throw StartFailure(code: code, message: "redpool: \(text)")
         }
     }
 
     private static func describe(
         _ failure: ListenFailure, _ address: ListenAddress, _ pool: PoolConfig
-    ) -> StartFailure {
+    ) -> (code: Int32, text: String) {
         let group = pool.socketGroup
         let code: Int32
         let text: String
@@ -133,7 +162,7 @@ enum Listeners {
                 ? "user \(System.userName) is not in group \(group)" : System.errorText(error)
             text = "cannot give \(address) to group \(group): \(cause)"
         }
-        return StartFailure(code: code, message: "redpool: pool \(pool.name): \(text)")
+        return (code, "pool \(pool.name): \(text)")
     }
 
     /// The limit on clients: the configured number; for `auto`, as many as the descriptors allow.

@@ -32,7 +32,7 @@ enum Redpool {
             complain(error.message)
             return Sysexit.usage
         } catch let failure as StartFailure {
-            complain(failure.message)
+            if let message = failure.message { complain(message) }
             return failure.code
         } catch {
             complain("redpool: \(error)")

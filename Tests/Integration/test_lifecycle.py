@@ -8,10 +8,11 @@ import select
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
-from harness.daemon import fails
+from harness.daemon import fails, run_cli, starting
 from harness.ports import free_port
 from harness.waiting import always, eventually
 from harness.wire import Address, Closed, Connection, encode
@@ -268,11 +269,76 @@ def test_missing_file(tmp_path):
     fails(66, str(path), "No such file", arguments=["check", path])
 
 
-def test_occupied_port(write):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        path = write({"listen": address, "upstream": "127.0.0.1:1"})
+def occupied(write, **settings):
+    """A listening socket, its address, and a configuration that has the address."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{taken.getsockname()[1]}"
+    path = write({"listen": address, "upstream": "127.0.0.1:1"}, **settings)
+    return taken, address, path
+
+
+def test_a_port_that_stays_in_use(write, tmp_path):
+    """Ten seconds, and one line however little the log has."""
+    taken, address, path = occupied(write, log={"level": "info"})
+    quiet = tmp_path / "quiet.yaml"
+    quiet.write_text(path.read_text().replace("info", "error"))
+    with taken, starting("run", "--config", quiet) as second:
+        began = time.monotonic()
         fails(73, address, "in use", arguments=["run", "--config", path])
+        assert time.monotonic() - began > 9
+        assert second.process.wait(AT_ONCE) == 73
+        assert len(second.lines()) == 1
+        second.says(address, "in use")
+
+
+def test_a_port_that_is_in_use_for_a_moment(write):
+    taken, address, path = occupied(write)
+    with taken, starting("run", "--config", path) as redpool:
+        redpool.says("listen.busy")
+        always(lambda: redpool.process.poll() is None, 1, what="waiting")
+        taken.close()
+        redpool.says("event=ready")
+        host, port = address.split(":")
+        socket.create_connection((host, int(port))).close()
+        assert [line for line in redpool.lines() if "level=warning" in line] == [
+            line for line in redpool.lines() if "listen.busy" in line and address in line
+        ]
+        assert len(redpool.lines()) == 2
+        redpool.process.terminate()
+        assert redpool.process.wait(AT_ONCE) == 0
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_ends_the_wait_for_a_port(write, tmp_path, which):
+    taken = socket.create_server(("127.0.0.1", 0))
+    places = [f"unix:{tmp_path}/x.sock", f"127.0.0.1:{taken.getsockname()[1]}"]
+    path = write({"listen": places, "upstream": "127.0.0.1:1"})
+    with taken, starting("run", "--config", path) as redpool:
+        redpool.says("listen.busy")
+        assert os.path.exists(tmp_path / "x.sock")
+        redpool.process.send_signal(signal.SIGHUP)
+        redpool.says("signal.hup")
+        began = time.monotonic()
+        redpool.process.send_signal(which)
+        assert redpool.process.wait(AT_ONCE) == 0
+        assert time.monotonic() - began < 5
+        assert not os.path.exists(tmp_path / "x.sock")
+
+
+def test_nobody_waits_for_a_port_when_another_address_is_wrong(write, tmp_path):
+    taken = socket.create_server(("127.0.0.1", 0))
+    places = [f"127.0.0.1:{taken.getsockname()[1]}", f"unix:{tmp_path}/no/such/x.sock"]
+    path = write({"listen": places, "upstream": "127.0.0.1:1"})
+    with taken:
+        began = time.monotonic()
+        fails(73, "x.sock", "No such file", arguments=["run", "--config", path])
+        assert time.monotonic() - began < 5
+
+
+def test_the_check_of_a_file_is_not_about_ports(write):
+    taken, _, path = occupied(write)
+    with taken:
+        assert run_cli("check", path).returncode == 0
 
 
 def test_unreadable_file(write, run_as_nobody):

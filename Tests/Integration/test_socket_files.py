@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from harness.daemon import fails, run_cli
+from harness.daemon import fails, run_cli, starting
 from harness.waiting import eventually
 from harness.wire import Address, Connection, encode
 
@@ -23,9 +23,13 @@ def test_unix_listener_in_a_missing_folder(write, tmp_path):
 def test_unix_listener_that_a_live_daemon_holds(launch, write):
     redpool = launch.redpool(launch.server())
     path = write({"listen": redpool.unix.text, "upstream": "127.0.0.1:1"})
-    fails(73, redpool.unix.path, "in use", arguments=["run", "--config", path])
-    with Connection(redpool.unix) as client:
-        assert client.command("PING") == b"PONG"
+    with starting("run", "--config", path) as second:
+        second.says("in use", redpool.unix.path)
+        with Connection(redpool.unix) as client:
+            assert client.command("PING") == b"PONG"
+        assert redpool.stop() == 0
+        second.says("event=ready")
+        Connection(redpool.unix).close()
 
 
 def test_unix_listener_left_by_a_dead_daemon_is_replaced(launch):
@@ -63,12 +67,15 @@ def test_a_socket_that_is_bound_but_does_not_listen_yet_is_not_taken(
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "x.sock"
     path = write({"listen": f"unix:{place}", "upstream": "127.0.0.1:1"})
-    with socket.socket(socket.AF_UNIX) as starting:
-        starting.bind("x.sock" if is_relative else str(place))
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("x.sock" if is_relative else str(place))
         before = os.stat(place).st_ino
-        fails(73, str(place), "in use", arguments=["run", "--config", path])
+        with starting("run", "--config", path) as redpool:
+            redpool.says("in use", str(place))
+            redpool.process.terminate()
+            assert redpool.process.wait(30) == 0
         assert os.stat(place).st_ino == before
-        starting.listen()
+        other.listen()
         Address(path=str(place)).connect(5).close()
 
 

@@ -1,5 +1,6 @@
 """The daemon under test."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -56,6 +57,38 @@ def fails(code, *words, arguments):
     lines = done.stderr.strip().splitlines()
     assert all(word in lines[-1] for word in words), lines
     assert len(lines) == 1 and "Fatal error" not in done.stderr, lines
+
+
+class Starting:
+    """A daemon whose start is the test's subject: `process` and what it has written."""
+
+    def __init__(self, process, output):
+        self.process = process
+        self._output = output
+
+    def lines(self) -> list:
+        return self._output.read_text().splitlines()
+
+    def says(self, *words):
+        """Waits for a line with all these words."""
+        eventually(
+            lambda: any(all(word in line for word in words) for line in self.lines()),
+            what=f"a line with {words}",
+        )
+
+
+@contextlib.contextmanager
+def starting(*arguments):
+    """Runs the daemon's command line beside the test."""
+    with tempfile.TemporaryDirectory(prefix="redpool-test-") as folder:
+        output = pathlib.Path(folder) / "stderr"
+        with open(output, "wb") as stderr:
+            process = subprocess.Popen([BINARY, *map(str, arguments)], stderr=stderr)
+        try:
+            yield Starting(process, output)
+        finally:
+            process.kill()
+            process.wait(60)
 
 
 class Redpool:
