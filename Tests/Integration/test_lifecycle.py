@@ -300,10 +300,10 @@ def test_a_port_that_is_in_use_for_a_moment(write):
         redpool.says("event=ready")
         host, port = address.split(":")
         socket.create_connection((host, int(port))).close()
-        assert [line for line in redpool.lines() if "level=warning" in line] == [
-            line for line in redpool.lines() if "listen.busy" in line and address in line
-        ]
-        assert len(redpool.lines()) == 2
+        warnings = [line for line in redpool.lines() if "level=warning" in line]
+        assert len(warnings) == 1
+        assert "listen.busy" in warnings[0]
+        assert address in warnings[0]
         redpool.process.terminate()
         assert redpool.process.wait(AT_ONCE) == 0
 
