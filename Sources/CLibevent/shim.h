@@ -272,7 +272,7 @@ static inline void redpool_timerfd_set(int fd, int64_t deadline) {
 }
 
 // A datagram to systemd's notification socket; `path` may name an abstract socket with a leading @.
-static inline int redpool_notify(const char *path, const char *text, size_t count) {
+static inline int redpool_notify(const char *path, const char *text, size_t count, bool waits) {
     struct sockaddr_un address;
     size_t length = strlen(path);
     if (length == 0 || length >= sizeof address.sun_path) return -EINVAL;
@@ -282,7 +282,8 @@ static inline int redpool_notify(const char *path, const char *text, size_t coun
     if (address.sun_path[0] == '@') address.sun_path[0] = 0;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
-    ssize_t n = sendto(fd, text, count, MSG_NOSIGNAL, (struct sockaddr *)&address,
+    int flags = MSG_NOSIGNAL | (waits ? 0 : MSG_DONTWAIT);
+    ssize_t n = sendto(fd, text, count, flags, (struct sockaddr *)&address,
                        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
     int error = n < 0 ? -errno : 0;
     close(fd);

@@ -29,10 +29,14 @@ package enum System {
         redpool_raise_files(wanted)
     }
 
-    /// Sends a state line to systemd's notification socket, if there is one. Returns 0 or -errno.
-    package static func notify(_ state: String) -> Int32 {
+    /// There is a service manager that wants to be told.
+    package static var hasServiceManager: Bool { getenv("NOTIFY_SOCKET") != nil }
+
+    /// Sends a state line to systemd's notification socket, if there is one. Returns 0 or -errno:
+    /// EAGAIN if nobody reads the socket, unless `waits` is true.
+    package static func notify(_ state: String, waits: Bool = false) -> Int32 {
         guard let path = getenv("NOTIFY_SOCKET") else { return 0 }
-        return redpool_notify(path, state, state.utf8.count)
+        return redpool_notify(path, state, state.utf8.count, waits)
     }
 
     /// How long systemd's watchdog waits for this process, in nanoseconds; nil if it does not watch

@@ -35,6 +35,7 @@ final class Daemon {
     private var patience: Timer?
     private var exitCode: Int32 = 0
     private var watchdog: Watchdog?
+    private let status: StatusLine
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -63,6 +64,7 @@ final class Daemon {
         self.loop = loop
         self.events = events
         self.group = group
+        status = StatusLine(loop: loop, group: group, pools: config.pools.map(\.name), log: log)
         if config.maxClients == nil, maxClients < 10_000 {
             log.warning(
                 "the limit of open files allows only \(maxClients) clients: raise LimitNOFILE",
@@ -186,7 +188,7 @@ final class Daemon {
                 "maxClients": "\(settings.maxClients)", "threads": "\(group.workers)",
                 "pools": "\(places.joined(separator: ", "))",
             ])
-        notify("READY=1\nSTATUS=Serving \(config.pools.count) pool(s)")
+        status.start()
         watchdog = Watchdog(loop: loop, group: group, log: log)
         // Reading the configuration used heap that is not needed again.
         System.trimHeap()
@@ -214,7 +216,7 @@ final class Daemon {
         stage = .draining
         // The unit's TimeoutStopSec may be shorter than drainTimeout.
         let longest = config.drainTimeout / 1000 + 2 * Daemon.grace / 1000
-        notify("STOPPING=1\nSTATUS=Draining\nEXTEND_TIMEOUT_USEC=\(longest)")
+        status.drain(longest: longest)
         log.notice(
             "draining",
             metadata: ["event": "drain.begin", "clients": "\(group.clientCount)"])
@@ -250,15 +252,6 @@ final class Daemon {
         log.warning("exiting at once", metadata: ["event": "exit.now"])
         for listener in settings.listeners { listener.file?.remove() }
         System.exitNow(0)
-    }
-
-    private func notify(_ state: String) {
-        let error = System.notify(state)
-        if error != 0 {
-            log.warning(
-                "cannot notify systemd: \(System.errorText(-error))",
-                metadata: ["event": "notify.failed"])
-        }
     }
 }
 

@@ -75,7 +75,7 @@ struct SystemTests {
         }
         #expect(redpool_bind(socket, &address, length) == 0)
         let text = "READY=1\nSTATUS=fine"
-        #expect(redpool_notify(name, text, text.utf8.count) == 0)
+        #expect(redpool_notify(name, text, text.utf8.count, false) == 0)
         var buffer = [UInt8](repeating: 0, count: 64)
         try awaitReadable(socket)
         let count = recv(socket, &buffer, buffer.count, 0)
@@ -85,9 +85,9 @@ struct SystemTests {
     @Test("a notification that goes nowhere is an error")
     func badNotification() throws {
         let folder = try Folder()
-        #expect(redpool_notify("", "x", 1) == -EINVAL)
-        #expect(redpool_notify(String(repeating: "x", count: 108), "x", 1) == -EINVAL)
-        #expect(redpool_notify(folder.path("nobody"), "x", 1) == -ENOENT)
+        #expect(redpool_notify("", "x", 1, false) == -EINVAL)
+        #expect(redpool_notify(String(repeating: "x", count: 108), "x", 1, false) == -EINVAL)
+        #expect(redpool_notify(folder.path("nobody"), "x", 1, false) == -ENOENT)
     }
 
     @Test("giving memory back changes nothing that is in use")

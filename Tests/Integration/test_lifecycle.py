@@ -22,6 +22,8 @@ pytestmark = pytest.mark.daemon
 # busy machine.
 LONG_DRAIN = {"drainTimeout": "120s"}
 AT_ONCE = 30
+# What a busy machine may add.
+BUSY = 3
 
 
 def refuses(address) -> bool:
@@ -144,6 +146,9 @@ class Messages:
     def __call__(self) -> dict:
         return dict(line.split("=", 1) for line in self._listener.recv(4096).decode().splitlines())
 
+    def fileno(self) -> int:
+        return self._listener.fileno()
+
     def skip(self):
         """Drops what has come."""
         while select.select([self._listener], [], [], 0)[0]:
@@ -224,6 +229,75 @@ def test_the_watchdog_hears_of_workers_that_turn(launch, notify, threads):
         assert not received.wait(1)
     assert received.wait(20), "the watchdog hearing of them again"
     reader.join()
+
+
+def until_status(messages, wanted, seconds):
+    """Reads messages until the status has these words. Returns that status."""
+    deadline = time.monotonic() + seconds
+    while wanted not in (status := messages().get("STATUS", "")):
+        assert time.monotonic() < deadline, status
+    return status
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_status_follows_the_truth(launch, notify, threads):
+    path, messages = notify
+    one, other = launch.server(), launch.server()
+    cache = {"listen": f"127.0.0.1:{free_port()}", "upstream": other.tcp.text}
+    redpool = launch.redpool(
+        one, pools={"cache": cache}, environment={"NOTIFY_SOCKET": path},
+        settings=LONG_DRAIN | {"threads": threads})
+    assert until_keys(messages, "READY")["STATUS"] == "2 pools, 0 clients"
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+        assert until_status(messages, "1 client", 10) == "2 pools, 1 client"
+        began = time.monotonic()
+        other.stop()
+        status = until_status(messages, "down", 10)
+        assert time.monotonic() - began < 2 + BUSY
+        assert status == "2 pools, 1 down (cache: Connection refused), 1 client"
+        # Nothing has changed: nothing is said.
+        assert not select.select([messages], [], [], 1.5)[0]
+        other.start()
+        assert until_status(messages, "2 pools, 1 client", 20)
+        in_doubt = redpool.connect()
+        assert in_doubt.command("MULTI") == b"OK"
+        until_status(messages, "2 clients", 10)
+        redpool.signal()
+        stopping = until_keys(messages, "STOPPING")
+        assert stopping["STATUS"].startswith("Draining, ")
+        until_status(messages, "Draining, 1 client", 10)
+        in_doubt.close()
+        assert redpool.wait(AT_ONCE) == 0
+
+
+def test_the_status_is_told_once_a_second(launch, notify):
+    path, messages = notify
+    redpool = launch.redpool(launch.server(), environment={"NOTIFY_SOCKET": path})
+    until_keys(messages, "READY")
+    times = []
+    while len(times) < 3:
+        # The number of clients differs whenever somebody looks.
+        clients = [redpool.connect() for _ in range(len(times) + 1)]
+        messages()
+        times.append(time.monotonic())
+        for client in clients:
+            client.close()
+    assert times[2] - times[0] > 1.5
+
+
+def test_a_service_manager_that_does_not_read_holds_nothing_up(launch, notify):
+    path, messages = notify
+    redpool = launch.redpool(launch.server(), environment={"NOTIFY_SOCKET": path})
+    until_keys(messages, "READY")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.sendto(b"X=1", path)
+    redpool.signal()
+    assert redpool.wait(AT_ONCE) == 0
+    assert "event=notify.failed" in redpool.log()
 
 
 def test_nobody_watches_another_process(launch, notify):

@@ -97,6 +97,9 @@ final class PoolWarnings: Sendable {
         }
     }
 
+    /// The latest cause of the present outage; nil if there is none.
+    var outageError: String? { state.withLock { $0.outage?.error } }
+
     /// The pool has no upstream.
     var isDown: Bool { state.withLock { $0.outage != nil } }
 }

@@ -48,6 +48,10 @@ package final class WorkerGroup: Sendable {
         return found
     }
 
+    /// Why the pool with this name has no upstream, in the words of the system or the server; nil if
+    /// it is up. The configuration must have it.
+    package func outage(of name: String) -> String? { pool(name).warnings.outageError }
+
     // MARK: Clients
 
     /// The number of clients of the process.

@@ -1,0 +1,91 @@
+// The line that `systemctl status` shows: how many pools there are, which of them are down and why,
+// and how many clients. It lives on the main thread and reads what the workers count anyway.
+
+import EventLoop
+import Logging
+import Proxy
+
+/// Tells the service manager the status when it has changed, at most once a second.
+final class StatusLine {
+    private static let interval: Int64 = 1_000_000_000
+    /// Of what a server says, in characters.
+    private static let longestError = 100
+
+    private let group: WorkerGroup
+    private let pools: [String]
+    private let log: Logger
+    private var timer: Timer?
+    /// What the service manager has been told last.
+    private var told = ""
+    private var isFailing = false
+    private var isDraining = false
+
+    /// Does nothing by itself before `start`.
+    init(loop: EventLoop, group: WorkerGroup, pools: [String], log: Logger) {
+        self.group = group
+        self.pools = pools
+        self.log = log
+        guard System.hasServiceManager else { return }
+        timer = Timer(
+            loop: loop, owner: Unmanaged.passUnretained(self).toOpaque(), callback: statusTimer)
+    }
+
+    /// Tells that Redpool is ready, with the status, and follows that from now on.
+    func start() { tell("READY=1\n", waits: true) }
+
+    /// Tells that Redpool drains, which may take this long, in microseconds.
+    func drain(longest: Int64) {
+        isDraining = true
+        tell("STOPPING=1\nEXTEND_TIMEOUT_USEC=\(longest)\n")
+    }
+
+    fileprivate func look() {
+        if text == told { timer?.start(after: StatusLine.interval) } else { tell("") }
+    }
+
+    private func tell(_ more: String, waits: Bool = false) {
+        let text = text
+        let error = System.notify(more + "STATUS=\(text)", waits: waits)
+        if error == 0 {
+            told = text
+        } else if !isFailing {
+            log.warning(
+                "cannot notify systemd: \(System.errorText(-error))",
+                metadata: ["event": "notify.failed"])
+        }
+        isFailing = error != 0
+        timer?.start(after: StatusLine.interval)
+    }
+
+    private var text: String {
+        let clients = StatusLine.count(group.clientCount, "client")
+        if isDraining { return "Draining, \(clients)" }
+        var down: [String] = []
+        for pool in pools {
+            if let error = group.outage(of: pool) {
+                down.append("\(pool): \(StatusLine.plain(error))")
+            }
+        }
+        let all = StatusLine.count(pools.count, "pool")
+        if down.isEmpty { return "\(all), \(clients)" }
+        return "\(all), \(down.count) down (\(down.joined(separator: "; "))), \(clients)"
+    }
+
+    private static func count(_ number: Int, _ thing: String) -> String {
+        "\(number) \(thing)\(number == 1 ? "" : "s")"
+    }
+
+    /// A server's words cannot add a line to the message.
+    private static func plain(_ text: String) -> String {
+        var plain = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars.prefix(longestError) {
+            plain.append(scalar.value < 0x20 || scalar.value == 0x7F ? " " : scalar)
+        }
+        return String(plain)
+    }
+}
+
+private func statusTimer(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<StatusLine>.fromOpaque(owner).takeUnretainedValue().look()
+}
