@@ -118,7 +118,8 @@ def _without_silent_doubt(sequence) -> list:
     kept, is_silent, has_begun = [], False, False
     for command in sequence:
         words = read(command)
-        if words[:2] == ("CLIENT", "REPLY") and len(words) == 3:
+        # SKIP changes nothing while replies are off.
+        if words[:2] == ("CLIENT", "REPLY") and words[2:] in (("ON",), ("OFF",)):
             is_silent = words[2] == "OFF"
         if words[0] in ("MULTI", "EXEC", "DISCARD", "RESET"):
             has_begun = words[0] == "MULTI"
