@@ -249,9 +249,9 @@ extension PoolStateMachine {
 
     // MARK: Shared upstreams at work
 
-    /// A client that has commands in flight on this shared upstream sends `count` more there, because
-    /// only that keeps their order. It may do so on a retiring upstream too. A command of kind
-    /// `.slow` moves the upstream to the slow lane until it settles.
+    /// A client that has commands in flight on this shared upstream sends `count` more there,
+    /// because only that keeps their order. It may do so on a retiring upstream too. A command of
+    /// kind `.slow` moves the upstream to the slow lane until it settles.
     package mutating func add(
         _ id: UpstreamID, _ kind: LeaseKind = .shared, count: Int32 = 1
     ) {

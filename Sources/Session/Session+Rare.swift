@@ -19,7 +19,8 @@ indirect enum Rare: Sendable {
     case some(RareState)
 }
 
-/// Where the invalidations of a client's tracking go. Each number is the id of a client, 0 for none.
+/// Where the invalidations of a client's tracking go. Each number is the id of a client, 0 for
+/// none.
 package struct Redirection: Equatable, Sendable {
     /// What the server has accepted.
     package fileprivate(set) var current: UInt64 = 0
@@ -113,7 +114,8 @@ extension Session {
         return members
     }
 
-    /// The server has queued an unknown command, which may do anything when EXEC runs it. True once.
+    /// The server has queued an unknown command, which may do anything when EXEC runs it. True
+    /// once.
     package mutating func takeQueuedStranger() -> Bool {
         guard state.hasQueuedStranger else { return false }
         state.hasQueuedStranger = false

@@ -1,5 +1,5 @@
-// Where a client's writes went. WAIT and WAITAOF ask about the last write of one connection, so they
-// have to follow it.
+// Where a client's writes went. WAIT and WAITAOF ask about the last write of one connection, so
+// they have to follow it.
 
 package import Pool
 

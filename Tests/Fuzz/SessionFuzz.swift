@@ -1,7 +1,7 @@
 // Fuzzes the session machine: any commands in any state, any replies to them, any frames of a
 // subscription. Nothing may trap, what is said to be clean must be, and what is said to be
-// cleanable must become clean by the commands that it names. Every command that carries state is also
-// spelled otherwise, in every place: what the server reads alike must be planned alike.
+// cleanable must become clean by the commands that it names. Every command that carries state is
+// also spelled otherwise, in every place: what the server reads alike must be planned alike.
 
 internal import Pool
 internal import RESP

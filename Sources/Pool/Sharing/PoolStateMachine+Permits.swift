@@ -1,5 +1,6 @@
 // The machine's side of permits: it uses no more than it has, and says how many it lacks and how
-// many it can give away. `Permits.swift` explains the scheme. A machine that serves its pool alone has all permits.
+// many it can give away. `Permits.swift` explains the scheme. A machine that serves its pool alone
+// has all permits.
 
 extension PoolStateMachine {
     /// How long a client of another worker must have waited before this worker gives up a shared

@@ -1,5 +1,5 @@
-// Why a client connection ends. Each close has one reason. Its word is the same in the log and in the
-// table of docs/troubleshooting.md.
+// Why a client connection ends. Each close has one reason. Its word is the same in the log and in
+// the table of docs/troubleshooting.md.
 
 /// Reasons for the end of a client connection.
 package enum ClientCloseReason: UInt8, CaseIterable, Sendable {

@@ -7,8 +7,8 @@ import Session
 
 extension ClientConnection {
     /// Forwards the plain commands that follow one which has just been forwarded on a shared
-    /// upstream and which ended at `start`. Returns the end of the last one. A write that spreads the
-    /// trail is not among them: the reply to the next one has to be read (`provesWrite`).
+    /// upstream and which ended at `start`. Returns the end of the last one. A write that spreads
+    /// the trail is not among them: the reply to the next one has to be read (`provesWrite`).
     func forwardRun(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int) -> Int {
         guard case .open = mode, case .on = session.replyMode, !session.writes.isSpread,
             !isPausedByUpstream, let target = upstream, !target.gauge.measures

@@ -132,9 +132,9 @@ extension ClientConnection {
             kindForOneReply, key: target, expectation, value, bytes, isBlocking: false)
     }
 
-    /// The lease for a SELECT, HELLO or AUTH that needs an upstream of its own for its reply. If all
-    /// pins are out, it is one of those for control commands: however many clients block, others
-    /// can log in. A grant that has come for the command is used whatever its kind.
+    /// The lease for a SELECT, HELLO or AUTH that needs an upstream of its own for its reply. If
+    /// all pins are out, it is one of those for control commands: however many clients block,
+    /// others can log in. A grant that has come for the command is used whatever its kind.
     private var kindForOneReply: LeaseKind {
         if let granted, case .control = granted.wanted.kind { return .control }
         if granted != nil { return .pin }

@@ -15,8 +15,8 @@ extension PoolFront {
         log(RateLimiter.Summary(key: key, count: count, last: said))
     }
 
-    /// A client gets an error of Redpool's own in place of a reply. `text` has the error's words and
-    /// numbers; `reason` is a refusal's word, or `denied`.
+    /// A client gets an error of Redpool's own in place of a reply. `text` has the error's words
+    /// and numbers; `reason` is a refusal's word, or `denied`.
     func warnRefused(_ reason: String, _ text: String) {
         traffic.refused += 1
         warnLimit(Outage.clientRefused, reason: reason, text)
@@ -52,8 +52,8 @@ extension PoolFront {
 
     // MARK: Outages
 
-    /// A dial has failed, for `reason`. If no worker has an upstream, the pool is down; else it is a
-    /// warning.
+    /// A dial has failed, for `reason`. If no worker has an upstream, the pool is down; else it is
+    /// a warning.
     func dialFailed(_ reason: CloseReason, _ error: String) {
         let text = "cannot connect to \(config.upstream): \(error)"
         let key = RateLimiter.Key(

@@ -1,5 +1,5 @@
-// What the workers of a pool share for its warnings: each line is one for the pool, whichever worker
-// has the event, and the lines of an outage are in order.
+// What the workers of a pool share for its warnings: each line is one for the pool, whichever
+// worker has the event, and the lines of an outage are in order.
 
 import Pool
 import Synchronization

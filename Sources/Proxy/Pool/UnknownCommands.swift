@@ -16,8 +16,8 @@ struct UnknownCommands {
         case module
         /// A command of the server under another name. It could be anything.
         case renamed
-        /// The server cannot be asked, or has not answered. The command gets an upstream of its own,
-        /// which is closed afterwards.
+        /// The server cannot be asked, or has not answered. The command gets an upstream of its
+        /// own, which is closed afterwards.
         case unclear
     }
 

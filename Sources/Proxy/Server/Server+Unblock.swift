@@ -1,5 +1,6 @@
 // A drain unblocks the clients whose commands block: the server answers as if their time were over
-// (CLIENT UNBLOCK TIMEOUT). A client gets what comes first, an element or nil, and no element is lost.
+// (CLIENT UNBLOCK TIMEOUT). A client gets what comes first, an element or nil, and no element is
+// lost.
 //
 // CLIENT UNBLOCK for a connection whose command is delayed by a CLIENT PAUSE ends the server's
 // process (Redis 6.2 to 8.0, Valkey 8: blocked.c, replyToBlockedClientTimedOut). So it is sent in a

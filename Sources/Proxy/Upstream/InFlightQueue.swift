@@ -42,8 +42,8 @@ struct InFlightQueue: ~Copyable {
         set { ring![head] = newValue }
     }
 
-    /// Adds `count` expected replies, more than one only if they are plain. Plain ones join the last
-    /// entry if that is of the same client and the same turn.
+    /// Adds `count` expected replies, more than one only if they are plain. Plain ones join the
+    /// last entry if that is of the same client and the same turn.
     mutating func append(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
         value: UInt32 = 0, isSilent: Bool = false, stamp: UInt32 = 0

@@ -1,5 +1,5 @@
-// Log lines about single connections: what `level: debug` and `log.clients` ask for. They have no key,
-// no value and no password.
+// Log lines about single connections: what `level: debug` and `log.clients` ask for. They have no
+// key, no value and no password.
 
 import Config
 import Logging

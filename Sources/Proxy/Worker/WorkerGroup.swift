@@ -48,8 +48,8 @@ package final class WorkerGroup: Sendable {
         return found
     }
 
-    /// Why the pool with this name has no upstream, in the words of the system or the server; nil if
-    /// it is up. The configuration must have it.
+    /// Why the pool with this name has no upstream, in the words of the system or the server; nil
+    /// if it is up. The configuration must have it.
     package func outage(of name: String) -> String? { pool(name).warnings.outageError }
 
     // MARK: Clients
