@@ -26,7 +26,8 @@ final class Interleaver: @unchecked Sendable {
     /// Steps since the start.
     private(set) var steps = 0
 
-    /// - Parameter body: runs on a thread when it has been woken; when it returns, the thread sleeps.
+    /// - Parameter body: runs on a thread when it has been woken; when it returns, the thread
+    ///   sleeps.
     init(
         _ count: Int, _ preemption: Preemption, seed: UInt64,
         body: @escaping (_ thread: Int) -> Void
