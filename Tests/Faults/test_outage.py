@@ -172,6 +172,11 @@ class Crowd:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
 
+    def goes_on(self):
+        """Waits until all of them may have had another answer."""
+        answers = self.answers
+        eventually(lambda: self.answers > answers + self._count)
+
     def end(self):
         self._stop.set()
         self._thread.join()
@@ -226,8 +231,7 @@ def test_a_killed_server_costs_few_lines(launch, full, threads):
         pass_time(length)
         server.start()
         up = eventually(lambda: told(redpool, "pool.up"))[0]
-        answers = crowd.answers
-        eventually(lambda: crowd.answers > answers + 500)
+        crowd.goes_on()
     finally:
         crowd.end()
     lines = redpool.log().splitlines()[before:]
@@ -256,8 +260,7 @@ def test_a_stopped_server_costs_few_lines(launch, full, threads):
         server.resume()
         eventually(lambda: [line for line in told(redpool, "pool.moving")
                             if line["reason"] == "stalled"])
-        answers = crowd.answers
-        eventually(lambda: crowd.answers > answers + 500)
+        crowd.goes_on()
     finally:
         crowd.end()
     lines = redpool.log().splitlines()[before:]
