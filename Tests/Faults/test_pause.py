@@ -140,6 +140,15 @@ def test_pause_holds_up_only_what_writes(launch, how, threads):
         reads_pass(redpool)
 
 
+def test_a_worker_without_a_connection_believes_it(launch):
+    """Its first connection tells it which server answers: the one that is paused."""
+    server = launch.server()
+    pool = {"maxOpen": 12, "minIdle": 0}
+    redpool = launch.redpool(server, pool=pool, settings={"threads": 2})
+    with paused(redpool, server):
+        reads_pass(redpool)
+
+
 def test_refused_unpause_ends_nothing(launch):
     server = launch.server()
     redpool = launch.redpool(server, pool={"maxOpen": 12})

@@ -18,15 +18,17 @@ struct PauseBelief {
     /// Incremented with each CLIENT PAUSE. The success of a command that was sent before a pause
     /// does not disprove it. Never 0.
     var number: UInt32 = 1
+    /// The `run_id` of the server that has accepted it; nil if that server does not say it.
+    var runID: [UInt8]?
 
     /// Without evidence, a pause is assumed for this long, in nanoseconds.
     static let patience: Int64 = 60_000_000_000
 }
 
 extension PoolFront {
-    /// The server has accepted a CLIENT PAUSE of so many milliseconds, or, with nil, a CLIENT
-    /// UNPAUSE.
-    func takePause(_ milliseconds: UInt32?) {
+    /// The server with this `run_id` has accepted a CLIENT PAUSE of so many milliseconds, or, with
+    /// nil, a CLIENT UNPAUSE.
+    func takePause(_ milliseconds: UInt32?, of runID: [UInt8]?) {
         guard let milliseconds else {
             isPaused = false
             return
@@ -35,7 +37,14 @@ extension PoolFront {
         if !isPaused || end > pause.end { pause.end = end }
         pause.review = worker.now + PauseBelief.patience
         pause.number = pause.number == .max ? 1 : pause.number + 1
+        pause.runID = runID
         isPaused = true
+    }
+
+    /// The server with this `run_id` answers now. A pause ends only if another server has accepted
+    /// it: a worker can hear of a pause before its first connection says which server it leads to.
+    func judgePause(of runID: [UInt8]?) {
+        if let runID, let paused = pause.runID, runID != paused { isPaused = false }
     }
 
     /// The server has carried out a command that was sent during pause `number` and that the pause
@@ -68,9 +77,11 @@ extension UpstreamConnection {
     /// Tells all workers of the pool.
     func notePause(_ length: UInt32?) {
         guard isOfThisServer else { return }
-        pool.takePause(length)
+        let runID = server.facts.runID
+        pool.takePause(length, of: runID)
         for other in pool.otherWorkers {
-            worker.group.mailboxes[other].post(.pause(pool: pool.config.name, milliseconds: length))
+            worker.group.mailboxes[other].post(
+                .pause(pool: pool.config.name, milliseconds: length, runID: runID))
         }
     }
 }

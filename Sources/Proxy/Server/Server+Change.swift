@@ -21,13 +21,14 @@ struct Processes {
 
 extension Server {
     /// Another process answers, or may answer. What the previous one accepted does not apply to it.
-    func forgetServer() {
+    /// `runID` is the new one's, if it is known.
+    func forgetServer(_ runID: [UInt8]?) {
         processes.epoch &+= 1
         pool.knownKeys.forgetAll()
         pool.unknownCommands = UnknownCommands()
         scripts.forget()
         fences = FenceForms()
-        pool.isPaused = false
+        pool.judgePause(of: runID)
         machine.allowConversions()
     }
 

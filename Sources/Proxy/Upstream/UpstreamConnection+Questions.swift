@@ -23,7 +23,7 @@ extension UpstreamConnection {
         if let runID = found.runID, runID == server.facts.runID { return }
         // A client's own user may have no right to INFO.
         if found.runID == nil, !isOnly || key.user != 0 { return }
-        server.forgetServer()
+        server.forgetServer(found.runID)
         var facts = ServerFacts()
         facts.version = found.version
         facts.runID = found.runID

@@ -31,7 +31,7 @@ package enum WorkerMessage: Sendable {
     /// The server has refused a login of a user who may have clients here.
     case userRefused(pool: String, [UInt8])
     /// The server has accepted a CLIENT PAUSE of another worker's client; nil for CLIENT UNPAUSE.
-    case pause(pool: String, milliseconds: UInt32?)
+    case pause(pool: String, milliseconds: UInt32?, runID: [UInt8]?)
     /// The resolver has answered for an upstream's name.
     case resolved(pool: String, NameAnswer)
 }
@@ -207,7 +207,8 @@ package final class Worker {
             case .release(let name, let target, let tracker):
                 pool(name)?.releaseTarget(target, from: tracker)
             case .userRefused(let name, let user): pool(name)?.doubt(user)
-            case .pause(let name, let length): pool(name)?.takePause(length)
+            case .pause(let name, let length, let runID):
+                pool(name)?.takePause(length, of: runID)
             case .resolved(let name, let answer): pool(name)?.server.resolved(answer)
             }
         }
