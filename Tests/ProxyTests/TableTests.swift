@@ -107,16 +107,16 @@ struct WorkListTests {
     @Test("keeps the order, also of what is added while it is walked, at every size")
     func order() {
         var list = WorkList<Work>()
+        let works = (0..<300).map(Work.init)
         #expect(list.isEmpty == true)
         for round in 1...3 {
             let count = round * 100
-            list.append(Work(0))
+            list.append(works[0])
             var numbers: [Int] = []
             var next = 0
             while next < list.count {
-                let work = list[next]
-                numbers.append(work.number)
-                if list.count < count { list.append(Work(list.count)) }
+                list.with(next) { numbers.append($0.number) }
+                if list.count < count { list.append(works[list.count]) }
                 next += 1
             }
             #expect(numbers == Array(0..<count))
@@ -125,22 +125,36 @@ struct WorkListTests {
         }
     }
 
-    @Test("keeps objects alive until it is emptied or goes away")
-    func ownership() {
+    @Test("what has departed lives until it is let go")
+    func departed() {
+        var departed = Departed()
+        var list = WorkList<Work>()
         weak var work: Work?
         do {
-            var list = WorkList<Work>()
-            list.append(Work(1))
-            work = list[0]
-            list.append(list[0])
-            #expect(work != nil)
-            list.removeAll()
-            #expect(work == nil)
-            for number in 0..<200 { list.append(Work(number)) }
-            work = list[150]
-            #expect(work?.number == 150)
+            let gone = Work(7)
+            work = gone
+            list.append(gone)
+            departed.add(gone)
         }
-        #expect(work == nil)
+        var number = 0
+        list.with(0) { number = $0.number }
+        #expect(number == 7)
+        list.removeAll()
+        #expect(work != nil && !departed.isEmpty)
+        departed.letGo()
+        #expect(work == nil && departed.isEmpty)
+    }
+
+    @Test("a client that closes in a callback lives until the end of the iteration, not longer")
+    func closedClient() throws {
+        let world = try World("maxOpen: 2")
+        let client = try world.connect()
+        #expect(try world.ask(client, "PING") == "+PONG\r\n")
+        weak let connection = world.worker.clients.all.first
+        #expect(connection != nil)
+        #expect(try world.ask(client, "QUIT") == "+OK\r\n")
+        try world.run(until: "the client is closed") { client.isClosed }
+        #expect(connection == nil)
     }
 }
 

@@ -262,7 +262,6 @@ extension ClientConnection {
         _ kind: LeaseKind, key wanted: PoolKey?, _ expectation: Expectation,
         _ value: UInt32, _ bytes: UnsafeRawBufferPointer, kept: Int?
     ) -> Outcome {
-        let target: UpstreamConnection
         if inFlight > 0, let current = upstream {
             if current.gauge.measures, server.machine.isFull(current.id) { return waitForReplies() }
             // Commands of one client stay in order only on one upstream. For a script, and while
@@ -274,13 +273,23 @@ extension ClientConnection {
             } else {
                 server.machine.add(current.id, .shared)
             }
-            target = current
+            send(over: current, expectation, value, bytes, kept: kept)
         } else {
             guard let own = lease(kind, wanted ?? key) else { return withoutLease }
-            target = own
-            upstream = own
             own.share()
+            send(over: own, expectation, value, bytes, kept: kept)
+            // Last, so that the reference of the lease becomes the client's.
+            upstream = own
         }
+        return .sent
+    }
+
+    /// Sends a command over a shared upstream that is the client's, or is about to be.
+    @inline(__always)
+    private func send(
+        over target: UpstreamConnection, _ expectation: Expectation, _ value: UInt32,
+        _ bytes: UnsafeRawBufferPointer, kept: Int?
+    ) {
         inFlight += 1
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
         pool.traffic.commandsShared += 1
@@ -289,7 +298,6 @@ extension ClientConnection {
             isSilent: session.takeSilence())
         target.send(bytes)
         if target.isFull(for: self) { pause(.upstreamFull) }
-        return .sent
     }
 
     /// CLIENT SETNAME and CLIENT SETINFO.

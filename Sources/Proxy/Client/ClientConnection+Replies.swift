@@ -19,7 +19,7 @@ extension ClientConnection {
             receive(bytes, count: count)
             checkPace(upstream)
         }
-        if replies > 0 { answered(replies) }
+        if replies > 0 { answered(replies, from: upstream) }
     }
 
     /// Takes bytes of a reply. Large pieces go to the socket at once and are not copied.
@@ -63,9 +63,9 @@ extension ClientConnection {
         replyBytes(bytes)
     }
 
-    /// `replies` replies to this client are complete.
-    func answered(_ replies: UInt32) {
-        guard channel.isOpen, let upstream else { return }
+    /// `replies` replies to this client are complete. They have come from its upstream.
+    func answered(_ replies: UInt32, from upstream: UpstreamConnection) {
+        guard channel.isOpen, self.upstream === upstream else { return }
         inFlight -= replies
         retryUntil = nil
         if inFlight > 0 { return }

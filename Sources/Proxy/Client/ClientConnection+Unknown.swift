@@ -120,7 +120,7 @@ extension ClientConnection {
         if mode == .asking { mode = .open }
         // The head command itself is not answered, so its own deadline stays.
         let limit = retryUntil
-        answered(1)
+        if let upstream { answered(1, from: upstream) }
         retryUntil = limit
         worker.ready(self)
     }

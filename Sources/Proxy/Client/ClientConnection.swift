@@ -68,6 +68,7 @@ final class ClientConnection {
     // In this order hardly a byte between them is padding; malloc rounds up to the next 16 bytes.
     let id: SlotID
     let pool: PoolFront
+    let worker: Worker
     /// Where its commands go.
     let server: Server
     var channel: Channel
@@ -76,6 +77,7 @@ final class ClientConnection {
     private var pauses: Pauses = []
     /// The output has passed the high water mark and counts as slow on its upstream.
     var isSlow = false
+    var lastCommand = Command.unknown
     var input = InputBuffer()
     /// Commands sent and not answered yet.
     var inFlight: UInt32 = 0
@@ -95,9 +97,6 @@ final class ClientConnection {
     var mode = Mode.open
     var session: Session
     var origin: Origin
-    var lastCommand = Command.unknown
-
-    var worker: Worker { pool.worker }
 
     /// The sub-pool whose upstreams fit this session.
     var key: PoolKey { session.key }
@@ -122,6 +121,7 @@ final class ClientConnection {
     init(id: SlotID, _ accepted: AcceptedClient, pool: PoolFront, worker: Worker) {
         self.id = id
         self.pool = pool
+        self.worker = worker
         server = pool.server
         session = Session(key: pool.warmKey)
         serial = accepted.serial
@@ -360,10 +360,10 @@ struct LimitClock {
 
 private func clientReadable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
     guard let owner else { return }
-    Unmanaged<ClientConnection>.fromOpaque(owner).takeUnretainedValue().readable()
+    Unmanaged<ClientConnection>.fromOpaque(owner)._withUnsafeGuaranteedRef { $0.readable() }
 }
 
 private func clientWritable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
     guard let owner else { return }
-    Unmanaged<ClientConnection>.fromOpaque(owner).takeUnretainedValue().writable()
+    Unmanaged<ClientConnection>.fromOpaque(owner)._withUnsafeGuaranteedRef { $0.writable() }
 }

@@ -57,6 +57,7 @@ final class PoolFront {
     /// Closes all connections. The pool cannot be used afterwards.
     func close() {
         server.closeEverything()
+        worker.work.departed.add(server)
         server = nil
     }
 

@@ -161,9 +161,10 @@ final class Server {
     private func settleEmptied() {
         if emptied.isEmpty { return }
         for index in 0..<emptied.count {
-            let upstream = emptied[index]
-            upstream.isEmptiedNoted = false
-            machine.settle(upstream.id, now: worker.now)
+            emptied.with(index) { upstream in
+                upstream.isEmptiedNoted = false
+                machine.settle(upstream.id, now: worker.now)
+            }
         }
         emptied.removeAll()
     }
@@ -271,6 +272,7 @@ extension Server {
             id: id, key: key, descriptor: descriptor, address: address.description, server: self)
         let slot = Int(id.slot)
         while upstreams.count <= slot { upstreams.append(nil) }
+        if let former = upstreams[slot] { worker.work.departed.add(former) }
         upstreams[slot] = upstream
         upstream.trace("upstream.dialled", ["address": upstream.origin.address])
         upstream.awaitConnect()
@@ -316,6 +318,7 @@ extension Server {
     /// Drops a connection whose descriptor is closed.
     func forget(_ upstream: UpstreamConnection) {
         let slot = Int(upstream.id.slot)
+        worker.work.departed.add(upstream)
         if slot < upstreams.count, upstreams[slot] === upstream { upstreams[slot] = nil }
         if !processes.unidentified.isEmpty {
             processes.unidentified.removeAll { $0 == upstream.id }

@@ -127,7 +127,7 @@ extension UpstreamConnection {
         }
         if endsScriptQuestion() { return }
         if let client = worker.clients[entry.client], client.upstream === self {
-            client.answered(1)
+            client.answered(1, from: self)
         } else {
             cleanOrphan()
         }

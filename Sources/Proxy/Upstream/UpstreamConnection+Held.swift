@@ -170,7 +170,7 @@ extension UpstreamConnection {
         let entry = inFlight.first
         finishHead()
         if let client = worker.clients[entry.client], client.upstream === self {
-            client.answered(1)
+            client.answered(1, from: self)
         }
     }
 

@@ -175,7 +175,7 @@ extension UpstreamConnection {
         client?.takeLogin()
         if entry.expectation == .helloChange { spoil(.dirty) }
         finishHead()
-        if let client, client.upstream === self { client.answered(1) }
+        if let client, client.upstream === self { client.answered(1, from: self) }
     }
 }
 

@@ -139,13 +139,16 @@ extension UpstreamConnection {
             finishHead(finished)
             if isShared { countFinished(finished) }
         }
-        guard let client = worker.clients[entry.client], client.upstream === self else {
+        let client = worker.clients.unretained(entry.client)
+        guard let client, client._withUnsafeGuaranteedRef({ $0.upstream === self }) else {
             // The client has left: the bytes are dropped. The replies are counted already.
             cleanOrphan()
             return
         }
-        client.receiveRun(
-            bytes, count: count, completing: finished, isSilent: entry.isSilent, from: self)
+        client._withUnsafeGuaranteedRef {
+            $0.receiveRun(
+                bytes, count: count, completing: finished, isSilent: entry.isSilent, from: self)
+        }
     }
 
     /// Passes on a reply that Redpool has made or changed, and finishes the entry.

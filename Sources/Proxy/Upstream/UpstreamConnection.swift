@@ -256,10 +256,10 @@ final class UpstreamConnection {
 
 private func upstreamReadable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
     guard let owner else { return }
-    Unmanaged<UpstreamConnection>.fromOpaque(owner).takeUnretainedValue().readable()
+    Unmanaged<UpstreamConnection>.fromOpaque(owner)._withUnsafeGuaranteedRef { $0.readable() }
 }
 
 private func upstreamWritable(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
     guard let owner else { return }
-    Unmanaged<UpstreamConnection>.fromOpaque(owner).takeUnretainedValue().writable()
+    Unmanaged<UpstreamConnection>.fromOpaque(owner)._withUnsafeGuaranteedRef { $0.writable() }
 }

@@ -53,6 +53,15 @@ struct SlotTable<Element: AnyObject> {
         return elements[slot]
     }
 
+    /// The same without a retain: an element that leaves lives until the iteration ends, see
+    /// `Departed`.
+    @inline(__always)
+    func unretained(_ id: SlotID) -> Unmanaged<Element>? {
+        let slot = Int(id.slot)
+        guard slot < elements.count, generations[slot] == id.generation else { return nil }
+        return elements[slot].map { Unmanaged.passUnretained($0) }
+    }
+
     mutating func remove(_ id: SlotID) {
         let slot = Int(id.slot)
         guard slot < elements.count, generations[slot] == id.generation,

@@ -34,12 +34,14 @@ extension Worker {
     /// Resumes a client in the next iteration, after the other clients.
     func carryOver(_ client: ClientConnection) {
         guard client.lists.insert(.carriedOver).inserted else { return }
-        work.carriedOver.append(client)
+        work.carriedOver.append(client.id)
     }
 
     /// Called before an iteration: clients whose turn ended in the last one are resumed at its end.
     func readyCarriedOver() {
-        for index in 0..<work.carriedOver.count { ready(work.carriedOver[index]) }
-        work.carriedOver.removeAll()
+        for id in work.carriedOver {
+            if let client = clients[id] { ready(client) }
+        }
+        work.carriedOver.removeAll(keepingCapacity: true)
     }
 }

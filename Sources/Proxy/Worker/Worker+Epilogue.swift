@@ -18,6 +18,7 @@ extension Worker {
             flushAll()
         }
         clock.isRead = false
+        if !work.departed.isEmpty, work.isDone { work.departed.letGo() }
         assert(pools.allSatisfy(\.server.hasNotedWork), "a pool has decided something unsaid")
     }
 
@@ -30,13 +31,13 @@ extension Worker {
             // In order: the longest waiter comes first. The lists may grow during the walk.
             var next = 0
             while next < work.servers.count {
-                work.servers[next].settle()
+                work.servers.with(next) { $0.settle() }
                 next += 1
             }
             work.servers.removeAll()
             next = 0
             while next < work.readyClients.count {
-                work.readyClients[next].resume()
+                work.readyClients.with(next) { $0.resume() }
                 next += 1
             }
             work.readyClients.removeAll()
@@ -89,9 +90,10 @@ extension Worker {
         // A flush may append to the list.
         var index = 0
         while index < work.dirtyUpstreams.count {
-            let upstream = work.dirtyUpstreams[index]
-            upstream.isDirty = false
-            upstream.flush()
+            work.dirtyUpstreams.with(index) { upstream in
+                upstream.isDirty = false
+                upstream.flush()
+            }
             index += 1
         }
         work.dirtyUpstreams.removeAll()
@@ -101,9 +103,10 @@ extension Worker {
         if work.dirtyClients.isEmpty { return }
         var index = 0
         while index < work.dirtyClients.count {
-            let client = work.dirtyClients[index]
-            client.lists.remove(.dirty)
-            client.flush()
+            work.dirtyClients.with(index) { client in
+                client.lists.remove(.dirty)
+                client.flush()
+            }
             index += 1
         }
         work.dirtyClients.removeAll()

@@ -40,6 +40,7 @@ extension Worker {
         if reason == .upstream_lost {
             client.pool.group.warnings.clientLost(now: now.nanoseconds)
         }
+        work.departed.add(client)
         clients.remove(client.id)
         if !questions.tokens.isEmpty { questions.tokens[client.id.raw] = nil }
         if !questions.answers.isEmpty { questions.answers[client.id.raw] = nil }

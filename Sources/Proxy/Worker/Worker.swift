@@ -153,6 +153,7 @@ package final class Worker {
         work.carriedOver.removeAll()
         work.dirtyClients.removeAll()
         work.dirtyUpstreams.removeAll()
+        work.departed.letGo()
         pools.removeAll()
         return true
     }

@@ -85,7 +85,14 @@ struct WorkerWork: ~Copyable {
     /// Clients whose wait is over: their input is looked at again before this iteration ends.
     var readyClients = WorkList<ClientConnection>()
     /// Clients that go on in the next iteration.
-    var carriedOver = WorkList<ClientConnection>()
+    var carriedOver: ContiguousArray<SlotID> = []
+    /// What the lists above may still refer to.
+    var departed = Departed()
+
+    /// Nothing in these lists is left to do. A server on no list has no connections to settle.
+    var isDone: Bool {
+        dirtyClients.isEmpty && dirtyUpstreams.isEmpty && readyClients.isEmpty && servers.isEmpty
+    }
 }
 
 /// What a server accepts from a client.
