@@ -204,6 +204,14 @@ private func goOn(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
 extension World {
     private var pool: PoolFront { worker.pools[0] }
 
+    /// Does what each tick does for the pool.
+    func tick() {
+        worker.clock.isRead = false
+        worker.updateNow()
+        pool.tick()
+        finish()
+    }
+
     /// What the worker knows of the server.
     var facts: ServerFacts { pool.server.facts }
 

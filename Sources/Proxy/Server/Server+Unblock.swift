@@ -36,7 +36,7 @@ enum UnblockStep {
 
 extension Server {
     /// The waiter that leases the connection for an attempt.
-    static let unblocker = WaiterID(raw: .max - 1)
+    static let unblocker = WaiterID(raw: .max - 2)
 
     /// Unblocks all blocked clients. Called with every tick of a drain: a command may have reached
     /// the server only after the last attempt.
