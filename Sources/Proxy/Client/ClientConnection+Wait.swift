@@ -26,6 +26,12 @@ extension ClientConnection {
         }
         if inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
+        if let granted, let trail = session.writes.upstream,
+            session.writes.isSpread || granted.upstream.id != trail
+        {
+            // It has waited for any upstream.
+            return waitElsewhere(bytes)
+        }
         if granted == nil, let trail = session.writes.upstream {
             guard !session.writes.isSpread, let own = server[trail], own.key.user == key.user,
                 own.stage == .ready || own.stage == .handshaking
@@ -69,6 +75,10 @@ extension ClientConnection {
     private func waitElsewhere(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         if lastCommand == .waitaof {
             retryUntil = nil
+            if let unused = granted {
+                granted = nil
+                server.giveBack(unused.upstream)
+            }
             replyError(
                 "UPSTREAMLOST pool \(pool.config.name): the connection that carried this client's "
                     + "writes is gone, and WAITAOF knows of no other")
