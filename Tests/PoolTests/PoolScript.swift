@@ -126,6 +126,7 @@ final class PoolScript {
     var oldestWait: Int64 { pool.oldestWait(now: now) }
     func isExclusivelyLeased(_ id: UpstreamID) -> Bool { pool.isExclusivelyLeased(id) }
     var isDraining: Bool { pool.isDraining }
+    func view(_ id: UpstreamID) -> UpstreamView? { pool.view(of: id, now: now) }
 }
 
 func client(_ raw: UInt64) -> WaiterID { WaiterID(raw: raw) }

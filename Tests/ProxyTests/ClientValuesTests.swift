@@ -172,23 +172,23 @@ struct SoleUseTests {
     @Test("each kind has its clients, its state and its question, or none")
     func kinds() {
         func facts(_ kind: SoleUse.Kind) -> (Int, Bool, Bool, Bool) {
-            let use = SoleUse(kind)
+            let use = SoleUse(kind, since: at(0))
             return (use.clients, use.isHeld, use.state != nil, use.question != nil)
         }
         #expect(facts(.exclusive) == (1, false, false, false))
         #expect(facts(.cleaning(HeldState())) == (0, false, true, false))
         #expect(facts(.asking(.asked)) == (0, false, false, true))
         #expect(facts(.abandoned) == (0, false, false, false))
-        #expect(SoleUse(.exclusive, isBlocking: true).isBlocking)
-        #expect(SoleUse(.exclusive).client == nil)
+        #expect(SoleUse(.exclusive, isBlocking: true, since: at(0)).isBlocking)
+        #expect(SoleUse(.exclusive, since: at(0)).client == nil)
     }
 
     @Test("the state can be changed where there is one, and nowhere else")
     func state() {
-        let cleaning = SoleUse(.cleaning(HeldState()))
+        let cleaning = SoleUse(.cleaning(HeldState()), since: at(0))
         cleaning.state?.replied(to: .multi, ok)
         #expect(cleaning.state?.isInTransaction == true)
-        let exclusive = SoleUse(.exclusive)
+        let exclusive = SoleUse(.exclusive, since: at(0))
         exclusive.state?.replied(to: .multi, ok)
         exclusive.state = HeldState()
         #expect(exclusive.state == nil)
@@ -198,12 +198,12 @@ struct SoleUseTests {
 
     @Test("the question can be changed where there is one, and nowhere else")
     func question() {
-        let asking = SoleUse(.asking(.asked))
+        let asking = SoleUse(.asking(.asked), since: at(0))
         asking.question = .answered
         #expect(asking.question == .answered)
         asking.question = nil
         #expect(asking.question == .answered)
-        let abandoned = SoleUse(.abandoned)
+        let abandoned = SoleUse(.abandoned, since: at(0))
         abandoned.question = .asked
         #expect(abandoned.question == nil)
     }

@@ -293,6 +293,7 @@ extension ClientConnection {
         inFlight += 1
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
         pool.traffic.commandsShared += 1
+        counted.commands &+= 1
         target.expect(
             id, expectation, bytes: kept ?? bytes.count, value: value,
             isSilent: session.takeSilence())

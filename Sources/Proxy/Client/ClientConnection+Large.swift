@@ -171,6 +171,7 @@ extension ClientConnection {
         session.streamed()
         if worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
         pool.traffic.commandsPinned += 1
+        counted.commands &+= 1
         inFlight = 1
         upstream.forgetSent()
         upstream.expect(id, .plain, bytes: 0, isSilent: session.takeSilence())

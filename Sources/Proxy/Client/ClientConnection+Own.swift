@@ -94,6 +94,7 @@ extension ClientConnection {
         trace("client.pinned", ["use": isBlocking ? "blocking" : "reply"])
         if worker.table.mayWrite(lastCommand) { noteWrite(own) }
         pool.traffic.commandsPinned += 1
+        counted.commands &+= 1
     }
 
     // MARK: Until a state is over
@@ -125,6 +126,7 @@ extension ClientConnection {
         if expectation == .subscribe || expectation == .trackingOn { upstream.identify() }
         inFlight += 1
         pool.traffic.commandsPinned += 1
+        counted.commands &+= 1
         upstream.expect(
             id, expectation, bytes: bytes.count, value: value, isSilent: session.takeSilence())
         upstream.send(bytes)
@@ -252,6 +254,7 @@ extension ClientConnection {
         own.lend(to: self, for: .reply(isBlocking: false))
         mode = .preparing
         pool.traffic.commandsPinned += 1
+        counted.commands &+= 1
         own.prepare(for: self)
         return .blocked
     }

@@ -52,6 +52,7 @@ extension ClientConnection {
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits.loggedIn) {
         case .command(let frame):
+            counted.commands &+= 1
             let isRefused =
                 pipe.view == .watching
                 ? refuses(buffer.span, frame) : pipe.view == .dropping

@@ -46,12 +46,14 @@ extension ClientConnection {
         output.append(text, pool: worker.chunks)
         worker.markDirty(self)
         pool.traffic.commandsLocal += 1
+        counted.commands &+= 1
     }
 
     func replyBytes(_ bytes: [UInt8]) {
         output.append(bytes, pool: worker.chunks)
         worker.markDirty(self)
         pool.traffic.commandsLocal += 1
+        counted.commands &+= 1
     }
 
     /// Answers with an error. `text` begins with the error's code.

@@ -22,6 +22,7 @@ extension ClientConnection {
         inFlight += run.count
         if run.mayWrite { noteWrite(target) }
         pool.traffic.commandsShared += UInt64(run.count)
+        counted.commands &+= UInt64(run.count)
         target.takeRun(
             of: id, run.count,
             UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[start..<run.end]))

@@ -55,6 +55,13 @@ final class ClientConnection {
         static let carriedOver = WorkLists(rawValue: 4)
     }
 
+    /// What it has sent since it connected.
+    struct ClientCounts {
+        /// Those that were sent to a server, and those that Redpool answered.
+        var commands: UInt64 = 0
+        var bytesIn: UInt64 = 0
+    }
+
     /// When it came, and from where.
     struct Origin {
         /// In nanoseconds.
@@ -94,6 +101,7 @@ final class ClientConnection {
     var lastActivity: Int64
     /// Bytes that the client's socket has taken since it connected.
     var bytesTaken: UInt64 = 0
+    var counted = ClientCounts()
     var mode = Mode.open
     var session: Session
     var origin: Origin
@@ -163,6 +171,7 @@ final class ClientConnection {
         lastActivity = worker.now.nanoseconds
         let count = readOnce()
         if count > 0 {
+            counted.bytesIn &+= UInt64(count)
             afterInput()
         } else if count == 0 {
             ended()

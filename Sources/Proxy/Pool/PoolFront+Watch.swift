@@ -91,9 +91,7 @@ extension UpstreamConnection {
             uploader?.isUploading != true,
             let oldest = inFlight.oldest(skippingFirst: incoming.isRelaying)
         else { return nil }
-        var age = worker.clock.age(of: oldest.stamp)
-        // Its stamp may have wrapped around.
-        if oldest.isFirst { age = max(age, worker.now - waitingSince) }
+        let age = age(of: oldest)
         var sight = PoolSight()
         sight.inFlight = commandsInFlight
         sight.clients = clients
@@ -101,7 +99,15 @@ extension UpstreamConnection {
         return sight
     }
 
-    private var commandsInFlight: Int {
+    /// The age of an entry in flight, in nanoseconds.
+    func age(of entry: (stamp: UInt32, isFirst: Bool)) -> Int64 {
+        let age = worker.clock.age(of: entry.stamp)
+        // Its stamp may have wrapped around.
+        return entry.isFirst ? max(age, worker.now - waitingSince) : age
+    }
+
+    /// Commands of clients that are sent and not answered.
+    var commandsInFlight: Int {
         if isShared { return server.machine.commandsInFlight(id) }
         var count = 0
         inFlight.forEach { if $0.client != UpstreamConnection.nobody { count += Int($0.count) } }

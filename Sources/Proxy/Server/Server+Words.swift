@@ -17,7 +17,7 @@ extension Server {
         let census = use
         let name = "pool \(pool.config.name)"
         let use = "\(census.open)/\(pool.config.maxOpen) open"
-        let cause = lastFailure.isEmpty ? "" : ", last error: \(lastFailure)"
+        let cause = failures.dial.isEmpty ? "" : ", last error: \(failures.dial)"
         let wait = "\(pool.config.poolTimeout / 1_000_000)ms"
         switch refusal {
         case .poolTimeout:

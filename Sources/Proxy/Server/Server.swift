@@ -23,8 +23,7 @@ final class Server {
     /// Clients that wait for one particular connection, see `waitForReturn`.
     var awaitingReturn: [SlotID] = []
     var names: NameResolution
-    /// What the last failed connect came to, for people to read.
-    private(set) var lastFailure = ""
+    private(set) var failures = ServerFailures()
     var facts = ServerFacts()
     /// Upstreams that are spent on commands that are not understood.
     var oneOffs: OneOffLine
@@ -294,7 +293,7 @@ extension Server {
 
     /// A connect or its handshake has failed. `text` is the cause, for messages.
     func dialFailed(_ id: UpstreamID, _ reason: CloseReason, _ text: String) {
-        lastFailure = text
+        failures.dialFailed(text, at: worker.now)
         names.failed()
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
@@ -310,6 +309,7 @@ extension Server {
 
     /// A connection was lost while in use.
     func noteLoss(_ reason: CloseReason) {
+        failures.lost(reason, at: worker.now)
         pool.warnLimit(
             "upstream.lost", reason: reason.word,
             "a connection to \(pool.config.upstream) was lost while in use")

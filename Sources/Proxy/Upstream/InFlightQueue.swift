@@ -24,6 +24,8 @@ struct InFlightQueue: ~Copyable {
     private var capacity = 0
     private var head = 0
     private(set) var entries = 0
+    /// Replies that have come since the connection was made.
+    private(set) var answered: UInt64 = 0
 
     /// The most bytes of commands in one entry. They are kept until the last one is answered.
     private static let longestRun = 32 << 10
@@ -83,6 +85,7 @@ struct InFlightQueue: ~Copyable {
     /// number of bytes that need not be kept any more.
     mutating func finish(_ count: UInt32 = 1) -> Int {
         ring![head].count -= count
+        answered &+= UInt64(count)
         guard ring![head].count == 0 else { return 0 }
         let bytes = Int(ring![head].bytes)
         head = (head + 1) & (capacity - 1)
@@ -109,6 +112,24 @@ struct InFlightQueue: ~Copyable {
             let entry = ring![(head + index) & (capacity - 1)]
             if entry.client != UpstreamConnection.nobody { return (entry.stamp, index == 0) }
             index += 1
+        }
+        return nil
+    }
+
+    /// The same for the oldest entry of one client.
+    func oldest(of client: SlotID) -> (stamp: UInt32, isFirst: Bool)? {
+        for index in 0..<entries {
+            let entry = ring![(head + index) & (capacity - 1)]
+            if entry.client == client { return (entry.stamp, index == 0) }
+        }
+        return nil
+    }
+
+    /// The client of the oldest entry that has one.
+    var oldestClient: SlotID? {
+        for index in 0..<entries {
+            let entry = ring![(head + index) & (capacity - 1)]
+            if entry.client != UpstreamConnection.nobody { return entry.client }
         }
         return nil
     }

@@ -1,5 +1,6 @@
 // The use of an upstream connection by one user alone.
 
+import Pool
 import Session
 
 /// The sole user of a connection, and the state that only such a use needs. A connection without a
@@ -24,6 +25,8 @@ final class SoleUse {
     }
 
     private(set) var kind: Kind
+    /// When it began.
+    let since: MonotonicTime
     /// The last command may block. Its reply has no deadline, and a client that leaves does not
     /// wait for it.
     var isBlocking: Bool
@@ -32,8 +35,9 @@ final class SoleUse {
     /// The open transaction has a command that may bring more than one element.
     var isDoubtful = false
 
-    init(_ kind: Kind, isBlocking: Bool = false) {
+    init(_ kind: Kind, isBlocking: Bool = false, since: MonotonicTime) {
         self.kind = kind
+        self.since = since
         self.isBlocking = isBlocking
     }
 

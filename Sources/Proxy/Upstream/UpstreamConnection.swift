@@ -73,7 +73,9 @@ final class UpstreamConnection {
         id: UpstreamID, key: PoolKey, descriptor: Int32, address: String, server: Server
     ) {
         self.id = id
-        origin = UpstreamOrigin(address: address, dialledAt: server.worker.now)
+        origin = UpstreamOrigin(
+            serial: server.worker.group.nextUpstream(), address: address,
+            dialledAt: server.worker.now)
         self.key = key
         self.server = server
         pool = server.pool
@@ -188,26 +190,26 @@ final class UpstreamConnection {
     func lend(to client: ClientConnection, for loan: Loan) {
         assert(sharers == 0, "a connection that others share is lent to one client")
         switch loan {
-        case .reply(let isBlocking): sole = SoleUse(.exclusive, isBlocking: isBlocking)
-        case .hold: sole = SoleUse(.held(client, HeldState()))
+        case .reply(let isBlocking): use(.exclusive, isBlocking: isBlocking)
+        case .hold: use(.held(client, HeldState()))
         case .pipe:
             scanner.passesLines = false
             output.forgetsSent = true
-            sole = SoleUse(.piped(client))
+            use(.piped(client))
         }
     }
 
     /// Lends the connection to Redpool's own question about scripts.
     func lendToQuestion() {
         assert(sharers == 0, "a connection that others share is lent to a question")
-        sole = SoleUse(.asking(.asked))
+        use(.asking(.asked))
     }
 
     /// Lends the connection to commands that unblock clients. It has no deadline: a CLIENT PAUSE
     /// delays it.
     func lendToUnblocking() {
         assert(sharers == 0, "a connection that others share is lent to Redpool")
-        sole = SoleUse(.unblocking, isBlocking: true)
+        use(.unblocking, isBlocking: true)
     }
 
     /// Ends one client's use. Nothing is in flight for it, and no state is tied to the connection.
@@ -225,8 +227,12 @@ final class UpstreamConnection {
 
     /// Ends every use: the user has left, and no client gets this connection again.
     func abandon() {
-        sole = SoleUse(.abandoned)
+        use(.abandoned)
         sharers = 0
+    }
+
+    private func use(_ kind: SoleUse.Kind, isBlocking: Bool = false) {
+        sole = SoleUse(kind, isBlocking: isBlocking, since: worker.now)
     }
 
     /// Changes the held state as a reply to `expectation` says.

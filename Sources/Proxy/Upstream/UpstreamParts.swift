@@ -42,6 +42,8 @@ struct UpstreamFlow {
 
 /// Where the connection leads, and what the server knows of it.
 struct UpstreamOrigin {
+    /// The number that people see. It is never used twice in a process.
+    let serial: UInt64
     /// The address that it is connected to.
     let address: String
     let dialledAt: MonotonicTime
@@ -59,7 +61,8 @@ struct UpstreamOrigin {
     /// server refuses HELLO on it even when no login is needed any more.
     var lacksLogin = false
 
-    init(address: String, dialledAt: MonotonicTime) {
+    init(serial: UInt64, address: String, dialledAt: MonotonicTime) {
+        self.serial = serial
         self.address = address
         self.dialledAt = dialledAt
     }

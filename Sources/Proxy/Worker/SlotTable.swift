@@ -62,6 +62,12 @@ struct SlotTable<Element: AnyObject> {
         return elements[slot].map { Unmanaged.passUnretained($0) }
     }
 
+    /// The number of slots, used and free.
+    var slots: Int { elements.count }
+
+    /// The element in this slot; nil when it is free.
+    func element(at slot: Int) -> Element? { elements[slot] }
+
     mutating func remove(_ id: SlotID) {
         let slot = Int(id.slot)
         guard slot < elements.count, generations[slot] == id.generation,

@@ -34,6 +34,10 @@ package enum WorkerMessage: Sendable {
     case pause(pool: String, milliseconds: UInt32?, runID: [UInt8]?)
     /// The resolver has answered for an upstream's name.
     case resolved(pool: String, NameAnswer)
+    /// The main thread wants a report; it goes to this mailbox.
+    case report(ReportKind, token: UInt64, to: Mailbox<ReportPart>)
+    /// What of single connections is logged from now on.
+    case logging(clients: Bool, traces: Bool)
 }
 
 /// One event loop with its clients and pools. Not Sendable: created and used on its own thread.
@@ -53,7 +57,7 @@ package final class Worker {
     let group: WorkerGroup
     let loop: EventLoop
     let table: CommandTable
-    let options: WorkerOptions
+    var options: WorkerOptions
     let log: Logger
     var logged: LoggedTimes
     let mailbox: Mailbox<WorkerMessage>
@@ -211,6 +215,8 @@ package final class Worker {
             case .pause(let name, let length, let runID):
                 pool(name)?.takePause(length, of: runID)
             case .resolved(let name, let answer): pool(name)?.server.resolved(answer)
+            case .report(let kind, let token, let box): report(kind, token: token, to: box)
+            case .logging(let clients, let traces): options.log(clients: clients, traces: traces)
             }
         }
     }

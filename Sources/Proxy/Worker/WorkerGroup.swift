@@ -12,6 +12,7 @@ package final class WorkerGroup: Sendable {
     package let mailboxes: [Mailbox<WorkerMessage>]
     private let pools: [String: PoolGroup]
     private let lastSerial = Atomic<UInt64>(0)
+    private let lastUpstream = Atomic<UInt64>(0)
     private let clients = Atomic<Int>(0)
     private let loads: [WorkerLoad]
     /// The acceptor is out of descriptors and waits for a free one.
@@ -48,6 +49,12 @@ package final class WorkerGroup: Sendable {
         return found
     }
 
+    /// The workers that serve the pool with this name. The configuration must have it.
+    package func members(of name: String) -> [Int] { pool(name).members }
+
+    /// Connections to the pool with this name that were refused. The configuration must have it.
+    package func rejected(of name: String) -> UInt64 { pool(name).rejectedCount }
+
     /// Why the pool with this name has no upstream, in the words of the system or the server; nil
     /// if it is up. The configuration must have it.
     package func outage(of name: String) -> String? { pool(name).warnings.outageError }
@@ -70,6 +77,9 @@ package final class WorkerGroup: Sendable {
         loads[worker].clients.wrappingAdd(1, ordering: .relaxed)
         return (worker, serial)
     }
+
+    /// The number of an upstream that is being dialled, as the console shows it.
+    func nextUpstream() -> UInt64 { lastUpstream.wrappingAdd(1, ordering: .relaxed).newValue }
 
     /// A client of `worker` has left.
     func left(_ worker: Int) {

@@ -11,9 +11,9 @@ struct WorkerOptions {
     /// Bytes that may wait for all clients of this worker together.
     let totalOutputLimit: Int
     /// Each connect and disconnect of a client is logged.
-    let logsClients: Bool
+    private(set) var logsClients: Bool
     /// `level: debug`: decisions about connections are logged.
-    let traces: Bool
+    private(set) var traces: Bool
     /// Time between summary lines in nanoseconds; 0 = none.
     let statisticsInterval: Int64
     /// How many lines the log has lost since the start.
@@ -28,6 +28,12 @@ struct WorkerOptions {
         logsClients = config.log.clients
         traces = config.log.level == .debug
         statisticsInterval = config.log.stats
+    }
+
+    /// Changes what of single connections is logged.
+    mutating func log(clients: Bool, traces: Bool) {
+        logsClients = clients
+        self.traces = traces
     }
 }
 
@@ -119,7 +125,7 @@ struct WorkerOrders {
     var targets: [TargetOrder] = []
 }
 
-/// What other workers are being asked.
+/// What other workers are being asked, and what the main thread asks.
 struct WorkerQuestions {
     /// By token.
     var open: [UInt64: Gathering] = [:]
@@ -128,4 +134,6 @@ struct WorkerQuestions {
     var lastToken: UInt64 = 0
     /// What they have answered to a client's command, which is about to be looked at again.
     var answers: [UInt64: [WorkerAnswer]] = [:]
+    /// Made for the first report that takes its time.
+    var reporting: Reporting?
 }
