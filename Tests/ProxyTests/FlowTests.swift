@@ -18,7 +18,8 @@ struct FlowTests {
         let count = 80
         for _ in 0..<count { client.send("SET", "k", value) }
         try world.run(until: "the client is not read") { world.clientsBeingRead == 0 }
-        #expect(world.unsent > UpstreamConnection.outputHighWater)
+        // Below this mark it is read again. The kernel may have taken some meanwhile.
+        #expect(world.unsent > UpstreamConnection.outputLowWater)
         // What is sent is kept for sending it again, up to a limit.
         let bound = Int(CommandBuffer.keptLimit) + 2 * UpstreamConnection.outputHighWater
         for _ in 0..<20 {

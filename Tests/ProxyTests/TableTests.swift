@@ -115,7 +115,7 @@ struct WorkListTests {
             var numbers: [Int] = []
             var next = 0
             while next < list.count {
-                list.with(next) { numbers.append($0.number) }
+                list[next]._withUnsafeGuaranteedRef { numbers.append($0.number) }
                 if list.count < count { list.append(works[list.count]) }
                 next += 1
             }
@@ -137,7 +137,7 @@ struct WorkListTests {
             departed.add(gone)
         }
         var number = 0
-        list.with(0) { number = $0.number }
+        list[0]._withUnsafeGuaranteedRef { number = $0.number }
         #expect(number == 7)
         list.removeAll()
         #expect(work != nil && !departed.isEmpty)

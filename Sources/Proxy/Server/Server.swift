@@ -160,7 +160,7 @@ final class Server {
     private func settleEmptied() {
         if emptied.isEmpty { return }
         for index in 0..<emptied.count {
-            emptied.with(index) { upstream in
+            emptied[index]._withUnsafeGuaranteedRef { upstream in
                 upstream.isEmptiedNoted = false
                 machine.settle(upstream.id, now: worker.now)
             }

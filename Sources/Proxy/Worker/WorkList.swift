@@ -26,12 +26,11 @@ struct WorkList<Element: AnyObject>: ~Copyable {
         count += 1
     }
 
-    /// Calls `body` with the element at `index`, which must be below `count`. Objects may be added
-    /// while the list is walked.
-    @inline(__always)
-    func with(_ index: Int, _ body: (Element) -> Void) {
+    /// The element at `index`, which must be below `count`. It is not retained. Objects may be
+    /// added while the list is walked.
+    subscript(index: Int) -> Unmanaged<Element> {
         precondition(index < count)
-        base[index]._withUnsafeGuaranteedRef(body)
+        return base[index]
     }
 
     mutating func removeAll() {

@@ -31,13 +31,13 @@ extension Worker {
             // In order: the longest waiter comes first. The lists may grow during the walk.
             var next = 0
             while next < work.servers.count {
-                work.servers.with(next) { $0.settle() }
+                work.servers[next]._withUnsafeGuaranteedRef { $0.settle() }
                 next += 1
             }
             work.servers.removeAll()
             next = 0
             while next < work.readyClients.count {
-                work.readyClients.with(next) { $0.resume() }
+                work.readyClients[next]._withUnsafeGuaranteedRef { $0.resume() }
                 next += 1
             }
             work.readyClients.removeAll()
@@ -90,7 +90,7 @@ extension Worker {
         // A flush may append to the list.
         var index = 0
         while index < work.dirtyUpstreams.count {
-            work.dirtyUpstreams.with(index) { upstream in
+            work.dirtyUpstreams[index]._withUnsafeGuaranteedRef { upstream in
                 upstream.isDirty = false
                 upstream.flush()
             }
@@ -103,7 +103,7 @@ extension Worker {
         if work.dirtyClients.isEmpty { return }
         var index = 0
         while index < work.dirtyClients.count {
-            work.dirtyClients.with(index) { client in
+            work.dirtyClients[index]._withUnsafeGuaranteedRef { client in
                 client.lists.remove(.dirty)
                 client.flush()
             }
