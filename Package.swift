@@ -65,10 +65,16 @@ let package = Package(
                 "RESP", "Pool", "Config", "Telemetry", "Session", "EventLoop",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell),
+        .target(
+            name: "Admin",
+            dependencies: [
+                "Proxy", "Config", "Telemetry", "EventLoop", "RESP", "Pool",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: shell),
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Proxy", "Config", "Telemetry", "EventLoop", "Session",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell, linkerSettings: leanLinking),
         .target(
@@ -84,6 +90,12 @@ let package = Package(
             name: "ProxyTests",
             dependencies: [
                 "Proxy", "RESP", "Pool", "Config", "Session", "EventLoop", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "AdminTests",
+            dependencies: [
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "RESP", "Pool", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
         .testTarget(

@@ -395,6 +395,16 @@ static inline void redpool_name_thread(const char *name) {
     pthread_setname_np(pthread_self(), name);
 }
 
+// The resident memory in bytes, -1 where /proc does not say.
+static inline int64_t redpool_resident_bytes(void) {
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL) return -1;
+    long all = 0, resident = 0;
+    int count = fscanf(file, "%ld %ld", &all, &resident);
+    fclose(file);
+    return count == 2 ? (int64_t)resident * sysconf(_SC_PAGESIZE) : -1;
+}
+
 // Gives the system the pages of free heap memory, wherever in the heap they are. glibc by itself
 // gives back only what is free at the very end.
 static inline void redpool_trim_heap(void) {

@@ -75,6 +75,9 @@ extension Config {
             level: LogConfig.Level(rawValue: globals.text(.level)) ?? .info,
             format: LogConfig.Format(rawValue: globals.text(.format)) ?? .auto,
             clients: globals.boolean(.clients), stats: globals.duration(.stats))
+        admin = AdminConfig(
+            socket: globals.optionalText(.socket), mode: globals.mode(.mode),
+            group: globals.text(.group))
     }
 }
 
@@ -129,6 +132,11 @@ private struct Settings {
     func optionalInteger(_ key: Key) -> Int? {
         if case .automatic? = settings[key]?.value { return nil }
         return integer(key)
+    }
+
+    /// Nil if the file does not have it.
+    func optionalText(_ key: Key) -> String? {
+        settings[key] == nil ? nil : text(key)
     }
 
     func duration(_ key: Key) -> Int64 {

@@ -18,6 +18,22 @@ package struct Config: Sendable, Equatable {
     package let drainTimeout: Int64
     /// What is logged and how.
     package let log: LogConfig
+    /// The console.
+    package let admin: AdminConfig
+}
+
+/// Where the console listens: the key `admin`.
+package struct AdminConfig: Sendable, Equatable {
+    /// The path of the unix socket. Nil if the file does not have it: then it is
+    /// `standardSocket`, if the directory exists. Empty: no console.
+    package let socket: String?
+    /// The permission bits of the socket, 0 to 0o777.
+    package let mode: UInt32
+    /// The group of the socket; empty leaves the group of the process.
+    package let group: String
+
+    /// Where the console listens unless the file says something else.
+    package static let standardSocket = "/run/redpool/admin.sock"
 }
 
 /// What is logged and how: the key `log`.

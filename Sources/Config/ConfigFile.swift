@@ -6,13 +6,21 @@ extension Config {
     /// Reads the configuration file at `path` and the password files that it names. Throws if the
     /// configuration file itself cannot be read; everything else is a diagnostic.
     package static func load(path: String) throws(FileError) -> ConfigResult {
+        try loadWithSource(path: path).result
+    }
+
+    /// The same, with the text that was read.
+    package static func loadWithSource(
+        path: String
+    ) throws(FileError) -> (result: ConfigResult, source: ConfigSource) {
         let bytes = try readBytes(path: path)
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            return .invalid([encodingProblem(in: bytes)])
+            return (.invalid([encodingProblem(in: bytes)]), ConfigSource(file: path, text: ""))
         }
-        return parse(text: text, file: path) { name throws(FileError) in
+        let result = parse(text: text, file: path) { name throws(FileError) in
             try readBytes(path: name)
         }
+        return (result, ConfigSource(file: path, text: text))
     }
 
     /// Reads the configuration file at `path` and prints every key with its value and origin, as

@@ -75,6 +75,32 @@ extension Resolution {
         return found
     }
 
+    /// The console's socket is a path that a socket can have, and no pool's.
+    func checkConsole() -> [Diagnostic] {
+        guard let setting = globals[.socket], case .text(let path) = setting.value, !path.isEmpty
+        else { return [] }
+        var message: String?
+        if !path.hasPrefix("/") {
+            message = "\(shown(path)) is not an absolute path"
+        } else if path.utf8.count > 107 {
+            message = "the path is longer than 107 bytes"
+        } else {
+            for pool in pools {
+                guard case .list(let list)? = pool.settings[.listen]?.value else { continue }
+                if list.contains(.listen(.unix(path: path))) {
+                    message = "unix:\(path) is taken by pool \(pool.name)"
+                }
+            }
+        }
+        return message.map {
+            [
+                Diagnostic(
+                    line: setting.position.line, column: setting.position.column,
+                    path: "admin.socket", message: $0)
+            ]
+        } ?? []
+    }
+
     private func atMost(_ low: Key, _ high: Key, of pool: PoolDraft) -> Diagnostic? {
         guard let small = pool.settings[low], case .integer(let lower) = small.value,
             let great = pool.settings[high], case .integer(let upper) = great.value, lower > upper

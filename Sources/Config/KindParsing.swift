@@ -49,6 +49,9 @@ extension Kind {
         throw ValueProblem("\(shown(text)) is out of range (\(self.range))")
     }
 
+    /// Whether the value is a file mode, which YAML 1.1 could read as a number.
+    var isMode: Bool { if case .mode = self { true } else { false } }
+
     /// The values that the key accepts, for messages: `1 to 10000`, `1s to 24h, or 0s (never)`.
     var range: String {
         switch self {

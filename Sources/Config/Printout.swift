@@ -22,7 +22,7 @@ private struct EffectivePrinter {
             lines.append("  \(quotedYAML(pool.name)):")
             for spec in Schema.poolKeys {
                 guard let setting = pool.settings[spec.key] else { continue }
-                lines += print(spec, user(of: pool, spec.key) ?? setting, indent: 4)
+                lines += print(spec, pool.userFromURL(spec.key) ?? setting, indent: 4)
             }
         }
         for spec in Schema.globalKeys {
@@ -34,18 +34,16 @@ private struct EffectivePrinter {
             guard let setting = resolution.globals[spec.key] else { continue }
             lines += print(spec, setting, indent: 2)
         }
+        lines.append("admin:")
+        for spec in Schema.adminKeys {
+            if let setting = resolution.globals[spec.key] {
+                lines += print(spec, setting, indent: 2)
+            } else if case .derived(let text, let rule) = spec.standard {
+                // Only the running daemon knows.
+                lines.append(annotated("  # \(spec.key.rawValue): \(text)", "default: \(rule)"))
+            }
+        }
         return lines.joined(separator: "\n") + "\n"
-    }
-
-    /// The user from the upstream's URL. It overrides a value from `defaults`.
-    private func user(of pool: PoolDraft, _ key: Key) -> Setting? {
-        guard key == .username, pool.settings[.username]?.origin != .own,
-            var setting = pool.settings[.upstream], case .upstream(let spec) = setting.value,
-            let user = spec.username
-        else { return nil }
-        setting.value = .text(user)
-        setting.text = user
-        return setting
     }
 
     private func print(_ spec: KeySpec, _ setting: Setting, indent: Int) -> [String] {
@@ -53,7 +51,7 @@ private struct EffectivePrinter {
         if case .list(let elements) = setting.value {
             return print(elements, of: setting, spec, margin: margin)
         }
-        let value = quotedYAML(setting.text, isMode: spec.key == .socketMode)
+        let value = quotedYAML(setting.text, isMode: spec.kind.isMode)
         return [annotated("\(margin)\(spec.key.rawValue): \(value)", origin(of: setting, spec))]
     }
 

@@ -10,6 +10,7 @@ extension Config {
                 + "overrides it.\n\n" + table(of: Schema.poolKeys),
             "## Keys at the top of the file\n\n" + table(of: Schema.globalKeys),
             "## Keys of `log`\n\n" + table(of: Schema.logKeys),
+            "## Keys of `admin`\n\n" + table(of: Schema.adminKeys),
             rules,
         ].joined(separator: "\n\n") + "\n"
     }
@@ -33,8 +34,8 @@ extension Config {
         redpool.yaml:9:14: pools.main.maxIdle: 40 is more than maxOpen (32, from defaults at line 3)
         ```
 
-        A file has a mapping `pools` of names to pools, at least one, and may have `defaults`, `log`
-        and the keys for the whole process. A pool's name is 1 to 32 of the characters a-z, 0-9, `_`
+        A file has a mapping `pools` of names to pools, at least one, and may have `defaults`, `log`,
+        `admin` and the keys for the whole process. A pool's name is 1 to 32 of the characters a-z, 0-9, `_`
         and `-`.
 
         - **Durations** are whole numbers with a unit, `ms`, `s`, `m` or `h`, the largest first:
@@ -54,7 +55,7 @@ extension Config {
         for a reload of the running daemon, which is not implemented yet: *live*, open connections
         will follow the new value; *graceful*, surplus connections will be closed when they become
         idle, and no client is cut; *new connections*, open ones will keep the old value;
-        *structural*, listeners or pools will be added and removed.
+        *structural*, listeners or pools will be added and removed; *restart*, only a restart applies it.
         """
 
     private static let rules = """

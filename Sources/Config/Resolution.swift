@@ -71,7 +71,7 @@ struct Resolution {
             report(position, "", "the file has to be a mapping, such as pools: ...")
         }
         let problems = pools.map { checkSizes($0) + checkTimes($0) + checkCredentials($0) }
-        diagnostics += problems.joined() + checkAddresses(pools)
+        diagnostics += problems.joined() + checkAddresses(pools) + checkConsole()
     }
 
     mutating func report(_ position: Position, _ path: String, _ message: String) {
@@ -81,7 +81,7 @@ struct Resolution {
     }
 
     private mutating func readRoot(_ entries: [Tree.Entry]) {
-        let sections = ["pools", "defaults", "log"]
+        let sections = ["pools", "defaults", "log", "admin"]
         var defaults: [Key: Setting] = [:]
         var broken: Set<Key> = []
         var reader = SectionReader(
@@ -97,11 +97,12 @@ struct Resolution {
             (defaults, broken) = (reader.settings, reader.broken)
             diagnostics += reader.diagnostics
         }
-        var logReader = SectionReader(
-            specs: Schema.logKeys, path: "log", otherNames: [], origin: .own)
-        if let entry = entries.first(where: { $0.key == "log" }) { logReader.read(section: entry) }
-        globals.merge(logReader.completed()) { first, _ in first }
-        diagnostics += logReader.diagnostics
+        for (name, specs) in [("log", Schema.logKeys), ("admin", Schema.adminKeys)] {
+            var reader = SectionReader(specs: specs, path: name, otherNames: [], origin: .own)
+            if let entry = entries.first(where: { $0.key == name }) { reader.read(section: entry) }
+            globals.merge(reader.completed()) { first, _ in first }
+            diagnostics += reader.diagnostics
+        }
         if let entry = entries.first(where: { $0.key == "pools" }) {
             readPools(entry, defaults: defaults, broken: broken)
         } else {

@@ -31,9 +31,9 @@ extension Config {
             lines.append("")
             lines += sample(spec, indent: 0)
         }
-        lines += ["", "log:"]
-        for spec in Schema.logKeys {
-            lines += sample(spec, indent: 2)
+        for (name, specs) in [("log", Schema.logKeys), ("admin", Schema.adminKeys)] {
+            lines += ["", "\(name):"]
+            for spec in specs { lines += sample(spec, indent: 2) }
         }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -51,7 +51,7 @@ extension Config {
         case .required:
             return []
         case .text(let text):
-            let value = quotedYAML(text, isMode: spec.key == .socketMode)
+            let value = quotedYAML(text, isMode: spec.kind.isMode)
             return [comment, annotated("\(margin)\(name): \(value)", spec.kind.range)]
         case .list(let texts):
             let items = texts.map { "\(margin)  - \(quotedYAML($0))" }

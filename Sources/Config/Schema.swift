@@ -10,6 +10,7 @@ enum Key: String, Sendable, CaseIterable {
     case socketMode, socketGroup
     case threads, maxClients, totalOutputLimit, drainTimeout
     case level, format, clients, stats
+    case socket, mode, group
 }
 
 /// Where a key may stand.
@@ -22,6 +23,8 @@ enum Scope: Sendable {
     case global
     /// In `log`.
     case log
+    /// In `admin`.
+    case admin
 }
 
 /// The kind of a key's value. Ranges are in nanoseconds for durations and in bytes for sizes.
@@ -68,6 +71,8 @@ enum ReloadClass: String, Sendable {
     case opened = "new connections"
     /// Listeners or pools are added and removed.
     case structural
+    /// Only a start of the process reads it; a reload lists it as pending.
+    case restart
 }
 
 /// One row of the schema: everything about one key. It drives parsing, suggestions, defaults, the
@@ -88,7 +93,7 @@ private let never = second / 10...month
 
 /// The schema, in the order in which keys are printed.
 enum Schema {
-    static let keys: [KeySpec] = poolKeys + globalKeys + logKeys
+    static let keys: [KeySpec] = poolKeys + globalKeys + logKeys + adminKeys
 
     /// The keys of a pool.
     static let poolKeys: [KeySpec] = addressKeys + sizeKeys + lifeKeys + clientKeys
@@ -213,7 +218,7 @@ enum Schema {
             doc: "group of the unix sockets in listen; empty is the group of the process"),
     ]
 
-    /// The keys at the top of the file, except `pools`, `defaults` and `log`.
+    /// The keys at the top of the file, except `pools`, `defaults`, `log` and `admin`.
     static let globalKeys: [KeySpec] = [
         KeySpec(
             key: .threads, scope: .global, kind: .integer(1...64), standard: .text("1"),
@@ -252,5 +257,21 @@ enum Schema {
         KeySpec(
             key: .stats, scope: .log, kind: .duration(second...24 * 3600 * second, zero: "never"),
             standard: .text("5m"), reload: .live, doc: "time between summary lines of a pool"),
+    ]
+
+    /// The keys of `admin`.
+    static let adminKeys: [KeySpec] = [
+        KeySpec(
+            key: .socket, scope: .admin, kind: .path,
+            standard: .derived(
+                AdminConfig.standardSocket,
+                rule: "\(AdminConfig.standardSocket), if its directory exists"),
+            reload: .restart, doc: "unix socket of the console (docs/console.md); empty: none"),
+        KeySpec(
+            key: .mode, scope: .admin, kind: .mode, standard: .text("0660"), reload: .restart,
+            doc: "file mode of that socket: who can open it can look at everything"),
+        KeySpec(
+            key: .group, scope: .admin, kind: .text, standard: .text(""), reload: .restart,
+            doc: "group of that socket; empty is the group of the process"),
     ]
 }

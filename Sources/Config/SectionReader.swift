@@ -30,7 +30,8 @@ struct SectionReader {
         switch section.value {
         case .mapping(let entries, _):
             read(entries)
-        case .scalar("", isQuoted: false, _) where origin == .defaults || path == "log":
+        case .scalar("", isQuoted: false, _)
+        where origin == .defaults || ["log", "admin"].contains(path):
             // All keys of the section are commented out.
             break
         default:
@@ -140,6 +141,7 @@ struct SectionReader {
         case .pool: "a pool (pools.<name>.\(spec.key.rawValue)) or of defaults"
         case .global: "the top of the file"
         case .log: "log"
+        case .admin: "admin"
         }
     }
 }

@@ -50,6 +50,12 @@ package enum System {
         return isTooLong ? nil : nanoseconds
     }
 
+    /// The memory that is resident, in bytes; nil where /proc does not say.
+    package static var residentBytes: Int? {
+        let bytes = redpool_resident_bytes()
+        return bytes < 0 ? nil : Int(bytes)
+    }
+
     /// Returns free heap memory to the system. Takes about a millisecond per 100 MB.
     package static func trimHeap() {
         redpool_trim_heap()

@@ -6,14 +6,18 @@ package import Logging
 /// The metadata key `event` names the kind of event in dotted words (`pool.wait_timeout`), and
 /// `pool` the pool. They come first; the other keys follow in alphabetical order.
 package struct StderrLogHandler: LogHandler {
-    /// The least severe level that is logged.
-    package var logLevel: Logger.Level
+    /// The least severe level that is logged: that of the whole log, unless it was set here.
+    package var logLevel: Logger.Level {
+        get { ownLevel ?? control.level }
+        set { ownLevel = newValue }
+    }
     /// Fields of every line of this handler.
     package var metadata: Logger.Metadata = [:]
     /// More fields of every line, from the caller's context.
     package var metadataProvider: Logger.MetadataProvider?
 
-    private let format: LogFormat
+    private var ownLevel: Logger.Level?
+    private let control: LogControl
     private let sink: LogSink
     private let now: @Sendable () -> Int64
 
@@ -22,8 +26,14 @@ package struct StderrLogHandler: LogHandler {
         configuration: LogConfiguration, sink: LogSink,
         now: @escaping @Sendable () -> Int64 = wallClock
     ) {
-        logLevel = configuration.level
-        format = configuration.format
+        self.init(control: LogControl(configuration), sink: sink, now: now)
+    }
+
+    /// The same with a level and a format that can change.
+    package init(
+        control: LogControl, sink: LogSink, now: @escaping @Sendable () -> Int64 = wallClock
+    ) {
+        self.control = control
         self.sink = sink
         self.now = now
     }
@@ -48,6 +58,6 @@ package struct StderrLogHandler: LogHandler {
         }
         let line = LogLine(
             level: event.level, message: event.message.description, fields: fields, time: now())
-        sink.write(line.rendered(as: format))
+        sink.write(line.rendered(as: control.format))
     }
 }

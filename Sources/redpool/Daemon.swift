@@ -1,6 +1,7 @@
 // The life of the process: start, signals, notification of systemd, end. With several workers the
 // main thread also accepts clients. Clients and upstreams live on the workers' threads.
 
+import Admin
 import Config
 import EventLoop
 import Glibc
@@ -36,6 +37,7 @@ final class Daemon {
     private var exitCode: Int32 = 0
     private var watchdog: Watchdog?
     private let status: StatusLine
+    private var console: Console?
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -47,10 +49,11 @@ final class Daemon {
 
     init(configPath: String) throws {
         let inherited = try Daemon.inheritedSockets()
-        let (config, warnings) = try loadConfiguration(configPath)
+        let (config, warnings, source) = try loadConfiguration(configPath)
         self.config = config
         let sink = LogSink()
-        log = Daemon.makeLogger(config.log, sink)
+        let control = LogControl(Daemon.logConfiguration(config.log, sink))
+        log = Logger(label: "redpool") { _ in StderrLogHandler(control: control, sink: sink) }
         for warning in warnings {
             log.warning("\(warning)", metadata: ["event": "config.warning"])
         }
@@ -70,11 +73,21 @@ final class Daemon {
                 "the limit of open files allows only \(maxClients) clients: raise LimitNOFILE",
                 metadata: ["event": "limits.files"])
         }
+        let consoleStart = ConsoleStart(
+            config, source, maxClients: maxClients, loop: loop, group: group, log: log,
+            logControl: control, lostLines: { sink.suppressed })
+        console = try consoleStart.open()
         settings = WorkerSettings(
             config: config, table: CommandTable(),
             listeners: try Listeners.bindAll(
                 config, inherited: inherited, wait: StartWait(loop: loop, log: log)),
             maxClients: maxClients, lostLines: { sink.suppressed })
+        consoleStart.tell()
+        console?.host.isDraining = { [unowned self] in stage == .draining }
+        console?.host.shutDown = { [unowned self] isNow in
+            if isNow { endNow() }
+            drain()
+        }
     }
 
     private static func inheritedSockets() throws -> [InheritedSocket] {
@@ -85,25 +98,14 @@ final class Daemon {
         }
     }
 
-    private static func makeLogger(_ config: LogConfig, _ sink: LogSink) -> Logger {
+    static func logConfiguration(_ config: LogConfig, _ sink: LogSink) -> LogConfiguration {
         let format: LogFormat
         switch config.format {
         case .auto: format = sink.suitedFormat()
         case .text: format = .text
         case .logfmt: format = .logfmt
         }
-        let level: Logger.Level
-        switch config.level {
-        case .error: level = .error
-        case .warning: level = .warning
-        case .notice: level = .notice
-        case .info: level = .info
-        case .debug: level = .debug
-        }
-        return Logger(label: "redpool") { _ in
-            StderrLogHandler(
-                configuration: LogConfiguration(level: level, format: format), sink: sink)
-        }
+        return LogConfiguration(level: config.level.loggerLevel, format: format)
     }
 
     /// Runs until all workers have ended. Throws a `StartFailure` or returns for exit code 0.
@@ -121,6 +123,7 @@ final class Daemon {
         }
         withExtendedLifetime(watches) {}
         withExtendedLifetime(mail) {}
+        console?.close()
         if exitCode != 0 {
             throw StartFailure(code: exitCode, message: "redpool: a worker has failed")
         }
@@ -213,6 +216,7 @@ final class Daemon {
     }
 
     private func drain() {
+        guard stage != .draining, stage != .ended else { return }
         stage = .draining
         // The unit's TimeoutStopSec may be shorter than drainTimeout.
         let longest = config.drainTimeout / 1000 + 2 * Daemon.grace / 1000
@@ -251,6 +255,7 @@ final class Daemon {
     private func endNow() -> Never {
         log.warning("exiting at once", metadata: ["event": "exit.now"])
         for listener in settings.listeners { listener.file?.remove() }
+        console?.close()
         System.exitNow(0)
     }
 }

@@ -1,9 +1,7 @@
 """Start, readiness, drain, exit codes: what an operator and a service manager see."""
 
 import contextlib
-import ctypes
 import os
-import pathlib
 import select
 import signal
 import socket
@@ -14,6 +12,7 @@ import pytest
 
 from harness.daemon import fails, run_cli, starting
 from harness.ports import free_port
+from harness.tasks import stopped, tasks
 from harness.waiting import always, eventually
 from harness.wire import Address, Closed, Connection, encode
 
@@ -193,26 +192,6 @@ def test_ready_does_not_wait_for_the_server(launch, notify):
     server.stop()
     launch.redpool(server, environment={"NOTIFY_SOCKET": path})
     assert until_keys(messages, "READY")["READY"] == "1"
-
-
-def tasks(process) -> dict:
-    """The numbers of a process's threads by name."""
-    folder = pathlib.Path(f"/proc/{process.pid}/task")
-    return {(task / "comm").read_text().strip(): int(task.name) for task in folder.iterdir()}
-
-
-@contextlib.contextmanager
-def stopped(thread):
-    """Stops one thread of another process."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    attach, detach, any_thread = 16, 17, 0x40000000
-    if libc.ptrace(attach, thread, None, None) != 0:
-        pytest.skip(f"cannot stop a thread: {os.strerror(ctypes.get_errno())}")
-    os.waitpid(thread, any_thread)
-    try:
-        yield
-    finally:
-        libc.ptrace(detach, thread, None, None)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -12,7 +12,7 @@ import tempfile
 
 from .ports import free_port
 from .waiting import eventually
-from .wire import Address, Connection
+from .wire import Address, Connection, ErrorReply
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("REDPOOL_BINARY", str(ROOT / ".build" / "release" / "redpool"))
@@ -97,13 +97,13 @@ class Redpool:
 
     `pool` adds keys to that pool, `pools` adds pools, `settings` adds top-level keys. `limit` is
     the limit on open files at the start, `prefix` a command that starts the daemon, with the
-    descriptors `pass_fds`. `poolTimeout`
+    descriptors `pass_fds`. With `console` it has a console at `admin`. `poolTimeout`
     is longer than its default in every pool, so that a busy machine does not cause POOLTIMEOUT.
     """
 
     def __init__(
         self, server, pool=None, pools=None, settings=None, environment=None, limit=None,
-        prefix=(), pass_fds=(),
+        prefix=(), pass_fds=(), console=False,
     ):
         self._prefix = list(prefix)
         self._pass_fds = pass_fds
@@ -117,7 +117,10 @@ class Redpool:
         main = {"listen": [a.text for a in (self.tcp, self.tcp6, self.unix)]}
         main |= {"upstream": getattr(server, "address", server.tcp).text} | (pool or {})
         self.config_path = self.folder / "redpool.yaml"
+        self.admin = Address(path=str(self.folder / "admin.sock"))
         settings = ({"threads": int(THREADS)} if THREADS else {}) | (settings or {})
+        if console:
+            settings["admin"] = {"socket": self.admin.path} | settings.get("admin", {})
         file = {"defaults": {"poolTimeout": "8s"}, "pools": {"main": main} | (pools or {})}
         self.config_path.write_text(yaml(file | settings))
         self.log_path = self.folder / "redpool.log"
@@ -151,6 +154,17 @@ class Redpool:
 
     def connect(self, timeout=20.0) -> Connection:
         return Connection(self.tcp, timeout)
+
+    def console(self, timeout=20.0) -> Connection:
+        """A connection to the console."""
+        return Connection(self.admin, timeout)
+
+    def show(self, *words) -> list:
+        """The rows of a table of the console, each as a dict."""
+        with self.console() as console:
+            reply = console.command("SHOW", *words, "JSON")
+        assert not isinstance(reply, ErrorReply), reply
+        return json.loads(reply)
 
     def warm_up(self):
         """Waits until a first command succeeds: the daemon is ready without waiting for the

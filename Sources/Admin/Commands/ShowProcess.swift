@@ -1,0 +1,78 @@
+// SHOW CONFIG, SHOW MEMORY and SHOW VERSION: what there is of the process.
+
+import Config
+import EventLoop
+import Glibc
+import Proxy
+import RESP
+
+enum ShowProcess {
+    // MARK: SHOW CONFIG
+
+    static func config(_ call: Call) {
+        let prefix = call.arguments.first.map { PlainText.of($0, longest: 200) } ?? ""
+        let rows = call.host.source.rows.filter { $0.key.hasPrefix(prefix) }
+        let pending = call.host.pending()
+        call.reply(
+            .table(
+                Table(
+                    ["key", "value", "default", "source", "change", "pending"], count: rows.count
+                ) { index in
+                    let row = rows[index]
+                    return [
+                        .text(row.key), value(row.value), value(row.standard), .text(row.source),
+                        .text(row.change), value(pending[row.key]),
+                    ]
+                }))
+    }
+
+    /// An empty value is a value.
+    private static func value(_ text: String?) -> Cell {
+        guard let text else { return .absent }
+        return .text(text.isEmpty ? "\"\"" : PlainText.of(text, longest: 200))
+    }
+
+    // MARK: SHOW MEMORY
+
+    /// The formula of docs/operations.md.
+    private static let base = 12 << 20
+    private static let perClient = 1 << 10
+    private static let perWaiter = 256 << 10
+    private static let perUpstream = 6 << 20
+
+    static func memory(_ call: Call) {
+        call.host.collector.collect(.memory) { found in
+            var sum = MemoryReport()
+            for case .memory(let part) in found.reports { sum.add(part) }
+            let config = call.host.config
+            let most = config.pools.reduce(0) { $0 + $1.maxOpen }
+            let terms: [(String, now: Int?, most: Int?)] = [
+                ("program", nil, base),
+                ("clients", sum.clients * perClient, call.host.maxClients * perClient),
+                ("waiting", sum.waiting * perWaiter, nil),
+                ("output", sum.output, config.totalOutputLimit),
+                ("upstreams", sum.open * perUpstream, most * perUpstream),
+                ("buffers", sum.buffers, nil),
+                ("resident", System.residentBytes, nil),
+            ]
+            var rows = terms.map { [.text($0.0), Cell.count($0.now), .count($0.most)] }
+            rows += found.silent.map { [.text("worker \($0) is silent"), .absent, .absent] }
+            call.reply(.table(Table(["term", "bytes", "most_bytes"], rows)))
+        }
+    }
+
+    // MARK: SHOW VERSION
+
+    static func version(_ call: Call) {
+        let host = call.host
+        let rows: [[Cell]] = [
+            [.text("version"), .text(host.version)],
+            [.text("pid"), .text("\(getpid())")],
+            [.text("uptime_s"), .text("\(host.uptime / 1_000_000_000)")],
+            [.text("threads"), .text("\(host.group.workers)")],
+            [.text("config"), .text(PlainText.of(host.source.file, longest: 200))],
+            [.text("draining"), .text(host.isDraining() ? "yes" : "no")],
+        ]
+        call.reply(.table(Table(["name", "value"], rows)))
+    }
+}

@@ -1,0 +1,51 @@
+// What the console needs of the daemon.
+
+package import Config
+package import EventLoop
+package import Logging
+package import Proxy
+package import Telemetry
+
+/// The daemon as the console sees it. All of it belongs to the main thread.
+package final class ConsoleHost {
+    package let loop: EventLoop
+    package let group: WorkerGroup
+    package let collector: ReportCollector
+    package let log: Logger
+    package let logControl: LogControl
+    package let version: String
+    /// The limit on clients that is in force.
+    package let maxClients: Int
+    /// The configuration in force, and the text that it was made of.
+    package internal(set) var config: Config
+    package internal(set) var source: ConfigSource
+    /// The values in the file that only a restart would apply, by the keys of SHOW CONFIG.
+    package var pending: () -> [String: String] = { [:] }
+    /// Begins a drain; with `true` ends the process at once.
+    package var shutDown: (_ now: Bool) -> Void = { _ in }
+    package var isDraining: () -> Bool = { false }
+    package let lostLines: () -> UInt64
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    package let startedAt = EventLoop.now()
+
+    package init(
+        loop: EventLoop, group: WorkerGroup, collector: ReportCollector, log: Logger,
+        logControl: LogControl, version: String, maxClients: Int, config: Config,
+        source: ConfigSource,
+        lostLines: @escaping () -> UInt64
+    ) {
+        self.loop = loop
+        self.group = group
+        self.collector = collector
+        self.log = log
+        self.logControl = logControl
+        self.version = version
+        self.maxClients = maxClients
+        self.config = config
+        self.source = source
+        self.lostLines = lostLines
+    }
+
+    /// Nanoseconds since the start.
+    package var uptime: Int64 { EventLoop.now() - startedAt }
+}
