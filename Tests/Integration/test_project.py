@@ -1,6 +1,7 @@
 """What surrounds the daemon: the quick start, the checks of the sources, the systemd unit."""
 
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -271,6 +272,7 @@ def test_quickstart_once(quickstart):
     assert done.returncode == 0, done
     assert f"redis-cli -p {port} PING\nPONG" in done.stdout
     assert "it works" in done.stdout
+    assert re.search(r"^main +up +127", done.stdout, re.MULTILINE), "what the console shows"
     for address in (Address("127.0.0.1", port), Address("127.0.0.1", upstream)):
         with pytest.raises(ConnectionRefusedError):
             address.connect()

@@ -24,7 +24,7 @@ enum CommandRegistry {
         let shown = given.prefix(2).map { PlainText.of($0, longest: 24) }.joined(separator: " ")
         let first = Word(given[0])
         let related = all.filter { $0.words.count == 2 && $0.words[0] == first }
-        if related.isEmpty { return "unknown command '\(shown)': HELP lists the commands" }
+        if related.isEmpty { return "unknown command '\(shown)': SHOW HELP lists the commands" }
         let names = related.map(\.name).joined(separator: ", ")
         return "unknown command '\(shown)': there are \(names)"
     }

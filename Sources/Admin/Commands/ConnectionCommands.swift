@@ -13,7 +13,7 @@ enum ConnectionCommands {
         ) {
             Info.answer($0)
         },
-        ConsoleCommand("HELP", "the commands") { help($0) },
+        ConsoleCommand("HELP", "the commands; redis-cli keeps HELP for itself") { help($0) },
         ConsoleCommand("PING", "[text]", "an answer", arguments: 0...1) { call in
             guard let text = call.arguments.first else { return call.reply(.simple("PONG")) }
             var bytes: [UInt8] = []
@@ -67,7 +67,7 @@ enum ConnectionCommands {
         name.count <= 64 && name.allSatisfy { (0x21...0x7E).contains($0) }
     }
 
-    private static func help(_ call: Call) {
+    static func help(_ call: Call) {
         let commands = CommandRegistry.all
         call.reply(
             .table(

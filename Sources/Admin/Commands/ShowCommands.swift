@@ -27,6 +27,7 @@ enum ShowCommands {
             ShowProcess.memory($0)
         },
         ConsoleCommand("SHOW VERSION", "version, process, uptime") { ShowProcess.version($0) },
+        ConsoleCommand("SHOW HELP", "the commands") { ConnectionCommands.help($0) },
     ]
 }
 

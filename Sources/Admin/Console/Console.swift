@@ -115,7 +115,7 @@ package final class Console {
             watch?.resume()
         }
         let limit = EventLoop.now() - idleLimit
-        for connection in connections where connection.lastActivity < limit { connection.close() }
+        for connection in connections where connection.isIdle(since: limit) { connection.close() }
         if isResting || !connections.isEmpty { timer?.start(after: Console.tick) }
     }
 

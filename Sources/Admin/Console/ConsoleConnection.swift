@@ -31,7 +31,7 @@ final class ConsoleConnection {
     /// Nothing more is read: the reply that is being written is the last one.
     private var isLast = false
     private var inputEnded = false
-    private(set) var lastActivity = EventLoop.now()
+    private var lastActivity = EventLoop.now()
 
     /// The main thread renders for at most this long at a time, in nanoseconds.
     private static let slice: Int64 = 5_000_000
@@ -55,6 +55,13 @@ final class ConsoleConnection {
             onReadable: connectionReadable, onWritable: connectionWritable)
         timer = Timer(loop: console.host.loop, owner: me, callback: connectionTimer)
         channel.startReading()
+    }
+
+    /// Nothing has come from the caller since then, and it waits for no command: a PAUSE may take
+    /// long.
+    func isIdle(since time: Int64) -> Bool {
+        let waits = stage == .busy && output.isEmpty
+        return lastActivity < time && !waits
     }
 
     func close() {

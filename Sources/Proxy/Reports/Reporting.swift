@@ -6,7 +6,8 @@ import Config
 import EventLoop
 import Pool
 
-/// The reports that a worker has yet to finish, oldest first.
+/// The reports that a worker has yet to finish. They have slices by turns, so none is silent for
+/// long.
 final class Reporting {
     private unowned let worker: Worker
     private var jobs: [ReportJob] = []
@@ -32,9 +33,10 @@ final class Reporting {
 
     fileprivate func goOn() {
         worker.updateNow()
-        guard let job = jobs.first else { return }
+        guard !jobs.isEmpty else { return }
+        let job = jobs.removeFirst()
         job.work(until: EventLoop.now() + Reporting.slice, worker)
-        if job.isDone { jobs.removeFirst() }
+        if !job.isDone { jobs.append(job) }
         if !jobs.isEmpty { timer?.start(after: Reporting.rest) }
     }
 }

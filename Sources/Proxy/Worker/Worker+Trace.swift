@@ -26,7 +26,7 @@ extension ClientConnection {
     private var aboutCommand: [String: String] {
         var all = about
         all["command"] = worker.table.info(lastCommand)?.name ?? "unknown"
-        if let upstream { all["upstream"] = upstream.id.text }
+        if let upstream { all["upstream"] = "\(upstream.origin.serial)" }
         return all
     }
 }
@@ -40,7 +40,7 @@ extension UpstreamConnection {
 
     private var about: [String: String] {
         [
-            "pool": pool.config.name, "upstream": id.text, "database": "\(key.database)",
+            "pool": pool.config.name, "upstream": "\(origin.serial)", "database": "\(key.database)",
             "protocol": "\(key.protocolVersion)",
         ]
     }
@@ -58,11 +58,6 @@ extension Worker {
         let words = "\(event)".split(separator: ".").joined(separator: " ")
         log.log(level: level, "\(words)", metadata: metadata)
     }
-}
-
-extension UpstreamID {
-    /// Slot and generation: no two connections of a worker's pool have the same.
-    fileprivate var text: String { "\(slot).\(generation)" }
 }
 
 extension LeaseKind {
