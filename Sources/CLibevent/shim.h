@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
@@ -369,6 +370,11 @@ static inline int64_t redpool_group_id(const char *name) {
     char *end = NULL;
     long number = strtol(name, &end, 10);
     return (end != name && *end == 0 && number >= 0) ? number : -1;
+}
+
+// Whether an access control list decides about a file together with its mode.
+static inline bool redpool_has_access_list(const char *path) {
+    return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
 }
 
 // Opens those of the descriptors 0 to 2 that are closed, so that nothing else is given their numbers:

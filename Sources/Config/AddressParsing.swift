@@ -131,18 +131,31 @@ private func splitHostPort(
         }
     }
     guard !host.isEmpty else {
-        throw ValueProblem("\(shown(text)) has no host (such as \(example))")
+        throw ValueProblem("\(shown(text)) has no host\(hostHint(digits, example))")
     }
     guard let digits else {
         guard let defaultPort else {
+            if isPort(host) {
+                throw ValueProblem("\(shown(text)) has no host\(hostHint(host, example))")
+            }
             throw ValueProblem("\(shown(text)) has no port (such as \(example))")
         }
         return (String(host), defaultPort)
     }
-    guard isDigits(digits), let port = UInt16(digits), port > 0 else {
+    guard isPort(digits), let port = UInt16(digits) else {
         throw ValueProblem("\(shown(digits)) is not a port (1 to 65535)")
     }
     return (String(host), port)
+}
+
+private func isPort(_ text: Substring) -> Bool {
+    isDigits(text) && UInt16(text).map { $0 > 0 } == true
+}
+
+/// For an address of which only the port was written: the same port of this machine.
+private func hostHint(_ port: Substring?, _ example: String) -> String {
+    guard let port, isPort(port) else { return " (such as \(example))" }
+    return " (did you mean 127.0.0.1:\(port)?)"
 }
 
 /// The host in a canonical form, so that equal hosts are equal text; throws if the text is not a

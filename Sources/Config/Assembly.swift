@@ -56,7 +56,7 @@ extension Resolution {
     }
 
     /// The path, made absolute with the directory of the configuration file.
-    private static func absolute(_ path: String, besides file: String) -> String {
+    static func absolute(_ path: String, besides file: String) -> String {
         guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
         return String(file[...slash]) + path
     }

@@ -164,10 +164,12 @@ internal import CYaml
         switch unsafe state.error {
         case YAML_SCANNER_ERROR, YAML_PARSER_ERROR:
             let position = unsafe Composer.place(state.problem_mark, lines)
-            let hasContext = unsafe state.context != nil
-            let context = unsafe Int(truncatingIfNeeded: state.context_mark.line) &+ 1
-            let hint = lines.hint(at: position, contextLine: hasContext ? context : nil)
-            report(position, words + hint)
+            guard let context = unsafe state.context.map({ unsafe String(cString: $0) }) else {
+                return report(position, words + lines.hint(at: position, began: nil))
+            }
+            let began = unsafe Composer.place(state.context_mark, lines)
+            let origin = began == position ? "" : " \(context) that began at \(began)"
+            report(position, words + origin + lines.hint(at: position, began: began))
         case YAML_READER_ERROR:
             report(lines.firstUnreadable, words)
         default:

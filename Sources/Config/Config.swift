@@ -84,10 +84,14 @@ extension Config {
     ///
     /// `text` is the contents of `file`; relative paths in it are relative to the directory of
     /// `file`. `readFile` is called once for each distinct `passwordFile`. The function is pure,
-    /// except for `readFile`.
-    package static func parse(text: String, file: String, readFile: ReadFile) -> ConfigResult {
+    /// except for `readFile` and `surroundings`.
+    package static func parse(
+        text: String, file: String, surroundings: Surroundings = Surroundings(),
+        readFile: ReadFile
+    ) -> ConfigResult {
         var resolution = Resolution(text: text)
         let passwords = resolution.readPasswords(file: file, readFile: readFile)
+        resolution.check(surroundings, file: file)
         let diagnostics = Diagnostic.sorted(resolution.diagnostics)
         guard resolution.isValid else { return .invalid(diagnostics) }
         return .valid(Config(resolution, passwords: passwords), warnings: diagnostics)

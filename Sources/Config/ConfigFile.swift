@@ -5,31 +5,46 @@ import Glibc
 extension Config {
     /// Reads the configuration file at `path` and the password files that it names. Throws if the
     /// configuration file itself cannot be read; everything else is a diagnostic.
-    package static func load(path: String) throws(FileError) -> ConfigResult {
-        try loadWithSource(path: path).result
+    package static func load(
+        path: String, surroundings: Surroundings = Surroundings()
+    ) throws(FileError) -> ConfigResult {
+        try loadWithSource(path: path, surroundings: surroundings).result
     }
 
     /// The same, with the text that was read.
     package static func loadWithSource(
-        path: String
+        path: String, surroundings: Surroundings = Surroundings()
     ) throws(FileError) -> (result: ConfigResult, source: ConfigSource) {
         let bytes = try readBytes(path: path)
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            return (.invalid([encodingProblem(in: bytes)]), ConfigSource(file: path, text: ""))
-        }
-        let result = parse(text: text, file: path) { name throws(FileError) in
-            try readBytes(path: name)
-        }
-        return (result, ConfigSource(file: path, text: text))
+        let text = String(validating: bytes, as: UTF8.self) ?? ""
+        return (
+            load(bytes, file: path, surroundings: surroundings), ConfigSource(file: path, text: text)
+        )
     }
 
-    /// Reads the configuration file at `path` and prints every key with its value and origin, as
-    /// `effectiveYAML(text:file:)` does; nil if the file has errors.
-    package static func effectiveYAML(path: String) throws(FileError) -> String? {
-        guard let text = String(validating: try readBytes(path: path), as: UTF8.self) else {
-            return nil
+    /// The same for the contents of a file. `file` is its name in messages; relative paths in it
+    /// are relative to the directory of that.
+    package static func load(
+        _ bytes: [UInt8], file: String, surroundings: Surroundings
+    ) -> ConfigResult {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            return .invalid([encodingProblem(in: bytes)])
         }
-        return effectiveYAML(text: text, file: path)
+        return parse(text: text, file: file, surroundings: surroundings) {
+            name throws(FileError) in try readBytes(path: name)
+        }
+    }
+
+    /// Prints every key with its value and origin, as `effectiveYAML(text:file:)` does; nil if the
+    /// file has errors.
+    package static func effectiveYAML(_ bytes: [UInt8], file: String) -> String? {
+        guard let text = String(validating: bytes, as: UTF8.self) else { return nil }
+        return effectiveYAML(text: text, file: file)
+    }
+
+    /// What standard input has, up to a little more than the longest configuration.
+    package static func readStandardInput() throws(FileError) -> [UInt8] {
+        try readBytes(STDIN_FILENO)
     }
 
     /// The first place where the text is not UTF-8.
@@ -45,7 +60,7 @@ extension Config {
 
     /// A complete file, up to a little more than the longest configuration. Only regular files are
     /// opened: opening another kind can block for ever, or affect a device.
-    private static func readBytes(path: String) throws(FileError) -> [UInt8] {
+    package static func readBytes(path: String) throws(FileError) -> [UInt8] {
         var facts = stat()
         guard unsafe stat(path, &facts) == 0 else { throw lastError() }
         try refuseIrregular(facts)
@@ -55,6 +70,10 @@ extension Config {
         // The file may have been replaced in between.
         guard unsafe fstat(descriptor, &facts) == 0 else { throw lastError() }
         try refuseIrregular(facts)
+        return try readBytes(descriptor)
+    }
+
+    private static func readBytes(_ descriptor: Int32) throws(FileError) -> [UInt8] {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while bytes.count <= Document.sizeLimit {

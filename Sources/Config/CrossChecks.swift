@@ -139,7 +139,8 @@ extension Resolution {
         return rank(second) > rank(first) ? second : first
     }
 
-    private func diagnostic(
+    /// A problem of a key, at its value unless there is a better place.
+    func diagnostic(
         _ key: Key, of pool: PoolDraft, at place: Position? = nil,
         severity: Diagnostic.Severity = .error, message: String
     ) -> Diagnostic {

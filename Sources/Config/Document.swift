@@ -1,7 +1,10 @@
 /// A place in the file: line and column, starting at 1; columns count Unicode scalars.
-struct Position: Sendable, Hashable {
+struct Position: Sendable, Hashable, CustomStringConvertible {
     var line: Int
     var column: Int
+
+    /// The place for messages: `3:13`.
+    var description: String { "\(line):\(column)" }
 }
 
 /// A YAML document, reduced to what a configuration needs.
@@ -17,6 +20,11 @@ indirect enum Tree: Sendable {
         let key: String
         let position: Position
         let value: Tree
+    }
+
+    /// The text of a scalar.
+    var text: String? {
+        if case .scalar(let text, _, _) = self { text } else { nil }
     }
 
     var position: Position {

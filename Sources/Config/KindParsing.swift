@@ -160,7 +160,8 @@ func formatSize(_ bytes: Int) -> String {
 }
 
 /// ` (did you mean X?)`. X is the candidate that differs only in letter case, `_` and `-`, or else
-/// the nearest with an edit distance of at most 2; empty if there is none.
+/// the nearest with an edit distance of at most 2, or else the only one that begins with the word;
+/// empty if there is none.
 func didYouMean(_ word: String, among candidates: [String]) -> String {
     suggestion(for: word, among: candidates).map { " (did you mean \($0)?)" } ?? ""
 }
@@ -173,7 +174,9 @@ private func suggestion(for word: String, among candidates: [String]) -> String?
     let ranked = candidates.map { (name: $0, distance: editDistance(plain, simplified($0))) }
     guard let best = ranked.min(by: { $0.distance < $1.distance }) else { return nil }
     // Two edits turn any short word into any other.
-    return best.distance <= min(2, plain.count / 2) ? best.name : nil
+    if best.distance <= min(2, plain.count / 2) { return best.name }
+    let longer = candidates.filter { plain.count >= 3 && simplified($0).starts(with: plain) }
+    return longer.count == 1 ? longer[0] : nil
 }
 
 private func simplified(_ word: String) -> [UInt8] {

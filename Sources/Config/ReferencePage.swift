@@ -26,13 +26,22 @@ extension Config {
 
         `config/redpool.yaml` has every key with its default. `redpool check FILE` reports every
         mistake at once, each with its place, and prints the effective configuration of a file that
-        has none: every key, its value, and where the value comes from.
+        has none: every key, its value, and where the value comes from. `redpool check` alone checks
+        the file that `redpool run` reads, `redpool check -` standard input.
 
         ```
         redpool.yaml:6:5: pools.main.maxopen: unknown key (did you mean maxOpen?)
         redpool.yaml:7:18: pools.main.idleTimeout: 300 has no unit (did you mean 300s?)
         redpool.yaml:9:14: pools.main.maxIdle: 40 is more than maxOpen (32, from defaults at line 3)
+        redpool.yaml:12:1: found unexpected end of stream while scanning a quoted scalar that began at 3:13
         ```
+
+        The check also looks at the machine. Errors: a `socketGroup` that does not exist, and a unix
+        socket in `listen` whose directory does not exist (`/run/redpool` may be missing: the service
+        makes it). Warnings: a name in `denyCommands` that no server knows, a `passwordFile` that every
+        user or not even the user `redpool` can read, and more `threads` than a pool can use. Names
+        with a dot, such as `FT.SEARCH`, are not looked up. `redpool run` logs the warnings as
+        `config.warning`.
 
         A file has a mapping `pools` of names to pools, at least one, and may have `defaults`, `log`,
         `admin` and the keys for the whole process. A pool's name is 1 to 32 of the characters a-z, 0-9, `_`

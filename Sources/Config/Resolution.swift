@@ -51,7 +51,7 @@ struct Resolution {
     private(set) var pools: [PoolDraft] = []
     /// The keys at the top of the file and in `log`.
     private(set) var globals: [Key: Setting] = [:]
-    private(set) var diagnostics: [Diagnostic] = []
+    var diagnostics: [Diagnostic] = []
 
     /// True when no problem is an error.
     var isValid: Bool { !diagnostics.contains { $0.severity == .error } }
@@ -67,7 +67,10 @@ struct Resolution {
                 Position(line: 1, column: 1), "", "the file is empty; at least one pool is needed")
         case .mapping(let entries, _):
             readRoot(entries)
-        case .scalar(_, _, let position), .sequence(_, let position):
+        case .scalar(let text, _, let position):
+            let hint = BrokenPair.hint(text)
+            report(position, "", "the file has to be a mapping, such as pools: ...\(hint)")
+        case .sequence(_, let position):
             report(position, "", "the file has to be a mapping, such as pools: ...")
         }
         let problems = pools.map { checkSizes($0) + checkTimes($0) + checkCredentials($0) }
@@ -115,7 +118,9 @@ struct Resolution {
     ) {
         guard case .mapping(let entries, _) = entry.value else {
             return report(
-                entry.value.position, "pools", "has to be a mapping of names to pools")
+                entry.value.position, "pools",
+                "has to be a mapping of names to pools"
+                    + (entry.value.text.map { BrokenPair.hint($0) } ?? ""))
         }
         if entries.isEmpty { report(entry.position, "pools", "at least one pool is needed") }
         for entry in entries {

@@ -36,7 +36,8 @@ struct SectionReader {
             break
         default:
             isMapping = false
-            report(section.value.position, nil, "has to be a mapping of keys to values")
+            let hint = section.value.text.map { BrokenPair.hint($0) } ?? ""
+            report(section.value.position, nil, "has to be a mapping of keys to values\(hint)")
         }
     }
 
@@ -44,7 +45,12 @@ struct SectionReader {
     mutating func read(_ entries: [Tree.Entry]) {
         for entry in entries {
             guard let spec = specs.first(where: { $0.key.rawValue == entry.key }) else {
-                report(entry.position, entry.key, unknown(entry.key))
+                if let pair = BrokenPair(entry.key) {
+                    report(entry.position, pair.key, pair.problem)
+                    if let key = Key(rawValue: pair.key) { broken.insert(key) }
+                } else {
+                    report(entry.position, entry.key, unknown(entry.key))
+                }
                 continue
             }
             settings[spec.key] = read(entry, by: spec)

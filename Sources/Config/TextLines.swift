@@ -53,18 +53,25 @@ struct TextLines {
         }
     }
 
-    /// The probable cause of a parser's error, to append to its message.
-    func hint(at position: Position, contextLine: Int?) -> String {
+    /// The probable cause of a parser's error, to append to its message. `began` is the place where
+    /// the parser began to read what it cannot understand.
+    func hint(at position: Position, began: Position?) -> String {
         let line = lines[position.line - 1]
         if line.indices.contains(position.column - 1), line[position.column - 1] == "\t" {
             return " (indent with spaces, not with tabs)"
         }
-        let nearby = [position.line, position.line - 1, contextLine ?? 0]
-        if nearby.contains(where: { (1...lines.count).contains($0) && hasBareIPv6(lines[$0 - 1]) })
-        {
+        let nearby = [began?.line ?? 0, position.line, position.line - 1].filter {
+            (1...lines.count).contains($0)
+        }
+        if nearby.contains(where: { hasBareIPv6(lines[$0 - 1]) }) {
             return " (an IPv6 address needs quotes: \"[::1]:6380\")"
         }
-        return ""
+        let hints = nearby.map { number in
+            var text = String.UnicodeScalarView()
+            text.append(contentsOf: lines[number - 1])
+            return BrokenPair.hint(String(text))
+        }
+        return hints.first { !$0.isEmpty } ?? ""
     }
 
     /// Whether a line has `[...]:` without a quote before it: YAML reads the bracket as a list.

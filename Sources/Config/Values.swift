@@ -79,7 +79,8 @@ func parseDuration(_ text: String) throws(ValueProblem) -> Int64 {
         rest = rest.dropFirst(name.count)
         guard !digits.isEmpty, !name.isEmpty else { throw notADuration(text) }
         guard let unit = durationUnits.first(where: { $0.name == name }) else {
-            throw ValueProblem("\(shown(text)) has an unknown unit (the units are ms, s, m and h)")
+            let hint = durationHint(text) ?? " (the units are ms, s, m and h)"
+            throw ValueProblem("\(shown(text)) has an unknown unit\(hint)")
         }
         guard unit.length < smallest else { throw notADuration(text) }
         smallest = unit.length
@@ -90,7 +91,8 @@ func parseDuration(_ text: String) throws(ValueProblem) -> Int64 {
 }
 
 private func notADuration(_ text: String) -> ValueProblem {
-    ValueProblem("\(shown(text)) is not a duration (such as 800ms, 5m or 1h30m)")
+    let hint = durationHint(text) ?? " (such as 800ms, 5m or 1h30m)"
+    return ValueProblem("\(shown(text)) is not a duration\(hint)")
 }
 
 private func saturatingProduct(_ left: Int64, _ right: Int64) -> Int64 {
@@ -112,10 +114,12 @@ func parseSize(_ text: String) throws(ValueProblem) -> Int {
     let digits = text.prefix { isDigit($0) }
     let name = text.dropFirst(digits.count)
     guard !digits.isEmpty, name.allSatisfy(\.isLetter) else {
-        throw ValueProblem("\(shown(text)) is not a size (such as 64kb or 32mb)")
+        let hint = sizeHint(text) ?? " (such as 64kb or 32mb)"
+        throw ValueProblem("\(shown(text)) is not a size\(hint)")
     }
     guard let unit = sizeUnits[name.lowercased()] else {
-        throw ValueProblem("\(shown(text)) has an unknown unit (the units are b, kb, mb and gb)")
+        let hint = sizeHint(text) ?? " (the units are b, kb, mb and gb)"
+        throw ValueProblem("\(shown(text)) has an unknown unit\(hint)")
     }
     let (product, overflow) = (Int(digits) ?? Int.max).multipliedReportingOverflow(by: unit)
     return overflow ? Int.max : product

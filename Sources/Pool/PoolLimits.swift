@@ -46,6 +46,12 @@ package struct PoolLimits: Equatable, Sendable {
         maxOpen - (maxOpen >= 3 ? max(2, maxOpen / 8) : 1)
     }
 
+    /// The most workers that a pool is spread over: as many as can have two upstreams each and keep
+    /// one idle, but at least one. With more, they would take connections from each other.
+    package static func mostWorkers(maxOpen: Int, maxIdle: Int) -> Int {
+        max(1, min(maxOpen / 2, maxIdle))
+    }
+
     /// - Parameters: see the properties; out of range values are clamped. `maxPinned` defaults
     ///   to `standardPins`, `maxIdle` to `maxOpen`, `breakerTime` to `poolTimeout`.
     package init(

@@ -5,6 +5,7 @@
 /// The request on the command line.
 enum Invocation {
     case run(config: String)
+    /// `-` is standard input.
     case check(file: String)
     case version
     /// Only the version, for scripts (`--version`).
@@ -87,38 +88,54 @@ extension Invocation {
 
     private init(_ subcommand: Subcommand, _ given: Words) throws(UsageError) {
         var words = given
-        var config = Subcommand.defaultConfig
-        var file: String?
+        var values: [Option: String] = [:]
+        var operands: [String] = []
+        let most = subcommand.optionalOperands?.most ?? 0
         while let word = words.next() {
-            switch (subcommand, word) {
-            case (_, .option("-h", nil)), (_, .option("--help", nil)):
+            switch word {
+            case .option("-h", nil), .option("--help", nil):
                 self = .help(subcommand)
                 return
-            case (_, .option("--version", nil)):
+            case .option("--version", nil):
                 self = .bareVersion
                 return
-            case (.run, .option("--config", let attached)):
+            case .option(let name, let attached):
+                let option = subcommand.options.first { $0.rawValue == name }
+                guard let option, option.value != nil || attached == nil else {
+                    throw UsageError(problem: "Unknown option '\(name)'", subcommand: subcommand)
+                }
+                guard let kind = option.value else {
+                    values[option] = ""
+                    continue
+                }
                 guard let value = words.value(attached) else {
                     throw UsageError(
-                        problem: "Missing value for '--config <config>'", subcommand: subcommand)
+                        problem: "Missing value for '\(name) \(kind)'", subcommand: subcommand)
                 }
-                config = value
-            case (.check, .operand(let operand)) where file == nil:
-                file = operand
-            case (_, .operand(let operand)):
-                throw UsageError(
-                    problem: "Unexpected argument '\(operand)'", subcommand: subcommand)
-            case (_, .option(let name, _)):
-                throw UsageError(problem: "Unknown option '\(name)'", subcommand: subcommand)
+                values[option] = value
+            case .operand(let operand):
+                guard operands.count < most else {
+                    throw UsageError(
+                        problem: "Unexpected argument '\(operand)'", subcommand: subcommand)
+                }
+                operands.append(operand)
             }
         }
-        switch (subcommand, file) {
-        case (.run, _): self = .run(config: config)
-        case (.version, _): self = .version
-        case (.check, let file?): self = .check(file: file)
-        case (.check, nil):
-            throw UsageError(
-                problem: "Missing expected argument '<file>'", subcommand: subcommand)
+        self = try Invocation(subcommand, values, operands)
+    }
+
+    private init(
+        _ subcommand: Subcommand, _ values: [Option: String], _ operands: [String]
+    ) throws(UsageError) {
+        let config = values[.config] ?? Subcommand.defaultConfig
+        switch subcommand {
+        case .run: self = .run(config: config)
+        case .version: self = .version
+        case .check:
+            if let file = operands.first, values[.config] != nil {
+                throw UsageError(problem: "Unexpected argument '\(file)'", subcommand: .check)
+            }
+            self = .check(file: operands.first ?? config)
         }
     }
 }

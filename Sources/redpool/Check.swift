@@ -1,31 +1,96 @@
+// `redpool check`, and reading the configuration for the other subcommands.
+
 import Config
+import EventLoop
+import Glibc
+import Session
 
 /// Validates a configuration without starting anything, and prints what is in effect.
 func check(_ file: String) throws {
-    let (_, warnings, _) = try loadConfiguration(file)
+    let isStandardInput = file == "-"
+    let name = isStandardInput ? "<stdin>" : file
+    let bytes = try reading(name) { () throws(Config.FileError) in
+        try isStandardInput ? Config.readStandardInput() : Config.readBytes(path: file)
+    }
+    let result = Config.load(bytes, file: name, surroundings: .ofCheck)
+    let (_, warnings) = try valid(result, name)
     for warning in warnings { complain(warning) }
-    print(try Config.effectiveYAML(path: file) ?? "", terminator: "")
+    print(Config.effectiveYAML(bytes, file: name) ?? "", terminator: "")
+    fflush(nil)
+    complain("\(name) is valid")
 }
+
+/// All commands. The table is never freed, so that one is made.
+let commandTable = CommandTable()
 
 /// Reads and validates a configuration. The error's message has every problem, one per line.
 func loadConfiguration(
     _ path: String
 ) throws -> (config: Config, warnings: [String], source: ConfigSource) {
-    let result: ConfigResult
-    let source: ConfigSource
-    do {
-        (result, source) = try Config.loadWithSource(path: path)
+    let (result, source) = try reading(path) { () throws(Config.FileError) in
+        try Config.loadWithSource(path: path, surroundings: .ofStart)
+    }
+    let (config, warnings) = try valid(result, path)
+    return (config, warnings, source)
+}
+
+private func reading<Value>(
+    _ name: String, _ read: () throws(Config.FileError) -> Value
+) throws -> Value {
+    do throws(Config.FileError) {
+        return try read()
     } catch {
         throw StartFailure(
-            code: Sysexit.noInput, message: "redpool: cannot read \(path): \(error.message)")
+            code: Sysexit.noInput, message: "redpool: cannot read \(name): \(error.message)")
     }
+}
+
+private func valid(
+    _ result: ConfigResult, _ name: String
+) throws -> (config: Config, warnings: [String]) {
     switch result {
     case .valid(let config, let warnings):
-        return (config, warnings.map { $0.rendered(file: path) }, source)
+        return (config, warnings.map { $0.rendered(file: name) })
     case .invalid(let problems):
-        var lines = problems.map { $0.rendered(file: path) }
+        var lines = problems.map { $0.rendered(file: name) }
         let count = problems.filter { $0.severity == .error }.count
         lines.append(count == 1 ? "1 problem." : "\(count) problems.")
         throw StartFailure(code: Sysexit.config, message: lines.joined(separator: "\n"))
+    }
+}
+
+extension Surroundings {
+    /// The user that the packaged unit runs as.
+    private static let serviceUser = "redpool"
+
+    /// For `redpool check`: all questions.
+    fileprivate static var ofCheck: Surroundings {
+        Surroundings(
+            hasGroup: Accounts.hasGroup, directoryProblem: directoryProblem,
+            readers: { path in
+                Accounts.isOpen(path).map {
+                    Readers(
+                        isOpen: $0, isForService: Accounts.canRead(path, user: serviceUser))
+                }
+            }, commands: commandTable.all.map(\.name))
+    }
+
+    /// For a start: without those that binding the listeners and reading the files answer.
+    fileprivate static var ofStart: Surroundings {
+        Surroundings(
+            readers: { path in
+                Accounts.isOpen(path).map { Readers(isOpen: $0, isForService: nil) }
+            }, commands: commandTable.all.map(\.name))
+    }
+
+    /// The packaged unit makes `/run/redpool` when it starts.
+    private static func directoryProblem(_ path: String) -> String? {
+        var facts = stat()
+        guard stat(path, &facts) == 0 else {
+            let error = errno
+            if error == ENOENT, ["/run/redpool", "/var/run/redpool"].contains(path) { return nil }
+            return error == ENOENT ? "there is no such directory" : System.errorText(error)
+        }
+        return facts.st_mode & S_IFMT == S_IFDIR ? nil : "not a directory"
     }
 }

@@ -78,7 +78,7 @@ final class Daemon {
             logControl: control, lostLines: { sink.suppressed })
         console = try consoleStart.open()
         settings = WorkerSettings(
-            config: config, table: CommandTable(),
+            config: config, table: commandTable,
             listeners: try Listeners.bindAll(
                 config, inherited: inherited, wait: StartWait(loop: loop, log: log)),
             maxClients: maxClients, lostLines: { sink.suppressed })

@@ -1,19 +1,56 @@
-// The subcommands and their help.
+// The subcommands: what they take, and their help.
 
-enum Subcommand: String {
-    case run
-    case check
-    case version
+/// An option of a subcommand.
+enum Option: String, CaseIterable {
+    case config = "--config"
+
+    /// The name of the option's value in usage texts; nil: the option has no value.
+    var value: String? {
+        switch self {
+        case .config: "<config>"
+        }
+    }
+
+    /// The lines of the help.
+    var help: String {
+        switch self {
+        case .config:
+            """
+              --config <config>       The configuration file. (default:
+                                      \(Subcommand.defaultConfig))
+            """
+        }
+    }
+}
+
+enum Subcommand: String, CaseIterable {
+    case run, check, version
 
     static let defaultConfig = "/etc/redpool/redpool.yaml"
     static let generalUsage = "redpool <subcommand>"
 
-    var usage: String {
+    var options: [Option] {
         switch self {
-        case .run: "redpool run [--config <config>]"
-        case .check: "redpool check <file>"
-        case .version: "redpool version"
+        case .run, .check: [.config]
+        case .version: []
         }
+    }
+
+    /// The usage of the operands that may follow, and how many there may be.
+    var optionalOperands: (usage: String, most: Int)? {
+        switch self {
+        case .check: ("<file>", 1)
+        case .run, .version: nil
+        }
+    }
+
+    var usage: String {
+        let flags = options.map { option in
+            "[" + ([option.rawValue] + (option.value.map { [$0] } ?? [])).joined(separator: " ")
+                + "]"
+        }
+        let more = optionalOperands.map { ["[\($0.usage)]"] } ?? []
+        return (["redpool", rawValue] + flags + more).joined(separator: " ")
     }
 
     /// The help for all subcommands.
@@ -22,59 +59,32 @@ enum Subcommand: String {
 
         USAGE: \(generalUsage)
 
-        \(options)
+        \(options([]))
 
         SUBCOMMANDS:
-          run                     Run the daemon in the foreground.
-          check                   Check a configuration file and print what is in
-                                  effect.
-          version                 Print the version.
+        \(allCases.map(\.line).joined(separator: "\n"))
 
           See 'redpool help <subcommand>' for detailed help.
         """
 
-    /// The help for this subcommand.
-    var help: String {
-        switch self {
-        case .run:
-            """
-            OVERVIEW: Run the daemon in the foreground.
-
-            SIGTERM and SIGINT drain: no new clients, what is in flight is finished within
-            drainTimeout, exit 0. A second one, or SIGQUIT, exits at once.
-
-            USAGE: \(usage)
-
-            OPTIONS:
-              --config <config>       The configuration file. (default:
-                                      \(Subcommand.defaultConfig))
-            \(Subcommand.commonOptions)
-            """
-        case .check:
-            """
-            OVERVIEW: Check a configuration file and print what is in effect.
-
-            USAGE: \(usage)
-
-            ARGUMENTS:
-              <file>                  The configuration file.
-
-            \(Subcommand.options)
-            """
-        case .version:
-            """
-            OVERVIEW: Print the version.
-
-            USAGE: \(usage)
-
-            \(Subcommand.options)
-            """
-        }
+    /// One line of the general help.
+    private var line: String {
+        "  " + rawValue + String(repeating: " ", count: 24 - rawValue.utf8.count) + overview
     }
 
-    private static let options = "OPTIONS:\n" + commonOptions
-    private static let commonOptions = """
-          --version               Show the version.
-          -h, --help              Show help information.
-        """
+    /// The help for this subcommand.
+    var help: String {
+        let parts = [
+            "OVERVIEW: \(overview)", details, "USAGE: \(usage)", Subcommand.options(options),
+        ]
+        return parts.filter { !$0.isEmpty }.joined(separator: "\n\n")
+    }
+
+    private static func options(_ own: [Option]) -> String {
+        let common = """
+              --version               Show the version.
+              -h, --help              Show help information.
+            """
+        return (["OPTIONS:"] + own.map(\.help) + [common]).joined(separator: "\n")
+    }
 }

@@ -22,10 +22,10 @@ extension ProblemsTests {
     private static let listeners = [
         Golden(
             listening("6380"),
-            "1:39: pools.main.listen: 6380 has no port (such as 127.0.0.1:6380)"),
+            "1:39: pools.main.listen: 6380 has no host (did you mean 127.0.0.1:6380?)"),
         Golden(
             listening(":6380"),
-            "1:39: pools.main.listen: :6380 has no host (such as 127.0.0.1:6380)"),
+            "1:39: pools.main.listen: :6380 has no host (did you mean 127.0.0.1:6380?)"),
         Golden(
             listening("127.0.0.1:0"), "1:39: pools.main.listen: 0 is not a port (1 to 65535)"),
         Golden(

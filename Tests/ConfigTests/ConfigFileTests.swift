@@ -37,8 +37,10 @@ private final class Directory {
         }
         #expect(config.pools[0].password == "hunter2")
         #expect(warnings == [])
-        let printed = try Config.effectiveYAML(path: path)
-        #expect(printed == Config.effectiveYAML(text: text, file: path))
+        let bytes = try Config.readBytes(path: path)
+        #expect(bytes == Array(text.utf8))
+        #expect(
+            Config.effectiveYAML(bytes, file: path) == Config.effectiveYAML(text: text, file: path))
     }
 
     @Test func missingFilesAreErrors() throws {
@@ -69,7 +71,7 @@ private final class Directory {
             return
         }
         #expect(errors.map { $0.rendered(file: "f") } == ["f:2:3: the file is not UTF-8"])
-        #expect(try Config.effectiveYAML(path: path) == nil)
+        #expect(Config.effectiveYAML(try Config.readBytes(path: path), file: path) == nil)
     }
 
     @Test func hugeFilesAreProblemsAndNotReadToTheirEnd() throws {

@@ -43,7 +43,9 @@ import Testing
             "3:14: did not find expected node content "
                 + "(an IPv6 address needs quotes: \"[::1]:6380\")"
         ),
-        Golden("a: \"b\n", "2:1: found unexpected end of stream"),
+        Golden(
+            "a: \"b\n",
+            "2:1: found unexpected end of stream while scanning a quoted scalar that began at 1:4"),
         Golden("a: b\u{1}\n", "1:5: control characters are not allowed"),
     ])
     func golden(_ golden: Golden) {

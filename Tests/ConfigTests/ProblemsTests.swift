@@ -38,11 +38,10 @@ struct Golden: Sendable, CustomTestStringConvertible {
         Golden(pool("idleTimeout: -1s"), "5:18: pools.main.idleTimeout: -1s is negative"),
         Golden(
             pool("idleTimeout: 5min"),
-            "5:18: pools.main.idleTimeout: 5min has an unknown unit (the units are ms, s, m and h)"
-        ),
+            "5:18: pools.main.idleTimeout: 5min has an unknown unit (did you mean 5m?)"),
         Golden(
             pool("idleTimeout: 1.5s"),
-            "5:18: pools.main.idleTimeout: 1.5s is not a duration (such as 800ms, 5m or 1h30m)"),
+            "5:18: pools.main.idleTimeout: 1.5s is not a duration (did you mean 1500ms?)"),
         Golden(
             pool("idleTimeout: 5s1m"),
             "5:18: pools.main.idleTimeout: 5s1m is not a duration (such as 800ms, 5m or 1h30m)"),
@@ -80,11 +79,10 @@ struct Golden: Sendable, CustomTestStringConvertible {
             "5:24: pools.main.clientOutputLimit: 63kb is out of range (64kb to 1024gb)"),
         Golden(
             pool("clientOutputLimit: 1tb"),
-            "5:24: pools.main.clientOutputLimit: 1tb has an unknown unit "
-                + "(the units are b, kb, mb and gb)"),
+            "5:24: pools.main.clientOutputLimit: 1tb has an unknown unit (did you mean 1024gb?)"),
         Golden(
             pool("clientOutputLimit: 1.5mb"),
-            "5:24: pools.main.clientOutputLimit: 1.5mb is not a size (such as 64kb or 32mb)"),
+            "5:24: pools.main.clientOutputLimit: 1.5mb is not a size (did you mean 1536kb?)"),
         Golden(
             pool("clientOutputLimit: -1mb"),
             "5:24: pools.main.clientOutputLimit: -1mb is negative"),
@@ -185,7 +183,8 @@ struct Golden: Sendable, CustomTestStringConvertible {
             "level: info\n" + pool(), "1:1: level: does not belong here; it is a key of log"),
         Golden(
             "log: {level: warn}\n" + pool(),
-            "1:14: log.level: warn is not one of error, warning, notice, info or debug"),
+            "1:14: log.level: warn is not one of error, warning, notice, info or debug "
+                + "(did you mean warning?)"),
         Golden(
             "log: {format: logfm}\n" + pool(),
             "1:15: log.format: logfm is not one of auto, text or logfmt (did you mean logfmt?)"),

@@ -6,36 +6,40 @@ import pytest
 
 from harness.daemon import run_cli
 
-GENERAL, RUN, CHECK, VERSION = (
-    "redpool <subcommand>", "redpool run [--config <config>]", "redpool check <file>",
-    "redpool version")
+GENERAL = "redpool <subcommand>"
+USAGES = {
+    "run": "redpool run [--config <config>]",
+    "check": "redpool check [--config <config>] [<file>]",
+    "version": "redpool version",
+}
 
 WRONG = [
-    (["bogus"], "Unexpected argument 'bogus'", GENERAL),
-    (["--bogus"], "Unknown option '--bogus'", GENERAL),
-    (["--config", "x"], "Unknown option '--config'", GENERAL),
-    ([""], "Unexpected argument ''", GENERAL),
-    (["run", "x"], "Unexpected argument 'x'", RUN),
-    (["run", "--", "--config"], "Unexpected argument '--config'", RUN),
-    (["run", "--bogus"], "Unknown option '--bogus'", RUN),
-    (["run", "--bogus=1"], "Unknown option '--bogus'", RUN),
-    (["run", "-c", "x"], "Unknown option '-c'", RUN),
-    (["run", "--help=x"], "Unknown option '--help'", RUN),
-    (["run", "--config"], "Missing value for '--config <config>'", RUN),
-    (["run", "--config", "--help"], "Missing value for '--config <config>'", RUN),
-    (["check"], "Missing expected argument '<file>'", CHECK),
-    (["check", "--"], "Missing expected argument '<file>'", CHECK),
-    (["check", "a", "b"], "Unexpected argument 'b'", CHECK),
-    (["check", "--config", "a"], "Unknown option '--config'", CHECK),
-    (["check", "-x"], "Unknown option '-x'", CHECK),
-    (["version", "x"], "Unexpected argument 'x'", VERSION),
+    (["bogus"], "Unexpected argument 'bogus'", None),
+    (["--bogus"], "Unknown option '--bogus'", None),
+    (["--config", "x"], "Unknown option '--config'", None),
+    ([""], "Unexpected argument ''", None),
+    (["run", "x"], "Unexpected argument 'x'", "run"),
+    (["run", "--", "--config"], "Unexpected argument '--config'", "run"),
+    (["run", "--bogus"], "Unknown option '--bogus'", "run"),
+    (["run", "--bogus=1"], "Unknown option '--bogus'", "run"),
+    (["run", "-c", "x"], "Unknown option '-c'", "run"),
+    (["run", "--help=x"], "Unknown option '--help'", "run"),
+    (["run", "--online"], "Unknown option '--online'", "run"),
+    (["run", "--config"], "Missing value for '--config <config>'", "run"),
+    (["run", "--config", "--help"], "Missing value for '--config <config>'", "run"),
+    (["check", "a", "b"], "Unexpected argument 'b'", "check"),
+    (["check", "--config", "a", "b"], "Unexpected argument 'b'", "check"),
+    (["check", "--config=a", "b"], "Unexpected argument 'b'", "check"),
+    (["check", "-x"], "Unknown option '-x'", "check"),
+    (["version", "x"], "Unexpected argument 'x'", "version"),
 ]
 
 
 @pytest.mark.parametrize("arguments, problem, usage", WRONG)
 def test_wrong_usage(arguments, problem, usage):
     done = run_cli(*arguments)
-    name = usage.split(" [")[0].split(" <")[0]
+    name = f"redpool {usage}" if usage else "redpool"
+    usage = USAGES.get(usage, GENERAL)
     assert done.returncode == 64 and not done.stdout, done
     assert done.stderr.splitlines() == [
         f"Error: {problem}", f"Usage: {usage}",
@@ -48,12 +52,12 @@ def test_general_help(arguments):
     assert done.returncode == 0 and not done.stderr, done
     assert f"USAGE: {GENERAL}\n" in done.stdout, done
     named = re.findall(r"^  (\w+)  ", done.stdout.partition("SUBCOMMANDS:")[2], re.MULTILINE)
-    assert named == ["run", "check", "version"], done
+    assert named == list(USAGES), done
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("usage, name", [(RUN, "run"), (CHECK, "check"), (VERSION, "version")])
-def test_help_of_a_subcommand(usage, name):
+@pytest.mark.parametrize("name, usage", USAGES.items())
+def test_help_of_a_subcommand(name, usage):
     answers = [run_cli(*arguments) for arguments in (
         [name, "--help"], [name, "-h"], ["help", name], [name, "--help", "bogus"])]
     for done in answers:
@@ -73,7 +77,7 @@ def test_version():
 
 @pytest.mark.parametrize("arguments", [
     ["run", "--config", "{}"], ["run", "--config={}"], ["run", "--config", "x", "--config", "{}"],
-    ["check", "{}"], ["check", "--", "{}"]])
+    ["check", "{}"], ["check", "--", "{}"], ["check", "--config", "{}"]])
 def test_where_the_configuration_is_looked_for(tmp_path, arguments):
     path = str(tmp_path / "no-such=one.yaml")
     done = run_cli(*(word.format(path) for word in arguments))

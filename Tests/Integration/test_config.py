@@ -20,8 +20,8 @@ def check(tmp_path):
 
 
 def test_smallest_file_and_its_effective_configuration(check):
-    done, _ = check(SMALLEST)
-    assert done.returncode == 0 and not done.stderr, done
+    done, path = check(SMALLEST)
+    assert done.returncode == 0 and done.stderr == f"{path} is valid\n", done
     for line in ("maxOpen: 32", "minIdle: 1", "poolTimeout: 5s", "drainTimeout: 10s"):
         assert line in done.stdout, line
 

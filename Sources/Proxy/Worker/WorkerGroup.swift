@@ -141,13 +141,12 @@ final class PoolGroup: Sendable {
     private let isWithoutFence = Atomic<Bool>(false)
     let warnings: PoolWarnings
 
-    /// A pool uses only as many workers as can have two upstreams each and keep one idle. With
-    /// more, they would take connections from each other.
+    /// A pool uses only as many workers as it can be spread over.
     ///
     /// - Parameter index: the pool's position in the configuration. Pools start at different
     ///   workers.
     init(index: Int, config: PoolConfig, mailboxes: [Mailbox<WorkerMessage>]) {
-        let most = max(1, min(config.maxOpen / 2, config.maxIdle))
+        let most = PoolLimits.mostWorkers(maxOpen: config.maxOpen, maxIdle: config.maxIdle)
         let count = min(mailboxes.count, most)
         name = config.name
         self.mailboxes = mailboxes

@@ -1,0 +1,140 @@
+// What a file has to fit: groups, directories, password files, and the commands of servers.
+
+import Pool
+
+/// Answers about the machine and the servers, for checks of a file. A check whose question is nil
+/// is left out.
+package struct Surroundings: Sendable {
+    /// Whether there is a group with this name or number.
+    package var hasGroup: (@Sendable (String) -> Bool)?
+    /// Why no socket can be made in the directory with this path; nil if one can.
+    package var directoryProblem: (@Sendable (String) -> String?)?
+    /// Who can read the file with this path; nil if that is not known.
+    package var readers: (@Sendable (String) -> Readers?)?
+    /// All commands that servers have: lower case, a subcommand as `script|debug`.
+    package var commands: [String]?
+
+    /// Who can read a file.
+    package struct Readers: Sendable {
+        /// Whether every user of the machine has the right.
+        package var isOpen: Bool
+        /// Whether the user `redpool` can read it; nil if there is no such user.
+        package var isForService: Bool?
+
+        package init(isOpen: Bool, isForService: Bool?) {
+            self.isOpen = isOpen
+            self.isForService = isForService
+        }
+    }
+
+    package init(
+        hasGroup: (@Sendable (String) -> Bool)? = nil,
+        directoryProblem: (@Sendable (String) -> String?)? = nil,
+        readers: (@Sendable (String) -> Readers?)? = nil, commands: [String]? = nil
+    ) {
+        self.hasGroup = hasGroup
+        self.directoryProblem = directoryProblem
+        self.readers = readers
+        self.commands = commands
+    }
+}
+
+extension Resolution {
+    /// Reports what does not fit the surroundings. `file` is the path of the configuration.
+    mutating func check(_ surroundings: Surroundings, file: String) {
+        let found = pools.flatMap { pool in
+            checkSockets(pool, surroundings) + checkDenied(pool, surroundings.commands)
+                + checkReaders(pool, file: file, surroundings.readers)
+        }
+        diagnostics += found + checkThreads()
+    }
+
+    /// The directory of each unix socket in `listen`, and the group of them all.
+    private func checkSockets(_ pool: PoolDraft, _ surroundings: Surroundings) -> [Diagnostic] {
+        guard let listen = pool.settings[.listen], case .list(let addresses) = listen.value else {
+            return []
+        }
+        var found: [Diagnostic] = []
+        var hasSocket = false
+        for (element, place) in zip(addresses, listen.elements) {
+            guard case .listen(.unix(let path)) = element else { continue }
+            hasSocket = true
+            let folder = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex)
+            let directory = folder.count > 1 ? String(folder.dropLast()) : "/"
+            guard let problem = surroundings.directoryProblem?(directory) else { continue }
+            found.append(
+                diagnostic(
+                    .listen, of: pool, at: place, message: "\(shown(directory)): \(problem)"))
+        }
+        if hasSocket, let hasGroup = surroundings.hasGroup,
+            case .text(let group)? = pool.settings[.socketGroup]?.value, !group.isEmpty,
+            !hasGroup(group)
+        {
+            let message = "there is no group \(shown(group))"
+            found.append(diagnostic(.socketGroup, of: pool, message: message))
+        }
+        return found
+    }
+
+    /// Warns of names in `denyCommands` that deny nothing. A name with a dot may be that of a
+    /// module's command.
+    private func checkDenied(_ pool: PoolDraft, _ commands: [String]?) -> [Diagnostic] {
+        guard let commands, let denied = pool.settings[.denyCommands],
+            case .list(let elements) = denied.value
+        else { return [] }
+        return zip(elements, denied.elements).compactMap { element, place in
+            guard case .command(let name) = element, !commands.contains(name),
+                !name.contains(".")
+            else { return nil }
+            let candidates = commands.map { Element.command($0).text }
+            let hint = didYouMean(element.text, among: candidates)
+            return diagnostic(
+                .denyCommands, of: pool, at: place, severity: .warning,
+                message: "no server knows \(element.text)\(hint)")
+        }
+    }
+
+    /// Warns of a password file that all users can read, or that the service cannot.
+    private func checkReaders(
+        _ pool: PoolDraft, file: String, _ readers: ((String) -> Surroundings.Readers?)?
+    ) -> [Diagnostic] {
+        guard case .text(let name)? = pool.settings[.passwordFile]?.value, !name.isEmpty else {
+            return []
+        }
+        let path = Resolution.absolute(name, besides: file)
+        guard let found = readers?(path) else { return [] }
+        let remedy = "(chown root:redpool, chmod 0640)"
+        var messages: [String] = []
+        if found.isOpen { messages.append("\(shown(path)): every user can read it \(remedy)") }
+        if found.isForService == false {
+            messages.append("\(shown(path)): user redpool cannot read it \(remedy)")
+        }
+        return messages.map {
+            diagnostic(.passwordFile, of: pool, severity: .warning, message: $0)
+        }
+    }
+
+    /// Warns if there are more threads than any pool is spread over.
+    private func checkThreads() -> [Diagnostic] {
+        guard let setting = globals[.threads], case .integer(let threads) = setting.value else {
+            return []
+        }
+        var most: (count: Int, pool: PoolDraft)?
+        for pool in pools {
+            guard case .integer(let maxOpen)? = pool.settings[.maxOpen]?.value,
+                case .integer(let maxIdle)? = pool.settings[.maxIdle]?.value
+            else { return [] }
+            let count = PoolLimits.mostWorkers(maxOpen: maxOpen, maxIdle: maxIdle)
+            if count > most?.count ?? 0 { most = (count, pool) }
+        }
+        guard let most, threads > most.count else { return [] }
+        let owner = pools.count == 1 ? "pool \(most.pool.name)" : "any pool"
+        return [
+            Diagnostic(
+                line: setting.position.line, column: setting.position.column, severity: .warning,
+                path: Key.threads.rawValue,
+                message: "\(setting.text) is more than \(owner) can use: \(most.count) "
+                    + "(half of maxOpen, at most maxIdle)")
+        ]
+    }
+}
