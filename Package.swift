@@ -74,7 +74,7 @@ let package = Package(
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "RESP",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell, linkerSettings: leanLinking),
         .target(

@@ -110,6 +110,20 @@ static inline bool redpool_is_readable(int fd) {
     return n > 0;
 }
 
+// Waits for `events` of poll(2) until `deadline`, nanoseconds of CLOCK_MONOTONIC. Returns 0, also when
+// the socket is broken, which the next call says; -ETIMEDOUT, or -errno.
+static inline int redpool_wait(int fd, short events, int64_t deadline) {
+    for (;;) {
+        int64_t left = deadline - redpool_monotonic();
+        if (left <= 0) return -ETIMEDOUT;
+        int64_t milliseconds = left / 1000000 + 1;
+        struct pollfd entry = {.fd = fd, .events = events, .revents = 0};
+        int n = poll(&entry, 1, milliseconds > 86400000 ? 86400000 : (int)milliseconds);
+        if (n > 0) return 0;
+        if (n < 0 && errno != EINTR) return -errno;
+    }
+}
+
 // What a socket says of its peer without a look at what is unread: 0 nothing, 1 that it has ended
 // what it sends, 2 that the connection is broken.
 static inline int redpool_peer_end(int fd) {

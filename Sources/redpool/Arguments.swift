@@ -5,13 +5,20 @@
 /// The request on the command line.
 enum Invocation {
     case run(config: String)
-    /// `-` is standard input.
-    case check(file: String)
+    case check(CheckRequest)
+    case ping(config: String, pool: String?)
     case version
     /// Only the version, for scripts (`--version`).
     case bareVersion
     /// The help for a subcommand; nil: for all of them.
     case help(Subcommand?)
+}
+
+/// What `redpool check` is to check.
+struct CheckRequest {
+    /// `-` is standard input.
+    let file: String
+    let isOnline: Bool
 }
 
 /// A wrong command line: what is wrong, and with which subcommand.
@@ -131,11 +138,13 @@ extension Invocation {
         switch subcommand {
         case .run: self = .run(config: config)
         case .version: self = .version
+        case .ping: self = .ping(config: config, pool: operands.first)
         case .check:
             if let file = operands.first, values[.config] != nil {
                 throw UsageError(problem: "Unexpected argument '\(file)'", subcommand: .check)
             }
-            self = .check(file: operands.first ?? config)
+            self = .check(
+                CheckRequest(file: operands.first ?? config, isOnline: values[.online] != nil))
         }
     }
 }

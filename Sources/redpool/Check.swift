@@ -5,19 +5,28 @@ import EventLoop
 import Glibc
 import Session
 
-/// Validates a configuration without starting anything, and prints what is in effect.
-func check(_ file: String) throws {
-    let isStandardInput = file == "-"
-    let name = isStandardInput ? "<stdin>" : file
+/// Validates a configuration without starting anything, and prints what is in effect. Returns the
+/// exit code.
+func check(_ request: CheckRequest) throws -> Int32 {
+    let isStandardInput = request.file == "-"
+    let name = isStandardInput ? "<stdin>" : request.file
     let bytes = try reading(name) { () throws(Config.FileError) in
-        try isStandardInput ? Config.readStandardInput() : Config.readBytes(path: file)
+        try isStandardInput ? Config.readStandardInput() : Config.readBytes(path: request.file)
     }
     let result = Config.load(bytes, file: name, surroundings: .ofCheck)
-    let (_, warnings) = try valid(result, name)
+    let (config, warnings) = try valid(result, name)
     for warning in warnings { complain(warning) }
     print(Config.effectiveYAML(bytes, file: name) ?? "", terminator: "")
     fflush(nil)
-    complain("\(name) is valid")
+    guard request.isOnline else {
+        complain("\(name) is valid")
+        return 0
+    }
+    let (lines, unwell) = config.askServers()
+    for line in lines { complain(line) }
+    let verdict = unwell.isEmpty ? "" : ", but not well: \(unwell.joined(separator: ", "))"
+    complain("\(name) is valid\(verdict)")
+    return unwell.isEmpty ? 0 : Sysexit.unwell
 }
 
 /// All commands. The table is never freed, so that one is made.
@@ -32,6 +41,20 @@ func loadConfiguration(
     }
     let (config, warnings) = try valid(result, path)
     return (config, warnings, source)
+}
+
+/// The pools of a configuration without their passwords: a probe need not have the right to read
+/// those.
+func loadListeners(_ path: String) throws -> [PoolConfig] {
+    let bytes = try reading(path) { () throws(Config.FileError) in
+        try Config.readBytes(path: path)
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+        return try valid(Config.load(bytes, file: path, surroundings: Surroundings()), path)
+            .config.pools
+    }
+    let result = Config.parse(text: text, file: path) { _ in Array("unknown".utf8) }
+    return try valid(result, path).config.pools
 }
 
 private func reading<Value>(

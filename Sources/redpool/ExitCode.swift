@@ -3,10 +3,14 @@
 import Glibc
 
 enum Sysexit {
+    /// What was asked about is not well, or the daemon refuses the command.
+    static let unwell: Int32 = 1
     /// The command line is wrong.
     static let usage: Int32 = 64
     /// The configuration file cannot be opened.
     static let noInput: Int32 = 66
+    /// No daemon answers.
+    static let unavailable: Int32 = 69
     /// An internal failure.
     static let software: Int32 = 70
     /// A limit of the operating system: descriptors, memory, threads.

@@ -22,7 +22,8 @@ enum Redpool {
         do {
             switch try Invocation(arguments) {
             case .run(let config): try Daemon(configPath: config).run()
-            case .check(let file): try check(file)
+            case .check(let request): return try check(request)
+            case .ping(let config, let pool): return try ping(config: config, pool: pool)
             case .version: print("redpool \(redpoolVersion)")
             case .bareVersion: print(redpoolVersion)
             case .help(let subcommand): print(subcommand?.help ?? Subcommand.generalHelp)

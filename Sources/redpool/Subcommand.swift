@@ -3,11 +3,13 @@
 /// An option of a subcommand.
 enum Option: String, CaseIterable {
     case config = "--config"
+    case online = "--online"
 
     /// The name of the option's value in usage texts; nil: the option has no value.
     var value: String? {
         switch self {
         case .config: "<config>"
+        case .online: nil
         }
     }
 
@@ -19,19 +21,25 @@ enum Option: String, CaseIterable {
               --config <config>       The configuration file. (default:
                                       \(Subcommand.defaultConfig))
             """
+        case .online:
+            """
+              --online                Also resolve, connect to and log in at the server of
+                                      each pool.
+            """
         }
     }
 }
 
 enum Subcommand: String, CaseIterable {
-    case run, check, version
+    case run, check, ping, version
 
     static let defaultConfig = "/etc/redpool/redpool.yaml"
     static let generalUsage = "redpool <subcommand>"
 
     var options: [Option] {
         switch self {
-        case .run, .check: [.config]
+        case .run, .ping: [.config]
+        case .check: [.config, .online]
         case .version: []
         }
     }
@@ -40,6 +48,7 @@ enum Subcommand: String, CaseIterable {
     var optionalOperands: (usage: String, most: Int)? {
         switch self {
         case .check: ("<file>", 1)
+        case .ping: ("<pool>", 1)
         case .run, .version: nil
         }
     }

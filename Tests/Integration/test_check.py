@@ -120,3 +120,10 @@ def test_password_file_that_others_can_read_is_a_warning(folder):
         "(chown root:redpool, chmod 0640)"]
     secret.chmod(0o600)
     assert not any("every user" in line for line in said(text))
+
+
+def test_warnings_are_in_the_log_of_a_start(launch):
+    redpool = launch.redpool(launch.server(), pool={"denyCommands": ["KESY"]})
+    assert any(
+        "event=config.warning" in line and "no server knows KESY" in line
+        for line in redpool.log().splitlines())

@@ -9,7 +9,8 @@ from harness.daemon import run_cli
 GENERAL = "redpool <subcommand>"
 USAGES = {
     "run": "redpool run [--config <config>]",
-    "check": "redpool check [--config <config>] [<file>]",
+    "check": "redpool check [--config <config>] [--online] [<file>]",
+    "ping": "redpool ping [--config <config>] [<pool>]",
     "version": "redpool version",
 }
 
@@ -29,8 +30,9 @@ WRONG = [
     (["run", "--config", "--help"], "Missing value for '--config <config>'", "run"),
     (["check", "a", "b"], "Unexpected argument 'b'", "check"),
     (["check", "--config", "a", "b"], "Unexpected argument 'b'", "check"),
-    (["check", "--config=a", "b"], "Unexpected argument 'b'", "check"),
+    (["check", "--online=yes"], "Unknown option '--online'", "check"),
     (["check", "-x"], "Unknown option '-x'", "check"),
+    (["ping", "a", "b"], "Unexpected argument 'b'", "ping"),
     (["version", "x"], "Unexpected argument 'x'", "version"),
 ]
 
@@ -77,7 +79,7 @@ def test_version():
 
 @pytest.mark.parametrize("arguments", [
     ["run", "--config", "{}"], ["run", "--config={}"], ["run", "--config", "x", "--config", "{}"],
-    ["check", "{}"], ["check", "--", "{}"], ["check", "--config", "{}"]])
+    ["check", "{}"], ["check", "--", "{}"], ["check", "--config", "{}"], ["ping", "--config={}"]])
 def test_where_the_configuration_is_looked_for(tmp_path, arguments):
     path = str(tmp_path / "no-such=one.yaml")
     done = run_cli(*(word.format(path) for word in arguments))

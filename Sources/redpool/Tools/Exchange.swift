@@ -1,0 +1,119 @@
+// Commands and replies over a connection of a subcommand.
+
+import EventLoop
+import RESP
+
+/// A reply as a subcommand reads it.
+enum Answer: Equatable {
+    /// An error, without its `-`.
+    case error(String)
+    /// A line, a number or a text.
+    case text(String)
+    /// The texts of an array or a map, nested ones in the order of the wire.
+    case list([String])
+    case null
+}
+
+/// Why there is no reply.
+struct ExchangeFailure: Error {
+    /// False: nobody was reached.
+    let wasConnected: Bool
+    /// The cause, for example `Connection refused`.
+    let text: String
+}
+
+/// A connection on which each command waits for its reply, until a deadline for all of them.
+final class Exchange {
+    private let socket: BlockingSocket
+    private let deadline: Int64
+    private var input: [UInt8] = []
+    private var scanner = ReplyScanner()
+    /// More than any reply that is asked for.
+    private static let longest = 256 << 20
+
+    /// Connects. `time` is for the connection and all its commands, in nanoseconds.
+    init(_ address: SocketAddress, within time: Int64) throws(ExchangeFailure) {
+        let (end, overflow) = BlockingSocket.now.addingReportingOverflow(time)
+        deadline = overflow ? Int64.max : end
+        do throws(BlockingSocket.Failure) {
+            socket = try BlockingSocket(address, until: deadline)
+        } catch {
+            throw ExchangeFailure(wasConnected: false, text: Exchange.text(error))
+        }
+    }
+
+    private static func text(_ failure: BlockingSocket.Failure) -> String {
+        switch failure {
+        case .system(let error): System.errorText(error)
+        case .late: "no answer in time"
+        }
+    }
+
+    /// Sends a command and waits for the reply.
+    func ask(_ words: [String]) throws(ExchangeFailure) -> Answer {
+        var bytes: [UInt8] = []
+        Encode.command(words, into: &bytes)
+        do throws(BlockingSocket.Failure) {
+            try socket.send(bytes, until: deadline)
+        } catch {
+            throw ExchangeFailure(wasConnected: true, text: Exchange.text(error))
+        }
+        return try reply()
+    }
+
+    private func reply() throws(ExchangeFailure) -> Answer {
+        var bytes: [UInt8] = []
+        swap(&bytes, &input)
+        var scanned = 0
+        while bytes.count < Exchange.longest {
+            switch scanner.scan(bytes.span, from: scanned) {
+            case .complete(let end):
+                input = Array(bytes[end...])
+                return Exchange.read(bytes)
+            case .invalid(let error):
+                throw ExchangeFailure(
+                    wasConnected: true, text: "it does not speak RESP (\(error.message))")
+            case .incomplete:
+                scanned = bytes.count
+            }
+            do throws(BlockingSocket.Failure) {
+                guard try socket.receive(into: &bytes, until: deadline) else { break }
+            } catch {
+                throw ExchangeFailure(wasConnected: true, text: Exchange.text(error))
+            }
+        }
+        throw ExchangeFailure(wasConnected: true, text: "it has closed the connection")
+    }
+
+    /// Reads the reply at the beginning of the bytes, which is complete.
+    private static func read(_ bytes: [UInt8]) -> Answer {
+        var cursor = ReplyCursor(from: 0)
+        guard let outer = cursor.next(bytes.span) else { return .null }
+        func text(_ item: ReplyItem) -> String { printable(bytes[item.range]) }
+        switch outer.type {
+        case UInt8(ascii: "-"), UInt8(ascii: "!"): return .error(text(outer))
+        case UInt8(ascii: "*"), UInt8(ascii: "%"), UInt8(ascii: "~"):
+            if outer.isNull { return .null }
+            var texts: [String] = []
+            while let item = cursor.next(bytes.span) {
+                let isGroup = [UInt8(ascii: "*"), UInt8(ascii: "%"), UInt8(ascii: "~")]
+                    .contains(item.type)
+                if !isGroup { texts.append(text(item)) }
+            }
+            return .list(texts)
+        default: return outer.isNull ? .null : .text(text(outer))
+        }
+    }
+
+    /// Text for a terminal: without control characters other than tabs and line feeds.
+    private static func printable(_ bytes: ArraySlice<UInt8>) -> String {
+        var result = String.UnicodeScalarView()
+        for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars where scalar != "\r" {
+            let isKept =
+                scalar == "\n" || scalar == "\t"
+                || ![.control, .format].contains(scalar.properties.generalCategory)
+            result.append(isKept ? scalar : "?")
+        }
+        return String(result)
+    }
+}
