@@ -7,6 +7,8 @@ enum Invocation {
     case run(config: String)
     case check(CheckRequest)
     case ping(config: String, pool: String?)
+    case status(ConsoleRequest)
+    case console(ConsoleRequest)
     case version
     /// Only the version, for scripts (`--version`).
     case bareVersion
@@ -19,6 +21,18 @@ struct CheckRequest {
     /// `-` is standard input.
     let file: String
     let isOnline: Bool
+}
+
+/// A command for the console of a running daemon.
+struct ConsoleRequest {
+    let subcommand: Subcommand
+    /// The path of the console's socket.
+    let socket: String
+    /// The words behind the subcommand.
+    let words: [String]
+    let wantsJSON: Bool
+    /// Whether the answer is printed again and again.
+    let isWatched: Bool
 }
 
 /// A wrong command line: what is wrong, and with which subcommand.
@@ -97,7 +111,7 @@ extension Invocation {
         var words = given
         var values: [Option: String] = [:]
         var operands: [String] = []
-        let most = subcommand.optionalOperands?.most ?? 0
+        let most = subcommand.operands.count + (subcommand.optionalOperands?.most ?? 0)
         while let word = words.next() {
             switch word {
             case .option("-h", nil), .option("--help", nil):
@@ -128,6 +142,11 @@ extension Invocation {
                 operands.append(operand)
             }
         }
+        guard operands.count >= subcommand.operands.count else {
+            throw UsageError(
+                problem: "Missing expected argument '\(subcommand.operands[operands.count])'",
+                subcommand: subcommand)
+        }
         self = try Invocation(subcommand, values, operands)
     }
 
@@ -145,6 +164,12 @@ extension Invocation {
             }
             self = .check(
                 CheckRequest(file: operands.first ?? config, isOnline: values[.online] != nil))
+        case .status, .show, .pause, .resume, .reconnect, .kill, .log, .reload:
+            let request = ConsoleRequest(
+                subcommand: subcommand, socket: values[.socket] ?? Subcommand.defaultSocket,
+                words: operands, wantsJSON: values[.json] != nil,
+                isWatched: values[.watch] != nil)
+            self = subcommand == .status ? .status(request) : .console(request)
         }
     }
 }

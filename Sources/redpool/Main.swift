@@ -24,6 +24,8 @@ enum Redpool {
             case .run(let config): try Daemon(configPath: config).run()
             case .check(let request): return try check(request)
             case .ping(let config, let pool): return try ping(config: config, pool: pool)
+            case .status(let request): return try status(request)
+            case .console(let request): return try askConsole(request)
             case .version: print("redpool \(redpoolVersion)")
             case .bareVersion: print(redpoolVersion)
             case .help(let subcommand): print(subcommand?.help ?? Subcommand.generalHelp)

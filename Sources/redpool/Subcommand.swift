@@ -3,13 +3,17 @@
 /// An option of a subcommand.
 enum Option: String, CaseIterable {
     case config = "--config"
+    case socket = "--socket"
     case online = "--online"
+    case json = "--json"
+    case watch = "--watch"
 
     /// The name of the option's value in usage texts; nil: the option has no value.
     var value: String? {
         switch self {
         case .config: "<config>"
-        case .online: nil
+        case .socket: "<path>"
+        case .online, .json, .watch: nil
         }
     }
 
@@ -21,26 +25,52 @@ enum Option: String, CaseIterable {
               --config <config>       The configuration file. (default:
                                       \(Subcommand.defaultConfig))
             """
+        case .socket:
+            """
+              --socket <path>         The console's socket. (default:
+                                      \(Subcommand.defaultSocket))
+            """
         case .online:
             """
               --online                Also resolve, connect to and log in at the server of
                                       each pool.
             """
+        case .json: "  --json                  Print JSON, whose keys are the column names."
+        case .watch: "  --watch                 Print again every 2 s."
         }
     }
 }
 
 enum Subcommand: String, CaseIterable {
-    case run, check, ping, version
+    case run, check, ping
+    case status, show
+    case pause, resume, reconnect, kill, log, reload
+    case version
 
     static let defaultConfig = "/etc/redpool/redpool.yaml"
+    static let defaultSocket = "/run/redpool/admin.sock"
     static let generalUsage = "redpool <subcommand>"
 
     var options: [Option] {
         switch self {
-        case .run, .ping: [.config]
+        case .run: [.config]
         case .check: [.config, .online]
+        case .ping: [.config]
+        case .status: [.socket, .watch]
+        case .show: [.socket, .json, .watch]
+        case .pause, .resume, .reconnect, .kill, .log, .reload: [.socket]
         case .version: []
+        }
+    }
+
+    /// The names of the operands that are required.
+    var operands: [String] {
+        switch self {
+        case .show: ["<word>"]
+        case .pause, .resume, .reconnect: ["<pool>"]
+        case .kill: ["client|upstream", "<id>"]
+        case .log: ["level|clients", "<value>"]
+        case .run, .check, .ping, .status, .reload, .version: []
         }
     }
 
@@ -49,7 +79,10 @@ enum Subcommand: String, CaseIterable {
         switch self {
         case .check: ("<file>", 1)
         case .ping: ("<pool>", 1)
-        case .run, .version: nil
+        case .show: ("<word> ...", 16)
+        case .pause: ("max <time>] [close", 3)
+        case .log: ("for <time>", 2)
+        case .run, .status, .resume, .reconnect, .kill, .reload, .version: nil
         }
     }
 
@@ -59,7 +92,7 @@ enum Subcommand: String, CaseIterable {
                 + "]"
         }
         let more = optionalOperands.map { ["[\($0.usage)]"] } ?? []
-        return (["redpool", rawValue] + flags + more).joined(separator: " ")
+        return (["redpool", rawValue] + flags + operands + more).joined(separator: " ")
     }
 
     /// The help for all subcommands.

@@ -1,0 +1,203 @@
+// `redpool status`: one screen about a running daemon. What is wrong comes first.
+
+import RESP
+
+/// The rows of the tables that the screen is made of. Those of latencies, errors and keys are nil
+/// if the daemon does not have the table.
+struct StatusTables {
+    /// The facts by their names.
+    var version: [String: String] = [:]
+    var pools: [[String: String]] = []
+    var latency: [[String: String]]?
+    var errors: [[String: String]]?
+    var config: [[String: String]]?
+}
+
+/// Shows the state of the daemon. Returns the exit code.
+func status(_ request: ConsoleRequest) throws -> Int32 {
+    try watched(request) {
+        let console = try ConsoleClient(request)
+        var tables = StatusTables()
+        for row in try console.rows("VERSION") ?? [] {
+            if let name = row["name"], let value = row["value"] { tables.version[name] = value }
+        }
+        guard let pools = try console.rows("POOLS") else {
+            throw StartFailure(
+                code: Sysexit.unwell, message: "redpool: the daemon has no table of its pools")
+        }
+        tables.pools = pools
+        tables.latency = try console.rows("LATENCY")
+        tables.errors = try console.rows("ERRORS")
+        tables.config = try console.rows("CONFIG")
+        let screen = StatusScreen(tables)
+        return (screen.isWell ? 0 : Sysexit.unwell, screen.lines)
+    }
+}
+
+extension ConsoleClient {
+    /// The rows of SHOW for one word; nil if the answer is an error.
+    fileprivate func rows(_ word: String) throws -> [[String: String]]? {
+        let answer = try ask(["SHOW", word, "JSON"])
+        if case .error = answer { return nil }
+        do throws(TableJSON.Malformed) {
+            guard case .text(let text) = answer else { throw TableJSON.Malformed() }
+            return try TableJSON(text).rows
+        } catch {
+            throw StartFailure(
+                code: Sysexit.unwell, message: "redpool: the answer to SHOW \(word) is no table")
+        }
+    }
+}
+
+/// The screen, made of the tables. It fits 80 columns.
+struct StatusScreen {
+    /// False if a pool is down, stalled or silent.
+    private(set) var isWell = true
+    private(set) var lines: [String] = []
+    private static let width = 80
+
+    init(_ tables: StatusTables) {
+        let wrong =
+            (tables.version["draining"] == "yes" ? ["the daemon is draining"] : [])
+            + tables.pools.flatMap(StatusScreen.problems) + StatusScreen.pending(tables)
+        isWell = !tables.pools.contains { !["up", "paused"].contains($0["state"]) }
+        lines = [StatusScreen.title(tables)]
+        if wrong.isEmpty {
+            lines.append("Nothing is wrong.")
+        } else {
+            lines += wrong.map { TextTable.cut("! \($0)", StatusScreen.width) }
+        }
+        lines += [""] + StatusScreen.pools(tables.pools)
+        if let latency = tables.latency { lines += [""] + StatusScreen.latencies(latency) }
+        if let errors = tables.errors { lines += [""] + StatusScreen.errors(errors) }
+    }
+
+    private static func title(_ tables: StatusTables) -> String {
+        let facts = tables.version
+        let clients = tables.pools.reduce(0) { $0 + (number($1["clients"]) ?? 0) }
+        let down = tables.pools.filter { $0["state"] != "up" }.count
+        let pools = "\(tables.pools.count) " + (tables.pools.count == 1 ? "pool" : "pools")
+        let parts = [
+            "redpool \(facts["version"] ?? "-")", facts["uptime_s"].map { "up \(span($0))" },
+            pools + (down == 0 ? "" : ", \(down) not up"),
+            "\(clients) " + (clients == 1 ? "client" : "clients"),
+        ]
+        return parts.compactMap { $0 }.joined(separator: ", ")
+    }
+
+    /// What is wrong with a pool.
+    private static func problems(_ pool: [String: String]) -> [String] {
+        func cell(_ name: String) -> String { pool[name] ?? "-" }
+        let name = cell("pool")
+        var found: [String] = []
+        switch cell("state") {
+        case "down":
+            let since = cell("last_error_s")
+            found.append(
+                "\(name) is down: \(cell("last_error"))"
+                    + (since == "-" ? "" : " (\(span(since)) ago)"))
+        case "stalled":
+            found.append(
+                "\(name) is stalled: \(cell("in_flight")) in flight, the oldest for "
+                    + milliseconds(cell("oldest_in_flight_ms")))
+        case "paused":
+            found.append("\(name) is paused: \(cell("waiting")) clients wait")
+        case "silent": found.append("\(name): none of its workers answers")
+        case "up": break
+        default: found.append("\(name) is \(cell("state"))")
+        }
+        if cell("silent") != "-", cell("state") != "silent" {
+            found.append("\(name): worker \(cell("silent")) does not answer")
+        }
+        let wait = cell("oldest_wait_ms")
+        if number(cell("waiting")) ?? 0 > 0, cell("state") != "paused",
+            number(wait) ?? .max >= 1000
+        {
+            found.append(
+                "\(name): \(cell("waiting")) wait, the oldest for \(milliseconds(wait)); "
+                    + "\(cell("open"))/\(cell("max_open")) open, "
+                    + "\(cell("pinned"))/\(cell("max_pinned")) pinned")
+        }
+        return found
+    }
+
+    /// Keys whose changed value needs a restart.
+    private static func pending(_ tables: StatusTables) -> [String] {
+        (tables.config ?? []).compactMap { row in
+            guard let pending = row["pending"], pending != "-", !pending.isEmpty else { return nil }
+            return
+                "\(row["key"] ?? "-"): \(pending) is in the file, \(row["value"] ?? "-") in effect"
+        }
+    }
+
+    private static func pools(_ pools: [[String: String]]) -> [String] {
+        var table = TextTable([
+            "POOL", "STATE", "CLIENTS", "WAITING", "OLDEST", "IN FLIGHT", "OPEN", "PINNED",
+        ])
+        for pool in pools {
+            func cell(_ name: String) -> String { pool[name] ?? "-" }
+            table.add([
+                cell("pool"), cell("state"), cell("clients"), cell("waiting"),
+                milliseconds(cell("oldest_wait_ms")), cell("in_flight"),
+                "\(cell("open"))/\(cell("max_open"))", "\(cell("pinned"))/\(cell("max_pinned"))",
+            ])
+        }
+        return table.lines(width: width)
+    }
+
+    /// Median and p99 of the last minute, one line for each pool.
+    private static func latencies(_ rows: [[String: String]]) -> [String] {
+        var table = TextTable([
+            "LATENCY, 1 MIN", "WAIT p50", "p99", "UPSTREAM p50", "p99", "DIAL p50", "p99",
+        ])
+        var pools: [String] = []
+        for row in rows {
+            guard let pool = row["pool"], !pools.contains(pool) else { continue }
+            pools.append(pool)
+        }
+        for pool in pools {
+            let cells = ["wait", "upstream", "dial"].flatMap { what in
+                let row = rows.first {
+                    $0["pool"] == pool && $0["what"] == what && $0["span"] != "start"
+                }
+                return ["p50", "p99"].map { row?[$0] ?? "-" }
+            }
+            table.add([pool] + cells)
+        }
+        return table.lines(width: width)
+    }
+
+    private static func errors(_ rows: [[String: String]]) -> [String] {
+        guard !rows.isEmpty else { return ["No errors."] }
+        var table = TextTable(["LAST ERRORS", "POOL", "COUNT", "LAST", "TEXT"])
+        for row in rows.prefix(5) {
+            func cell(_ name: String) -> String { row[name] ?? "-" }
+            table.add([
+                cell("reason"), cell("pool"), cell("count"), cell("last"), cell("text"),
+            ])
+        }
+        return table.lines(width: 400).map { TextTable.cut($0, width) }
+    }
+
+    private static func number(_ text: String?) -> Int64? {
+        text.flatMap { Word.integer(Array($0.utf8), in: 0...Int64.max / 2) }
+    }
+
+    /// `2.3 s` for a number of milliseconds; other text as it is.
+    private static func milliseconds(_ text: String) -> String {
+        guard let time = number(text) else { return text }
+        if time < 1000 { return "\(time) ms" }
+        return time < 60_000 ? "\(time / 1000).\(time % 1000 / 100) s" : span("\(time / 1000)")
+    }
+
+    /// `3h 12m` for a number of seconds; other text as it is.
+    private static func span(_ text: String) -> String {
+        guard let time = number(text) else { return text }
+        switch time {
+        case ..<60: return "\(time) s"
+        case ..<3600: return "\(time / 60) min"
+        case ..<86_400: return "\(time / 3600) h \(time % 3600 / 60) min"
+        default: return "\(time / 86_400) d \(time % 86_400 / 3600) h"
+        }
+    }
+}
