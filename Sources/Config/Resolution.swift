@@ -125,6 +125,10 @@ struct Resolution {
         if entries.isEmpty { report(entry.position, "pools", "at least one pool is needed") }
         for entry in entries {
             let name = shown(entry.key)
+            if name == "<<" {
+                report(entry.position, "pools.<<", "merge keys (<<) are not supported")
+                continue
+            }
             if !isPoolName(entry.key) {
                 report(
                     entry.position, "pools.\(name)",

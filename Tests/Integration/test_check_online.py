@@ -35,14 +35,14 @@ def test_server_that_is_well(launch, tmp_path):
     code, lines, _ = online(tmp_path, {"main": {"upstream": server.unix.text}})
     version = server.info("redis_version")
     assert code == 0 and without_times(lines) == [
-        f"pool main: {server.unix.text} answers: Redis {version}, logged in and asked",
+        f"pool main: {server.unix.text} is Redis {version}, connected and logged in",
         "pool main: maxOpen (32) fits the server's maxclients (10000)"]
 
 
 def test_name_is_resolved_and_each_address_is_tried(launch, tmp_path):
     server = launch.server()
     code, lines, _ = online(tmp_path, {"main": {"upstream": f"localhost:{server.port}"}})
-    assert code == 0 and f":{server.port} answers: Redis" in lines[0], lines
+    assert code == 0 and f":{server.port} is Redis " in lines[0], lines
 
 
 def test_names_addresses_and_peers_that_are_none(tmp_path):
@@ -76,7 +76,7 @@ def test_login(launch, tmp_path):
     assert code == 1 and unwell == ", but not well: wrong"
     said = {name: [line for line in lines if line.startswith(f"pool {name}: ")] for name in
             ("main", "app", "wrong", "none")}
-    assert "answers" in said["main"][0] and "answers" in said["app"][0]
+    assert "is Redis" in said["main"][0] and "is Redis" in said["app"][0]
     assert len(said["wrong"]) == 1 and "refuses the login: WRONGPASS" in said["wrong"][0]
     assert said["none"] == [
         f"pool none: {upstream} wants a login: clients have to send AUTH, or set passwordFile"]
@@ -122,7 +122,7 @@ def test_user_without_rights(launch, tmp_path):
     (tmp_path / "pw").chmod(0o600)
     pool = {"upstream": server.unix.text, "passwordFile": "pw", "username": "app"}
     code, lines, _ = online(tmp_path, {"main": pool})
-    assert code == 0 and "its version is not known" in lines[0]
+    assert code == 0 and " is of unknown version, " in lines[0]
     assert lines[1:] == [
         "pool main: the server does not say its maxclients: the user may use neither CONFIG nor "
         "INFO",

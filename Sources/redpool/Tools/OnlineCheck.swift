@@ -22,15 +22,15 @@ struct OnlineReport {
     /// Asks the server. `opened` is the sum of `maxOpen` of all pools of this server.
     init(_ pool: PoolConfig, opened: Int) {
         self.pool = pool
-        guard let (exchange, place) = connect() else { return }
+        let addresses = addresses()
         let began = BlockingSocket.now
+        guard let (exchange, place) = connect(addresses) else { return }
         do throws(ExchangeFailure) {
             guard try logIn(exchange, place) else { return }
-            let limits = try OnlineReport.limits(exchange)
-            let version = try OnlineReport.version(exchange)
             let time = (BlockingSocket.now - began) / 1000
-            note("\(place) answers: \(version), logged in and asked in \(time) us")
-            compare(limits, opened: opened)
+            let version = try OnlineReport.version(exchange)
+            note("\(place) is \(version), connected and logged in in \(time) us")
+            compare(try OnlineReport.limits(exchange), opened: opened)
         } catch {
             complain("\(place): \(error.text)")
         }
@@ -46,9 +46,9 @@ struct OnlineReport {
     }
 
     /// A connection to the first address that takes it.
-    private mutating func connect() -> (Exchange, place: String)? {
+    private mutating func connect(_ addresses: [SocketAddress]) -> (Exchange, place: String)? {
         var problems: [String] = []
-        for address in addresses() {
+        for address in addresses {
             do throws(ExchangeFailure) {
                 return (
                     try Exchange(address, within: pool.connectTimeout), address.description
@@ -126,7 +126,7 @@ struct OnlineReport {
     private static func version(_ exchange: Exchange) throws(ExchangeFailure) -> String {
         let info = try exchange.ask(["INFO", "server"])
         if let version = field("valkey_version", info) { return "Valkey \(version)" }
-        return field("redis_version", info).map { "Redis \($0)" } ?? "its version is not known"
+        return field("redis_version", info).map { "Redis \($0)" } ?? "of unknown version"
     }
 
     private static func field(_ name: String, _ info: Answer) -> String? {
