@@ -18,7 +18,8 @@ extension Config {
         let bytes = try readBytes(path: path)
         let text = String(validating: bytes, as: UTF8.self) ?? ""
         return (
-            load(bytes, file: path, surroundings: surroundings), ConfigSource(file: path, text: text)
+            load(bytes, file: path, surroundings: surroundings),
+            ConfigSource(file: path, text: text)
         )
     }
 

@@ -73,7 +73,7 @@ struct BrokenPair {
         let key = self.key
         let isKnown =
             Schema.keys.contains { $0.key.rawValue == key }
-            || ["pools", "defaults", "log"].contains(key)
+            || ["pools", "defaults", "log", "admin", "http"].contains(key)
         let rest = text.dropFirst(key.count)
         let value = rest.drop { $0 == " " }
         if isKnown, rest.hasPrefix(":"), let next = rest.dropFirst().first, next != " ",

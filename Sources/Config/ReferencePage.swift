@@ -38,7 +38,7 @@ extension Config {
 
         The check also looks at the machine. Errors: a `socketGroup` that does not exist, and a unix
         socket in `listen` whose directory does not exist (`/run/redpool` may be missing: the service
-        makes it). Warnings: a name in `denyCommands` that no server knows, a `passwordFile` that every
+        makes it); the same for `admin`. Warnings: a name in `denyCommands` that no server knows, a `passwordFile` that every
         user or not even the user `redpool` can read, and more `threads` than a pool can use. Names
         with a dot, such as `FT.SEARCH`, are not looked up. `redpool run` logs the warnings as
         `config.warning`.

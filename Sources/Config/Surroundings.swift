@@ -39,6 +39,22 @@ package struct Surroundings: Sendable {
     }
 }
 
+extension Surroundings {
+    /// Why there can be no socket with this path, as far as its directory is concerned.
+    fileprivate func problem(ofSocket path: String) -> String? {
+        guard let slash = path.lastIndex(of: "/"), path.hasPrefix("/") else { return nil }
+        let folder = path.prefix(through: slash)
+        let directory = folder.count > 1 ? String(folder.dropLast()) : "/"
+        return directoryProblem?(directory).map { "\(shown(directory)): \($0)" }
+    }
+
+    /// Why a socket cannot be given to this group. Empty is the group of the process.
+    fileprivate func problem(ofGroup name: String) -> String? {
+        guard !name.isEmpty, hasGroup?(name) == false else { return nil }
+        return "there is no group \(shown(name))"
+    }
+}
+
 extension Resolution {
     /// Reports what does not fit the surroundings. `file` is the path of the configuration.
     mutating func check(_ surroundings: Surroundings, file: String) {
@@ -46,7 +62,7 @@ extension Resolution {
             checkSockets(pool, surroundings) + checkDenied(pool, surroundings.commands)
                 + checkReaders(pool, file: file, surroundings.readers)
         }
-        diagnostics += found + checkThreads()
+        diagnostics += found + checkThreads() + checkConsole(surroundings)
     }
 
     /// The directory of each unix socket in `listen`, and the group of them all.
@@ -59,21 +75,34 @@ extension Resolution {
         for (element, place) in zip(addresses, listen.elements) {
             guard case .listen(.unix(let path)) = element else { continue }
             hasSocket = true
-            let folder = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex)
-            let directory = folder.count > 1 ? String(folder.dropLast()) : "/"
-            guard let problem = surroundings.directoryProblem?(directory) else { continue }
-            found.append(
-                diagnostic(
-                    .listen, of: pool, at: place, message: "\(shown(directory)): \(problem)"))
+            guard let problem = surroundings.problem(ofSocket: path) else { continue }
+            found.append(diagnostic(.listen, of: pool, at: place, message: problem))
         }
-        if hasSocket, let hasGroup = surroundings.hasGroup,
-            case .text(let group)? = pool.settings[.socketGroup]?.value, !group.isEmpty,
-            !hasGroup(group)
+        if hasSocket, case .text(let group)? = pool.settings[.socketGroup]?.value,
+            let problem = surroundings.problem(ofGroup: group)
         {
-            let message = "there is no group \(shown(group))"
-            found.append(diagnostic(.socketGroup, of: pool, message: message))
+            found.append(diagnostic(.socketGroup, of: pool, message: problem))
         }
         return found
+    }
+
+    /// The same for the console, if its socket is in the file: by default it may be missing.
+    private func checkConsole(_ surroundings: Surroundings) -> [Diagnostic] {
+        guard let socket = globals[.socket], socket.origin == .own, let group = globals[.group],
+            case .text(let path) = socket.value, case .text(let name) = group.value,
+            !path.isEmpty
+        else { return [] }
+        let problems = [
+            (Key.socket, socket.position, surroundings.problem(ofSocket: path)),
+            (Key.group, group.position, surroundings.problem(ofGroup: name)),
+        ]
+        return problems.compactMap { key, position, problem in
+            problem.map {
+                Diagnostic(
+                    line: position.line, column: position.column, path: "admin.\(key.rawValue)",
+                    message: $0)
+            }
+        }
     }
 
     /// Warns of names in `denyCommands` that deny nothing. A name with a dot may be that of a

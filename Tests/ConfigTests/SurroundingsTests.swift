@@ -53,6 +53,20 @@ private func found(_ text: String) -> [String] {
         #expect(found(two) == ["1:25: defaults.socketGroup: there is no group nobodys"])
     }
 
+    @Test func theConsoleNeedsThemToo() {
+        let pools = listening("127.0.0.1:1")
+        func console(_ keys: String) -> [String] { found("admin: {\(keys)}\n" + pools) }
+        #expect(console("socket: /run/admin.sock, group: www-data") == [])
+        #expect(console("socket: '', group: nobodys") == [])
+        #expect(
+            console("socket: /no/admin.sock, group: nobodys") == [
+                "1:17: admin.socket: /no: there is no such directory",
+                "1:40: admin.group: there is no group nobodys",
+            ])
+        // The default socket is left out where its directory is missing.
+        #expect(console("group: nobodys") == [])
+    }
+
     @Test func deniedNamesThatNoServerKnowsAreWarnings() {
         let names = "[GET, KEY, script|debug, SCRIPT DEBUGG, GET KEYS, JSON.GET, NOSUCHTHING]"
         let text = "pools: {main: {upstream: h:1, listen: 127.0.0.1:1, denyCommands: \(names)}}\n"

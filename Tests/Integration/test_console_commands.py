@@ -1,5 +1,6 @@
 """The subcommands that talk to a daemon's console: what they send, print and exit with."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 from harness.console import Console, bulk, table
 from harness.daemon import BINARY, run_cli
+from harness.ports import free_port
 from harness.waiting import eventually
 
 pytestmark = pytest.mark.daemon
@@ -162,7 +164,7 @@ def test_status_says_first_what_is_wrong(tmp_path):
         CONFIG=[{"key": "threads", "value": "1", "pending": "4"}])
     assert code == 1 and lines[:5] == [
         "redpool 0.9.0, up 1 d 2 h, 2 pools, 1 not up, 1348 clients",
-        "! cache is down: Connection refused (1 s ago)",
+        "! cache is down: Connection refused",
         "! cache: 118 wait, the oldest for 12.3 s; 0/32 open, 0/28 pinned",
         "! threads: 4 is in the file, 1 in effect",
         "",
@@ -227,3 +229,34 @@ def test_json_of_every_shape_is_read(tmp_path):
     with Console(tmp_path / "admin.sock", answer) as console:
         done = run_cli("status", "--socket", console.path)
     assert done.returncode == 0 and done.stdout.startswith('redpool é?"\\\t, up -, 1 pool'), done
+
+
+# --- with a daemon
+
+
+def test_real_console(launch):
+    server = launch.server()
+    dead = {"listen": f"127.0.0.1:{free_port()}", "upstream": f"127.0.0.1:{free_port()}"}
+    redpool = launch.redpool(server, pools={"dead": dead}, console=True)
+
+    def asked(*words):
+        return run_cli(*words, "--socket", redpool.admin.path)
+
+    rows = json.loads(asked("show", "pools", "--json").stdout)
+    assert [row["pool"] for row in rows] == ["main", "dead"]
+    table = asked("show", "pools").stdout.splitlines()
+    assert table[0].split() == list(rows[0]) and len(table) == 3
+    done = asked("log", "level", "debug", "for", "1s")
+    assert done.returncode == 0 and done.stdout == "OK\n"
+    wrong = asked("show", "nothing")
+    assert wrong.returncode == 1 and wrong.stderr.startswith("redpool: ERR "), wrong
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+        screen = eventually(
+            lambda: "! dead is down: Connection refused" in (s := asked("status")).stdout and s,
+            what="a pool that is down")
+        lines = screen.stdout.splitlines()
+        assert screen.returncode == 1 and lines[0].endswith("2 pools, 1 not up, 1 client"), screen
+        assert max(map(len, lines)) <= 80
+    assert redpool.stop() == 0
+    assert asked("status").returncode == 69

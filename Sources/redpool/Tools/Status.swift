@@ -92,10 +92,7 @@ struct StatusScreen {
         var found: [String] = []
         switch cell("state") {
         case "down":
-            let since = cell("last_error_s")
-            found.append(
-                "\(name) is down: \(cell("last_error"))"
-                    + (since == "-" ? "" : " (\(span(since)) ago)"))
+            found.append("\(name) is down: \(cell("last_error"))")
         case "stalled":
             found.append(
                 "\(name) is stalled: \(cell("in_flight")) in flight, the oldest for "
