@@ -1,0 +1,305 @@
+"""The shipped units under a real systemd: a Debian 12 that boots in a container."""
+
+import contextlib
+import os
+import re
+import socket
+import threading
+
+import pytest
+
+from harness.daemon import BINARY, ROOT
+from harness.guest import Guest, Unavailable
+from harness.waiting import always, comes, eventually
+from harness.wire import Address, Closed, Connection
+
+pytestmark = pytest.mark.daemon
+UNITS = ("redpool.service", "redpool.socket", "redpool-failed.target")
+CONFIG = "/etc/redpool/redpool.yaml"
+SAMPLE = (ROOT / "config/redpool.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def booted():
+    try:
+        made = Guest()
+    except Unavailable as reason:
+        if os.getuid() != 0:
+            pytest.skip(str(reason))
+        pytest.fail(f"the units are not tested: {reason}", pytrace=False)
+    install(made)
+    yield made
+    made.close()
+
+
+def install(guest):
+    with open(BINARY, "rb") as program:
+        guest.write("/usr/bin/redpool", program.read(), 0o755)
+    for unit in UNITS:
+        guest.write(f"/etc/systemd/system/{unit}", (ROOT / "systemd" / unit).read_text())
+    guest.run("useradd", "--system", "--no-create-home", "redpool")
+    guest.write(CONFIG, SAMPLE)
+    # systemd forgets a stopped unit that nothing names, and what its last run was like.
+    guest.systemctl("enable", "redpool.service")
+
+
+@pytest.fixture
+def guest(booted):
+    """The guest with the shipped configuration, and Redpool not started."""
+    yield booted
+    booted.systemctl("disable", "redpool.socket")
+    booted.systemctl("stop", *UNITS)
+    booted.systemctl("reset-failed")
+    booted.run("rm", "-rf", "/etc/systemd/system/redpool.service.d", "/run/redpool")
+    booted.write(CONFIG, SAMPLE)
+    booted.systemctl("daemon-reload")
+    booted.systemctl("start", "redis-server.service")
+
+
+def configure(guest, text):
+    guest.write(CONFIG, text)
+
+
+def drop_in(guest, *lines):
+    path = "/etc/systemd/system/redpool.service.d/test.conf"
+    guest.write(path, "\n".join(["[Service]", *lines]))
+    guest.systemctl("daemon-reload")
+
+
+def answers(guest, port=6380) -> bool:
+    try:
+        with guest.connect(port, 5) as client:
+            return client.command("PING") == b"PONG"
+    except OSError:
+        return False
+
+
+def begin(guest):
+    guest.systemctl("start", "redpool.service")
+    eventually(lambda: answers(guest), what="an answer through Redpool")
+
+
+# --- the units themselves
+
+
+def test_the_units_are_valid(guest):
+    paths = [guest.shows("FragmentPath", name) for name in UNITS]
+    done = guest.run("systemd-analyze", "verify", *paths)
+    assert done.stdout + done.stderr == ""
+
+
+def test_the_sandbox_is_tight(guest):
+    begin(guest)
+    done = guest.run("systemd-analyze", "security", "--no-pager", "redpool.service")
+    found = re.search(r"exposure level for redpool.service: ([\d.]+)", done.stdout)
+    assert found and float(found[1]) <= 1.6, done.stdout[-2000:]
+
+
+def test_the_status_says_what_is_down(guest):
+    begin(guest)
+    client = guest.connect()
+    eventually(lambda: guest.shows("StatusText") == "1 pool, 1 client", what="the status")
+    guest.systemctl("stop", "redis-server.service")
+    eventually(
+        lambda: guest.shows("StatusText") == "1 pool, 1 down (main: Connection refused), 1 client",
+        what="the status of the outage")
+    warnings = guest.journal("--priority=warning", "--output=short")
+    assert any("pool.down" in line for line in warnings), warnings
+    assert not any("ready" in line for line in warnings), warnings
+    guest.systemctl("start", "redis-server.service")
+    eventually(lambda: guest.shows("StatusText") == "1 pool, 1 client", what="the status again")
+    client.close()
+
+
+def test_unix_sockets_on_both_sides(guest):
+    """Clients in the unit's own folder, and a server whose socket only its group may open."""
+    upstream = "/run/redis/redis-server.sock"
+    lines = f"unixsocket {upstream}\\nunixsocketperm 770"
+    guest.run("sed", "-i", f"$ a {lines}", "/etc/redis/redis.conf")
+    guest.systemctl("restart", "redis-server.service")
+    configure(
+        guest, "pools: {main: {listen: ['unix:/run/redpool/main.sock', '127.0.0.1:6380'], "
+        f"upstream: 'unix:{upstream}'}}}}")
+    guest.systemctl("start", "redpool.service")
+    eventually(lambda: "Permission denied" in guest.shows("StatusText"), what="the missing right")
+    guest.run("usermod", "--append", "--groups", "redis", "redpool")
+    guest.systemctl("restart", "redpool.service")
+    eventually(lambda: answers(guest), what="an answer over the server's socket")
+    done = guest.run("redis-cli", "-s", "/run/redpool/main.sock", "PING")
+    assert done.stdout == "PONG\n"
+    mode = guest.run("stat", "--format=%a %U %G", "/run/redpool", "/run/redpool/main.sock").stdout
+    assert mode.splitlines() == ["755 redpool redpool", "660 redpool redpool"]
+
+
+# --- restarts and drains
+
+
+class Load:
+    """Clients that connect in a loop, each to send one command. Counts what fails."""
+
+    def __init__(self, guest, clients):
+        self._guest = guest
+        self._ends = threading.Event()
+        self.refused, self.closed, self.served = [], [], 0
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._loop) for _ in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ends.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _loop(self):
+        with self._guest.network():
+            while not self._ends.is_set():
+                self._session()
+
+    def _session(self):
+        try:
+            client = Connection(Address("127.0.0.1", 6380), 20)
+        except OSError as failure:
+            with self._lock:
+                self.refused.append(failure)
+            self._ends.wait(0.001)
+            return
+        try:
+            with client:
+                assert client.command("PING") == b"PONG"
+            with self._lock:
+                self.served += 1
+        except (OSError, AssertionError) as failure:
+            # It was accepted before the drain, which closes idle clients.
+            with self._lock:
+                self.closed.append(failure)
+
+
+@contextlib.contextmanager
+def blocked(guest):
+    """A client in BLPOP without a timeout."""
+    with guest.connect() as client:
+        client.send(b"*3\r\n$5\r\nBLPOP\r\n$5\r\nnever\r\n$1\r\n0\r\n")
+        with guest.connect() as other:
+            eventually(lambda: b" cmd=blpop" in other.command("CLIENT", "LIST"), what="BLPOP")
+        yield client
+
+
+def test_restarts_with_the_socket_unit_refuse_nobody(guest, full):
+    guest.systemctl("start", "redpool.socket")
+    begin(guest)
+    count = 50 if full else 5
+    with Load(guest, 8) as load:
+        for _ in range(count):
+            with blocked(guest) as client:
+                served = load.served
+                eventually(lambda: load.served > served, what="clients being served")
+                guest.systemctl("restart", "redpool.service")
+                assert client.read() is None
+    print(f"{count} restarts: {load.served} served, {len(load.refused)} failed connects, "
+          f"{len(load.closed)} closed before their reply")
+    assert load.refused == [] and load.served > 0
+    assert len(load.closed) <= 8 * count
+    assert guest.shows("NRestarts") == "0"
+
+
+def drain_time(guest) -> float:
+    """Milliseconds from systemd's signal to the end of the process."""
+    stop = int(guest.shows("ActiveExitTimestampMonotonic"))
+    end = int(guest.shows("ExecMainExitTimestampMonotonic"))
+    assert 0 < stop <= end
+    return (end - stop) / 1000
+
+
+@pytest.mark.alone
+def test_a_drain_takes_no_time(guest, full):
+    times = []
+    for _ in range(200 if full else 20):
+        begin(guest)
+        with blocked(guest) as client, contextlib.ExitStack() as idle:
+            for _ in range(20):
+                assert idle.enter_context(guest.connect()).command("PING") == b"PONG"
+            guest.systemctl("stop", "redpool.service")
+            assert client.read() is None
+        times.append(drain_time(guest))
+    median = sorted(times)[len(times) // 2]
+    print(f"{len(times)} drains: median {median:.0f} ms, max {max(times):.0f} ms")
+    assert max(times) < 300
+
+
+def test_a_drain_may_take_longer_than_the_unit_allows(guest):
+    """A transaction stays open for longer than TimeoutStopSec; drainTimeout is longer still."""
+    drop_in(guest, "TimeoutStopSec=1s")
+    configure(guest, "pools: {main: {listen: '127.0.0.1:6380', upstream: '127.0.0.1:6379'}}\n"
+              "drainTimeout: 30s")
+    begin(guest)
+    with guest.connect() as client:
+        assert client.command("MULTI") == b"OK"
+        guest.systemctl("stop", "--no-block", "redpool.service")
+        eventually(lambda: guest.shows("ActiveState") == "deactivating", what="the drain")
+        assert not comes(lambda: guest.shows("ActiveState") != "deactivating", 2.5)
+        assert client.command("EXEC") == []
+    eventually(lambda: guest.shows("ActiveState") == "inactive", what="the end")
+    assert guest.shows("Result") == "success"
+
+
+# --- what goes wrong
+
+
+def test_a_process_that_stands_still_is_restarted(guest):
+    drop_in(guest, "WatchdogSec=1s")
+    begin(guest)
+    old = guest.shows("MainPID")
+    guest.systemctl("kill", "--kill-who=main", "--signal=STOP", "redpool.service")
+    eventually(lambda: guest.shows("NRestarts") == "1", what="the restart")
+    eventually(lambda: answers(guest), what="an answer of the next process")
+    assert guest.shows("MainPID") != old
+    assert any("watchdog" in line for line in guest.journal("--lines=20"))
+
+
+def test_a_port_in_use_costs_few_lines(guest, full):
+    seconds = 60 if full else 20
+    with guest.network():
+        other = socket.create_server(("127.0.0.1", 6380))
+    lines = len(guest.journal())
+    guest.systemctl("start", "--no-block", "redpool.service")
+    always(lambda: guest.shows("ActiveState") != "active", seconds, 0.5, "the unit's start")
+    found = guest.journal()[lines:]
+    other.close()
+    print(f"{len(found)} lines in {seconds} s")
+    assert 0 < len(found) < 100 * seconds / 60, found
+    assert sum("Address already in use" in line for line in found) >= seconds // 12, found
+    eventually(lambda: answers(guest), 30, what="an answer once the port is free")
+
+
+def test_a_wrong_configuration_is_not_tried_again(guest):
+    configure(guest, "pools: {main: {listen: '127.0.0.1:6380', upstraem: '127.0.0.1:6379'}}")
+    assert guest.systemctl("start", "redpool.service", check=False).returncode != 0
+    assert guest.shows("ActiveState") == "failed" and guest.shows("ExecMainStatus") == "78"
+    assert any("did you mean upstream?" in line for line in guest.journal("--lines=20"))
+
+
+def test_a_wrong_configuration_closes_the_sockets(guest):
+    """Else each client that waits there would start Redpool again."""
+    guest.systemctl("enable", "--now", "redpool.socket")
+    begin(guest)
+    lines = len(guest.journal())
+    configure(guest, "pools: {main: {listen: '127.0.0.1:6380', upstraem: '127.0.0.1:6379'}}")
+    with Load(guest, 8) as load:
+        assert guest.systemctl("restart", "redpool.service", check=False).returncode != 0
+        eventually(lambda: load.refused, what="clients being refused")
+        always(lambda: guest.shows("ActiveState", "redpool.socket") == "inactive", 1)
+    assert len(guest.journal()) - lines < 30
+    configure(guest, SAMPLE)
+    guest.systemctl("restart", "redpool.service")
+    assert guest.shows("ActiveState", "redpool.socket") == "active" and answers(guest)
+
+
+def test_a_crash_is_restarted(guest):
+    begin(guest)
+    guest.systemctl("kill", "--kill-who=main", "--signal=KILL", "redpool.service")
+    eventually(lambda: guest.shows("NRestarts") == "1", what="the restart")
+    eventually(lambda: answers(guest), what="an answer of the next process")
