@@ -41,7 +41,7 @@ let package = Package(
     name: "redpool",
     products: [.executable(name: "redpool", targets: ["redpool"])],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.2")
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2")
     ],
     targets: [
         .systemLibrary(
@@ -49,6 +49,7 @@ let package = Package(
             providers: [.apt(["libevent-dev"])]),
         .systemLibrary(
             name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .target(name: "CBuild"),
         .target(name: "RESP", swiftSettings: pure),
         .target(name: "Pool", swiftSettings: pure),
         .target(name: "Config", dependencies: ["CYaml", "Pool"], swiftSettings: pure),
@@ -74,7 +75,7 @@ let package = Package(
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "RESP",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "RESP", "CBuild",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell, linkerSettings: leanLinking),
         .target(

@@ -1,9 +1,6 @@
 import EventLoop
 import Glibc
 
-/// The version of this tree, as in CHANGELOG.md.
-let redpoolVersion = "0.1.0"
-
 /// The program's entry, with the name that SwiftPM gives to the linker. `@main` would not pass the
 /// arguments, and `CommandLine` reads them from /proc, which may not exist.
 @c(redpool_main)
@@ -26,7 +23,7 @@ enum Redpool {
             case .ping(let config, let pool): return try ping(config: config, pool: pool)
             case .status(let request): return try status(request)
             case .console(let request): return try askConsole(request)
-            case .version: print("redpool \(redpoolVersion)")
+            case .version: print("redpool \(fullVersion)")
             case .bareVersion: print(redpoolVersion)
             case .help(let subcommand): print(subcommand?.help ?? Subcommand.generalHelp)
             }
