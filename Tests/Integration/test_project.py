@@ -312,7 +312,12 @@ def test_quickstart_usage(arguments):
     assert done.returncode == 64 and "usage" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["install-dependencies", "format", "quickstart", "test"])
+SCRIPTS = (
+    "install-dependencies", "install-root", "format", "list-contents", "package-deb",
+    "package-image", "package-names", "quickstart", "release", "test")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_are_valid_shell(name):
     script = ROOT / "scripts" / name
     assert run("bash", "-n", script).returncode == 0

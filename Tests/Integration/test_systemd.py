@@ -1,22 +1,24 @@
-"""The shipped units under a real systemd: a Debian 12 that boots in a container."""
+"""The package and its units under a real systemd: a Debian 12 that boots in a container."""
 
 import contextlib
 import os
 import re
 import socket
+import subprocess
 import threading
 
 import pytest
 
-from harness.daemon import BINARY, ROOT
+from harness.daemon import ROOT
 from harness.guest import Guest, Unavailable
+from harness.package import deb
 from harness.waiting import always, comes, eventually
 from harness.wire import Address, Closed, Connection
 
 pytestmark = pytest.mark.daemon
 UNITS = ("redpool.service", "redpool.socket", "redpool-failed.target")
 CONFIG = "/etc/redpool/redpool.yaml"
-SAMPLE = (ROOT / "config/redpool.yaml").read_text()
+SAMPLE = (ROOT / "packaging/deb/redpool.yaml").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +34,11 @@ def booted():
     made.close()
 
 
-def install(guest):
-    with open(BINARY, "rb") as program:
-        guest.write("/usr/bin/redpool", program.read(), 0o755)
-    for unit in UNITS:
-        guest.write(f"/etc/systemd/system/{unit}", (ROOT / "systemd" / unit).read_text())
-    guest.run("useradd", "--system", "--no-create-home", "redpool")
-    guest.write(CONFIG, SAMPLE)
-    # systemd forgets a stopped unit that nothing names, and what its last run was like.
-    guest.systemctl("enable", "redpool.service")
+def install(guest, package=None) -> str:
+    """Installs the package of this tree, or another one. What dpkg and the package say."""
+    guest.write("/root/redpool.deb", (package or deb()).read_bytes())
+    done = guest.run("dpkg", "--install", "/root/redpool.deb")
+    return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -77,6 +75,75 @@ def answers(guest, port=6380) -> bool:
 def begin(guest):
     guest.systemctl("start", "redpool.service")
     eventually(lambda: answers(guest), what="an answer through Redpool")
+
+
+# --- the package
+
+
+def changed(folder, version):
+    """The package of this tree with another version."""
+    assert subprocess.run(["dpkg-deb", "--raw-extract", deb(), folder]).returncode == 0
+    control = folder / "DEBIAN/control"
+    control.write_text(re.sub("(?m)^Version: .*", f"Version: {version}", control.read_text()))
+    made = folder.with_suffix(".deb")
+    build = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, made]
+    assert subprocess.run(build, capture_output=True).returncode == 0
+    return made
+
+
+def state(guest, unit) -> list:
+    return [guest.systemctl(word, unit, check=False).stdout.strip()
+            for word in ("is-enabled", "is-active")]
+
+
+def test_the_life_of_the_package(guest, tmp_path):
+    guest.run("dpkg", "--purge", "redpool")
+    install(guest)
+    assert state(guest, "redpool.service") == ["enabled", "active"]
+    assert state(guest, "redpool.socket") == ["disabled", "inactive"]
+    eventually(lambda: answers(guest), what="an answer through Redpool")
+
+    first = guest.shows("MainPID")
+    newer = changed(tmp_path / "newer", "9.0.0")
+    # A key that the new version does not know.
+    configure(guest, SAMPLE + "    oldKey: 1\n")
+    said = install(guest, newer)
+    assert "oldKey: unknown key" in said and "the service is not restarted" in said, said
+    assert guest.shows("MainPID") == first and answers(guest)
+    assert "9.0.0" in guest.run("dpkg-query", "--show", "redpool").stdout
+
+    configure(guest, SAMPLE)
+    install(guest, changed(tmp_path / "newest", "9.0.1"))
+    assert guest.shows("MainPID") not in ("0", first)
+    eventually(lambda: answers(guest), what="an answer of the new process")
+
+    # What the operator has stopped or switched off stays so.
+    guest.systemctl("disable", "--now", "redpool.service")
+    install(guest, newer)
+    assert state(guest, "redpool.service") == ["disabled", "inactive"]
+    guest.systemctl("enable", "--now", "redpool.service", "redpool.socket")
+
+    guest.write("/etc/redpool/main.password", "secret", 0o640)
+    guest.run("dpkg", "--remove", "redpool")
+    assert not answers(guest)
+    assert guest.path(CONFIG).exists() and not guest.path("/usr/bin/redpool").exists()
+    guest.run("dpkg", "--purge", "redpool")
+    assert [path.name for path in guest.path("/etc/redpool").iterdir()] == ["main.password"]
+    left = guest.run("find", "/etc/systemd", "/run/redpool", "/lib/systemd", "/var/lib/systemd",
+                     "-name", "redpool*", check=False).stdout
+    assert left == ""
+    install(guest)
+
+
+def test_a_password_file_that_only_root_can_read_refuses_an_upgrade(guest, tmp_path):
+    """The check is that of the service's user."""
+    begin(guest)
+    first = guest.shows("MainPID")
+    guest.write("/etc/redpool/main.password", "secret", 0o600)
+    configure(guest, SAMPLE + "    passwordFile: main.password\n")
+    said = install(guest, changed(tmp_path / "newer", "9.0.0"))
+    assert "main.password: cannot be read: Permission denied" in said, said
+    assert guest.shows("MainPID") == first
 
 
 # --- the units themselves
