@@ -54,8 +54,9 @@ class Guest:
         script = START.format(name=self._name, folder=self._folder, base=BASE)
         with open(self._log, "wb") as log:
             self._nspawn = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", script], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                # The guest ends with this process, however that ends.
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", script],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )
         try:
             self._pid = eventually(self._first_process, 60, what="the guest's first process")
