@@ -52,6 +52,12 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case drain
     /// A message came that nobody on this connection had subscribed to.
     case strayPush
+    /// An operator has paused the pool (PAUSE).
+    case paused
+    /// An operator has had every upstream of the pool replaced (RECONNECT).
+    case reconnect
+    /// An operator has closed this one (KILL UPSTREAM).
+    case killed
 
     /// The word for the log and docs/troubleshooting.md.
     package var word: String {
@@ -80,6 +86,9 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .notUnderstood: "not_understood"
         case .drain: "drain"
         case .strayPush: "stray_push"
+        case .paused: "paused"
+        case .reconnect: "reconnect"
+        case .killed: "killed"
         }
     }
 }

@@ -10,7 +10,7 @@ package struct PoolCounters: Equatable, Sendable {
     package var waits: UInt64 = 0
     /// Waiters that were granted an upstream.
     package var handOvers: UInt64 = 0
-    /// Nanoseconds waited, summed over all waits that ended.
+    /// Nanoseconds waited, summed over all waits that ended; without the time of halts.
     package var waitNanoseconds: UInt64 = 0
     /// Waiters refused because `poolTimeout` passed.
     package var waitTimeouts: UInt64 = 0
@@ -33,7 +33,7 @@ package struct PoolCounters: Equatable, Sendable {
     /// One for each `Refusal`.
     private var refusalsByKind = InlineArray<5, UInt64>(repeating: 0)
     /// One for each `CloseReason`.
-    private var closesByReason = InlineArray<24, UInt64>(repeating: 0)
+    private var closesByReason = InlineArray<27, UInt64>(repeating: 0)
 
     package init() {}
 

@@ -30,7 +30,19 @@ extension PoolStateMachine {
         try require(count(.pinned) <= pinCeiling, "more pinned than allowed")
         try require(isDraining == false || queue.count == 0, "waiters in a draining pool")
         try require(
-            !gate.isOpen || connected > 0 || queue.count == 0, "waiters behind an open breaker")
+            !gate.isOpen || connected > 0 || queue.count == 0 || isHalted,
+            "waiters behind an open breaker")
+        try require(releaser < 0 || queue.nodes[releaser].isWaiting, "a releaser that is served")
+        if isHalted { try checkHalt() }
+    }
+
+    private func checkHalt() throws(BrokenInvariant) {
+        let atRest = count(.idle) + count(.probing) + count(.converting)
+        try require(atRest == 0, "at rest in a halted pool")
+        try require(count(.connecting) <= 1, "dials in a halted pool")
+        for slot in slots.indices {
+            try require(!slots[slot].isListed, "takes work in a halted pool")
+        }
     }
 
     private func checkSlots() throws(BrokenInvariant) {

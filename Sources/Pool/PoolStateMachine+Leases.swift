@@ -31,7 +31,7 @@ extension PoolStateMachine {
         _ kind: LeaseKind, group: Int, waiter: WaiterID, now: Int64
     ) -> LeaseOutcome {
         if let refusal = refusalAtOnce(kind) { return refuse(refusal) }
-        if waiting(kind, for: group).count == 0,
+        if !isHalted, waiting(kind, for: group).count == 0,
             let slot = take(kind, of: group, opening: true, now: now)
         {
             counters.hits += 1
@@ -44,7 +44,7 @@ extension PoolStateMachine {
         let ticket = queue.append(
             waiter, kind: kind, group: group, now: now, to: &groups[group].waiting[kind])
         // For shared commands `take` has tried that.
-        if kind.isExclusive { _ = acquire(for: kind, of: group, now: now) }
+        if kind.isExclusive, !isHalted { _ = acquire(for: kind, of: group, now: now) }
         return .queued(ticket)
     }
 
@@ -52,7 +52,7 @@ extension PoolStateMachine {
     @inline(__always)
     private func refusalAtOnce(_ kind: LeaseKind) -> Refusal? {
         if isDraining { return .draining }
-        if gate.isOpen, connected == 0 { return .upstreamDown }
+        if gate.isOpen, connected == 0, !isHalted { return .upstreamDown }
         if kind == .pin, limits.maxPinned == 0 { return .pinLimit }
         return nil
     }
@@ -65,10 +65,11 @@ extension PoolStateMachine {
 
     /// Pins this upstream, past the queue: WAIT must go where its client's writes went. False if it
     /// has commands in flight, is leased exclusively, retiring or not connected, or if no more pins
-    /// are allowed. False also if it is the last upstream, which is kept for control or shared
-    /// commands; then another one is dialled.
+    /// are allowed, and during a halt. False also if it is the last upstream, which is kept for
+    /// control or shared commands; then another one is dialled.
     package mutating func pin(_ id: UpstreamID) -> Bool {
-        guard let slot = index(of: id), count(.pinned) < permits.pins else { return false }
+        guard let slot = index(of: id), count(.pinned) < permits.pins, !isHalted
+        else { return false }
         let mayPin =
             switch slots[slot].state {
             case .idle: hasHeadroom
@@ -274,8 +275,8 @@ extension PoolStateMachine {
 
     /// Whether a client that has commands in flight here must not `add` one.
     package func isFull(_ id: UpstreamID) -> Bool {
-        guard let slot = index(of: id) else { return false }
-        return slots[slot].state == .shared && slots[slot].inFlight >= slots[slot].most
+        guard let slot = index(of: id), slots[slot].state == .shared else { return false }
+        return isHalted || slots[slot].inFlight >= slots[slot].most
     }
 
     /// Limits the commands in flight on this upstream to `most`, at least 1, while it is shared, so

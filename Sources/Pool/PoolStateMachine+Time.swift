@@ -29,7 +29,7 @@ extension PoolStateMachine {
     package var nextDeadline: MonotonicTime? {
         mutating get {
             var earliest = probeDeadline
-            if queue.oldest >= 0 {
+            if queue.oldest >= 0, !isHalted {
                 earliest = min(earliest, queue.nodes[queue.oldest].since + limits.poolTimeout)
                 if gate.nextDialAt > clock { earliest = min(earliest, gate.nextDialAt) }
             }
@@ -104,7 +104,7 @@ extension PoolStateMachine {
 
     /// Dials for `minIdle`, and once per second while the breaker is open.
     mutating func keepWarm(_ now: Int64) {
-        guard !isDraining else { return }
+        guard !isDraining, !isHalted else { return }
         if gate.isOpen {
             tryAgain(now)
             return
@@ -146,7 +146,7 @@ extension PoolStateMachine {
     /// The first waiter, other than a pin, that has waited longer than `patience` and has no
     /// upstream coming. The turns are those of the last `pump`.
     private func firstStarving(_ now: Int64) -> Turn? {
-        guard queue.count > 0 else { return nil }
+        guard queue.count > 0, !isHalted else { return nil }
         return turns.first { turn in
             let head = waiting(turn.kind, for: turn.group).head
             return turn.kind != .pin && head >= 0

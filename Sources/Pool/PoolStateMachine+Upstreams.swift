@@ -16,7 +16,7 @@ extension PoolStateMachine {
     /// Gets one more upstream for the group unless enough are coming. `kind` counts as wanted
     /// even if nobody of that kind waits yet.
     mutating func acquire(for kind: LeaseKind, of group: Int, now: Int64) -> Acquisition {
-        guard !isDraining else { return .impossible }
+        guard !isDraining, !isHalted else { return .impossible }
         // A pin without a permit acquires nothing, although `wanted` counts other kinds too: it
         // would take upstreams from other keys again and again.
         guard kind != .pin || count(.pinned) < permits.pins else { return .impossible }
@@ -224,6 +224,7 @@ extension PoolStateMachine {
     @inline(__always)
     private func reasonToClose(_ slot: Int, now: Int64) -> CloseReason? {
         if isDraining { return .drain }
+        if isHalted, releaser < 0 { return .paused }
         if slots[slot].expiresAt <= now { return .maxLifetime }
         guard open - count(.closing) > permits.connections else { return nil }
         return isRationed ? .rebalanced : .configChanged
@@ -271,6 +272,8 @@ extension PoolStateMachine {
 
     /// Gives a shared upstream no new work, so that it settles soon, and closes.
     mutating func closeWhenSettled(_ slot: Int, _ reason: CloseReason) {
+        // Any other reason outlasts a halt.
+        if slots[slot].closeReason == .paused { slots[slot].closeReason = reason }
         guard slots[slot].closeReason == nil else { return }
         if slots[slot].isListed { unlist(slot) }
         if slots[slot].isYielding {

@@ -19,9 +19,11 @@ extension PoolStateMachine {
         if kind == .pin { pump(clock) }
     }
 
-    /// How long the oldest waiter has waited, in nanoseconds; 0 if nobody waits.
+    /// How long the oldest waiter has waited, in nanoseconds; 0 if nobody waits. The time of a halt
+    /// does not count.
     package func oldestWait(now: MonotonicTime) -> Int64 {
-        queue.oldest < 0 ? 0 : now.nanoseconds - queue.nodes[queue.oldest].since
+        guard queue.oldest >= 0 else { return 0 }
+        return max(0, waitersNow(now.nanoseconds) - queue.nodes[queue.oldest].since)
     }
 
     /// Serves all waiters that can be served. It is called after every change that may make that
@@ -30,6 +32,10 @@ extension PoolStateMachine {
     /// order is strict. If the breaker is open and nothing is connected, all are refused.
     mutating func pump(_ now: Int64) {
         guard queue.count > 0 else { return }
+        if isHalted {
+            serveReleaser(now)
+            return
+        }
         if gate.isOpen, connected == 0 {
             refuseAll(.upstreamDown, now: now)
             return
@@ -81,7 +87,7 @@ extension PoolStateMachine {
         grant(waiting(turn.kind, for: turn.group).head, slot, now: now)
     }
 
-    private mutating func grant(_ node: Int, _ slot: Int, now: Int64) {
+    mutating func grant(_ node: Int, _ slot: Int, now: Int64) {
         actions.append(.grant(queue.nodes[node].waiter, id(of: slot)))
         counters.handOvers += 1
         removeWaiter(node, now: now)
@@ -93,6 +99,7 @@ extension PoolStateMachine {
 
     /// Refuses waiters whose deadline has passed, unless `takeAtDeadline` finds an upstream.
     mutating func expireWaiters(_ now: Int64) {
+        if isHalted { return }
         while queue.oldest >= 0 {
             let node = queue.oldest
             guard now - queue.nodes[node].since >= limits.poolTimeout else { return }
@@ -145,7 +152,8 @@ extension PoolStateMachine {
     private mutating func removeWaiter(_ node: Int, now: Int64) {
         let group = queue.nodes[node].group
         let kind = queue.nodes[node].kind
-        counters.waitNanoseconds += UInt64(max(0, now - queue.nodes[node].since))
+        if node == releaser { releaser = none }
+        counters.waitNanoseconds += UInt64(max(0, waitersNow(now) - queue.nodes[node].since))
         queue.remove(node, from: &groups[group].waiting[kind])
         groups[group].references -= 1
     }

@@ -4,6 +4,7 @@
 //   +Leases        which upstream a lease gets, and how a lease ends
 //   +Waiters       the wait queue: who is served next, and who is refused
 //   +Upstreams     how connections begin, fall idle and end
+//   +Halt          an operator's pause
 //   +Time          what time alone does: deadlines, probes, timeouts, `minIdle`
 //   +Invariants    what must always hold, for tests
 //   Sharing/       how several workers share the limits of a pool
@@ -24,6 +25,12 @@ package struct PoolStateMachine: ~Copyable {
     package internal(set) var counters = PoolCounters()
     /// Whether `drain` was called.
     package internal(set) var isDraining = false
+    /// Between `halt` and `resume`.
+    package internal(set) var isHalted = false
+    /// When the halt began.
+    var haltedAt: Int64 = 0
+    /// The waiter that is served even during a halt, see `leaseToRelease`, or `none`.
+    var releaser = none
 
     /// The part of the limits that this machine may use: all, or its share, see `setPermits`.
     package internal(set) var permits: PoolPermits

@@ -93,6 +93,15 @@ struct WaitQueue: ~Copyable {
         return index
     }
 
+    /// The time of all waiters has stood still since `start`.
+    mutating func shift(since start: Int64, to now: Int64) {
+        var node = oldest
+        while node >= 0 {
+            nodes[node].since += now - max(nodes[node].since, start)
+            node = nodes[node].newer
+        }
+    }
+
     private mutating func allocate() -> Int {
         if firstFree >= 0 {
             let index = firstFree

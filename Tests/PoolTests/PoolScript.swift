@@ -80,6 +80,13 @@ final class PoolScript {
     }
     func closed(_ id: UpstreamID) { does { $0.closed(id, now: now) } }
     func tick() { does { $0.tick(now: now) } }
+    func halt() { does { $0.halt(now: now) } }
+    func resume() { does { $0.resume(now: now) } }
+    func leaseToRelease(_ key: PoolKey = db0, by client: UInt64) -> LeaseOutcome {
+        defer { check() }
+        return pool.leaseToRelease(key: key, for: WaiterID(raw: client), now: now)
+    }
+    func replaceAll() { does { $0.replaceAll(.reconnect, now: now) } }
     func drain() { does { $0.drain(now: now) } }
     func setLimits(_ limits: PoolLimits) { does { $0.setLimits(limits, now: now) } }
     func setPingInterval(_ interval: Int64) { does { $0.setPingInterval(interval) } }

@@ -10,7 +10,7 @@ extension Simulator {
         case .dial(let id, let key): beginDial(id, key)
         case .convert(let id, let from, let to):
             guard let slot = known(id) else { return }
-            guard upstreams[slot]!.phase == .idle else {
+            guard upstreams[slot]!.phase == .idle, !isHalted else {
                 return fail("converts what is not idle")
             }
             guard Self.keys[upstreams[slot]!.key] == from, from.user == to.user, from != to else {
@@ -20,15 +20,19 @@ extension Simulator {
             upstreams[slot]!.key = Self.keys.firstIndex(of: to)!
         case .probe(let id):
             guard let slot = known(id) else { return }
-            guard upstreams[slot]!.phase == .idle else {
+            guard upstreams[slot]!.phase == .idle, !isHalted else {
                 return fail("probes what is not idle")
             }
             upstreams[slot]!.phase = .probing
         case .close(let id, let reason): beginClose(id, reason)
         case .grant(let waiter, let id):
             guard let wait = waits[waiter.raw] else { return giveBack(id) }
-            guard queues[wait.kind.modelIndex * Self.keys.count + wait.key].first == waiter.raw
-            else { return fail("granted out of turn") }
+            if isHalted {
+                if waiter.raw != releaser { return fail("granted in a halted pool") }
+            } else if queues[wait.kind.modelIndex * Self.keys.count + wait.key].first != waiter.raw
+            {
+                return fail("granted out of turn")
+            }
             forget(waiter.raw)
             accept(id, kind: wait.kind, key: wait.key, client: wait.client)
         case .refuse(let waiter, let refusal):
@@ -72,6 +76,7 @@ extension Simulator {
         while upstreams.count <= slot { upstreams.append(nil) }
         guard upstreams[slot] == nil else { return fail("dials in a slot that is taken") }
         guard !isDraining else { return fail("dials while draining") }
+        if isHalted, releaser == nil, !isDeferring { return fail("dials in a halted pool") }
         let index = Self.keys.firstIndex(of: key)!
         upstreams[slot] = Upstream(id: id, key: index, phase: .dialing)
         if !isDeferring, count(.dialing) > max(1, limits.maxOpen / 4) {
@@ -262,7 +267,7 @@ extension Simulator {
 
     /// Nobody waits for what is there, or for longer than the deadline and a tick.
     private func checkWaiters(_ census: PoolCensus) {
-        guard census.waiting > 0 else { return }
+        guard census.waiting > 0, !isHalted else { return }
         let hasHeadroom = hasHeadroom(census)
         let pinsWait = doPinsWait
         for kind in LeaseKind.allCases {
@@ -314,6 +319,7 @@ extension Simulator {
     /// Everybody behaves: replies come, leases end, the server is up.
     func heal() {
         isServerUp = true
+        resume()
         for _ in 0..<80 where failure == nil {
             settleAll()
             answerEverything()

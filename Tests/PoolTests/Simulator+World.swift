@@ -9,7 +9,11 @@ extension Simulator {
         let client = random.below(clients.count)
         switch clients[client] {
         case .free:
-            random.chance(3) ? pinThisOne(client) : lease(client)
+            switch random.below(100) {
+            case ..<3: pinThisOne(client)
+            case ..<4: leaseToRelease(client, key: randomKey())
+            default: lease(client)
+            }
         case .waiting(let serial):
             if random.chance(6) { cancel(serial) }
         case .sharing(let slot, let count):
@@ -53,16 +57,20 @@ extension Simulator {
                 fail("a newcomer overtook waiters of its kind and key")
             }
             if !isBehind, kind == .shared { checkLane(id, key: key) }
+            if isHalted { fail("granted at once in a halted pool") }
             accept(id, kind: kind, key: key, client: client)
         case .queued(let ticket):
-            waits[serial] = Wait(
-                client: client, kind: kind, key: key, since: now, ticket: ticket)
-            queues[kind.modelIndex * Self.keys.count + key].append(serial)
-            clients[client] = .waiting(serial: serial)
+            enqueue(client, kind, key: key, ticket)
         case .refused(let refusal):
             if !isBehind { checkImmediate(refusal, kind: kind) }
         }
         finishCall()
+    }
+
+    func enqueue(_ client: Int, _ kind: LeaseKind, key: Int, _ ticket: WaitTicket) {
+        waits[serial] = Wait(client: client, kind: kind, key: key, since: now, ticket: ticket)
+        queues[kind.modelIndex * Self.keys.count + key].append(serial)
+        clients[client] = .waiting(serial: serial)
     }
 
     private func cancel(_ serial: UInt64) {
@@ -75,6 +83,7 @@ extension Simulator {
     /// Takes a waiter out of the model.
     func forget(_ serial: UInt64) {
         guard let wait = waits.removeValue(forKey: serial) else { return }
+        if releaser == serial { releaser = nil }
         queues[wait.kind.modelIndex * Self.keys.count + wait.key].removeAll { $0 == serial }
         clients[wait.client] = .free
     }
@@ -91,6 +100,7 @@ extension Simulator {
             let isEmptied =
                 upstream.phase == .shared && upstream.inFlight.isEmpty && !upstream.isRetiring
             if !isIdle && !isEmptied { fail("pinned what is in use") }
+            if isHalted { fail("pinned in a halted pool") }
             upstreams[slot]!.phase = .pinned
             upstreams[slot]!.isAvailable = true
             upstreams[slot]!.holder = client
@@ -259,6 +269,7 @@ extension Simulator {
     private func retire(_ slot: Int, _ reason: CloseReason) {
         guard let upstream = upstreams[slot] else { return }
         upstreams[slot]!.isRetiring = true
+        haltRetires.removeAll { $0 == upstream.id }
         retired.append(upstream.id)
         call("retire") { $0.retire(upstream.id, reason, now: now) }
     }
@@ -270,8 +281,12 @@ extension Simulator {
         case ..<4: isServerUp.toggle()
         case ..<6: restartServer()
         case ..<8: changeLimits()
-        case ..<10: call("setPingInterval") { $0.setPingInterval(.milliseconds(500)) }
-        case ..<12:
+        case ..<9: call("setPingInterval") { $0.setPingInterval(.milliseconds(500)) }
+        // A halt ends sooner than the next begins.
+        case ..<10: toggleHalt()
+        case ..<13 where isHalted: toggleHalt()
+        case ..<11: replaceAll()
+        case ..<13:
             let slot = random.below(max(upstreams.count, 1))
             if slot < upstreams.count, upstreams[slot] != nil { retire(slot, .addressChanged) }
         default: staleEvents()

@@ -42,7 +42,7 @@ final class Simulator {
         let client: Int
         let kind: LeaseKind
         let key: Int
-        let since: MonotonicTime
+        var since: MonotonicTime
         let ticket: WaitTicket
     }
 
@@ -65,6 +65,12 @@ final class Simulator {
     var graveyard: [UpstreamID] = []
     var isServerUp = true
     var isDraining = false
+    var isHalted = false
+    var haltedAt = MonotonicTime(nanoseconds: 0)
+    /// Shared upstreams that retire because of the halt alone.
+    var haltRetires: [UpstreamID] = []
+    /// The waiter that a halted pool serves.
+    var releaser: UInt64?
     /// Upstreams whose retirement was asked for since the actions were last carried out.
     var retired: [UpstreamID] = []
     /// Every other seed carries actions out at the end of the iteration, as the shell does, not

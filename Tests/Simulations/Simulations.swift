@@ -72,7 +72,7 @@ enum Simulations {
     private static let wantedCloses: Set<CloseReason> = [
         .maxIdle, .idleTimeout, .maxLifetime, .pingFailed, .upstreamClosed, .upstreamReset,
         .connectFailed, .conversionFailed, .clientGone, .dirty, .replaced, .failoverSign,
-        .addressChanged, .configChanged, .drain,
+        .addressChanged, .configChanged, .drain, .paused, .reconnect,
     ]
     private static let wantedRefusals: Set<Refusal> = [
         .poolTimeout, .upstreamDown, .pinLimit, .queueFull,

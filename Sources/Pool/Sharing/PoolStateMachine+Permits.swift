@@ -60,7 +60,7 @@ extension PoolStateMachine {
         var need = PermitNeed()
         let wasCramped = isCramped
         isCramped = false
-        if isDraining { return need }
+        if isDraining || (isHalted && releaser < 0) { return need }
         if gate.isOpen {
             // One connection, to try whether the server is back.
             need.permits.open = permits.connections == 0 ? 1 : 0
@@ -68,14 +68,14 @@ extension PoolStateMachine {
         }
         let most = limits.permits
         let used = busy + coming
-        let waitingPins = queue.countByKind.pin
-        if queue.count > 0 {
+        let waitingPins = isHalted ? 0 : queue.countByKind.pin
+        if hasServable {
             need.permits.open = max(0, min(used + demand, most.open) - permits.open)
             if waitingPins > 0 {
                 need.permits.pins = max(
                     0, min(count(.pinned) + waitingPins, most.pins) - permits.pins)
             }
-            if queue.countByKind.control > 0 {
+            if controlWaiters > 0 {
                 need.permits.control = max(0, most.control - permits.control)
             }
             (need.sharedSince, need.pinSince) = waitingSince()
@@ -94,6 +94,7 @@ extension PoolStateMachine {
     /// only if there is a pin permit for it. Without one a connection is of no use to it, and two
     /// workers that lack pin permits would hand the connection to and fro.
     private var demand: Int {
+        if isHalted { return limits.controlReserve == 0 && coming == 0 ? controlWaiters : 0 }
         var sum = 0
         var pins = max(0, permits.pins - count(.pinned))
         for group in groups.indices where groups[group].references > 0 {
@@ -108,6 +109,7 @@ extension PoolStateMachine {
     }
 
     private func waitingSince() -> (shared: Int64, pin: Int64) {
+        if isHalted { return (queue.nodes[releaser].since, .max) }
         var shared = Int64.max
         var pin = Int64.max
         for group in groups.indices where groups[group].references > 0 {
@@ -127,7 +129,7 @@ extension PoolStateMachine {
     /// What to take of the free permits while no worker lacks any: one more connection and one more
     /// pin than are used, so that the next lease need not wait, and what `minIdle` takes.
     package var permitWish: PoolPermits {
-        if isDraining { return PoolPermits() }
+        if isDraining || isHalted { return PoolPermits() }
         let most = limits.permits
         let cold = max(0, limits.minIdle - ready - count(.connecting) - count(.converting))
         let open = max(busy + coming + 1, self.open + cold - permits.control)
@@ -142,7 +144,7 @@ extension PoolStateMachine {
     /// asks only at a tick, so that it does not give away what the next command needs again.
     package func permitSpare(keeping reserve: Int) -> PoolPermits {
         var spare = PoolPermits()
-        guard queue.count == 0 else { return spare }
+        guard !hasServable else { return spare }
         spare.pins = max(0, permits.pins - count(.pinned) - reserve)
         if open <= permits.open { spare.control = permits.control }
         let connections = permits.connections - spare.control
@@ -155,7 +157,7 @@ extension PoolStateMachine {
     /// client has waited for long, because clients of this worker then share what is left.
     package func permitOffer(to rival: PermitNeed, now: MonotonicTime) -> PoolPermits {
         let now = now.nanoseconds
-        let own = queue.count > 0 ? waitingSince() : (shared: Int64.max, pin: Int64.max)
+        let own = hasServable ? waitingSince() : (shared: Int64.max, pin: Int64.max)
         return PoolPermits(
             open: rival.permits.open > 0 ? openOffer(rival, own.shared, now) : 0,
             control: rival.permits.control > 0 && maySpareControl ? permits.control : 0,
@@ -173,7 +175,8 @@ extension PoolStateMachine {
     }
 
     private func pinOffer(_ rival: PermitNeed, _ ownSince: Int64, _ now: Int64) -> Int {
-        let spare = permits.pins - count(.pinned) - queue.countByKind.pin
+        let waiting = isHalted ? 0 : queue.countByKind.pin
+        let spare = permits.pins - count(.pinned) - waiting
         if spare > 0 { return min(rival.permits.pins, spare) }
         // The next pin that ends is for the client that has waited longest, on whichever worker.
         let isOwed = count(.pinned) > permits.pins
@@ -183,7 +186,7 @@ extension PoolStateMachine {
 
     private var maySpareControl: Bool {
         let leaving = count(.closing) + min(1, count(.idle))
-        return queue.countByKind.control == 0 && open - leaving <= permits.open
+        return controlWaiters == 0 && open - leaving <= permits.open
     }
 
     private func openOffer(_ rival: PermitNeed, _ ownSince: Int64, _ now: Int64) -> Int {
