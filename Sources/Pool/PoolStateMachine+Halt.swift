@@ -1,5 +1,5 @@
-// A halt: no lease is granted, nothing is dialled or probed, and every upstream closes as soon as it
-// is free. Waiters wait on, and their time stands still. Commands in flight and exclusive leases
+// A halt: no lease is granted, nothing is dialled or probed, and every upstream closes as soon as
+// it is free. Waiters wait on, and their time stands still. Commands in flight and exclusive leases
 // end as they would without it.
 //
 // While the pool is halted no upstream is listed, so `lease` and `add` need not ask for it.

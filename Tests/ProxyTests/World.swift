@@ -84,7 +84,11 @@ final class World {
     var clientsRead = true
     private static let table = CommandTable()
 
-    init(head: String = "", _ lines: String...) throws {
+    convenience init(head: String = "", _ lines: String...) throws {
+        try self.init(head: head, lines: lines)
+    }
+
+    init(head: String = "", lines: [String]) throws {
         server = try FakeServer()
         let config = try configuration(
             head: head, lines: ["upstream: 127.0.0.1:\(server.port)"] + lines)

@@ -27,8 +27,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case user_limit
     /// Redpool is shutting down.
     case drain
-    /// A CLIENT KILL ended this client. It came from another client or from itself. Or an operator's
-    /// KILL CLIENT did.
+    /// A CLIENT KILL ended this client. It came from another client or from itself. Or it was an
+    /// operator's KILL CLIENT.
     case killed
     /// An operator has paused the pool with CLOSE, and the client's state kept an upstream.
     case paused

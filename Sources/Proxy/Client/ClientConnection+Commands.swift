@@ -47,7 +47,7 @@ extension ClientConnection {
                 if next == position { return position }
                 position = next
             case .piped:
-                guard !isPausedByUpstream else { return position }
+                guard !isPausedByUpstream, !isPipeHalted else { return position }
                 if let head = pipeHead {
                     pipeHead = nil
                     position = pass(head, insteadOf: bytes, count, position)
@@ -186,6 +186,7 @@ extension ClientConnection {
         if pool.denyList.refuses(command) { return refuseCommand() }
         if isHolding {
             if isStateless { worker.turn.spend(Turn.held) }
+            if mustAwaitResume, command != .quit { return waitForReplies() }
             let before = session.transaction
             let plan = session.planHeld(
                 command, worker.table.info(command), request.input.span, request.frame)

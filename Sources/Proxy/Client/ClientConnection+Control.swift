@@ -107,9 +107,19 @@ extension ClientConnection {
         return outcome
     }
 
+    /// Leases the upstream that the head command needs, before anything is asked of others. False
+    /// if it has to wait.
+    private func leaseAhead() -> Bool {
+        guard let own = lease(.pin, key) else { return false }
+        granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
+        return true
+    }
+
     /// CLIENT TRACKING ON: holds an upstream until OFF or RESET.
     func track(_ request: Request, _ options: TrackingOptions) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
+        // The target could get no upstream either.
+        if pool.isHalted, !isHolding, !leaseAhead() { return withoutLease }
         let words = CommandTable.words(request.input.span, request.frame)
         guard let receiver = receiver(words) else { return .blocked }
         var options = options

@@ -19,7 +19,7 @@ extension ClientConnection {
             mode = .swallowing
             return
         }
-        if inFlight > 0 {
+        if inFlight > 0 || mustAwaitResume {
             mode = .barrier
             return
         }

@@ -32,7 +32,8 @@ extension ClientConnection {
             // It has waited for any upstream.
             return waitElsewhere(bytes)
         }
-        if granted == nil, let trail = session.writes.upstream {
+        // In a halted pool it waits for any upstream: that of the writes closes.
+        if granted == nil, let trail = session.writes.upstream, !pool.isHalted {
             guard !session.writes.isSpread, let own = server[trail], own.key.user == key.user,
                 own.stage == .ready || own.stage == .handshaking
             else {

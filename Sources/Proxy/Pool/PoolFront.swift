@@ -34,6 +34,8 @@ final class PoolFront {
     /// every command reads it.
     var isPaused = false
     var pause = PauseBelief()
+    /// Nil unless an operator has paused the pool.
+    var halt: PoolHalt?
 
     /// - Parameter seed: seeds the random numbers; different for each pool of the process.
     init(worker: Worker, config: PoolConfig, seed: UInt64) {
@@ -70,6 +72,7 @@ final class PoolFront {
         judgePause()
         if !monitors.isEmpty { takeOwnCommands() }
         server.tick()
+        if halt != nil { judgeHalt() }
         watch()
     }
 }

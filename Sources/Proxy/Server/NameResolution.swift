@@ -14,6 +14,8 @@ struct NameResolution {
     private var addresses: [SocketAddress] = []
     private var position = 0
     private var isResolving = false
+    /// The server may have moved: dials wait for the next answer.
+    private var isDoubted = false
     private var lastAsked: MonotonicTime?
     /// Dials that wait for the first answer of the resolver.
     private var waiting: [(UpstreamID, PoolKey)] = []
@@ -49,7 +51,7 @@ struct NameResolution {
 
     /// The address for the next connect; nil while none is known.
     func next() -> SocketAddress? {
-        addresses.isEmpty ? nil : addresses[position % addresses.count]
+        isDoubted || addresses.isEmpty ? nil : addresses[position % addresses.count]
     }
 
     /// A connect has failed. The next one tries another address. When all have been tried, a name
@@ -58,6 +60,9 @@ struct NameResolution {
         position += 1
         if isName, !addresses.isEmpty, position % addresses.count == 0 { addresses = [] }
     }
+
+    /// The name is looked up before the next dial. Without an answer the addresses stay.
+    mutating func doubt() { isDoubted = isName }
 
     /// Notes a dial that waits for the addresses.
     mutating func wait(_ id: UpstreamID, _ key: PoolKey) {
@@ -86,6 +91,7 @@ struct NameResolution {
         _ found: [SocketAddress], connections: [UpstreamConnection]
     ) -> [(UpstreamID, PoolKey)] {
         isResolving = false
+        isDoubted = false
         if !found.isEmpty {
             addresses = found
             let current = Set(found.map(\.description))

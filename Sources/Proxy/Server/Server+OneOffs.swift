@@ -69,7 +69,7 @@ extension Server {
     /// Also called with every tick: resumes as many waiting clients as there is room for, and all
     /// whose deadline has passed.
     func callOneOffs() {
-        if oneOffs.waiting.isEmpty { return }
+        if oneOffs.waiting.isEmpty || pool.isHalted { return }
         let gate = oneOffs.gate
         var called = 0
         oneOffs.waiting.removeAll { place in

@@ -1,6 +1,6 @@
-// A drain unblocks the clients whose commands block: the server answers as if their time were over
-// (CLIENT UNBLOCK TIMEOUT). A client gets what comes first, an element or nil, and no element is
-// lost.
+// A drain, and an operator's PAUSE, unblock the clients whose commands block: the server answers as
+// if their time were over (CLIENT UNBLOCK TIMEOUT). A client gets what comes first, an element or
+// nil, and no element is lost.
 //
 // CLIENT UNBLOCK for a connection whose command is delayed by a CLIENT PAUSE ends the server's
 // process (Redis 6.2 to 8.0, Valkey 8: blocked.c, replyToBlockedClientTimedOut). So it is sent in a
@@ -23,6 +23,8 @@ struct Unblocking {
     /// How many attempts have failed. They alternate between the user of the blocked client and
     /// that of the pool: one of them may lack the right.
     var failures = 0
+    /// `failures` when all blocked clients were last tried.
+    var lastFailures = 0
     /// The first error that the server has answered to this attempt with.
     var problem: String?
 }
@@ -38,8 +40,8 @@ extension Server {
     /// The waiter that leases the connection for an attempt.
     static let unblocker = WaiterID(raw: .max - 2)
 
-    /// Unblocks all blocked clients. Called with every tick of a drain: a command may have reached
-    /// the server only after the last attempt.
+    /// Unblocks all blocked clients. Called with every tick of a drain or a halt: a command may
+    /// have reached the server only after the last attempt.
     func unblockAll() {
         unblocking.tried = []
         unblockNext()
@@ -47,7 +49,7 @@ extension Server {
 
     /// Begins an attempt, if there is a client that has not had one since the last tick.
     func unblockNext() {
-        guard unblocking.key == nil, case .draining = worker.lifecycle,
+        guard unblocking.key == nil, releasesBlocked,
             let next = allUpstreams.first(where: {
                 $0.mayBeUnblocked && !unblocking.tried.contains($0.id)
             })
@@ -57,7 +59,7 @@ extension Server {
         if unblocking.failures % 2 == 0 { key.user = next.key.user }
         unblocking.key = key
         unblocking.problem = nil
-        switch machine.lease(.control, key: key, for: Server.unblocker, now: worker.now) {
+        switch machine.leaseToRelease(key: key, for: Server.unblocker, now: worker.now) {
         case .granted(let id): self[id]?.beginUnblocking()
         case .queued(let ticket): unblocking.ticket = ticket
         case .refused(let refusal): unblockFailed(refusalText(refusal))
@@ -65,11 +67,17 @@ extension Server {
         noteWork()
     }
 
-    /// The attempt has failed. The next one comes with the next tick.
+    /// Blocked clients are to be released.
+    var releasesBlocked: Bool {
+        if case .draining = worker.lifecycle { true } else { pool.isHalted }
+    }
+
+    /// The attempt has failed. The next one comes with a later tick.
     func unblockFailed(_ text: String) {
         unblocking.failures += 1
         pool.warnLimit(
-            "drain.blocked", reason: "refused", "cannot unblock clients: \(text)")
+            pool.isHalted ? "pause.blocked" : "drain.blocked", reason: "refused",
+            "cannot unblock clients: \(text)")
         endUnblocking()
     }
 
@@ -117,7 +125,7 @@ extension UpstreamConnection {
     private func sendMembers() {
         sendStep(["PUBLISH", "redpool:wait", ""], UnblockStep.member)
         for target in server.allUpstreams where target.mayBeUnblocked && isOnServer(of: target) {
-            guard let id = target.origin.serverID else { continue }
+            guard server.releasesBlocked, let id = target.origin.serverID else { continue }
             server.unblocking.tried.insert(target.id)
             sendStep(["CLIENT", "UNBLOCK", "\(id)", "TIMEOUT"], UnblockStep.member)
         }

@@ -24,6 +24,8 @@ struct ReplyGauge {
     static let mostAtFirst: Int32 = 16
     /// Replies may fill one part in so many of the limit, because later ones may be larger.
     private static let part = 4
+    /// Stands for a limit while nothing more may be sent.
+    private static let closed = 1
 
     var measures: Bool { limit > 0 }
 
@@ -33,6 +35,10 @@ struct ReplyGauge {
         self.largest = largest
         spanEnd = largest > 0 ? now + Self.span : 0
     }
+
+    /// Nothing more may be sent: commands that follow others ask the pool (`isFull`), as they do
+    /// where the server has a limit. So they need not ask for a halt as well.
+    mutating func close() { limit = Self.closed }
 
     /// The next bytes to count begin at `position`.
     mutating func begin(at position: Int) { self.position = position }
@@ -80,6 +86,8 @@ struct LargestReply {
 extension UpstreamConnection {
     /// Starts measuring when the connection is ready or the server's limit has changed.
     func startGauge() {
+        // It begins when the halt is over.
+        if pool.isHalted { return }
         let limit = server.facts.outputLimit
         guard limit != gauge.limit else { return }
         let now = worker.now.nanoseconds

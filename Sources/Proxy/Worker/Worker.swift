@@ -38,6 +38,8 @@ package enum WorkerMessage: Sendable {
     case report(ReportKind, token: UInt64, to: Mailbox<ReportPart>)
     /// What of single connections is logged from now on.
     case logging(clients: Bool, traces: Bool)
+    /// A command of an operator; the answer goes to this mailbox.
+    case operate(OperatorCommand, token: UInt64, to: Mailbox<OperatorMail>)
 }
 
 /// One event loop with its clients and pools. Not Sendable: created and used on its own thread.
@@ -217,6 +219,8 @@ package final class Worker {
             case .resolved(let name, let answer): pool(name)?.server.resolved(answer)
             case .report(let kind, let token, let box): report(kind, token: token, to: box)
             case .logging(let clients, let traces): options.log(clients: clients, traces: traces)
+            case .operate(let command, let token, let box):
+                carryOut(command, for: OperatorAsker(token: token, box: box))
             }
         }
     }

@@ -59,6 +59,9 @@ package final class WorkerGroup: Sendable {
     /// if it is up. The configuration must have it.
     package func outage(of name: String) -> String? { pool(name).warnings.outageError }
 
+    /// Whether an operator has paused the pool with this name. The configuration must have it.
+    package func isPaused(_ name: String) -> Bool { pool(name).isHalted }
+
     // MARK: Clients
 
     /// The number of clients of the process.
@@ -140,6 +143,7 @@ final class PoolGroup: Sendable {
     private let rejected = Atomic<UInt64>(0)
     private let isWithoutFence = Atomic<Bool>(false)
     let warnings: PoolWarnings
+    private let halted = Atomic<Int>(0)
 
     /// A pool uses only as many workers as it can be spread over.
     ///
@@ -166,6 +170,14 @@ final class PoolGroup: Sendable {
 
     /// True on the first call in the process.
     func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }
+
+    /// A member has halted the pool (1) or resumed it (-1). Returns how many have halted it.
+    func countHalted(_ change: Int) -> Int {
+        halted.wrappingAdd(change, ordering: .relaxed).newValue
+    }
+
+    /// At least one member has halted the pool.
+    var isHalted: Bool { halted.load(ordering: .relaxed) > 0 }
 
     /// Wakes members to look at the pool's permits. `set` has a bit for each member.
     func wake(_ set: UInt64) {
