@@ -39,13 +39,31 @@ package struct CollectedReports: Sendable {
 
     /// The clients that `selection` means, in its order.
     package func clients(_ selection: ClientSelection) -> [ClientReport] {
-        var found: [ClientReport] = []
-        for case .clients(let clients) in reports { found += clients }
-        let places = found.indices.sorted { one, other in
-            found[one].rank == found[other].rank
-                ? found[one].id < found[other].id : found[one].rank > found[other].rank
+        var places: [ClientPlace] = []
+        for (part, report) in reports.enumerated() {
+            guard case .clients(let clients) = report else { continue }
+            for (index, client) in clients.enumerated() {
+                places.append(
+                    ClientPlace(rank: client.rank, id: client.id, part: part, index: index))
+            }
         }
-        return places.prefix(selection.limit).map { found[$0] }
+        places.sort { $0.isBefore($1) }
+        return places.prefix(selection.limit).compactMap { place in
+            guard case .clients(let clients) = reports[place.part] else { return nil }
+            return clients[place.index]
+        }
+    }
+}
+
+/// Where the report of a client is. To sort these is a tenth of the work of sorting the reports.
+private struct ClientPlace {
+    let rank: Int64
+    let id: UInt64
+    let part: Int
+    let index: Int
+
+    func isBefore(_ other: ClientPlace) -> Bool {
+        rank == other.rank ? id < other.id : rank > other.rank
     }
 }
 
