@@ -82,14 +82,16 @@ final class ConsoleStart {
     }
 
     private func listen(_ path: String) throws(ListenFailure) -> Console {
-        guard let collector = ReportCollector(loop: loop, group: group) else {
+        guard let collector = ReportCollector(loop: loop, group: group),
+            let desk = OperatorDesk(loop: loop, group: group)
+        else {
             throw .system(EMFILE)
         }
         let (descriptor, file) = try SocketFile.listen(
             path: path, mode: config.admin.mode, group: config.admin.group,
             backlog: ConsoleStart.backlog)
         let host = ConsoleHost(
-            loop: loop, group: group, collector: collector, log: log,
+            loop: loop, group: group, collector: collector, desk: desk, log: log,
             logControl: logControl,
             version: redpoolVersion, maxClients: maxClients, config: config, source: source,
             lostLines: lostLines)

@@ -134,6 +134,11 @@ def test_info_has_four_sections(redpool):
     (["SHOW", "CLIENTS", "LIMIT", "0"], "above 0"), (["SHOW", "CLIENTS", "BY"], "not understood"),
     (["LOG", "LEVEL", "loud"], "debug"), (["LOG", "LEVEL", "info", "FOR", "10"], "FOR 10m"),
     (["LOG", "CLIENTS", "on", "FOR"], "FOR 10m"), (["SHUTDOWN", "LATER"], "SHUTDOWN"),
+    (["PAUSE"], "PAUSE pool"), (["PAUSE", "other"], "no pool other"),
+    (["PAUSE", "main", "MAX", "2h"], "at most 1h"), (["PAUSE", "main", "NOW"], "not understood"),
+    (["RESUME", "main"], "NOTPAUSED"), (["RECONNECT", "other"], "no pool other"),
+    (["KILL", "CLIENT", "x"], "is a number"), (["KILL", "CLIENT", "99999"], "no client"),
+    (["KILL", "UPSTREAM", "99999"], "no upstream"), (["KILL", "main"], "KILL CLIENT"),
     (["AUTH", "secret"], "without any password"), (["HELLO", "x"], "not an integer"),
     (["CLIENT", "SETNAME", "a b"], "cannot contain spaces")])
 def test_what_is_not_understood_is_explained(redpool, words, error):
@@ -413,6 +418,37 @@ def test_a_change_is_for_root_and_has_a_line_in_the_log(launch, server, tmp_path
     [line] = notices(redpool)
     assert f"pid={os.getpid()}" in line and "uid=0" in line and "level=notice" in line
     assert 'command="LOG CLIENTS off FOR 1m"' in line
+
+
+def test_pools_are_paused_and_reconnected_and_what_is_shown_can_be_killed(launch, server):
+    redpool = launch.redpool(server, console=True)
+
+    def tell(*words):
+        with redpool.console() as console:
+            return console.command(*words)
+
+    with redpool.connect() as client, redpool.connect() as victim:
+        numbers = [one.command("CLIENT", "ID") for one in (client, victim)]
+        assert tell("KILL", "CLIENT", str(numbers[1])) == b"OK"
+        assert victim.read_until_closed() == b""
+        assert [row["id"] for row in redpool.show("CLIENTS")] == numbers[:1]
+        [before] = redpool.show("UPSTREAMS")
+        assert tell("RECONNECT", "main") == b"OK 1 upstream retires when free"
+        assert client.command("PING") == b"PONG"
+        eventually(lambda: before["id"] not in [row["id"] for row in redpool.show("UPSTREAMS")])
+        assert tell("PAUSE", "main", "MAX", "60s") == b"OK"
+        assert pool(redpool)["state"] == "paused" and redpool.show("UPSTREAMS") == []
+        client.send(b"PING\r\n")
+        eventually(lambda: pool(redpool)["waiting"] == 1)
+        assert tell("RESUME", "main") == b"OK" and client.read() == b"PONG"
+        assert pool(redpool)["state"] == "up"
+        server.pause()
+        client.send(b"PING\r\n")
+        number = eventually(lambda: client_row(redpool, numbers[0])["upstream"])
+        assert tell("KILL", "UPSTREAM", str(number)) == b"OK"
+        assert client.read_until_closed() == b""
+        server.resume()
+    assert len(notices(redpool)) == 5
 
 
 def test_the_log_changes_for_a_time(launch, server):

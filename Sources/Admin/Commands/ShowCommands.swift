@@ -58,6 +58,7 @@ enum ShowPools {
 
     /// One word for how a pool is.
     static func state(of pool: PoolReport, _ group: WorkerGroup) -> String {
+        if group.isPaused(pool.pool) { return "paused" }
         let now = MonotonicTime(nanoseconds: EventLoop.now())
         if group.outage(of: pool.pool) != nil { return "down" }
         if pool.sight.oldestCommand(now: now) >= PoolWatch.longestReply { return "stalled" }

@@ -11,6 +11,7 @@ package final class ConsoleHost {
     package let loop: EventLoop
     package let group: WorkerGroup
     package let collector: ReportCollector
+    package let desk: OperatorDesk
     package let log: Logger
     package let logControl: LogControl
     package let version: String
@@ -29,14 +30,14 @@ package final class ConsoleHost {
     package let startedAt = EventLoop.now()
 
     package init(
-        loop: EventLoop, group: WorkerGroup, collector: ReportCollector, log: Logger,
-        logControl: LogControl, version: String, maxClients: Int, config: Config,
-        source: ConfigSource,
-        lostLines: @escaping () -> UInt64
+        loop: EventLoop, group: WorkerGroup, collector: ReportCollector, desk: OperatorDesk,
+        log: Logger, logControl: LogControl, version: String, maxClients: Int, config: Config,
+        source: ConfigSource, lostLines: @escaping () -> UInt64
     ) {
         self.loop = loop
         self.group = group
         self.collector = collector
+        self.desk = desk
         self.log = log
         self.logControl = logControl
         self.version = version
