@@ -23,6 +23,10 @@ let shell: [SwiftSetting] =
         .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
     ]
 
+/// For targets whose code runs at the start, or when an operator asks for something: small code is
+/// better there than fast code.
+let small: [SwiftSetting] = [.unsafeFlags(["-Osize"], .when(configuration: .release))]
+
 /// Release builds link the C++ runtime, which the Swift runtime needs, from its archive: as a
 /// shared library it takes a megabyte more memory (scripts/link/libstdc++.so). The 28,000
 /// relocations are packed (glibc 2.36, Debian 12): every start reads them, and unpacked they are
@@ -52,7 +56,7 @@ let package = Package(
         .target(name: "CBuild"),
         .target(name: "RESP", swiftSettings: pure),
         .target(name: "Pool", swiftSettings: pure),
-        .target(name: "Config", dependencies: ["CYaml", "Pool"], swiftSettings: pure),
+        .target(name: "Config", dependencies: ["CYaml", "Pool"], swiftSettings: pure + small),
         .target(
             name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
             swiftSettings: strict),
@@ -77,7 +81,7 @@ let package = Package(
             dependencies: [
                 "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "RESP", "CBuild",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: shell, linkerSettings: leanLinking),
+            ], swiftSettings: shell + small, linkerSettings: leanLinking),
         .target(
             name: "TestSupport", dependencies: ["EventLoop"], path: "Tests/TestSupport",
             swiftSettings: strict),
