@@ -2,13 +2,30 @@
 
 import json
 import re
+import urllib.request
 
-from harness.daemon import ROOT
+import pytest
+
+from harness.daemon import ROOT, run_cli
+from harness.ports import free_port
+
+pytestmark = pytest.mark.daemon
+NAMES = ROOT / "packaging/prometheus/metrics.txt"
 
 
-def served() -> set:
-    """The names of all metrics."""
-    return set((ROOT / "packaging/prometheus/metrics.txt").read_text().split())
+@pytest.fixture(scope="module")
+def served(keep, tmp_path_factory):
+    """The names of the metrics that the daemon serves; of one that serves none, those that it is to
+    serve."""
+    place = f"127.0.0.1:{free_port()}"
+    settings = {"http": {"listen": place}}
+    sample = tmp_path_factory.mktemp("http") / "redpool.yaml"
+    sample.write_text(f"http: {{listen: '{place}'}}\n")
+    if "http: unknown key" in run_cli("check", sample).stderr:
+        return set(NAMES.read_text().split())
+    keep.redpool(keep.server(), settings=settings)
+    with urllib.request.urlopen(f"http://{place}/metrics", timeout=20) as page:
+        return set(re.findall(r"^# TYPE (\S+) ", page.read().decode(), re.M))
 
 
 def named(text) -> set:
@@ -17,13 +34,13 @@ def named(text) -> set:
     return {re.sub(r"_seconds_(bucket|count|sum)$", "_seconds", name) for name in found}
 
 
-def test_alerts_name_metrics_that_are_served():
+def test_alerts_name_metrics_that_are_served(served):
     text = (ROOT / "packaging/prometheus/redpool.rules.yaml").read_text()
     rules = re.findall(r"- alert: (\w+)\n +expr: (.*)\n", text)
     assert len(rules) == 8 and len({name for name, _ in rules}) == 8
     for name, expression in rules:
         assert named(expression) or "up{" in expression
-        assert named(expression) <= served(), name
+        assert named(expression) <= served, name
 
 
 def expressions(panel):
@@ -33,13 +50,13 @@ def expressions(panel):
         yield from expressions(inner)
 
 
-def test_the_dashboard_names_metrics_that_are_served():
+def test_the_dashboard_names_metrics_that_are_served(served):
     board = json.loads((ROOT / "packaging/grafana/redpool.json").read_text())
     found = [pair for panel in board["panels"] for pair in expressions(panel)]
     found += [("variable", one.get("definition", "")) for one in board["templating"]["list"]]
     assert len(found) > 20
     for title, expression in found:
-        assert named(expression) <= served(), title
+        assert named(expression) <= served, title
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     for panel in board["panels"]:
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]

@@ -170,6 +170,8 @@ def test_the_status_says_what_is_down(guest):
     eventually(
         lambda: guest.shows("StatusText") == "1 pool, 1 down (main: Connection refused), 1 client",
         what="the status of the outage")
+    console = guest.run("redis-cli", "-s", "/run/redpool/admin.sock", "SHOW", "POOLS")
+    assert re.search(r"^main +down +127.0.0.1:6379 ", console.stdout, re.M), console.stdout
     warnings = guest.journal("--priority=warning", "--output=short")
     assert any("pool.down" in line for line in warnings), warnings
     assert not any("ready" in line for line in warnings), warnings
