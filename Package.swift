@@ -94,7 +94,8 @@ let package = Package(
         .testTarget(
             name: "ProxyTests",
             dependencies: [
-                "Proxy", "RESP", "Pool", "Config", "Session", "EventLoop", "TestSupport",
+                "Proxy", "RESP", "Pool", "Config", "Session", "EventLoop", "Telemetry",
+                "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
         .testTarget(

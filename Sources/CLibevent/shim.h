@@ -71,6 +71,12 @@ static inline int64_t redpool_monotonic(void) {
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+static inline int64_t redpool_thread_time(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 // Not recv(3) and send(3): those are points at which a thread can be cancelled, and prepare for
 // that with a call and an atomic operation before and after. Nobody here cancels threads.
 static inline ssize_t redpool_recv(int fd, void *into, size_t count) {

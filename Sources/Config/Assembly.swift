@@ -102,6 +102,7 @@ extension PoolConfig {
         connectTimeout = settings.duration(.connectTimeout)
         poolTimeout = settings.duration(.poolTimeout)
         commandTimeout = settings.duration(.commandTimeout)
+        slowLog = settings.duration(.slowLog)
         dnsRefresh = settings.duration(.dnsRefresh)
         onUpstreamLoss = OnUpstreamLoss(rawValue: settings.text(.onUpstreamLoss)) ?? .close
         denyCommands = settings.commands(.denyCommands)

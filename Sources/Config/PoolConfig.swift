@@ -46,6 +46,9 @@ package struct PoolConfig: Sendable, Equatable {
     /// The longest that a command that does not block waits for its reply, in nanoseconds, 1 ms to
     /// 1 h; 0: no limit.
     package let commandTimeout: Int64
+    /// Commands that wait for an upstream or for their reply for this long are remembered, in
+    /// nanoseconds, 1 ms to 1 h; 0: none are.
+    package let slowLog: Int64
     /// The time between look-ups of the upstream's name, in nanoseconds, 1 s to 24 h; 0: one
     /// look-up for each connect only.
     package let dnsRefresh: Int64

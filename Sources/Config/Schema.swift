@@ -4,7 +4,7 @@ enum Key: String, Sendable, CaseIterable {
     case username, passwordFile
     case maxOpen, maxPinned, maxIdle, minIdle
     case maxLifetime, idleTimeout, pingInterval, keepalive
-    case connectTimeout, poolTimeout, commandTimeout, dnsRefresh, maxPipeline
+    case connectTimeout, poolTimeout, commandTimeout, slowLog, dnsRefresh, maxPipeline
     case onUpstreamLoss, denyCommands
     case clientIdleTimeout, transactionTimeout, clientOutputLimit
     case socketMode, socketGroup
@@ -171,6 +171,11 @@ enum Schema {
             key: .commandTimeout, scope: .pool,
             kind: .duration(second / 1000...3600 * second, zero: "none"), standard: .text("0s"),
             reload: .live, doc: "longest wait for the reply to one command that does not block"),
+        KeySpec(
+            key: .slowLog, scope: .pool,
+            kind: .duration(second / 1000...3600 * second, zero: "off"), standard: .text("100ms"),
+            reload: .live,
+            doc: "commands that wait or take this long are kept for SHOW SLOWLOG, by name only"),
         KeySpec(
             key: .dnsRefresh, scope: .pool,
             kind: .duration(second...24 * 3600 * second, zero: "only when connecting"),

@@ -49,4 +49,9 @@ package final class EventLoop {
     package static func now() -> Int64 {
         redpool_monotonic()
     }
+
+    /// Processor time of the calling thread in nanoseconds.
+    package static func threadTime() -> Int64 {
+        redpool_thread_time()
+    }
 }

@@ -26,6 +26,8 @@ package struct PoolCounters: Equatable, Sendable {
     package var dialFailures: UInt64 = 0
     /// Probes sent.
     package var probes: UInt64 = 0
+    /// Probes answered.
+    package var probeAnswers: UInt64 = 0
     /// Probes unanswered in time, or whose connection was lost.
     package var probeFailures: UInt64 = 0
     /// Conversions begun.
@@ -53,6 +55,27 @@ package struct PoolCounters: Equatable, Sendable {
         return sum
     }
 
+    /// Adds other counters, for example those of a server that the pool had before.
+    package mutating func add(_ other: PoolCounters) {
+        hits += other.hits
+        misses += other.misses
+        waits += other.waits
+        handOvers += other.handOvers
+        waitNanoseconds += other.waitNanoseconds
+        waitTimeouts += other.waitTimeouts
+        cancels += other.cancels
+        refusedWaiters += other.refusedWaiters
+        dials += other.dials
+        connects += other.connects
+        dialFailures += other.dialFailures
+        probes += other.probes
+        probeAnswers += other.probeAnswers
+        probeFailures += other.probeFailures
+        conversions += other.conversions
+        for index in refusalsByKind.indices { refusalsByKind[index] += other.refusalsByKind[index] }
+        for index in closesByReason.indices { closesByReason[index] += other.closesByReason[index] }
+    }
+
     mutating func countRefusal(_ refusal: Refusal) { refusalsByKind[Int(refusal.rawValue)] += 1 }
 
     mutating func countClose(_ reason: CloseReason) { closesByReason[Int(reason.rawValue)] += 1 }
@@ -66,7 +89,7 @@ package struct PoolCounters: Equatable, Sendable {
     private var scalars: [UInt64] {
         [
             hits, misses, waits, handOvers, waitNanoseconds, waitTimeouts, cancels, refusedWaiters,
-            dials, connects, dialFailures, probes, probeFailures, conversions,
+            dials, connects, dialFailures, probes, probeAnswers, probeFailures, conversions,
         ]
     }
 }

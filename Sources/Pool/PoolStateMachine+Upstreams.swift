@@ -200,6 +200,7 @@ extension PoolStateMachine {
     package mutating func probed(_ id: UpstreamID, now: MonotonicTime) {
         clock = now.nanoseconds
         guard let slot = index(of: id), slots[slot].state == .probing else { return }
+        counters.probeAnswers += 1
         slots[slot].activeAt = now.nanoseconds
         park(slot, wasProbing: true, trim: false, now: now.nanoseconds)
     }

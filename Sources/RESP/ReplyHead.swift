@@ -37,6 +37,24 @@ package struct ReplyHead: Equatable, Sendable {
         return low & mask == expected.low
     }
 
+    /// The bytes before the first space, in two integers that are equal for equal words. A word of
+    /// more than 16 bytes is cut.
+    package var firstWord: (low: UInt64, high: UInt64) {
+        var word = ReplyHead()
+        for byte in bytes {
+            if byte == UInt8(ascii: " ") { break }
+            word.append(byte)
+        }
+        return (word.low, word.high)
+    }
+
+    /// The value that `firstWord` has for this word of at most 16 bytes.
+    package static func word(_ text: String) -> (low: UInt64, high: UInt64) {
+        var word = ReplyHead()
+        for byte in text.utf8 { word.append(byte) }
+        return (word.low, word.high)
+    }
+
     @inline(__always)
     mutating func append(_ byte: UInt8) {
         guard count < 16 else {

@@ -1,8 +1,6 @@
 /// A histogram of times in nanoseconds with four cells for every power of two. Any quantile is
 /// accurate to 25 %, in 2 KB, without allocation.
 package struct LatencyHistogram: Sendable {
-    /// The number of recorded times.
-    package private(set) var count: UInt64 = 0
     /// The sum of the recorded times in nanoseconds. It overflows after 584 years.
     package private(set) var sum: UInt64 = 0
     /// The largest recorded time in nanoseconds; 0 if there is none.
@@ -12,18 +10,43 @@ package struct LatencyHistogram: Sendable {
 
     package init() {}
 
+    /// A histogram of times that were counted elsewhere. `cells` has the numbers of times by the
+    /// cells of this type.
+    package init(cells: InlineArray<256, UInt64>, sum: UInt64, maximum: UInt64) {
+        self.cells = cells
+        self.sum = sum
+        self.maximum = maximum
+    }
+
+    /// The number of recorded times.
+    package var count: UInt64 { count(before: cells.count) }
+
     /// Records a time in nanoseconds. A negative time, from a clock that was set back, counts as 0.
     package mutating func record(_ nanoseconds: Int64) {
         let value = UInt64(max(0, nanoseconds))
         cells[LatencyHistogram.cell(of: value)] &+= 1
-        count &+= 1
         sum &+= value
         if value > maximum { maximum = value }
+    }
+
+    /// Records a time of this many microseconds. Such a time is never a power of two from 2^16 ns
+    /// on, so no time is equal to a bound of `count(below:)`.
+    package mutating func record(microseconds: UInt32) { record(Int64(microseconds) * 1000) }
+
+    /// How many of the recorded times are less than 2^`exponent` nanoseconds. It is exact, because
+    /// a cell begins there. `exponent` is 2 to 63.
+    package func count(below exponent: Int) -> UInt64 { count(before: exponent * 4) }
+
+    private func count(before end: Int) -> UInt64 {
+        var count: UInt64 = 0
+        for index in 0..<end { count &+= cells[index] }
+        return count
     }
 
     /// The time in nanoseconds that the share `quantile` (0 to 1) of the recorded times did not
     /// exceed: the upper end of its cell, at most `maximum`. 0 if nothing was recorded.
     package func quantile(_ quantile: Double) -> UInt64 {
+        let count = count
         guard count > 0 else { return 0 }
         // Turns a NaN into 0: converting it to an integer would trap.
         let clamped = quantile > 0 ? min(1, quantile) : 0
@@ -41,18 +64,32 @@ package struct LatencyHistogram: Sendable {
         for index in cells.indices {
             cells[index] &+= other.cells[index]
         }
-        count &+= other.count
         sum &+= other.sum
         maximum = max(maximum, other.maximum)
+    }
+
+    /// The times that were recorded after `earlier`, which is a former value of this histogram. The
+    /// largest of them is known only as well as its cell.
+    package func since(_ earlier: LatencyHistogram) -> LatencyHistogram {
+        var later = self
+        later.sum &-= earlier.sum
+        later.maximum = 0
+        for index in cells.indices {
+            later.cells[index] &-= earlier.cells[index]
+            if later.cells[index] > 0 {
+                later.maximum = min(maximum, LatencyHistogram.upperEnd(of: index))
+            }
+        }
+        return later
     }
 
     /// Values below 4 have cells of their own. For larger values, the two bits below the leading
     /// one select one of the four cells of the power of two.
     static func cell(of value: UInt64) -> Int {
-        guard value >= 4 else { return Int(value) }
-        let exponent = 63 - value.leadingZeroBitCount
-        let quarter = Int(truncatingIfNeeded: value >> UInt64(exponent - 2)) & 3
-        return exponent * 4 + quarter
+        guard value >= 4 else { return Int(truncatingIfNeeded: value) }
+        let exponent = 63 &- value.leadingZeroBitCount
+        let quarter = Int(truncatingIfNeeded: value &>> UInt64(exponent &- 2)) & 3
+        return exponent &* 4 &+ quarter
     }
 
     /// The largest value of a cell. Cells 4 to 7 are unused: their powers of two are below 4.

@@ -220,7 +220,8 @@ struct CommandBufferTests {
         #expect(twin.buffer.copy(offset: 0, count: 14) == utf8("GET a\r\nGET b\r\n"))
         twin.buffer.drop(pool: twin.pool)
         #expect(twin.buffer.isAllSent == true)
-        #expect(twin.buffer.answeredTotal == 14)
+        // What was not sent never will be.
+        #expect(twin.buffer.answeredTotal == 7 && twin.buffer.sentTotal == 7)
         #expect(twin.pool.bytesInUse == 0)
         #expect(twin.buffer.copy(offset: 0, count: 1) == [])
     }

@@ -66,4 +66,34 @@ import Testing
             #expect(left.quantile(Double(percent) / 100) == both.quantile(Double(percent) / 100))
         }
     }
+
+    @Test func countsBelowPowersOfTwoAreExact() {
+        var histogram = LatencyHistogram()
+        var times: [UInt64] = []
+        for exponent in 0..<33 {
+            for offset in [-1000, 0, 1, 1000] {
+                let time = max(0, (Int64(1) << Int64(exponent)) + Int64(offset))
+                histogram.record(time)
+                times.append(UInt64(time))
+            }
+        }
+        for exponent in 2...63 {
+            let expected = times.count { $0 < UInt64(1) << UInt64(exponent) }
+            #expect(histogram.count(below: exponent) == UInt64(expected))
+        }
+        #expect(histogram.count == UInt64(times.count))
+    }
+
+    @Test func whatWasRecordedSince() {
+        var histogram = LatencyHistogram()
+        for time: Int64 in [5, 900_000, 7_000_000] { histogram.record(time) }
+        let before = histogram
+        #expect(histogram.since(before).count == 0)
+        #expect(histogram.since(before).quantile(0.99) == 0)
+        for time: Int64 in [10, 2000, 2000] { histogram.record(time) }
+        let since = histogram.since(before)
+        #expect(since.count == 3 && since.sum == 4010)
+        #expect((2000...2500).contains(since.maximum))
+        #expect((2000...2500).contains(since.quantile(0.9)))
+    }
 }

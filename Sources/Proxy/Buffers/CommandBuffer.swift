@@ -169,7 +169,7 @@ struct CommandBuffer: ~Copyable {
         return bytes
     }
 
-    /// Releases everything.
+    /// Releases everything. Bytes that are not sent yet never will be.
     mutating func drop(pool: ChunkPool) {
         while let chunk = first {
             first = chunk.pointee.next
@@ -179,7 +179,7 @@ struct CommandBuffer: ~Copyable {
         last = nil
         cursor = nil
         forgotten = 0
-        releasedTotal = appendedTotal
-        sentTotal = appendedTotal
+        releasedTotal = sentTotal
+        appendedTotal = sentTotal
     }
 }

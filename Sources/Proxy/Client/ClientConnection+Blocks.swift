@@ -63,6 +63,7 @@ extension ClientConnection {
         upstream.extendBlock(id, block)
         worker.turn.spend(Turn.special + block.members)
         inFlight += UInt32(block.members) + 1
+        pool.traffic.commandsShared += UInt64(block.members) + 1
         return .sent
     }
 }

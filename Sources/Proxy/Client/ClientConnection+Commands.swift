@@ -297,7 +297,7 @@ extension ClientConnection {
         counted.commands &+= 1
         target.expect(
             id, expectation, bytes: kept ?? bytes.count, value: value,
-            isSilent: session.takeSilence())
+            isSilent: session.takeSilence(), command: lastCommand)
         target.send(bytes)
         if target.isFull(for: self) { pause(.upstreamFull) }
     }
@@ -372,6 +372,7 @@ extension ClientConnection {
             server.noteWork()
             return nil
         case .refused(let refusal):
+            pool.meter.leasesRefused += 1
             replyError(server.refusalText(refusal))
             return nil
         }
@@ -382,6 +383,8 @@ extension ClientConnection {
         guard channel.isOpen, case .waiting(let wait) = mode else { return false }
         granted = Grant(upstream: upstream, wanted: wait.wanted)
         server.waitEnded(wait)
+        pool.countWait(wait)
+        noteWait(wait, end: .answered)
         mode = .open
         trace("client.granted", ["lease": wait.wanted.kind.word])
         worker.ready(self)
@@ -396,10 +399,12 @@ extension ClientConnection {
     }
 
     /// The pool ends this client's wait with an error.
-    func refused(_ refusal: String) {
+    func refused(_ refusal: String, _ reason: RefusedReason = .upstream_down) {
         guard channel.isOpen, case .waiting(let wait) = mode else { return }
         self.refusal = refusal
         server.waitEnded(wait)
+        pool.meter.leasesRefused += 1
+        noteWait(wait, end: .refused(reason))
         mode = .open
         worker.ready(self)
     }

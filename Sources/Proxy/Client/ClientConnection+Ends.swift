@@ -104,6 +104,8 @@ extension ClientConnection {
         if case .waiting(let wait) = mode {
             server.machine.cancel(wait.ticket)
             server.waitEnded(wait)
+            pool.meter.leasesLeft += 1
+            noteWait(wait, end: .left)
             if worker.lifecycle == .running { pool.traffic.left += 1 }
         }
         if let unused = granted {
@@ -170,8 +172,8 @@ extension ClientConnection {
     }
 
     /// It is proven that the server did not receive these bytes. They go back to the front of the
-    /// input and are planned again.
-    func sendAgain(_ bytes: [UInt8]) {
+    /// input and are planned again. There are `count` commands in them.
+    func sendAgain(_ bytes: [UInt8], count: Int = 0, wasShared: Bool = false) {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
         let now = worker.now
@@ -184,6 +186,11 @@ extension ClientConnection {
         forgetUpstream()
         input.prepend(bytes, pool: worker.chunks)
         pool.traffic.retried += 1
+        if wasShared {
+            pool.meter.retriedShared += UInt64(count)
+        } else {
+            pool.meter.retriedPinned += UInt64(count)
+        }
         worker.ready(self)
     }
 
@@ -192,6 +199,7 @@ extension ClientConnection {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
         forgetUpstream()
+        pool.countRefused(.upstream_lost, text, times: count)
         for _ in 0..<count { replyError(text) }
         worker.ready(self)
     }

@@ -174,7 +174,8 @@ extension ClientConnection {
         counted.commands &+= 1
         inFlight = 1
         upstream.forgetSent()
-        upstream.expect(id, .plain, bytes: 0, isSilent: session.takeSilence())
+        upstream.expect(
+            id, .plain, bytes: 0, isSilent: session.takeSilence(), command: lastCommand)
         mode = .streaming(isBlocking: false)
         return true
     }

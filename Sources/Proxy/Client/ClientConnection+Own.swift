@@ -89,7 +89,8 @@ extension ClientConnection {
         own.lend(to: self, for: .reply(isBlocking: isBlocking))
         if bytes == 0 { own.forgetSent() }
         own.expect(
-            id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence())
+            id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence(),
+            command: lastCommand)
         inFlight = 1
         trace("client.pinned", ["use": isBlocking ? "blocking" : "reply"])
         if worker.table.mayWrite(lastCommand) { noteWrite(own) }
@@ -128,7 +129,8 @@ extension ClientConnection {
         pool.traffic.commandsPinned += 1
         counted.commands &+= 1
         upstream.expect(
-            id, expectation, bytes: bytes.count, value: value, isSilent: session.takeSilence())
+            id, expectation, bytes: bytes.count, value: value, isSilent: session.takeSilence(),
+            command: lastCommand)
         upstream.send(bytes)
         if upstream.isFull(for: self) { pause(.upstreamFull) }
         return .sent

@@ -69,7 +69,10 @@ extension ClientConnection {
     func answered(_ replies: UInt32, from upstream: UpstreamConnection) {
         guard channel.isOpen, self.upstream === upstream else { return }
         inFlight -= replies
-        retryUntil = nil
+        if extras != nil {
+            retryUntil = nil
+            noteWaited()
+        }
         if inFlight > 0 { return }
         switch mode {
         case .exclusive:

@@ -50,6 +50,7 @@ extension ClientConnection {
                 if server.machine.hasActions { server.noteWork() }
                 return lastCommand == .waitaof ? waitForReturn() : waitElsewhere(bytes)
             }
+            pool.meter.directPins += 1
             granted = Grant(upstream: own, wanted: Wanted(kind: .pin, key: key))
         }
         return forwardAlone(.pin, .plain, 0, bytes, isBlocking: true)

@@ -18,6 +18,7 @@ final class ClientExtras {
     var askedName: [UInt8] = []
     var lesson: UnknownCommands.Kind?
     var refusal: String?
+    var longWait: LongWait?
     var placeInLine = PlaceInLine.none
     var awaitsScripts = false
     var lockAnswer: [UInt8]?
@@ -130,6 +131,12 @@ extension ClientConnection {
     var refusal: String? {
         get { extras?.refusal }
         set { if newValue != nil || extras != nil { ownExtras.refusal = newValue } }
+    }
+
+    /// The last command's wait for its upstream, if that was long.
+    var longWait: LongWait? {
+        get { extras?.longWait }
+        set { if newValue != nil || extras != nil { ownExtras.longWait = newValue } }
     }
 
     /// Whether the client waits in a line of its server.

@@ -19,6 +19,7 @@ extension PoolFront {
     /// and numbers; `reason` is a refusal's word, or `denied`.
     func warnRefused(_ reason: String, _ text: String) {
         traffic.refused += 1
+        if let counted = RefusedReason(word: reason) { countRefused(counted, text) }
         warnLimit(Outage.clientRefused, reason: reason, text)
     }
 

@@ -17,6 +17,7 @@ final class PoolFront {
     /// The only server; nil once the pool is closed.
     private(set) var server: Server!
     var traffic = ClientTraffic()
+    var meter: PoolMeter
     var unknownCommands = UnknownCommands()
     var users: UserTable
     /// Clients that monitor.
@@ -41,6 +42,7 @@ final class PoolFront {
     init(worker: Worker, config: PoolConfig, seed: UInt64) {
         self.worker = worker
         self.config = config
+        meter = PoolMeter(config)
         denyList = DenyList(config.denyCommands, table: worker.table)
         deniedStrangers = DeniedStrangers(config.denyCommands, table: worker.table)
         users = UserTable(name: config.username, password: config.password)

@@ -13,6 +13,12 @@ package enum ReportKind: Sendable {
     case clients(ClientSelection)
     /// Its memory.
     case memory
+    /// The numbers of all of its pools.
+    case metrics
+    /// What has gone wrong; in one pool if `pool` is given.
+    case errors(pool: String?)
+    /// The commands that took long; those of one pool if `pool` is given.
+    case slowCommands(pool: String?)
 }
 
 /// A worker's answer, or a part of it.
@@ -22,6 +28,10 @@ package enum Report: Sendable {
     case upstreams([UpstreamReport])
     case clients([ClientReport])
     case memory(MemoryReport)
+    case metrics(WorkerMetrics)
+    case errors([ErrorRow])
+    /// Those of each pool, the oldest first.
+    case slowCommands([SlowCommand])
 }
 
 /// A part of a worker's answer on its way to the main thread.
@@ -217,7 +227,7 @@ package struct MemoryReport: Equatable, Sendable {
 
 extension PoolCensus {
     /// Adds another worker's.
-    fileprivate mutating func add(_ other: PoolCensus) {
+    mutating func add(_ other: PoolCensus) {
         connecting += other.connecting
         converting += other.converting
         idle += other.idle

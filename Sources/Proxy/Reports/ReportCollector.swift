@@ -37,6 +37,20 @@ package struct CollectedReports: Sendable {
         return found.sorted { $0.id < $1.id }
     }
 
+    /// What has gone wrong, the latest first.
+    package var errors: [ErrorRow] {
+        var found: [ErrorRow] = []
+        for case .errors(let rows) in reports { found += rows }
+        return ErrorRow.merged(found)
+    }
+
+    /// The commands that took long, the latest first.
+    package var slowCommands: [SlowCommand] {
+        var found: [SlowCommand] = []
+        for case .slowCommands(let commands) in reports { found += commands }
+        return found.sorted { $0.at > $1.at }
+    }
+
     /// The clients that `selection` means, in its order.
     package func clients(_ selection: ClientSelection) -> [ClientReport] {
         var places: [ClientPlace] = []

@@ -63,6 +63,15 @@ extension Worker {
             job.tellUpstreams(meant.flatMap { $0.server.allUpstreams })
         case .clients(let selection):
             job.tellClients(selection)
+        case .metrics:
+            job.post(.metrics(metrics), isLast: true)
+            return
+        case .errors(let name):
+            job.post(.errors(errorRows(of: name)), isLast: true)
+            return
+        case .slowCommands(let name):
+            job.post(.slowCommands(slowCommands(of: name)), isLast: true)
+            return
         }
         let reporting = questions.reporting ?? Reporting(self)
         questions.reporting = reporting

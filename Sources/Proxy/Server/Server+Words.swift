@@ -8,7 +8,11 @@ extension Server {
     /// The error reply for a refused lease. The refusal is logged.
     func refusalText(_ refusal: Refusal) -> String {
         let text = errorText(refusal)
-        if refusal != .draining { pool.warnRefused(refusal.word, text) }
+        if refusal == .draining {
+            pool.countRefused(.draining, text)
+        } else {
+            pool.warnRefused(refusal.word, text)
+        }
         return text
     }
 

@@ -186,7 +186,8 @@ final class Server {
             case .refuse(Server.unblocker, let refusal): unblockFailed(refusalText(refusal))
             case .refuse(let waiter, let refusal):
                 if let client = worker.clients[SlotID(raw: waiter.raw)] {
-                    client.refused(refusalText(refusal))
+                    let reason = RefusedReason(word: refusal.word)
+                    client.refused(refusalText(refusal), reason ?? .upstream_down)
                 }
             }
         }
@@ -297,11 +298,14 @@ extension Server {
         names.failed()
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
+        pool.countFailedDial(reason, text)
         pool.dialFailed(reason, text)
     }
 
     func connected(_ upstream: UpstreamConnection, as key: PoolKey? = nil) {
         machine.connected(upstream.id, as: key, now: worker.now)
+        pool.meter.dials.record(
+            microseconds: SlowLog.microseconds(worker.now - upstream.origin.dialledAt))
         noteWork()
         noteConnected()
         pool.logUp()

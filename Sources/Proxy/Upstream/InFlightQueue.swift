@@ -16,6 +16,8 @@ struct InFlight {
     var expectation: Expectation
     /// The client has switched replies off: these are read and dropped.
     var isSilent = false
+    /// The first of these commands.
+    var command = Command.unknown
 }
 
 /// A ring that grows as needed and frees its memory when it is empty and large.
@@ -48,7 +50,8 @@ struct InFlightQueue: ~Copyable {
     /// last entry if that is of the same client and the same turn.
     mutating func append(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
-        value: UInt32 = 0, isSilent: Bool = false, stamp: UInt32 = 0
+        value: UInt32 = 0, isSilent: Bool = false, stamp: UInt32 = 0,
+        command: Command = .unknown
     ) {
         if entries > 0, case .plain = expectation {
             let last = ring! + ((head + entries - 1) & (capacity - 1))
@@ -66,7 +69,7 @@ struct InFlightQueue: ~Copyable {
         (ring! + index).initialize(
             to: InFlight(
                 client: client, count: count, bytes: UInt32(clamping: bytes), value: value,
-                stamp: stamp, expectation: expectation, isSilent: isSilent))
+                stamp: stamp, expectation: expectation, isSilent: isSilent, command: command))
         entries += 1
     }
 

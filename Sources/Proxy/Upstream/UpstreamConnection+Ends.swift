@@ -14,9 +14,12 @@ extension UpstreamConnection {
         server.dialFailed(id, reason, text)
     }
 
-    /// Ends a connection that is broken or cannot be trusted any more.
-    func lose(_ reason: CloseReason) {
+    /// Ends a connection that is broken or cannot be trusted any more. `text` is the cause, if it
+    /// says more than the reason.
+    func lose(_ reason: CloseReason, _ text: String = "") {
         guard stage != .closed else { return }
+        pool.countClosed(reason, text)
+        noteSlowLost()
         trace("upstream.lost", ["reason": reason.word])
         let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
         rescueUnreceived(reason)
@@ -40,6 +43,7 @@ extension UpstreamConnection {
     /// Closes the connection in order: ends the outgoing stream, then waits for the server's end.
     func retire(_ reason: CloseReason) {
         guard stage != .closed, stage != .closing else { return }
+        pool.countClosed(reason)
         trace("upstream.retired", ["reason": reason.word])
         if stage == .connecting {
             destroy()
@@ -184,6 +188,7 @@ extension UpstreamConnection {
         guard stage != .closed else { return }
         stage = .closed
         channel.close()
+        pool.meter.upstreamSentBefore &+= UInt64(output.sentTotal)
         output.drop(pool: worker.chunks)
         handshake = Handshake()
         dismissClients()

@@ -168,6 +168,7 @@ extension UpstreamConnection {
             return
         }
         let entry = inFlight.first
+        countReplies(1, entry)
         finishHead()
         if let client = worker.clients[entry.client], client.upstream === self {
             client.answered(1, from: self)

@@ -41,6 +41,7 @@ extension UpstreamConnection {
         }
         guard !inFlight.isEmpty else { return }
         let claims = claims(receivedUpTo: received(reason))
+        let wasShared = isShared
         output.drop(pool: worker.chunks)
         inFlight.removeAll()
         for claim in claims {
@@ -52,7 +53,8 @@ extension UpstreamConnection {
             } else if claim.isLost {
                 claim.client.upstreamLost()
             } else {
-                claim.client.sendAgain(claim.bytes)
+                claim.client.sendAgain(
+                    claim.bytes, count: claim.count, wasShared: wasShared)
             }
         }
     }

@@ -31,12 +31,12 @@ extension UpstreamConnection {
     /// Records that a reply is owed for the next `bytes` bytes.
     func expect(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
-        value: UInt32 = 0, isSilent: Bool = false
+        value: UInt32 = 0, isSilent: Bool = false, command: Command = .unknown
     ) {
         if inFlight.isEmpty { waitingSince = worker.now }
         inFlight.append(
             client, expectation, count: count, bytes: bytes, value: value, isSilent: isSilent,
-            stamp: worker.clock.stamp)
+            stamp: worker.clock.stamp, command: command)
     }
 
     /// `count` replies to the oldest entry have come.

@@ -97,7 +97,9 @@ extension UpstreamConnection {
         noteLargeReply(
             incoming.isRelaying && scanner.payloadRemaining > UpstreamConnection.largeReply)
         switch entry.expectation {
-        case .plain, .block: deliver(entry, bytes + start, position - start, finished)
+        case .plain, .block:
+            if finished > 0 { countReplies(finished, entry) }
+            deliver(entry, bytes + start, position - start, finished)
         default: handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
         return position
@@ -107,6 +109,11 @@ extension UpstreamConnection {
     /// place of a fence's reply they show nothing.
     private func noteError() {
         guard inFlight.first.expectation != .fence else { return }
+        if inFlight.first.client != UpstreamConnection.nobody,
+            !inFlight.first.expectation.isQuestion
+        {
+            pool.countErrorReply(ErrorWord(scanner.head))
+        }
         if scanner.head.starts(with: "UNBLOCKED force "), isWaitOfClient {
             // The server closes this connection behind the error.
             ending.hasUnblocked = true
@@ -174,6 +181,7 @@ extension UpstreamConnection {
     private func handOver(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
+        if isComplete { countRareReply(entry) }
         if entry.expectation.isLogin, fence != nil {
             takeFencedLogin(entry, bytes, count, isComplete: isComplete)
             return

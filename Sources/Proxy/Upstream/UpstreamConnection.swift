@@ -119,6 +119,7 @@ final class UpstreamConnection {
             ended(error: Int32(-count))
             return
         }
+        pool.meter.upstreamReceived &+= UInt64(count)
         switch stage {
         case .handshaking: receiveHandshake(UnsafeRawPointer(buffer), count)
         case .ready, .closing:
@@ -151,7 +152,7 @@ final class UpstreamConnection {
             }
             // The server may have closed it as idle, so its `timeout` is read again.
             if error == 0, inFlight.isEmpty { server.looks.isTimeoutDoubtful = true }
-            lose(error == 0 && !ending.isReset ? .upstreamClosed : .upstreamReset)
+            lose(error == 0 && !ending.isReset ? .upstreamClosed : .upstreamReset, text)
         }
     }
 

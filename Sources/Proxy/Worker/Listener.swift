@@ -94,7 +94,7 @@ package final class Acceptor {
     fileprivate func takeRest(_ error: Int32, _ listener: Listener) {
         restingSince = EventLoop.now()
         for listener in listeners { listener.pause() }
-        group.pool(listener.pool).countRejected()
+        group.pool(listener.pool).countRest()
         taker.warn(
             AcceptWarning(
                 pool: listener.pool, event: "listener.rest", reason: "fd_limit",

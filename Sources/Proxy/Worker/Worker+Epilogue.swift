@@ -86,7 +86,7 @@ extension Worker {
 
     private func flushUpstreams() {
         if work.dirtyUpstreams.isEmpty { return }
-        clock.now = MonotonicTime(nanoseconds: EventLoop.now())
+        clock.beginWriting(MonotonicTime(nanoseconds: EventLoop.now()))
         // A flush may append to the list.
         var index = 0
         while index < work.dirtyUpstreams.count {

@@ -37,6 +37,7 @@ extension Worker {
     /// Removes a client whose connection has been closed.
     func closed(_ client: ClientConnection, _ reason: ClientCloseReason) {
         client.pool.traffic.clients -= 1
+        client.pool.countClosed(client, reason)
         if reason == .upstream_lost {
             client.pool.group.warnings.clientLost(now: now.nanoseconds)
         }

@@ -184,6 +184,7 @@ package final class Worker {
 
     fileprivate func tick() {
         updateNow()
+        clock.noteTick()
         for pool in pools { pool.tick() }
         acceptor?.tick()
         group.seen(index, at: now)

@@ -62,6 +62,13 @@ package final class WorkerGroup: Sendable {
     /// Whether an operator has paused the pool with this name. The configuration must have it.
     package func isPaused(_ name: String) -> Bool { pool(name).isHalted }
 
+    /// Connections that the pool with this name has refused: those that came when there were
+    /// `maxClients`, and how often no descriptor was left. The configuration must have it.
+    package func rejected(of name: String) -> (atLimit: UInt64, withoutFiles: UInt64) {
+        let found = pool(name)
+        return (found.atLimit, found.withoutFiles)
+    }
+
     // MARK: Clients
 
     /// The number of clients of the process.
@@ -141,6 +148,8 @@ final class PoolGroup: Sendable {
     let desks: [MonitorDesk]
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let rejected = Atomic<UInt64>(0)
+    /// How often descriptors or memory have run out.
+    private let rests = Atomic<UInt64>(0)
     private let isWithoutFence = Atomic<Bool>(false)
     let warnings: PoolWarnings
     private let halted = Atomic<Int>(0)
@@ -164,9 +173,17 @@ final class PoolGroup: Sendable {
     }
 
     /// Connections that were refused because a limit was reached.
-    var rejectedCount: UInt64 { rejected.load(ordering: .relaxed) }
+    var rejectedCount: UInt64 { atLimit + withoutFiles }
+
+    /// Those that came when there were `maxClients`.
+    var atLimit: UInt64 { rejected.load(ordering: .relaxed) }
+
+    /// How often accepting paused because no descriptor was left.
+    var withoutFiles: UInt64 { rests.load(ordering: .relaxed) }
 
     func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
+
+    func countRest() { rests.wrappingAdd(1, ordering: .relaxed) }
 
     /// True on the first call in the process.
     func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }

@@ -52,6 +52,7 @@ struct TurnClock {
     private(set) var stamp: UInt32
     /// `now` is that of this turn.
     var isRead = false
+    private var lengths = TurnLengths()
 
     /// A turn that begins at `now`.
     init(now: MonotonicTime) {
@@ -67,6 +68,18 @@ struct TurnClock {
         stamp = TurnClock.stamp(of: now)
     }
 
+    /// This turn has begun to write.
+    mutating func beginWriting(_ now: MonotonicTime) {
+        self.now = now
+        lengths.note(now.nanoseconds &- turnBegan.nanoseconds)
+    }
+
+    /// The tick has come in this turn.
+    mutating func noteTick() { lengths.noteTick(turnBegan, interval: Worker.tickInterval) }
+
+    /// The longest turn of the last one to two minutes, in nanoseconds.
+    var longestTurn: Int64 { lengths.longest }
+
     static func stamp(of time: MonotonicTime) -> UInt32 {
         UInt32(truncatingIfNeeded: UInt64(bitPattern: time.nanoseconds) / 1000)
     }
@@ -77,6 +90,34 @@ struct TurnClock {
         // In the epilogue, `now` can be of a later moment than the turn.
         Int64(TurnClock.stamp(of: now) &- stamp) * 1000
     }
+}
+
+/// How long turns last: until the worker begins to write to servers, or, where that is more, as long
+/// as they hold up the tick.
+private struct TurnLengths {
+    /// The longest turn since `since`, and of the span before.
+    private var recent: Int64 = 0
+    private var former: Int64 = 0
+    private var since = MonotonicTime(nanoseconds: 0)
+    private var tickDue = Int64.max
+
+    private static let span: Int64 = 60_000_000_000
+
+    @inline(__always)
+    mutating func note(_ length: Int64) {
+        if length > recent { recent = length }
+    }
+
+    mutating func noteTick(_ now: MonotonicTime, interval: Int64) {
+        if tickDue != .max { note(now.nanoseconds - tickDue) }
+        tickDue = now.nanoseconds + interval
+        guard now - since >= TurnLengths.span else { return }
+        since = now
+        former = recent
+        recent = 0
+    }
+
+    var longest: Int64 { max(recent, former) }
 }
 
 /// What is to be done before the present iteration of the loop ends, or in the next one.
