@@ -103,7 +103,7 @@ let package = Package(
             dependencies: [
                 "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "RESP", "Pool", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: strict),
+            ], exclude: ["metrics.txt"], swiftSettings: strict),
         .testTarget(
             name: "EventLoopTests", dependencies: ["EventLoop", "CLibevent", "TestSupport"],
             swiftSettings: strict),

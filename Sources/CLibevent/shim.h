@@ -5,9 +5,15 @@
 #ifndef REDPOOL_SHIM_H
 #define REDPOOL_SHIM_H
 
+#include <dirent.h>
 #include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <malloc.h>
@@ -429,6 +435,34 @@ static inline int64_t redpool_resident_bytes(void) {
     int count = fscanf(file, "%ld %ld", &all, &resident);
     fclose(file);
     return count == 2 ? (int64_t)resident * sysconf(_SC_PAGESIZE) : -1;
+}
+
+// Processor time of all threads in nanoseconds.
+static inline int64_t redpool_process_time(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+// The number of open descriptors; -1 where that cannot be told. Linux 6.2 and later say it as the
+// size of the folder; to count 10,000 entries takes milliseconds.
+static inline int64_t redpool_open_files(void) {
+    struct stat facts;
+    if (stat("/proc/self/fd", &facts) < 0) return -1;
+    if (facts.st_size > 0) return facts.st_size;
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) return -1;
+    int64_t count = 0;
+    while (readdir(folder) != NULL) count++;
+    closedir(folder);
+    return count < 3 ? -1 : count - 3;  // Without . and .. and its own.
+}
+
+// The limit of open descriptors that is in force; -1 for none.
+static inline int64_t redpool_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY) return -1;
+    return (int64_t)limit.rlim_cur;
 }
 
 // Gives the system the pages of free heap memory, wherever in the heap they are. glibc by itself

@@ -75,6 +75,7 @@ extension Config {
             level: LogConfig.Level(rawValue: globals.text(.level)) ?? .info,
             format: LogConfig.Format(rawValue: globals.text(.format)) ?? .auto,
             clients: globals.boolean(.clients), stats: globals.duration(.stats))
+        http = HttpConfig(listen: try? parseListen(globals.text(.httpListen)))
         admin = AdminConfig(
             socket: globals.optionalText(.socket), mode: globals.mode(.mode),
             group: globals.text(.group))

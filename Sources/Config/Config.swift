@@ -20,6 +20,14 @@ package struct Config: Sendable, Equatable {
     package let log: LogConfig
     /// The console.
     package let admin: AdminConfig
+    /// Metrics, health and the status page.
+    package let http: HttpConfig
+}
+
+/// Where metrics are served: the key `http`.
+package struct HttpConfig: Sendable, Equatable {
+    /// A TCP address; nil: they are not served.
+    package let listen: ListenAddress?
 }
 
 /// Where the console listens: the key `admin`.

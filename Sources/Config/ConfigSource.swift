@@ -42,6 +42,7 @@ package struct ConfigSource: Sendable, Equatable {
         }
         for (section, specs) in [
             ("", Schema.globalKeys), ("log.", Schema.logKeys), ("admin.", Schema.adminKeys),
+            ("http.", Schema.httpKeys),
         ] {
             rows += specs.map { row($0, section, resolution.globals[$0.key]) }
         }
@@ -55,7 +56,7 @@ package struct ConfigSource: Sendable, Equatable {
         case .derived, .schema, nil: source = "default"
         }
         return Row(
-            key: section + spec.key.rawValue, value: setting?.shownValue,
+            key: section + spec.key.name, value: setting?.shownValue,
             standard: spec.shownStandard, source: source, change: spec.reload.rawValue)
     }
 }

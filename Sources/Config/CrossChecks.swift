@@ -75,6 +75,25 @@ extension Resolution {
         return found
     }
 
+    /// No pool listens where metrics are served.
+    func checkHTTP() -> [Diagnostic] {
+        guard let setting = globals[.httpListen], case .text(let text) = setting.value,
+            !text.isEmpty, let address = try? parseListen(text)
+        else { return [] }
+        for pool in pools {
+            guard case .list(let list)? = pool.settings[.listen]?.value else { continue }
+            for case .listen(let other) in list where other.overlaps(address) {
+                return [
+                    Diagnostic(
+                        line: setting.position.line, column: setting.position.column,
+                        path: "http.listen",
+                        message: "\(address) is taken by pool \(pool.name) (\(other))")
+                ]
+            }
+        }
+        return []
+    }
+
     /// The console's socket is a path that a socket can have, and no pool's.
     func checkConsole() -> [Diagnostic] {
         guard let setting = globals[.socket], case .text(let path) = setting.value, !path.isEmpty

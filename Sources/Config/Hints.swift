@@ -72,7 +72,7 @@ struct BrokenPair {
             text.prefix { $0.isASCII && ($0.isLetter || $0.isWholeNumber || $0 == "_") })
         let key = self.key
         let isKnown =
-            Schema.keys.contains { $0.key.rawValue == key }
+            Schema.keys.contains { $0.key.name == key }
             || ["pools", "defaults", "log", "admin", "http"].contains(key)
         let rest = text.dropFirst(key.count)
         let value = rest.drop { $0 == " " }

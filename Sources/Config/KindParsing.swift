@@ -16,6 +16,12 @@ extension Kind {
                 throw ValueProblem("\(shown(text)) has a control character")
             }
             return .text(text)
+        case .tcpOrNone:
+            if text.isEmpty { return .text("") }
+            guard case .tcp = try parseListen(text) else {
+                throw ValueProblem("\(shown(text)) is not a TCP address")
+            }
+            return .text(text)
         case .mode:
             return .mode(try parseMode(text))
         case .boolean:
@@ -58,6 +64,7 @@ extension Kind {
         case .upstream: "`host:port`, `[v6]:port`, `unix:/path`, `redis://[user@]host[:port][/db]`"
         case .text: "text"
         case .path: "path"
+        case .tcpOrNone: "`host:port`, `[v6]:port`, `*:port`; empty: off"
         case .mode: "three octal digits"
         case .boolean: "true or false"
         case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"

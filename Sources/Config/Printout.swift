@@ -40,8 +40,13 @@ private struct EffectivePrinter {
                 lines += print(spec, setting, indent: 2)
             } else if case .derived(let text, let rule) = spec.standard {
                 // Only the running daemon knows.
-                lines.append(annotated("  # \(spec.key.rawValue): \(text)", "default: \(rule)"))
+                lines.append(annotated("  # \(spec.key.name): \(text)", "default: \(rule)"))
             }
+        }
+        lines.append("http:")
+        for spec in Schema.httpKeys {
+            guard let setting = resolution.globals[spec.key] else { continue }
+            lines += print(spec, setting, indent: 2)
         }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -52,7 +57,7 @@ private struct EffectivePrinter {
             return print(elements, of: setting, spec, margin: margin)
         }
         let value = quotedYAML(setting.text, isMode: spec.kind.isMode)
-        return [annotated("\(margin)\(spec.key.rawValue): \(value)", origin(of: setting, spec))]
+        return [annotated("\(margin)\(spec.key.name): \(value)", origin(of: setting, spec))]
     }
 
     /// A list in block style. Each element has its place in the file as a comment; a list that is
@@ -60,7 +65,7 @@ private struct EffectivePrinter {
     private func print(
         _ elements: [Element], of setting: Setting, _ spec: KeySpec, margin: String
     ) -> [String] {
-        let head = "\(margin)\(spec.key.rawValue):"
+        let head = "\(margin)\(spec.key.name):"
         if elements.isEmpty { return [annotated("\(head) []", origin(of: setting, spec))] }
         let items = elements.map { "\(margin)  - \(quotedYAML($0.text))" }
         guard !setting.elements.isEmpty else {

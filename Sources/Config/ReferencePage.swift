@@ -11,6 +11,7 @@ extension Config {
             "## Keys at the top of the file\n\n" + table(of: Schema.globalKeys),
             "## Keys of `log`\n\n" + table(of: Schema.logKeys),
             "## Keys of `admin`\n\n" + table(of: Schema.adminKeys),
+            "## Keys of `http`\n\n" + table(of: Schema.httpKeys),
             rules,
         ].joined(separator: "\n\n") + "\n"
     }
@@ -44,7 +45,7 @@ extension Config {
         `config.warning`.
 
         A file has a mapping `pools` of names to pools, at least one, and may have `defaults`, `log`,
-        `admin` and the keys for the whole process. A pool's name is 1 to 32 of the characters a-z, 0-9, `_`
+        `admin`, `http` and the keys for the whole process. A pool's name is 1 to 32 of the characters a-z, 0-9, `_`
         and `-`.
 
         - **Durations** are whole numbers with a unit, `ms`, `s`, `m` or `h`, the largest first:
@@ -89,7 +90,7 @@ extension Config {
         let head = "| Key | Default | Values | Meaning | Change |\n| --- | --- | --- | --- | --- |"
         let rows = specs.map { spec in
             let cells = [
-                "`\(spec.key.rawValue)`", standard(spec.standard), spec.kind.range, spec.doc,
+                "`\(spec.key.name)`", standard(spec.standard), spec.kind.range, spec.doc,
                 spec.reload.rawValue,
             ]
             return "| " + cells.joined(separator: " | ") + " |"

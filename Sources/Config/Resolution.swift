@@ -74,7 +74,7 @@ struct Resolution {
             report(position, "", "the file has to be a mapping, such as pools: ...")
         }
         let problems = pools.map { checkSizes($0) + checkTimes($0) + checkCredentials($0) }
-        diagnostics += problems.joined() + checkAddresses(pools) + checkConsole()
+        diagnostics += problems.joined() + checkAddresses(pools) + checkConsole() + checkHTTP()
     }
 
     mutating func report(_ position: Position, _ path: String, _ message: String) {
@@ -84,7 +84,7 @@ struct Resolution {
     }
 
     private mutating func readRoot(_ entries: [Tree.Entry]) {
-        let sections = ["pools", "defaults", "log", "admin"]
+        let sections = ["pools", "defaults", "log", "admin", "http"]
         var defaults: [Key: Setting] = [:]
         var broken: Set<Key> = []
         var reader = SectionReader(
@@ -100,7 +100,9 @@ struct Resolution {
             (defaults, broken) = (reader.settings, reader.broken)
             diagnostics += reader.diagnostics
         }
-        for (name, specs) in [("log", Schema.logKeys), ("admin", Schema.adminKeys)] {
+        for (name, specs) in [
+            ("log", Schema.logKeys), ("admin", Schema.adminKeys), ("http", Schema.httpKeys),
+        ] {
             var reader = SectionReader(specs: specs, path: name, otherNames: [], origin: .own)
             if let entry = entries.first(where: { $0.key == name }) { reader.read(section: entry) }
             globals.merge(reader.completed()) { first, _ in first }

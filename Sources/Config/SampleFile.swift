@@ -31,7 +31,9 @@ extension Config {
             lines.append("")
             lines += sample(spec, indent: 0)
         }
-        for (name, specs) in [("log", Schema.logKeys), ("admin", Schema.adminKeys)] {
+        for (name, specs) in [
+            ("log", Schema.logKeys), ("admin", Schema.adminKeys), ("http", Schema.httpKeys),
+        ] {
             lines += ["", "\(name):"]
             for spec in specs { lines += sample(spec, indent: 2) }
         }
@@ -45,7 +47,7 @@ extension Config {
 
     private static func sample(_ spec: KeySpec, indent: Int) -> [String] {
         let margin = String(repeating: " ", count: indent)
-        let name = spec.key.rawValue
+        let name = spec.key.name
         let comment = "\(margin)# \(doc(spec.key))."
         switch spec.standard {
         case .required:

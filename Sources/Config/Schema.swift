@@ -11,6 +11,11 @@ enum Key: String, Sendable, CaseIterable {
     case threads, maxClients, totalOutputLimit, drainTimeout
     case level, format, clients, stats
     case socket, mode, group
+    /// `listen` of the section `http`.
+    case httpListen
+
+    /// The key as the file has it, in its section.
+    var name: String { self == .httpListen ? "listen" : rawValue }
 }
 
 /// Where a key may stand.
@@ -25,11 +30,15 @@ enum Scope: Sendable {
     case log
     /// In `admin`.
     case admin
+    /// In `http`.
+    case http
 }
 
 /// The kind of a key's value. Ranges are in nanoseconds for durations and in bytes for sizes.
 enum Kind: Sendable {
     case upstream, text, path, mode, boolean
+    /// A TCP address to listen on; empty for none.
+    case tcpOrNone
     case integer(ClosedRange<Int>)
     /// A whole number, or `auto`.
     case integerOrAuto(ClosedRange<Int>)
@@ -93,7 +102,7 @@ private let never = second / 10...month
 
 /// The schema, in the order in which keys are printed.
 enum Schema {
-    static let keys: [KeySpec] = poolKeys + globalKeys + logKeys + adminKeys
+    static let keys: [KeySpec] = poolKeys + globalKeys + logKeys + adminKeys + httpKeys
 
     /// The keys of a pool.
     static let poolKeys: [KeySpec] = addressKeys + sizeKeys + lifeKeys + clientKeys
@@ -223,7 +232,7 @@ enum Schema {
             doc: "group of the unix sockets in listen; empty is the group of the process"),
     ]
 
-    /// The keys at the top of the file, except `pools`, `defaults`, `log` and `admin`.
+    /// The keys at the top of the file, except `pools`, `defaults` and the sections.
     static let globalKeys: [KeySpec] = [
         KeySpec(
             key: .threads, scope: .global, kind: .integer(1...64), standard: .text("1"),
@@ -278,5 +287,13 @@ enum Schema {
         KeySpec(
             key: .group, scope: .admin, kind: .text, standard: .text(""), reload: .restart,
             doc: "group of that socket; empty is the group of the process"),
+    ]
+
+    /// The keys of `http`.
+    static let httpKeys: [KeySpec] = [
+        KeySpec(
+            key: .httpListen, scope: .http, kind: .tcpOrNone, standard: .text(""),
+            reload: .restart,
+            doc: "where metrics, health and the status page are served (docs/monitoring.md)")
     ]
 }

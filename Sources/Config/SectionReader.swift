@@ -31,7 +31,7 @@ struct SectionReader {
         case .mapping(let entries, _):
             read(entries)
         case .scalar("", isQuoted: false, _)
-        where origin == .defaults || ["log", "admin"].contains(path):
+        where origin == .defaults || ["log", "admin", "http"].contains(path):
             // All keys of the section are commented out.
             break
         default:
@@ -44,10 +44,12 @@ struct SectionReader {
     /// Reads the section's keys.
     mutating func read(_ entries: [Tree.Entry]) {
         for entry in entries {
-            guard let spec = specs.first(where: { $0.key.rawValue == entry.key }) else {
+            guard let spec = specs.first(where: { $0.key.name == entry.key }) else {
                 if let pair = BrokenPair(entry.key) {
                     report(entry.position, pair.key, pair.problem)
-                    if let key = Key(rawValue: pair.key) { broken.insert(key) }
+                    if let spec = specs.first(where: { $0.key.name == pair.key }) {
+                        broken.insert(spec.key)
+                    }
                 } else {
                     report(entry.position, entry.key, unknown(entry.key))
                 }
@@ -134,20 +136,21 @@ struct SectionReader {
 
     private func unknown(_ name: String) -> String {
         if name == "<<" { return "merge keys (<<) are not supported" }
-        if let spec = Schema.keys.first(where: { $0.key.rawValue == name }) {
+        if let spec = Schema.keys.first(where: { $0.key.name == name }) {
             return "does not belong here; it is a key of \(place(of: spec))"
         }
-        let hint = didYouMean(name, among: specs.map(\.key.rawValue) + otherNames)
+        let hint = didYouMean(name, among: specs.map(\.key.name) + otherNames)
         return "unknown key\(hint)"
     }
 
     private func place(of spec: KeySpec) -> String {
         switch spec.scope {
-        case .poolOnly: "a pool (pools.<name>.\(spec.key.rawValue))"
-        case .pool: "a pool (pools.<name>.\(spec.key.rawValue)) or of defaults"
+        case .poolOnly: "a pool (pools.<name>.\(spec.key.name))"
+        case .pool: "a pool (pools.<name>.\(spec.key.name)) or of defaults"
         case .global: "the top of the file"
         case .log: "log"
         case .admin: "admin"
+        case .http: "http"
         }
     }
 }
@@ -181,7 +184,7 @@ extension SectionReader {
             else { return nil }
             return Diagnostic(
                 line: position.line, column: position.column,
-                path: "\(path).\(spec.key.rawValue)", message: "is required (\(spec.doc))")
+                path: "\(path).\(spec.key.name)", message: "is required (\(spec.doc))")
         }
     }
 

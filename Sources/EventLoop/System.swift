@@ -56,6 +56,15 @@ package enum System {
         return bytes < 0 ? nil : Int(bytes)
     }
 
+    /// Processor time of all threads in nanoseconds.
+    package static var processTime: Int64 { redpool_process_time() }
+
+    /// The number of open descriptors; nil where the system does not tell.
+    package static var openFiles: UInt64? { UInt64(exactly: redpool_open_files()) }
+
+    /// The limit of open descriptors; nil if there is none.
+    package static var maxFiles: UInt64? { UInt64(exactly: redpool_file_limit()) }
+
     /// Returns free heap memory to the system. Takes about a millisecond per 100 MB.
     package static func trimHeap() {
         redpool_trim_heap()

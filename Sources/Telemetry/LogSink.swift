@@ -1,4 +1,5 @@
 import Glibc
+package import Logging
 import Synchronization
 
 /// The file descriptor for log lines, standard error. It never blocks its caller: a line without
@@ -10,10 +11,18 @@ package final class LogSink: Sendable {
 
     /// The number of lines that were lost since the start, because the other end is not read or the
     /// write failed.
-    package var suppressed: UInt64 { lost.load(ordering: .relaxed) }
+    package var suppressed: UInt64 {
+        counts.reduce(0) { $0 + $1.lost.load(ordering: .relaxed) }
+    }
+
+    private final class Counts: Sendable {
+        let written = Atomic<UInt64>(0)
+        let lost = Atomic<UInt64>(0)
+    }
 
     private let descriptor: Int32
-    private let lost = Atomic<UInt64>(0)
+    /// One for each level, the least severe first.
+    private let counts = Logger.Level.allCases.map { _ in Counts() }
 
     /// A sink that writes to `descriptor` and leaves it open.
     package init(descriptor: Int32 = STDERR_FILENO) {
@@ -34,7 +43,9 @@ package final class LogSink: Sendable {
     ///
     /// A line that is too long, or is written only in part or not at all, is counted in
     /// `suppressed`; it cannot be reported anywhere else.
-    package func write(_ line: String) {
+    package func write(_ line: String, level: Logger.Level = .info) {
+        let place = Logger.Level.allCases.firstIndex(of: level) ?? 0
+        counts[place].written.wrappingAdd(1, ordering: .relaxed)
         var line = line
         let written = line.withUTF8 { bytes -> Bool in
             guard bytes.count <= LogSink.lineLimit, hasRoom() else { return false }
@@ -44,7 +55,16 @@ package final class LogSink: Sendable {
                 guard count < 0, errno == EINTR else { return false }
             }
         }
-        if !written { lost.wrappingAdd(1, ordering: .relaxed) }
+        if !written { counts[place].lost.wrappingAdd(1, ordering: .relaxed) }
+    }
+
+    /// The lines of a level since the start, lost ones included, and those that were lost.
+    package func lines(of level: Logger.Level) -> (written: UInt64, lost: UInt64) {
+        guard let place = Logger.Level.allCases.firstIndex(of: level) else { return (0, 0) }
+        return (
+            counts[place].written.load(ordering: .relaxed),
+            counts[place].lost.load(ordering: .relaxed)
+        )
     }
 
     /// Whether a write would not block. Regular files and terminals are always ready.

@@ -58,6 +58,6 @@ package struct StderrLogHandler: LogHandler {
         }
         let line = LogLine(
             level: event.level, message: event.message.description, fields: fields, time: now())
-        sink.write(line.rendered(as: control.format))
+        sink.write(line.rendered(as: control.format), level: event.level)
     }
 }

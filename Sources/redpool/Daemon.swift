@@ -38,6 +38,7 @@ final class Daemon {
     private var watchdog: Watchdog?
     private let status: StatusLine
     private var console: Console?
+    private var monitoring: Monitoring?
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -83,6 +84,14 @@ final class Daemon {
                 config, inherited: inherited, wait: StartWait(loop: loop, log: log)),
             maxClients: maxClients, lostLines: { sink.suppressed })
         consoleStart.tell()
+        monitoring = Monitoring(
+            settings, loop: loop, group: group, log: log, hasConsole: console != nil)
+        monitoring?.describe = { [unowned self] facts in
+            facts.isListening = stage != .starting
+            facts.isDraining = stage == .draining
+            facts.logLines = Monitoring.lines(of: sink)
+        }
+        console?.host.metrics = monitoring?.center
         console?.host.isDraining = { [unowned self] in stage == .draining }
         console?.host.shutDown = { [unowned self] isNow in
             if isNow { endNow() }
@@ -192,6 +201,7 @@ final class Daemon {
                 "pools": "\(places.joined(separator: ", "))",
             ])
         status.start()
+        monitoring?.start()
         watchdog = Watchdog(loop: loop, group: group, log: log)
         // Reading the configuration used heap that is not needed again.
         System.trimHeap()

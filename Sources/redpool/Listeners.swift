@@ -168,7 +168,8 @@ enum Listeners {
     /// The limit on clients: the configured number; for `auto`, as many as the descriptors allow.
     static func clientLimit(_ config: Config) throws -> Int {
         let upstreams = config.pools.reduce(0) { $0 + $1.maxOpen + $1.listen.count }
-        let others = upstreams + reserve + config.threads * descriptorsPerWorker
+        let http = config.http.listen == nil ? 0 : HTTPServer.mostConnections + 2
+        let others = upstreams + reserve + http + config.threads * descriptorsPerWorker
         let wanted = config.maxClients ?? 10_000
         let limit = System.raiseFileLimit(Int64(wanted + others))
         if limit < 0 {

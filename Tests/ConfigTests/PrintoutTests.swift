@@ -63,7 +63,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
         #expect(try valid(printed, files: files) == valid(text, files: files))
         #expect(!printed.contains("hunter2"))
         for key in Key.allCases {
-            #expect(printed.contains(" \(key.rawValue):") || printed.contains("\n\(key.rawValue):"))
+            #expect(printed.contains(" \(key.name):") || printed.contains("\n\(key.name):"))
         }
     }
 
@@ -118,15 +118,15 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
         #expect(explicit != sample)
         #expect(try valid(explicit) == valid(DefaultsTests.smallest))
         for key in Key.allCases {
-            #expect(sample.contains(" \(key.rawValue):") || sample.contains("\n\(key.rawValue):"))
+            #expect(sample.contains(" \(key.name):") || sample.contains("\n\(key.name):"))
         }
     }
 
     @Test func schemaHasEachKeyOnce() {
-        #expect(Schema.keys.map(\.key.rawValue).sorted() == Key.allCases.map(\.rawValue).sorted())
+        #expect(Schema.keys.map(\.key.name).sorted() == Key.allCases.map(\.name).sorted())
         for spec in Schema.keys {
             #expect(spec.doc.count <= 100 && !spec.doc.hasSuffix("."))
-            #expect(Config.referencePage().contains("| `\(spec.key.rawValue)` |"))
+            #expect(Config.referencePage().contains("| `\(spec.key.name)` |"))
         }
     }
 

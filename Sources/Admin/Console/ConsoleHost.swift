@@ -25,6 +25,8 @@ package final class ConsoleHost {
     /// Begins a drain; with `true` ends the process at once.
     package var shutDown: (_ now: Bool) -> Void = { _ in }
     package var isDraining: () -> Bool = { false }
+    /// Nil until the daemon has made it.
+    package var metrics: MetricsCenter?
     package let lostLines: () -> UInt64
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     package let startedAt = EventLoop.now()

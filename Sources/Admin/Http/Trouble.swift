@@ -1,0 +1,59 @@
+// What is wrong, in words, the worst first.
+
+import Pool
+import Proxy
+
+/// The state of a pool in one word.
+enum PoolStanding: String {
+    case up, down, stalled, waiting, paused
+}
+
+/// Something that is wrong.
+struct Trouble: Equatable {
+    let text: String
+
+    /// Everything that is wrong in a snapshot.
+    static func all(in snapshot: Snapshot) -> [Trouble] {
+        var found: [String] = []
+        for worker in snapshot.silent { found.append("worker \(worker) does not answer") }
+        for pool in snapshot.pools where pool.isConfigured {
+            let sight = pool.metrics.sight
+            switch state(of: pool, now: snapshot.at) {
+            case .up: break
+            case .down:
+                found.append("pool \(pool.name) has no upstream connection: \(pool.outage ?? "")")
+            case .stalled:
+                let age = PoolSight.milliseconds(sight.oldestCommand(now: snapshot.at))
+                found.append(
+                    "pool \(pool.name) is stalled: \(sight.inFlight) commands are not answered, "
+                        + "the oldest for \(age) ms")
+            case .waiting:
+                let age = PoolSight.milliseconds(sight.oldestWait(now: snapshot.at))
+                found.append(
+                    "pool \(pool.name) is short of connections: \(sight.waiting) clients wait, "
+                        + "the oldest for \(age) ms (\(sight.open)/\(pool.maxOpen) open, "
+                        + "\(sight.pinned) pinned)")
+            case .paused: found.append("pool \(pool.name) is paused")
+            }
+        }
+        if snapshot.process.isDraining { found.append("Redpool is shutting down") }
+        if !snapshot.process.reload.wasSuccessful {
+            found.append("the configuration was refused when it was last read")
+        }
+        if snapshot.process.reload.needsRestart {
+            found.append("a change of the configuration needs a restart")
+        }
+        let lost = snapshot.process.logLines.reduce(0) { $0 + $1.lost }
+        if lost > 0 { found.append("\(lost) lines of the log were lost") }
+        return found.map(Trouble.init)
+    }
+
+    /// The state of a pool.
+    static func state(of pool: PoolView, now: MonotonicTime) -> PoolStanding {
+        let sight = pool.metrics.sight
+        if pool.isPaused { return .paused }
+        if !pool.isUp { return .down }
+        if sight.oldestCommand(now: now) >= PoolWatch.longestReply { return .stalled }
+        return sight.oldestWait(now: now) >= PoolWatch.longestWait ? .waiting : .up
+    }
+}

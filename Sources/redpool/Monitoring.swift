@@ -1,0 +1,97 @@
+// The numbers of the process on the main thread, and the HTTP endpoints that show them. The console
+// shows them too.
+
+import Admin
+import Config
+import EventLoop
+import Glibc
+import Logging
+import Proxy
+import Telemetry
+
+final class Monitoring {
+    /// Nil where nobody would ask.
+    private(set) var center: MetricsCenter?
+    /// Adds what the daemon knows of itself.
+    var describe: (inout ProcessFacts) -> Void = { _ in }
+    /// The pools of the configuration in force.
+    var pools: [PoolConfig]
+    /// The last time that the configuration was read.
+    var reload = ReloadFacts()
+
+    private let maxClients: Int
+    private let loop: EventLoop
+    private let log: Logger
+    private let startedAt = wallClock()
+    private var front: HttpFront?
+    private static let backlog: Int32 = 64
+    private static let levels: [Logger.Level] = [
+        .critical, .error, .warning, .notice, .info, .debug,
+    ]
+
+    /// Listens, if the configuration says where. If that fails, Redpool runs without.
+    init?(
+        _ settings: WorkerSettings, loop: EventLoop, group: WorkerGroup, log: Logger,
+        hasConsole: Bool
+    ) {
+        self.loop = loop
+        self.log = log
+        pools = settings.config.pools
+        maxClients = settings.maxClients
+        reload.at = startedAt
+        let address = settings.config.http.listen
+        guard hasConsole || address != nil,
+            let collector = ReportCollector(loop: loop, group: group)
+        else { return nil }
+        let made = MetricsCenter(
+            loop: loop, group: group, collector: collector,
+            source: ProcessSource(
+                pools: { [unowned self] in pools }, facts: { [unowned self] in facts }))
+        center = made
+        if let address { serve(made, at: address) }
+    }
+
+    /// The workers have started.
+    func start() { center?.start() }
+
+    /// The lines of the log, by level.
+    static func lines(of sink: LogSink) -> [LogLines] {
+        levels.map { level in
+            let (written, lost) = sink.lines(of: level)
+            return LogLines(level: "\(level)", written: written, lost: lost)
+        }
+    }
+
+    private var facts: ProcessFacts {
+        var facts = ProcessFacts()
+        facts.version = redpoolVersion
+        facts.maxClients = maxClients
+        facts.startedAt = startedAt
+        facts.reload = reload
+        describe(&facts)
+        return facts
+    }
+
+    private func serve(_ center: MetricsCenter, at address: ListenAddress) {
+        guard case .tcp(let host, let port) = address else { return }
+        var sockets: [Int32] = []
+        for host in host == "*" ? ["0.0.0.0", "::"] : [host] {
+            let socket =
+                SocketAddress(numericHost: host, port: port)?.listen(backlog: Monitoring.backlog)
+                ?? -EADDRNOTAVAIL
+            guard socket >= 0 else {
+                for other in sockets { close(other) }
+                warn("cannot listen on \(address): \(System.errorText(-socket))")
+                return
+            }
+            sockets.append(socket)
+        }
+        front = HttpFront(loop: loop, sockets: sockets, center: center)
+        if front == nil { warn("no memory") }
+    }
+
+    private func warn(_ cause: String) {
+        log.warning(
+            "http: \(cause); metrics are not served", metadata: ["event": "http.unavailable"])
+    }
+}

@@ -1,0 +1,84 @@
+import Pool
+import Telemetry
+
+@testable import Admin
+@testable import Proxy
+
+func at(_ seconds: Double) -> MonotonicTime {
+    MonotonicTime(nanoseconds: Int64(seconds * 1_000_000_000))
+}
+
+/// A pool with different numbers everywhere, so that a mix-up shows.
+func sampleMetrics(_ name: String = "main", factor: UInt64 = 1) -> PoolMetrics {
+    var metrics = PoolMetrics(pool: name)
+    metrics.clients = 148
+    metrics.waitingBytes = 4096
+    metrics.accepted = 1000 * factor
+    metrics.clientsClosed = metrics.clientsClosed.indices.map { UInt64($0) * factor }
+    metrics.bytes.fromClients = 11 * factor
+    metrics.bytes.toClients = 12 * factor
+    metrics.bytes.fromServer = 13 * factor
+    metrics.bytes.toServer = 14 * factor
+    metrics.commands.shared = 100 * factor
+    metrics.commands.pinned = 20 * factor
+    metrics.commands.local = 3 * factor
+    metrics.commands.retriedShared = 2 * factor
+    metrics.commands.retriedPinned = factor
+    metrics.refused = metrics.refused.indices.map { UInt64($0 + 1) * factor }
+    metrics.errorReplies = metrics.errorReplies.indices.map { UInt64($0 + 100) * factor }
+    metrics.census.idle = 1
+    metrics.census.shared = 2
+    metrics.census.pinned = 3
+    metrics.census.control = 4
+    metrics.census.connecting = 5
+    metrics.census.probing = 6
+    metrics.census.converting = 7
+    metrics.census.closing = 8
+    metrics.census.waiting = 9
+    metrics.sight.waiting = 9
+    metrics.sight.waiterSince = at(99.5).nanoseconds
+    metrics.sight.inFlight = 17
+    metrics.sight.commandSince = at(99.75).nanoseconds
+    metrics.leases.atOnce = 50 * factor
+    metrics.leases.refused = 4 * factor
+    metrics.leases.left = 5 * factor
+    metrics.upstreams.opened = 60 * factor
+    metrics.upstreams.closed = metrics.upstreams.closed.indices.map { UInt64($0 + 200) * factor }
+    metrics.upstreams.connected = 55 * factor
+    metrics.upstreams.probesAnswered = 31 * factor
+    metrics.upstreams.probesFailed = 2 * factor
+    for _ in 0..<factor {
+        for microseconds: UInt32 in [10, 70, 1500, 9_000_000] {
+            metrics.waits.record(microseconds: microseconds)
+        }
+        for _ in 0..<3 { metrics.replies.record(microseconds: 250) }
+        metrics.dials.record(microseconds: 12_345)
+    }
+    return metrics
+}
+
+func sampleSnapshot() -> Snapshot {
+    var snapshot = Snapshot()
+    snapshot.at = at(100)
+    snapshot.process.version = "0.9.0"
+    snapshot.process.maxClients = 10_000
+    snapshot.process.startedAt = 1_700_000_000_500_000_000
+    snapshot.process.cpu = 1_250_000_000
+    snapshot.process.residentBytes = 9_000_000
+    snapshot.process.openFiles = 42
+    snapshot.process.maxFiles = 1024
+    snapshot.process.reload.at = 1_700_000_000_500_000_000
+    snapshot.process.logLines = [
+        LogLines(level: "error", written: 3, lost: 1), LogLines(level: "info", written: 7, lost: 0),
+    ]
+    var pool = PoolView(sampleMetrics())
+    pool.maxOpen = 32
+    pool.maxPinned = 28
+    pool.minIdle = 1
+    pool.upstream = "10.0.0.5:6379"
+    pool.rejectedAtLimit = 6
+    pool.rejectedWithoutFiles = 1
+    snapshot.pools = [pool]
+    snapshot.workers = [WorkerView(index: 0, busy: 2_000_000_001, longestTurn: 3_500_000)]
+    return snapshot
+}

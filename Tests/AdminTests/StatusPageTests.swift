@@ -1,0 +1,161 @@
+import Foundation
+import Pool
+import Telemetry
+import Testing
+
+@testable import Admin
+@testable import Proxy
+
+private func page(_ snapshot: Snapshot, _ history: PoolHistory = PoolHistory()) -> String {
+    var page = StatusPage(
+        snapshot, histories: snapshot.pools.map { _ in history },
+        wall: snapshot.process.startedAt + .seconds(3600))
+    return String(decoding: page.written(), as: UTF8.self)
+}
+
+/// A snapshot in which all is well.
+private func well() -> Snapshot {
+    var snapshot = sampleSnapshot()
+    snapshot.process.logLines = []
+    snapshot.pools[0].metrics.sight = PoolSight()
+    snapshot.pools[0].metrics.refused = snapshot.pools[0].metrics.refused.map { _ in 0 }
+    snapshot.pools[0].rejectedAtLimit = 0
+    snapshot.pools[0].rejectedWithoutFiles = 0
+    return snapshot
+}
+
+@Suite("The status page")
+struct StatusPageTests {
+    @Test("it has no script and loads nothing")
+    func harmless() {
+        let text = page(sampleSnapshot())
+        for part in ["<script", "src=", "http:", "https:", "@import", "url(", "javascript:"] {
+            #expect(!text.contains(part), "\(part)")
+        }
+        #expect(text.contains("<meta http-equiv=refresh content=2>"))
+        #expect(text.hasPrefix("<!doctype html>") && text.hasSuffix("</html>\n"))
+    }
+
+    @Test("what is wrong comes first, and in the title")
+    func troubles() throws {
+        #expect(page(well()).contains("<title>Redpool: well</title>"))
+        #expect(page(well()).contains("All is well."))
+        var snapshot = well()
+        snapshot.pools[0].outage = "connect: <Connection> refused"
+        snapshot.silent = [3]
+        let text = page(snapshot)
+        #expect(text.contains("<title>Redpool: 2 problems</title>"))
+        #expect(text.contains("<li>worker 3 does not answer</li>"))
+        #expect(
+            text.contains(
+                "<li>pool main has no upstream connection: connect: &lt;Connection&gt; refused</li>"
+            ))
+        let list = try #require(text.range(of: "<ul class=wrong>"))
+        let table = try #require(text.range(of: "<table>"))
+        #expect(list.lowerBound < table.lowerBound)
+        #expect(text.contains("<td class=bad>down</td>"))
+    }
+
+    @Test("each kind of trouble has its words")
+    func words() {
+        func texts(_ change: (inout Snapshot) -> Void) -> [String] {
+            var snapshot = well()
+            change(&snapshot)
+            return Trouble.all(in: snapshot).map(\.text)
+        }
+        #expect(texts { _ in }.isEmpty)
+        #expect(
+            texts {
+                $0.pools[0].metrics.sight.inFlight = 300
+                $0.pools[0].metrics.sight.commandSince = at(78).nanoseconds
+            } == [
+                "pool main is stalled: 300 commands are not answered, the oldest for 22000 ms"
+            ])
+        #expect(
+            texts {
+                $0.pools[0].metrics.sight.waiting = 18
+                $0.pools[0].metrics.sight.open = 32
+                $0.pools[0].metrics.sight.pinned = 28
+                $0.pools[0].metrics.sight.waiterSince = at(98).nanoseconds
+            } == [
+                "pool main is short of connections: 18 clients wait, the oldest for 2000 ms "
+                    + "(32/32 open, 28 pinned)"
+            ])
+        #expect(texts { $0.pools[0].isPaused = true } == ["pool main is paused"])
+        #expect(texts { $0.process.isDraining = true } == ["Redpool is shutting down"])
+        #expect(
+            texts { $0.process.reload.wasSuccessful = false } == [
+                "the configuration was refused when it was last read"
+            ])
+        #expect(
+            texts { $0.process.reload.needsRestart = true } == [
+                "a change of the configuration needs a restart"
+            ])
+        #expect(
+            texts { $0.process.logLines = [LogLines(level: "info", written: 9, lost: 2)] } == [
+                "2 lines of the log were lost"
+            ])
+    }
+
+    @Test("refusals of the last minute and since the start")
+    func refusals() {
+        var store = MetricsStore()
+        var metrics = sampleMetrics()
+        store.sample([metrics], at: at(50))
+        metrics.refused[0] += 5
+        var snapshot = sampleSnapshot()
+        snapshot.pools[0].metrics = metrics
+        let text = page(snapshot, store.history(of: "main"))
+        #expect(
+            text.contains(
+                "<td>main</td><td>pool_timeout</td><td class=bad>5</td><td>6</td></tr>"))
+        #expect(text.contains("<td>main</td><td>queue_full</td><td>0</td><td>2</td></tr>"))
+        #expect(page(well()).contains("No command has been refused."))
+    }
+
+    @Test("a curve spans ten minutes, newest at the right, largest at the top")
+    func curve() {
+        var html = Html()
+        Curve(
+            "commands/s", [(at(400), 5.0), (at(700), 10.0), (at(1000), 0.0)], now: at(1000),
+            top: { "\(Int($0))/s" }
+        ).write(to: &html)
+        let text = String(decoding: html.bytes, as: UTF8.self)
+        #expect(text.contains("<polyline points=\"0,40 300,1 600,79\"/>"))
+        #expect(text.contains("<small>at most 10/s</small>"))
+        var empty = Html()
+        Curve("p99", [], now: at(1), top: { "\($0)" }).write(to: &empty)
+        #expect(String(decoding: empty.bytes, as: UTF8.self).contains("nothing yet"))
+    }
+
+    @Test(
+        "times for people",
+        arguments: [
+            (0, "0"), (400, "0 us"), (350_400, "350 us"), (1_204_000, "1.20 ms"),
+            (12_340_000, "12.3 ms"), (999_000_000, "999 ms"), (1_000_000_000, "1.00 s"),
+            (22_040_000_000, "22.0 s"), (130_000_000_000, "2 min"),
+            (7_300_000_000_000, "2 h"), (200_000_000_000_000, "2 days"),
+            (UInt64.max, "213503 days"),
+        ])
+    func times(nanoseconds: UInt64, text: String) {
+        #expect(Readable.time(nanoseconds) == text)
+    }
+
+    @Test("numbers per second")
+    func rates() {
+        #expect(Readable.rate(0) == "0")
+        #expect(Readable.rate(0.25) == "0.25")
+        #expect(Readable.rate(12.34) == "12.3")
+        #expect(Readable.rate(1234.6) == "1235")
+        #expect(Readable.rate(.nan) == "0")
+    }
+
+    @Test("quantiles with zeros")
+    func quantiles() {
+        var times = LatencyHistogram()
+        times.record(microseconds: 1000)
+        #expect(times.quantile(0.5, zeros: 9) == 0)
+        #expect(times.quantile(0.99, zeros: 9) == 1_000_000)
+        #expect(LatencyHistogram().quantile(0.99, zeros: 5) == 0)
+    }
+}
