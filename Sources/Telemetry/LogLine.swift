@@ -155,7 +155,7 @@ struct LogLine {
 }
 
 /// A time in nanoseconds since 1970 as `2026-01-31T23:59:59.123Z`. Any value is accepted.
-func formatTime(_ nanoseconds: Int64) -> String {
+package func formatTime(_ nanoseconds: Int64) -> String {
     let milliseconds = floored(nanoseconds, by: 1_000_000)
     let seconds = floored(milliseconds.quotient, by: 1000)
     let minutes = floored(seconds.quotient, by: 60)

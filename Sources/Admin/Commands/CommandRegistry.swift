@@ -6,7 +6,8 @@ import RESP
 enum CommandRegistry {
     /// In the order of HELP.
     static let all: [ConsoleCommand] =
-        ShowCommands.all + ConnectionCommands.all + PoolCommands.all + ChangeCommands.all
+        ShowCommands.all + ShowNumbers.all + ConnectionCommands.all + PoolCommands.all
+        + ChangeCommands.all
 
     private static let words = all.map(\.words)
 

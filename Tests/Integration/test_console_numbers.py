@@ -1,0 +1,129 @@
+"""What has been counted, as the console shows it: STATS, LATENCY, ERRORS, SLOWLOG."""
+
+import json
+import re
+import subprocess
+import time
+
+import pytest
+
+from harness.waiting import eventually
+from harness.wire import ErrorReply, encode
+
+pytestmark = pytest.mark.daemon
+
+COLUMNS = {
+    "STATS": ["pool", "name", "total", "per_s"],
+    "LATENCY": [
+        "pool", "what", "since", "count", "p50_us", "p90_us", "p99_us", "p99.9_us", "max_us"],
+    "ERRORS": ["pool", "kind", "word", "count", "first", "last", "text"],
+    "SLOWLOG": [
+        "time", "pool", "client", "name", "cmd", "others", "wait_ms", "upstream_ms", "reason"],
+}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def show(redpool, *words):
+    with redpool.console() as console:
+        return json.loads(console.command("SHOW", *words, "JSON"))
+
+
+def stats(redpool, *words) -> dict:
+    return {row["name"]: row["total"] for row in show(redpool, "STATS", *words)}
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_columns(launch, table):
+    redpool = launch.redpool(launch.server(), console=True)
+    for version in ("-2", "-3"):
+        done = subprocess.run(
+            ["redis-cli", version, "-s", redpool.admin.path, "SHOW", table],
+            capture_output=True, text=True, timeout=60)
+        assert done.stdout.splitlines()[0].split() == COLUMNS[table]
+    for row in show(redpool, table):
+        assert list(row) == COLUMNS[table]
+
+
+def test_words_that_are_not_understood(launch):
+    redpool = launch.redpool(launch.server(), console=True)
+    with redpool.console() as console:
+        for words in (["STATS", "none"], ["LATENCY", "none"], ["ERRORS", "none"], ["SLOWLOG", "x"],
+                      ["SLOWLOG", "0"], ["STATS", "main", "x"]):
+            assert isinstance(console.command("SHOW", *words), ErrorReply), words
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_stats_and_latency(launch, threads):
+    redpool = launch.redpool(launch.server(), console=True, settings={"threads": threads})
+    before = stats(redpool)
+    with redpool.connect() as client:
+        for _ in range(10):
+            client.command("SET", "k", "v")
+        client.command("HGET", "k", "f")
+        client.command("RESET")
+        after = stats(redpool, "main")
+        assert after["commands.shared"] - before["commands.shared"] == 11
+        assert after["commands.local"] - before["commands.local"] == 1
+        assert after["error_replies.WRONGTYPE"] == 1 and after["clients_accepted"] == 1
+        assert all(after[name] >= total for name, total in before.items())
+        rows = {(row["what"], row["since"]): row for row in show(redpool, "LATENCY", "main")}
+        assert len(rows) == 6
+        upstream = rows["upstream", "start"]
+        assert upstream["count"] == 11
+        assert 0 < upstream["p50_us"] <= upstream["p99_us"] <= upstream["max_us"]
+        assert rows["dial", "start"]["count"] >= 1
+        assert rows["wait", "start"]["count"] >= 1
+        # The first sample is from the start.
+        eventually(lambda: {row["name"]: row["per_s"] for row in show(redpool, "STATS")}[
+            "clients_accepted"] is not None, what="numbers per second")
+
+
+def test_errors(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, console=True, pool={"denyCommands": ["flushall"]})
+    began = time.time()
+    with redpool.connect() as client:
+        for _ in range(3):
+            assert b"refused by Redpool" in client.command("FLUSHALL")
+        client.command("NOSUCH", "secret-argument")
+        server.stop()
+        eventually(lambda: b"UPSTREAMDOWN" in client.command("PING"), what="the outage")
+    rows = {(row["kind"], row["word"]): row for row in show(redpool, "ERRORS")}
+    denied = rows["refused", "denied"]
+    assert denied["count"] == 3 and "'flushall' is refused by Redpool" in denied["text"]
+    assert denied["first"] <= denied["last"] and TIME.fullmatch(denied["first"])
+    first = time.strptime(denied["first"][:19], "%Y-%m-%dT%H:%M:%S")
+    assert abs(began - (time.mktime(first) - time.timezone)) < 60
+    assert "Connection refused" in rows["dial", "connect_failed"]["text"]
+    assert rows["refused", "upstream_down"]["count"] >= 1
+    assert rows["upstream", "upstream_closed"]["text"] == "the server closed the connection"
+    assert rows["reply", "ERR"]["text"] is None
+    times = [row["last"] for row in show(redpool, "ERRORS", "main")]
+    assert times == sorted(times, reverse=True)
+    assert "secret" not in json.dumps(show(redpool, "ERRORS"))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_slow_commands(launch, threads):
+    redpool = launch.redpool(
+        launch.server(), console=True, settings={"threads": threads},
+        pool={"slowLog": "50ms", "maxOpen": 2, "maxPinned": 1, "poolTimeout": "200ms"})
+    with redpool.connect() as slow, redpool.connect() as blocked, redpool.connect() as waiting:
+        slow.command("CLIENT", "SETNAME", "app")
+        number = slow.command("CLIENT", "ID")
+        slow.command("EVAL", "local t = 0 for i = 1, 3e7 do t = t + i end return t", "1", "secret")
+        blocked.send(encode("BLPOP", "secret-list", "0"))
+        eventually(
+            lambda: any(row["state"] == "blocked" for row in show(redpool, "CLIENTS")),
+            what="a blocked client")
+        assert b"PINLIMIT" in waiting.command("BLPOP", "secret-list", "0")
+        rows = show(redpool, "SLOWLOG")
+        script = next(row for row in rows if row["cmd"] == "eval")
+        assert script["upstream_ms"] >= 50 and script["reason"] is None
+        assert (script["client"], script["name"], script["pool"]) == (number, "app", "main")
+        refused = next(row for row in rows if row["reason"] == "pin_limit")
+        assert refused["cmd"] == "blpop" and refused["wait_ms"] >= 200
+        assert refused["upstream_ms"] is None and TIME.fullmatch(refused["time"])
+        assert [row["time"] for row in rows] == sorted((r["time"] for r in rows), reverse=True)
+        assert len(show(redpool, "SLOWLOG", "1")) == 1
+        assert "secret" not in json.dumps(rows)
