@@ -112,7 +112,7 @@ extension PoolStateMachine {
         while ready + count(.connecting) + count(.converting) < limits.minIdle,
             open < permits.connections, mayDial(now)
         {
-            dial(0, now: now)
+            dial(warmGroup, now: now)
         }
     }
 
@@ -121,7 +121,7 @@ extension PoolStateMachine {
     private mutating func tryAgain(_ now: Int64) {
         guard gate.allows(now), count(.connecting) == 0 else { return }
         if open < permits.connections {
-            dial(0, now: now)
+            dial(warmGroup, now: now)
         } else if connected > 0 {
             gate.trust()
         }

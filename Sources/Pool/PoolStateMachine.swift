@@ -52,6 +52,8 @@ package struct PoolStateMachine: ~Copyable {
     var groups = Rows<KeyGroup>(capacity: 4)
     var groupIndices: [PoolKey: Int] = [:]
     var freeGroups: [Int] = []
+    /// The group of the key that `minIdle` and the breaker dial for; it always exists.
+    var warmGroup = 0
     var recentGroups = InlineArray<16, Int>(repeating: 0)
 
     var queue = WaitQueue()
@@ -88,7 +90,7 @@ package struct PoolStateMachine: ~Copyable {
         openCeiling = self.permits.connections
         pinCeiling = self.permits.pins
         slots = Rows(capacity: max(1, min(limits.maxOpen, 64)))
-        // Group 0 is that of `warmKey` for ever, so every entry of `recentGroups` names a group.
+        // There is always a group 0, so every entry of `recentGroups` names a group.
         groups.append(KeyGroup(key: warmKey))
         groupIndices[warmKey] = 0
         turns.reserveCapacity(64)
@@ -355,8 +357,8 @@ extension PoolStateMachine {
     /// Makes unused groups reusable, so that keys seen once do not accumulate. Only the tick calls
     /// it: within any other call, group indices stay valid.
     mutating func reclaimGroups() {
-        for group in groups.indices.dropFirst()
-        where groups[group].isLive && groups[group].references == 0 {
+        for group in groups.indices
+        where group != warmGroup && groups[group].isLive && groups[group].references == 0 {
             groups[group].isLive = false
             groupIndices[groups[group].key] = nil
             freeGroups.append(group)

@@ -84,7 +84,9 @@ final class Member {
 
 /// A process with several workers.
 final class PermitWorld {
-    let limits: PoolLimits
+    private(set) var limits: PoolLimits
+    /// What must not be exceeded: while there are too many, no more may come.
+    private var most: PoolPermits
     let book: PermitBook<SteppedCell>
     /// Workers that were woken and have not run since.
     var awake: Set<Int> = []
@@ -96,6 +98,7 @@ final class PermitWorld {
 
     init(_ limits: PoolLimits, members count: Int) {
         self.limits = limits
+        most = limits.permits
         book = PermitBook(limits.permits, members: count) { SteppedCell($0) {} }
         let now = now
         members = (0..<count).map { Member($0, limits: limits, now: now) }
@@ -128,6 +131,28 @@ final class PermitWorld {
         } while failure == nil
         member.performActions(now: now)
         check(member)
+    }
+
+    /// A reload has changed the limits.
+    func setLimits(_ limits: PoolLimits) {
+        self.limits = limits
+        let permits = limits.permits
+        most = PoolPermits(
+            open: max(most.open, permits.open), control: max(most.control, permits.control),
+            pins: max(most.pins, permits.pins))
+        book.setTotal(permits)
+        for index in members.indices {
+            members[index].pool.setLimits(limits, now: now)
+            run(index)
+        }
+    }
+
+    /// As many permits are left as the limits say: from now on they hold.
+    func expectLimits() {
+        if book.presentPermits != limits.permits {
+            fail("there are \(book.presentPermits) permits, not \(limits.permits)")
+        }
+        most = limits.permits
     }
 
     /// Others believe that a worker lacks nothing, and are not told otherwise.
@@ -217,6 +242,7 @@ final class PermitWorld {
     private func tickIfDue() {
         guard now >= nextTick else { return }
         nextTick = now + .milliseconds(100)
+        if book.adjust() { awake = Set(members.indices) }
         for index in members.indices {
             members[index].pool.tick(now: now)
             // The machine has freed those whose end did not come in time.
@@ -250,9 +276,11 @@ final class PermitWorld {
             permits = permits + member.keeper.held + book.credit(of: index)
             if let broken = member.usesTooMuch { fail(broken) }
         }
-        if sum.open > limits.maxOpen { fail("more open than maxOpen") }
-        if sum.pinned > limits.maxPinned { fail("more pinned than maxPinned") }
-        if sum.busy > limits.permits.open { fail("nothing is left for control") }
-        if permits != limits.permits { fail("permits \(permits), not \(limits.permits)") }
+        if sum.open > most.connections { fail("more open than maxOpen") }
+        if sum.pinned > most.pins { fail("more pinned than maxPinned") }
+        if sum.busy > most.open { fail("nothing is left for control") }
+        if permits != book.presentPermits {
+            fail("permits \(permits), not \(book.presentPermits)")
+        }
     }
 }

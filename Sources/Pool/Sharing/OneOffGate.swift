@@ -6,7 +6,7 @@
 package struct OneOffGate<Cell: PermitCell>: Sendable {
     /// How many are in use: one counts from `begin` until its connection is closed.
     private let used: Cell
-    private let most: Int
+    private let most: Cell
     /// When the last `perSecond` of them began, in nanoseconds.
     private let begun: [Cell]
 
@@ -14,27 +14,32 @@ package struct OneOffGate<Cell: PermitCell>: Sendable {
     ///   - maxPinned: the pool's; half of it, but one at least, may be in use at once.
     ///   - makeCell: a number with this value.
     package init(maxPinned: Int, makeCell: (Int) -> Cell) {
-        most = max(1, maxPinned / 2)
         used = makeCell(0)
         begun = (0..<OneOffLimits.perSecond).map { _ in makeCell(OneOffLimits.never) }
+        most = makeCell(Self.most(of: maxPinned))
     }
+
+    /// The pool's `maxPinned` has changed. Those in use stay.
+    package func setMaxPinned(_ maxPinned: Int) { most.store(Self.most(of: maxPinned)) }
+
+    private static func most(of maxPinned: Int) -> Int { max(1, maxPinned / 2) }
 
     /// How many are in use.
     package var inUse: Int { used.load() }
 
     /// Whether no more can begin before one ends.
-    package var isFull: Bool { used.load() >= most }
+    package var isFull: Bool { used.load() >= most.load() }
 
     /// How many may begin now, unless another worker begins one first. `reserve` of the `perSecond`
     /// are not counted.
     package func room(now: MonotonicTime, reserve: Int = 0) -> Int {
         let due = begun.count { OneOffLimits.isOver(since: $0.load(), now: now) }
-        return max(0, min(due - reserve, most - used.load()))
+        return max(0, min(due - reserve, most.load() - used.load()))
     }
 
     /// Counts one that begins. False if the limit does not allow it.
     package func begin(now: MonotonicTime) -> Bool {
-        guard change(by: 1, upTo: most) else { return false }
+        guard change(by: 1, upTo: most.load()) else { return false }
         for cell in begun {
             let last = cell.load()
             guard OneOffLimits.isOver(since: last, now: now) else { continue }

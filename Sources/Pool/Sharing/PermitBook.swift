@@ -1,5 +1,5 @@
 // What the workers of a pool share: the free permits, and for each worker its need, the promises
-// made to it and its credit. `Permits.swift` explains the scheme.
+// made to it and its credit; and how many permits there are. `Permits.swift` explains the scheme.
 
 /// One number that several workers use at the same time. Its steps are atomic, and every worker
 /// sees the steps of all numbers in the same order: the book relies on that.
@@ -21,17 +21,23 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
 
     /// - Parameters:
     ///   - permits: all permits of the pool; they are free at first.
-    ///   - members: how many workers share them, at most 64.
+    ///   - members: how many workers share them, at most 63.
     ///   - makeCell: a number with this value.
     package init(_ permits: PoolPermits, members: Int, makeCell: (Int) -> Cell) {
-        var values = [permits.open, permits.control, permits.pins, 0]
-        for _ in 0..<members { values += [0, 0, 0, 0, 0, 0, 0, 0, 0, .max, .max] }
+        let all = [permits.open, permits.control, permits.pins]
+        var values = all + [0]
+        // The last one is the sink.
+        for _ in 0...members { values += [0, 0, 0, 0, 0, 0, 0, 0, 0, .max, .max] }
+        values += all + all
         cells = values.map(makeCell)
         self.members = members
     }
 
     /// The workers that share the permits, a bit each.
     var everybody: UInt64 { .max >> UInt64(64 - members) }
+
+    /// The member that no worker is. What it is paid, the pool no longer has.
+    private var sink: Int { members }
 
     /// Takes as much of `wanted` as is free. The caller holds it until it puts it back or pays it.
     package func take(_ wanted: PoolPermits) -> PoolPermits { take(upTo: wanted, from: Place.free) }
@@ -98,7 +104,57 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
         for index in first..<first + 3 { cells[index].store(0) }
     }
 
+    // MARK: How many there are
+
+    /// Sets how many permits there are to be. `adjust` brings that about.
+    package func setTotal(_ permits: PoolPermits) {
+        let first = Place.total(members)
+        cells[first].store(permits.open)
+        cells[first + 1].store(permits.control)
+        cells[first + 2].store(permits.pins)
+    }
+
+    /// Brings the number of permits to what was last set, as far as that can be had now: makes
+    /// those that are missing, and takes those that are too many from the free ones; workers give
+    /// up the rest as if another worker lacked it. Only one member calls this, with every tick. If
+    /// a payment comes in between, too many may be given up; the next call makes them again. True
+    /// when the others must look.
+    package func adjust() -> Bool {
+        let total = load(Place.total(members))
+        let made = load(Place.made(members))
+        let present = made.less(load(Place.credit(of: sink)))
+        let missing = total.less(present)
+        var surplus = present.less(total)
+        if !missing.isEmpty {
+            add(missing, to: Place.made(members))
+            putBack(missing)
+        }
+        let bit: UInt64 = 1 << UInt64(sink)
+        if surplus.isEmpty {
+            if hungry & bit != 0 { publish(PermitNeed(), of: sink) }
+            return !missing.isEmpty
+        }
+        let taken = take(surplus)
+        add(taken, to: Place.credit(of: sink))
+        surplus = surplus.less(taken)
+        let isNew = hungry & bit == 0
+        publish(
+            surplus.isEmpty
+                ? PermitNeed() : PermitNeed(surplus, sharedSince: 0, pinSince: 0),
+            of: sink)
+        return isNew || !missing.isEmpty
+    }
+
+    /// Drops the promises of what is too many: a promised pin may never end, and another one may
+    /// end before it.
+    package func forgetSurplusPromises() { forgetPromises(to: sink) }
+
     // MARK: For tests
+
+    /// How many permits there are, wherever they are.
+    package var presentPermits: PoolPermits {
+        load(Place.made(members)).less(load(Place.credit(of: sink)))
+    }
 
     /// The permits that anybody may take.
     package var freePermits: PoolPermits { load(Place.free) }
@@ -126,6 +182,10 @@ private enum Place {
     static func sharedSince(of member: Int) -> Int { need(of: member) + 9 }
     /// `PermitNeed.pinSince` of the need.
     static func pinSince(of member: Int) -> Int { need(of: member) + 10 }
+    /// How many permits there are to be.
+    static func total(_ members: Int) -> Int { need(of: members + 1) }
+    /// How many have been made since the start.
+    static func made(_ members: Int) -> Int { total(members) + 3 }
 }
 
 /// Steps on the three cells of one place.
