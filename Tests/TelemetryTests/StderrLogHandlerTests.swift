@@ -129,4 +129,19 @@ private struct Failure: Error, CustomStringConvertible {
         #expect(LogSink(descriptor: pipe.writer).suitedFormat() == .logfmt)
         #expect(LogSink(descriptor: -1).suitedFormat() == .logfmt)
     }
+
+    @Test func levelAndFormatOfAllHandlersChangeTogether() {
+        let control = LogControl(LogConfiguration(level: .warning, format: .logfmt))
+        let sink = LogSink(descriptor: pipe.writer)
+        let loggers = (0..<2).map { number in
+            Logger(label: "test \(number)") { _ in
+                StderrLogHandler(control: control, sink: sink, now: { 0 })
+            }
+        }
+        for log in loggers { log.info("hidden") }
+        control.set(LogConfiguration(level: .debug, format: .journal))
+        for log in loggers { log.debug("shown") }
+        let lines = pipe.contents().split(separator: "\n")
+        #expect(lines.count == 2 && lines.allSatisfy { $0.hasPrefix("<7>") })
+    }
 }
