@@ -194,8 +194,8 @@ enum ShowNumbers {
         .text(formatTime(moment.nanoseconds + wall))
     }
 
-    /// The pool that the first argument names; `found` is nil for all. Nil if there is no such pool;
-    /// then that is answered.
+    /// The pool that the first argument names; `found` is nil for all. Nil if there is no such
+    /// pool; then that is answered.
     private static func pool(_ call: Call) -> (found: String?, Void)? {
         if call.arguments.isEmpty { return (nil, ()) }
         return call.pool(at: 0).map { ($0, ()) }

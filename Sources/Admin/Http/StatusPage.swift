@@ -1,5 +1,5 @@
-// The page at `/`: what is wrong first, then the pools, their latencies and refusals, and two curves
-// for each. It has no script, loads nothing, and shows no address of a client.
+// The page at `/`: what is wrong first, then the pools, their latencies and refusals, and two
+// curves for each. It has no script, loads nothing, and shows no address of a client.
 
 import Pool
 import Proxy

@@ -1,5 +1,5 @@
-// What has gone wrong in a pool, one row for each kind and word: how often, when first and last, and
-// what was said last.
+// What has gone wrong in a pool, one row for each kind and word: how often, when first and last,
+// and what was said last.
 
 package import Pool
 

@@ -6,8 +6,8 @@ import Pool
 import Session
 import Telemetry
 
-/// The counters of one pool on one worker that nobody else keeps; `ClientTraffic` and `PoolCounters`
-/// have the others.
+/// The counters of one pool on one worker that nobody else keeps; `ClientTraffic` and
+/// `PoolCounters` have the others.
 struct PoolMeter {
     /// Bytes from clients that have left, and bytes that their sockets had taken.
     var receivedBefore: UInt64 = 0

@@ -1,5 +1,5 @@
-// Commands that took long: the last 256 of each pool on each worker. Names of commands only, never a
-// key or a value.
+// Commands that took long: the last 256 of each pool on each worker. Names of commands only, never
+// a key or a value.
 
 import Config
 package import Pool

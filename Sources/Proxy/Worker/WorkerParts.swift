@@ -92,8 +92,8 @@ struct TurnClock {
     }
 }
 
-/// How long turns last: until the worker begins to write to servers, or, where that is more, as long
-/// as they hold up the tick.
+/// How long turns last: until the worker begins to write to servers, or, where that is more, as
+/// long as they hold up the tick.
 private struct TurnLengths {
     /// The longest turn since `since`, and of the span before.
     private var recent: Int64 = 0
