@@ -79,7 +79,7 @@ extension Subcommand {
         case .show:
             """
             The words are those of the console's SHOW: pools, clients, upstreams, stats,
-            latency, errors, slowlog, config, memory, version. Some take more words:
+            latency, errors, slowlog, config, memory, version, help. Some take more words:
             'show clients main by wait limit 10'.
             """
         case .pause:

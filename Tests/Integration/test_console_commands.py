@@ -119,8 +119,11 @@ TABLES = {
                 {"name": "draining", "value": "no"}],
     "POOLS": [POOL],
     "LATENCY": [
-        {"pool": "main", "what": what, "count": 9, "p50": p50, "p90": "1ms", "p99": p99}
-        for what, p50, p99 in (("wait", "0", "12us"), ("upstream", "180us", "1.2ms"))],
+        {"pool": "main", "what": what, "since": since, "count": 9, "p50_us": p50, "p90_us": 1,
+         "p99_us": p99 if since == "minute" else 999}
+        for since in ("minute", "start")
+        for what, p50, p99 in (
+            ("wait", 0, 12), ("upstream", 180, 1234), ("dial", None, 2345678))],
     "ERRORS": [],
     "CONFIG": [{"key": "threads", "value": "1", "pending": None}],
 }
@@ -147,8 +150,8 @@ def test_status_of_a_daemon_that_is_well(tmp_path):
         "POOL STATE CLIENTS WAITING OLDEST IN FLIGHT OPEN PINNED",
         "main up        148       0      -         3 5/32   1/28",
         "",
-        "LATENCY, 1 MIN WAIT p50  p99 UPSTREAM p50   p99 DIAL p50 p99",
-        "main                  0 12us        180us 1.2ms        -   -",
+        "LATENCY, 1 MIN WAIT p50  p99 UPSTREAM p50   p99 DIAL p50  p99",
+        "main                0us 12us        180us 1.2ms        - 2.3s",
         "",
         "No errors.",
     ]
@@ -156,7 +159,8 @@ def test_status_of_a_daemon_that_is_well(tmp_path):
 
 def test_status_says_first_what_is_wrong(tmp_path):
     errors = [
-        {"reason": f"reason_{n}", "pool": "cache", "count": n, "last": "10:00:00",
+        {"pool": "cache", "kind": "refused", "word": f"reason_{n}", "count": n,
+         "first": "2026-11-28T09:00:00.000Z", "last": f"2026-11-29T10:00:0{n}.123Z",
          "text": "no free connection within 5s (32/32 in use, 118 waiting), and more of this"}
         for n in range(9)]
     code, lines = status(
@@ -169,8 +173,10 @@ def test_status_says_first_what_is_wrong(tmp_path):
         "! threads: 4 is in the file, 1 in effect",
         "",
     ]
-    assert [line.split()[0] for line in lines if line.startswith("reason_")] == [
-        f"reason_{n}" for n in range(5)]
+    assert lines[-6:-3] == [
+        "LAST ERRORS    POOL  COUNT KIND    WORD     TEXT",
+        "11-29 10:00:00 cache     0 refused reason_0 no free connection within 5s (32/32~",
+        "11-29 10:00:01 cache     1 refused reason_1 no free connection within 5s (32/32~"]
 
 
 @pytest.mark.parametrize("state, code, words", [

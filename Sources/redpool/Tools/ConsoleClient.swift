@@ -10,8 +10,9 @@ struct ConsoleClient {
 
     /// Most commands are answered at once.
     private static let patience: Int64 = 5_000_000_000
-    /// A pause is answered when the pool is quiet, a reload when all workers have the file.
-    private static let longPatience: Int64 = 3600_000_000_000
+    /// A pause is answered when the pool is quiet, and lasts an hour at most; a reload is answered
+    /// when all workers have the file.
+    private static let longPatience: Int64 = 3610_000_000_000
 
     /// Connects to the socket of a request.
     init(_ request: ConsoleRequest) throws {

@@ -155,9 +155,9 @@ struct StatusScreen {
         for pool in pools {
             let cells = ["wait", "upstream", "dial"].flatMap { what in
                 let row = rows.first {
-                    $0["pool"] == pool && $0["what"] == what && $0["span"] != "start"
+                    $0["pool"] == pool && $0["what"] == what && $0["since"] == "minute"
                 }
-                return ["p50", "p99"].map { row?[$0] ?? "-" }
+                return ["p50_us", "p99_us"].map { microseconds(row?[$0] ?? "-") }
             }
             table.add([pool] + cells)
         }
@@ -166,11 +166,12 @@ struct StatusScreen {
 
     private static func errors(_ rows: [[String: String]]) -> [String] {
         guard !rows.isEmpty else { return ["No errors."] }
-        var table = TextTable(["LAST ERRORS", "POOL", "COUNT", "LAST", "TEXT"])
+        var table = TextTable(["LAST ERRORS", "POOL", "COUNT", "KIND", "WORD", "TEXT"])
         for row in rows.prefix(5) {
             func cell(_ name: String) -> String { row[name] ?? "-" }
             table.add([
-                cell("reason"), cell("pool"), cell("count"), cell("last"), cell("text"),
+                moment(cell("last")), cell("pool"), cell("count"), cell("kind"), cell("word"),
+                cell("text"),
             ])
         }
         return table.lines(width: 400).map { TextTable.cut($0, width) }
@@ -178,6 +179,21 @@ struct StatusScreen {
 
     private static func number(_ text: String?) -> Int64? {
         text.flatMap { Word.integer(Array($0.utf8), in: 0...Int64.max / 2) }
+    }
+
+    /// `11-29 10:03:12` for a moment as the log has it; other text as it is.
+    private static func moment(_ text: String) -> String {
+        let parts = text.split(separator: "T")
+        guard parts.count == 2, parts[0].count == 10, parts[1].count >= 8 else { return text }
+        return parts[0].dropFirst(5) + " " + parts[1].prefix(8)
+    }
+
+    /// `1.2ms` for a number of microseconds; other text as it is.
+    private static func microseconds(_ text: String) -> String {
+        guard let time = number(text) else { return text }
+        if time < 1000 { return "\(time)us" }
+        if time < 1_000_000 { return "\(time / 1000).\(time % 1000 / 100)ms" }
+        return "\(time / 1_000_000).\(time % 1_000_000 / 100_000)s"
     }
 
     /// `2.3 s` for a number of milliseconds; other text as it is.

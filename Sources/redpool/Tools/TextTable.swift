@@ -26,10 +26,13 @@ struct TextTable {
         }
     }
 
-    /// Whether the column has a number in every row that has a value.
+    /// Whether the column has a number, with or without a unit, in every row that has a value. A
+    /// time of day is none.
     private func isNumeric(_ column: Int) -> Bool {
         rows.allSatisfy { row in
-            row[column] == "-" || row[column].first.map { $0.isNumber || $0 == ">" } == true
+            let cell = row[column]
+            return cell == "-"
+                || (cell.first.map { $0.isNumber || $0 == ">" } == true && !cell.contains(":"))
         }
     }
 
