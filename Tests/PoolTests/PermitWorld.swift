@@ -13,9 +13,14 @@ final class Member {
     /// An entry for each shared command in flight.
     var shared: [UpstreamID] = []
     var exclusive: [UpstreamID] = []
+    /// Those of `exclusive` that are for control.
+    var controls: [UpstreamID] = []
     var waits: [UInt64: (kind: LeaseKind, ticket: WaitTicket)] = [:]
     var served = 0
     var refusals: [Refusal] = []
+    /// The waiter that a halted pool serves, and how often one was.
+    var releaser: UInt64?
+    var releases = 0
     private var hasGrantedToNobody = false
 
     init(_ index: Int, limits: PoolLimits, now: MonotonicTime) {
@@ -33,10 +38,24 @@ final class Member {
         }
     }
 
+    func leaseToRelease(serial: UInt64, now: MonotonicTime) {
+        guard releaser == nil else { return }
+        switch pool.leaseToRelease(key: db0, for: WaiterID(raw: serial), now: now) {
+        case .granted(let id):
+            releases += 1
+            accept(id, .control)
+        case .queued(let ticket):
+            waits[serial] = (.control, ticket)
+            releaser = serial
+        case .refused(let refusal): refusals.append(refusal)
+        }
+    }
+
     private func accept(_ id: UpstreamID, _ kind: LeaseKind) {
         served += 1
         if kind == .pin || kind == .control {
             exclusive.append(id)
+            if kind == .control { controls.append(id) }
         } else {
             shared.append(id)
         }
@@ -59,9 +78,14 @@ final class Member {
                 hasGrantedToNobody = true
                 return
             }
+            if waiter.raw == releaser {
+                releaser = nil
+                releases += 1
+            }
             accept(id, wait.kind)
         case .refuse(let waiter, let refusal):
             waits[waiter.raw] = nil
+            if waiter.raw == releaser { releaser = nil }
             refusals.append(refusal)
         }
     }
@@ -110,6 +134,23 @@ final class PermitWorld {
         let member = members[index]
         serial += 1
         member.lease(kind, key: key, serial: serial, now: now)
+        run(index)
+    }
+
+    func leaseToRelease(on index: Int) {
+        serial += 1
+        members[index].leaseToRelease(serial: serial, now: now)
+        run(index)
+    }
+
+    /// Ends the leases that are for control.
+    func endReleases(_ index: Int) {
+        let member = members[index]
+        for id in member.exclusive where member.controls.contains(id) {
+            member.exclusive.removeAll { $0 == id }
+            member.controls.removeAll { $0 == id }
+            member.pool.release(id, key: db0, now: now)
+        }
         run(index)
     }
 
@@ -174,6 +215,7 @@ final class PermitWorld {
     func endExclusive(_ index: Int, _ position: Int) {
         let member = members[index]
         let id = member.exclusive.remove(at: position)
+        member.controls.removeAll { $0 == id }
         member.pool.release(id, key: db0, now: now)
         run(index)
     }
@@ -199,6 +241,7 @@ final class PermitWorld {
         let member = members[index]
         guard let (serial, wait) = member.waits.min(by: { $0.key < $1.key }) else { return }
         member.waits[serial] = nil
+        if member.releaser == serial { member.releaser = nil }
         member.pool.cancel(wait.ticket)
         run(index)
     }

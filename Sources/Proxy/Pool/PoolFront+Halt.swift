@@ -229,6 +229,9 @@ extension ClientConnection {
         return !hold.isInTransaction && !hold.isWatching
     }
 
+    /// A command of this client waits on its held upstream until the halt is over.
+    var isAwaitingResume: Bool { mode == .barrier && inFlight == 0 && mustAwaitResume }
+
     /// A halt stops this client's pipe at the end of a command.
     var isPipeHalted: Bool {
         guard pool.isHalted, case .piped(let pipe) = mode else { return false }

@@ -76,6 +76,9 @@ extension ClientConnection {
         if let reason = queueReason {
             return Standing(state: .waiting, reason: reason, since: idleTime)
         }
+        if isAwaitingResume {
+            return Standing(state: .waiting, reason: "paused", since: idleTime)
+        }
         if isHolding { return Standing(state: .pinned, reason: holdReason, since: soleTime) }
         return Standing(state: .active, reason: activeReason, since: replyTime ?? idleTime)
     }
