@@ -161,8 +161,12 @@ def test_status_says_first_what_is_wrong(tmp_path):
     errors = [
         {"pool": "cache", "kind": "refused", "word": f"reason_{n}", "count": n,
          "first": "2026-11-28T09:00:00.000Z", "last": f"2026-11-29T10:00:0{n}.123Z",
-         "text": "no free connection within 5s (32/32 in use, 118 waiting), and more of this"}
+         "text": "POOLTIMEOUT pool cache: no free connection within 5s (32/32 in use, 118 waiting)"}
         for n in range(9)]
+    ordinary = [
+        {"pool": "main", "kind": kind, "word": word, "count": 3, "last": "-", "text": None}
+        for kind, word in (("client", "client_closed"), ("upstream", "max_lifetime"))]
+    errors = ordinary + errors
     code, lines = status(
         tmp_path, POOLS=[POOL, DOWN], ERRORS=errors,
         CONFIG=[{"key": "threads", "value": "1", "pending": "4"}])

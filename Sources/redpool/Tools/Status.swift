@@ -164,14 +164,24 @@ struct StatusScreen {
         return table.lines(width: width)
     }
 
-    private static func errors(_ rows: [[String: String]]) -> [String] {
+    /// Why connections are closed in ordinary operation. SHOW ERRORS counts these as well.
+    private static let ordinary: Set<String> = [
+        "client_closed", "client_reset", "idle_timeout", "max_idle", "max_lifetime", "client_gone",
+        "dirty", "replaced", "rebalanced", "address_changed", "config_changed", "not_understood",
+        "drain", "paused", "reconnect", "killed",
+    ]
+
+    private static func errors(_ all: [[String: String]]) -> [String] {
+        let rows = all.filter { row in
+            !["client", "upstream"].contains(row["kind"]) || !ordinary.contains(row["word"] ?? "")
+        }
         guard !rows.isEmpty else { return ["No errors."] }
         var table = TextTable(["LAST ERRORS", "POOL", "COUNT", "KIND", "WORD", "TEXT"])
         for row in rows.prefix(5) {
             func cell(_ name: String) -> String { row[name] ?? "-" }
             table.add([
                 moment(cell("last")), cell("pool"), cell("count"), cell("kind"), cell("word"),
-                cell("text"),
+                essence(cell("text"), of: cell("pool")),
             ])
         }
         return table.lines(width: 400).map { TextTable.cut($0, width) }
@@ -179,6 +189,13 @@ struct StatusScreen {
 
     private static func number(_ text: String?) -> Int64? {
         text.flatMap { Word.integer(Array($0.utf8), in: 0...Int64.max / 2) }
+    }
+
+    /// The text behind `UPSTREAMDOWN pool main: `, which repeats the row; other text as it is.
+    private static func essence(_ text: String, of pool: String) -> String {
+        let parts = text.split(separator: " ", maxSplits: 3)
+        guard parts.count == 4, parts[1] == "pool", parts[2] == "\(pool):" else { return text }
+        return String(parts[3])
     }
 
     /// `11-29 10:03:12` for a moment as the log has it; other text as it is.
