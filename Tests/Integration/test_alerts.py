@@ -6,32 +6,38 @@ import urllib.request
 
 import pytest
 
-from harness.daemon import ROOT, run_cli
+from harness.daemon import ROOT
 from harness.ports import free_port
 
 pytestmark = pytest.mark.daemon
-NAMES = ROOT / "packaging/prometheus/metrics.txt"
 
 
 @pytest.fixture(scope="module")
-def served(keep, tmp_path_factory):
-    """The names of the metrics that the daemon serves; of one that serves none, those that it is to
-    serve."""
+def served(keep):
+    """The metrics that the daemon serves: the labels of each, by its name."""
     place = f"127.0.0.1:{free_port()}"
-    settings = {"http": {"listen": place}}
-    sample = tmp_path_factory.mktemp("http") / "redpool.yaml"
-    sample.write_text(f"http: {{listen: '{place}'}}\n")
-    if "http: unknown key" in run_cli("check", sample).stderr:
-        return set(NAMES.read_text().split())
-    keep.redpool(keep.server(), settings=settings)
+    keep.redpool(keep.server(), settings={"http": {"listen": place}})
     with urllib.request.urlopen(f"http://{place}/metrics", timeout=20) as page:
-        return set(re.findall(r"^# TYPE (\S+) ", page.read().decode(), re.M))
+        text = page.read().decode()
+    made = {name: {"job", "instance"} for name in re.findall(r"^# TYPE (\S+) ", text, re.M)}
+    for name, labels in re.findall(r"^(\w+)\{(.*)\} ", text, re.M):
+        made[histogram(name)].update(re.findall(r"(\w+)=\"", labels))
+    return made
 
 
-def named(text) -> set:
-    """The metrics in an expression; a histogram's parts count as the histogram."""
-    found = set(re.findall(r"\b(?:redpool|process)_[a-z_]+\b", text))
-    return {re.sub(r"_seconds_(bucket|count|sum)$", "_seconds", name) for name in found}
+def histogram(name) -> str:
+    """The name of the histogram that this is a part of."""
+    return re.sub(r"_seconds_(bucket|count|sum)$", "_seconds", name)
+
+
+def misnamed(expression, served) -> list:
+    """Metrics in an expression that are not served, and labels that none of its metrics has."""
+    names = {histogram(name) for name in re.findall(r"\b(?:redpool|process)_[a-z_]+\b", expression)}
+    grouped = re.findall(r"\b(?:by|without|ignoring|on) \(([^)]*)\)", expression)
+    used = {label.strip() for labels in grouped for label in labels.split(",")}
+    used.update(re.findall(r"[{,] *(\w+)(?:=~|!=|=)", expression))
+    known = set().union(*(served.get(name, set()) for name in names)) or {"job"}
+    return sorted(names - served.keys()) + sorted(used - known)
 
 
 def test_alerts_name_metrics_that_are_served(served):
@@ -39,8 +45,7 @@ def test_alerts_name_metrics_that_are_served(served):
     rules = re.findall(r"- alert: (\w+)\n +expr: (.*)\n", text)
     assert len(rules) == 8 and len({name for name, _ in rules}) == 8
     for name, expression in rules:
-        assert named(expression) or "up{" in expression
-        assert named(expression) <= served, name
+        assert misnamed(expression, served) == [], name
 
 
 def expressions(panel):
@@ -56,7 +61,7 @@ def test_the_dashboard_names_metrics_that_are_served(served):
     found += [("variable", one.get("definition", "")) for one in board["templating"]["list"]]
     assert len(found) > 20
     for title, expression in found:
-        assert named(expression) <= served, title
+        assert misnamed(expression, served) == [], title
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     for panel in board["panels"]:
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]

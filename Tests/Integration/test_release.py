@@ -22,7 +22,10 @@ class Project:
         changed = self.run("git", "-C", ROOT, "ls-files", "--modified", "--others",
                            "--exclude-standard", "-z", cwd="/").stdout.split("\0")
         for name in filter(None, changed):
-            self.run("cp", "--parents", name, folder, cwd=ROOT)
+            if (ROOT / name).exists():
+                self.run("cp", "--parents", name, folder, cwd=ROOT)
+            else:
+                (folder / name).unlink()
 
     def run(self, *command, cwd=None, check=True) -> subprocess.CompletedProcess:
         done = subprocess.run(

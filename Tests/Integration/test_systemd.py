@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import threading
+import urllib.request
 
 import pytest
 
@@ -58,6 +59,11 @@ def configure(guest, text):
     guest.write(CONFIG, text)
 
 
+def in_pool(line) -> str:
+    """The packaged configuration with a line in its pool."""
+    return SAMPLE.replace("    # maxOpen: 32\n", f"    {line}\n")
+
+
 def drop_in(guest, *lines):
     path = "/etc/systemd/system/redpool.service.d/test.conf"
     guest.write(path, "\n".join(["[Service]", *lines]))
@@ -106,7 +112,7 @@ def test_the_life_of_the_package(guest, tmp_path):
     first = guest.shows("MainPID")
     newer = changed(tmp_path / "newer", "9.0.0")
     # A key that the new version does not know.
-    configure(guest, SAMPLE + "    oldKey: 1\n")
+    configure(guest, in_pool("oldKey: 1"))
     said = install(guest, newer)
     assert "oldKey: unknown key" in said and "the service is not restarted" in said, said
     assert guest.shows("MainPID") == first and answers(guest)
@@ -140,7 +146,7 @@ def test_a_password_file_that_only_root_can_read_refuses_an_upgrade(guest, tmp_p
     begin(guest)
     first = guest.shows("MainPID")
     guest.write("/etc/redpool/main.password", "secret", 0o600)
-    configure(guest, SAMPLE + "    passwordFile: main.password\n")
+    configure(guest, in_pool("passwordFile: main.password"))
     said = install(guest, changed(tmp_path / "newer", "9.0.0"))
     assert "main.password: cannot be read: Permission denied" in said, said
     assert guest.shows("MainPID") == first
@@ -178,6 +184,17 @@ def test_the_status_says_what_is_down(guest):
     guest.systemctl("start", "redis-server.service")
     eventually(lambda: guest.shows("StatusText") == "1 pool, 1 client", what="the status again")
     client.close()
+
+
+def test_every_metric_is_served_in_the_sandbox(guest):
+    """At the address of the packaged configuration, those that come from /proc among them."""
+    begin(guest)
+    with guest.network():
+        page = urllib.request.urlopen("http://127.0.0.1:9380/metrics", timeout=20)
+    served = set(re.findall(r"^(\w+)", page.read().decode(), re.M))
+    manual = (ROOT / "docs/monitoring.md").read_text()
+    wanted = set(re.findall(r"^\| `(\w+)` \| (?:gauge|counter)", manual, re.M))
+    assert len(wanted) > 30 and wanted - served == set()
 
 
 def test_unix_sockets_on_both_sides(guest):
