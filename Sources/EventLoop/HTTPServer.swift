@@ -66,6 +66,8 @@ package final class HTTPServer {
     package static let longestTime: Int64 = 5_000_000_000
     /// Between two looks at the connections that there are, in nanoseconds.
     private static let interval: Int64 = 50_000_000
+    /// The same while there are none.
+    private static let rest: Int64 = 1_000_000_000
 
     private struct Connection {
         let event: OpaquePointer
@@ -109,9 +111,15 @@ package final class HTTPServer {
                 for left in sockets[index...] { Glibc.close(left) }
                 return nil
             }
+            // Without descriptors it rests until the next look. Otherwise libevent would try and
+            // complain without end.
+            evconnlistener_set_error_cb(listener) { listener, _ in
+                evconnlistener_disable(listener)
+            }
             listeners.append(listener)
         }
         timer = Timer(loop: loop, owner: me, callback: httpTimer)
+        timer?.start(after: HTTPServer.rest)
     }
 
     deinit {
@@ -153,7 +161,7 @@ package final class HTTPServer {
         if connections.count < HTTPServer.mostConnections {
             for listener in listeners { evconnlistener_enable(listener) }
         }
-        if !connections.isEmpty { timer?.start(after: HTTPServer.interval) }
+        timer?.start(after: connections.isEmpty ? HTTPServer.rest : HTTPServer.interval)
     }
 
     /// evhttp takes its callbacks away when it drops a connection.

@@ -12,7 +12,7 @@ import pytest
 
 from harness.http import Http, check_growth, check_identities, read_all, total
 from harness.tasks import stopped, tasks
-from harness.waiting import eventually
+from harness.waiting import always, eventually
 from harness.wire import Closed, Connection, encode
 
 pytestmark = pytest.mark.daemon
@@ -309,6 +309,21 @@ def test_connections_are_few_and_short(launch):
     eventually(lambda: redpool.fds() == before, what="no connection left")
     with redpool.connect() as client:
         assert client.command("PING") == b"PONG"
+
+
+def test_without_descriptors_it_waits(launch):
+    http, server = Http(), launch.server()
+    redpool = launch.redpool(server, settings=http.settings)
+    assert http.get("/healthz").status == 200
+    redpool.limit_fds(3)
+    with http.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        before = redpool.cpu_seconds()
+        # It neither turns in circles nor fills the log meanwhile.
+        always(lambda: redpool.cpu_seconds() - before < 0.3, 1.2, what="a quiet process")
+        assert "[warn]" not in redpool.log()
+        redpool.limit_fds(None)
+        assert read_all(connection).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_many_at_once_are_all_served(daemon, http):

@@ -77,7 +77,11 @@ struct ErrorTable {
         case .reply: ErrorWord.allCases.map(\.word)
         }
     }
-    private static let starts: [Int] = words.reduce(into: [0]) { $0.append($0.last! + $1.count) }
+    /// The words are made when they are asked for: most processes never are.
+    private static let starts: [Int] = [
+        RefusedReason.allCases.count, ClientCloseReason.allCases.count,
+        CloseReason.allCases.count, CloseReason.allCases.count, ErrorWord.allCases.count,
+    ].reduce(into: [0]) { $0.append($0.last! + $1) }
 
     init() { entries = Array(repeating: Entry(), count: ErrorTable.starts.last!) }
 
