@@ -40,10 +40,7 @@ package struct ConfigSource: Sendable, Equatable {
                     pool.userFromURL(spec.key) ?? pool.settings[spec.key])
             }
         }
-        for (section, specs) in [
-            ("", Schema.globalKeys), ("log.", Schema.logKeys), ("admin.", Schema.adminKeys),
-            ("http.", Schema.httpKeys),
-        ] {
+        for (section, specs) in Schema.sections {
             rows += specs.map { row($0, section, resolution.globals[$0.key]) }
         }
         return rows

@@ -74,6 +74,14 @@ package struct PoolConfig: Sendable, Equatable {
     package let socketGroup: String
 }
 
+extension PoolConfig {
+    /// Whether `new` has another server, user or database: clients have to move there.
+    package func isMove(to new: PoolConfig) -> Bool {
+        upstream != new.upstream || upstreamDatabase != new.upstreamDatabase
+            || username != new.username || (password == nil) != (new.password == nil)
+    }
+}
+
 extension PoolConfig: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The name and the addresses. No description ever has the password.
     package var description: String {

@@ -61,11 +61,15 @@ extension Config {
         - Anchors, aliases, tags, merge keys, block text, a second document, a key that appears
           twice, and files longer than 1 MiB are refused.
 
-        This version reads the file only when it starts. The column *Change* is the class of a key
-        for a reload of the running daemon, which is not implemented yet: *live*, open connections
-        will follow the new value; *graceful*, surplus connections will be closed when they become
-        idle, and no client is cut; *new connections*, open ones will keep the old value;
-        *structural*, listeners or pools will be added and removed; *restart*, only a restart applies it.
+        A running daemon reads the file again on SIGHUP ([operations](operations.md#reload)). The
+        column *Change* says what that does: *live*, open connections follow the new value at once;
+        *graceful*, surplus connections are closed when they become idle, and no client is cut;
+        *new connections*, open ones keep the old value until they close, and upstreams that were
+        opened with another password close as soon as they are free; *structural*, listeners or
+        pools are added and removed, and the clients of a removed listener are drained; *move*,
+        clients go to the new server, user or database as soon as nothing of theirs is in flight at
+        the old one; *restart*, nothing changes before the next start, and the key is listed as
+        pending.
         """
 
     private static let rules = """

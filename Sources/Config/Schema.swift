@@ -76,10 +76,13 @@ enum ReloadClass: String, Sendable {
     case live
     /// No connection is cut: surplus ones are closed when they become idle.
     case graceful
-    /// Open connections keep the old value until they close.
+    /// Open connections keep the old value until they close. Those that were opened with another
+    /// password close as soon as they are free.
     case opened = "new connections"
     /// Listeners or pools are added and removed.
     case structural
+    /// Clients move to the new server as soon as nothing of theirs is in flight at the old one.
+    case move
     /// Only a start of the process reads it; a reload lists it as pending.
     case restart
 }
@@ -114,9 +117,9 @@ enum Schema {
             doc: "where clients connect, one address or a list; no two pools share one"),
         KeySpec(
             key: .upstream, scope: .poolOnly, kind: .upstream, standard: .required,
-            reload: .opened, doc: "the Redis or Valkey server"),
+            reload: .move, doc: "the Redis or Valkey server"),
         KeySpec(
-            key: .username, scope: .pool, kind: .text, standard: .text(""), reload: .opened,
+            key: .username, scope: .pool, kind: .text, standard: .text(""), reload: .move,
             doc: "ACL user for AUTH upstream; empty is the default user"),
         KeySpec(
             key: .passwordFile, scope: .pool, kind: .path, standard: .text(""), reload: .opened,
@@ -236,7 +239,7 @@ enum Schema {
     static let globalKeys: [KeySpec] = [
         KeySpec(
             key: .threads, scope: .global, kind: .integer(1...64), standard: .text("1"),
-            reload: .structural,
+            reload: .restart,
             doc: "worker threads, each with its own event loop; limits apply to all together"),
         KeySpec(
             key: .maxClients, scope: .global, kind: .integerOrAuto(1...1_000_000),
@@ -271,6 +274,11 @@ enum Schema {
         KeySpec(
             key: .stats, scope: .log, kind: .duration(second...24 * 3600 * second, zero: "never"),
             standard: .text("5m"), reload: .live, doc: "time between summary lines of a pool"),
+    ]
+
+    /// The keys outside pools, with what their names begin with in the names of SHOW CONFIG.
+    static let sections: [(prefix: String, keys: [KeySpec])] = [
+        ("", globalKeys), ("log.", logKeys), ("admin.", adminKeys), ("http.", httpKeys),
     ]
 
     /// The keys of `admin`.

@@ -138,8 +138,8 @@ package struct SocketAddress: Sendable {
     package static func tune(_ fd: Int32, keepaliveSeconds: Int32) {
         let tcp = Int32(IPPROTO_TCP)
         _ = redpool_set_option(fd, tcp, TCP_NODELAY, 1)
+        _ = redpool_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepaliveSeconds > 0 ? 1 : 0)
         guard keepaliveSeconds > 0 else { return }
-        _ = redpool_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
         _ = redpool_set_option(fd, tcp, TCP_KEEPIDLE, keepaliveSeconds)
         _ = redpool_set_option(fd, tcp, TCP_KEEPINTVL, 10)
         _ = redpool_set_option(fd, tcp, TCP_KEEPCNT, 3)

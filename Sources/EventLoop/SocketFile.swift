@@ -18,6 +18,12 @@ package enum ListenFailure: Error {
     case groupRefused(Int32, isMember: Bool)
 }
 
+/// The mode and the group of a socket file.
+package struct SocketRights: Sendable {
+    let mode: UInt32
+    let group: Int64
+}
+
 /// The file that this process has made for a unix listener.
 package final class SocketFile: Sendable {
     private let path: String
@@ -70,6 +76,29 @@ package final class SocketFile: Sendable {
         var facts = stat()
         guard lstat(path, &facts) == 0, SocketFile.identity(facts) == identity else { return }
         _ = unlink(path)
+    }
+
+    /// Gives the file another mode and group; "" is the group of the process. After a failure it
+    /// may have one of them: `restore` puts back what it had.
+    package func change(mode: UInt32, group: String) throws(ListenFailure) -> SocketRights {
+        var facts = stat()
+        guard lstat(path, &facts) == 0 else { throw .system(errno) }
+        guard SocketFile.identity(facts) == identity else { throw .occupied(by: "another file") }
+        let before = SocketRights(mode: UInt32(facts.st_mode) & 0o777, group: Int64(facts.st_gid))
+        do throws(ListenFailure) {
+            let name = group.isEmpty ? String(getegid()) : group
+            try SocketFile.setPermissions(path: path, mode: mode, group: name)
+        } catch {
+            restore(before)
+            throw error
+        }
+        return before
+    }
+
+    /// Puts the mode and group back that the file had. They were possible before.
+    package func restore(_ rights: SocketRights) {
+        _ = redpool_give_to_group(path, rights.group)
+        _ = chmod(path, rights.mode)
     }
 
     private static func identity(_ facts: stat) -> Identity {

@@ -47,9 +47,10 @@ package struct PoolLimits: Equatable, Sendable {
     }
 
     /// The most workers that a pool is spread over: as many as can have two upstreams each and keep
-    /// one idle, but at least one. With more, they would take connections from each other.
+    /// one idle, but at least one. With more, they would take connections from each other. The
+    /// `PermitBook` has room for 63.
     package static func mostWorkers(maxOpen: Int, maxIdle: Int) -> Int {
-        max(1, min(maxOpen / 2, maxIdle))
+        max(1, min(maxOpen / 2, maxIdle, 63))
     }
 
     /// - Parameters: see the properties; out of range values are clamped. `maxPinned` defaults

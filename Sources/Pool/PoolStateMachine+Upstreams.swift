@@ -275,7 +275,11 @@ extension PoolStateMachine {
     mutating func closeWhenSettled(_ slot: Int, _ reason: CloseReason) {
         // Any other reason outlasts a halt.
         if slots[slot].closeReason == .paused { slots[slot].closeReason = reason }
-        guard slots[slot].closeReason == nil else { return }
+        guard slots[slot].closeReason == nil else {
+            // Otherwise it would take work again after the halt.
+            if slots[slot].closeReason == .paused { slots[slot].closeReason = reason }
+            return
+        }
         if slots[slot].isListed { unlist(slot) }
         if slots[slot].isYielding {
             slots[slot].isYielding = false

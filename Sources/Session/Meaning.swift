@@ -113,7 +113,7 @@ extension Session {
         switch meaning {
         case .identity(let isAccepted):
             if let change = takeChange(), isAccepted { take(change) }
-        case .database(let database): key.database = database
+        case .database(let database): select(database)
         case .protocolVersion(let version), .login(.unknown(let version?)):
             key.protocolVersion = version
         case .strangerQueued: queuedStranger()

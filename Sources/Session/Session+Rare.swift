@@ -54,7 +54,10 @@ extension Session {
     }
 
     /// SELECT was accepted, or is known to be.
-    package mutating func select(_ database: UInt32) { key.database = database }
+    package mutating func select(_ database: UInt32) {
+        key.database = database
+        hasSelected = true
+    }
 
     // MARK: Identity
 

@@ -35,6 +35,8 @@ package struct Session: Sendable {
     package private(set) var replyMode = ReplyMode.on
     /// The client has sent RESET. If the server requires a login, the client has to log in again.
     package private(set) var hasReset = false
+    /// The client has chosen its database itself.
+    var hasSelected = false
 
     package init(key: PoolKey) {
         self.key = key
@@ -49,10 +51,16 @@ package struct Session: Sendable {
     package mutating func reset(to key: PoolKey) {
         self.key = key
         hasReset = true
+        hasSelected = false
         transaction = SentTransaction()
         replyMode = .on
         members = []
         rename([])
+    }
+
+    /// The pool's database is another one. A client that has chosen its database stays there.
+    package mutating func move(toDatabase database: UInt32) {
+        if !hasSelected { key.database = database }
     }
 
     /// The held upstream has returned to the pool, or has no transaction.

@@ -11,21 +11,24 @@ import Session
 import Telemetry
 
 /// A message from a worker to the main thread.
-private enum WorkerEvent: Sendable {
+enum WorkerEvent: Sendable {
     case started
     /// The worker has drained; `cut` clients are left.
     case drained(cut: Int)
     case ended
     case failed(String)
+    /// The worker has put another configuration into force.
+    case reloaded(Int)
 }
 
 final class Daemon {
-    private let config: Config
     private let log: Logger
     private let loop: EventLoop
     private let events: Mailbox<WorkerEvent>
     private let group: WorkerGroup
+    /// What the workers were started with; `reloader.settings` is what they have now.
     private let settings: WorkerSettings
+    private let reloader: Reloader
     private var stage = Stage.starting
     /// How many workers have started, drained and ended.
     private var count = (started: 0, drained: 0, ended: 0)
@@ -51,7 +54,6 @@ final class Daemon {
     init(configPath: String) throws {
         let inherited = try Daemon.inheritedSockets()
         let (config, warnings, source) = try loadConfiguration(configPath)
-        self.config = config
         let sink = LogSink()
         let control = LogControl(Daemon.logConfiguration(config.log, sink))
         log = Logger(label: "redpool") { _ in StderrLogHandler(control: control, sink: sink) }
@@ -86,18 +88,31 @@ final class Daemon {
         consoleStart.tell()
         monitoring = Monitoring(
             settings, loop: loop, group: group, log: log, hasConsole: console != nil)
+        console?.host.metrics = monitoring?.center
+        reloader = Reloader(
+            ReloadStart(
+                source: source, settings: settings, log: log, control: control, sink: sink),
+            loop: loop, group: group, events: events, status: status)
+        reloader.console = console
+        reloader.monitoring = monitoring
         monitoring?.describe = { [unowned self] facts in
             facts.isListening = stage != .starting
             facts.isDraining = stage == .draining
             facts.logLines = Monitoring.lines(of: sink)
         }
-        console?.host.metrics = monitoring?.center
         console?.host.isDraining = { [unowned self] in stage == .draining }
         console?.host.shutDown = { [unowned self] isNow in
             if isNow { endNow() }
             drain()
         }
+        console?.host.pending = { [unowned self] in reloader.pendingValues }
+        console?.host.reload = { [unowned self] completion in
+            reload { completion($0.isDone, $0.messages) }
+        }
     }
+
+    /// The configuration in force.
+    private var config: Config { reloader.settings.config }
 
     private static func inheritedSockets() throws -> [InheritedSocket] {
         do throws(InheritFailure) {
@@ -175,6 +190,8 @@ final class Daemon {
             case .ended:
                 count.ended += 1
                 if count.ended == group.workers { stage = .ended }
+            case .reloaded(let worker):
+                reloader.applied(by: worker)
             case .failed(let text):
                 log.critical("\(text)", metadata: ["event": "worker.failed"])
                 exitCode = stage == .starting ? Sysexit.osError : Sysexit.software
@@ -188,6 +205,7 @@ final class Daemon {
             stage = .running
             if group.workers > 1 {
                 dispatcher = Dispatcher(settings, loop: loop, group: group)
+                reloader.dispatcher = dispatcher
             }
         }
         let places = config.pools.map { pool in
@@ -210,7 +228,7 @@ final class Daemon {
     fileprivate func received(_ signal: Int32) {
         switch signal {
         case SIGHUP:
-            Daemon.warnOfHangup(log)
+            reload { _ in }
         case SIGQUIT:
             endNow()
         default:
@@ -219,10 +237,15 @@ final class Daemon {
         }
     }
 
-    static func warnOfHangup(_ log: Logger) {
-        log.warning(
-            "SIGHUP: the configuration is read at start only; restart to apply changes",
-            metadata: ["event": "signal.hup"])
+    /// Reads the configuration again. `completion` gets all messages, on this thread.
+    func reload(_ completion: @escaping Reloader.Completion) {
+        guard stage == .running else {
+            let text = "Redpool is starting or ending: the configuration is not read again"
+            log.warning("\(text)", metadata: ["event": "reload.refused"])
+            completion(ReloadAnswer(isDone: false, messages: [text]))
+            return
+        }
+        reloader.reload(completion)
     }
 
     private func drain() {
@@ -264,7 +287,7 @@ final class Daemon {
 
     private func endNow() -> Never {
         log.warning("exiting at once", metadata: ["event": "exit.now"])
-        for listener in settings.listeners { listener.file?.remove() }
+        for listener in reloader.settings.listeners { listener.file?.remove() }
         console?.close()
         System.exitNow(0)
     }

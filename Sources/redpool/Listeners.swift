@@ -62,11 +62,12 @@ enum Listeners {
             for listener in bound { release(listener) }
             throw error
         }
+        for index in bound.indices { bound[index].number = UInt16(truncatingIfNeeded: index) }
         return bound
     }
 
     /// `*` is every address of both families, so it needs two sockets.
-    private static func families(_ address: ListenAddress) -> [ListenAddress] {
+    static func families(_ address: ListenAddress) -> [ListenAddress] {
         guard case .tcp("*", let port) = address else { return [address] }
         return [.tcp(host: "0.0.0.0", port: port), .tcp(host: "::", port: port)]
     }
@@ -107,13 +108,13 @@ enum Listeners {
                 + "\(socket.address.description), but no pool listens there: listen has \(wanted)")
     }
 
-    private static func release(_ listener: BoundListener) {
+    static func release(_ listener: BoundListener) {
         listener.file?.remove()
         close(listener.descriptor)
     }
 
     /// Nil if another process has the address: it may be about to end.
-    private static func bind(
+    static func bind(
         _ address: ListenAddress, pool: PoolConfig
     ) throws -> BoundListener? {
         do throws(ListenFailure) {
@@ -138,7 +139,7 @@ enum Listeners {
         }
     }
 
-    private static func describe(
+    static func describe(
         _ failure: ListenFailure, _ address: ListenAddress, _ pool: PoolConfig
     ) -> (code: Int32, text: String) {
         let group = pool.socketGroup
@@ -166,10 +167,11 @@ enum Listeners {
     }
 
     /// The limit on clients: the configured number; for `auto`, as many as the descriptors allow.
-    static func clientLimit(_ config: Config) throws -> Int {
+    static func clientLimit(_ config: Config, threads: Int? = nil) throws -> Int {
         let upstreams = config.pools.reduce(0) { $0 + $1.maxOpen + $1.listen.count }
         let http = config.http.listen == nil ? 0 : HTTPServer.mostConnections + 2
-        let others = upstreams + reserve + http + config.threads * descriptorsPerWorker
+        let others =
+            upstreams + reserve + http + (threads ?? config.threads) * descriptorsPerWorker
         let wanted = config.maxClients ?? 10_000
         let limit = System.raiseFileLimit(Int64(wanted + others))
         if limit < 0 {
@@ -193,7 +195,7 @@ enum Listeners {
 
 extension BoundListener {
     /// Clients of this address connect here: it is the address, or that of all families.
-    fileprivate func serves(_ wanted: ListenAddress) -> Bool {
+    func serves(_ wanted: ListenAddress) -> Bool {
         if address == wanted { return true }
         guard case .tcp("*", let mine) = address, case .tcp(let host, let port) = wanted else {
             return false

@@ -19,7 +19,8 @@ final class Monitoring {
     /// The last time that the configuration was read.
     var reload = ReloadFacts()
 
-    private let maxClients: Int
+    /// The limit on clients that is in force.
+    var maxClients: Int
     private let loop: EventLoop
     private let log: Logger
     private let startedAt = wallClock()

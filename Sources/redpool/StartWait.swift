@@ -64,7 +64,8 @@ final class StartWait {
 
     fileprivate func received(_ signal: Int32) {
         if signal == SIGHUP {
-            Daemon.warnOfHangup(log)
+            log.warning(
+                "SIGHUP: the start is not over", metadata: ["event": "reload.refused"])
         } else {
             log.notice("ended before it was ready", metadata: ["event": "start.ended"])
             isToEnd = true

@@ -1,6 +1,7 @@
 // The line that `systemctl status` shows: how many pools there are, which of them are down and why,
 // and how many clients. It lives on the main thread and reads what the workers count anyway.
 
+import Config
 import EventLoop
 import Logging
 import Proxy
@@ -12,7 +13,9 @@ final class StatusLine {
     private static let longestError = 100
 
     private let group: WorkerGroup
-    private let pools: [String]
+    /// The names of all pools.
+    var pools: [String]
+    private var reload: ReloadState?
     private let log: Logger
     private var timer: Timer?
     /// What the service manager has been told last.
@@ -37,6 +40,18 @@ final class StatusLine {
     func drain(longest: Int64) {
         isDraining = true
         tell("STOPPING=1\nEXTEND_TIMEOUT_USEC=\(longest)\n")
+    }
+
+    /// Tells that the configuration is being read again.
+    func reloading() {
+        let now = EventLoop.now() / 1000
+        tell("RELOADING=1\nMONOTONIC_USEC=\(now)\n")
+    }
+
+    /// Tells that this is over.
+    func reloaded(_ state: ReloadState) {
+        reload = state
+        tell("READY=1\n")
     }
 
     fileprivate func look() {
@@ -67,8 +82,21 @@ final class StatusLine {
             }
         }
         let all = StatusLine.count(pools.count, "pool")
-        if down.isEmpty { return "\(all), \(clients)" }
+        if down.isEmpty { return "\(all), \(clients)\(reloadText)" }
         return "\(all), \(down.count) down (\(down.joined(separator: "; "))), \(clients)"
+            + reloadText
+    }
+
+    /// What an operator has to know of the last reload.
+    private var reloadText: String {
+        guard let reload else { return "" }
+        var text = ""
+        if reload.outcome == .refused { text += ", last reload refused" }
+        if !reload.pending.isEmpty {
+            let keys = reload.pending.map(\.path).joined(separator: ", ")
+            text += ", restart needed for \(keys)"
+        }
+        return text
     }
 
     private static func count(_ number: Int, _ thing: String) -> String {

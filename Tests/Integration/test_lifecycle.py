@@ -61,7 +61,7 @@ def test_sighup_ends_nothing(launch):
     with redpool.connect() as client:
         assert client.command("PING") == b"PONG"
         redpool.signal(signal.SIGHUP)
-        eventually(lambda: "SIGHUP" in redpool.log())
+        eventually(lambda: "reload.done" in redpool.log())
         assert client.command("PING") == b"PONG"
 
 
@@ -373,7 +373,7 @@ def test_a_signal_ends_the_wait_for_a_port(write, tmp_path, which):
         redpool.says("listen.busy")
         assert os.path.exists(tmp_path / "x.sock")
         redpool.process.send_signal(signal.SIGHUP)
-        redpool.says("signal.hup")
+        redpool.says("reload.refused")
         began = time.monotonic()
         redpool.process.send_signal(which)
         assert redpool.process.wait(AT_ONCE) == 0

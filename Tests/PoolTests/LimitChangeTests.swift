@@ -122,4 +122,30 @@ struct MoveTests {
         }
         #expect(pool.brokenInvariant() == nil)
     }
+
+    @Test("what was at work when the pool was halted takes no new work after a move")
+    func moveOfAHaltedPool() {
+        let now = MonotonicTime(nanoseconds: .seconds(1))
+        var pool = PoolStateMachine(
+            limits: PoolLimits(maxOpen: 2, minIdle: 1), warmKey: db0, seed: 1, now: now)
+        pool.tick(now: now)
+        guard case .dial(let id, _) = pool.nextAction() else {
+            Issue.record("nothing is dialled")
+            return
+        }
+        pool.connected(id, now: now)
+        #expect(pool.lease(.shared, key: db0, for: client(1), now: now) == .granted(id))
+        pool.halt(now: now)
+        pool.move(warmKey: db0, now: now)
+        pool.retire(id, .configChanged, now: now)
+        pool.resume(now: now)
+        let outcome = pool.lease(.shared, key: db0, for: client(2), now: now)
+        #expect(outcome != .granted(id))
+        pool.finish(id, now: now)
+        pool.settle(id, now: now)
+        var actions: [PoolAction] = []
+        while let action = pool.nextAction() { actions.append(action) }
+        #expect(actions.contains(.close(id, .configChanged)))
+        #expect(pool.brokenInvariant() == nil)
+    }
 }

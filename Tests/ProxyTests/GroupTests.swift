@@ -75,7 +75,7 @@ struct GroupTests {
         ])
     func members(line: String, count: Int) throws {
         let group = try #require(WorkerGroup(try configuration(threads: 4, line)))
-        let pool = group.pool("main")
+        let pool = try #require(group.pool("main"))
         #expect(pool.members == Array(0..<count))
         #expect((pool.budget == nil) == (count == 1))
         #expect(pool.desks.count == count)
@@ -85,7 +85,7 @@ struct GroupTests {
     func idleMembers() throws {
         let group = try #require(
             WorkerGroup(try configuration(threads: 4, "maxOpen: 100", "maxIdle: 2")))
-        #expect(group.pool("main").members == [0, 1])
+        #expect(group.pool("main")?.members == [0, 1])
     }
 
     @Test("what is split over workers adds up", arguments: 1...7)
@@ -105,7 +105,7 @@ struct GroupTests {
     @Test("what happens once in a process, and what is counted over all workers")
     func counters() throws {
         let group = try #require(WorkerGroup(try configuration(threads: 2)))
-        let pool = group.pool("main")
+        let pool = try #require(group.pool("main"))
         #expect(pool.isFirstWithoutFence())
         #expect(!pool.isFirstWithoutFence())
         pool.countRejected()
@@ -163,7 +163,7 @@ struct PoolBudgetTests {
     @Test("the book has the permits of the pool, once for all its workers")
     func permits() throws {
         let group = try #require(WorkerGroup(try configuration(threads: 3, "maxOpen: 10")))
-        let book = try #require(group.pool("main").budget).permits
+        let book = try #require(group.pool("main")?.budget).permits
         let all = book.take(PoolPermits(open: 100, control: 100, pins: 100))
         #expect(all.open + all.control == 10)
         #expect(book.take(PoolPermits(open: 1)) == PoolPermits())

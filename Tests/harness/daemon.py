@@ -122,7 +122,8 @@ class Redpool:
         if console:
             settings["admin"] = {"socket": self.admin.path} | settings.get("admin", {})
         file = {"defaults": {"poolTimeout": "8s"}, "pools": {"main": main} | (pools or {})}
-        self.config_path.write_text(yaml(file | settings))
+        self.file = file | settings
+        self.config_path.write_text(yaml(self.file))
         self.log_path = self.folder / "redpool.log"
         self._start(environment or {}, limit)
         try:
@@ -151,6 +152,31 @@ class Redpool:
     def _ready(self) -> bool:
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log()}"
         return "event=ready" in self.log()
+
+    def reload(self, refused=False, **changes) -> str:
+        """Changes keys of the pool `main`, sends SIGHUP, and returns the log line that tells the
+        outcome; with `refused`, the configuration must be refused."""
+        self.file["pools"]["main"].update(changes)
+        return self.reload_file(yaml(self.file), refused)
+
+    def reload_settings(self, **settings) -> str:
+        """The same with keys at the top of the file."""
+        self.file.update(settings)
+        return self.reload_file(yaml(self.file))
+
+    def reload_file(self, text, refused=False) -> str:
+        """The same with another file."""
+        self.config_path.write_text(text)
+        event = f"event=reload.{'refused' if refused else 'done'}"
+        other = f"event=reload.{'done' if refused else 'refused'}"
+        done, wrong = self.log().count(event), self.log().count(other)
+        self.signal(signal.SIGHUP)
+        eventually(
+            lambda: self.log().count(event) + self.log().count(other) > done + wrong,
+            what="the outcome of a reload",
+        )
+        assert self.log().count(event) == done + 1, self.log()[-2000:]
+        return [line for line in self.log().splitlines() if event in line][-1]
 
     def connect(self, timeout=20.0) -> Connection:
         return Connection(self.tcp, timeout)

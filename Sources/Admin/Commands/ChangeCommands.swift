@@ -15,10 +15,27 @@ enum ChangeCommands {
             "LOG CLIENTS", "on|off [FOR 10m]",
             "logs each connect and disconnect; falls back after a time", arguments: 1...3
         ) { clients($0) },
+        ConsoleCommand("RELOAD", "reads the configuration and the passwords again") { reload($0) },
         ConsoleCommand("SHUTDOWN", "[NOW]", "drains and ends, or ends at once", arguments: 0...1) {
             shutDown($0)
         },
     ]
+
+    private static func reload(_ call: Call) {
+        call.host.reload { isDone, messages in
+            let text = messages.joined(separator: "; ")
+            if !isDone {
+                call.fail(PlainText.of(Array(text.utf8), longest: longestAnswer))
+            } else if messages.isEmpty {
+                call.reply(.ok)
+            } else {
+                call.reply(.text(messages.joined(separator: "\n")))
+            }
+        }
+    }
+
+    /// Of all problems together, in characters.
+    private static let longestAnswer = 16_384
 
     private static func shutDown(_ call: Call) {
         let isNow = call.word(0) == "now"

@@ -63,8 +63,9 @@ package final class Console {
 
     /// Takes the configuration that a reload has put into force. What LOG has changed stays changed
     /// for its time.
-    package func adopt(_ config: Config, _ source: ConfigSource) {
+    package func adopt(_ config: Config, _ source: ConfigSource, maxClients: Int) {
         host.config = config
+        host.maxClients = maxClients
         host.source = source
         logOverride.apply()
     }

@@ -16,12 +16,17 @@ package final class ConsoleHost {
     package let logControl: LogControl
     package let version: String
     /// The limit on clients that is in force.
-    package let maxClients: Int
+    package internal(set) var maxClients: Int
     /// The configuration in force, and the text that it was made of.
     package internal(set) var config: Config
     package internal(set) var source: ConfigSource
     /// The values in the file that only a restart would apply, by the keys of SHOW CONFIG.
     package var pending: () -> [String: String] = { [:] }
+    /// Reads the configuration again. Calls back with what has changed and waits for a restart, or,
+    /// with `false`, with all problems.
+    package var reload: (@escaping (_ isDone: Bool, _ messages: [String]) -> Void) -> Void = {
+        $0(false, ["there is no reload"])
+    }
     /// Begins a drain; with `true` ends the process at once.
     package var shutDown: (_ now: Bool) -> Void = { _ in }
     package var isDraining: () -> Bool = { false }

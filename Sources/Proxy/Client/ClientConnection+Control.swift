@@ -54,12 +54,14 @@ extension ClientConnection {
         }
         let target = pool.client(serial: serial)
         let blocked = target?.blockedUpstream
-        var serverID = blocked?.origin.serverID
+        var serverID = blocked?.knownServerID
         if target == nil {
             let question = WorkerQuestion.blocked(pool: pool.config.name, serial: serial)
             guard let answer = otherConnection(question) else { return .blocked }
             serverID = answer
         }
+        // The command may go to the old server, whose ids are others.
+        if pool.isMoving || upstream?.origin.departsBy != nil { serverID = nil }
         let outcome = sendControl(
             .unblock, UnblockOrder.standIn(words, as: serverID ?? 0), isUnderstood: true)
         if outcome == .sent {
@@ -210,7 +212,9 @@ extension ClientConnection {
     private func redirected(_ words: [[UInt8]], to receiver: Receiver) -> [UInt8] {
         var words = words
         if let option = receiver.option {
-            words[option] = Array(String(receiver.serverID).utf8)
+            // The command may go to a server whose ids are others.
+            let isElsewhere = pool.isMoving || upstream?.origin.departsBy != nil
+            words[option] = Array(String(isElsewhere ? 0 : receiver.serverID).utf8)
         }
         var encoded: [UInt8] = []
         Encode.command(words, into: &encoded)

@@ -106,7 +106,7 @@ extension ClientConnection {
             server.waitEnded(wait)
             pool.meter.leasesLeft += 1
             noteWait(wait, end: .left)
-            if worker.lifecycle == .running { pool.traffic.left += 1 }
+            if !isLeaving { pool.traffic.left += 1 }
         }
         if let unused = granted {
             granted = nil

@@ -77,7 +77,7 @@ extension ClientConnection {
     }
 
     /// What a CLIENT PAUSE delays is no reason to leave: it ends.
-    var mayNotBlock: Bool { inputEnded || (worker.lifecycle != .running && !pool.isPaused) }
+    var mayNotBlock: Bool { inputEnded || (isLeaving && !pool.isPaused) }
 
     /// Lends an upstream to this client for one reply. 0 bytes stand for a stream, which cannot be
     /// sent again.

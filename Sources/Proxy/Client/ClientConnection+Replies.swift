@@ -104,7 +104,7 @@ extension ClientConnection {
                 if hold.isClean { endHold(upstream) }
             }
         }
-        if !input.isEmpty || inputEnded || mode == .barrier || worker.lifecycle != .running {
+        if !input.isEmpty || inputEnded || mode == .barrier || isLeaving {
             worker.ready(self)
         }
     }
@@ -154,7 +154,7 @@ extension ClientConnection {
                 leaveLimit(upstream)
             }
         }
-        if inputEnded || worker.lifecycle != .running { worker.ready(self) }
+        if inputEnded || isLeaving { worker.ready(self) }
     }
 
     // MARK: Slow readers

@@ -51,7 +51,10 @@ extension ClientConnection {
     private func select(_ database: UInt32, _ bytes: UnsafeRawBufferPointer) -> Outcome {
         var target = key
         target.database = database
-        if target == key { return forward(.shared, .plain, 0, bytes) }
+        if target == key {
+            session.select(database)
+            return forward(.shared, .plain, 0, bytes)
+        }
         if pool.knownKeys.maySelect(target), granted == nil {
             session.select(database)
             if !session.takeSilence() { reply("+OK\r\n") }

@@ -53,6 +53,8 @@ final class ClientConnection {
         static let ready = WorkLists(rawValue: 2)
         /// Its turn ended before its input did: it is not read before it has gone on.
         static let carriedOver = WorkLists(rawValue: 4)
+        /// Its listener is gone: it is closed as soon as nothing of it is in flight.
+        static let leaving = WorkLists(rawValue: 8)
     }
 
     /// What it has sent since it connected.
@@ -70,6 +72,8 @@ final class ClientConnection {
         let portMark: UInt8
         /// The place of its own address in `Worker.localAddresses`, from 1; 0 until it is known.
         var localPlace: UInt8 = 0
+        /// The number of the listener that it came by.
+        let listener: UInt16
     }
 
     // In this order hardly a byte between them is padding; malloc rounds up to the next 16 bytes.
@@ -135,7 +139,7 @@ final class ClientConnection {
         serial = accepted.serial
         origin = Origin(
             connectedAt: worker.now.nanoseconds,
-            portMark: UInt8(truncatingIfNeeded: accepted.peer.port))
+            portMark: UInt8(truncatingIfNeeded: accepted.peer.port), listener: accepted.listener)
         lastActivity = worker.now.nanoseconds
         channel = Channel()
         channel = Channel(
@@ -147,6 +151,10 @@ final class ClientConnection {
     func start() {
         channel.startReading()
     }
+
+    /// It is to leave as soon as it has its replies: the process ends, or its listener is gone.
+    @inline(__always)
+    var isLeaving: Bool { worker.lifecycle != .running || lists.contains(.leaving) }
 
     /// Nothing of this client is in progress. Closing it loses no reply.
     var isQuiet: Bool {
@@ -255,7 +263,7 @@ final class ClientConnection {
             pause(.inputFull)
         }
         if input.capacity > ClientConnection.inputLimit || extras != nil { countInput() }
-        if inputEnded || worker.lifecycle != .running { finishIfDone() }
+        if inputEnded || isLeaving { finishIfDone() }
     }
 
     func pause(_ reason: Pauses) {

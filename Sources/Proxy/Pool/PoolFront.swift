@@ -7,13 +7,13 @@ import Session
 /// One pool of one worker, without its server's connections: configuration, users, names, traffic.
 final class PoolFront {
     let worker: Worker
-    let config: PoolConfig
+    private(set) var config: PoolConfig
     let group: PoolGroup
     /// This worker's index among the workers of the pool. Nil if it does not serve the pool: then
     /// it has no permits and no connections.
     let member: Int?
     /// The state of a new client, and so of the connections that are kept warm.
-    let warmKey: PoolKey
+    private(set) var warmKey: PoolKey
     /// The only server; nil once the pool is closed.
     private(set) var server: Server!
     var traffic = ClientTraffic()
@@ -22,8 +22,12 @@ final class PoolFront {
     var users: UserTable
     /// Clients that monitor.
     var monitors: [SlotID] = []
-    let denyList: DenyList
-    let deniedStrangers: DeniedStrangers
+    private(set) var denyList: DenyList
+    private(set) var deniedStrangers: DeniedStrangers
+    /// A reload has removed the pool: what is left is closed by this time.
+    var leavesBy: MonotonicTime?
+    /// How many moves of the group are in force here.
+    var moves: Int
     /// The server requires a password that the configuration does not have: clients log in
     /// themselves.
     var defaultNeedsLogin = false
@@ -39,17 +43,17 @@ final class PoolFront {
     var halt: PoolHalt?
 
     /// - Parameter seed: seeds the random numbers; different for each pool of the process.
-    init(worker: Worker, config: PoolConfig, seed: UInt64) {
+    init(worker: Worker, config: PoolConfig, group: PoolGroup, seed: UInt64) {
         self.worker = worker
         self.config = config
         meter = PoolMeter(config)
         denyList = DenyList(config.denyCommands, table: worker.table)
         deniedStrangers = DeniedStrangers(config.denyCommands, table: worker.table)
         users = UserTable(name: config.username, password: config.password)
-        warmKey = PoolKey(
-            user: 0, protocolVersion: 2, database: UInt32(clamping: config.upstreamDatabase))
+        warmKey = config.warmKey
         knownKeys = KnownKeys(warmKey: warmKey)
-        group = worker.group.pool(config.name)
+        self.group = group
+        moves = group.moveCount
         member = group.members.firstIndex(of: worker.index)
         server = Server(pool: self, seed: seed &+ UInt64(worker.index))
     }
@@ -64,6 +68,30 @@ final class PoolFront {
         worker.work.departed.add(server)
         server = nil
     }
+
+    /// Puts another configuration into force, except for what clients have to move for.
+    func setConfig(_ new: PoolConfig) {
+        if new.denyCommands != config.denyCommands {
+            denyList.destroy()
+            denyList = DenyList(new.denyCommands, table: worker.table)
+            deniedStrangers = DeniedStrangers(new.denyCommands, table: worker.table)
+        }
+        config = new
+    }
+
+    /// Another server, user or database: nothing that is known of the former one applies any more.
+    func forgetServer() {
+        users.move(name: config.username, password: config.password)
+        warmKey = config.warmKey
+        knownKeys = KnownKeys(warmKey: warmKey)
+        unknownCommands = UnknownCommands()
+        defaultNeedsLogin = false
+        isLoginKnown = false
+        isPaused = false
+    }
+
+    /// A removed pool whose connections are gone.
+    var isClosed: Bool { server == nil }
 
     /// The other workers that serve the pool.
     var otherWorkers: [Int] {

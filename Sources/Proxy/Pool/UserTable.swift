@@ -10,14 +10,14 @@ import Pool
 struct UserTable {
     private struct Entry {
         let name: [UInt8]
-        let password: [UInt8]
+        var password: [UInt8]
         /// The client that was first to bring this password, since the last refusal if there was
         /// one.
         var witness: UInt64 = 0
         /// The server accepted the credentials earlier and refuses them now.
         var isRefused = false
     }
-    private let base: Entry
+    private var base: Entry
     private var entries: [UInt32: Entry] = [:]
     /// The numbers of each name, in the order in which clients brought its passwords.
     private var numbers: [[UInt8]: [UInt32]] = [:]
@@ -110,6 +110,25 @@ struct UserTable {
     /// brought for it.
     mutating func forgetDefault() {
         for user in all(named: base.name) { refused(user) }
+    }
+
+    /// The configuration has other credentials, or another server judges all of them. Users stay,
+    /// because clients have their numbers, and the server judges each again.
+    mutating func move(name: String, password: String?) {
+        self = UserTable(name: name, password: password, keeping: self)
+    }
+
+    private init(name: String, password: String?, keeping old: UserTable) {
+        self.init(name: name, password: password)
+        entries = old.entries
+        numbers = old.numbers
+        last = old.last
+        for user in entries.keys { refused(user) }
+    }
+
+    /// The configuration has another password for user 0.
+    mutating func setPassword(_ password: String?) {
+        base.password = Array((password ?? "").utf8)
     }
 
     /// The user with the name of user 0 and a password that a client has brought, and that client.

@@ -9,7 +9,7 @@ import Pool
 /// looked up when a connection is needed, every `dnsRefresh`, and after signs of a failover.
 struct NameResolution {
     private let upstream: UpstreamAddress
-    private let refresh: Int64
+    var refresh: Int64
     private let isName: Bool
     private var addresses: [SocketAddress] = []
     private var position = 0
@@ -43,6 +43,9 @@ struct NameResolution {
         }
     }
 
+    /// What is looked up, with its port.
+    var place: String { upstream.description }
+
     /// What is looked up, for messages.
     var name: String {
         guard case .tcp(let host, _) = upstream else { return upstream.description }
@@ -64,6 +67,12 @@ struct NameResolution {
     /// The name is looked up before the next dial. Without an answer the addresses stay.
     mutating func doubt() { isDoubted = isName }
 
+    /// Ends the look-up for a server that is left: returns the dials that wait for the addresses.
+    mutating func takeWaiting() -> [(UpstreamID, PoolKey)] {
+        defer { waiting = [] }
+        return waiting
+    }
+
     /// Notes a dial that waits for the addresses.
     mutating func wait(_ id: UpstreamID, _ key: PoolKey) {
         waiting.append((id, key))
@@ -76,12 +85,15 @@ struct NameResolution {
         lastAsked = server.worker.now
         let mailbox = server.worker.mailbox
         let pool = server.pool.config.name
+        let place = place
         let error = Threads.start(name: "resolver") {
-            mailbox.post(.resolved(pool: pool, SocketAddress.resolve(host, port: port)))
+            let answer = SocketAddress.resolve(host, port: port)
+            mailbox.post(.resolved(pool: pool, name: place, answer))
         }
         if error != 0 {
             let problem = "cannot start a thread: \(System.errorText(error))"
-            mailbox.post(.resolved(pool: pool, NameAnswer(addresses: [], problem: problem)))
+            let answer = NameAnswer(addresses: [], problem: problem)
+            mailbox.post(.resolved(pool: pool, name: place, answer))
         }
     }
 

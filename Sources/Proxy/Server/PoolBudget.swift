@@ -11,7 +11,12 @@ final class PoolBudget: Sendable {
     /// A bit for each worker that has an upstream connection.
     private let connectedMask = Atomic<UInt64>(0)
 
-    /// - Parameter members: the workers that share the pool, 2 to 64.
+    /// How long a promise of surplus permits counts, in nanoseconds: a promised pin may never end.
+    private static let promiseTime: Int64 = 2_000_000_000
+    private let promisesSince = Atomic<Int64>(0)
+
+    /// - Parameter members: the workers that share the pool, 2 to 63: they are bits of a mask, and
+    ///   one bit is for permits that the pool has too many.
     init(_ limits: PoolLimits, members: Int) {
         permits = PermitBook(limits.permits, members: members) { AtomicCell($0) }
         accounts = (0..<members).map { _ in Account() }
@@ -23,6 +28,17 @@ final class PoolBudget: Sendable {
         let pinned = Atomic<Int>(0)
         let waiting = Atomic<Int>(0)
         let clients = Atomic<Int>(0)
+    }
+
+    /// Called with every tick of the first member: brings the number of permits to what the limits
+    /// say. True when the others must look.
+    func adjust(now: MonotonicTime) -> Bool {
+        let since = promisesSince.load(ordering: .relaxed)
+        if now.nanoseconds - since >= PoolBudget.promiseTime {
+            promisesSince.store(now.nanoseconds, ordering: .relaxed)
+            permits.forgetSurplusPromises()
+        }
+        return permits.adjust()
     }
 
     // MARK: What people are told

@@ -9,6 +9,8 @@ import RESP
 struct Processes {
     /// Grows with every process that answers: replies of an earlier one teach nothing.
     var epoch = 0
+    /// A connection of the present server has been ready.
+    var isMet = false
     /// The `run_id`s of processes before the present one, the latest last.
     var former: [[UInt8]] = []
     /// The address leads to several servers by turns: nothing that is said of one holds for all.
@@ -84,7 +86,9 @@ extension Server {
             let present = facts.runID
         else { return }
         // A connection that has not yet learnt its server is judged later.
-        let known = allUpstreams.filter { $0.stage == .ready || $0.origin.runID != nil }
+        let known = allUpstreams.filter {
+            ($0.stage == .ready || $0.origin.runID != nil) && $0.origin.departsBy == nil
+        }
         guard known.allSatisfy({ $0.origin.runID == present }) else { return }
         for upstream in known { upstream.origin.epoch = processes.epoch }
         processes.areSeveral = false
@@ -100,6 +104,10 @@ extension Server {
         if isOtherLimit {
             for upstream in allUpstreams { upstream.startGauge() }
         }
+        setPingInterval()
+    }
+
+    private func setPingInterval() {
         var interval = pool.config.pingInterval
         if let timeout = facts.timeoutSeconds, timeout > 0 {
             let third = Int64.seconds(timeout) / 3
@@ -107,6 +115,18 @@ extension Server {
         }
         machine.setPingInterval(interval)
         looks.setInterval(interval)
+    }
+
+    /// The configuration has changed, but for what clients have to move for.
+    func followConfig() {
+        let limits = pool.config.limits(
+            member: pool.member ?? 0, of: pool.group.members.count)
+        if limits != machine.limits { machine.setLimits(limits, now: worker.now) }
+        setPingInterval()
+        names.refresh = pool.config.dnsRefresh
+        // Permits that are too many are given up at once.
+        isTickDue = true
+        noteWork()
     }
 
     /// True when the answers from an idle connection are old enough to ask again.

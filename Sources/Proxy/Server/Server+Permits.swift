@@ -14,7 +14,10 @@ extension Server {
         guard let budget = pool.group.budget, let member = pool.member else { return false }
         let isTick = isTickDue
         isTickDue = false
-        if isTick { budget.report(machine.census, clients: pool.traffic.clients, of: member) }
+        if isTick {
+            budget.report(machine.census, clients: pool.traffic.clients, of: member)
+            if member == 0, budget.adjust(now: worker.now) { pool.group.wake(.max) }
+        }
         let outcome = keeper.balance(&machine, budget.permits, now: worker.now, isTick: isTick)
         if outcome.toWake != 0 { pool.group.wake(outcome.toWake) }
         return outcome.hasChanged

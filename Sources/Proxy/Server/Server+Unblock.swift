@@ -69,7 +69,8 @@ extension Server {
 
     /// Blocked clients are to be released.
     var releasesBlocked: Bool {
-        if case .draining = worker.lifecycle { true } else { pool.isHalted }
+        if case .draining = worker.lifecycle { return true }
+        return pool.isHalted || !worker.watched.leaving.isEmpty
     }
 
     /// The attempt has failed. The next one comes with a later tick.
@@ -90,15 +91,26 @@ extension Server {
 }
 
 extension UpstreamConnection {
-    /// A client is blocked here, and the server's id of this connection is known.
+    /// A client that is to be released is blocked here, and the server's id of this connection is
+    /// known.
     fileprivate var mayBeUnblocked: Bool {
         guard stage == .ready, let sole, sole.isBlocking, !inFlight.isEmpty,
-            origin.serverID != nil
+            origin.serverID != nil, origin.departsBy == nil, pool.isHalted || isUserLeaving
         else { return false }
         switch sole.kind {
         case .exclusive, .held: return true
         case .cleaning, .piped, .asking, .unblocking, .abandoned: return false
         }
+    }
+
+    /// The client whose command blocks here is to leave.
+    private var isUserLeaving: Bool {
+        if let holder { return holder.isLeaving }
+        var isLeaving = false
+        inFlight.forEach { entry in
+            if worker.clients[entry.client]?.isLeaving == true { isLeaving = true }
+        }
+        return isLeaving
     }
 
     /// The server's ids are those of one process. Another one may use them for others.

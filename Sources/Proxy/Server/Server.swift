@@ -23,7 +23,7 @@ final class Server {
     /// Clients that wait for one particular connection, see `waitForReturn`.
     var awaitingReturn: [SlotID] = []
     var names: NameResolution
-    private(set) var failures = ServerFailures()
+    var failures = ServerFailures()
     var facts = ServerFacts()
     /// Upstreams that are spent on commands that are not understood.
     var oneOffs: OneOffLine
@@ -303,6 +303,7 @@ extension Server {
     }
 
     func connected(_ upstream: UpstreamConnection, as key: PoolKey? = nil) {
+        processes.isMet = true
         machine.connected(upstream.id, as: key, now: worker.now)
         pool.meter.dials.record(
             microseconds: SlowLog.microseconds(worker.now - upstream.origin.dialledAt))
@@ -312,11 +313,11 @@ extension Server {
     }
 
     /// A connection was lost while in use.
-    func noteLoss(_ reason: CloseReason) {
+    func noteLoss(_ reason: CloseReason, at address: String) {
         failures.lost(reason, at: worker.now)
         pool.warnLimit(
             "upstream.lost", reason: reason.word,
-            "a connection to \(pool.config.upstream) was lost while in use")
+            "a connection to \(address) was lost while in use")
     }
 
     /// Drops a connection whose descriptor is closed.

@@ -40,6 +40,10 @@ struct ReplyGauge {
     /// where the server has a limit. So they need not ask for a halt as well.
     mutating func close() { limit = Self.closed }
 
+    /// For a connection that gets no more commands of clients that have some in flight there: one
+    /// at a time is the most.
+    static var leaving: ReplyGauge { ReplyGauge(limit: 1, largest: 1) }
+
     /// The next bytes to count begin at `position`.
     mutating func begin(at position: Int) { self.position = position }
 
@@ -89,6 +93,7 @@ extension UpstreamConnection {
         // It begins when the halt is over.
         if pool.isHalted { return }
         let limit = server.facts.outputLimit
+        if origin.departsBy != nil { return }
         guard limit != gauge.limit else { return }
         let now = worker.now.nanoseconds
         gauge = ReplyGauge(limit: limit, largest: server.largestReply.size(at: now), now: now)

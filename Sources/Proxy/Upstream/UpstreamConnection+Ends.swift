@@ -24,10 +24,16 @@ extension UpstreamConnection {
         let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
         rescueUnreceived(reason)
         destroy()
-        if wasInUse, reason != .clientGone { server.noteLoss(reason) }
+        if wasInUse, reason != .clientGone { noteLoss(reason) }
         server.machine.lost(id, reason, now: worker.now)
-        if reason == .upstreamClosed || reason == .upstreamReset { server.doubt(key.user) }
+        let isClosedByServer = reason == .upstreamClosed || reason == .upstreamReset
+        if isClosedByServer, origin.departsBy == nil { server.doubt(key.user) }
         server.noteWork()
+    }
+
+    private func noteLoss(_ reason: CloseReason) {
+        let hasMoved = origin.departsBy != nil
+        server.noteLoss(reason, at: hasMoved ? origin.address : "\(pool.config.upstream)")
     }
 
     /// Closes the connection on purpose as soon as it is not in use.
@@ -91,6 +97,10 @@ extension UpstreamConnection {
 
     private func checkTimeouts() {
         let config = pool.config
+        if let departsBy = origin.departsBy, worker.now >= departsBy {
+            lose(.configChanged)
+            return
+        }
         if isFenceOverdue { worker.markDirty(self) }
         if isCutShort {
             lose(.notUnderstood)
@@ -164,7 +174,8 @@ extension UpstreamConnection {
 
     /// This connection leads to the same server as the newest one.
     var isOfThisServer: Bool {
-        origin.epoch == server.processes.epoch || server.processes.areSeveral
+        origin.departsBy == nil
+            && (origin.epoch == server.processes.epoch || server.processes.areSeveral)
     }
 
     /// Marks the connection: it is closed when its lease ends. The first reason counts.

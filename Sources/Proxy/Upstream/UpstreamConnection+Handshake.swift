@@ -31,7 +31,7 @@ extension UpstreamConnection {
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
         // INFO is sent each time, because an address can lead to another server at any time.
         steps.append(.information)
-        if server.machine.census.connected == 0 {
+        if server.isUnmet {
             steps += Handshake.questions
         } else if server.looks.isTimeoutDoubtful, key.user == 0 {
             steps += Handshake.changing

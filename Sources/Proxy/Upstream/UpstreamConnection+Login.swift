@@ -16,7 +16,9 @@ extension UpstreamConnection {
 
     /// The server has run a command on a connection without a login.
     func needsNoLogin() {
-        if origin.lacksLogin, key.user == 0 { pool.noteDefault(needsLogin: false) }
+        if origin.lacksLogin, key.user == 0, origin.departsBy == nil {
+            pool.noteDefault(needsLogin: false)
+        }
     }
 
     /// The server has refused HELLO because of a missing login. If the default user needs no login

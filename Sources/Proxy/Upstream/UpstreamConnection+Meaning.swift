@@ -85,6 +85,10 @@ extension UpstreamConnection {
             settleStranger(isQuoting: false)
             finishHead()
             if isShared { countFinished(1) }
+            guard origin.departsBy == nil else {
+                client?.endQuestion()
+                return
+            }
             client?.learnedLock(reply, isLocked: facts.error == .noLogin)
         case .identify:
             finishHead()

@@ -12,7 +12,7 @@ extension UpstreamConnection {
         defer { origin.epoch = isBusy ? nil : server.processes.epoch }
         let found = learned(from: .information)
         origin.runID = found.runID
-        let isOnly = server.machine.census.connected == 0
+        let isOnly = server.isUnmet
         if isBusy {
             server.processes.unidentified.append(id)
             guard isOnly else { return }

@@ -57,6 +57,8 @@ struct UpstreamOrigin {
     /// The server's id of this connection, and whether it has been asked for.
     var serverID: Int64?
     var isIdentified = false
+    /// The pool has moved to another server: by this time the connection is closed.
+    var departsBy: MonotonicTime?
     /// When the connection was made, the default user needed a login, and it has not logged in. The
     /// server refuses HELLO on it even when no login is needed any more.
     var lacksLogin = false

@@ -27,7 +27,8 @@ package final class Dispatcher: ClientTaker {
     }
 
     func warn(_ warning: AcceptWarning) {
-        group.mailboxes[group.pool(warning.pool).members[0]].post(.warning(warning))
+        let worker = group.pool(warning.pool)?.members[0] ?? 0
+        group.mailboxes[worker].post(.warning(warning))
     }
 
     fileprivate func tick() {
@@ -39,6 +40,9 @@ package final class Dispatcher: ClientTaker {
         group.room.clear()
         acceptor?.roomAgain()
     }
+
+    /// Continues with other listeners. The workers have been told of their pools before.
+    package func replace(_ settings: WorkerSettings) { acceptor?.replace(settings) }
 
     /// Stops listening and removes the socket files of unix listeners.
     package func close() {

@@ -14,6 +14,8 @@ package struct AcceptedClient: Sendable {
     let peer: SocketAddress
     /// The id that the client sees. It is never reused.
     let serial: UInt64
+    /// The number of the listener.
+    var listener: UInt16 = 0
 
     /// The peer, for people: its address, or the process and the user behind a unix socket.
     var peerText: String {
@@ -42,7 +44,7 @@ package struct AcceptWarning: Sendable {
 package final class Acceptor {
     fileprivate let loop: EventLoop
     fileprivate let group: WorkerGroup
-    private let maxClients: Int
+    private var maxClients: Int
     private unowned let taker: any ClientTaker
     private var listeners: [Listener] = []
     fileprivate var restingSince: Int64?
@@ -62,19 +64,23 @@ package final class Acceptor {
     }
 
     /// Counts an accepted connection and hands it over, or refuses it with Redis's error.
-    fileprivate func accepted(_ descriptor: Int32, from peer: SocketAddress, for pool: String) {
+    fileprivate func accepted(
+        _ descriptor: Int32, from peer: SocketAddress, on listener: Listener
+    ) {
+        let pool = listener.pool
         guard let place = group.admit(maxClients, to: pool) else {
             refuse(descriptor, pool)
             return
         }
         taker.take(
             AcceptedClient(
-                pool: pool, descriptor: descriptor, peer: peer, serial: place.serial),
+                pool: pool, descriptor: descriptor, peer: peer, serial: place.serial,
+                listener: listener.number),
             for: place.worker)
     }
 
     private func refuse(_ descriptor: Int32, _ pool: String) {
-        group.pool(pool).countRejected()
+        group.pool(pool)?.countRejected()
         let text: StaticString = "-ERR max number of clients reached\r\n"
         // Best effort, as in Redis: the send buffer of a new connection has room for 36 bytes.
         var refused = Channel(
@@ -94,7 +100,7 @@ package final class Acceptor {
     fileprivate func takeRest(_ error: Int32, _ listener: Listener) {
         restingSince = EventLoop.now()
         for listener in listeners { listener.pause() }
-        group.pool(listener.pool).countRest()
+        group.pool(listener.pool)?.countRest()
         taker.warn(
             AcceptWarning(
                 pool: listener.pool, event: "listener.rest", reason: "fd_limit",
@@ -114,6 +120,29 @@ package final class Acceptor {
         restingSince = nil
         group.isAcceptorResting.store(false, ordering: .relaxed)
         for listener in listeners { listener.resume() }
+    }
+
+    /// Continues with the listeners and the limit of other settings. A listener that they have as
+    /// well goes on as it is; one that they do not have is closed.
+    func replace(_ settings: WorkerSettings) {
+        maxClients = settings.maxClients
+        var kept: [Listener] = []
+        for listener in listeners {
+            if let bound = settings.listeners.first(where: { $0.number == listener.number }) {
+                listener.tune(settings.keepalive(of: bound.pool))
+                kept.append(listener)
+            } else {
+                let isFileKept = settings.listeners.contains { $0.file === listener.file }
+                listener.close(keepingFile: isFileKept)
+            }
+        }
+        let known = Set(kept.map(\.number))
+        for bound in settings.listeners where !known.contains(bound.number) {
+            let listener = Listener(bound, self, keepalive: settings.keepalive(of: bound.pool))
+            if restingSince != nil { listener.pause() }
+            kept.append(listener)
+        }
+        listeners = kept
     }
 
     /// Stops listening and removes the socket files of unix listeners.
@@ -138,7 +167,8 @@ private final class Listener {
     private unowned let acceptor: Acceptor
     let pool: String
     let address: ListenAddress
-    private let file: SocketFile?
+    let number: UInt16
+    let file: SocketFile?
     private var channel: Channel
 
     init(_ bound: BoundListener, _ acceptor: Acceptor, keepalive: Int64) {
@@ -146,20 +176,23 @@ private final class Listener {
         pool = bound.pool
         address = bound.address
         file = bound.file
+        number = bound.number
         // Set below: the channel needs a pointer to `self`, which is not initialized yet.
         channel = Channel()
         channel = Channel(
             descriptor: bound.descriptor, loop: acceptor.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: listenerReadable,
             onWritable: listenerReadable)
-        if case .unix = address {
-        } else {
-            // On Linux accepted sockets inherit these options. That saves five system calls per
-            // client.
-            SocketAddress.tune(
-                channel.descriptor, keepaliveSeconds: Int32(clamping: keepalive / 1_000_000_000))
-        }
+        tune(keepalive)
         channel.startReading()
+    }
+
+    /// Sets the options that accepted sockets get. On Linux they inherit them, which saves five
+    /// system calls per client.
+    func tune(_ keepalive: Int64) {
+        if case .unix = address { return }
+        SocketAddress.tune(
+            channel.descriptor, keepaliveSeconds: Int32(clamping: keepalive / 1_000_000_000))
     }
 
     func acceptSome() {
@@ -169,7 +202,7 @@ private final class Listener {
         for _ in 0..<batch {
             let (descriptor, peer) = SocketAddress.accept(channel.descriptor)
             if descriptor >= 0 {
-                acceptor.accepted(descriptor, from: peer, for: pool)
+                acceptor.accepted(descriptor, from: peer, on: self)
                 continue
             }
             switch -descriptor {
@@ -190,9 +223,9 @@ private final class Listener {
         if channel.isOpen { channel.startReading() }
     }
 
-    func close() {
+    func close(keepingFile: Bool = false) {
         guard channel.isOpen else { return }
-        file?.remove()
+        if !keepingFile { file?.remove() }
         channel.close()
     }
 }

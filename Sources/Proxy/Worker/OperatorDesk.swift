@@ -94,10 +94,16 @@ package final class OperatorDesk {
         case .killClient(let serial): command = .killClient(serial)
         case .killUpstream(let serial): command = .killUpstream(serial)
         }
-        let workers = request.pool.map { group.pool($0).members } ?? Array(0..<group.workers)
+        let workers = workers(of: request.pool)
         send(
             command, to: workers,
             Job(request: request, missing: Set(workers), deadline: deadline, done: done))
+    }
+
+    /// The workers that serve the pool; all if there is no such pool, for example any more.
+    private func workers(of pool: String?) -> [Int] {
+        let members = pool.map { group.members(of: $0) } ?? []
+        return members.isEmpty ? Array(0..<group.workers) : members
     }
 
     private func isBeingPaused(_ pool: String) -> Bool {
@@ -154,7 +160,7 @@ package final class OperatorDesk {
         }
         // Before the answer no worker is halted any more, but for one that does not answer. That
         // finds a halt whose time is over, or this.
-        let workers = group.pool(pool).members
+        let workers = workers(of: pool)
         send(
             .resume(pool: pool), to: workers,
             Job(

@@ -93,7 +93,7 @@ extension Worker {
             let upstream = pool(name)?.client(serial: serial)?.blockedUpstream
             // The next user of this connection could be unblocked by mistake.
             upstream?.spoil(.dirty)
-            return .connection(upstream?.origin.serverID)
+            return .connection(upstream?.knownServerID)
         case .exists(let name, let serial):
             return .connection(pool(name)?.client(serial: serial) == nil ? nil : 0)
         case .target: return .connection(nil)
@@ -134,6 +134,13 @@ extension Worker {
             guard let client = clients[id], client.mode == .gathering else { return }
             client.finishOrder(gathering.answers)
         }
+    }
+
+    /// What other workers say to this client may be about another server: it asks again.
+    func askAgain(_ client: ClientConnection) {
+        questions.answers[client.id.raw] = nil
+        guard questions.tokens.removeValue(forKey: client.id.raw) != nil else { return }
+        if client.mode == .gathering { client.gathered() }
     }
 
     private func give(_ answer: [WorkerAnswer], to id: SlotID, _ token: UInt64) {

@@ -65,7 +65,7 @@ extension ClientConnection {
     func targetID(for tracker: UInt64) -> Int64? {
         if upstream?.hold == nil { becomeTarget() }
         guard let upstream, upstream.hold != nil, mode != .preparing else { return nil }
-        guard let found = upstream.origin.serverID else {
+        guard let found = upstream.knownServerID else {
             // Inside a transaction the server would queue the question.
             if !session.isSendingTransaction, upstream.hold?.isInTransaction == false {
                 keepAsTarget(upstream, for: tracker)

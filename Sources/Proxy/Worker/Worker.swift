@@ -33,13 +33,15 @@ package enum WorkerMessage: Sendable {
     /// The server has accepted a CLIENT PAUSE of another worker's client; nil for CLIENT UNPAUSE.
     case pause(pool: String, milliseconds: UInt32?, runID: [UInt8]?)
     /// The resolver has answered for an upstream's name.
-    case resolved(pool: String, NameAnswer)
+    case resolved(pool: String, name: String, NameAnswer)
     /// The main thread wants a report; it goes to this mailbox.
     case report(ReportKind, token: UInt64, to: Mailbox<ReportPart>)
     /// What of single connections is logged from now on.
     case logging(clients: Bool, traces: Bool)
     /// A command of an operator; the answer goes to this mailbox.
     case operate(OperatorCommand, token: UInt64, to: Mailbox<OperatorMail>)
+    /// Another configuration takes the place of the present one.
+    case reload(Replacement)
 }
 
 /// One event loop with its clients and pools. Not Sendable: created and used on its own thread.
@@ -113,8 +115,7 @@ package final class Worker {
         logged = LoggedTimes(statistics: now, summaries: now)
         readBuffer = .allocate(byteCount: Worker.readSize, alignment: 64)
         for (index, pool) in settings.config.pools.enumerated() {
-            let seed = UInt64(truncatingIfNeeded: now.nanoseconds) &+ UInt64(index << 8)
-            pools.append(PoolFront(worker: self, config: pool, seed: seed))
+            if let group = group.pool(pool.name) { addPool(pool, group, at: index) }
         }
         if group.workers == 1 {
             acceptor = Acceptor(settings, loop: loop, group: group, taker: self)
@@ -164,8 +165,10 @@ package final class Worker {
         return true
     }
 
-    /// The pool of that name; nil when there is none.
-    func pool(_ name: String) -> PoolFront? { pools.first { $0.config.name == name } }
+    /// The pool of that name; nil when there is none, or a reload has removed it.
+    func pool(_ name: String) -> PoolFront? {
+        pools.first { $0.config.name == name && $0.leavesBy == nil }
+    }
 
     /// Reads the clock once per iteration of the loop, in the first event's callback. All events of
     /// an iteration have the same time.
@@ -190,6 +193,7 @@ package final class Worker {
         group.seen(index, at: now)
         closeIdleClients()
         closeLingering()
+        closeLeaving()
         serveTargets()
         endGatherings()
         logWhatIsDue()
@@ -207,7 +211,8 @@ package final class Worker {
             case .stop: lifecycle = .stopped
             case .accepted(let client): take(client, for: index)
             case .warning(let warning): warn(warning)
-            case .permits(let name): pool(name)?.server.noteWork()
+            case .permits(let name):
+                for pool in pools where pool.config.name == name { pool.server.noteWork() }
             case .question(let question, let token, let asker):
                 answer(question, token: token, to: asker)
             case .answer(let answer, let token, let other):
@@ -217,11 +222,12 @@ package final class Worker {
             case .userRefused(let name, let user): pool(name)?.doubt(user)
             case .pause(let name, let length, let runID):
                 pool(name)?.takePause(length, of: runID)
-            case .resolved(let name, let answer): pool(name)?.server.resolved(answer)
+            case .resolved(let pool, let name, let answer): resolved(pool, name, answer)
             case .report(let kind, let token, let box): report(kind, token: token, to: box)
             case .logging(let clients, let traces): options.log(clients: clients, traces: traces)
             case .operate(let command, let token, let box):
                 carryOut(command, for: OperatorAsker(token: token, box: box))
+            case .reload(let new): replace(new)
             }
         }
     }

@@ -6,11 +6,12 @@ package import EventLoop
 import Pool
 import Synchronization
 
-/// What the workers of a process share: immutable, except for atomics and mailboxes.
+/// What the workers of a process share: immutable, except for atomics, mailboxes, and the pools,
+/// which a reload replaces.
 package final class WorkerGroup: Sendable {
     /// One for each worker.
     package let mailboxes: [Mailbox<WorkerMessage>]
-    private let pools: [String: PoolGroup]
+    private let pools: Mutex<[String: PoolGroup]>
     private let lastSerial = Atomic<UInt64>(0)
     private let lastUpstream = Atomic<UInt64>(0)
     private let clients = Atomic<Int>(0)
@@ -34,39 +35,66 @@ package final class WorkerGroup: Sendable {
         self.room = room
         self.mailboxes = mailboxes
         loads = mailboxes.map { _ in WorkerLoad() }
-        var pools: [String: PoolGroup] = [:]
-        for (index, pool) in config.pools.enumerated() {
-            pools[pool.name] = PoolGroup(index: index, config: pool, mailboxes: mailboxes)
-        }
-        self.pools = pools
+        pools = Mutex(WorkerGroup.groups(of: config, keeping: [:], mailboxes))
     }
 
     package var workers: Int { mailboxes.count }
 
-    /// The workers of the pool with this name. The configuration must have it.
-    func pool(_ name: String) -> PoolGroup {
-        guard let found = pools[name] else { preconditionFailure("no pool \(name)") }
-        return found
+    /// The workers of the pool with this name; nil if the configuration does not have it.
+    func pool(_ name: String) -> PoolGroup? { pools.withLock { $0[name] } }
+
+    /// The groups of all pools, by name.
+    var poolGroups: [String: PoolGroup] { pools.withLock { $0 } }
+
+    /// Puts other settings in place, in all workers. Pools that stay keep their workers, and have
+    /// other limits from now on. The clients of the listeners with the numbers `removed` are
+    /// drained. Each worker calls `applied` with its number, on its own thread.
+    package func replace(
+        _ settings: WorkerSettings, removing removed: Set<UInt16>,
+        applied: @escaping @Sendable (Int) -> Void
+    ) {
+        let groups = pools.withLock { pools in
+            pools = WorkerGroup.groups(of: settings.config, keeping: pools, mailboxes)
+            return pools
+        }
+        let new = Replacement(
+            settings: settings, groups: groups, moves: groups.mapValues(\.moveCount),
+            removed: removed, applied: applied)
+        for mailbox in mailboxes { mailbox.post(.reload(new)) }
     }
 
-    /// The workers that serve the pool with this name. The configuration must have it.
-    package func members(of name: String) -> [Int] { pool(name).members }
+    private static func groups(
+        of config: Config, keeping known: [String: PoolGroup],
+        _ mailboxes: [Mailbox<WorkerMessage>]
+    ) -> [String: PoolGroup] {
+        var groups: [String: PoolGroup] = [:]
+        for (index, pool) in config.pools.enumerated() {
+            let group = known[pool.name]
+            group?.replace(pool)
+            groups[pool.name] =
+                group ?? PoolGroup(index: index, config: pool, mailboxes: mailboxes)
+        }
+        return groups
+    }
 
-    /// Connections to the pool with this name that were refused. The configuration must have it.
-    package func rejected(of name: String) -> UInt64 { pool(name).rejectedCount }
+    /// The workers that serve the pool with this name; none if it is no longer configured.
+    package func members(of name: String) -> [Int] { pool(name)?.members ?? [] }
+
+    /// Connections to the pool with this name that were refused; 0 if it is no longer configured.
+    package func rejected(of name: String) -> UInt64 { pool(name)?.rejectedCount ?? 0 }
 
     /// Why the pool with this name has no upstream, in the words of the system or the server; nil
-    /// if it is up. The configuration must have it.
-    package func outage(of name: String) -> String? { pool(name).warnings.outageError }
+    /// if it is up, or is no longer configured.
+    package func outage(of name: String) -> String? { pool(name)?.warnings.outageError }
 
-    /// Whether an operator has paused the pool with this name. The configuration must have it.
-    package func isPaused(_ name: String) -> Bool { pool(name).isHalted }
+    /// Whether an operator has paused the pool with this name.
+    package func isPaused(_ name: String) -> Bool { pool(name)?.isHalted ?? false }
 
     /// Connections that the pool with this name has refused: those that came when there were
     /// `maxClients`, and how often no descriptor was left. The configuration must have it.
     package func rejected(of name: String) -> (atLimit: UInt64, withoutFiles: UInt64) {
         let found = pool(name)
-        return (found.atLimit, found.withoutFiles)
+        return (found?.atLimit ?? 0, found?.withoutFiles ?? 0)
     }
 
     // MARK: Clients
@@ -83,7 +111,7 @@ package final class WorkerGroup: Sendable {
         }
         let serial = lastSerial.wrappingAdd(1, ordering: .relaxed).newValue
         if workers == 1 { return (0, serial) }
-        let worker = leastLoaded(of: self.pool(pool).members, serial)
+        let worker = leastLoaded(of: self.pool(pool)?.members ?? [0], serial)
         loads[worker].clients.wrappingAdd(1, ordering: .relaxed)
         return (worker, serial)
     }
@@ -147,6 +175,8 @@ final class PoolGroup: Sendable {
     /// One for each member.
     let desks: [MonitorDesk]
     private let mailboxes: [Mailbox<WorkerMessage>]
+    private let config: Mutex<PoolConfig>
+    private let moves = Atomic<Int>(0)
     private let rejected = Atomic<UInt64>(0)
     /// How often descriptors or memory have run out.
     private let rests = Atomic<UInt64>(0)
@@ -162,6 +192,7 @@ final class PoolGroup: Sendable {
         let most = PoolLimits.mostWorkers(maxOpen: config.maxOpen, maxIdle: config.maxIdle)
         let count = min(mailboxes.count, most)
         name = config.name
+        self.config = Mutex(config)
         self.mailboxes = mailboxes
         // Pools that do not need all workers start at different ones.
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
@@ -171,6 +202,20 @@ final class PoolGroup: Sendable {
         budget =
             count == 1 ? nil : PoolBudget(config.limits(member: 0, of: count), members: count)
     }
+
+    /// Puts another configuration into force. The number of workers stays.
+    fileprivate func replace(_ config: PoolConfig) {
+        self.config.withLock { present in
+            if present.isMove(to: config) { moves.wrappingAdd(1, ordering: .relaxed) }
+            present = config
+        }
+        oneOffs.setMaxPinned(config.maxPinned)
+        budget?.permits.setTotal(config.limits(member: 0, of: members.count).permits)
+    }
+
+    /// How often the pool has got another server, user or database. While a worker has applied
+    /// fewer moves than this, it and another one can be at different servers.
+    var moveCount: Int { moves.load(ordering: .relaxed) }
 
     /// Connections that were refused because a limit was reached.
     var rejectedCount: UInt64 { atLimit + withoutFiles }

@@ -154,6 +154,8 @@ struct WatchedClients {
     var atLimit: ContiguousArray<SlotID> = []
     /// Those that are only waiting for their last bytes to be read, oldest first.
     var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
+    /// Those whose listener a reload has removed.
+    var leaving: ContiguousArray<(SlotID, until: MonotonicTime)> = []
 }
 
 /// What clients want of other clients.

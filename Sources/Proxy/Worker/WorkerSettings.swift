@@ -12,6 +12,8 @@ package struct BoundListener: Sendable {
     package let address: ListenAddress
     /// The file of a unix listener.
     package let file: SocketFile?
+    /// Its number among the listeners of the process. Clients have it.
+    package var number: UInt16 = 0
 
     /// A socket that listens at `address`.
     package init(pool: String, descriptor: Int32, address: ListenAddress, file: SocketFile? = nil) {
@@ -41,6 +43,15 @@ package struct WorkerSettings: Sendable {
         self.listeners = listeners
         self.maxClients = maxClients
         self.lostLines = lostLines
+    }
+
+    /// The same process with another configuration.
+    package func replaced(
+        _ config: Config, listeners: [BoundListener], maxClients: Int
+    ) -> WorkerSettings {
+        WorkerSettings(
+            config: config, table: table, listeners: listeners, maxClients: maxClients,
+            lostLines: lostLines)
     }
 
     /// The interval of TCP keepalive for this pool's clients, in nanoseconds.

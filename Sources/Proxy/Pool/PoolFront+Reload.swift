@@ -1,0 +1,77 @@
+// Another configuration of a pool. Most keys are in force at once; a new password retires upstreams
+// that were opened with the old one; another server, user or database is a move: the clients go
+// there as soon as nothing of theirs is in flight at the old server, and never have commands at
+// both.
+
+import Config
+import Pool
+import Session
+
+extension PoolFront {
+    /// Puts another configuration into force. `moves` counts the moves of the pool.
+    func replace(_ new: PoolConfig, moves: Int) {
+        let old = config
+        let isMove = old.isMove(to: new)
+        if isMove { takeBackGrants() }
+        setConfig(new)
+        server.followConfig()
+        if isMove {
+            move()
+        } else if old.password != new.password {
+            users.setPassword(new.password)
+            for upstream in server.allUpstreams where upstream.key.user == 0 {
+                upstream.retireWhenFree(.configChanged)
+            }
+        }
+        self.moves = moves
+        server.noteWork()
+    }
+
+    /// Workers can be at different servers while they apply a move. No number that one server has
+    /// given may reach another one then.
+    var isMoving: Bool { moves != group.moveCount }
+
+    /// Takes back upstreams that clients have been granted and have not used yet.
+    private func takeBackGrants() {
+        server.settle()
+        for client in worker.clients.all where client.pool === self {
+            guard let unused = client.granted else { continue }
+            client.granted = nil
+            server.giveBack(unused.upstream)
+        }
+    }
+
+    private func move() {
+        server.depart(by: worker.now + worker.options.drainTimeout)
+        forgetServer()
+        server.move()
+        let database = warmKey.database
+        for client in worker.clients.all where client.pool === self {
+            client.session.move(toDatabase: database)
+            worker.askAgain(client)
+            guard case .waiting(let wait) = client.mode,
+                wait.wanted.key.database != client.key.database
+            else { continue }
+            server.machine.cancel(wait.ticket)
+            client.leaseAnew()
+        }
+    }
+
+    /// A removed pool whose clients are gone, on this worker. The first call retires its
+    /// connections; when they are closed, or their time is over, nothing is left.
+    var isOver: Bool {
+        guard let leavesBy, traffic.clients == 0 else { return false }
+        if !server.machine.isDraining {
+            server.machine.drain(now: worker.now)
+            server.noteWork()
+        }
+        return server.machine.census.open == 0 || worker.now >= leavesBy
+    }
+}
+
+extension PoolConfig {
+    /// The state of a new client.
+    var warmKey: PoolKey {
+        PoolKey(user: 0, protocolVersion: 2, database: UInt32(clamping: upstreamDatabase))
+    }
+}
