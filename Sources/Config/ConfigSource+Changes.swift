@@ -53,13 +53,18 @@ extension ConfigSource {
         _ old: [Key: Setting], _ new: [Key: Setting], _ specs: [KeySpec], under path: String
     ) -> [ConfigChange] {
         specs.compactMap { spec in
-            let before = old[spec.key].map(shown) ?? ""
-            let after = new[spec.key].map(shown) ?? ""
+            let before = old[spec.key].map(shown) ?? standard(of: spec)
+            let after = new[spec.key].map(shown) ?? standard(of: spec)
             guard before != after else { return nil }
             return ConfigChange(
                 path: path + spec.key.name, old: before, new: after,
                 needsRestart: spec.reload == .restart)
         }
+    }
+
+    /// The value of a key that has no setting.
+    private static func standard(of spec: KeySpec) -> String {
+        if case .derived(let text, _) = spec.standard { text } else { "" }
     }
 
     private static func shown(_ setting: Setting) -> String {

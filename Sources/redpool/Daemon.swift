@@ -105,7 +105,7 @@ final class Daemon {
             if isNow { endNow() }
             drain()
         }
-        console?.host.pending = { [unowned self] in reloader.pendingValues }
+        console?.host.pending = { [unowned self] in reloader.pending }
         console?.host.reload = { [unowned self] completion in
             reload { completion($0.isDone, $0.messages) }
         }

@@ -75,10 +75,10 @@ final class Reloader {
     }
 
     /// What waits for a restart, by the keys of SHOW CONFIG.
-    var pendingValues: [String: String] {
-        var values: [String: String] = [:]
-        for change in state.pending { values[change.path] = change.new }
-        return values
+    var pending: [String: ConfigChange] {
+        var changes: [String: ConfigChange] = [:]
+        for change in state.pending { changes[change.path] = change }
+        return changes
     }
 
     private var path: String { source.file }

@@ -280,7 +280,8 @@ def test_reload_on_the_console(launch, threads):
         assert "pools.main.maxOpen 32 -> 7" in answer
         assert f"threads {threads} -> {threads + 1} needs a restart" in answer
         assert rows("pools.main.maxOpen")["pools.main.maxOpen"]["value"] == "7"
-        assert rows("threads")["threads"]["pending"] == str(threads + 1)
+        row = rows("threads")["threads"]
+        assert (row["value"], row["pending"]) == (str(threads), str(threads + 1))
         redpool.file["pools"]["main"] |= {"maxOpen": 0, "maxopen": 1}
         redpool.config_path.write_text(yaml(redpool.file))
         answer = console.command("RELOAD")

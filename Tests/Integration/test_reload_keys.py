@@ -214,6 +214,21 @@ def test_command_timeout(launch, server):
         server.resume()
 
 
+@key("slowLog", "live")
+def test_slow_log(launch, server):
+    redpool = launch.redpool(server, pool={"slowLog": "1h"}, console=True)
+    busy = (
+        "local s = redis.call('TIME') repeat local n = redis.call('TIME') "
+        "until (n[1] - s[1]) * 1000000 + n[2] - s[2] > 20000 return 1"
+    )
+    with redpool.connect() as client:
+        assert client.command("EVAL", busy, "0") == 1
+        assert not redpool.show("SLOWLOG")
+        redpool.reload(slowLog="10ms")
+        assert client.command("EVAL", busy, "0") == 1
+        assert [row["cmd"] for row in redpool.show("SLOWLOG")] == ["eval"]
+
+
 @key("dnsRefresh", "live")
 def test_dns_refresh(launch, server, shim):
     shim.say("127.0.0.1")

@@ -19,9 +19,11 @@ enum ShowProcess {
                     ["key", "value", "default", "source", "change", "pending"], count: rows.count
                 ) { index in
                     let row = rows[index]
+                    // The file has the value that a restart would apply.
+                    let change = pending[row.key]
                     return [
-                        .text(row.key), value(row.value), value(row.standard), .text(row.source),
-                        .text(row.change), value(pending[row.key]),
+                        .text(row.key), value(change?.old ?? row.value), value(row.standard),
+                        .text(row.source), .text(row.change), value(change?.new),
                     ]
                 }))
     }

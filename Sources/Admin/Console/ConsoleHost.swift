@@ -20,8 +20,8 @@ package final class ConsoleHost {
     /// The configuration in force, and the text that it was made of.
     package internal(set) var config: Config
     package internal(set) var source: ConfigSource
-    /// The values in the file that only a restart would apply, by the keys of SHOW CONFIG.
-    package var pending: () -> [String: String] = { [:] }
+    /// The changes in the file that only a restart would apply, by the keys of SHOW CONFIG.
+    package var pending: () -> [String: ConfigChange] = { [:] }
     /// Reads the configuration again. Calls back with what has changed and waits for a restart, or,
     /// with `false`, with all problems.
     package var reload: (@escaping (_ isDone: Bool, _ messages: [String]) -> Void) -> Void = {

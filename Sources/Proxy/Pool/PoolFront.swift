@@ -76,6 +76,7 @@ final class PoolFront {
             denyList = DenyList(new.denyCommands, table: worker.table)
             deniedStrangers = DeniedStrangers(new.denyCommands, table: worker.table)
         }
+        meter.setSlowLog(new.slowLog)
         config = new
     }
 
