@@ -40,12 +40,6 @@ struct PoolMeter {
 
     init(_ config: PoolConfig) { slow = SlowLog(limit: config.slowLog) }
 
-    /// Puts another `slowLog` into force.
-    mutating func setSlowLog(_ limit: Int64) {
-        slow.setLimit(limit)
-        usualReply = min(usualReply, slow.usual)
-    }
-
     /// A reply has taken longer than `usualReply`.
     fileprivate mutating func longReply(_ microseconds: UInt32) {
         replies.lengthen(to: microseconds)
