@@ -260,13 +260,15 @@ def test_fence_that_was_not_received_is_not_sent_again(launch):
     redpool = launch.redpool(middleman, pool={"onUpstreamLoss": "error", "maxOpen": 1})
     with redpool.connect() as client:
         assert client.command("SET", "k", "1") == b"OK"
-        middleman.arm(b"ECHO", "close", times=3)
         for _ in range(3):
-            # With the fence unanswered the client has lost nothing.
+            # Connected, so that the next ECHO is a fence.
+            assert client.command("GET", "k") == b"1"
+            middleman.arm(b"ECHO", "close", times=1)
             ended = len(middleman.ended)
+            # With the fence unanswered the client has lost nothing.
             eventually(
                 lambda ended=ended: client.command("GET", "k") == b"1"
-                and comes(lambda: len(middleman.ended) > ended, 0.5)
+                and comes(lambda: len(middleman.ended) > ended, 0.05)
             )
         client.send(encode("PING", "a") + encode("PING", "b"))
         assert [client.read(), client.read()] == [b"a", b"b"]
