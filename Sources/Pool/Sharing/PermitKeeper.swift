@@ -63,7 +63,7 @@ package struct PermitKeeper {
                 hasChanged = offer(to: rival, &machine, book, now) || hasChanged
             }
         }
-        if isTick { giveBackSpare(&machine, book, now) }
+        if isTick { hasChanged = giveBackSpare(&machine, book, now) || hasChanged }
         if !debts.isEmpty { payDebts(machine, book) }
         return PermitOutcome(hasChanged: hasChanged, toWake: toWake)
     }
@@ -171,14 +171,15 @@ package struct PermitKeeper {
 
     private mutating func giveBackSpare(
         _ machine: inout PoolStateMachine, _ book: PermitBook<some PermitCell>, _ now: MonotonicTime
-    ) {
+    ) -> Bool {
         // If a client of another worker waits, even for a permit that was promised, none is kept.
         let spare = machine.permitSpare(keeping: isAnyoneElseWaiting(book) ? 0 : 1)
-        if spare.isEmpty { return }
+        if spare.isEmpty { return false }
         held = held - spare
         machine.setPermits(machine.permits - spare, now: now)
         book.putBack(spare)
         if book.hungry != 0 { wakeOthers(of: book) }
+        return true
     }
 
     private func isAnyoneElseWaiting(_ book: PermitBook<some PermitCell>) -> Bool {
