@@ -41,17 +41,6 @@ struct PermitTests {
         #expect(member.pool.nextAction() == .close(id, .rebalanced))
     }
 
-    @Test("spare permits that go back with a tick leave no decision that nobody is told of")
-    func spareAfterMove() {
-        let world = PermitWorld(limits(8), members: 2)
-        world.lease(.shared, on: 0)
-        world.advance(.milliseconds(300))
-        world.answerShared(0, 0)
-        world.members[0].pool.move(warmKey: db1, now: world.now)
-        for _ in 0..<5 { world.run(0, isTick: true) }
-        #expect(world.failure == nil)
-    }
-
     @Test("all pins can be had, however unevenly they are asked for", arguments: 0..<8)
     func uneven(onFirst: Int) {
         let world = PermitWorld(limits(8, maxPinned: 7), members: 2)
