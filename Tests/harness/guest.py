@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -47,7 +48,8 @@ class Guest:
 
     def __init__(self):
         self._folder = tempfile.mkdtemp(prefix="redpool-guest-")
-        self._name = os.path.basename(self._folder).replace("_", "-").lower()
+        # A machine's name ends in a letter or a digit. That of the folder need not.
+        self._name = "redpool-guest-" + secrets.token_hex(4)
         self._log = pathlib.Path(self._folder + ".log")
         self._pid = self._network = self._own_network = None
         self._require()
