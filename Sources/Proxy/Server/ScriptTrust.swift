@@ -112,9 +112,6 @@ extension Server {
         return true
     }
 
-    /// The waiter that leases the connection for the question.
-    static let scriptAsker = WaiterID(raw: .max)
-
     /// Resumes `client` when it is known whether scripts can make up replies.
     func askAboutScripts(for client: ClientConnection) {
         if !client.awaitsScripts {
@@ -127,7 +124,7 @@ extension Server {
         // The answer does not depend on the user.
         if fences[key.user] == .none { key = pool.warmKey }
         scripts.asking = ScriptTrust.Asking(user: client.key.user, key: key)
-        switch machine.lease(.control, key: key, for: Server.scriptAsker, now: worker.now) {
+        switch machine.lease(.control, key: key, for: OwnWaiter.scripts.id, now: worker.now) {
         case .granted(let id): self[id]?.askAboutScripts()
         case .queued(let ticket): scripts.asking?.ticket = ticket
         case .refused: endScriptQuestion(patience: ScriptTrust.shortPatience)

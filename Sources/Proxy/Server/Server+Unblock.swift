@@ -37,9 +37,6 @@ enum UnblockStep {
 }
 
 extension Server {
-    /// The waiter that leases the connection for an attempt.
-    static let unblocker = WaiterID(raw: .max - 2)
-
     /// Unblocks all blocked clients. Called with every tick of a drain or a halt: a command may
     /// have reached the server only after the last attempt.
     func unblockAll() {
@@ -59,7 +56,7 @@ extension Server {
         if unblocking.failures % 2 == 0 { key.user = next.key.user }
         unblocking.key = key
         unblocking.problem = nil
-        switch machine.leaseToRelease(key: key, for: Server.unblocker, now: worker.now) {
+        switch machine.leaseToRelease(key: key, for: OwnWaiter.unblocker.id, now: worker.now) {
         case .granted(let id): self[id]?.beginUnblocking()
         case .queued(let ticket): unblocking.ticket = ticket
         case .refused(let refusal): unblockFailed(refusalText(refusal))

@@ -181,31 +181,42 @@ final class Server {
             case .probe(let id): self[id]?.probe()
             case .close(let id, let reason): self[id]?.retire(reason)
             case .grant(let waiter, let id): grant(waiter, id)
-            case .refuse(Server.scriptAsker, _):
-                endScriptQuestion(patience: ScriptTrust.shortPatience)
-            case .refuse(Server.unblocker, let refusal): unblockFailed(refusalText(refusal))
-            case .refuse(let waiter, let refusal):
-                if let client = worker.clients[SlotID(raw: waiter.raw)] {
-                    let reason = RefusedReason(word: refusal.word)
-                    client.refused(refusalText(refusal), reason ?? .upstream_down)
-                }
+            case .refuse(let waiter, let refusal): refuse(waiter, refusal)
+            }
+        }
+    }
+
+    private func refuse(_ waiter: WaiterID, _ refusal: Refusal) {
+        switch OwnWaiter(waiter) {
+        case .scripts: endScriptQuestion(patience: ScriptTrust.shortPatience)
+        case .unblocker: unblockFailed(refusalText(refusal))
+        // `checkUsers` ends it at its deadline.
+        case .users: break
+        case nil:
+            if let client = worker.clients[SlotID(raw: waiter.raw)] {
+                let reason = RefusedReason(word: refusal.word)
+                client.refused(refusalText(refusal), reason ?? .upstream_down)
             }
         }
     }
 
     private func grant(_ waiter: WaiterID, _ id: UpstreamID) {
-        if waiter == Server.scriptAsker {
+        switch OwnWaiter(waiter) {
+        case .scripts:
             if let upstream = self[id] {
                 upstream.askAboutScripts()
             } else {
                 endScriptQuestion(patience: ScriptTrust.shortPatience)
             }
-            return
-        }
-        if waiter == Server.unblocker {
+        case .unblocker:
             if let upstream = self[id] { upstream.beginUnblocking() } else { endUnblocking() }
-            return
+        case .users:
+            if let upstream = self[id] { giveBack(upstream) }
+        case nil: grantClient(waiter, id)
         }
+    }
+
+    private func grantClient(_ waiter: WaiterID, _ id: UpstreamID) {
         guard let upstream = self[id] else {
             // The connection was lost after the decision: the client leases again.
             worker.clients[SlotID(raw: waiter.raw)]?.leaseAnew()

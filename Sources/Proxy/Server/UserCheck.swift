@@ -23,9 +23,6 @@ struct UserChecks {
 }
 
 extension Server {
-    /// The waiter that leases the connection.
-    private static let userAsker = WaiterID(raw: .max - 1)
-
     /// The server has closed a connection of this user, or refused the user's credentials to a
     /// client. The next tick checks the user, unless there is another connection by then.
     func doubt(_ user: UInt32) {
@@ -56,7 +53,7 @@ extension Server {
         guard let client, !isServed(user) else { return }
         let key = PoolKey(
             user: user, protocolVersion: client.key.protocolVersion, database: 0)
-        switch machine.lease(.shared, key: key, for: Server.userAsker, now: worker.now) {
+        switch machine.lease(.shared, key: key, for: OwnWaiter.users.id, now: worker.now) {
         case .granted(let id):
             if let upstream = self[id] { giveBack(upstream) }
         case .queued(let ticket):
