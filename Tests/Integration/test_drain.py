@@ -1,5 +1,6 @@
 """A drain releases clients whose commands block: each gets what comes first, then it is closed."""
 
+import contextlib
 import itertools
 import re
 import threading
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from harness.servers import FOUND
+from harness.tasks import stopped, tasks
 from harness.waiting import eventually
 from harness.wire import Closed, Connection, ErrorReply, encode
 
@@ -272,3 +274,66 @@ def test_no_element_is_lost_or_read_twice(launch, full):
     left = [int(element) for element in server.command("LRANGE", "q", "0", "-1")]
     assert sorted(taken + left) == list(range(producer.count))
     assert len(taken) > 0
+
+
+# --- clients whose command is on the way
+
+
+def begin_drain(redpool):
+    redpool.signal()
+    eventually(lambda: "event=drain.begin" in redpool.log(), what="the drain")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_has_arrived_is_answered(launch, threads):
+    """The worker hears of the drain before it reads commands that the kernel has had for it."""
+    redpool = launch.redpool(launch.server(), settings={"threads": threads} | LONG_DRAIN)
+    redpool.warm_up()
+    with redpool.connect() as new, redpool.connect() as old, redpool.connect() as subscriber:
+        assert old.command("SET", "k", "v") == b"OK"
+        assert subscriber.command("SUBSCRIBE", "c") == [b"subscribe", b"c", 1]
+        assert new.command("CLIENT", "GETNAME") is None
+        with contextlib.ExitStack() as stack:
+            for name, thread in tasks(redpool.process).items():
+                if name.startswith("worker-"):
+                    stack.enter_context(stopped(thread))
+            begin_drain(redpool)
+            new.send(encode("PING"))
+            old.send(encode("GET", "k") + encode("PING"))
+            subscriber.send(encode("SUBSCRIBE", "d"))
+        assert new.read() == b"PONG"
+        assert [old.read(), old.read()] == [b"v", b"PONG"]
+        assert subscriber.read() == [b"subscribe", b"d", 2]
+        for client in (new, old, subscriber):
+            assert client.read_until_closed() == b""
+    assert redpool.wait(AT_ONCE) == 0 and " cut=0" in redpool.log()
+
+
+def test_a_client_that_has_just_connected_is_heard(launch):
+    """Its first command may come up to 100 ms behind its connection. On a busy machine it comes
+    later, so this is tried a few times."""
+    server = launch.server()
+
+    def is_heard() -> bool:
+        redpool = launch.redpool(server)
+        redpool.warm_up()
+        with redpool.connect() as client:
+            begin_drain(redpool)
+            client.send(encode("PING"))
+            try:
+                answer = client.read()
+            except (Closed, OSError):
+                return False
+            assert answer == b"PONG" and client.read_until_closed() == b""
+        assert redpool.wait(AT_ONCE) == 0
+        return True
+
+    assert any(is_heard() for _ in range(5))
+
+
+def test_clients_that_say_nothing_delay_a_drain_hardly(launch):
+    redpool = launch.redpool(launch.server(), settings=LONG_DRAIN)
+    with redpool.connect() as first, redpool.connect() as second:
+        begin_drain(redpool)
+        assert first.read_until_closed() == second.read_until_closed() == b""
+    assert redpool.wait(AT_ONCE) == 0 and " cut=0" in redpool.log()

@@ -37,6 +37,15 @@ extension ClientConnection {
         }
     }
 
+    /// It has connected just now, and its first command is probably on the way.
+    var isNewcomer: Bool {
+        counted.bytesIn == 0
+            && worker.now.nanoseconds - origin.connectedAt < ClientConnection.newcomerTime
+    }
+
+    /// How long a drain leaves a client that has sent nothing yet, in nanoseconds.
+    private static let newcomerTime: Int64 = 100_000_000
+
     /// Closes a client that has ended its input, or that is being drained, as soon as it has all
     /// its replies.
     func finishIfDone() {

@@ -168,6 +168,12 @@ final class ClientConnection {
 
     // MARK: Reading
 
+    /// A drain is about to close this client, which is quiet. What has arrived meanwhile is read
+    /// and answered before.
+    func takeLastInput() {
+        if channel.isReading { readable() }
+    }
+
     fileprivate func readable() {
         // Input that is not read now is reported again. A change of the peer is reported only once.
         if lists.contains(.carriedOver), channel.isReading { return }

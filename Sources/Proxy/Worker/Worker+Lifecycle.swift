@@ -167,11 +167,14 @@ extension Worker {
         lifecycle = .draining(deadline: deadline)
         acceptor?.close()
         for client in clients.all where client.isToBlock { client.closeAfterFlush(.drain) }
+        for client in clients.all where client.isQuiet { client.takeLastInput() }
         continueDrain(deadline)
     }
 
     func continueDrain(_ deadline: MonotonicTime) {
-        for client in clients.all where client.isQuiet { client.close(.drain) }
+        for client in clients.all where client.isQuiet && !client.isNewcomer {
+            client.close(.drain)
+        }
         for pool in pools { pool.server.unblockAll() }
         if clients.count == 0 || now >= deadline { lifecycle = .drained }
     }

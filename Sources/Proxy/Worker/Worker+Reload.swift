@@ -54,6 +54,7 @@ extension Worker {
             client.lists.insert(.leaving)
             watched.leaving.append((client.id, until))
             if client.isToBlock { client.closeAfterFlush(.drain) }
+            if client.isQuiet { client.takeLastInput() }
         }
         closeLeaving()
     }
@@ -66,7 +67,7 @@ extension Worker {
             watched.leaving = []
             for (id, until) in leaving {
                 guard let client = clients[id] else { continue }
-                if client.isQuiet || now >= until {
+                if client.isQuiet && !client.isNewcomer || now >= until {
                     client.close(.drain)
                 } else {
                     watched.leaving.append((id, until))
