@@ -165,6 +165,44 @@ def test_the_identities_hold_through_chaos(launch, threads):
         assert total(after, f"redpool_{name}") > 0, name
 
 
+def test_what_passes_through_a_pipe_is_counted(daemon, http):
+    with daemon.connect() as client:
+        assert client.command("MULTI") == b"OK"
+        # Nobody can follow what EXEC will do with this.
+        assert client.command("SUBSCRIBE", "c") == b"QUEUED"
+        assert client.command("EXEC") == [[b"subscribe", b"c", 1]]
+        before = http.metrics()
+        for _ in range(10):
+            assert client.command("PING") == [b"pong", b""]
+        client.send(b"PING inline\r\n")
+        assert client.read() == [b"pong", b"inline"]
+        after = http.metrics()
+        for route, grown in {"pinned": 11, "shared": 0, "local": 0}.items():
+            assert grown == (
+                total(after, "redpool_commands_total", route=route)
+                - total(before, "redpool_commands_total", route=route)), route
+
+
+def test_a_paused_pool_is_shown(launch):
+    http = Http()
+    redpool = launch.redpool(launch.server(), settings=http.settings, console=True)
+    redpool.warm_up()
+    assert http.metrics()['redpool_pool_paused{pool="main"}'] == 0
+    with redpool.console() as console, redpool.connect() as client:
+        assert client.command("SUBSCRIBE", "c") == [b"subscribe", b"c", 1]
+        assert console.command("PAUSE", "main", "MAX", "60s").startswith(b"OK")
+        client.send(encode("PING"))
+        eventually(lambda: http.metrics()['redpool_pool_waiting{pool="main"}'] == 1)
+        assert http.metrics()['redpool_pool_paused{pool="main"}'] == 1
+        assert http.get("/readyz").text == "pool main: paused\n"
+        assert "<li>pool main is paused" in http.get("/").text
+        assert console.command("RESUME", "main") == b"OK"
+        assert client.read() == [b"pong", b""]
+    metrics = http.metrics()
+    assert metrics['redpool_pool_paused{pool="main"}'] == 0
+    assert metrics['redpool_pool_waiting{pool="main"}'] == 0
+
+
 def test_ready_and_healthy(launch):
     http, server = Http(), launch.server()
     redpool = launch.redpool(

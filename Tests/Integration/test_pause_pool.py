@@ -1,6 +1,7 @@
 """PAUSE, RESUME, RECONNECT and KILL of the console: nothing is sent, and nobody is told."""
 
 import os
+import re
 import threading
 
 import pytest
@@ -184,7 +185,7 @@ def test_nobody_is_refused_while_the_server_is_down(launch, tmp_path):
     ground.server.stop()
     with ground.connect() as client:
         client.send(encode("PING"))
-        always(lambda: not client.has_more(), 0.3, what="silence")
+        always(lambda: not client.is_answered(), 0.3, what="silence")
         ground.server.start()
         ground.resume()
         assert client.read() == b"PONG"
@@ -246,7 +247,7 @@ def test_waiting_is_not_refused_however_long_it_lasts(launch, tmp_path):
     assert ground.pause() == "OK"
     with ground.connect() as client:
         client.send(encode("INCR", "n"))
-        always(lambda: not client.has_more(), 0.5, what="silence")
+        always(lambda: not client.is_answered(), 0.5, what="silence")
         ground.resume()
         assert client.read() == 1
     assert "event=client.refused" not in ground.redpool.log()
@@ -360,6 +361,53 @@ def test_subscribers_stay_and_are_counted(launch, tmp_path, threads):
         assert ground.server.command("GET", "n") is None
         ground.resume()
         assert tracker.read() == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_waits_on_an_upstream_of_its_own_is_shown(launch, tmp_path, threads):
+    """A subscriber, and a client with a pipe, wait for RESUME without a place in the queue."""
+    ground = Ground(launch, tmp_path, settings={"threads": threads})
+    with ground.connect() as holder, ground.connect() as piped:
+        assert holder.command("SUBSCRIBE", "c") == [b"subscribe", b"c", 1]
+        assert piped.command("MULTI") == b"OK" and piped.command("SUBSCRIBE", "c") == b"QUEUED"
+        assert piped.command("EXEC") == [[b"subscribe", b"c", 1]]
+        assert ground.pause("MAX", "60s").startswith("OK 2 upstreams held")
+        assert ground.redpool.show("POOLS")[0]["waiting"] == 0
+        for client in (holder, piped):
+            client.send(encode("PING"))
+        eventually(lambda: ground.redpool.show("POOLS")[0]["waiting"] == 2, what="both waiting")
+        rows = ground.redpool.show("CLIENTS")
+        assert {(row["state"], row["reason"]) for row in rows} == {("waiting", "paused")}, rows
+        ground.resume()
+        assert holder.read() == piped.read() == [b"pong", b""]
+    eventually(lambda: "event=pool.resumed" in ground.redpool.log())
+    # With two workers the line is that of the last one.
+    assert re.search(r" waiting=[12]$", ground.redpool.log(), re.M)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_redirection_waits_as_well(launch, tmp_path, threads):
+    """The client that is to get the messages has no upstream yet when the pool is paused."""
+    ground = Ground(launch, tmp_path, settings={"threads": threads},
+                    pool={"maxOpen": 4, "maxPinned": 2, "poolTimeout": "1s"})
+    blocked = [ground.connect() for _ in range(2)]
+    for client in blocked:
+        client.send(encode("BLPOP", "never", "0"))
+    eventually(lambda: ground.redpool.show("POOLS")[0]["pinned"] == 2, what="no pin left")
+    with ground.connect() as target, ground.connect() as tracker:
+        number = target.command("CLIENT", "ID")
+        tracker.send(encode("CLIENT", "TRACKING", "ON", "REDIRECT", number))
+        eventually(
+            lambda: any(row["reason"] == "gathering" for row in ground.redpool.show("CLIENTS")),
+            what="the wait for the target")
+        assert ground.pause("MAX", "60s") == "OK"
+        always(lambda: not tracker.is_answered(), 2, what="silence")
+        ground.resume()
+        assert tracker.read() == b"OK"
+        assert tracker.command("CLIENT", "GETREDIR") == number
+    for client in blocked:
+        assert client.read() is None
+        client.close()
 
 
 def test_with_close_they_are_closed(ground):

@@ -1,6 +1,7 @@
 """Raw Redis connections that show exact bytes in both directions."""
 
 import asyncio
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -108,6 +109,12 @@ class Connection:
     def read(self):
         """The next reply, decoded. Raises Closed at the end of the stream."""
         return decode(self.read_raw())
+
+    def is_answered(self) -> bool:
+        """Whether the other end has sent something, or closed. Does not wait."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return self.has_more() or bool(poll.poll(0))
 
     def has_more(self) -> bool:
         """Whether received bytes have not been read yet."""

@@ -13,16 +13,12 @@ package struct ProcessSource {
     package let pools: () -> [PoolConfig]
     /// Everything but what the system tells.
     package let facts: () -> ProcessFacts
-    /// The pool with this name is paused.
-    package let isPaused: (String) -> Bool
 
     package init(
-        pools: @escaping () -> [PoolConfig], facts: @escaping () -> ProcessFacts,
-        isPaused: @escaping (String) -> Bool = { _ in false }
+        pools: @escaping () -> [PoolConfig], facts: @escaping () -> ProcessFacts
     ) {
         self.pools = pools
         self.facts = facts
-        self.isPaused = isPaused
     }
 }
 
@@ -99,7 +95,6 @@ package final class MetricsCenter {
         snapshot.pools = store.pools(named: configured.map(\.name)).map(PoolView.init)
         for (index, config) in configured.enumerated() {
             snapshot.pools[index].configure(config, group)
-            snapshot.pools[index].isPaused = source.isPaused(config.name)
         }
         for index in snapshot.pools.indices.dropFirst(configured.count) {
             snapshot.pools[index].isConfigured = false
@@ -118,6 +113,7 @@ extension PoolView {
         minIdle = config.minIdle
         upstream = config.upstream.description
         outage = group.outage(of: config.name)
+        isPaused = group.isPaused(config.name)
         (rejectedAtLimit, rejectedWithoutFiles) = group.rejected(of: config.name)
     }
 }

@@ -45,6 +45,11 @@ extension ClientConnection {
         if upstream.isFull(for: self) { pause(.upstreamFull) }
     }
 
+    private func countPiped() {
+        counted.commands &+= 1
+        pool.traffic.commandsPinned += 1
+    }
+
     /// Passes on the command at `start`, or as much of it as has come. Returns the new position.
     func passCommand(_ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int) -> Int {
         if pipe.view == .blind { return count }
@@ -52,7 +57,7 @@ extension ClientConnection {
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         switch scanner.scan(buffer.span, frameStart: start, limits: worker.limits.loggedIn) {
         case .command(let frame):
-            counted.commands &+= 1
+            countPiped()
             let isRefused =
                 pipe.view == .watching
                 ? refuses(buffer.span, frame) : pipe.view == .dropping
@@ -62,6 +67,7 @@ extension ClientConnection {
             return frame.end
         case .inline(let lineStart, let lineEnd, let next):
             worker.turn.spend(Turn.line)
+            countPiped()
             if refusesLine(buffer, lineStart, lineEnd) {
                 passStandIn()
             } else {

@@ -53,8 +53,9 @@ extension PoolFront {
         found.commands.local = traffic.commandsLocal
         found.commands.retriedShared = meter.retriedShared
         found.commands.retriedPinned = meter.retriedPinned
-        found.census = server.machine.census
+        found.census = census
         found.sight = sight
+        found.sight.waiting = found.census.waiting
         found.leases.atOnce = counters.hits + meter.directPins
         found.leases.refused = meter.leasesRefused
         found.leases.left = meter.leasesLeft

@@ -89,17 +89,37 @@ extension PoolFront {
     func endHalt(_ end: HaltEnd) -> Bool {
         guard let ended = halt else { return false }
         let uses = server.uses
+        let waiting = server.use.waiting + awaitingResume
         halt = nil
         for asker in ended.askers { asker.answer(.ended(end, uses), from: worker.index) }
         let duration = worker.now - ended.began
-        if group.countHalted(-1) == 0 { logResume(end, duration, uses) }
+        if group.countHalted(-1) == 0 { logResume(end, duration, uses, waiting) }
         if !server.releasesBlocked, server.unblocking.ticket != nil { server.endUnblocking() }
         server.resume(after: duration)
+        worker.renewTargets(of: self)
         worker.clients.forEach { client in
             guard client.pool === self else { return }
             client.haltEnded(after: duration)
         }
         return true
+    }
+
+    /// How many upstreams are in which state, and how many clients wait. During a halt those wait
+    /// too that hold an upstream or have a pipe.
+    var census: PoolCensus {
+        var census = server.machine.census
+        census.waiting += awaitingResume
+        return census
+    }
+
+    /// How many clients wait for RESUME without a place in the queue.
+    private var awaitingResume: Int {
+        guard isHalted else { return 0 }
+        var count = 0
+        worker.clients.forEach { client in
+            if client.pool === self, client.isAwaitingResume { count += 1 }
+        }
+        return count
     }
 
     /// Called with every tick, and more often while somebody waits for it: ends the halt when its
@@ -147,7 +167,9 @@ extension PoolFront {
             ])
     }
 
-    private func logResume(_ end: HaltEnd, _ duration: Int64, _ uses: UpstreamUses) {
+    private func logResume(
+        _ end: HaltEnd, _ duration: Int64, _ uses: UpstreamUses, _ waiting: Int
+    ) {
         let text =
             end == .resumed
             ? "commands are sent again" : "the pause is over by itself: commands are sent again"
@@ -156,7 +178,7 @@ extension PoolFront {
             metadata: [
                 "event": "pool.resumed", "pool": "\(config.name)",
                 "reason": end == .resumed ? "resume" : "max",
-                "paused_ms": "\(duration / 1_000_000)", "waiting": "\(server.use.waiting)",
+                "paused_ms": "\(duration / 1_000_000)", "waiting": "\(waiting)",
                 "busy": "\(uses.busy)",
             ])
     }
@@ -229,8 +251,12 @@ extension ClientConnection {
         return !hold.isInTransaction && !hold.isWatching
     }
 
-    /// A command of this client waits on its held upstream until the halt is over.
-    var isAwaitingResume: Bool { mode == .barrier && inFlight == 0 && mustAwaitResume }
+    /// A command of this client waits on its held upstream, or at the start of its pipe, until the
+    /// halt is over.
+    var isAwaitingResume: Bool {
+        if isPipeHalted { return !input.isEmpty }
+        return mode == .barrier && inFlight == 0 && mustAwaitResume
+    }
 
     /// A halt stops this client's pipe at the end of a command.
     var isPipeHalted: Bool {

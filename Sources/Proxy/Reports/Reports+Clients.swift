@@ -65,7 +65,8 @@ extension ClientConnection {
         case .waiting(let wait):
             return Standing(
                 state: .waiting, reason: wait.wanted.kind.reason, since: worker.now - wait.since)
-        case .piped: return Standing(state: .pipe, reason: nil, since: soleTime)
+        case .piped where !isAwaitingResume:
+            return Standing(state: .pipe, reason: nil, since: soleTime)
         case .open where inFlight == 0 && !isHolding && extras?.awaitsReturn != true:
             return resting
         default: break

@@ -8,12 +8,15 @@ import Session
 extension PoolFront {
     /// This worker's part of the pool.
     var report: PoolReport {
-        PoolReport(
+        let census = census
+        var sight = sight
+        sight.waiting = census.waiting
+        return PoolReport(
             pool: config.name, upstream: config.upstream.description,
             address: server.names.next()?.description, maxOpen: config.maxOpen,
             maxPinned: config.maxPinned, clients: traffic.clients, accepted: traffic.accepted,
             commands: traffic.commandsShared + traffic.commandsPinned + traffic.commandsLocal,
-            refused: traffic.refused, census: server.machine.census, sight: sight,
+            refused: traffic.refused, census: census, sight: sight,
             lastError: server.failures.last)
     }
 }

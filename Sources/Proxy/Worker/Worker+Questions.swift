@@ -46,7 +46,7 @@ struct Gathering {
     let purpose: Purpose
     var missing: Set<Int>
     var answers: [WorkerAnswer] = []
-    let deadline: MonotonicTime
+    var deadline: MonotonicTime
     static let patience: Int64 = 500_000_000
 }
 
@@ -116,7 +116,8 @@ extension Worker {
     /// Called with every tick: ends the waits whose deadline has passed.
     func endGatherings() {
         if questions.open.isEmpty { return }
-        for (token, gathering) in questions.open where gathering.deadline <= now {
+        for (token, gathering) in questions.open
+        where gathering.deadline <= now && !isHalted(gathering) {
             let workers = gathering.missing.sorted().map(String.init).joined(separator: " ")
             pools[0].warnLimit(
                 "worker.silent", reason: "no_answer", "no answer from worker \(workers)")

@@ -16,7 +16,7 @@ struct TargetOrder {
     /// Where that client waits: its worker and its token.
     let asker: Int
     let token: UInt64
-    let until: MonotonicTime
+    var until: MonotonicTime
 }
 
 extension Worker {
@@ -36,12 +36,36 @@ extension Worker {
         orders.targets += waiting.filter { !serve($0) }
     }
 
+    /// A halt of the pool is over, in which no target could get an upstream: what waits for one has
+    /// its whole time again.
+    func renewTargets(of pool: PoolFront) {
+        for index in orders.targets.indices {
+            guard clients[orders.targets[index].client]?.pool === pool else { continue }
+            orders.targets[index].until = now + pool.config.poolTimeout
+        }
+        for (token, gathering) in questions.open where isHeldUp(gathering, by: pool) {
+            questions.open[token]?.deadline = now + Gathering.patience + pool.config.poolTimeout
+        }
+    }
+
+    /// A command of this pool waits for the answers.
+    private func isHeldUp(_ gathering: Gathering, by pool: PoolFront) -> Bool {
+        guard case .client(let id) = gathering.purpose else { return false }
+        return clients[id]?.pool === pool
+    }
+
+    /// Whether the wait for these answers stands still, because an operator has paused the pool.
+    func isHalted(_ gathering: Gathering) -> Bool {
+        guard case .client(let id) = gathering.purpose else { return false }
+        return clients[id]?.pool.isHalted == true
+    }
+
     private func serve(_ order: TargetOrder) -> Bool {
         var answer: Int64?
         if let client = clients[order.client] {
             answer = client.targetID(for: order.tracker)
             if answer == nil {
-                if now < order.until { return false }
+                if now < order.until || client.pool.isHalted { return false }
                 client.release(from: order.tracker)
                 answer = ClientConnection.noTarget
             }
