@@ -10,7 +10,8 @@ private func page(_ snapshot: Snapshot, _ history: PoolHistory = PoolHistory()) 
     var page = StatusPage(
         snapshot, histories: snapshot.pools.map { _ in history },
         wall: snapshot.process.startedAt + .seconds(3600))
-    return String(decoding: page.written(), as: UTF8.self)
+    while page.result == nil { page.write() }
+    return String(decoding: page.result ?? [], as: UTF8.self)
 }
 
 /// A snapshot in which all is well.
@@ -34,6 +35,23 @@ struct StatusPageTests {
         }
         #expect(text.contains("<meta http-equiv=refresh content=2>"))
         #expect(text.hasPrefix("<!doctype html>") && text.hasSuffix("</html>\n"))
+    }
+
+    @Test("it is written in parts, none for more than one pool")
+    func parts() {
+        func parts(pools: Int) -> Int {
+            var snapshot = well()
+            snapshot.pools = (0..<pools).map { _ in snapshot.pools[0] }
+            var page = StatusPage(
+                snapshot, histories: snapshot.pools.map { _ in PoolHistory() }, wall: 0)
+            var count = 0
+            while page.result == nil {
+                page.write()
+                count += 1
+            }
+            return count
+        }
+        #expect(parts(pools: 10) - parts(pools: 1) == 9 * 3)
     }
 
     @Test("what is wrong comes first, and in the title")

@@ -22,8 +22,7 @@ package final class HttpFront {
         switch request.path {
         case "/metrics":
             center.refresh { [unowned self] snapshot in
-                writing.append(Writing(snapshot, request, self))
-                writing.last?.goOn()
+                begin(request, PrometheusMetrics(snapshot), type: PrometheusText.mediaType)
             }
         case "/healthz":
             if center.areWorkersTurning {
@@ -37,16 +36,11 @@ package final class HttpFront {
             }
         case "/", "":
             center.refresh { [unowned self] snapshot in
-                var page = StatusPage(
-                    snapshot, histories: center.histories(of: snapshot), wall: wallClock())
-                request.answer(
-                    200, "OK", type: StatusPage.mediaType,
-                    headers: [
-                        (
-                            "Content-Security-Policy",
-                            "default-src 'none'; style-src 'unsafe-inline'"
-                        )
-                    ], page.written())
+                let histories = center.histories(of: snapshot)
+                begin(
+                    request, StatusPage(snapshot, histories: histories, wall: wallClock()),
+                    type: StatusPage.mediaType,
+                    headers: [("Content-Security-Policy", StatusPage.policy)])
             }
         default:
             request.answer(
@@ -64,19 +58,32 @@ package final class HttpFront {
         }
     }
 
-    /// An answer to /metrics in progress. The main thread may accept clients meanwhile.
+    private func begin(
+        _ request: HTTPRequest, _ text: any WrittenInParts, type: String,
+        headers: [(String, String)] = []
+    ) {
+        let answer = Writing(text, self) { bytes in
+            request.answer(200, "OK", type: type, headers: headers, bytes)
+        }
+        writing.append(answer)
+        answer.goOn()
+    }
+
+    /// An answer in progress. The main thread may accept clients meanwhile.
     private final class Writing {
-        private var metrics: PrometheusMetrics
-        private let request: HTTPRequest
+        private var text: any WrittenInParts
+        private let answer: ([UInt8]) -> Void
         private unowned let front: HttpFront
         private var timer: Timer?
 
         /// It writes for at most this long at a time, in nanoseconds.
         private static let slice: Int64 = 5_000_000
 
-        init(_ snapshot: Snapshot, _ request: HTTPRequest, _ front: HttpFront) {
-            metrics = PrometheusMetrics(snapshot)
-            self.request = request
+        init(
+            _ text: any WrittenInParts, _ front: HttpFront, _ answer: @escaping ([UInt8]) -> Void
+        ) {
+            self.text = text
+            self.answer = answer
             self.front = front
             timer = Timer(
                 loop: front.loop, owner: Unmanaged.passUnretained(self).toOpaque(),
@@ -88,15 +95,29 @@ package final class HttpFront {
 
         func goOn() {
             let end = EventLoop.now() + Writing.slice
-            while metrics.result == nil {
+            while true {
+                if let bytes = text.result {
+                    answer(bytes)
+                    break
+                }
                 if EventLoop.now() >= end {
                     timer?.start(after: 0)
                     return
                 }
-                metrics.write()
+                text.write()
             }
-            request.answer(200, "OK", type: PrometheusText.mediaType, metrics.result ?? [])
             front.writing.removeAll { $0 === self }
         }
     }
 }
+
+/// A text that is written a part at a time.
+protocol WrittenInParts {
+    /// Nil until everything is written.
+    var result: [UInt8]? { get }
+    /// Writes the next part.
+    mutating func write()
+}
+
+extension PrometheusMetrics: WrittenInParts {}
+extension StatusPage: WrittenInParts {}

@@ -5,12 +5,27 @@ import Pool
 import Proxy
 import Telemetry
 
-/// Writes the page.
+/// Writes the page, a part at a time, so that the main thread can do something else between them.
 struct StatusPage {
+    /// A part of the page. Those with a number are of one pool.
+    private enum Part {
+        case head
+        case pools
+        case pool(Int)
+        case latencies
+        case latency(Int)
+        case endOfTable
+        case refusals
+        case curves(Int)
+        case foot
+    }
+
     private let snapshot: Snapshot
     private let histories: [PoolHistory]
     /// The wall clock in nanoseconds since 1970.
     private let wall: Int64
+    private let parts: [Part]
+    private var next = 0
     private var html = Html()
 
     /// - Parameter histories: one for each pool of the snapshot.
@@ -18,23 +33,46 @@ struct StatusPage {
         self.snapshot = snapshot
         self.histories = histories
         self.wall = wall
+        let pools = snapshot.pools.indices.filter { snapshot.pools[$0].isConfigured }
+        parts =
+            [.head, .pools] + pools.map(Part.pool) + [.endOfTable, .latencies]
+            + pools.map(Part.latency) + [.endOfTable, .refusals] + pools.map(Part.curves) + [.foot]
     }
 
     static let mediaType = "text/html; charset=utf-8"
+    /// The page can load nothing.
+    static let policy = "default-src 'none'; style-src 'unsafe-inline'"
 
-    /// The whole page.
-    mutating func written() -> [UInt8] {
+    /// The whole page; nil until everything is written.
+    var result: [UInt8]? { next < parts.count ? nil : html.bytes }
+
+    /// Writes the next part.
+    mutating func write() {
+        guard next < parts.count else { return }
+        switch parts[next] {
+        case .head: writeHead()
+        case .pools: beginPools()
+        case .pool(let index): write(snapshot.pools[index])
+        case .latencies:
+            begin(
+                "Latencies of the last minute",
+                ["pool", "what", "per s", "p50", "p90", "p99", "max"])
+        case .latency(let index): writeLatencies(snapshot.pools[index], histories[index])
+        case .endOfTable: end()
+        case .refusals: writeRefusals()
+        case .curves(let index): writeCurves(snapshot.pools[index], histories[index])
+        case .foot:
+            html.raw(
+                "<footer><a href=/metrics>metrics</a> <a href=/healthz>healthz</a> "
+                    + "<a href=/readyz>readyz</a></footer></html>\n")
+        }
+        next += 1
+    }
+
+    private mutating func writeHead() {
         let troubles = Trouble.all(in: snapshot)
         head(troubles.count)
         write(troubles)
-        writePools()
-        writeLatencies()
-        writeRefusals()
-        writeCurves()
-        html.raw(
-            "<footer><a href=/metrics>metrics</a> <a href=/healthz>healthz</a> "
-                + "<a href=/readyz>readyz</a></footer></html>\n")
-        return html.bytes
     }
 
     private mutating func head(_ troubles: Int) {
@@ -69,51 +107,42 @@ struct StatusPage {
 
     private mutating func end() { html.raw("</table></div>\n") }
 
-    private mutating func writePools() {
+    private mutating func beginPools() {
         begin(
             "Pools",
             [
                 "pool", "state", "clients", "waiting", "oldest wait", "in flight", "oldest",
                 "open", "idle", "shared", "pinned", "connecting",
             ])
-        for pool in snapshot.pools where pool.isConfigured {
-            let (census, sight) = (pool.metrics.census, pool.metrics.sight)
-            let state = Trouble.state(of: pool, now: snapshot.at)
-            var bad: Set<Int> = state == .up ? [] : [1]
-            if sight.oldestWait(now: snapshot.at) >= PoolWatch.longestWait { bad.insert(4) }
-            html.row(
-                [
-                    pool.name, state.rawValue, "\(pool.metrics.clients)", "\(census.waiting)",
-                    Readable.time(sight.oldestWait(now: snapshot.at)), "\(sight.inFlight)",
-                    Readable.time(sight.oldestCommand(now: snapshot.at)),
-                    "\(census.open)/\(pool.maxOpen)", "\(census.idle)", "\(census.shared)",
-                    "\(census.pinned)/\(pool.maxPinned)", "\(census.connecting)",
-                ], bad: bad)
-        }
-        end()
     }
 
-    private mutating func writeLatencies() {
-        begin(
-            "Latencies of the last minute", ["pool", "what", "per s", "p50", "p90", "p99", "max"])
-        for (pool, history) in zip(snapshot.pools, histories) where pool.isConfigured {
-            let before = history.minuteAgo(now: snapshot.at)
-            let (now, then) = (pool.metrics, before?.metrics ?? PoolMetrics(pool: pool.name))
-            let seconds = before?.seconds ?? .infinity
-            for (what, times, zeros) in [
-                ("wait", now.waits.since(then.waits), now.leases.atOnce - then.leases.atOnce),
-                ("upstream", now.replies.since(then.replies), 0),
-                ("dial", now.dials.since(then.dials), 0),
-            ] {
-                let quantiles = [0.5, 0.9, 0.99].map {
-                    Readable.time(times.quantile($0, zeros: zeros))
-                }
-                html.row(
-                    [pool.name, what, Readable.rate(Double(times.count + zeros) / seconds)]
-                        + quantiles + [Readable.time(times.maximum)])
+    private mutating func write(_ pool: PoolView) {
+        let (census, sight) = (pool.metrics.census, pool.metrics.sight)
+        let state = Trouble.state(of: pool, now: snapshot.at)
+        var bad: Set<Int> = state == .up ? [] : [1]
+        if sight.oldestWait(now: snapshot.at) >= PoolWatch.longestWait { bad.insert(4) }
+        html.row(
+            [
+                pool.name, state.rawValue, "\(pool.metrics.clients)", "\(census.waiting)",
+                Readable.time(sight.oldestWait(now: snapshot.at)), "\(sight.inFlight)",
+                Readable.time(sight.oldestCommand(now: snapshot.at)),
+                "\(census.open)/\(pool.maxOpen)", "\(census.idle)", "\(census.shared)",
+                "\(census.pinned)/\(pool.maxPinned)", "\(census.connecting)",
+            ], bad: bad)
+    }
+
+    private mutating func writeLatencies(_ pool: PoolView, _ history: PoolHistory) {
+        let before = history.minuteAgo(now: snapshot.at)
+        let then = before?.metrics ?? PoolMetrics(pool: pool.name)
+        let seconds = before?.seconds ?? .infinity
+        for (what, times, zeros) in ShowNumbers.times(of: pool.metrics, since: then) {
+            let quantiles = [0.5, 0.9, 0.99].map {
+                Readable.time(times.quantile($0, zeros: zeros))
             }
+            html.row(
+                [pool.name, what, Readable.rate(Double(times.count + zeros) / seconds)]
+                    + quantiles + [Readable.time(times.maximum)])
         }
-        end()
     }
 
     private mutating func writeRefusals() {
@@ -146,20 +175,18 @@ struct StatusPage {
         return rows
     }
 
-    private mutating func writeCurves() {
-        for (pool, history) in zip(snapshot.pools, histories) where pool.isConfigured {
-            html.element("h2", "\(pool.name), ten minutes")
-            html.raw("<div class=curves>")
-            Curve(
-                "commands/s", history.points.map { ($0.at, $0.commandsPerSecond) },
-                now: snapshot.at, top: { Readable.rate($0) + "/s" }
-            ).write(to: &html)
-            Curve(
-                "p99", history.points.map { ($0.at, Double($0.p99)) }, now: snapshot.at,
-                top: { Readable.time(UInt64($0)) }
-            ).write(to: &html)
-            html.raw("</div>\n")
-        }
+    private mutating func writeCurves(_ pool: PoolView, _ history: PoolHistory) {
+        html.element("h2", "\(pool.name), ten minutes")
+        html.raw("<div class=curves>")
+        Curve(
+            "commands/s", history.points.map { ($0.at, $0.commandsPerSecond) },
+            now: snapshot.at, top: { Readable.rate($0) + "/s" }
+        ).write(to: &html)
+        Curve(
+            "p99", history.points.map { ($0.at, Double($0.p99)) }, now: snapshot.at,
+            top: { Readable.time(UInt64($0)) }
+        ).write(to: &html)
+        html.raw("</div>\n")
     }
 
     private static let style =
