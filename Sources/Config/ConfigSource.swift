@@ -53,7 +53,7 @@ package struct ConfigSource: Sendable, Equatable {
         case .derived, .schema, nil: source = "default"
         }
         return Row(
-            key: section + spec.key.name, value: setting?.shownValue,
+            key: section + spec.key.name, value: setting?.shownValue ?? spec.valueIfUnset,
             standard: spec.shownStandard, source: source, change: spec.reload.rawValue)
     }
 }
@@ -67,6 +67,11 @@ extension Setting {
 }
 
 extension KeySpec {
+    /// The value in effect without a setting, if the rule for it always leads to the same one.
+    fileprivate var valueIfUnset: String? {
+        if case .derived(let text, _) = standard { text } else { nil }
+    }
+
     fileprivate var shownStandard: String? {
         switch standard {
         case .required: nil

@@ -1,5 +1,5 @@
 // The line that `systemctl status` shows: how many pools there are, which of them are down and why,
-// and how many clients. It lives on the main thread and reads what the workers count anyway.
+// which are paused, and how many clients. It lives on the main thread and reads what the workers count anyway.
 
 import Config
 import EventLoop
@@ -76,15 +76,20 @@ final class StatusLine {
         let clients = StatusLine.count(group.clientCount, "client")
         if isDraining { return "Draining, \(clients)" }
         var down: [String] = []
+        var paused: [String] = []
         for pool in pools {
-            if let error = group.outage(of: pool) {
+            if group.isPaused(pool) {
+                paused.append(pool)
+            } else if let error = group.outage(of: pool) {
                 down.append("\(pool): \(StatusLine.plain(error))")
             }
         }
-        let all = StatusLine.count(pools.count, "pool")
-        if down.isEmpty { return "\(all), \(clients)\(reloadText)" }
-        return "\(all), \(down.count) down (\(down.joined(separator: "; "))), \(clients)"
-            + reloadText
+        var parts = [StatusLine.count(pools.count, "pool")]
+        if !down.isEmpty { parts.append("\(down.count) down (\(down.joined(separator: "; ")))") }
+        if !paused.isEmpty {
+            parts.append("\(paused.count) paused (\(paused.joined(separator: ", ")))")
+        }
+        return (parts + [clients]).joined(separator: ", ") + reloadText
     }
 
     /// What an operator has to know of the last reload.

@@ -44,10 +44,10 @@ import Testing
         #expect(rows["admin.socket"]?.change == "restart")
     }
 
-    @Test func aSocketThatIsNotSetHasNoValue() {
+    @Test func aSocketThatIsNotSetIsTheStandardOne() {
         let rows = ConfigSource(file: "f", text: DefaultsTests.smallest).rows
         let socket = rows.first { $0.key == "admin.socket" }
-        #expect(socket?.value == nil && socket?.source == "default")
+        #expect(socket?.value == AdminConfig.standardSocket && socket?.source == "default")
         #expect(socket?.standard?.contains(AdminConfig.standardSocket) == true)
     }
 

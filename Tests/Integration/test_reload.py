@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from harness.daemon import yaml
+from harness.daemon import run_cli, yaml
 from harness.load import Neighbours
 from harness.ports import free_port
 from harness.waiting import eventually
@@ -206,6 +206,27 @@ def test_systemd_is_told(launch, tmp_path):
         assert "refused" not in message and "restart" not in message
 
 
+def test_systemd_is_told_of_a_pause(launch, tmp_path):
+    path, other = tmp_path / "notify", Address(host="127.0.0.1", port=free_port())
+    with notify_socket(path) as systemd:
+        redpool = launch.redpool(
+            launch.server(), environment={"NOTIFY_SOCKET": str(path)}, console=True,
+            pools={"dead": {"listen": other.text, "upstream": f"127.0.0.1:{free_port()}"}})
+
+        def told(status):
+            while f"STATUS={status}" not in systemd.recv(10_000).decode():
+                pass
+
+        told("2 pools, 1 down (dead: Connection refused), 0 clients")
+        with redpool.console() as console:
+            assert console.command("PAUSE", "main", "MAX", "60s") == b"OK"
+            told("2 pools, 1 down (dead: Connection refused), 1 paused (main), 0 clients")
+            assert console.command("PAUSE", "dead", "MAX", "60s") == b"OK"
+            told("2 pools, 2 paused (main, dead), 0 clients")
+            assert console.command("RESUME", "main") == b"OK"
+            told("2 pools, 1 paused (dead), 0 clients")
+
+
 # Under load.
 
 
@@ -276,9 +297,12 @@ def test_reload_on_the_console(launch, threads):
         redpool.file["threads"] = threads + 1
         redpool.file["pools"]["main"]["maxOpen"] = 7
         redpool.config_path.write_text(yaml(redpool.file))
-        answer = console.command("RELOAD").decode().splitlines()
-        assert "pools.main.maxOpen 32 -> 7" in answer
-        assert f"threads {threads} -> {threads + 1} needs a restart" in answer
+        answer = console.command("RELOAD")
+        pending = b"threads %d -> %d needs a restart" % (threads, threads + 1)
+        assert answer[0] == b"pools.main.maxOpen 32 -> 7" and answer[-1] == pending
+        assert console.command("HELLO", "3")[b"proto"] == 3
+        assert console.command("RELOAD") == pending
+        assert console.command("HELLO", "2")
         assert rows("pools.main.maxOpen")["pools.main.maxOpen"]["value"] == "7"
         row = rows("threads")["threads"]
         assert (row["value"], row["pending"]) == (str(threads), str(threads + 1))
@@ -288,6 +312,23 @@ def test_reload_on_the_console(launch, threads):
         assert isinstance(answer, ErrorReply)
         assert b"maxopen: unknown key" in answer and b"maxOpen: 0" in answer
         assert rows("pools.main.maxOpen")["pools.main.maxOpen"]["value"] == "7"
+
+
+def test_every_problem_of_a_file_is_printed(launch):
+    """However many there are, each on a line of its own."""
+    redpool = launch.redpool(launch.server(), console=True)
+    file = redpool.config_path.read_text()
+    keys = [f"wrongKeyNumber{number}" for number in range(40)]
+    redpool.config_path.write_text(file + "".join(f"{key}: 1\n" for key in keys))
+    done = run_cli("reload", "--socket", redpool.admin.path)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and not done.stdout
+    assert lines[0] == "redpool: nothing was changed:" and len(lines) == 1 + len(keys), lines
+    for key, line in zip(keys, lines[1:]):
+        assert line.startswith(f"{redpool.config_path}:") and f"{key}: unknown key" in line
+    redpool.config_path.write_text(file.replace('"8s"', '"9s"'))
+    done = run_cli("reload", "--socket", redpool.admin.path)
+    assert done.returncode == 0 and done.stdout == "pools.main.poolTimeout 8s -> 9s\n", done
 
 
 @pytest.mark.parametrize("key", ["socket", "mode", "group"])

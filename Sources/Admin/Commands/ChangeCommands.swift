@@ -23,19 +23,15 @@ enum ChangeCommands {
 
     private static func reload(_ call: Call) {
         call.host.reload { isDone, messages in
-            let text = messages.joined(separator: "; ")
             if !isDone {
-                call.fail(PlainText.of(Array(text.utf8), longest: longestAnswer))
+                call.fail(messages.joined(separator: "; "))
             } else if messages.isEmpty {
                 call.reply(.ok)
             } else {
-                call.reply(.text(messages.joined(separator: "\n")))
+                call.reply(.lines(messages))
             }
         }
     }
-
-    /// Of all problems together, in characters.
-    private static let longestAnswer = 16_384
 
     private static func shutDown(_ call: Call) {
         let isNow = call.word(0) == "now"

@@ -11,6 +11,8 @@ enum Reply {
     case integer(Int64)
     /// Text in the form that Redis uses for INFO.
     case text(String)
+    /// Lines in the form of a table: an array of simple strings, or one text.
+    case lines([String])
     /// A complete reply.
     case bytes([UInt8])
     case table(Table)

@@ -35,6 +35,10 @@ final class ConsoleConnection {
 
     /// The main thread renders for at most this long at a time, in nanoseconds.
     private static let slice: Int64 = 5_000_000
+    /// The most characters of an error, which can have all problems of a file in it.
+    private static let longestError = 16_384
+    /// The same of a line that is not in a table.
+    private static let longestLine = 1000
     /// Longer input is not a command of the console.
     private static let inputLimit = 64 << 10
     private static let limits: CommandLimits = {
@@ -158,9 +162,10 @@ final class ConsoleConnection {
         guard stage == .busy else { return }
         switch reply {
         case .simple(let text): Encode.simpleString(text, into: &output)
-        case .error(let text): Encode.error(PlainText.of(text, longest: 1000), into: &output)
+        case .error(let text): write(error: text)
         case .integer(let number): Encode.integer(number, into: &output)
         case .text(let text): Encode.verbatim(Array(text.utf8), version, into: &output)
+        case .lines(let lines): write(lines)
         case .bytes(let bytes): output += bytes
         case .table(let table):
             renderer = TableRenderer(table, as: isJSON ? .json : .lines(version))
@@ -168,6 +173,21 @@ final class ConsoleConnection {
             return
         }
         flush()
+    }
+
+    private func write(error: String) {
+        let plain = PlainText.of(error, longest: ConsoleConnection.longestError)
+        Encode.error(plain, into: &output)
+    }
+
+    private func write(_ lines: [String]) {
+        let plain = lines.map { PlainText.of($0, longest: ConsoleConnection.longestLine) }
+        if version == .resp3 {
+            Encode.verbatim(Array(plain.joined(separator: "\n").utf8), version, into: &output)
+            return
+        }
+        Encode.arrayHeader(plain.count, into: &output)
+        for line in plain { Encode.simpleString(line, into: &output) }
     }
 
     /// The reply to the present command is the last one.

@@ -53,7 +53,7 @@ func askConsole(_ request: ConsoleRequest) throws -> Int32 {
     return try watched(request) {
         switch try ConsoleClient(request).ask(words) {
         case .error(let text):
-            return (Sysexit.unwell, ["redpool: \(text)"])
+            return (Sysexit.unwell, complaint(text, request.subcommand))
         case .text(let text):
             return (0, [text.hasSuffix("\n") ? String(text.dropLast()) : text])
         case .list(let lines):
@@ -62,6 +62,15 @@ func askConsole(_ request: ConsoleRequest) throws -> Int32 {
             return (0, [])
         }
     }
+}
+
+/// The lines for an error of the console. A refused reload has all problems in one error.
+private func complaint(_ text: String, _ subcommand: Subcommand) -> [String] {
+    guard subcommand == .reload, text.hasPrefix("ERR ") else { return ["redpool: \(text)"] }
+    let problems = text.dropFirst(4).split(separator: ";").map {
+        String($0.drop { $0 == " " })
+    }
+    return ["redpool: nothing was changed:"] + problems
 }
 
 /// Prints lines, on standard error if the exit code is not 0. With `--watch` it does so every 2 s,
