@@ -1,9 +1,12 @@
 """Errors of Redpool's own leave a line in the log: merged, with the numbers that the client was given."""
 
+import contextlib
 import re
 
 import pytest
 
+from harness.http import Http, total
+from harness.tasks import stopped, tasks
 from harness.waiting import eventually
 from harness.wire import encode
 
@@ -91,3 +94,33 @@ def test_burst_is_summed_up(watched):
         for _ in range(50):
             client.command("FLUSHALL")
     eventually(lambda: "count=49" in redpool.log(), 15)
+
+
+# A pool has so many waiters at most, split over its workers.
+MOST_WAITERS = 100_000
+
+
+def test_a_queue_that_is_full(launch):
+    """Of 63 workers all but one hang, so that one gets all clients. There is one pin, which the
+    first of them gets, unless a worker that hangs has it."""
+    http, threads = Http(), 63
+    redpool = launch.redpool(
+        launch.server(), pool={"maxOpen": 2 * threads, "maxPinned": 1, "poolTimeout": "60s"},
+        settings={"threads": threads, "log": {"format": "logfmt"}} | http.settings)
+    room = MOST_WAITERS // threads
+    with contextlib.ExitStack() as stack:
+        for name, thread in tasks(redpool.process).items():
+            if name.startswith("worker-") and name != "worker-7":
+                stack.enter_context(stopped(thread))
+        # New clients go to the one that turns.
+        eventually(lambda: http.get("/healthz").status == 503, what="hanging workers")
+        for _ in range(room + 1):
+            stack.enter_context(redpool.connect()).send(encode("WATCH", "k"))
+        eventually(lambda: total(http.metrics(), "redpool_pool_waiting") == room, what="waiters")
+        last = stack.enter_context(redpool.connect())
+        text = last.command("WATCH", "k").decode()
+        assert re.fullmatch(
+            r"POOLTIMEOUT pool main: the wait queue is full \(\d+/126 open, 1587 waiting\)", text)
+        assert refusals(redpool) == {"queue_full": [text]}
+        refused = total(http.metrics(), "redpool_refused_commands_total", reason="queue_full")
+        assert refused in (1, 2)

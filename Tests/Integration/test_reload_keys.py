@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from harness.daemon import ROOT
+from harness.http import Http
 from harness.ports import free_port
 from harness.waiting import eventually
 from harness.wire import Address, Closed, Connection, ErrorReply, encode
@@ -15,15 +16,15 @@ from test_socket_options import IDLE, sockets
 
 pytestmark = pytest.mark.daemon
 
-# Those of the console are in test_reload.py.
-TESTS = {"socket": "restart", "mode": "restart", "group": "restart"}
+# Names of keys and their classes. Those of the console are in test_reload.py.
+TESTS = {("socket", "restart"), ("mode", "restart"), ("group", "restart")}
 
 
 def key(name, change):
     """Names the key and the class that a test is about."""
 
     def noted(test):
-        TESTS[name] = change
+        TESTS.add((name, change))
         return test
 
     return noted
@@ -32,8 +33,7 @@ def key(name, change):
 def test_every_key_has_a_test_of_its_class():
     text = (ROOT / "docs" / "configuration.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([a-z ]+) \|$", text, re.M)
-    # `listen` of `http`, which only a start reads, has the name of a pool's key.
-    assert set(rows) == set(TESTS.items()) | {("listen", "restart")}
+    assert set(rows) == TESTS
 
 
 @pytest.fixture
@@ -449,6 +449,28 @@ def test_threads(launch, server):
         assert client.command("PING") == b"PONG"
         assert "pending=1" in redpool.reload(poolTimeout="7s")
         assert "pending=0" in redpool.reload_settings(threads=1)
+
+
+# `listen` of `http`, not that of a pool.
+@key("listen", "restart")
+def test_http_listen(launch, server):
+    first, second = Http(), Http()
+    redpool = launch.redpool(server, settings=first.settings)
+    line = redpool.reload_settings(**second.settings)
+    assert f"http.listen {first.address.text} -> {second.address.text} needs a restart" in line
+    assert "pending=1" in line
+    assert first.metrics()["redpool_config_restart_required"] == 1
+    with pytest.raises(OSError):
+        second.connect()
+    # Nor is it closed, or opened where there was none.
+    assert "pending=1" in redpool.reload_settings(http={"listen": ""})
+    assert first.metrics()["redpool_config_restart_required"] == 1
+    assert "pending=0" in redpool.reload_settings(**first.settings)
+    assert first.metrics()["redpool_config_restart_required"] == 0
+    other = launch.redpool(server)
+    assert "pending=1" in other.reload_settings(**second.settings)
+    with pytest.raises(OSError):
+        second.connect()
 
 
 @key("drainTimeout", "live")
