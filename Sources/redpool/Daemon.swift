@@ -106,6 +106,7 @@ final class Daemon {
             drain()
         }
         console?.host.pending = { [unowned self] in reloader.pending }
+        console?.host.lastReload = { [unowned self] in reloader.state.outcome }
         console?.host.reload = { [unowned self] completion in
             reload { completion($0.isDone, $0.messages) }
         }

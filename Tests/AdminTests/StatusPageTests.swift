@@ -19,6 +19,7 @@ private func well() -> Snapshot {
     var snapshot = sampleSnapshot()
     snapshot.process.logLines = []
     snapshot.pools[0].metrics.sight = PoolSight()
+    snapshot.pools[0].metrics.census.waiting = 0
     snapshot.pools[0].metrics.refused = snapshot.pools[0].metrics.refused.map { _ in 0 }
     snapshot.pools[0].rejectedAtLimit = 0
     snapshot.pools[0].rejectedWithoutFiles = 0
@@ -87,19 +88,32 @@ struct StatusPageTests {
                 $0.pools[0].metrics.sight.inFlight = 300
                 $0.pools[0].metrics.sight.commandSince = at(78).nanoseconds
             } == [
-                "pool main is stalled: 300 commands are not answered, the oldest for 22000 ms"
+                "pool main is stalled: 300 commands are not answered, the oldest for 22.0 s"
             ])
         #expect(
             texts {
-                $0.pools[0].metrics.sight.waiting = 18
+                $0.pools[0].metrics.census.waiting = 18
                 $0.pools[0].metrics.sight.open = 32
                 $0.pools[0].metrics.sight.pinned = 28
                 $0.pools[0].metrics.sight.waiterSince = at(98).nanoseconds
             } == [
-                "pool main is short of connections: 18 clients wait, the oldest for 2000 ms "
-                    + "(32/32 open, 28 pinned)"
+                "pool main is short of connections: 18 clients wait, the oldest for 2.00 s "
+                    + "(32/32 open, 28/28 pinned)"
             ])
-        #expect(texts { $0.pools[0].isPaused = true } == ["pool main is paused"])
+        #expect(
+            texts {
+                $0.pools[0].isPaused = true
+                $0.pools[0].metrics.census.waiting = 1
+            } == ["pool main is paused: 1 client waits"])
+        #expect(
+            texts {
+                $0.pools[0].outage = "Connection refused"
+                $0.pools[0].metrics.census.waiting = 6
+                $0.pools[0].metrics.sight.waiterSince = at(90).nanoseconds
+            } == [
+                "pool main has no upstream connection: Connection refused; 6 clients wait, "
+                    + "the oldest for 10.0 s"
+            ])
         #expect(texts { $0.process.isDraining = true } == ["Redpool is shutting down"])
         #expect(
             texts { $0.process.reload.wasSuccessful = false } == [
@@ -129,6 +143,17 @@ struct StatusPageTests {
                 "<td>main</td><td>pool_timeout</td><td class=bad>5</td><td>6</td></tr>"))
         #expect(text.contains("<td>main</td><td>queue_full</td><td>0</td><td>2</td></tr>"))
         #expect(page(well()).contains("No command has been refused."))
+    }
+
+    @Test("a latency of nothing is no time")
+    func nothing() {
+        var snapshot = well()
+        snapshot.pools[0].metrics = PoolMetrics(pool: "main")
+        let row = "<td>main</td><td>dial</td><td>0</td><td>-</td><td>-</td><td>-</td><td>-</td>"
+        #expect(page(snapshot).contains(row))
+        var html = Html()
+        Curve("p99", [(at(1), 0)], now: at(2), top: { "\($0)" }).write(to: &html)
+        #expect(String(decoding: html.bytes, as: UTF8.self).contains("<small>none</small>"))
     }
 
     @Test("a curve spans ten minutes, newest at the right, largest at the top")

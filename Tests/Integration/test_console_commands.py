@@ -169,22 +169,24 @@ def test_status_says_first_what_is_wrong(tmp_path):
     errors = ordinary + errors
     code, lines = status(
         tmp_path, POOLS=[POOL, DOWN], ERRORS=errors,
-        CONFIG=[{"key": "threads", "value": "1", "pending": "4"}])
-    assert code == 1 and lines[:5] == [
+        CONFIG=[{"key": "threads", "value": "1", "pending": "4"}],
+        VERSION=TABLES["VERSION"] + [{"name": "last_reload", "value": "refused"}])
+    assert code == 1 and lines[:6] == [
         "redpool 0.9.0, up 1 d 2 h, 2 pools, 1 not up, 1348 clients",
         "! cache is down: Connection refused",
-        "! cache: 118 wait, the oldest for 12.3 s; 0/32 open, 0/28 pinned",
+        "! cache: 118 clients wait, the oldest for 12.3 s; 0/32 open, 0/28 pinned",
+        "! the configuration was refused when it was last read: redpool check",
         "! threads: 4 is in the file, 1 in effect",
         "",
     ]
     assert lines[-6:-3] == [
-        "LAST ERRORS    POOL  COUNT KIND    WORD     TEXT",
+        "ERRORS, UTC    POOL  COUNT KIND    WORD     TEXT",
         "11-29 10:00:00 cache     0 refused reason_0 no free connection within 5s (32/32~",
         "11-29 10:00:01 cache     1 refused reason_1 no free connection within 5s (32/32~"]
 
 
 @pytest.mark.parametrize("state, code, words", [
-    ("stalled", 1, "! main is stalled: 3 in flight, the oldest for 5.2 s"),
+    ("stalled", 1, "! main is stalled: 3 commands unanswered, the oldest for 5.2 s"),
     ("paused", 0, "! main is paused: 7 clients wait"),
     ("silent", 1, "! main: none of its workers answers"),
 ])

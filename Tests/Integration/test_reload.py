@@ -293,7 +293,9 @@ def test_reload_on_the_console(launch, threads):
         return {row["key"]: row for row in redpool.show("CONFIG", prefix)}
 
     with redpool.console() as console:
+        assert {"name": "last_reload", "value": None} in redpool.show("VERSION")
         assert console.command("RELOAD") == b"OK"
+        assert {"name": "last_reload", "value": "accepted"} in redpool.show("VERSION")
         redpool.file["threads"] = threads + 1
         redpool.file["pools"]["main"]["maxOpen"] = 7
         redpool.config_path.write_text(yaml(redpool.file))
@@ -311,6 +313,7 @@ def test_reload_on_the_console(launch, threads):
         answer = console.command("RELOAD")
         assert isinstance(answer, ErrorReply)
         assert b"maxopen: unknown key" in answer and b"maxOpen: 0" in answer
+        assert {"name": "last_reload", "value": "refused"} in redpool.show("VERSION")
         assert rows("pools.main.maxOpen")["pools.main.maxOpen"]["value"] == "7"
 
 

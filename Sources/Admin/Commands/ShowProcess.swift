@@ -65,6 +65,14 @@ enum ShowProcess {
 
     // MARK: SHOW VERSION
 
+    private static func lastReload(_ host: ConsoleHost) -> Cell {
+        switch host.lastReload() {
+        case .none: .absent
+        case .succeeded: .text("accepted")
+        case .refused: .text("refused")
+        }
+    }
+
     static func version(_ call: Call) {
         let host = call.host
         let rows: [[Cell]] = [
@@ -74,6 +82,7 @@ enum ShowProcess {
             [.text("threads"), .text("\(host.group.workers)")],
             [.text("config"), .text(PlainText.of(host.source.file, longest: 200))],
             [.text("draining"), .text(host.isDraining() ? "yes" : "no")],
+            [.text("last_reload"), lastReload(host)],
         ]
         call.reply(.table(Table(["name", "value"], rows)))
     }

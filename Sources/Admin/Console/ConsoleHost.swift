@@ -22,6 +22,8 @@ package final class ConsoleHost {
     package internal(set) var source: ConfigSource
     /// The changes in the file that only a restart would apply, by the keys of SHOW CONFIG.
     package var pending: () -> [String: ConfigChange] = { [:] }
+    /// What became of the last reload.
+    package var lastReload: () -> ReloadState.Outcome = { .none }
     /// Reads the configuration again. Calls back with what has changed and waits for a restart, or,
     /// with `false`, with all problems.
     package var reload: (@escaping (_ isDone: Bool, _ messages: [String]) -> Void) -> Void = {

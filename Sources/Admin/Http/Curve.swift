@@ -25,7 +25,7 @@ struct Curve {
     ) {
         self.title = title
         let most = values.map(\.value).max() ?? 0
-        self.top = values.isEmpty ? "nothing yet" : "at most " + top(most)
+        self.top = values.isEmpty ? "nothing yet" : most > 0 ? "at most " + top(most) : "none"
         places = values.map { point in
             let age = Double(max(0, now - point.at)) / Double(PoolHistory.span)
             let share = most > 0 ? point.value / most : 0

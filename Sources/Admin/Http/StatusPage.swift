@@ -111,7 +111,7 @@ struct StatusPage {
         begin(
             "Pools",
             [
-                "pool", "state", "clients", "waiting", "oldest wait", "in flight", "oldest",
+                "pool", "state", "clients", "waiting", "oldest wait", "in flight", "unanswered for",
                 "open", "idle", "shared", "pinned", "connecting",
             ])
     }
@@ -121,6 +121,7 @@ struct StatusPage {
         let state = Trouble.state(of: pool, now: snapshot.at)
         var bad: Set<Int> = state == .up ? [] : [1]
         if sight.oldestWait(now: snapshot.at) >= PoolWatch.longestWait { bad.insert(4) }
+        if state == .stalled { bad.insert(6) }
         html.row(
             [
                 pool.name, state.rawValue, "\(pool.metrics.clients)", "\(census.waiting)",
@@ -136,12 +137,11 @@ struct StatusPage {
         let then = before?.metrics ?? PoolMetrics(pool: pool.name)
         let seconds = before?.seconds ?? .infinity
         for (what, times, zeros) in ShowNumbers.times(of: pool.metrics, since: then) {
-            let quantiles = [0.5, 0.9, 0.99].map {
-                Readable.time(times.quantile($0, zeros: zeros))
-            }
+            let count = times.count + zeros
+            let shown = [0.5, 0.9, 0.99].map { times.quantile($0, zeros: zeros) } + [times.maximum]
             html.row(
-                [pool.name, what, Readable.rate(Double(times.count + zeros) / seconds)]
-                    + quantiles + [Readable.time(times.maximum)])
+                [pool.name, what, Readable.rate(Double(count) / seconds)]
+                    + shown.map { count == 0 ? "-" : Readable.time($0) })
         }
     }
 
@@ -203,6 +203,7 @@ struct StatusPage {
         + "figure{flex:1 1 20rem;margin:0;min-width:0}figcaption{margin-bottom:.2rem}"
         + "svg{width:100%;height:5rem;background:#f6f8fa;display:block}"
         + "polyline{fill:none;stroke:#0969da;stroke-width:1.5;vector-effect:non-scaling-stroke}"
+        + "@media(max-width:40rem){th,td{padding:.2rem .3rem;font-size:.8rem}}"
         + "footer{margin:1.5rem 0;color:#57606a}a{color:inherit}"
         + "@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}"
         + "small,footer{color:#9198a1}th,td{border-color:#30363d}svg{background:#161b22}"

@@ -18,22 +18,25 @@ struct Trouble: Equatable {
         for worker in snapshot.silent { found.append("worker \(worker) does not answer") }
         for pool in snapshot.pools where pool.isConfigured {
             let sight = pool.metrics.sight
+            let waiting = pool.metrics.census.waiting
+            let oldest = Readable.time(sight.oldestWait(now: snapshot.at))
             switch state(of: pool, now: snapshot.at) {
             case .up: break
             case .down:
-                found.append("pool \(pool.name) has no upstream connection: \(pool.outage ?? "")")
+                found.append(
+                    "pool \(pool.name) has no upstream connection: \(pool.outage ?? "")"
+                        + (waiting > 0 ? "; \(clients(waiting)), the oldest for \(oldest)" : ""))
             case .stalled:
-                let age = PoolSight.milliseconds(sight.oldestCommand(now: snapshot.at))
+                let age = Readable.time(sight.oldestCommand(now: snapshot.at))
                 found.append(
                     "pool \(pool.name) is stalled: \(sight.inFlight) commands are not answered, "
-                        + "the oldest for \(age) ms")
+                        + "the oldest for \(age)")
             case .waiting:
-                let age = PoolSight.milliseconds(sight.oldestWait(now: snapshot.at))
                 found.append(
-                    "pool \(pool.name) is short of connections: \(sight.waiting) clients wait, "
-                        + "the oldest for \(age) ms (\(sight.open)/\(pool.maxOpen) open, "
-                        + "\(sight.pinned) pinned)")
-            case .paused: found.append("pool \(pool.name) is paused")
+                    "pool \(pool.name) is short of connections: \(clients(waiting)), "
+                        + "the oldest for \(oldest) (\(sight.open)/\(pool.maxOpen) open, "
+                        + "\(sight.pinned)/\(pool.maxPinned) pinned)")
+            case .paused: found.append("pool \(pool.name) is paused: \(clients(waiting))")
             }
         }
         if snapshot.process.isDraining { found.append("Redpool is shutting down") }
@@ -46,6 +49,10 @@ struct Trouble: Equatable {
         let lost = snapshot.process.logLines.reduce(0) { $0 + $1.lost }
         if lost > 0 { found.append("\(lost) lines of the log were lost") }
         return found.map(Trouble.init)
+    }
+
+    private static func clients(_ waiting: Int) -> String {
+        waiting == 1 ? "1 client waits" : "\(waiting) clients wait"
     }
 
     /// The state of a pool.

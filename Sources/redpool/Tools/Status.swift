@@ -59,7 +59,10 @@ struct StatusScreen {
     init(_ tables: StatusTables) {
         let wrong =
             (tables.version["draining"] == "yes" ? ["the daemon is draining"] : [])
-            + tables.pools.flatMap(StatusScreen.problems) + StatusScreen.pending(tables)
+            + tables.pools.flatMap(StatusScreen.problems)
+            + (tables.version["last_reload"] == "refused"
+                ? ["the configuration was refused when it was last read: redpool check"] : [])
+            + StatusScreen.pending(tables)
         isWell = !tables.pools.contains { !["up", "paused"].contains($0["state"]) }
         lines = [StatusScreen.title(tables)]
         if wrong.isEmpty {
@@ -95,10 +98,10 @@ struct StatusScreen {
             found.append("\(name) is down: \(cell("last_error"))")
         case "stalled":
             found.append(
-                "\(name) is stalled: \(cell("in_flight")) in flight, the oldest for "
+                "\(name) is stalled: \(cell("in_flight")) commands unanswered, the oldest for "
                     + milliseconds(cell("oldest_in_flight_ms")))
         case "paused":
-            found.append("\(name) is paused: \(cell("waiting")) clients wait")
+            found.append("\(name) is paused: \(clients(cell("waiting")))")
         case "silent": found.append("\(name): none of its workers answers")
         case "up": break
         default: found.append("\(name) is \(cell("state"))")
@@ -111,11 +114,15 @@ struct StatusScreen {
             number(wait) ?? .max >= 1000
         {
             found.append(
-                "\(name): \(cell("waiting")) wait, the oldest for \(milliseconds(wait)); "
+                "\(name): \(clients(cell("waiting"))), the oldest for \(milliseconds(wait)); "
                     + "\(cell("open"))/\(cell("max_open")) open, "
                     + "\(cell("pinned"))/\(cell("max_pinned")) pinned")
         }
         return found
+    }
+
+    private static func clients(_ waiting: String) -> String {
+        waiting == "1" ? "1 client waits" : "\(waiting) clients wait"
     }
 
     /// Keys whose changed value needs a restart.
@@ -176,7 +183,7 @@ struct StatusScreen {
             !["client", "upstream"].contains(row["kind"]) || !ordinary.contains(row["word"] ?? "")
         }
         guard !rows.isEmpty else { return ["No errors."] }
-        var table = TextTable(["LAST ERRORS", "POOL", "COUNT", "KIND", "WORD", "TEXT"])
+        var table = TextTable(["ERRORS, UTC", "POOL", "COUNT", "KIND", "WORD", "TEXT"])
         for row in rows.prefix(5) {
             func cell(_ name: String) -> String { row[name] ?? "-" }
             table.add([
