@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import time
 
 import pytest
 
@@ -156,6 +157,29 @@ def test_a_planned_failover_costs_nobody_anything(launch, tmp_path, threads):
     assert {key: old.command("GET", key) for key in ledger} == ledger
     for worker in workers:
         assert new.command("GET", worker.key) == str(worker.rounds).encode()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pauses_under_load_cost_nobody_anything(launch, tmp_path, full, threads):
+    """8 pauses, 40 with REDPOOL_FULL=1. While one lasts, nothing changes at the server."""
+    ground = Ground(launch, tmp_path, settings={"threads": threads})
+    workers = [Counter(ground, f"c{number}") for number in range(6)]
+    workers += [Teller(ground, f"t{number}") for number in range(4)]
+    times = []
+    for _ in range(40 if full else 8):
+        run_on(workers, 3)
+        began = time.monotonic()
+        assert ground.pause("MAX", "60s") == "OK"
+        times.append(time.monotonic() - began)
+        ledger = {worker.key: ground.server.command("GET", worker.key) for worker in workers}
+        assert ground.upstreams() == 0
+        assert {key: ground.server.command("GET", key) for key in ledger} == ledger
+        ground.resume()
+    run_on(workers, 3)
+    for worker in workers:
+        worker.end()
+        assert ground.server.command("GET", worker.key) == str(worker.rounds).encode()
+    print(f"{len(times)} pauses: the longest took {max(times) * 1000:.0f} ms until OK")
 
 
 class Asker(Worker):

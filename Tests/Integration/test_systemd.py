@@ -384,6 +384,32 @@ def test_a_wrong_configuration_closes_the_sockets(guest):
     assert guest.shows("ActiveState", "redpool.socket") == "active" and answers(guest)
 
 
+def test_a_refused_reload_fails_and_changes_nothing(guest):
+    begin(guest)
+    before = guest.shows("MainPID")
+    guest.systemctl("reload", "redpool.service")
+    with guest.connect() as client:
+        assert client.command("PING") == b"PONG"
+        configure(guest, in_pool("maxOpen: 7").replace("maxOpen: 7", "maxOpen: 7\n    maxopen: 8"))
+        lines = len(guest.journal())
+        done = guest.systemctl("reload", "redpool.service", check=False)
+        assert done.returncode != 0 and "failed" in done.stderr, done
+        said = "\n".join(guest.journal()[lines:])
+        assert "maxopen: unknown key (did you mean maxOpen?)" in said, said
+        assert "redpool: nothing was changed:" in said, said
+        eventually(lambda: "last reload refused" in guest.shows("StatusText"), what="the status")
+        assert guest.shows("ActiveState") == "active" and guest.shows("MainPID") == before
+        console = guest.run("redis-cli", "-s", "/run/redpool/admin.sock", "SHOW", "POOLS", "JSON")
+        assert '"max_open": 32' in console.stdout, console.stdout
+        assert client.command("PING") == b"PONG" and answers(guest)
+        configure(guest, in_pool("maxOpen: 7"))
+        guest.systemctl("reload", "redpool.service")
+        console = guest.run("redis-cli", "-s", "/run/redpool/admin.sock", "SHOW", "POOLS", "JSON")
+        assert '"max_open": 7' in console.stdout, console.stdout
+        assert client.command("PING") == b"PONG" and guest.shows("MainPID") == before
+        eventually(lambda: guest.shows("StatusText") == "1 pool, 1 client", what="the status")
+
+
 def test_a_crash_is_restarted(guest):
     begin(guest)
     guest.systemctl("kill", "--kill-who=main", "--signal=KILL", "redpool.service")
