@@ -31,6 +31,7 @@ def booted():
             pytest.skip(str(reason))
         pytest.fail(f"the units are not tested: {reason}", pytrace=False)
     install(made)
+    made.systemctl("stop", *UNITS)
     yield made
     made.close()
 
