@@ -16,7 +16,6 @@
 #include <event2/listener.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <link.h>
 #include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -31,7 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -471,31 +469,6 @@ static inline int64_t redpool_file_limit(void) {
 // gives back only what is free at the very end.
 static inline void redpool_trim_heap(void) {
     malloc_trim(0);
-}
-
-// The linker's name for the beginning of the program in memory.
-extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
-
-// Unmaps the program's segments that nobody can have written: its code and some of its constants. What
-// is used again comes back with a page fault, from the page cache as a rule. What only the start has
-// used does not.
-static inline void redpool_forget_code(void) {
-    uintptr_t header = (uintptr_t)&__ehdr_start;
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)(header + __ehdr_start.e_phoff);
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t base = header;
-    for (int index = 0; index < __ehdr_start.e_phnum; index++) {
-        const ElfW(Phdr) *segment = &segments[index];
-        if (segment->p_type == PT_LOAD && segment->p_offset == 0) base = header - segment->p_vaddr;
-    }
-    for (int index = 0; index < __ehdr_start.e_phnum; index++) {
-        const ElfW(Phdr) *segment = &segments[index];
-        if (segment->p_type != PT_LOAD || segment->p_flags & PF_W) continue;
-        // A page at the end may have the beginning of the next segment.
-        uintptr_t begin = (base + segment->p_vaddr) & ~(page - 1);
-        uintptr_t end = (base + segment->p_vaddr + segment->p_memsz) & ~(page - 1);
-        if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
-    }
 }
 
 // Raises the soft limit of open files to the hard one where it is lower than `wanted`, and returns

@@ -70,12 +70,6 @@ package enum System {
         redpool_trim_heap()
     }
 
-    /// Unmaps the program's pages that only the start has used, with all others that nobody has
-    /// written: those that are used come back one fault each.
-    package static func forgetCode() {
-        redpool_forget_code()
-    }
-
     /// Ends the process at once, without exit handlers.
     package static func exitNow(_ code: Int32) -> Never {
         _exit(code)

@@ -224,8 +224,6 @@ final class Daemon {
         watchdog = Watchdog(loop: loop, group: group, log: log)
         // Reading the configuration used heap that is not needed again.
         System.trimHeap()
-        // So did its code, which is half of the program's.
-        System.forgetCode()
     }
 
     fileprivate func received(_ signal: Int32) {
