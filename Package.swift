@@ -54,6 +54,8 @@ let package = Package(
         .systemLibrary(
             name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(name: "CBuild"),
+        .systemLibrary(
+            name: "CTLS", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "RESP", swiftSettings: pure),
         .target(name: "Pool", swiftSettings: pure),
         .target(name: "Config", dependencies: ["CYaml", "Pool"], swiftSettings: pure + small),
@@ -63,7 +65,8 @@ let package = Package(
         .target(
             name: "Session", dependencies: ["RESP", "Pool"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),
-        .target(name: "EventLoop", dependencies: ["CLibevent"], swiftSettings: shell),
+        .target(
+            name: "EventLoop", dependencies: ["CLibevent", "CTLS"], swiftSettings: shell),
         .target(
             name: "Proxy",
             dependencies: [
@@ -85,6 +88,8 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["EventLoop"], path: "Tests/TestSupport",
             swiftSettings: strict),
+        .target(
+            name: "TestCertificates", dependencies: ["CTLS"], path: "Tests/TestCertificates"),
         .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: strict),
         .testTarget(name: "PoolTests", dependencies: ["Pool"], swiftSettings: strict),
         .testTarget(name: "ConfigTests", dependencies: ["Config"], swiftSettings: strict),
@@ -105,7 +110,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["metrics.txt"], swiftSettings: strict),
         .testTarget(
-            name: "EventLoopTests", dependencies: ["EventLoop", "CLibevent", "TestSupport"],
+            name: "EventLoopTests",
+            dependencies: ["EventLoop", "CLibevent", "CTLS", "TestSupport", "TestCertificates"],
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

@@ -1,5 +1,8 @@
 // A socket and its libevent registrations. They are closed in a fixed order: events first, then the
 // descriptor. After `close()` no callback of this channel can start.
+//
+// A channel may speak TLS. Its owner sees plaintext then, by the same functions; Channel+TLS has
+// the rest.
 
 internal import CLibevent
 internal import Glibc
@@ -9,20 +12,33 @@ internal import Glibc
 /// interest is one-shot, and armed only after a short write.
 package struct Channel: ~Copyable {
     package private(set) var descriptor: Int32
-    private var interest = Interest.none
+    /// The interest, and whether the channel speaks TLS. One field, because a channel is passed in
+    /// registers: a second one would cost every call.
+    @usableFromInline var marks: UInt8 = 0
     /// The event also holds the base, the callback and its argument; nil once closed.
-    private var readEvent: UnsafeMutablePointer<event>?
-    private var writeEvent: UnsafeMutablePointer<event>?
+    var readEvent: UnsafeMutablePointer<event>?
+    /// What few channels have. Nil unless the channel waits for writability or speaks TLS.
+    var rare: UnsafeMutablePointer<ChannelRare>?
     private let onWritable: EventCallback?
 
     /// What the persistent registration waits for. Changes freely: `none` <-> `reading` <->
     /// `endOnly`.
     private enum Interest: UInt8 {
-        case none
+        case none = 0
         case reading
         /// Reading is paused, but the end of the connection is still noticed.
         case endOnly
     }
+
+    private var interest: Interest {
+        get { Interest(rawValue: marks & 3) ?? .none }
+        set { marks = marks & ~3 | newValue.rawValue }
+    }
+
+    @inlinable @inline(__always) static var markOfTLS: UInt8 { 4 }
+
+    /// The channel speaks TLS: what is read and written is plaintext.
+    @inlinable @inline(__always) package var isTLS: Bool { marks & Channel.markOfTLS != 0 }
 
     /// A channel that has never been open, for an owner that is not initialized yet.
     package init() {
@@ -65,6 +81,7 @@ package struct Channel: ~Copyable {
         guard interest != .none, let event = readEvent else { return }
         event_del(event)
         interest = .none
+        rare?.pointee.stream?.wantsRevisit = false
     }
 
     private mutating func register(_ wanted: Interest, flags: Int16) {
@@ -72,49 +89,80 @@ package struct Channel: ~Copyable {
         if interest != .none { event_del(event) }
         // The registrations of a descriptor must be all edge-triggered, or none of them.
         let isWriteArmed = isWriteArmed
-        if isWriteArmed, let writeEvent { event_del(writeEvent) }
+        if isWriteArmed, let rare { event_del(rare.writeEvent) }
         event_assign(
             event, event_get_base(event), descriptor, flags, event_get_callback(event),
             event_get_callback_arg(event))
         event_add(event, nil)
         interest = wanted
-        if isWriteArmed, let writeEvent { arm(writeEvent) }
+        if let rare {
+            if isWriteArmed { arm(rare) }
+            reconsiderInput(rare)
+        }
     }
 
     private var isWriteArmed: Bool {
-        writeEvent.map { event_pending($0, redpool_ev_write, nil) != 0 } ?? false
+        guard let rare, rare.pointee.hasWriteEvent else { return false }
+        return event_pending(rare.writeEvent, redpool_ev_write, nil) != 0
     }
 
-    private func arm(_ event: UnsafeMutablePointer<event>) {
+    private func arm(_ rare: UnsafeMutablePointer<ChannelRare>) {
         guard let readEvent else { return }
         let edge = interest == .endOnly ? redpool_ev_edge : 0
         event_assign(
-            event, event_get_base(readEvent), descriptor, redpool_ev_write | edge, onWritable,
-            event_get_callback_arg(readEvent))
-        event_add(event, nil)
+            rare.writeEvent, event_get_base(readEvent), descriptor, redpool_ev_write | edge,
+            onWritable, event_get_callback_arg(readEvent))
+        rare.pointee.hasWriteEvent = true
+        event_add(rare.writeEvent, nil)
     }
 
     /// Requests one call of `onWritable` when the socket accepts bytes again or has finished
-    /// connecting.
+    /// connecting. While a TLS handshake needs nothing of the socket, the call comes after it.
     package mutating func awaitWritable() {
         guard readEvent != nil, !isWriteArmed else { return }
-        let event = writeEvent ?? .allocate(capacity: 1)
-        writeEvent = event
-        arm(event)
+        let rare = rare ?? ChannelRare.make()
+        self.rare = rare
+        if let stream = rare.pointee.stream, stream.isHandshaking, stream.unsent == 0 {
+            stream.awaitsOpening = true
+        } else {
+            arm(rare)
+        }
+    }
+
+    /// Arms the write registration if the stream has ciphertext that the socket has refused, or if
+    /// the handshake that the owner waits for is done.
+    func reconsiderOutput(_ stream: TLSStream) {
+        guard let rare, stream.unsent > 0 || (stream.awaitsOpening && !stream.isHandshaking)
+        else { return }
+        stream.awaitsOpening = false
+        if !isWriteArmed { arm(rare) }
+    }
+
+    /// Calls the owner again for input that the stream keeps, while reading is on.
+    func reconsiderInput(_ rare: UnsafeMutablePointer<ChannelRare>) {
+        guard let stream = rare.pointee.stream else { return }
+        if isReading, stream.keepsInput {
+            stream.loop.revisit(stream)
+        } else {
+            stream.wantsRevisit = false
+        }
     }
 
     /// Frees the memory of the write registration once it is no longer needed.
     package mutating func forgetWritable() {
-        guard let event = writeEvent else { return }
-        event_del(event)
-        event.deallocate()
-        writeEvent = nil
+        guard let rare else { return }
+        if rare.pointee.hasWriteEvent { event_del(rare.writeEvent) }
+        rare.pointee.hasWriteEvent = false
+        if rare.pointee.stream != nil { return }
+        rare.free()
+        self.rare = nil
     }
 
     /// Closes the descriptor and removes every registration. Idempotent.
     package mutating func close() {
         guard descriptor >= 0 else { return }
         stopReading()
+        endTLS()
         readEvent?.deallocate()
         readEvent = nil
         forgetWritable()
@@ -128,25 +176,30 @@ package struct Channel: ~Copyable {
             event_del(event)
             event.deallocate()
         }
-        if let event = writeEvent {
-            event_del(event)
-            event.deallocate()
+        if let rare {
+            if rare.pointee.hasWriteEvent { event_del(rare.writeEvent) }
+            rare.pointee.stream?.readEvent = nil
+            rare.free()
         }
         _ = Glibc.close(descriptor)
     }
 
-    /// Reads at most `count` bytes. Returns the number read, 0 at the end of the stream, or -errno.
+    /// Reads at most `count` bytes. Returns the number read, 0 at the end of the stream, or
+    /// -errno.
     package func receive(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
-        redpool_recv(descriptor, buffer, count)
+        if isTLS { return receiveTLS(into: buffer, count: count) }
+        return redpool_recv(descriptor, buffer, count)
     }
 
     /// Writes at most `count` bytes. Returns the number accepted, or -errno.
     package func send(_ buffer: UnsafeRawPointer, count: Int) -> Int {
-        redpool_send(descriptor, buffer, count)
+        if isTLS { return sendTLS(buffer, count: count) }
+        return redpool_send(descriptor, buffer, count)
     }
 
     /// Writes several pieces with one call. Returns the number of bytes accepted, or -errno.
     package func send(_ parts: UnsafeMutableBufferPointer<IOPart>) -> Int {
+        if isTLS { return sendTLS(parts) }
         guard let base = parts.baseAddress else { return 0 }
         return base.withMemoryRebound(to: iovec.self, capacity: parts.count) {
             redpool_send_vector(descriptor, $0, parts.count)
@@ -163,23 +216,32 @@ package struct Channel: ~Copyable {
     }
 
     /// True when bytes or the end of the stream can be read.
-    package var hasInput: Bool { descriptor >= 0 && redpool_is_readable(descriptor) }
+    package var hasInput: Bool {
+        guard descriptor >= 0 else { return false }
+        return rare?.pointee.stream?.keepsInput == true || redpool_is_readable(descriptor)
+    }
 
     /// Shuts down the writing side. Bytes that the peer still sends can be read.
     package func finishWriting() {
-        _ = redpool_shutdown_write(descriptor)
+        if let stream = rare?.pointee.stream {
+            finishWriting(stream)
+        } else {
+            _ = redpool_shutdown_write(descriptor)
+        }
     }
 
     /// Bytes that the peer's kernel has acknowledged since the connection was made; nil where the
-    /// transport does not report it (unix sockets).
+    /// transport does not report it (unix sockets). With TLS they are ciphertext: `receivedBound`.
     package func acknowledged() -> Int64? {
         let count = redpool_bytes_acknowledged(descriptor)
         return count < 0 ? nil : count
     }
 
-    /// Bytes written that the peer has not taken yet: not acknowledged by its kernel, or, on a unix
-    /// socket, not read.
-    package func bytesWaiting() -> Int { Int(redpool_bytes_waiting(descriptor)) }
+    /// Bytes written that the peer has not taken yet: not acknowledged by its kernel, or, on a
+    /// unix socket, not read.
+    package func bytesWaiting() -> Int {
+        Int(redpool_bytes_waiting(descriptor)) + (rare?.pointee.stream?.unsent ?? 0)
+    }
 
     /// The socket's pending error as a positive errno; 0 when it is connected without an error.
     package func pendingError() -> Int32 {

@@ -15,6 +15,11 @@ package final class EventLoop {
     private(set) var alarm: Alarm!
     /// A timer is due. Timers run after all other events of the iteration.
     var alarmHasRung = false
+    /// Memory of all TLS connections of this loop; nil before the first one.
+    private var scratch: TLSScratch?
+    /// Streams that have input which no socket tells of.
+    private var revisited: ContiguousArray<TLSStream> = []
+    private var hasRevisited = false
 
     /// Creates a base on epoll; nil when the system has no descriptors or memory left.
     package init?() {
@@ -32,10 +37,11 @@ package final class EventLoop {
     /// How often `runOnce` was called.
     package private(set) var turns: UInt64 = 0
 
-    /// Runs the callbacks of one batch of events. If there is none and `waiting` is true, waits for
-    /// one. Returns false when libevent has failed.
+    /// Runs the callbacks of one batch of events. If there is none and `waiting` is true, waits
+    /// for one. Returns false when libevent has failed.
     package func runOnce(waiting: Bool = true) -> Bool {
         turns &+= 1
+        if hasRevisited { activateRevisited() }
         let flags = waiting ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK
         if event_base_loop(base, flags) < 0 { return false }
         if alarmHasRung {
@@ -43,6 +49,37 @@ package final class EventLoop {
             alarm.runDue()
         }
         return true
+    }
+
+    /// The memory that TLS connections share; made for the first one.
+    func tlsScratch() -> TLSScratch {
+        if let scratch { return scratch }
+        let new = TLSScratch()
+        scratch = new
+        return new
+    }
+
+    /// Calls the stream's owner from the next turn on, as if its socket were readable.
+    func revisit(_ stream: TLSStream) {
+        stream.wantsRevisit = true
+        if stream.isListed { return }
+        stream.isListed = true
+        revisited.append(stream)
+        hasRevisited = true
+    }
+
+    /// As a socket with unread bytes, a stream is reported until its input is read.
+    private func activateRevisited() {
+        revisited.removeAll { stream in
+            guard stream.wantsRevisit, stream.keepsInput, let event = stream.readEvent else {
+                stream.wantsRevisit = false
+                stream.isListed = false
+                return true
+            }
+            event_active(event, Int32(redpool_ev_read), 0)
+            return false
+        }
+        hasRevisited = !revisited.isEmpty
     }
 
     /// Nanoseconds of `CLOCK_MONOTONIC`.

@@ -1,0 +1,191 @@
+// What many TLS connections share: settings, trusted certificates, a certificate of our own. A
+// context is immutable, and there is one for each distinct set of settings in the process.
+
+internal import CTLS
+internal import Synchronization
+
+/// Everything that makes up a context. Files are in memory, so equal settings have equal contents.
+package struct TLSSettings: Sendable, Hashable {
+    /// Which end of connections the context is for.
+    package enum Side: Sendable, Hashable {
+        case client, server
+    }
+
+    /// What is verified of the peer's certificate.
+    package enum Verification: Sendable, Hashable {
+        /// Nothing: any server is accepted, and a client needs no certificate.
+        case none
+        /// That a trusted authority has signed it.
+        case authority
+        /// That, and that it names the server.
+        case full
+    }
+
+    /// A version of the protocol.
+    package enum Version: Sendable, Hashable {
+        case v12, v13
+    }
+
+    package var side: Side
+    package var verification: Verification
+    package var minimum: Version
+    /// PEM of the trusted authorities; nil for those of the system.
+    package var authorities: [UInt8]?
+    /// PEM of the certificate with its chain, and of its key; both are empty without one.
+    package var certificate: [UInt8]
+    package var key: [UInt8]
+
+    package init(
+        side: Side, verification: Verification = .full, minimum: Version = .v12,
+        authorities: [UInt8]? = nil, certificate: [UInt8] = [], key: [UInt8] = []
+    ) {
+        self.side = side
+        self.verification = verification
+        self.minimum = minimum
+        self.authorities = authorities
+        self.certificate = certificate
+        self.key = key
+    }
+}
+
+/// Why no context can be made of settings.
+package struct TLSSettingsProblem: Error, Equatable {
+    /// What cannot be used.
+    package enum Part: Sendable {
+        case authorities, certificate, key
+        /// The library, or the machine's memory.
+        case library
+    }
+
+    package let part: Part
+    /// Follows the name of the file: `has no certificate`.
+    package let message: String
+}
+
+/// Settings that are ready for use. The connections keep their context, so it can be replaced.
+package final class TLSContext: Sendable {
+    nonisolated(unsafe) let handle: OpaquePointer
+    let side: TLSSettings.Side
+    let verification: TLSSettings.Verification
+
+    /// Where systems have the authorities that they trust, in one file.
+    package static let systemFiles = [
+        "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+    ]
+
+    private struct Reference {
+        weak var context: TLSContext?
+    }
+    private static let made = Mutex<[TLSSettings: Reference]>([:])
+
+    /// The context of these settings. It is made if nobody has it yet.
+    package static func shared(
+        _ settings: TLSSettings
+    ) throws(TLSSettingsProblem) -> TLSContext {
+        if let found = made.withLock({ $0[settings]?.context }) { return found }
+        let new = try TLSContext(settings)
+        return made.withLock { made in
+            if let found = made[settings]?.context { return found }
+            made = made.filter { $0.value.context != nil }
+            made[settings] = Reference(context: new)
+            return new
+        }
+    }
+
+    init(_ settings: TLSSettings) throws(TLSSettingsProblem) {
+        let isServer = settings.side == .server
+        let minimum = settings.minimum == .v12 ? TLS1_2_VERSION : TLS1_3_VERSION
+        guard redpool_tls_start(), let made = redpool_tls_context(isServer, minimum) else {
+            throw TLSSettingsProblem(part: .library, message: TLSContext.takeReason())
+        }
+        handle = made
+        side = settings.side
+        verification = settings.verification
+        // If this throws, deinit frees the handle.
+        let verifies = settings.verification != .none
+        redpool_tls_verify_peer(handle, verifies, isServer)
+        if verifies { try trust(settings.authorities) }
+        if !settings.certificate.isEmpty || !settings.key.isEmpty || isServer {
+            try use(settings.certificate, settings.key)
+        }
+    }
+
+    deinit { SSL_CTX_free(handle) }
+
+    private func trust(_ authorities: [UInt8]?) throws(TLSSettingsProblem) {
+        guard let authorities else {
+            if TLSContext.systemFiles.contains(where: { redpool_tls_trust_file(handle, $0) }) {
+                return
+            }
+            throw TLSSettingsProblem(
+                part: .authorities,
+                message: "the system has no file of CA certificates; the package is ca-certificates"
+            )
+        }
+        let found = authorities.withUnsafeBytes {
+            redpool_tls_trust(handle, $0.baseAddress, $0.count, side == .server)
+        }
+        if found == 0 { throw problem(.authorities, "has no certificate") }
+        if found < 0 { throw problem(.authorities, "has a certificate that cannot be read") }
+    }
+
+    private func use(_ certificate: [UInt8], _ key: [UInt8]) throws(TLSSettingsProblem) {
+        let found = certificate.withUnsafeBytes {
+            redpool_tls_use_chain(handle, $0.baseAddress, $0.count)
+        }
+        if found == 0 { throw problem(.certificate, "has no certificate") }
+        if found < 0 { throw problem(.certificate, "has a certificate that cannot be used") }
+        let result = key.withUnsafeBytes {
+            redpool_tls_use_key(handle, $0.baseAddress, $0.count)
+        }
+        if result == -2 {
+            _ = TLSContext.takeReason()
+            throw TLSSettingsProblem(part: .key, message: TLSContext.foreignKey)
+        }
+        if result < 0 {
+            _ = TLSContext.takeReason()
+            throw TLSSettingsProblem(
+                part: .key, message: "has no private key without a passphrase")
+        }
+    }
+
+    /// The message of a key that belongs to another certificate.
+    package static let foreignKey = "does not belong to the certificate"
+
+    private func problem(
+        _ part: TLSSettingsProblem.Part, _ message: String
+    ) -> TLSSettingsProblem {
+        let reason = TLSContext.takeReason()
+        let isPlain = message == "has no certificate"
+        return TLSSettingsProblem(part: part, message: isPlain ? message : "\(message): \(reason)")
+    }
+
+    /// OpenSSL's words for what has just failed.
+    private static func takeReason() -> String {
+        var error = redpool_tls_error()
+        redpool_tls_take_error(&error)
+        return text(of: error)
+    }
+
+    static func text(of error: redpool_tls_error) -> String {
+        withUnsafeBytes(of: error.text) { raw in
+            String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+}
+
+/// A session that a server has given, with which a later handshake is shorter.
+package final class TLSSession {
+    let handle: OpaquePointer
+
+    init(_ handle: OpaquePointer) { self.handle = handle }
+
+    deinit { SSL_SESSION_free(handle) }
+
+    /// The certificate that was verified for it is still valid.
+    package var isUsable: Bool { redpool_tls_is_usable(handle) }
+
+    /// It may be used for more than one handshake.
+    package var isReusable: Bool { redpool_tls_is_reusable(handle) }
+}
