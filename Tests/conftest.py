@@ -23,7 +23,7 @@ def pytest_configure():
 
 
 def pytest_sessionstart():
-    tools = ("redis-server", "redis-cli", "redis-benchmark", "php")
+    tools = ("redis-server", "redis-cli", "redis-benchmark", "php", "openssl")
     missing = [tool for tool in tools if not shutil.which(tool)]
     if missing:
         pytest.exit(f"missing: {', '.join(missing)}; scripts/test installs what is needed", 2)
@@ -96,8 +96,8 @@ class Launcher:
         except Unavailable as reason:
             pytest.skip(str(reason))
 
-    def middleman(self, server, unix=False) -> Middleman:
-        return self.started(Middleman(server, unix))
+    def middleman(self, server, unix=False, tls=None) -> Middleman:
+        return self.started(Middleman(server, unix, tls))
 
     def redpool(self, upstream, **settings):
         return self.started(Direct(upstream) if DIRECT else Redpool(upstream, **settings))

@@ -3,6 +3,8 @@ struct UpstreamSpec: Sendable, Equatable {
     var address: UpstreamAddress
     var username: String?
     var database = 0
+    /// The URL has `rediss://` or `valkeys://`.
+    var isTLS = false
 }
 
 /// Reads an address of the key `listen`.
@@ -23,9 +25,12 @@ func parseListen(_ text: String) throws(ValueProblem) -> ListenAddress {
 /// Reads the value of the key `upstream`.
 func parseUpstream(_ text: String) throws(ValueProblem) -> UpstreamSpec {
     if let path = try parseUnix(text) { return UpstreamSpec(address: .unix(path: path)) }
-    let scheme = "redis://"
-    if text.lowercased().hasPrefix(scheme) {
-        return try parseURL(text.dropFirst(scheme.count), whole: text)
+    let lower = text.lowercased()
+    for (scheme, isTLS) in [("redis://", false), ("rediss://", true), ("valkeys://", true)]
+    where lower.hasPrefix(scheme) {
+        var spec = try parseURL(text.dropFirst(scheme.count), whole: text)
+        spec.isTLS = isTLS
+        return spec
     }
     try refuseScheme(text)
     if text.utf8.contains(UInt8(ascii: "@")) {
@@ -36,8 +41,8 @@ func parseUpstream(_ text: String) throws(ValueProblem) -> UpstreamSpec {
     return UpstreamSpec(address: .tcp(host: name, port: port))
 }
 
-/// Reads the part after `redis://`: `[user@]host[:port][/db]`. The part before the `@` is never in
-/// a message, because it may be a password.
+/// Reads the part after `redis://` or `rediss://`: `[user@]host[:port][/db]`. The part before the
+/// `@` is never in a message, because it may be a password.
 private func parseURL(_ rest: Substring, whole: String) throws(ValueProblem) -> UpstreamSpec {
     var rest = rest
     var username: String?
@@ -100,11 +105,9 @@ private func parseUnix(_ text: String) throws(ValueProblem) -> String? {
 private func refuseScheme(_ text: String) throws(ValueProblem) {
     guard let colon = text.firstIndex(of: ":"), text[colon...].hasPrefix("://") else { return }
     let scheme = text[..<colon].lowercased()
-    if scheme == "rediss" || scheme == "valkeys" {
-        throw ValueProblem("\(scheme)://: TLS is not supported yet")
-    }
     throw ValueProblem(
-        "\(shown(scheme)):// is not supported here (host:port, unix:/path, or redis:// upstream)")
+        "\(shown(scheme)):// is not supported here "
+            + "(host:port, unix:/path, or redis:// and rediss:// upstream)")
 }
 
 /// Splits `host:port` or `[v6]:port`. Without a default, the port is required.
@@ -160,7 +163,7 @@ private func hostHint(_ port: Substring?, _ example: String) -> String {
 
 /// The host in a canonical form, so that equal hosts are equal text; throws if the text is not a
 /// host.
-private func checkHost(_ host: String, bracketed: Bool) throws(ValueProblem) -> String {
+func checkHost(_ host: String, bracketed: Bool) throws(ValueProblem) -> String {
     if bracketed {
         guard let address = canonicalIPv6(host) else {
             throw ValueProblem("\(shown(host)) is not an IPv6 address")

@@ -64,9 +64,11 @@ extension Resolution {
 
 extension Config {
     /// The configuration of a resolution without errors.
-    init(_ resolution: Resolution, passwords: [String?]) {
+    init(_ resolution: Resolution, passwords: [String?], tls: [UpstreamTLS?]) {
         let globals = Settings(resolution.globals)
-        pools = zip(resolution.pools, passwords).map { PoolConfig($0, password: $1) }
+        pools = resolution.pools.indices.map {
+            PoolConfig(resolution.pools[$0], password: passwords[$0], tls: tls[$0])
+        }
         threads = globals.integer(.threads)
         maxClients = globals.optionalInteger(.maxClients)
         totalOutputLimit = globals.size(.totalOutputLimit)
@@ -83,7 +85,7 @@ extension Config {
 }
 
 extension PoolConfig {
-    fileprivate init(_ draft: PoolDraft, password: String?) {
+    fileprivate init(_ draft: PoolDraft, password: String?, tls: UpstreamTLS?) {
         let settings = Settings(draft.settings)
         let target = settings.upstream(.upstream)
         let usesURL = draft.settings[.username]?.origin != .own
@@ -93,6 +95,7 @@ extension PoolConfig {
         upstreamDatabase = target.database
         username = (usesURL ? target.username : nil) ?? settings.text(.username)
         self.password = password
+        upstreamTLS = tls
         maxOpen = settings.integer(.maxOpen)
         maxPinned = settings.integer(.maxPinned)
         maxIdle = settings.integer(.maxIdle)

@@ -99,9 +99,11 @@ extension Config {
     ) -> ConfigResult {
         var resolution = Resolution(text: text)
         let passwords = resolution.readPasswords(file: file, readFile: readFile)
+        let tls = resolution.readTLS(
+            file: file, readFile: readFile, judge: surroundings.judgeTLS ?? { _ in nil })
         resolution.check(surroundings, file: file)
         let diagnostics = Diagnostic.sorted(resolution.diagnostics)
         guard resolution.isValid else { return .invalid(diagnostics) }
-        return .valid(Config(resolution, passwords: passwords), warnings: diagnostics)
+        return .valid(Config(resolution, passwords: passwords, tls: tls), warnings: diagnostics)
     }
 }

@@ -61,7 +61,9 @@ extension Kind {
     /// The values that the key accepts, for messages: `1 to 10000`, `1s to 24h, or 0s (never)`.
     var range: String {
         switch self {
-        case .upstream: "`host:port`, `[v6]:port`, `unix:/path`, `redis://[user@]host[:port][/db]`"
+        case .upstream:
+            "`host:port`, `[v6]:port`, `unix:/path`, `redis://[user@]host[:port][/db]`, "
+                + "`rediss://...`"
         case .text: "text"
         case .path: "path"
         case .tcpOrNone: "`host:port`, `[v6]:port`, `*:port`; empty: off"

@@ -15,6 +15,8 @@ package struct PoolConfig: Sendable, Equatable {
     package let listen: [ListenAddress]
     /// Where the upstream is.
     package let upstream: UpstreamAddress
+    /// TLS to the upstream; nil without.
+    package let upstreamTLS: UpstreamTLS?
     /// The database that upstream connections select, 0 to 2147483647.
     package let upstreamDatabase: Int
     /// The ACL user that upstream connections authenticate as; empty is the default user.

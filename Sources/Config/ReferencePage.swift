@@ -83,7 +83,7 @@ extension Config {
         - An address to listen on is numeric, `localhost` (which is `127.0.0.1`) or `*` (every
           address of the machine). An upstream may be a host name.
         - `redis://` without a port means 6379. A password in the URL is refused: it belongs in
-          `passwordFile`. `rediss://` is refused: TLS is not supported yet.
+          `passwordFile`. `rediss://` and `valkeys://` are the same with TLS; see [TLS](tls.md).
         - A user, in `username` or in the URL, needs a `passwordFile`. A user in the URL overrides one
           from `defaults`; a different one in the same pool is an error. A relative `passwordFile`
           is relative to the directory of the configuration file. Its first line is the password. Both

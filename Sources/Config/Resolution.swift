@@ -73,7 +73,9 @@ struct Resolution {
         case .sequence(_, let position):
             report(position, "", "the file has to be a mapping, such as pools: ...")
         }
-        let problems = pools.map { checkSizes($0) + checkTimes($0) + checkCredentials($0) }
+        let problems = pools.map {
+            checkSizes($0) + checkTimes($0) + checkCredentials($0) + checkTLS($0)
+        }
         diagnostics += problems.joined() + checkAddresses(pools) + checkConsole() + checkHTTP()
     }
 

@@ -2,6 +2,7 @@
 enum Key: String, Sendable, CaseIterable {
     case listen, upstream
     case username, passwordFile
+    case tlsCaFile, tlsVerify, tlsServerName, tlsCertFile, tlsKeyFile, tlsMinVersion
     case maxOpen, maxPinned, maxIdle, minIdle
     case maxLifetime, idleTimeout, pingInterval, keepalive
     case connectTimeout, poolTimeout, commandTimeout, slowLog, dnsRefresh, maxPipeline
@@ -108,7 +109,7 @@ enum Schema {
     static let keys: [KeySpec] = poolKeys + globalKeys + logKeys + adminKeys + httpKeys
 
     /// The keys of a pool.
-    static let poolKeys: [KeySpec] = addressKeys + sizeKeys + lifeKeys + clientKeys
+    static let poolKeys: [KeySpec] = addressKeys + tlsKeys + sizeKeys + lifeKeys + clientKeys
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(

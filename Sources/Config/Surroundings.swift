@@ -13,6 +13,8 @@ package struct Surroundings: Sendable {
     package var readers: (@Sendable (String) -> Readers?)?
     /// All commands that servers have: lower case, a subcommand as `script|debug`.
     package var commands: [String]?
+    /// Why the files of TLS cannot be used; nil if they can.
+    package var judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)?
 
     /// Who can read a file.
     package struct Readers: Sendable {
@@ -30,12 +32,14 @@ package struct Surroundings: Sendable {
     package init(
         hasGroup: (@Sendable (String) -> Bool)? = nil,
         directoryProblem: (@Sendable (String) -> String?)? = nil,
-        readers: (@Sendable (String) -> Readers?)? = nil, commands: [String]? = nil
+        readers: (@Sendable (String) -> Readers?)? = nil, commands: [String]? = nil,
+        judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)? = nil
     ) {
         self.hasGroup = hasGroup
         self.directoryProblem = directoryProblem
         self.readers = readers
         self.commands = commands
+        self.judgeTLS = judgeTLS
     }
 }
 

@@ -3,6 +3,7 @@
 import Config
 import EventLoop
 import Glibc
+import Proxy
 import Session
 
 /// Validates a configuration without starting anything, and prints what is in effect. Returns the
@@ -95,7 +96,7 @@ extension Surroundings {
                     Readers(
                         isOpen: $0, isForService: Accounts.canRead(path, user: serviceUser))
                 }
-            }, commands: commandTable.all.map(\.name))
+            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem })
     }
 
     /// For a start: without those that binding the listeners and reading the files answer.
@@ -103,7 +104,7 @@ extension Surroundings {
         Surroundings(
             readers: { path in
                 Accounts.isOpen(path).map { Readers(isOpen: $0, isForService: nil) }
-            }, commands: commandTable.all.map(\.name))
+            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem })
     }
 
     /// The packaged unit makes `/run/redpool` when it starts.

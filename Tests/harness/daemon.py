@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 
+from .certificates import authority
 from .ports import free_port
 from .waiting import eventually
 from .wire import Address, Connection, ErrorReply
@@ -115,7 +116,11 @@ class Redpool:
         self.tcp6 = Address(host="::1", port=port)
         self.unix = Address(path=str(self.folder / "main.sock"))
         main = {"listen": [a.text for a in (self.tcp, self.tcp6, self.unix)]}
-        main |= {"upstream": getattr(server, "address", server.tcp).text} | (pool or {})
+        upstream = getattr(server, "address", server.tcp)
+        main["upstream"] = upstream.text
+        if upstream.tls and "upstream" not in (pool or {}):
+            main["tlsCaFile"] = authority().file
+        main |= pool or {}
         self.config_path = self.folder / "redpool.yaml"
         self.admin = Address(path=str(self.folder / "admin.sock"))
         settings = ({"threads": int(THREADS)} if THREADS else {}) | (settings or {})

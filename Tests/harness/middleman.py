@@ -9,13 +9,16 @@ import pathlib
 import queue
 import selectors
 import socket
+import ssl
 import struct
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 
+from .certificates import server_certificate
 from .ports import free_port
+from .server import TLS
 from .wire import _AGGREGATES, _BULKS, Address, encode
 
 SURPLUS = b"+SURPLUS\r\n"
@@ -80,6 +83,11 @@ class Link:
     def near_readable(self):
         try:
             data = self.near.recv(1 << 18)
+            # What TLS has decrypted, no selector tells of.
+            while isinstance(self.near, ssl.SSLSocket) and self.near.pending():
+                data += self.near.recv(1 << 18)
+        except ssl.SSLWantReadError:
+            return
         except OSError:
             data = b""
         if not data:
@@ -217,14 +225,21 @@ class Link:
 
 
 class Middleman:
-    """Listens on TCP or a unix socket (`address`) and forwards to `server`."""
+    """Listens on TCP or a unix socket (`address`) and forwards to `server`. With `tls`, it ends TLS
+    on TCP.
+    """
 
-    def __init__(self, server, unix=False):
+    def __init__(self, server, unix=False, tls=None):
         self.server = server
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-middleman-")
         port = free_port()
         self.tcp = Address(host="127.0.0.1", port=port)
         path = str(pathlib.Path(self._folder.name) / "middle.sock")
+        self._tls = None
+        if (TLS if tls is None else tls) and not unix:
+            self.tcp = Address(host="127.0.0.1", port=port, tls=True)
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(server_certificate().file, server_certificate().key)
         self.address = Address(path=path) if unix else self.tcp
         self.selector = selectors.DefaultSelector()
         self.links = []
@@ -348,6 +363,8 @@ class Middleman:
         self.accepted += 1
         if not self.address.path:
             near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls and not (near := self._secured(near)):
+            return
         try:
             link = Link(self, near)
         except OSError:
@@ -356,6 +373,19 @@ class Middleman:
         self.links.append(link)
         if self._welcome:
             link.strike(self._welcome)
+
+    def _secured(self, near):
+        """The socket after the handshake; None if it fails, or is not to be."""
+        near.settimeout(10)
+        if self._welcome in ("close", "reset"):
+            return near
+        try:
+            near = self._tls.wrap_socket(near, server_side=True, suppress_ragged_eofs=True)
+        except OSError:
+            near.close()
+            return None
+        near.settimeout(None)
+        return near
 
     def _obey(self):
         self._bell.recv(1)

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import tempfile
 
+from .certificates import authority, server_certificate
 from .ports import free_port
 from .waiting import eventually
 from .wire import Address, Connection
 
 # The server for tests that name none: a program on PATH, or a path.
 DEFAULT = os.environ.get("REDPOOL_SERVER", "redis-server")
+# The daemon speaks TLS to every server and every middleman.
+TLS = os.environ.get("REDPOOL_UPSTREAM") == "tls"
 
 
 class RedisServer:
@@ -19,10 +22,11 @@ class RedisServer:
 
     The harness talks to it over the unix socket only. So every TCP client that the server lists is
     an upstream of the daemon. On an `island` (see the fault tests) it has the island's address and
-    link instead. `binary` is a server program other than DEFAULT.
+    link instead. `binary` is a server program other than DEFAULT. With a `certificate` it has a
+    port for TLS as well, at `tls`; by default that of the harness, with REDPOOL_UPSTREAM=tls.
     """
 
-    def __init__(self, *options, password=None, binary=DEFAULT, island=None):
+    def __init__(self, *options, password=None, binary=DEFAULT, island=None, certificate=None):
         self._binary = binary
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-redis-")
@@ -31,6 +35,10 @@ class RedisServer:
         self._prefix = island.prefix if island else []
         self._hosts = [host, "--protected-mode", "no"] if island else [host, "::1"]
         self.tcp = Address(host=host, port=self.port)
+        self.certificate = certificate or (server_certificate() if TLS and not island else None)
+        self.tls = Address(host=host, port=free_port(), tls=True) if self.certificate else None
+        # Where the daemon finds it.
+        self.address = self.tls if TLS and self.tls else self.tcp
         self.tcp6 = Address(host="::1", port=self.port)
         self.unix = Address(path=os.path.join(self.folder, "redis.sock"))
         self.log_path = os.path.join(self.folder, "redis.log")
@@ -52,11 +60,21 @@ class RedisServer:
             + ["--unixsocket", self.unix.path, "--dir", self.folder, "--logfile", self.log_path]
             + ["--save", "", "--loglevel", "verbose", "--maxclients", "10000"]
             + (["--requirepass", self.password] if self.password else [])
+            + self._tls_options()
             + self._options,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         eventually(self._answers, 60, what="redis-server answering")
+
+    def _tls_options(self) -> list:
+        if not self.tls:
+            return []
+        return [
+            *("--tls-port", str(self.tls.port), "--tls-auth-clients", "no"),
+            *("--tls-cert-file", self.certificate.file, "--tls-key-file", self.certificate.key),
+            *("--tls-ca-cert-file", authority().file),
+        ]
 
     def stop(self, how=signal.SIGTERM):
         """Ends the process with a signal (SIGKILL for a crash) and waits until it has ended."""
@@ -131,7 +149,7 @@ class RedisServer:
             with open(table) as rows:
                 for row in list(rows)[1:]:
                     _, local, _, state, queues = row.split()[:5]
-                    if int(local.rsplit(":", 1)[1], 16) == self.port and state == "01":
+                    if int(local.rsplit(":", 1)[1], 16) == self.address.port and state == "01":
                         total += int(queues.split(":")[1], 16)
         return total
 

@@ -25,18 +25,21 @@ class Closed(ConnectionError):
 
 @dataclass(frozen=True)
 class Address:
-    """A TCP address (`host`, `port`) or a unix socket (`path`)."""
+    """A TCP address (`host`, `port`) or a unix socket (`path`). `tls`: TLS is spoken there."""
 
     host: str = ""
     port: int = 0
     path: str = ""
+    tls: bool = False
 
     @property
     def text(self) -> str:
         """The address in the syntax of the configuration file."""
         if self.path:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        scheme = "rediss://" if self.tls else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}{host}:{self.port}"
 
     @property
     def cli(self) -> list:

@@ -67,7 +67,8 @@ struct CommandBuffer: ~Copyable {
         appendedTotal += Int64(count)
     }
 
-    /// Writes as much as the socket accepts.
+    /// Writes as much as the socket accepts. With TLS, bytes that were taken count as sent; they
+    /// may still have to be written.
     mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
         while let chunk = cursor {
             let offered: Int
@@ -78,14 +79,12 @@ struct CommandBuffer: ~Copyable {
             } else {
                 (offered, written) = sendChain(from: cursor, offset: cursorOffset, to: channel)
             }
-            if written < 0 {
-                return written == -Int(EAGAIN) ? .full : .failed(Int32(-written))
-            }
+            if written < 0 { return .refused(written) }
             advance(written)
             if forgetsSent { releaseSent(pool: pool) }
             if written < offered { return .full }
         }
-        return .empty
+        return channel.isTLS ? .drained(channel.drain()) : .empty
     }
 
     private mutating func advance(_ written: Int) {

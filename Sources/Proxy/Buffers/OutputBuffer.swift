@@ -12,6 +12,14 @@ enum FlushResult {
     case full
     /// The connection is broken. The value is a positive errno.
     case failed(Int32)
+
+    /// For an error of a write, as -errno.
+    static func refused(_ result: Int) -> FlushResult {
+        result == -Int(EAGAIN) ? .full : .failed(Int32(-result))
+    }
+
+    /// For what `Channel.drain` has returned.
+    static func drained(_ result: Int) -> FlushResult { result == 0 ? .empty : refused(result) }
 }
 
 /// A queue of bytes. Holds no memory while empty. The owner must call `drop` before it drops the
@@ -71,13 +79,11 @@ struct OutputBuffer: ~Copyable {
                 (offered, written) = sendChain(
                     from: first, offset: first?.pointee.head ?? 0, to: channel)
             }
-            if written < 0 {
-                return written == -Int(EAGAIN) ? .full : .failed(Int32(-written))
-            }
+            if written < 0 { return .refused(written) }
             consume(written, pool: pool)
             if written < offered { return .full }
         }
-        return .empty
+        return channel.isTLS ? .drained(channel.drain()) : .empty
     }
 
     private mutating func consume(_ written: Int, pool: ChunkPool) {

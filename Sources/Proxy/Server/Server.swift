@@ -24,6 +24,8 @@ final class Server {
     var awaitingReturn: [SlotID] = []
     var names: NameResolution
     var failures = ServerFailures()
+    /// Nil if the server is spoken to without TLS.
+    var tls: ServerTLS?
     var facts = ServerFacts()
     /// Upstreams that are spent on commands that are not understood.
     var oneOffs: OneOffLine
@@ -51,6 +53,7 @@ final class Server {
         self.pool = pool
         worker = pool.worker
         names = NameResolution(pool.config.upstream, refresh: pool.config.dnsRefresh)
+        tls = pool.config.upstreamTLS.map { ServerTLS($0) }
         keeper = PermitKeeper(member: pool.member ?? 0)
         oneOffs = OneOffLine(gate: pool.group.oneOffs)
         // Only a worker that serves the pool alone has all permits from the start.

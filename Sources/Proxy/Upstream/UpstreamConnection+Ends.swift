@@ -51,7 +51,7 @@ extension UpstreamConnection {
         guard stage != .closed, stage != .closing else { return }
         pool.countClosed(reason)
         trace("upstream.retired", ["reason": reason.word])
-        if stage == .connecting {
+        if stage == .connecting || stage == .securing {
             destroy()
             server.machine.closed(id, now: worker.now)
             return
@@ -74,9 +74,11 @@ extension UpstreamConnection {
     /// Called with every tick. Bounds connects, closes, commands and transactions in time.
     func checkDeadline() {
         if stage == .ready { checkTimeouts() }
+        if channel.isTLS { checkTLS() }
         guard let deadline, worker.now >= deadline else { return }
         switch stage {
         case .connecting: fail(.connectTimeout, "connect timed out")
+        case .securing: fail(.connectTimeout, noTLSAnswer)
         case .handshaking:
             if handshake.isFirst {
                 fail(.connectTimeout, "no answer to \(handshake.currentName)")

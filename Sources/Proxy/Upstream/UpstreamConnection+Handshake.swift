@@ -153,7 +153,10 @@ extension UpstreamConnection {
                 handshakeFailed("the answer to \(handshake.currentName) does not end")
             }
         case .invalid(let error):
-            handshakeFailed("not a Redis server? \(error.message)")
+            let isAlert = isAlert(buffer[0])
+            handshakeFailed(
+                isAlert
+                    ? UpstreamConnection.speaksTLS : "not a Redis server? \(error.message)")
         case .complete(let end):
             incoming.collected.append(contentsOf: buffer[..<min(end, Handshake.longestAnswer)])
             if end < count, isStrayInHandshake(buffer[end]) {
@@ -319,6 +322,7 @@ extension UpstreamConnection {
         trace("upstream.ready")
         switch purpose {
         case .dial:
+            keepSession()
             startGauge()
             server.connected(self)
             if origin.epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }

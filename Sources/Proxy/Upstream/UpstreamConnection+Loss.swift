@@ -1,15 +1,19 @@
-// What happens to unanswered commands when a connection is lost. A command is sent again only if it
-// is proven that the server has not received it. The outcome of any other is unknown.
+// What happens to unanswered commands when a connection is lost. A command is sent again only if
+// it is proven that the server has not received it. The outcome of any other is unknown.
 //
 // The proof: its last byte was never written; or the stream ended in order (EOF, not a reset) and
 // the peer's kernel has not acknowledged that byte. The FIN of a closing server acknowledges
 // everything that it had received before (RFC 9293, 3.10.7.4: a segment's ACK field is RCV.NXT),
 // whether the server has read it or not. Later bytes find the receiving side shut and are answered
 // with a reset, so the server cannot have read them. This holds for close(), for the end of a
-// process, and for shutdown(SHUT_RDWR), which Redis 7.2 uses while it has a child. It does not hold
-// for a peer that ends only its own direction and reads on; neither Redis nor Valkey does that. A
-// reset may have overtaken a read or a reply, so it proves nothing, whichever system call reports
-// it. Unix sockets acknowledge nothing: there, only unwritten commands are sent again.
+// process, and for shutdown(SHUT_RDWR), which Redis 7.2 uses while it has a child. It does not
+// hold for a peer that ends only its own direction and reads on; neither Redis nor Valkey does
+// that. A reset may have overtaken a read or a reply, so it proves nothing, whichever system call
+// reports it. Unix sockets acknowledge nothing: there, only unwritten commands are sent again.
+//
+// With TLS, both kernels count ciphertext, and a record is opened only as a whole: the bound is
+// the end of the last record that the peer's kernel has (`Channel.receivedBound`). The FIN decides
+// there too, and never close_notify, which may come before the last acknowledgement.
 
 import Config
 import EventLoop
@@ -61,6 +65,7 @@ extension UpstreamConnection {
 
     /// The position in the outgoing stream up to which the server may have received bytes.
     private func received(_ reason: CloseReason) -> Int64 {
+        if let bound = channel.receivedBound(isOrderly: reason == .upstreamClosed) { return bound }
         guard reason == .upstreamClosed, let acknowledged = channel.acknowledged() else {
             return output.sentTotal
         }

@@ -54,6 +54,7 @@ extension UpstreamConnection {
             if result > 0 {
                 sent = result
                 output.passed(result)
+                channel.forgetRecords(upTo: output.sentTotal)
             } else if result < 0 {
                 noteFailedWrite(Int32(-result))
             }
@@ -64,6 +65,7 @@ extension UpstreamConnection {
     func flush() {
         guard stage == .handshaking || stage == .ready || stage == .closing else { return }
         if worker.now.nanoseconds >= fenceDue { fenceIfDue() }
+        if channel.isTLS { channel.forgetRecords(upTo: output.answeredTotal) }
         switch output.flush(to: channel, pool: worker.chunks) {
         case .empty:
             if stage == .closing { channel.finishWriting() }

@@ -10,10 +10,12 @@ import Session
 
 /// An upstream. The pool's state machine decides what it is used for; this class carries it out.
 final class UpstreamConnection {
-    /// From `connecting` by way of `handshaking` to `ready`; a conversion goes back to
-    /// `handshaking`; `closing` from anywhere, and `closed` at the end.
+    /// From `connecting`, with TLS by way of `securing`, and `handshaking` to `ready`; a
+    /// conversion goes back to `handshaking`; `closing` from anywhere, and `closed` at the end.
     enum Stage {
         case connecting
+        /// The handshake of TLS. Nothing of ours has been sent.
+        case securing
         /// State is being set up, each step validated before the next.
         case handshaking
         case ready
@@ -104,10 +106,10 @@ final class UpstreamConnection {
                 return
             }
             channel.startReading()
-            beginHandshake()
+            if wantsTLS { secure() } else { beginHandshake() }
             return
         }
-        flush()
+        if stage == .securing { drainHandshake() } else { flush() }
     }
 
     fileprivate func readable() {
@@ -115,7 +117,10 @@ final class UpstreamConnection {
         let buffer = worker.readBuffer
         let count = channel.receive(into: buffer, count: Worker.readSize)
         if count <= 0 {
-            if count == -Int(EAGAIN) { return }
+            if count == -Int(EAGAIN) {
+                if stage == .securing { lookAtTLS() }
+                return
+            }
             ended(error: Int32(-count))
             return
         }
@@ -131,16 +136,23 @@ final class UpstreamConnection {
             default:
                 if stage == .ready { receiveReplies(UnsafeRawPointer(buffer), count) }
             }
+        case .securing: fail(.handshakeFailed, "the server sent bytes before it was asked")
         case .connecting, .closed: break
         }
     }
 
     /// The stream has ended: by a close of the server (error 0) or by a broken connection.
     func ended(error: Int32) {
-        let text = error == 0 ? "the server closed the connection" : System.errorText(error)
+        let text = endText(error: error)
         switch stage {
         case .connecting:
             fail(.connectFailed, text)
+        case .securing:
+            if case .failed = channel.tlsState {
+                fail(.handshakeFailed, text)
+            } else {
+                fail(.handshakeFailed, "\(text) in the TLS handshake")
+            }
         case .handshaking where handshake.isFirst:
             fail(.handshakeFailed, "\(text) after \(handshake.currentName)")
         case .closing:

@@ -89,4 +89,6 @@ struct UpstreamEnding {
     /// A write has found the connection reset. The server may then have received more than it has
     /// acknowledged. EPIPE does not count: it follows an orderly end.
     var isReset = false
+    /// With TLS: since when the server is known to have sent close_notify. Its FIN is to follow.
+    var finishedSince: MonotonicTime?
 }

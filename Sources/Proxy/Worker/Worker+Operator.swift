@@ -65,7 +65,7 @@ extension UpstreamConnection {
         case .closed: break
         case .closing: finishClosing()
         case .handshaking where !handshake.isFirst: lose(.killed)
-        case .connecting, .handshaking:
+        case .connecting, .securing, .handshaking:
             server.machine.retire(id, .killed, now: worker.now)
             server.noteWork()
         case .ready: lose(.killed)

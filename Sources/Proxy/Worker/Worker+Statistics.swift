@@ -60,6 +60,9 @@ struct ClientTraffic: Sendable {
     var left: UInt64 = 0
     /// Errors of Redpool's own in place of a reply, as `client.refused` has them.
     var refused: UInt64 = 0
+    /// Handshakes of TLS with the server, and those that used an earlier session.
+    var tlsHandshakes: UInt64 = 0
+    var tlsResumed: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -71,6 +74,8 @@ struct ClientTraffic: Sendable {
         pushesDropped += other.pushesDropped
         left += other.left
         refused += other.refused
+        tlsHandshakes += other.tlsHandshakes
+        tlsResumed += other.tlsResumed
     }
 }
 
@@ -137,6 +142,7 @@ struct PoolStatistics: Sendable {
             "wait_p99_us": "\(waits.quantile(0.99) / 1000)",
             "wait_timeouts": "\(counters.waitTimeouts)", "opened": "\(counters.opens)",
             "closed": "\(closes)", "dial_failures": "\(counters.dialFailures)",
+            "tls_handshakes": "\(traffic.tlsHandshakes)", "tls_resumed": "\(traffic.tlsResumed)",
             "log_lost": "\(pool.worker.options.lostLines())",
         ]
     }

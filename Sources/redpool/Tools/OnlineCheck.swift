@@ -22,6 +22,11 @@ struct OnlineReport {
     /// Asks the server. `opened` is the sum of `maxOpen` of all pools of this server.
     init(_ pool: PoolConfig, opened: Int) {
         self.pool = pool
+        // A password must not go out in clear.
+        if pool.upstreamTLS != nil {
+            complain("\(pool.upstream) was not asked: --online does not speak TLS")
+            return
+        }
         let addresses = addresses()
         let began = BlockingSocket.now
         guard let (exchange, place) = connect(addresses) else { return }

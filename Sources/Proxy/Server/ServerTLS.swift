@@ -1,0 +1,76 @@
+// TLS to a server: the context, whom the certificate must name, and sessions for shorter
+// handshakes.
+
+package import Config
+import EventLoop
+
+/// What a worker's connections to one server share of TLS.
+struct ServerTLS {
+    private let config: UpstreamTLS
+    /// The context, or why there is none.
+    let context: Result<TLSContext, TLSSettingsProblem>
+    /// Sessions that the server has given, newest last.
+    private var sessions: [TLSSession] = []
+
+    /// Connections that are made at the same time can each use one.
+    private static let mostSessions = 8
+
+    init(_ config: UpstreamTLS) {
+        self.config = config
+        context = Result { () throws(TLSSettingsProblem) in try config.context() }
+    }
+
+    var name: String { config.serverName }
+
+    /// How the next connection begins.
+    mutating func nextRole() -> TLSRole {
+        while let session = sessions.popLast() {
+            guard session.isUsable else { continue }
+            if session.isReusable { sessions.append(session) }
+            return .client(name: name, session: session)
+        }
+        return .client(name: name, session: nil)
+    }
+
+    /// Keeps a session for a later connection.
+    mutating func keep(_ session: TLSSession?) {
+        guard let session else { return }
+        if sessions.count == ServerTLS.mostSessions { sessions.removeFirst() }
+        sessions.append(session)
+    }
+}
+
+extension UpstreamTLS {
+    /// The process's context for these settings.
+    func context() throws(TLSSettingsProblem) -> TLSContext {
+        let verification: TLSSettings.Verification =
+            switch self.verification {
+            case .full: .full
+            case .ca: .authority
+            case .none: .none
+            }
+        return try TLSContext.shared(
+            TLSSettings(
+                side: .client, verification: verification,
+                minimum: minimum == .v12 ? .v12 : .v13, authorities: authorities,
+                certificate: certificate, key: key))
+    }
+
+    /// Why no connection can be made with these settings; nil if they are right.
+    package var problem: Problem? {
+        do throws(TLSSettingsProblem) {
+            _ = try context()
+            return nil
+        } catch {
+            switch error.part {
+            case .authorities: return Problem(file: .authorities, message: error.message)
+            case .certificate: return Problem(file: .certificate, message: error.message)
+            case .key where error.message == TLSContext.foreignKey:
+                return Problem(
+                    file: .key, message: "does not belong to the certificate in tlsCertFile")
+            case .key: return Problem(file: .key, message: error.message)
+            case .library: return Problem(file: nil, message: "TLS: \(error.message)")
+            }
+        }
+    }
+}
