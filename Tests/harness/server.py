@@ -1,5 +1,6 @@
 """A private redis-server."""
 
+import functools
 import os
 import re
 import signal
@@ -15,6 +16,16 @@ from .wire import Address, Connection
 DEFAULT = os.environ.get("REDPOOL_SERVER", "redis-server")
 # The daemon speaks TLS to every server and every middleman.
 TLS = os.environ.get("REDPOOL_UPSTREAM") == "tls"
+
+
+@functools.cache
+def has_tls(binary) -> bool:
+    """Whether the server program is built with TLS."""
+    # It complains of the first line that it does not understand, and ends.
+    done = subprocess.run(
+        [binary, "-"], input="tls-port 0\nport none\n", capture_output=True, text=True, timeout=20
+    )
+    return "'tls-port 0'" not in done.stdout + done.stderr
 
 
 class RedisServer:
@@ -35,7 +46,9 @@ class RedisServer:
         self._prefix = island.prefix if island else []
         self._hosts = [host, "--protected-mode", "no"] if island else [host, "::1"]
         self.tcp = Address(host=host, port=self.port)
-        self.certificate = certificate or (server_certificate() if TLS and not island else None)
+        if not certificate and TLS and not island and has_tls(binary):
+            certificate = server_certificate()
+        self.certificate = certificate
         self.tls = Address(host=host, port=free_port(), tls=True) if self.certificate else None
         # Where the daemon finds it.
         self.address = self.tls if TLS and self.tls else self.tcp
