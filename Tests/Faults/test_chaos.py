@@ -86,7 +86,7 @@ async def run(counters, vandal, server, seconds):
         nonlocal peak
         before = set()
         while not over.is_set():
-            now = await asyncio.to_thread(open_upstreams, server.port)
+            now = await asyncio.to_thread(open_upstreams, server.address.port)
             peak = max(peak, len(now & before))
             before = now
 
