@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // MARK: Windows
 
@@ -386,6 +387,45 @@ static inline bool redpool_tls_is_refusal(const struct redpool_tls_error *error)
     return redpool_tls_is(error, SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED)
         || redpool_tls_is(error, SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE)
         || redpool_tls_is(error, SSL_R_SSLV3_ALERT_BAD_CERTIFICATE);
+}
+
+// The name of the cipher in use.
+static inline const char *redpool_tls_cipher(const SSL *ssl) {
+    return SSL_CIPHER_get_name(SSL_get_current_cipher(ssl));
+}
+
+// When a certificate expires, in seconds since 1970; -1 if that cannot be read.
+static inline int64_t redpool_tls_expiry(const X509 *certificate) {
+    struct tm time;
+    if (certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time) != 1)
+        return -1;
+    return (int64_t)timegm(&time);
+}
+
+// When the peer's certificate expires.
+static inline int64_t redpool_tls_peer_expiry(const SSL *ssl) {
+    int64_t expiry = redpool_tls_expiry(SSL_get0_peer_certificate(ssl));
+    ERR_clear_error();
+    return expiry;
+}
+
+// When the first of the certificates in a PEM text expires; -1 without one.
+static inline int64_t redpool_tls_first_expiry(const void *pem, size_t count) {
+    ERR_clear_error();
+    if (count > INT32_MAX) return -1;
+    BIO *bio = BIO_new_mem_buf(pem, (int)count);
+    if (bio == NULL) return -1;
+    int64_t first = -1;
+    X509 *certificate;
+    while ((certificate = PEM_read_bio_X509_AUX(bio, NULL, redpool_tls_no_passphrase, NULL))
+           != NULL) {
+        int64_t expiry = redpool_tls_expiry(certificate);
+        X509_free(certificate);
+        if (expiry >= 0 && (first < 0 || expiry < first)) first = expiry;
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return first;
 }
 
 // MARK: Sessions

@@ -48,8 +48,19 @@ extension Channel {
     /// Where TLS stands.
     package var tlsState: TLSState { rare?.pointee.stream?.state ?? .none }
 
+    /// The connection was begun with this context.
+    package func uses(_ context: TLSContext) -> Bool {
+        rare?.pointee.stream?.context === context
+    }
+
     /// The handshake has used a session of an earlier connection.
     package var isResumed: Bool { rare?.pointee.stream?.isResumed ?? false }
+
+    /// The server has asked for a client certificate, and there is none.
+    package var lacksCertificate: Bool { rare?.pointee.stream?.lacksCertificate ?? false }
+
+    /// What the ends have agreed on; nil without TLS, and before the end of the handshake.
+    package var tlsFacts: TLSFacts? { rare?.pointee.stream?.facts }
 
     /// The peer has said that it sends nothing more. The end of a server's stream is still to
     /// come: it is the FIN, because only that has the last acknowledgement.
@@ -105,21 +116,22 @@ extension Channel {
     }
 
     @inline(never)
-    func sendTLS(_ buffer: UnsafeRawPointer, count: Int) -> Int {
+    func offerTLS(_ buffer: UnsafeRawPointer, count: Int) -> Int {
         var part = IOPart(base: UnsafeMutableRawPointer(mutating: buffer), count: count)
         return withUnsafeMutablePointer(to: &part) {
-            sendTLS(UnsafeMutableBufferPointer(start: $0, count: 1))
+            offerTLS(UnsafeMutableBufferPointer(start: $0, count: 1))
         }
     }
 
     @inline(never)
-    func sendTLS(_ parts: UnsafeMutableBufferPointer<IOPart>) -> Int {
+    func offerTLS(_ parts: UnsafeMutableBufferPointer<IOPart>) -> Int {
         guard let rare, let stream = rare.pointee.stream else { return -Int(EBADF) }
         let result = stream.send(descriptor, parts)
         reconsiderOutput(stream)
         // A failure is reported by the next read.
         reconsiderInput(rare)
-        return result
+        let count = parts.reduce(0) { $0 + $1.count }
+        return result == count && stream.unsent > 0 ? count + 1 : result
     }
 
     func finishWriting(_ stream: TLSStream) {

@@ -14,7 +14,7 @@ package struct Channel: ~Copyable {
     package private(set) var descriptor: Int32
     /// The interest, and whether the channel speaks TLS. One field, because a channel is passed in
     /// registers: a second one would cost every call.
-    @usableFromInline var marks: UInt8 = 0
+    var marks: UInt8 = 0
     /// The event also holds the base, the callback and its argument; nil once closed.
     var readEvent: UnsafeMutablePointer<event>?
     /// What few channels have. Nil unless the channel waits for writability or speaks TLS.
@@ -35,10 +35,10 @@ package struct Channel: ~Copyable {
         set { marks = marks & ~3 | newValue.rawValue }
     }
 
-    @inlinable @inline(__always) static var markOfTLS: UInt8 { 4 }
+    static let markOfTLS: UInt8 = 4
 
     /// The channel speaks TLS: what is read and written is plaintext.
-    @inlinable @inline(__always) package var isTLS: Bool { marks & Channel.markOfTLS != 0 }
+    package var isTLS: Bool { marks & Channel.markOfTLS != 0 }
 
     /// A channel that has never been open, for an owner that is not initialized yet.
     package init() {
@@ -193,13 +193,20 @@ package struct Channel: ~Copyable {
 
     /// Writes at most `count` bytes. Returns the number accepted, or -errno.
     package func send(_ buffer: UnsafeRawPointer, count: Int) -> Int {
-        if isTLS { return sendTLS(buffer, count: count) }
+        min(offer(buffer, count: count), count)
+    }
+
+    /// As `send`, but the number that it returns is greater than `count` if all bytes were accepted
+    /// and not all of them are sent yet, which only TLS does. Who compares it with `count` anyway
+    /// needs no other test. `drain` sends the rest.
+    package func offer(_ buffer: UnsafeRawPointer, count: Int) -> Int {
+        if isTLS { return offerTLS(buffer, count: count) }
         return redpool_send(descriptor, buffer, count)
     }
 
-    /// Writes several pieces with one call. Returns the number of bytes accepted, or -errno.
-    package func send(_ parts: UnsafeMutableBufferPointer<IOPart>) -> Int {
-        if isTLS { return sendTLS(parts) }
+    /// Offers several pieces with one call.
+    package func offer(_ parts: UnsafeMutableBufferPointer<IOPart>) -> Int {
+        if isTLS { return offerTLS(parts) }
         guard let base = parts.baseAddress else { return 0 }
         return base.withMemoryRebound(to: iovec.self, capacity: parts.count) {
             redpool_send_vector(descriptor, $0, parts.count)

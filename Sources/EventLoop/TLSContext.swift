@@ -77,19 +77,32 @@ package final class TLSContext: Sendable {
     private struct Reference {
         weak var context: TLSContext?
     }
-    private static let made = Mutex<[TLSSettings: Reference]>([:])
+    /// All contexts that somebody has, and those that wait for the workers to take them.
+    private struct Made {
+        var known: [TLSSettings: Reference] = [:]
+        var kept: [TLSContext] = []
+    }
+    private static let made = Mutex(Made())
 
-    /// The context of these settings. It is made if nobody has it yet.
+    /// The context of these settings. It is made if nobody has it yet, and kept until `letGo`.
     package static func shared(
         _ settings: TLSSettings
     ) throws(TLSSettingsProblem) -> TLSContext {
-        if let found = made.withLock({ $0[settings]?.context }) { return found }
+        if let found = made.withLock({ $0.known[settings]?.context }) { return found }
         let new = try TLSContext(settings)
         return made.withLock { made in
-            if let found = made[settings]?.context { return found }
-            made = made.filter { $0.value.context != nil }
-            made[settings] = Reference(context: new)
+            if let found = made.known[settings]?.context { return found }
+            made.known[settings] = Reference(context: new)
+            made.kept.append(new)
             return new
+        }
+    }
+
+    /// Frees the contexts that nobody has: all workers have taken theirs.
+    package static func letGo() {
+        made.withLock { made in
+            made.kept = []
+            made.known = made.known.filter { $0.value.context != nil }
         }
     }
 
@@ -172,6 +185,15 @@ package final class TLSContext: Sendable {
         withUnsafeBytes(of: error.text) { raw in
             String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
         }
+    }
+}
+
+/// Certificates in the text of a file.
+package enum TLSCertificates {
+    /// When the first of them expires, in seconds since 1970; nil if there is none.
+    package static func firstExpiry(_ pem: [UInt8]) -> Int64? {
+        let found = pem.withUnsafeBytes { redpool_tls_first_expiry($0.baseAddress, $0.count) }
+        return found < 0 ? nil : found
     }
 }
 

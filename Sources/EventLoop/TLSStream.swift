@@ -23,6 +23,9 @@ package struct TLSProblem: Error, Equatable, Sendable {
         case name
         /// The server wants a client certificate, and there is none.
         case wantsCertificate
+        /// The connection has ended behind the handshake, without a word, and the server had asked
+        /// for a client certificate. The text is the cause of the end.
+        case seemsToWantCertificate
         /// The peer does not speak TLS.
         case notTLS
         /// Anything else.
@@ -30,8 +33,13 @@ package struct TLSProblem: Error, Equatable, Sendable {
     }
 
     package let kind: Kind
-    /// The words of OpenSSL.
+    /// The words of OpenSSL, or of the system.
     package let text: String
+
+    package init(kind: Kind, text: String) {
+        self.kind = kind
+        self.text = text
+    }
 }
 
 /// Where a channel's TLS stands.
@@ -42,6 +50,18 @@ package enum TLSState: Equatable {
     /// The peer is verified, and bytes can pass.
     case open
     case failed(TLSProblem)
+}
+
+/// What both ends of a TLS connection have agreed on.
+package struct TLSFacts: Equatable, Sendable {
+    /// `TLSv1.3`.
+    package let version: String
+    /// OpenSSL's name of it.
+    package let cipher: String
+    /// The handshake has used a session of an earlier connection.
+    package let isResumed: Bool
+    /// When the peer's certificate expires, in seconds since 1970; negative if it has none.
+    package let expiresAt: Int64
 }
 
 /// Memory that the TLS connections of one event loop share: an idle connection has no buffer.
@@ -76,7 +96,7 @@ final class TLSStream {
 
     /// Nil only if there was no memory for it, and then the stream has failed.
     let ssl: OpaquePointer?
-    private let context: TLSContext
+    let context: TLSContext
     let scratch: TLSScratch
     unowned let loop: EventLoop
     let isServer: Bool
@@ -156,7 +176,21 @@ final class TLSStream {
         }
     }
 
+    /// Nil before the end of the handshake.
+    var facts: TLSFacts? {
+        guard stage == .open, let ssl else { return nil }
+        return TLSFacts(
+            version: SSL_get_version(ssl).map { String(cString: $0) } ?? "",
+            cipher: redpool_tls_cipher(ssl).map { String(cString: $0) } ?? "",
+            isResumed: isResumed, expiresAt: redpool_tls_peer_expiry(ssl))
+    }
+
     var isOpen: Bool { stage == .open }
+    /// The server has asked for a client certificate, and there is none. A server of TLS 1.3 that
+    /// insists refuses behind the handshake; if our first command is there before that, its answer is
+    /// a reset.
+    var lacksCertificate: Bool { notes.pointee.was_asked }
+    var isFailed: Bool { stage == .failed }
     var isHandshaking: Bool { stage == .handshaking }
     /// The handshake has used an earlier session.
     var isResumed: Bool { ssl.map { SSL_session_reused($0) == 1 } ?? false }

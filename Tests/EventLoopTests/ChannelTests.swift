@@ -28,11 +28,11 @@ struct ChannelTests {
         var parts = [0..<1, 1..<1, 1..<4, 4..<6].map {
             IOPart(base: text.baseAddress! + $0.lowerBound, count: $0.count)
         }
-        let sent = parts.withUnsafeMutableBufferPointer { pair.near.channel.send($0) }
+        let sent = parts.withUnsafeMutableBufferPointer { pair.near.channel.offer($0) }
         #expect(sent == 6)
         try eventually("input") { pair.far.hasInput }
         #expect(pair.far.readAll().bytes == Array("abcdef".utf8))
-        #expect(pair.near.channel.send(UnsafeMutableBufferPointer(start: nil, count: 0)) == 0)
+        #expect(pair.near.channel.offer(UnsafeMutableBufferPointer(start: nil, count: 0)) == 0)
     }
 
     @Test("who has finished writing can still read", arguments: Transport.allCases)

@@ -185,6 +185,9 @@ extension End {
     var isResumed: Bool { channel.isResumed }
     var recordCount: Int { channel.recordCount }
     func drain() -> Int { channel.drain() }
+    func offer(_ bytes: [UInt8]) -> Int {
+        bytes.withUnsafeBytes { channel.offer($0.baseAddress!, count: $0.count) }
+    }
     func takeSession() -> TLSSession? { channel.takeSession() }
     func receivedBound(isOrderly: Bool) -> Int64? {
         channel.receivedBound(isOrderly: isOrderly)

@@ -79,7 +79,7 @@ struct TLSTests {
             }
         }
         defer { for part in parts { part.base?.deallocate() } }
-        let sent = parts.withUnsafeMutableBufferPointer { relay.client.channel.send($0) }
+        let sent = parts.withUnsafeMutableBufferPointer { relay.client.channel.offer($0) }
         #expect(sent == whole.count)
         #expect(relay.client.recordCount == (whole.count + 16_383) / 16_384)
         #expect(relay.settle().server == whole)
@@ -102,6 +102,31 @@ struct TLSTests {
         #expect(flow.mostKept <= 4 * (16_384 + 300))
         #expect(!pair.near.hasInput)
         #expect(!pair.far.hasInput)
+    }
+
+    @Test("what was taken and is not sent is told apart")
+    func offers() throws {
+        let pair = try Connection(.tcp)
+        for end in [pair.near, pair.far] { narrow(end.channel.descriptor) }
+        pair.far.channel.beginTLS(try TLSContext(.server()), as: .server, on: pair.loop)
+        pair.near.channel.beginTLS(
+            try TLSContext(.client()), as: .client(name: "cache.test", session: nil),
+            on: pair.loop)
+        try eventually("the handshake") {
+            _ = pair.far.readAll()
+            _ = pair.near.readAll()
+            return pair.near.tlsState == .open && pair.far.tlsState == .open
+        }
+        let bytes = [UInt8](repeating: 1, count: 9000)
+        var results = Set<Int>()
+        while !pair.near.keepsOutput { results.insert(pair.near.offer(bytes)) }
+        #expect(results == [9000, 9001])
+        #expect(pair.near.offer(bytes) == -Int(EAGAIN))
+        try eventually("the rest is sent") {
+            _ = pair.far.readAll()
+            return pair.near.drain() == 0
+        }
+        #expect(pair.near.offer([1]) == 1)
     }
 
     private func narrow(_ descriptor: Int32) {

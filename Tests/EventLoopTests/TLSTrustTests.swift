@@ -143,6 +143,8 @@ struct TLSTrustTests {
         weak let weakly = first
         #expect(try TLSContext.shared(settings) === first)
         #expect(try TLSContext.shared(.client()) !== first)
+        TLSContext.letGo()
+        #expect(try TLSContext.shared(settings) === first)
         first = nil
         #expect(weakly == nil)
         _ = try TLSContext.shared(settings)

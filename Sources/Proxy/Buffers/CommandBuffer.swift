@@ -70,21 +70,32 @@ struct CommandBuffer: ~Copyable {
     /// Writes as much as the socket accepts. With TLS, bytes that were taken count as sent; they
     /// may still have to be written.
     mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
+        guard cursor != nil else { return .drained(channel.drain()) }
         while let chunk = cursor {
             let offered: Int
             let written: Int
             if chunk.pointee.next == nil {
                 offered = chunk.pointee.tail - cursorOffset
-                written = channel.send(chunk.bytes + cursorOffset, count: offered)
+                written = channel.offer(chunk.bytes + cursorOffset, count: offered)
             } else {
                 (offered, written) = sendChain(from: cursor, offset: cursorOffset, to: channel)
             }
-            if written < 0 { return .refused(written) }
+            guard written == offered else { return stopped(written, of: offered, pool: pool) }
             advance(written)
             if forgetsSent { releaseSent(pool: pool) }
-            if written < offered { return .full }
         }
-        return channel.isTLS ? .drained(channel.drain()) : .empty
+        return .empty
+    }
+
+    /// Not everything that was offered is sent.
+    @inline(never)
+    private mutating func stopped(
+        _ written: Int, of offered: Int, pool: ChunkPool
+    ) -> FlushResult {
+        if written < 0 { return .refused(written) }
+        advance(min(written, offered))
+        if forgetsSent { releaseSent(pool: pool) }
+        return .full
     }
 
     private mutating func advance(_ written: Int) {

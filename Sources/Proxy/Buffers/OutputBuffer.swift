@@ -67,23 +67,34 @@ struct OutputBuffer: ~Copyable {
         last = chunk
     }
 
-    /// Writes as much as the socket accepts. An empty buffer frees its memory.
+    /// Writes as much as the socket accepts. An empty buffer frees its memory. With TLS, bytes that
+    /// were taken may still have to be written: then the result is not `empty`.
     mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
-        while count > 0 {
+        guard count > 0 else { return .drained(channel.drain()) }
+        repeat {
             let offered: Int
             let written: Int
             if let chunk = first, chunk.pointee.next == nil {
                 offered = chunk.pointee.tail - chunk.pointee.head
-                written = channel.send(chunk.bytes + chunk.pointee.head, count: offered)
+                written = channel.offer(chunk.bytes + chunk.pointee.head, count: offered)
             } else {
                 (offered, written) = sendChain(
                     from: first, offset: first?.pointee.head ?? 0, to: channel)
             }
-            if written < 0 { return .refused(written) }
+            guard written == offered else { return stopped(written, of: offered, pool: pool) }
             consume(written, pool: pool)
-            if written < offered { return .full }
-        }
-        return channel.isTLS ? .drained(channel.drain()) : .empty
+        } while count > 0
+        return .empty
+    }
+
+    /// Not everything that was offered is sent.
+    @inline(never)
+    private mutating func stopped(
+        _ written: Int, of offered: Int, pool: ChunkPool
+    ) -> FlushResult {
+        if written < 0 { return .refused(written) }
+        consume(min(written, offered), pool: pool)
+        return .full
     }
 
     private mutating func consume(_ written: Int, pool: ChunkPool) {
@@ -114,7 +125,7 @@ struct OutputBuffer: ~Copyable {
 private let partsPerWrite = 32
 
 /// Writes a chain of chunks to a socket with one system call, starting at `offset` in the first
-/// chunk. Returns the number of bytes offered, and the number accepted or -errno.
+/// chunk. Returns the number of bytes offered, and what `Channel.offer` says.
 func sendChain(
     from first: ChunkPointer?, offset: Int, to channel: borrowing Channel
 ) -> (offered: Int, written: Int) {
@@ -131,7 +142,7 @@ func sendChain(
             next = chunk.pointee.next
             offset = next?.pointee.head ?? 0
         }
-        let written = channel.send(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
+        let written = channel.offer(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
         return (offered, written)
     }
 }

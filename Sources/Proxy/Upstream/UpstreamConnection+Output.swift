@@ -65,7 +65,6 @@ extension UpstreamConnection {
     func flush() {
         guard stage == .handshaking || stage == .ready || stage == .closing else { return }
         if worker.now.nanoseconds >= fenceDue { fenceIfDue() }
-        if channel.isTLS { channel.forgetRecords(upTo: output.answeredTotal) }
         switch output.flush(to: channel, pool: worker.chunks) {
         case .empty:
             if stage == .closing { channel.finishWriting() }
