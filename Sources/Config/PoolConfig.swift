@@ -77,10 +77,12 @@ package struct PoolConfig: Sendable, Equatable {
 }
 
 extension PoolConfig {
-    /// Whether `new` has another server, user or database: clients have to move there.
+    /// Whether `new` has another server, user or database: clients have to move there. What speaks
+    /// TLS is another server than what does not.
     package func isMove(to new: PoolConfig) -> Bool {
         upstream != new.upstream || upstreamDatabase != new.upstreamDatabase
             || username != new.username || (password == nil) != (new.password == nil)
+            || (upstreamTLS == nil) != (new.upstreamTLS == nil)
     }
 }
 

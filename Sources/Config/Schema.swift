@@ -78,7 +78,7 @@ enum ReloadClass: String, Sendable {
     /// No connection is cut: surplus ones are closed when they become idle.
     case graceful
     /// Open connections keep the old value until they close. Those that were opened with another
-    /// password close as soon as they are free.
+    /// password, or with other settings or files of TLS, close as soon as they are free.
     case opened = "new connections"
     /// Listeners or pools are added and removed.
     case structural

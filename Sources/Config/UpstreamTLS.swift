@@ -32,6 +32,11 @@ package struct UpstreamTLS: Sendable, Equatable {
     /// PEM of the client certificate's key; empty without one. Never printed.
     package let key: [UInt8]
 
+    /// Whether the contents of all files are the same.
+    package func hasSameFiles(as other: UpstreamTLS) -> Bool {
+        authorities == other.authorities && certificate == other.certificate && key == other.key
+    }
+
     /// One of the files.
     package enum File: Sendable {
         case authorities, certificate, key

@@ -107,6 +107,9 @@ extension Surroundings {
             }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem })
     }
 
+    /// For a reload: only files of TLS, as no password file is looked at but for its contents.
+    static var ofReload: Surroundings { Surroundings(judgeTLS: { $0.problem }) }
+
     /// The packaged unit makes `/run/redpool` when it starts.
     private static func directoryProblem(_ path: String) -> String? {
         var facts = stat()

@@ -222,6 +222,7 @@ final class Daemon {
         status.start()
         monitoring?.start()
         watchdog = Watchdog(loop: loop, group: group, log: log)
+        TLSContext.letGo()
         // Reading the configuration used heap that is not needed again.
         System.trimHeap()
     }

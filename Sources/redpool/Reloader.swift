@@ -131,7 +131,8 @@ final class Reloader {
         let result: ConfigResult
         let source: ConfigSource
         do throws(Config.FileError) {
-            (result, source) = try Config.loadWithSource(path: path)
+            (result, source) = try Config.loadWithSource(
+                path: path, surroundings: .ofReload)
         } catch {
             throw Refusal(problems: ["cannot read \(path): \(error.message)"])
         }
@@ -171,6 +172,7 @@ final class Reloader {
         state.pending = first.changes(to: source).filter(\.needsRestart)
         let messages =
             changes.map(\.text) + Reloader.newPasswords(old, loaded.config)
+            + tellOfTLS(old, loaded.config)
             + state.pending.map { "\($0.text) needs a restart" }
         running = Running(
             began: EventLoop.now(), missing: Set(0..<group.workers),
@@ -192,6 +194,19 @@ final class Reloader {
                 let mine = before.password, let its = pool.password, mine != its
             else { return nil }
             return "pools.\(pool.name): another password"
+        }
+    }
+
+    /// Says which pools have other files or settings of TLS.
+    private func tellOfTLS(_ old: Config, _ new: Config) -> [String] {
+        new.pools.compactMap { pool in
+            guard let before = old.pools.first(where: { $0.name == pool.name }),
+                let mine = before.upstreamTLS, let its = pool.upstreamTLS, mine != its
+            else { return nil }
+            log.notice(
+                "TLS to the server begins anew: connections with the old settings close when free",
+                metadata: ["event": "tls.reloaded", "pool": "\(pool.name)", "side": "upstream"])
+            return mine.hasSameFiles(as: its) ? nil : "pools.\(pool.name): other TLS files"
         }
     }
 
@@ -230,11 +245,13 @@ final class Reloader {
                 "changes": "\(messages.isEmpty ? "none" : messages.joined(separator: "; "))",
                 "pending": "\(state.pending.count)",
             ])
+        TLSContext.letGo()
         System.trimHeap()
         end(ReloadAnswer(isDone: true, messages: messages), ended.completions)
     }
 
     private func refuse(_ problems: [String], _ completions: [Completion]) {
+        TLSContext.letGo()
         state.outcome = .refused
         state.problems = problems
         for problem in problems {

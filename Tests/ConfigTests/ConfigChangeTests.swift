@@ -57,6 +57,12 @@ struct ConfigChangeTests {
             "upstream: 127.0.0.1:1, passwordFile: /pw", false
         ),
         ("upstream: 127.0.0.1:1", "upstream: 127.0.0.1:1, maxOpen: 3", false),
+        ("upstream: redis://127.0.0.1:1", "upstream: rediss://127.0.0.1:1", true),
+        ("upstream: rediss://127.0.0.1:1", "upstream: valkeys://127.0.0.1:1", false),
+        (
+            "upstream: rediss://127.0.0.1:1", "upstream: rediss://127.0.0.1:1, tlsVerify: ca",
+            false
+        ),
     ])
     func moves(from: String, to: String, isMove: Bool) throws {
         func pool(_ keys: String) throws -> PoolConfig {

@@ -12,25 +12,14 @@ from harness.http import Http
 from harness.ports import free_port
 from harness.waiting import eventually
 from harness.wire import Address, Closed, Connection, ErrorReply, encode
+import test_reload_tls  # Its tests are of keys as well.
+from reload_classes import TESTS, key
 from test_socket_options import IDLE, sockets
 
 pytestmark = pytest.mark.daemon
 
-# Names of keys and their classes. Those of the console are in test_reload.py.
-TESTS = {("socket", "restart"), ("mode", "restart"), ("group", "restart")}
-
-
-def key(name, change):
-    """Names the key and the class that a test is about."""
-
-    def noted(test):
-        TESTS.add((name, change))
-        return test
-
-    return noted
-
-
 def test_every_key_has_a_test_of_its_class():
+    assert test_reload_tls.KEYS
     text = (ROOT / "docs" / "configuration.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([a-z ]+) \|$", text, re.M)
     assert set(rows) == TESTS

@@ -64,6 +64,12 @@ def authority() -> Authority:
 
 
 @functools.cache
+def other_authority() -> Authority:
+    """Another one, which has signed none of its certificates."""
+    return Authority("other")
+
+
+@functools.cache
 def server_certificate(rsa=False) -> Certificate:
     """A certificate of it for cache.test, 127.0.0.1 and ::1."""
     return authority().issue("DNS:cache.test,IP:127.0.0.1,IP:::1", rsa=rsa)

@@ -31,6 +31,8 @@ struct PoolMeter {
     /// Commands that were sent again, on shared upstreams and on others.
     var retriedShared: UInt64 = 0
     var retriedPinned: UInt64 = 0
+    /// Handshakes with the server.
+    var upstreamTLS = TLSCounts()
     var errors = ErrorTable()
     var slow: SlowLog
     /// Microseconds up to which a reply is neither slow nor the slowest so far.

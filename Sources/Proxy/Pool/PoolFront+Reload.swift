@@ -1,7 +1,7 @@
-// Another configuration of a pool. Most keys are in force at once; a new password retires upstreams
-// that were opened with the old one; another server, user or database is a move: the clients go
-// there as soon as nothing of theirs is in flight at the old server, and never have commands at
-// both.
+// Another configuration of a pool. Most keys are in force at once; a new password, or other settings
+// of TLS, retire upstreams that were opened with the old ones; another server, user or database is a
+// move: the clients go there as soon as nothing of theirs is in flight at the old server, and never
+// have commands at both.
 
 import Config
 import Pool
@@ -17,14 +17,19 @@ extension PoolFront {
         server.followConfig()
         if isMove {
             move()
-        } else if old.password != new.password {
-            users.setPassword(new.password)
-            for upstream in server.allUpstreams where upstream.key.user == 0 {
-                upstream.retireWhenFree(.configChanged)
-            }
+        } else {
+            if old.upstreamTLS != new.upstreamTLS { server.renewTLS() }
+            if old.password != new.password { renewPassword() }
         }
         self.moves = moves
         server.noteWork()
+    }
+
+    private func renewPassword() {
+        users.setPassword(config.password)
+        for upstream in server.allUpstreams where upstream.key.user == 0 {
+            upstream.retireWhenFree(.configChanged)
+        }
     }
 
     /// Workers can be at different servers while they apply a move. No number that one server has

@@ -24,6 +24,7 @@ extension Server {
     func move() {
         let dials = names.takeWaiting()
         names = NameResolution(pool.config.upstream, refresh: pool.config.dnsRefresh)
+        tls = pool.config.upstreamTLS.map { ServerTLS($0) }
         processes = Processes(epoch: processes.epoch &+ 1)
         facts = ServerFacts()
         scripts.forget()

@@ -2,7 +2,8 @@
 // handshakes.
 
 package import Config
-import EventLoop
+package import EventLoop
+import Pool
 
 /// What a worker's connections to one server share of TLS.
 struct ServerTLS {
@@ -32,17 +33,29 @@ struct ServerTLS {
         return .client(name: name, session: nil)
     }
 
-    /// Keeps a session for a later connection.
-    mutating func keep(_ session: TLSSession?) {
-        guard let session else { return }
+    /// Keeps a session of this connection for a later one. What was verified with other settings
+    /// proves nothing to these.
+    mutating func keep(_ session: TLSSession?, of channel: borrowing Channel) {
+        guard let session, case .success(let context) = context, channel.uses(context) else {
+            return
+        }
         if sessions.count == ServerTLS.mostSessions { sessions.removeFirst() }
         sessions.append(session)
     }
 }
 
+extension Server {
+    /// Settings or files of TLS have changed. New connections use the new ones; the present ones
+    /// close as soon as they are free.
+    func renewTLS() {
+        tls = pool.config.upstreamTLS.map { ServerTLS($0) }
+        for upstream in allUpstreams { upstream.retireWhenFree(.configChanged) }
+    }
+}
+
 extension UpstreamTLS {
     /// The process's context for these settings.
-    func context() throws(TLSSettingsProblem) -> TLSContext {
+    package func context() throws(TLSSettingsProblem) -> TLSContext {
         let verification: TLSSettings.Verification =
             switch self.verification {
             case .full: .full
@@ -54,6 +67,14 @@ extension UpstreamTLS {
                 side: .client, verification: verification,
                 minimum: minimum == .v12 ? .v12 : .v13, authorities: authorities,
                 certificate: certificate, key: key))
+    }
+
+    /// When the certificates of each file expire, in seconds since 1970, by the key of the file: of
+    /// several certificates, the first one.
+    package var expiries: [(key: String, at: Int64)] {
+        [("tlsCaFile", authorities ?? []), ("tlsCertFile", certificate)].compactMap { key, pem in
+            TLSCertificates.firstExpiry(pem).map { (key, $0) }
+        }
     }
 
     /// Why no connection can be made with these settings; nil if they are right.

@@ -78,7 +78,7 @@ extension UpstreamConnection {
         guard let deadline, worker.now >= deadline else { return }
         switch stage {
         case .connecting: fail(.connectTimeout, "connect timed out")
-        case .securing: fail(.connectTimeout, noTLSAnswer)
+        case .securing: securingTimedOut()
         case .handshaking:
             if handshake.isFirst {
                 fail(.connectTimeout, "no answer to \(handshake.currentName)")

@@ -1,8 +1,8 @@
 // TLS to the server. Nothing is sent before the server's certificate has been verified: the
 // handshake of Redpool, credentials first, begins when the channel is open.
 
-import Config
-import EventLoop
+package import Config
+package import EventLoop
 import Glibc
 import Pool
 
@@ -14,15 +14,14 @@ extension UpstreamConnection {
     func secure() {
         stage = .securing
         guard let context = server.tls?.context, let role = server.tls?.nextRole() else {
-            fail(.handshakeFailed, "TLS: no settings")
+            failTLS(.other, "TLS: no settings")
             return
         }
         switch context {
         case .success(let context):
             channel.beginTLS(context, as: role, on: worker.loop)
             lookAtTLS()
-        case .failure(let problem):
-            fail(.handshakeFailed, "TLS: \(problem.message)")
+        case .failure(let problem): failTLS(.other, "TLS: \(problem.message)")
         }
     }
 
@@ -32,11 +31,33 @@ extension UpstreamConnection {
         switch channel.tlsState {
         case .handshaking: break
         case .open:
-            pool.traffic.tlsHandshakes += 1
-            if channel.isResumed { pool.traffic.tlsResumed += 1 }
+            pool.meter.upstreamTLS.succeeded(resumed: channel.isResumed)
             beginHandshake()
-        case .failed(let problem): fail(.handshakeFailed, words(for: problem))
-        case .none: fail(.handshakeFailed, "TLS: the connection is plain")
+        case .failed(let problem): failTLS(TLSFailure(problem.kind), words(for: problem))
+        case .none: failTLS(.other, "TLS: the connection is plain")
+        }
+    }
+
+    private func failTLS(_ failure: TLSFailure, _ text: String) {
+        pool.meter.upstreamTLS.count(failure)
+        fail(.handshakeFailed, text)
+    }
+
+    /// The handshake of TLS has not ended in time. A Redis server without TLS waits for the rest of
+    /// what it takes for a command.
+    func securingTimedOut() {
+        pool.meter.upstreamTLS.count(.timeout)
+        fail(
+            .connectTimeout,
+            "no answer to the TLS handshake: does \(pool.config.upstream) speak TLS?")
+    }
+
+    /// The connection has ended in the handshake of TLS.
+    func securingEnded(_ text: String) {
+        if case .failed(let problem) = channel.tlsState {
+            failTLS(TLSFailure(problem.kind), text)
+        } else {
+            failTLS(.closed, "\(text) in the TLS handshake")
         }
     }
 
@@ -47,13 +68,13 @@ extension UpstreamConnection {
 
     /// Keeps what the server has given for the next handshake.
     func keepSession() {
-        if channel.isTLS { server.tls?.keep(channel.takeSession()) }
+        if channel.isTLS { server.tls?.keep(channel.takeSession(), of: channel) }
     }
 
     /// Called with every tick. Forgets records that nobody asks about, and does not wait for ever
     /// for the end of a stream that the server has announced.
     func checkTLS() {
-        if inFlight.isEmpty { channel.forgetRecords(upTo: output.sentTotal) }
+        channel.forgetRecords(upTo: inFlight.isEmpty ? output.sentTotal : output.answeredTotal)
         guard channel.peerHasFinished, stage != .closing else { return }
         guard let since = ending.finishedSince else {
             ending.finishedSince = worker.now
@@ -67,30 +88,43 @@ extension UpstreamConnection {
     /// How long the FIN may come behind close_notify, in nanoseconds.
     private static let patienceForEnd: Int64 = 1_000_000_000
 
-    /// The cause of a connection's end, for people: what TLS says, or the system.
+    /// The cause of a connection's end, for people: what TLS says, or the system. A server may refuse
+    /// a client certificate after the handshake.
     func endText(error: Int32) -> String {
-        if case .failed(let problem) = channel.tlsState { return words(for: problem) }
-        return error == 0 ? "the server closed the connection" : System.errorText(error)
+        if case .failed(let problem) = channel.tlsState {
+            if stage != .securing { pool.meter.upstreamTLS.count(TLSFailure(problem.kind)) }
+            return words(for: problem)
+        }
+        let text = error == 0 ? "the server closed the connection" : System.errorText(error)
+        guard stage == .handshaking, handshake.isFirst, channel.lacksCertificate else {
+            return text
+        }
+        pool.meter.upstreamTLS.count(.clientCertificate)
+        return words(for: TLSProblem(kind: .seemsToWantCertificate, text: text))
     }
 
     private func words(for problem: TLSProblem) -> String {
-        switch problem.kind {
-        case .certificate: "TLS: certificate verify failed: \(problem.text)"
-        case .name:
-            "TLS: certificate verify failed: the certificate is not for \(server.tls?.name ?? "")"
-        case .wantsCertificate: "TLS: the server wants a client certificate (tlsCertFile)"
-        case .notTLS: "TLS: \(problem.text): does \(pool.config.upstream) speak TLS?"
-        case .other: "TLS: \(problem.text)"
-        }
-    }
-
-    /// A Redis server without TLS waits for the rest of what it takes for a command.
-    var noTLSAnswer: String {
-        "no answer to the TLS handshake: does \(pool.config.upstream) speak TLS?"
+        pool.config.words(for: problem, name: server.tls?.name ?? "")
     }
 
     /// The first byte that a server sends on a plain connection is that of an alert of TLS.
     func isAlert(_ first: UInt8) -> Bool { first == 0x15 && !wantsTLS && handshake.isFirst }
 
     static let speaksTLS = "the server speaks TLS: write rediss://"
+}
+
+extension PoolConfig {
+    /// The problem of a connection to the server, for people. `name` is the one that its certificate
+    /// must have.
+    package func words(for problem: TLSProblem, name: String) -> String {
+        switch problem.kind {
+        case .certificate: "TLS: certificate verify failed: \(problem.text)"
+        case .name: "TLS: certificate verify failed: the certificate is not for \(name)"
+        case .wantsCertificate: "TLS: the server wants a client certificate (tlsCertFile)"
+        case .seemsToWantCertificate:
+            "TLS: the server wants a client certificate (tlsCertFile), it seems: \(problem.text)"
+        case .notTLS: "TLS: \(problem.text): does \(upstream) speak TLS?"
+        case .other: "TLS: \(problem.text)"
+        }
+    }
 }

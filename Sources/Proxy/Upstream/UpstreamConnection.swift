@@ -148,11 +148,7 @@ final class UpstreamConnection {
         case .connecting:
             fail(.connectFailed, text)
         case .securing:
-            if case .failed = channel.tlsState {
-                fail(.handshakeFailed, text)
-            } else {
-                fail(.handshakeFailed, "\(text) in the TLS handshake")
-            }
+            securingEnded(text)
         case .handshaking where handshake.isFirst:
             fail(.handshakeFailed, "\(text) after \(handshake.currentName)")
         case .closing:

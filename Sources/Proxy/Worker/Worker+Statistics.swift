@@ -60,9 +60,6 @@ struct ClientTraffic: Sendable {
     var left: UInt64 = 0
     /// Errors of Redpool's own in place of a reply, as `client.refused` has them.
     var refused: UInt64 = 0
-    /// Handshakes of TLS with the server, and those that used an earlier session.
-    var tlsHandshakes: UInt64 = 0
-    var tlsResumed: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -74,8 +71,6 @@ struct ClientTraffic: Sendable {
         pushesDropped += other.pushesDropped
         left += other.left
         refused += other.refused
-        tlsHandshakes += other.tlsHandshakes
-        tlsResumed += other.tlsResumed
     }
 }
 
@@ -91,6 +86,7 @@ struct PoolStatistics: Sendable {
     private var waits: LatencyHistogram
     private var counters: PoolCounters
     private var closes: UInt64
+    private var tls: TLSCounts
 
     /// The numbers of one worker. Its waits are counted from now on for the next statistics.
     init(_ pool: PoolFront) {
@@ -104,6 +100,7 @@ struct PoolStatistics: Sendable {
         waits = pool.server.takeWaits()
         counters = pool.server.machine.counters
         closes = counters.allCloses
+        tls = pool.meter.upstreamTLS
     }
 
     mutating func add(_ other: PoolStatistics) {
@@ -115,6 +112,7 @@ struct PoolStatistics: Sendable {
         sight.add(other.sight)
         waits.merge(other.waits)
         closes += other.closes
+        tls.add(other.tls)
         counters.hits += other.counters.hits
         counters.misses += other.counters.misses
         counters.waits += other.counters.waits
@@ -142,7 +140,7 @@ struct PoolStatistics: Sendable {
             "wait_p99_us": "\(waits.quantile(0.99) / 1000)",
             "wait_timeouts": "\(counters.waitTimeouts)", "opened": "\(counters.opens)",
             "closed": "\(closes)", "dial_failures": "\(counters.dialFailures)",
-            "tls_handshakes": "\(traffic.tlsHandshakes)", "tls_resumed": "\(traffic.tlsResumed)",
+            "tls_handshakes": "\(tls.full + tls.resumed)", "tls_resumed": "\(tls.resumed)",
             "log_lost": "\(pool.worker.options.lostLines())",
         ]
     }
