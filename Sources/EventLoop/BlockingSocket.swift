@@ -5,7 +5,9 @@ internal import Glibc
 
 /// A socket whose calls wait, but not beyond a deadline. Deadlines are times of `now`.
 package final class BlockingSocket {
-    private let descriptor: Int32
+    let descriptor: Int32
+    /// Nil without TLS.
+    var tls: BlockingTLS?
 
     /// Why a call has failed.
     package enum Failure: Error {
@@ -13,6 +15,10 @@ package final class BlockingSocket {
         case system(Int32)
         /// The deadline has passed.
         case late
+        /// TLS has failed.
+        case tls(TLSProblem)
+        /// The peer has closed the connection in the handshake of TLS.
+        case closed
     }
 
     /// The monotonic clock in nanoseconds.
@@ -32,6 +38,7 @@ package final class BlockingSocket {
 
     /// Sends all bytes.
     package func send(_ bytes: [UInt8], until deadline: Int64) throws(Failure) {
+        if let tls { return try send(bytes, over: tls.stream, until: deadline) }
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes {
@@ -49,6 +56,7 @@ package final class BlockingSocket {
 
     /// Appends what has arrived, at least one byte. False at the end of what the peer sends.
     package func receive(into input: inout [UInt8], until deadline: Int64) throws(Failure) -> Bool {
+        if let tls { return try receive(into: &input, over: tls.stream, until: deadline) }
         while true {
             try wait(for: POLLIN, until: deadline)
             let count = withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 16) { room in
@@ -63,7 +71,7 @@ package final class BlockingSocket {
         }
     }
 
-    private func wait(for events: Int32, until deadline: Int64) throws(Failure) {
+    func wait(for events: Int32, until deadline: Int64) throws(Failure) {
         let result = redpool_wait(descriptor, Int16(truncatingIfNeeded: events), deadline)
         if result == -ETIMEDOUT { throw .late }
         if result < 0 { throw .system(-result) }

@@ -15,7 +15,8 @@ final class Monitoring {
     /// Adds what the daemon knows of itself.
     var describe: (inout ProcessFacts) -> Void = { _ in }
     /// The pools of the configuration in force.
-    var pools: [PoolConfig]
+    var pools: [PoolConfig] { didSet { certificates = Monitoring.certificates(of: pools) } }
+    private var certificates: [CertificateFacts]
     /// The last time that the configuration was read.
     var reload = ReloadFacts()
 
@@ -38,6 +39,7 @@ final class Monitoring {
         self.loop = loop
         self.log = log
         pools = settings.config.pools
+        certificates = Monitoring.certificates(of: settings.config.pools)
         maxClients = settings.maxClients
         reload.at = startedAt
         let address = settings.config.http.listen
@@ -63,12 +65,21 @@ final class Monitoring {
         }
     }
 
+    private static func certificates(of pools: [PoolConfig]) -> [CertificateFacts] {
+        pools.flatMap { pool in
+            (pool.upstreamTLS?.expiries ?? []).map {
+                CertificateFacts(pool: pool.name, key: $0.key, expiresAt: $0.at)
+            }
+        }
+    }
+
     private var facts: ProcessFacts {
         var facts = ProcessFacts()
         facts.version = redpoolVersion
         facts.maxClients = maxClients
         facts.startedAt = startedAt
         facts.reload = reload
+        facts.certificates = certificates
         describe(&facts)
         return facts
     }

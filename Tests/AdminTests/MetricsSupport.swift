@@ -47,6 +47,11 @@ func sampleMetrics(_ name: String = "main", factor: UInt64 = 1) -> PoolMetrics {
     metrics.upstreams.connected = 55 * factor
     metrics.upstreams.probesAnswered = 31 * factor
     metrics.upstreams.probesFailed = 2 * factor
+    metrics.upstreamTLS.full = 70 * factor
+    metrics.upstreamTLS.resumed = 71 * factor
+    metrics.upstreamTLS.failures = metrics.upstreamTLS.failures.indices.map {
+        UInt64($0 + 80) * factor
+    }
     for _ in 0..<factor {
         for microseconds: UInt32 in [10, 70, 1500, 9_000_000] {
             metrics.waits.record(microseconds: microseconds)
@@ -68,6 +73,9 @@ func sampleSnapshot() -> Snapshot {
     snapshot.process.openFiles = 42
     snapshot.process.maxFiles = 1024
     snapshot.process.reload.at = 1_700_000_000_500_000_000
+    snapshot.process.certificates = [
+        CertificateFacts(pool: "main", key: "tlsCaFile", expiresAt: 1_800_000_000)
+    ]
     snapshot.process.logLines = [
         LogLines(level: "error", written: 3, lost: 1), LogLines(level: "info", written: 7, lost: 0),
     ]
@@ -76,6 +84,7 @@ func sampleSnapshot() -> Snapshot {
     pool.maxPinned = 28
     pool.minIdle = 1
     pool.upstream = "10.0.0.5:6379"
+    pool.hasUpstreamTLS = true
     pool.rejectedAtLimit = 6
     pool.rejectedWithoutFiles = 1
     snapshot.pools = [pool]

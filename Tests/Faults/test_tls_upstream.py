@@ -6,11 +6,14 @@ import re
 import socket
 import subprocess
 import threading
+import time
+import urllib.request
 
 import pytest
 
 from harness.certificates import Authority, authority, server_certificate
 from harness.daemon import run_cli
+from harness.ports import free_port
 from harness.waiting import eventually
 from harness.wire import Address, ErrorReply, encode
 
@@ -206,6 +209,59 @@ def test_other_answers_to_the_first_message(launch, scheme, first, text):
         redpool = launch.redpool(Server, pool=QUICK)
         with redpool.connect() as client:
             refused_with(client, text)
+
+
+@pytest.mark.daemon
+def test_what_an_operator_sees(launch, bad):
+    """Columns of the console, and metrics: handshakes, failures by reason, and expiry dates."""
+    server = launch.server(certificate=server_certificate())
+    mine = authority().issue()
+    port = free_port()
+    keys = {"tlsCertFile": mine.file, "tlsKeyFile": mine.key}
+    foreign = launch.server(certificate=bad["foreign"][0])
+    others = {
+        "plain": {"listen": f"unix:{server.folder}/plain.sock", "upstream": server.tcp.text},
+        "bad": secure(foreign) | {"listen": f"unix:{server.folder}/bad.sock", "minIdle": 1},
+    }
+    redpool = launch.redpool(
+        server, pool=secure(server, **keys), pools=others, console=True,
+        settings={"http": {"listen": f"127.0.0.1:{port}"}},
+    )
+    redpool.warm_up()
+    for row in server.upstreams():
+        server.command("CLIENT", "KILL", "ID", row["id"])
+    redpool.warm_up()
+
+    def rows(pool):
+        return [row for row in redpool.show("UPSTREAMS") if row["pool"] == pool]
+
+    (row, *_) = eventually(lambda: [row for row in rows("main") if row["resumed"] == "yes"])
+    assert row["tls"] == "TLSv1.3" and row["cipher"].startswith("TLS_")
+    (row, *_) = eventually(lambda: rows("plain"))
+    assert row["tls"] is row["cipher"] is row["resumed"] is None
+
+    def metric(name, **labels):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as page:
+            text = page.read().decode()
+        wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        found = re.search(rf"^{name}{{{re.escape(wanted)}}} (\S+)$", text, re.M)
+        return float(found[1]) if found else None
+
+    handshakes, failures = "redpool_tls_handshakes_total", "redpool_tls_failures_total"
+    side = {"side": "upstream"}
+    eventually(lambda: metric(failures, pool="bad", **side, reason="certificate"))
+    assert metric(failures, pool="bad", **side, reason="name") == 0
+    assert metric(handshakes, pool="bad", **side, result="failed") >= 1
+    assert metric(handshakes, pool="main", **side, result="full") >= 1
+    assert metric(handshakes, pool="main", **side, result="resumed") >= 1
+    assert metric(handshakes, pool="plain", **side, result="full") is None
+    for key in ("tlsCaFile", "tlsCertFile"):
+        left = metric(
+            "redpool_tls_certificate_expiry_timestamp_seconds", pool="main", key=key
+        ) - time.time()
+        assert 86_400 < left < 2 * 86_400
+    stats = {row["name"]: row["total"] for row in redpool.show("STATS", "main")}
+    assert stats["tls_handshakes.upstream.resumed"] >= 1 and stats["tls_failures.upstream.name"] == 0
 
 
 @pytest.mark.parametrize("version", VERSIONS)

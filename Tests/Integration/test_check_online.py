@@ -1,11 +1,13 @@
 """`redpool check --online` and `redpool ping`: what servers and daemons that run say."""
 
 import contextlib
+import re
 import socket
 import threading
 
 import pytest
 
+from harness.certificates import authority, other_authority, server_certificate
 from harness.daemon import run_cli, yaml
 from harness.ports import free_port
 from harness.waiting import eventually
@@ -128,6 +130,36 @@ def test_user_without_rights(launch, tmp_path):
         "INFO",
         "pool main: the server does not say its timeout: the user may not CONFIG GET; keep "
         "pingInterval below a third of it"]
+
+
+def test_server_with_tls(launch, tmp_path):
+    """It is verified before a password is sent, in the daemon's words."""
+    server = launch.server(certificate=server_certificate(), password="pw")
+    strict = launch.server("--tls-auth-clients", "yes", certificate=server_certificate())
+    (tmp_path / "pw").write_text("pw\n")
+    (tmp_path / "pw").chmod(0o600)
+    keys = {"upstream": server.tls.text, "passwordFile": "pw"}
+    mine = {"tlsCaFile": authority().file}
+    plain = f"rediss://127.0.0.1:{server.port}"
+    code, lines, unwell = online(tmp_path, {
+        "well": keys | mine, "foreign": keys | {"tlsCaFile": other_authority().file},
+        "name": keys | mine | {"tlsServerName": "other.test"},
+        "strict": mine | {"upstream": strict.tls.text},
+        "late": keys | mine | {"upstream": plain, "connectTimeout": "100ms"}})
+    assert code == 1 and unwell == ", but not well: foreign, name, strict, late"
+    at = f"127.0.0.1:{server.tls.port}"
+    assert lines[0].startswith(f"pool well: {at} speaks TLSv1.3 (TLS_")
+    assert re.search(", and its certificate is valid for [12] more days$", lines[0]), lines
+    assert lines[1].startswith(f"pool well: {at} is Redis ")
+    failed = "TLS: certificate verify failed: "
+    assert f"pool foreign: {at}: {failed}self-signed certificate in certificate chain" in lines
+    assert f"pool name: {at}: {failed}the certificate is not for other.test" in lines
+    assert lines[-1] == (
+        f"pool late: 127.0.0.1:{server.port}: no answer to the TLS handshake: does "
+        f"127.0.0.1:{server.port} speak TLS?")
+    (strict,) = [line for line in lines if line.startswith("pool strict: ")][1:]
+    # The answer to the first command may be a reset.
+    assert "TLS: the server wants a client certificate (tlsCertFile)" in strict
 
 
 def answering(reply):

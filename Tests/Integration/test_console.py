@@ -30,7 +30,8 @@ CLIENT = [
     "since_ms", "reason", "cmd", "upstream", "commands", "in_bytes", "out_bytes", "waiting_bytes"]
 UPSTREAM = [
     "id", "pool", "worker", "address", "server_id", "state", "user", "db", "resp", "age_s",
-    "retires_in_s", "idle_s", "in_flight", "oldest_ms", "commands", "client", "cmd"]
+    "retires_in_s", "idle_s", "in_flight", "oldest_ms", "commands", "client", "cmd", "tls",
+    "cipher", "resumed"]
 COLUMNS = {
     "POOLS": POOL, "CLIENTS": CLIENT, "UPSTREAMS": UPSTREAM,
     "CONFIG": ["key", "value", "default", "source", "change", "pending"],

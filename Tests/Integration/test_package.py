@@ -44,7 +44,7 @@ def test_the_program_is_stripped_and_knows_its_commit(unpacked):
     control = (unpacked / "DEBIAN/control").read_text()
     # The first C library that reads packed relocations.
     assert f"\nVersion: {version}\n" in control
-    assert re.search(r"\nDepends: .*libc6 \(>= 2.36\).*libyaml-0-2", control), control
+    assert re.search(r"\nDepends: .*libc6 \(>= 2.36\).*libssl3.*libyaml-0-2", control), control
 
 
 def test_the_version_is_that_of_the_changelog():

@@ -184,7 +184,8 @@ enum ShowClients {
 enum ShowUpstreams {
     static let columns = [
         "id", "pool", "worker", "address", "server_id", "state", "user", "db", "resp", "age_s",
-        "retires_in_s", "idle_s", "in_flight", "oldest_ms", "commands", "client", "cmd",
+        "retires_in_s", "idle_s", "in_flight", "oldest_ms", "commands", "client", "cmd", "tls",
+        "cipher", "resumed",
     ]
 
     static func answer(_ call: Call) {
@@ -214,7 +215,9 @@ enum ShowUpstreams {
             .plain(upstream.user), .count(upstream.database), .count(upstream.protocolVersion),
             .seconds(upstream.age), .seconds(upstream.retiresIn), .seconds(upstream.idle),
             .count(upstream.inFlight), .milliseconds(upstream.oldest), .count(upstream.commands),
-            .count(upstream.client), .plain(upstream.command),
+            .count(upstream.client), .plain(upstream.command), .plain(upstream.tls?.version),
+            .plain(upstream.tls?.cipher),
+            .plain(upstream.tls.map { $0.isResumed ? "yes" : "no" }),
         ]
     }
 }

@@ -70,11 +70,16 @@ enum ShowNumbers {
         }
         all.append(("probes.ok", upstreams.probesAnswered))
         all.append(("probes.failed", upstreams.probesFailed))
+        let tls = pool.upstreamTLS
+        all.append(("tls_handshakes.upstream.full", tls.full))
+        all.append(("tls_handshakes.upstream.resumed", tls.resumed))
+        all.append(("tls_handshakes.upstream.failed", tls.failed))
         for (name, words, counts) in [
             ("refused_commands", RefusedReason.allCases.map(\.word), pool.refused),
             ("error_replies", ErrorWord.allCases.map(\.word), pool.errorReplies),
             ("clients_closed", ClientCloseReason.allCases.map(\.word), pool.clientsClosed),
             ("upstreams_closed", CloseReason.allCases.map(\.word), upstreams.closed),
+            ("tls_failures.upstream", TLSFailure.allCases.map(\.rawValue), tls.failures),
         ] {
             all += zip(words, counts).map { ("\(name).\($0)", $1) }
         }

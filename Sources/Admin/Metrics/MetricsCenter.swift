@@ -112,6 +112,7 @@ extension PoolView {
         maxPinned = config.maxPinned
         minIdle = config.minIdle
         upstream = config.upstream.description
+        hasUpstreamTLS = config.upstreamTLS != nil || metrics.upstreamTLS != TLSCounts()
         outage = group.outage(of: config.name)
         isPaused = group.isPaused(config.name)
         (rejectedAtLimit, rejectedWithoutFiles) = group.rejected(of: config.name)

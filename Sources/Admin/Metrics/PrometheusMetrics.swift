@@ -32,7 +32,7 @@ struct PrometheusMetrics {
     private typealias Part = @Sendable (Snapshot, inout PrometheusText) -> Void
     private static let parts: [Part] = [
         process, system, configuration, clients, bytes, commands, pools, upstreams, sight, leases,
-        errorReplies, lives, waits, replies, dials, workers, log,
+        errorReplies, lives, tls, waits, replies, dials, workers, log,
     ]
 
     // MARK: The process
@@ -293,6 +293,42 @@ extension PrometheusMetrics {
             let upstreams = pool.metrics.upstreams
             text.sample(label(pool) + [Label("result", "ok")], upstreams.probesAnswered)
             text.sample(label(pool) + [Label("result", "failed")], upstreams.probesFailed)
+        }
+    }
+
+    private static func tls(_ snapshot: Snapshot, _ text: inout PrometheusText) {
+        let pools = snapshot.pools.filter { $0.hasUpstreamTLS }
+        let side = Label("side", "upstream")
+        if !pools.isEmpty {
+            text.metric(
+                "redpool_tls_handshakes_total", .counter,
+                "Handshakes of TLS: full, resumed from an earlier connection, or failed.")
+        }
+        for pool in pools {
+            let counts = pool.metrics.upstreamTLS
+            for (result, count) in [
+                ("full", counts.full), ("resumed", counts.resumed), ("failed", counts.failed),
+            ] {
+                text.sample(label(pool) + [side, Label("result", result)], count)
+            }
+        }
+        if !pools.isEmpty {
+            text.metric(
+                "redpool_tls_failures_total", .counter,
+                "Handshakes that have failed, and connections that were refused behind theirs.")
+        }
+        for pool in pools {
+            for (failure, count) in zip(TLSFailure.allCases, pool.metrics.upstreamTLS.failures) {
+                text.sample(label(pool) + [side, Label("reason", failure.rawValue)], count)
+            }
+        }
+        if snapshot.process.certificates.isEmpty { return }
+        text.metric(
+            "redpool_tls_certificate_expiry_timestamp_seconds", .gauge,
+            "When the first certificate of a file expires, since 1970.")
+        for file in snapshot.process.certificates {
+            text.sample(
+                [Label("pool", file.pool), Label("key", file.key)], Int(clamping: file.expiresAt))
         }
     }
 

@@ -35,6 +35,8 @@ package struct ProcessFacts: Sendable {
     package var reload = ReloadFacts()
     /// Lines by level, and those of them that were lost.
     package var logLines: [LogLines] = []
+    /// The files with certificates.
+    package var certificates: [CertificateFacts] = []
 
     package init() {}
 }
@@ -49,6 +51,21 @@ package struct LogLines: Equatable, Sendable {
         self.level = level
         self.written = written
         self.lost = lost
+    }
+}
+
+/// A file with certificates that a pool uses.
+package struct CertificateFacts: Equatable, Sendable {
+    package let pool: String
+    /// The key of the file.
+    package let key: String
+    /// When the first certificate of the file expires, in seconds since 1970.
+    package let expiresAt: Int64
+
+    package init(pool: String, key: String, expiresAt: Int64) {
+        self.pool = pool
+        self.key = key
+        self.expiresAt = expiresAt
     }
 }
 
@@ -74,6 +91,8 @@ package struct PoolView: Sendable {
     /// Why it has no upstream; nil if it is up.
     package var outage: String?
     package var isPaused = false
+    /// It speaks TLS to its server, or has.
+    package var hasUpstreamTLS = false
     /// It is in the configuration.
     package var isConfigured = true
     /// Connections that were refused: too many clients, no descriptors.

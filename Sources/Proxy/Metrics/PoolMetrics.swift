@@ -24,6 +24,8 @@ package struct PoolMetrics: Sendable {
     package internal(set) var sight = PoolSight()
     package internal(set) var leases = Leases()
     package internal(set) var upstreams = Upstreams()
+    /// Handshakes of TLS with the server.
+    package internal(set) var upstreamTLS = TLSCounts()
     /// Waits of clients for an upstream that did not get one at once, but later.
     package internal(set) var waits = LatencyHistogram()
     /// From the turn that queued a command to the turn that read the last byte of its reply.
@@ -107,6 +109,7 @@ package struct PoolMetrics: Sendable {
         upstreams.connected += other.upstreams.connected
         upstreams.probesAnswered += other.upstreams.probesAnswered
         upstreams.probesFailed += other.upstreams.probesFailed
+        upstreamTLS.add(other.upstreamTLS)
         waits.merge(other.waits)
         replies.merge(other.replies)
         dials.merge(other.dials)

@@ -64,6 +64,7 @@ extension PoolFront {
         found.upstreams.connected = counters.connects
         found.upstreams.probesAnswered = counters.probeAnswers
         found.upstreams.probesFailed = counters.probeFailures
+        found.upstreamTLS = meter.upstreamTLS
         found.waits = meter.waits
         found.replies = meter.replies.histogram
         found.dials = meter.dials

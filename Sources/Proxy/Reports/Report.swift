@@ -1,6 +1,7 @@
 // What the main thread asks workers for, and what they answer. A report is a value: the console and
 // the other readers on the main thread never see a worker's own state.
 
+package import EventLoop
 package import Pool
 
 /// What a worker is asked to report.
@@ -147,6 +148,8 @@ package struct UpstreamReport: Sendable {
     package let client: UInt64?
     /// The name of that client's command, if it is known.
     package let command: String?
+    /// What TLS has agreed on; nil without TLS, and before the end of its handshake.
+    package let tls: TLSFacts?
 }
 
 /// What a client is doing.

@@ -37,7 +37,8 @@ extension UpstreamConnection {
             retiresIn: view.retiresIn, idle: view.idle, inFlight: commandsInFlight,
             oldest: oldest.map { age(of: $0) }, commands: inFlight.answered,
             client: user?.serial,
-            command: user.flatMap { isShared && $0.inFlight > 1 ? nil : $0.commandName })
+            command: user.flatMap { isShared && $0.inFlight > 1 ? nil : $0.commandName },
+            tls: channel.tlsFacts)
     }
 }
 

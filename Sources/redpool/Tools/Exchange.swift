@@ -1,6 +1,8 @@
 // Commands and replies over a connection of a subcommand.
 
+import Config
 import EventLoop
+import Proxy
 import RESP
 
 /// A reply as a subcommand reads it.
@@ -27,7 +29,11 @@ final class Exchange {
     private let socket: BlockingSocket
     private let deadline: Int64
     private var input: [UInt8] = []
+    /// Nothing has been answered yet.
+    private var isFirst = true
     private var scanner = ReplyScanner()
+    /// The words for a problem of TLS.
+    private var words: (TLSProblem) -> String = { "TLS: \($0.text)" }
     /// More than any reply that is asked for.
     private static let longest = 256 << 20
 
@@ -42,8 +48,40 @@ final class Exchange {
         }
     }
 
+    /// Begins TLS to a pool's server, whose certificate is verified as the daemon does it.
+    func beginTLS(_ pool: PoolConfig, _ tls: UpstreamTLS) throws(ExchangeFailure) -> TLSFacts {
+        let context: TLSContext
+        do throws(TLSSettingsProblem) {
+            context = try tls.context()
+        } catch {
+            throw ExchangeFailure(wasConnected: true, text: "TLS: \(error.message)")
+        }
+        words = { pool.words(for: $0, name: tls.serverName) }
+        do throws(BlockingSocket.Failure) {
+            return try socket.beginTLS(context, name: tls.serverName, until: deadline)
+        } catch {
+            let text =
+                switch error {
+                case .tls(let problem): words(problem)
+                case .late: "no answer to the TLS handshake: does \(pool.upstream) speak TLS?"
+                case .closed, .system: "\(Exchange.text(error)) in the TLS handshake"
+                }
+            throw ExchangeFailure(wasConnected: true, text: text)
+        }
+    }
+
+    /// A server may refuse a client certificate after the handshake.
+    private func text(_ failure: BlockingSocket.Failure) -> String {
+        if case .tls(let problem) = failure { return words(problem) }
+        let text = Exchange.text(failure)
+        guard socket.lacksCertificate, isFirst else { return text }
+        return words(TLSProblem(kind: .seemsToWantCertificate, text: text))
+    }
+
     private static func text(_ failure: BlockingSocket.Failure) -> String {
         switch failure {
+        case .tls(let problem): "TLS: \(problem.text)"
+        case .closed: "it has closed the connection"
         case .system(let error): System.errorText(error)
         case .late: "no answer in time"
         }
@@ -56,7 +94,7 @@ final class Exchange {
         do throws(BlockingSocket.Failure) {
             try socket.send(bytes, until: deadline)
         } catch {
-            throw ExchangeFailure(wasConnected: true, text: Exchange.text(error))
+            throw ExchangeFailure(wasConnected: true, text: text(error))
         }
         return try reply()
     }
@@ -69,6 +107,7 @@ final class Exchange {
             switch scanner.scan(bytes.span, from: scanned) {
             case .complete(let end):
                 input = Array(bytes[end...])
+                isFirst = false
                 return Exchange.read(bytes)
             case .invalid(let error):
                 throw ExchangeFailure(
@@ -79,10 +118,10 @@ final class Exchange {
             do throws(BlockingSocket.Failure) {
                 guard try socket.receive(into: &bytes, until: deadline) else { break }
             } catch {
-                throw ExchangeFailure(wasConnected: true, text: Exchange.text(error))
+                throw ExchangeFailure(wasConnected: true, text: text(error))
             }
         }
-        throw ExchangeFailure(wasConnected: true, text: "it has closed the connection")
+        throw ExchangeFailure(wasConnected: true, text: text(.closed))
     }
 
     /// Reads the reply at the beginning of the bytes, which is complete.

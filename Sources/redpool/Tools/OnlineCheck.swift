@@ -3,6 +3,7 @@
 import Config
 import EventLoop
 import RESP
+import Telemetry
 
 /// What the server of one pool says, as lines for the operator.
 struct OnlineReport {
@@ -22,15 +23,11 @@ struct OnlineReport {
     /// Asks the server. `opened` is the sum of `maxOpen` of all pools of this server.
     init(_ pool: PoolConfig, opened: Int) {
         self.pool = pool
-        // A password must not go out in clear.
-        if pool.upstreamTLS != nil {
-            complain("\(pool.upstream) was not asked: --online does not speak TLS")
-            return
-        }
         let addresses = addresses()
         let began = BlockingSocket.now
         guard let (exchange, place) = connect(addresses) else { return }
         do throws(ExchangeFailure) {
+            if let tls = pool.upstreamTLS { describe(try exchange.beginTLS(pool, tls), place) }
             guard try logIn(exchange, place) else { return }
             let time = (BlockingSocket.now - began) / 1000
             let version = try OnlineReport.version(exchange)
@@ -48,6 +45,15 @@ struct OnlineReport {
     private mutating func complain(_ text: String) {
         note(text)
         isWell = false
+    }
+
+    private mutating func describe(_ tls: TLSFacts, _ place: String) {
+        var text = "\(place) speaks \(tls.version) (\(tls.cipher))"
+        if tls.expiresAt >= 0 {
+            let days = (tls.expiresAt - wallClock() / 1_000_000_000) / 86_400
+            text += ", and its certificate is valid for \(days) more days"
+        }
+        note(text)
     }
 
     /// A connection to the first address that takes it.
