@@ -10,7 +10,8 @@ struct BlockingTLS {
 }
 
 extension BlockingSocket {
-    /// Begins TLS as a client of the server with this name, and returns when the server is verified.
+    /// Begins TLS as a client of the server with this name, and returns when the server is
+    /// verified.
     package func beginTLS(
         _ context: TLSContext, name: String, until deadline: Int64
     ) throws(Failure) -> TLSFacts {

@@ -48,11 +48,6 @@ extension Channel {
     /// Where TLS stands.
     package var tlsState: TLSState { rare?.pointee.stream?.state ?? .none }
 
-    /// The connection was begun with this context.
-    package func uses(_ context: TLSContext) -> Bool {
-        rare?.pointee.stream?.context === context
-    }
-
     /// The handshake has used a session of an earlier connection.
     package var isResumed: Bool { rare?.pointee.stream?.isResumed ?? false }
 

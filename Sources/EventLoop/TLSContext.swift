@@ -197,11 +197,24 @@ package enum TLSCertificates {
     }
 }
 
-/// A session that a server has given, with which a later handshake is shorter.
+/// A session that a server has given, with which a later handshake is shorter: no certificate comes
+/// in it. So the session is a proof only of what was verified when it was made.
 package final class TLSSession {
     let handle: OpaquePointer
+    private let name: String
+    private let context: TLSContext
 
-    init(_ handle: OpaquePointer) { self.handle = handle }
+    init(_ handle: OpaquePointer, of name: String, verifiedBy context: TLSContext) {
+        self.handle = handle
+        self.name = name
+        self.context = context
+    }
+
+    /// The server was verified to have this name, with the settings of this context. Otherwise a
+    /// handshake does not use the session.
+    func isProof(of name: String, to context: TLSContext) -> Bool {
+        self.name == name && self.context === context
+    }
 
     deinit { SSL_SESSION_free(handle) }
 

@@ -103,6 +103,8 @@ final class TLSStream {
     private let notes = UnsafeMutablePointer<redpool_tls_notes>.allocate(capacity: 1)
     var stage = Stage.handshaking
     private var problem: TLSProblem?
+    /// The name that the server's certificate must have. Empty at a server.
+    private var serverName = ""
     /// The channel's read registration; nil once the channel is closed.
     var readEvent: UnsafeMutablePointer<event>?
     /// The stream is in the loop's list.
@@ -152,7 +154,10 @@ final class TLSStream {
                 fail(.other, "the name cannot be verified")
                 return
             }
-            if let session { _ = redpool_tls_set_session(ssl, session.handle) }
+            serverName = name
+            if let session, session.isProof(of: name, to: context) {
+                _ = redpool_tls_set_session(ssl, session.handle)
+            }
         default: fail(.other, "a context of the other side")
         }
     }
@@ -187,8 +192,8 @@ final class TLSStream {
 
     var isOpen: Bool { stage == .open }
     /// The server has asked for a client certificate, and there is none. A server of TLS 1.3 that
-    /// insists refuses behind the handshake; if our first command is there before that, its answer is
-    /// a reset.
+    /// insists refuses behind the handshake; if our first command is there before that, its answer
+    /// is a reset.
     var lacksCertificate: Bool { notes.pointee.was_asked }
     var isFailed: Bool { stage == .failed }
     var isHandshaking: Bool { stage == .handshaking }
@@ -203,7 +208,7 @@ final class TLSStream {
     func takeSession() -> TLSSession? {
         guard let session = notes.pointee.session else { return nil }
         notes.pointee.session = nil
-        return TLSSession(session)
+        return TLSSession(session, of: serverName, verifiedBy: context)
     }
 
     func fail(_ kind: TLSProblem.Kind, _ text: String) {

@@ -1,5 +1,6 @@
 // The line that `systemctl status` shows: how many pools there are, which of them are down and why,
-// which are paused, and how many clients. It lives on the main thread and reads what the workers count anyway.
+// which are paused, and how many clients. It lives on the main thread and reads what the workers
+// count anyway.
 
 import Config
 import EventLoop

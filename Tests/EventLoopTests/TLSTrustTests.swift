@@ -111,6 +111,28 @@ struct TLSTrustTests {
         #expect(relay.server.tlsState != .open)
     }
 
+    /// Shakes hands, and returns the session that the server has given.
+    private func shakeHands(
+        _ clients: TLSContext, _ servers: TLSContext, name: String = "cache.test",
+        with session: TLSSession?, resumes: Bool
+    ) throws -> TLSSession? {
+        let pair = try Connection(.unix)
+        pair.far.channel.beginTLS(servers, as: .server, on: pair.loop)
+        pair.near.channel.beginTLS(
+            clients, as: .client(name: name, session: session), on: pair.loop)
+        try eventually("the handshake") {
+            _ = pair.near.readAll()
+            _ = pair.far.readAll()
+            return pair.near.tlsState == .open && pair.far.tlsState == .open
+        }
+        _ = pair.near.readAll()
+        #expect(pair.near.isResumed == resumes)
+        let given = pair.near.takeSession()
+        #expect(given?.isUsable == true)
+        #expect(pair.near.takeSession() == nil)
+        return given
+    }
+
     @Test("a session is resumed once, and its certificate is still valid", arguments: versions)
     func sessions(_ version: Int32) throws {
         let (client, server) = (TLSSettings.client(), TLSSettings.server())
@@ -119,21 +141,18 @@ struct TLSTrustTests {
         #expect(try TLSContext.shared(client) === clients)
         var session: TLSSession?
         for round in 0..<3 {
-            let pair = try Connection(.unix)
-            pair.far.channel.beginTLS(servers, as: .server, on: pair.loop)
-            pair.near.channel.beginTLS(
-                clients, as: .client(name: "cache.test", session: session), on: pair.loop)
-            try eventually("the handshake") {
-                _ = pair.near.readAll()
-                _ = pair.far.readAll()
-                return pair.near.tlsState == .open && pair.far.tlsState == .open
-            }
-            _ = pair.near.readAll()
-            #expect(pair.near.isResumed == (round > 0))
-            session = pair.near.takeSession()
-            #expect(session?.isUsable == true)
-            #expect(pair.near.takeSession() == nil)
+            session = try shakeHands(clients, servers, with: session, resumes: round > 0)
         }
+    }
+
+    @Test("a session proves nothing of another name, nor to other settings")
+    func foreignSessions() throws {
+        let servers = try TLSContext.shared(.server())
+        let (full, lax) = (try TLSContext.shared(.client()), try TLSContext.shared(.client(.none)))
+        let session = try shakeHands(full, servers, with: nil, resumes: false)
+        _ = try shakeHands(full, servers, name: "127.0.0.1", with: session, resumes: false)
+        let unproven = try shakeHands(lax, servers, with: nil, resumes: false)
+        _ = try shakeHands(full, servers, with: unproven, resumes: false)
     }
 
     @Test("contexts are shared by equal settings, and forgotten with their last user")

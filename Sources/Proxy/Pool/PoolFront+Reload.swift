@@ -1,7 +1,7 @@
-// Another configuration of a pool. Most keys are in force at once; a new password, or other settings
-// of TLS, retire upstreams that were opened with the old ones; another server, user or database is a
-// move: the clients go there as soon as nothing of theirs is in flight at the old server, and never
-// have commands at both.
+// Another configuration of a pool. Most keys are in force at once; a new password, or other
+// settings of TLS, retire upstreams that were opened with the old ones; another server, user or
+// database is a move: the clients go there as soon as nothing of theirs is in flight at the old
+// server, and never have commands at both.
 
 import Config
 import Pool

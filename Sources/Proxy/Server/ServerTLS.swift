@@ -33,12 +33,9 @@ struct ServerTLS {
         return .client(name: name, session: nil)
     }
 
-    /// Keeps a session of this connection for a later one. What was verified with other settings
-    /// proves nothing to these.
-    mutating func keep(_ session: TLSSession?, of channel: borrowing Channel) {
-        guard let session, case .success(let context) = context, channel.uses(context) else {
-            return
-        }
+    /// Keeps a session for a later connection.
+    mutating func keep(_ session: TLSSession?) {
+        guard let session else { return }
         if sessions.count == ServerTLS.mostSessions { sessions.removeFirst() }
         sessions.append(session)
     }

@@ -68,7 +68,7 @@ extension UpstreamConnection {
 
     /// Keeps what the server has given for the next handshake.
     func keepSession() {
-        if channel.isTLS { server.tls?.keep(channel.takeSession(), of: channel) }
+        if channel.isTLS { server.tls?.keep(channel.takeSession()) }
     }
 
     /// Called with every tick. Forgets records that nobody asks about, and does not wait for ever
@@ -88,8 +88,8 @@ extension UpstreamConnection {
     /// How long the FIN may come behind close_notify, in nanoseconds.
     private static let patienceForEnd: Int64 = 1_000_000_000
 
-    /// The cause of a connection's end, for people: what TLS says, or the system. A server may refuse
-    /// a client certificate after the handshake.
+    /// The cause of a connection's end, for people: what TLS says, or the system. A server may
+    /// refuse a client certificate after the handshake.
     func endText(error: Int32) -> String {
         if case .failed(let problem) = channel.tlsState {
             if stage != .securing { pool.meter.upstreamTLS.count(TLSFailure(problem.kind)) }
@@ -114,8 +114,8 @@ extension UpstreamConnection {
 }
 
 extension PoolConfig {
-    /// The problem of a connection to the server, for people. `name` is the one that its certificate
-    /// must have.
+    /// The problem of a connection to the server, for people. `name` is the one that its
+    /// certificate must have.
     package func words(for problem: TLSProblem, name: String) -> String {
         switch problem.kind {
         case .certificate: "TLS: certificate verify failed: \(problem.text)"
