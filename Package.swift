@@ -65,6 +65,7 @@ let package = Package(
         .target(
             name: "Session", dependencies: ["RESP", "Pool"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),
+        .target(name: "Topology", dependencies: ["RESP", "Pool"], swiftSettings: pure),
         .target(
             name: "EventLoop", dependencies: ["CLibevent", "CTLS"], swiftSettings: shell),
         .target(
@@ -96,6 +97,9 @@ let package = Package(
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
         .testTarget(
             name: "SessionTests", dependencies: ["Session", "RESP", "Pool"], swiftSettings: strict),
+        .testTarget(
+            name: "TopologyTests", dependencies: ["Topology", "RESP", "Pool", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "ProxyTests",
             dependencies: [
