@@ -1,15 +1,17 @@
 import Glibc
 import Pool
 
-// The simulators of Tests/PoolTests at their full size; scripts/simulate builds it with them.
+// The simulators of Tests/PoolTests and Tests/TopologyTests at their full size; scripts/simulate
+// builds it with them.
 
 @main
 enum Simulations {
     private static let pools: UInt64 = 200
     private static let interleavings: UInt64 = 3000
+    private static let sentinelWorlds: UInt64 = 250
 
     static func main() {
-        let found = simulatePools() + interleaveWorkers() + findUnreached()
+        let found = simulatePools() + interleaveWorkers() + findUnreached() + followPrimaries()
         for failure in found { print(failure) }
         exit(found.isEmpty ? 0 : 1)
     }
@@ -37,6 +39,26 @@ enum Simulations {
             if let failure = world.failure { found.append("seed \(seed): \(failure)") }
         }
         print("\(interleavings) interleavings, \(steps) atomic steps: \(found.count) failed")
+        return found
+    }
+
+    private static func followPrimaries() -> [String] {
+        var steps = 0
+        var failovers = 0
+        var overrules = 0
+        var found: [String] = []
+        for seed in 0..<sentinelWorlds {
+            let world = SentinelWorld(seed: seed)
+            world.run(steps: 5000)
+            steps += world.steps
+            failovers += world.failovers
+            overrules += world.overrules
+            if let failure = world.failure { found.append(failure) }
+        }
+        print(
+            "\(sentinelWorlds) worlds of Sentinels, \(steps) events, \(failovers) failovers, "
+                + "\(overrules) claims without a higher epoch: \(found.count) failed")
+        if failovers < 1000 || overrules < 100 { found.append("too little happens to Sentinels") }
         return found
     }
 

@@ -1,0 +1,74 @@
+// What the tracker remembers of one Sentinel and of one server's role.
+
+/// A Sentinel.
+struct WatchedSentinel {
+    /// The connection: none, in the making, or one that is subscribed.
+    enum Link: Equatable {
+        case down(retryAt: Int64)
+        case connecting(since: Int64)
+        case up
+    }
+
+    let id: SentinelID
+    let address: NodeAddress
+    /// Named in the configuration, and not by other Sentinels alone.
+    var isConfigured: Bool
+    var link = Link.down(retryAt: .min)
+    /// When the questions were sent that are not answered yet.
+    var askedAt: Int64?
+    var lastAskedAt = Int64.min / 2
+    /// When it is to be asked again.
+    var askAt = Int64.max
+    /// It has answered, or could not be asked, since it is known.
+    var hasSpoken = false
+    /// It has answered since it is known.
+    var hasAnswered = false
+    /// The latest answer, while it is connected.
+    var claim: PrimaryClaim?
+    /// Since when it has made this claim without a pause.
+    var claimedSince: Int64 = 0
+    var answeredAt: Int64 = 0
+    /// A majority has contradicted its claim for long. What it says alone is not believed until it
+    /// says what the others say.
+    var isOverruled = false
+    var runID: [UInt8]?
+    /// The other Sentinels that it names, with their ids.
+    var peers = AddressSet()
+    var peerIDs: [NodeAddress: [UInt8]] = [:]
+
+    init(id: SentinelID, address: NodeAddress, isConfigured: Bool) {
+        self.id = id
+        self.address = address
+        self.isConfigured = isConfigured
+    }
+
+    /// Ends the connection in the model; it is made again at `retryAt`.
+    mutating func disconnect(retryAt: Int64) {
+        link = .down(retryAt: retryAt)
+        askedAt = nil
+        askAt = .max
+        claim = nil
+        hasSpoken = true
+    }
+
+    /// Wants it asked at `time` at the latest.
+    mutating func wantAsked(at time: Int64) {
+        askAt = min(askAt, time)
+    }
+}
+
+/// What a server has said of its role when it was asked last.
+struct RoleCheck {
+    enum Result: Equatable {
+        case primary
+        case other
+        case unreachable
+    }
+
+    let address: NodeAddress
+    var result: Result?
+    var resultAt: Int64 = 0
+    /// When the question was sent that is not answered yet.
+    var askedAt: Int64?
+    var lastAskedAt = Int64.min / 2
+}
