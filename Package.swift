@@ -96,7 +96,8 @@ let package = Package(
         .testTarget(name: "ConfigTests", dependencies: ["Config"], swiftSettings: strict),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
         .testTarget(
-            name: "SessionTests", dependencies: ["Session", "RESP", "Pool"], swiftSettings: strict),
+            name: "SessionTests", dependencies: ["Session", "RESP", "Pool", "TestSupport"],
+            exclude: ["keys.tsv", "slots.tsv"], swiftSettings: strict),
         .testTarget(
             name: "TopologyTests", dependencies: ["Topology", "RESP", "Pool", "TestSupport"],
             swiftSettings: strict),

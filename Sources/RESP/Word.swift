@@ -75,6 +75,17 @@ package struct Word: BitwiseCopyable, Hashable, Sendable {
         return range.contains(value) ? value : nil
     }
 
+    /// The same for `count` bytes of a span from `start` on.
+    package static func integer(
+        _ bytes: Span<UInt8>, start: Int, count: Int, in range: ClosedRange<Int64>
+    ) -> Int64? {
+        guard start >= 0, count <= bytes.count &- start,
+            let found = strictInteger(bytes, from: start, to: start &+ count)
+        else { return nil }
+        let value = Int64(found)
+        return range.contains(value) ? value : nil
+    }
+
     /// For numbers that are only compared or passed on.
     package static let anyNumber: ClosedRange<Int64> = .min ... .max
 }

@@ -454,452 +454,452 @@ package enum Command: UInt16, Sendable {
 
 extension CommandTable {
     /// One line a command: name, class, whether it may stand in a block that is forwarded whole
-    /// (ok, no, end), and the server's flags that matter here.
+    /// (ok, no, end), the server's flags that matter here, and where its keys are (`KeySpec`).
     static let definitions: StaticString = """
-        ACL\tSHARE\tok\t
-        ACL CAT\tSHARE\tok\t
-        ACL DELUSER\tADMIN\tok\t
-        ACL DRYRUN\tADMIN\tok\t
-        ACL GENPASS\tSHARE\tok\t
-        ACL GETUSER\tADMIN\tok\t
-        ACL HELP\tSHARE\tok\t
-        ACL LIST\tADMIN\tok\t
-        ACL LOAD\tADMIN\tok\t
-        ACL LOG\tADMIN\tok\t
-        ACL SAVE\tADMIN\tok\t
-        ACL SETUSER\tADMIN\tok\t
-        ACL USERS\tADMIN\tok\t
-        ACL WHOAMI\tSHARE\tok\t
-        APPEND\tSHARE\tok\tWRITE
-        ASKING\tPIN_NEXT\tno\t
-        AUTH\tSTATE\tno\tNO_AUTH
-        BGREWRITEAOF\tADMIN\tok\t
-        BGSAVE\tADMIN\tok\t
-        BITCOUNT\tSHARE\tok\tREADONLY
-        BITFIELD\tSHARE\tok\tWRITE
-        BITFIELD_RO\tSHARE\tok\tREADONLY
-        BITOP\tSHARE_SLOW\tok\tWRITE
-        BITPOS\tSHARE\tok\tREADONLY
-        BLMOVE\tPIN_REPLY\tno\tWRITE,BLOCKING
-        BLMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING
-        BLPOP\tPIN_REPLY\tno\tWRITE,BLOCKING
-        BRPOP\tPIN_REPLY\tno\tWRITE,BLOCKING
-        BRPOPLPUSH\tPIN_REPLY\tno\tWRITE,BLOCKING
-        BZMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING
-        BZPOPMAX\tPIN_REPLY\tno\tWRITE,BLOCKING
-        BZPOPMIN\tPIN_REPLY\tno\tWRITE,BLOCKING
-        CLIENT\tSHARE\tok\t
-        CLIENT CACHING\tPIN_IF_TRACKING\tno\t
-        CLIENT CAPA\tSTATE\tno\t
-        CLIENT GETNAME\tREWRITE\tno\t
-        CLIENT GETREDIR\tPIN_IF_TRACKING\tno\t
-        CLIENT HELP\tSHARE\tok\t
-        CLIENT ID\tREWRITE\tno\t
-        CLIENT IMPORT-SOURCE\tSTATE\tno\t
-        CLIENT INFO\tREWRITE\tno\t
-        CLIENT KILL\tCONTROL_REWRITE\tno\t
-        CLIENT LIST\tREWRITE\tno\t
-        CLIENT NO-EVICT\tSTATE\tno\t
-        CLIENT NO-TOUCH\tSTATE\tno\t
-        CLIENT PAUSE\tCONTROL\tno\t
-        CLIENT REPLY\tLOCAL\tno\t
-        CLIENT SETINFO\tMIRROR\tno\t
-        CLIENT SETNAME\tMIRROR\tno\t
-        CLIENT TRACKING\tPIN_FOREVER\tno\t
-        CLIENT TRACKINGINFO\tPIN_IF_TRACKING\tno\t
-        CLIENT UNBLOCK\tCONTROL_REWRITE\tno\t
-        CLIENT UNPAUSE\tCONTROL\tno\t
-        CLUSTER\tSHARE\tok\t
-        CLUSTER ADDSLOTS\tSHARE\tok\t
-        CLUSTER ADDSLOTSRANGE\tSHARE\tok\t
-        CLUSTER BUMPEPOCH\tSHARE\tok\t
-        CLUSTER CANCELSLOTMIGRATIONS\tSHARE\tok\t
-        CLUSTER COUNT-FAILURE-REPORTS\tSHARE\tok\t
-        CLUSTER COUNTKEYSINSLOT\tSHARE\tok\t
-        CLUSTER DELSLOTS\tSHARE\tok\t
-        CLUSTER DELSLOTSRANGE\tSHARE\tok\t
-        CLUSTER FAILOVER\tSHARE\tok\t
-        CLUSTER FLUSHSLOTS\tSHARE\tok\t
-        CLUSTER FORGET\tSHARE\tok\t
-        CLUSTER GETKEYSINSLOT\tSHARE\tok\t
-        CLUSTER GETSLOTMIGRATIONS\tSHARE\tok\t
-        CLUSTER HELP\tSHARE\tok\t
-        CLUSTER INFO\tSHARE\tok\t
-        CLUSTER KEYSLOT\tSHARE\tok\t
-        CLUSTER LINKS\tSHARE\tok\t
-        CLUSTER MEET\tSHARE\tok\t
-        CLUSTER MIGRATESLOTS\tSHARE\tok\t
-        CLUSTER MIGRATION\tSHARE\tok\t
-        CLUSTER MYID\tSHARE\tok\t
-        CLUSTER MYSHARDID\tSHARE\tok\t
-        CLUSTER NODES\tSHARE\tok\t
-        CLUSTER REPLICAS\tSHARE\tok\t
-        CLUSTER REPLICATE\tSHARE\tok\t
-        CLUSTER RESET\tSHARE\tok\t
-        CLUSTER SAVECONFIG\tSHARE\tok\t
-        CLUSTER SET-CONFIG-EPOCH\tSHARE\tok\t
-        CLUSTER SETSLOT\tPIN_REPLY\tno\tBLOCKING
-        CLUSTER SHARDS\tSHARE\tok\t
-        CLUSTER SLAVES\tSHARE\tok\t
-        CLUSTER SLOT-STATS\tSHARE\tok\t
-        CLUSTER SLOTS\tSHARE\tok\t
-        COMMAND\tSHARE_SLOW\tok\t
-        COMMAND COUNT\tSHARE\tok\t
-        COMMAND DOCS\tSHARE_SLOW\tok\t
-        COMMAND GETKEYS\tSHARE\tok\t
-        COMMAND GETKEYSANDFLAGS\tSHARE\tok\t
-        COMMAND HELP\tSHARE\tok\t
-        COMMAND INFO\tSHARE_SLOW\tok\t
-        COMMAND LIST\tSHARE\tok\t
-        COMMANDLOG\tADMIN\tok\t
-        COMMANDLOG GET\tADMIN\tok\t
-        COMMANDLOG HELP\tADMIN\tok\t
-        COMMANDLOG LEN\tADMIN\tok\t
-        COMMANDLOG RESET\tADMIN\tok\t
-        CONFIG\tSHARE\tok\t
-        CONFIG GET\tADMIN\tok\t
-        CONFIG HELP\tADMIN\tok\t
-        CONFIG RESETSTAT\tADMIN\tok\t
-        CONFIG REWRITE\tADMIN\tok\t
-        CONFIG SET\tADMIN\tok\t
-        COPY\tSHARE\tok\tWRITE
-        DBSIZE\tSHARE\tok\tREADONLY
-        DEBUG\tPIN_FENCE\tno\t
-        DECR\tSHARE\tok\tWRITE
-        DECRBY\tSHARE\tok\tWRITE
-        DEL\tSHARE\tok\tWRITE
-        DELEX\tSHARE\tok\tWRITE
-        DELIFEQ\tSHARE\tok\tWRITE
-        DIGEST\tSHARE\tok\tREADONLY
-        DISCARD\tTX_END\tno\t
-        DUMP\tSHARE_SLOW\tok\tREADONLY
-        ECHO\tSHARE\tok\t
-        EVAL\tSHARE_SLOW\tok\tMAY_REPLICATE
-        EVALSHA\tSHARE_SLOW\tok\tMAY_REPLICATE
-        EVALSHA_RO\tSHARE_SLOW\tok\tREADONLY
-        EVAL_RO\tSHARE_SLOW\tok\tREADONLY
-        EXEC\tTX_END\tend\t
-        EXISTS\tSHARE\tok\tREADONLY
-        EXPIRE\tSHARE\tok\tWRITE
-        EXPIREAT\tSHARE\tok\tWRITE
-        EXPIRETIME\tSHARE\tok\tREADONLY
-        FAILOVER\tADMIN\tno\t
-        FCALL\tSHARE_SLOW\tok\tMAY_REPLICATE
-        FCALL_RO\tSHARE_SLOW\tok\tREADONLY
-        FLUSHALL\tPIN_REPLY\tok\tWRITE
-        FLUSHDB\tPIN_REPLY\tok\tWRITE
-        FUNCTION\tSHARE\tok\t
-        FUNCTION DELETE\tSHARE\tok\tWRITE
-        FUNCTION DUMP\tSHARE\tok\t
-        FUNCTION FLUSH\tSHARE\tok\tWRITE
-        FUNCTION HELP\tSHARE\tok\t
-        FUNCTION KILL\tCONTROL\tok\t
-        FUNCTION LIST\tPIN_FENCE\tno\t
-        FUNCTION LOAD\tPIN_FENCE\tno\tWRITE
-        FUNCTION RESTORE\tPIN_FENCE\tno\tWRITE
-        FUNCTION STATS\tCONTROL\tok\t
-        GEOADD\tSHARE\tok\tWRITE
-        GEODIST\tSHARE\tok\tREADONLY
-        GEOHASH\tSHARE\tok\tREADONLY
-        GEOPOS\tSHARE\tok\tREADONLY
-        GEORADIUS\tSHARE\tok\tWRITE
-        GEORADIUSBYMEMBER\tSHARE\tok\tWRITE
-        GEORADIUSBYMEMBER_RO\tSHARE\tok\tREADONLY
-        GEORADIUS_RO\tSHARE\tok\tREADONLY
-        GEOSEARCH\tSHARE\tok\tREADONLY
-        GEOSEARCHSTORE\tSHARE\tok\tWRITE
-        GET\tSHARE\tok\tREADONLY
-        GETBIT\tSHARE\tok\tREADONLY
-        GETDEL\tSHARE\tok\tWRITE
-        GETEX\tSHARE\tok\tWRITE
-        GETRANGE\tSHARE\tok\tREADONLY
-        GETSET\tSHARE\tok\tWRITE
-        HDEL\tSHARE\tok\tWRITE
-        HELLO\tSTATE_REWRITE\tno\tNO_AUTH
-        HEXISTS\tSHARE\tok\tREADONLY
-        HEXPIRE\tSHARE\tok\tWRITE
-        HEXPIREAT\tSHARE\tok\tWRITE
-        HEXPIRETIME\tSHARE\tok\tREADONLY
-        HGET\tSHARE\tok\tREADONLY
-        HGETALL\tSHARE_SLOW\tok\tREADONLY
-        HGETDEL\tSHARE\tok\tWRITE
-        HGETEX\tSHARE\tok\tWRITE
-        HINCRBY\tSHARE\tok\tWRITE
-        HINCRBYFLOAT\tSHARE\tok\tWRITE
-        HKEYS\tSHARE_SLOW\tok\tREADONLY
-        HLEN\tSHARE\tok\tREADONLY
-        HMGET\tSHARE\tok\tREADONLY
-        HMSET\tSHARE\tok\tWRITE
-        HOST:\tLOCAL\tno\t
-        HOTKEYS\tADMIN\tok\t
-        HPERSIST\tSHARE\tok\tWRITE
-        HPEXPIRE\tSHARE\tok\tWRITE
-        HPEXPIREAT\tSHARE\tok\tWRITE
-        HPEXPIRETIME\tSHARE\tok\tREADONLY
-        HPTTL\tSHARE\tok\tREADONLY
-        HRANDFIELD\tSHARE\tok\tREADONLY
-        HSCAN\tSHARE\tok\tREADONLY
-        HSET\tSHARE\tok\tWRITE
-        HSETEX\tSHARE\tok\tWRITE
-        HSETNX\tSHARE\tok\tWRITE
-        HSTRLEN\tSHARE\tok\tREADONLY
-        HTTL\tSHARE\tok\tREADONLY
-        HVALS\tSHARE_SLOW\tok\tREADONLY
-        INCR\tSHARE\tok\tWRITE
-        INCRBY\tSHARE\tok\tWRITE
-        INCRBYFLOAT\tSHARE\tok\tWRITE
-        INFO\tSHARE\tok\t
-        KEYS\tSHARE_SLOW\tok\tREADONLY
-        LASTSAVE\tSHARE\tok\t
-        LATENCY\tSHARE\tok\t
-        LATENCY DOCTOR\tADMIN\tok\t
-        LATENCY GRAPH\tADMIN\tok\t
-        LATENCY HELP\tSHARE\tok\t
-        LATENCY HISTOGRAM\tADMIN\tok\t
-        LATENCY HISTORY\tADMIN\tok\t
-        LATENCY LATEST\tADMIN\tok\t
-        LATENCY RESET\tADMIN\tok\t
-        LCS\tSHARE_SLOW\tok\tREADONLY
-        LINDEX\tSHARE\tok\tREADONLY
-        LINSERT\tSHARE\tok\tWRITE
-        LLEN\tSHARE\tok\tREADONLY
-        LMOVE\tSHARE\tok\tWRITE
-        LMPOP\tSHARE\tok\tWRITE
-        LOLWUT\tSHARE\tok\tREADONLY
-        LPOP\tSHARE\tok\tWRITE
-        LPOS\tSHARE\tok\tREADONLY
-        LPUSH\tSHARE\tok\tWRITE
-        LPUSHX\tSHARE\tok\tWRITE
-        LRANGE\tSHARE_SLOW\tok\tREADONLY
-        LREM\tSHARE\tok\tWRITE
-        LSET\tSHARE\tok\tWRITE
-        LTRIM\tSHARE\tok\tWRITE
-        MEMORY\tSHARE\tok\t
-        MEMORY DOCTOR\tSHARE\tok\t
-        MEMORY HELP\tSHARE\tok\t
-        MEMORY MALLOC-STATS\tSHARE\tok\t
-        MEMORY PURGE\tSHARE\tok\t
-        MEMORY STATS\tSHARE\tok\t
-        MEMORY USAGE\tSHARE_SLOW\tok\tREADONLY
-        MGET\tSHARE\tok\tREADONLY
-        MIGRATE\tPIN_REPLY\tok\tWRITE
-        MODULE\tSHARE\tok\t
-        MODULE HELP\tSHARE\tok\t
-        MODULE LIST\tADMIN\tok\t
-        MODULE LOAD\tPIN_FENCE\tno\t
-        MODULE LOADEX\tPIN_FENCE\tno\t
-        MODULE UNLOAD\tPIN_FENCE\tno\t
-        MONITOR\tPIN_FOREVER\tno\t
-        MOVE\tSHARE\tok\tWRITE
-        MSET\tSHARE\tok\tWRITE
-        MSETEX\tSHARE\tok\tWRITE
-        MSETNX\tSHARE\tok\tWRITE
-        MULTI\tPIN_MULTI\tno\t
-        OBJECT\tSHARE\tok\t
-        OBJECT ENCODING\tSHARE\tok\tREADONLY
-        OBJECT FREQ\tSHARE\tok\tREADONLY
-        OBJECT HELP\tSHARE\tok\t
-        OBJECT IDLETIME\tSHARE\tok\tREADONLY
-        OBJECT REFCOUNT\tSHARE\tok\tREADONLY
-        PERSIST\tSHARE\tok\tWRITE
-        PEXPIRE\tSHARE\tok\tWRITE
-        PEXPIREAT\tSHARE\tok\tWRITE
-        PEXPIRETIME\tSHARE\tok\tREADONLY
-        PFADD\tSHARE\tok\tWRITE
-        PFCOUNT\tSHARE\tok\tREADONLY,MAY_REPLICATE
-        PFDEBUG\tADMIN\tok\tWRITE
-        PFMERGE\tSHARE\tok\tWRITE
-        PFSELFTEST\tADMIN\tok\t
-        PING\tSHARE\tok\t
-        POST\tLOCAL\tno\t
-        PSETEX\tSHARE\tok\tWRITE
-        PSUBSCRIBE\tPIN_SUB\tno\t
-        PSYNC\tDENY\tno\t
-        PTTL\tSHARE\tok\tREADONLY
-        PUBLISH\tSHARE\tok\tMAY_REPLICATE
-        PUBSUB\tSHARE\tok\t
-        PUBSUB CHANNELS\tSHARE\tok\t
-        PUBSUB HELP\tSHARE\tok\t
-        PUBSUB NUMPAT\tSHARE\tok\t
-        PUBSUB NUMSUB\tSHARE\tok\t
-        PUBSUB SHARDCHANNELS\tSHARE\tok\t
-        PUBSUB SHARDNUMSUB\tSHARE\tok\t
-        PUNSUBSCRIBE\tUNSUB\tno\t
-        QUIT\tLOCAL\tno\tNO_AUTH
-        RANDOMKEY\tSHARE\tok\tREADONLY
-        READONLY\tSTATE\tno\t
-        READWRITE\tSTATE\tno\t
-        RENAME\tSHARE\tok\tWRITE
-        RENAMENX\tSHARE\tok\tWRITE
-        REPLCONF\tDENY\tno\t
-        REPLICAOF\tADMIN\tno\t
-        RESET\tLOCAL\tno\tNO_AUTH
-        RESTORE\tSHARE_SLOW\tok\tWRITE
-        RESTORE-ASKING\tSHARE\tok\tWRITE
-        ROLE\tSHARE\tok\t
-        RPOP\tSHARE\tok\tWRITE
-        RPOPLPUSH\tSHARE\tok\tWRITE
-        RPUSH\tSHARE\tok\tWRITE
-        RPUSHX\tSHARE\tok\tWRITE
-        SADD\tSHARE\tok\tWRITE
-        SAVE\tPIN_REPLY\tno\t
-        SCAN\tSHARE\tok\tREADONLY
-        SCARD\tSHARE\tok\tREADONLY
-        SCRIPT\tSHARE\tok\t
-        SCRIPT DEBUG\tDENY\tno\t
-        SCRIPT EXISTS\tSHARE\tok\t
-        SCRIPT FLUSH\tSHARE\tok\t
-        SCRIPT HELP\tSHARE\tok\t
-        SCRIPT KILL\tCONTROL\tok\t
-        SCRIPT LOAD\tPIN_FENCE\tno\t
-        SCRIPT SHOW\tSHARE\tok\t
-        SDIFF\tSHARE_SLOW\tok\tREADONLY
-        SDIFFSTORE\tSHARE_SLOW\tok\tWRITE
-        SELECT\tSTATE\tno\t
-        SENTINEL\tSHARE\tok\t
-        SENTINEL CKQUORUM\tSHARE\tok\t
-        SENTINEL CONFIG\tSHARE\tok\t
-        SENTINEL DEBUG\tSHARE\tok\t
-        SENTINEL FAILOVER\tSHARE\tok\t
-        SENTINEL FLUSHCONFIG\tSHARE\tok\t
-        SENTINEL GET-MASTER-ADDR-BY-NAME\tSHARE\tok\t
-        SENTINEL GET-PRIMARY-ADDR-BY-NAME\tSHARE\tok\t
-        SENTINEL HELP\tSHARE\tok\t
-        SENTINEL INFO-CACHE\tSHARE\tok\t
-        SENTINEL IS-MASTER-DOWN-BY-ADDR\tSHARE\tok\t
-        SENTINEL IS-PRIMARY-DOWN-BY-ADDR\tSHARE\tok\t
-        SENTINEL MASTER\tSHARE\tok\t
-        SENTINEL MASTERS\tSHARE\tok\t
-        SENTINEL MONITOR\tSHARE\tok\t
-        SENTINEL MYID\tSHARE\tok\t
-        SENTINEL PENDING-SCRIPTS\tSHARE\tok\t
-        SENTINEL PRIMARIES\tSHARE\tok\t
-        SENTINEL PRIMARY\tSHARE\tok\t
-        SENTINEL REMOVE\tSHARE\tok\t
-        SENTINEL REPLICAS\tSHARE\tok\t
-        SENTINEL RESET\tSHARE\tok\t
-        SENTINEL SENTINELS\tSHARE\tok\t
-        SENTINEL SET\tSHARE\tok\t
-        SENTINEL SIMULATE-FAILURE\tSHARE\tok\t
-        SENTINEL SLAVES\tSHARE\tok\t
-        SET\tSHARE\tok\tWRITE
-        SETBIT\tSHARE\tok\tWRITE
-        SETEX\tSHARE\tok\tWRITE
-        SETNX\tSHARE\tok\tWRITE
-        SETRANGE\tSHARE\tok\tWRITE
-        SFLUSH\tPIN_REPLY\tok\tWRITE
-        SHUTDOWN\tCONTROL\tno\t
-        SINTER\tSHARE_SLOW\tok\tREADONLY
-        SINTERCARD\tSHARE\tok\tREADONLY
-        SINTERSTORE\tSHARE_SLOW\tok\tWRITE
-        SISMEMBER\tSHARE\tok\tREADONLY
-        SLAVEOF\tADMIN\tno\t
-        SLOWLOG\tSHARE\tok\t
-        SLOWLOG GET\tSHARE\tok\t
-        SLOWLOG HELP\tSHARE\tok\t
-        SLOWLOG LEN\tADMIN\tok\t
-        SLOWLOG RESET\tADMIN\tok\t
-        SMEMBERS\tSHARE_SLOW\tok\tREADONLY
-        SMISMEMBER\tSHARE\tok\tREADONLY
-        SMOVE\tSHARE\tok\tWRITE
-        SORT\tSHARE_SLOW\tok\tWRITE
-        SORT_RO\tSHARE_SLOW\tok\tREADONLY
-        SPOP\tSHARE\tok\tWRITE
-        SPUBLISH\tSHARE\tok\tMAY_REPLICATE
-        SRANDMEMBER\tSHARE\tok\tREADONLY
-        SREM\tSHARE\tok\tWRITE
-        SSCAN\tSHARE\tok\tREADONLY
-        SSUBSCRIBE\tPIN_SUB\tno\t
-        STRLEN\tSHARE\tok\tREADONLY
-        SUBSCRIBE\tPIN_SUB\tno\t
-        SUBSTR\tSHARE\tok\tREADONLY
-        SUNION\tSHARE_SLOW\tok\tREADONLY
-        SUNIONSTORE\tSHARE_SLOW\tok\tWRITE
-        SUNSUBSCRIBE\tUNSUB\tno\t
-        SWAPDB\tSHARE\tok\tWRITE
-        SYNC\tDENY\tno\t
-        TIME\tSHARE\tok\t
-        TOUCH\tSHARE\tok\tREADONLY
-        TTL\tSHARE\tok\tREADONLY
-        TYPE\tSHARE\tok\tREADONLY
-        UNLINK\tSHARE\tok\tWRITE
-        UNSUBSCRIBE\tUNSUB\tno\t
-        UNWATCH\tTX_UNWATCH\tok\t
-        VADD\tSHARE_SLOW\tok\tWRITE
-        VCARD\tSHARE\tok\tREADONLY
-        VDIM\tSHARE\tok\tREADONLY
-        VEMB\tSHARE\tok\tREADONLY
-        VGETATTR\tSHARE\tok\tREADONLY
-        VINFO\tSHARE\tok\tREADONLY
-        VISMEMBER\tSHARE_SLOW\tok\tREADONLY
-        VLINKS\tSHARE\tok\tREADONLY
-        VRANDMEMBER\tSHARE_SLOW\tok\tREADONLY
-        VRANGE\tSHARE_SLOW\tok\tREADONLY
-        VREM\tSHARE_SLOW\tok\tWRITE
-        VSETATTR\tSHARE\tok\tWRITE
-        VSIM\tSHARE_SLOW\tok\tREADONLY
-        WAIT\tPIN_REPLY_WOFF\tno\tBLOCKING
-        WAITAOF\tPIN_REPLY_WOFF\tno\tBLOCKING
-        WATCH\tPIN_WATCH\tno\t
-        XACK\tSHARE\tok\tWRITE
-        XACKDEL\tSHARE\tok\tWRITE
-        XADD\tSHARE\tok\tWRITE
-        XAUTOCLAIM\tSHARE\tok\tWRITE
-        XCFGSET\tSHARE\tok\tWRITE
-        XCLAIM\tSHARE\tok\tWRITE
-        XDEL\tSHARE\tok\tWRITE
-        XDELEX\tSHARE\tok\tWRITE
-        XGROUP\tSHARE\tok\t
-        XGROUP CREATE\tSHARE\tok\tWRITE
-        XGROUP CREATECONSUMER\tSHARE\tok\tWRITE
-        XGROUP DELCONSUMER\tSHARE\tok\tWRITE
-        XGROUP DESTROY\tSHARE\tok\tWRITE
-        XGROUP HELP\tSHARE\tok\t
-        XGROUP SETID\tSHARE\tok\tWRITE
-        XINFO\tSHARE\tok\t
-        XINFO CONSUMERS\tSHARE\tok\tREADONLY
-        XINFO GROUPS\tSHARE\tok\tREADONLY
-        XINFO HELP\tSHARE\tok\t
-        XINFO STREAM\tSHARE\tok\tREADONLY
-        XLEN\tSHARE\tok\tREADONLY
-        XPENDING\tSHARE\tok\tREADONLY
-        XRANGE\tSHARE_SLOW\tok\tREADONLY
-        XREAD\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,READONLY
-        XREADGROUP\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,WRITE
-        XREVRANGE\tSHARE_SLOW\tok\tREADONLY
-        XSETID\tSHARE\tok\tWRITE
-        XTRIM\tSHARE\tok\tWRITE
-        ZADD\tSHARE\tok\tWRITE
-        ZCARD\tSHARE\tok\tREADONLY
-        ZCOUNT\tSHARE\tok\tREADONLY
-        ZDIFF\tSHARE_SLOW\tok\tREADONLY
-        ZDIFFSTORE\tSHARE_SLOW\tok\tWRITE
-        ZINCRBY\tSHARE\tok\tWRITE
-        ZINTER\tSHARE_SLOW\tok\tREADONLY
-        ZINTERCARD\tSHARE\tok\tREADONLY
-        ZINTERSTORE\tSHARE_SLOW\tok\tWRITE
-        ZLEXCOUNT\tSHARE\tok\tREADONLY
-        ZMPOP\tSHARE\tok\tWRITE
-        ZMSCORE\tSHARE\tok\tREADONLY
-        ZPOPMAX\tSHARE\tok\tWRITE
-        ZPOPMIN\tSHARE\tok\tWRITE
-        ZRANDMEMBER\tSHARE\tok\tREADONLY
-        ZRANGE\tSHARE_SLOW\tok\tREADONLY
-        ZRANGEBYLEX\tSHARE\tok\tREADONLY
-        ZRANGEBYSCORE\tSHARE\tok\tREADONLY
-        ZRANGESTORE\tSHARE\tok\tWRITE
-        ZRANK\tSHARE\tok\tREADONLY
-        ZREM\tSHARE\tok\tWRITE
-        ZREMRANGEBYLEX\tSHARE\tok\tWRITE
-        ZREMRANGEBYRANK\tSHARE\tok\tWRITE
-        ZREMRANGEBYSCORE\tSHARE\tok\tWRITE
-        ZREVRANGE\tSHARE\tok\tREADONLY
-        ZREVRANGEBYLEX\tSHARE\tok\tREADONLY
-        ZREVRANGEBYSCORE\tSHARE\tok\tREADONLY
-        ZREVRANK\tSHARE\tok\tREADONLY
-        ZSCAN\tSHARE\tok\tREADONLY
-        ZSCORE\tSHARE\tok\tREADONLY
-        ZUNION\tSHARE_SLOW\tok\tREADONLY
-        ZUNIONSTORE\tSHARE_SLOW\tok\tWRITE
+        ACL\tSHARE\tok\t\t-
+        ACL CAT\tSHARE\tok\t\t-
+        ACL DELUSER\tADMIN\tok\t\t-
+        ACL DRYRUN\tADMIN\tok\t\t-
+        ACL GENPASS\tSHARE\tok\t\t-
+        ACL GETUSER\tADMIN\tok\t\t-
+        ACL HELP\tSHARE\tok\t\t-
+        ACL LIST\tADMIN\tok\t\t-
+        ACL LOAD\tADMIN\tok\t\t-
+        ACL LOG\tADMIN\tok\t\t-
+        ACL SAVE\tADMIN\tok\t\t-
+        ACL SETUSER\tADMIN\tok\t\t-
+        ACL USERS\tADMIN\tok\t\t-
+        ACL WHOAMI\tSHARE\tok\t\t-
+        APPEND\tSHARE\tok\tWRITE\t1
+        ASKING\tPIN_NEXT\tno\t\t-
+        AUTH\tSTATE\tno\tNO_AUTH\t-
+        BGREWRITEAOF\tADMIN\tok\t\t-
+        BGSAVE\tADMIN\tok\t\t-
+        BITCOUNT\tSHARE\tok\tREADONLY\t1
+        BITFIELD\tSHARE\tok\tWRITE\t1
+        BITFIELD_RO\tSHARE\tok\tREADONLY\t1
+        BITOP\tSHARE_SLOW\tok\tWRITE\t2..-1
+        BITPOS\tSHARE\tok\tREADONLY\t1
+        BLMOVE\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..2
+        BLMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\tn2
+        BLPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
+        BRPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
+        BRPOPLPUSH\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..2
+        BZMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\tn2
+        BZPOPMAX\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
+        BZPOPMIN\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
+        CLIENT\tSHARE\tok\t\t-
+        CLIENT CACHING\tPIN_IF_TRACKING\tno\t\t-
+        CLIENT CAPA\tSTATE\tno\t\t-
+        CLIENT GETNAME\tREWRITE\tno\t\t-
+        CLIENT GETREDIR\tPIN_IF_TRACKING\tno\t\t-
+        CLIENT HELP\tSHARE\tok\t\t-
+        CLIENT ID\tREWRITE\tno\t\t-
+        CLIENT IMPORT-SOURCE\tSTATE\tno\t\t-
+        CLIENT INFO\tREWRITE\tno\t\t-
+        CLIENT KILL\tCONTROL_REWRITE\tno\t\t-
+        CLIENT LIST\tREWRITE\tno\t\t-
+        CLIENT NO-EVICT\tSTATE\tno\t\t-
+        CLIENT NO-TOUCH\tSTATE\tno\t\t-
+        CLIENT PAUSE\tCONTROL\tno\t\t-
+        CLIENT REPLY\tLOCAL\tno\t\t-
+        CLIENT SETINFO\tMIRROR\tno\t\t-
+        CLIENT SETNAME\tMIRROR\tno\t\t-
+        CLIENT TRACKING\tPIN_FOREVER\tno\t\t-
+        CLIENT TRACKINGINFO\tPIN_IF_TRACKING\tno\t\t-
+        CLIENT UNBLOCK\tCONTROL_REWRITE\tno\t\t-
+        CLIENT UNPAUSE\tCONTROL\tno\t\t-
+        CLUSTER\tSHARE\tok\t\t-
+        CLUSTER ADDSLOTS\tSHARE\tok\t\t-
+        CLUSTER ADDSLOTSRANGE\tSHARE\tok\t\t-
+        CLUSTER BUMPEPOCH\tSHARE\tok\t\t-
+        CLUSTER CANCELSLOTMIGRATIONS\tSHARE\tok\t\t-
+        CLUSTER COUNT-FAILURE-REPORTS\tSHARE\tok\t\t-
+        CLUSTER COUNTKEYSINSLOT\tSHARE\tok\t\t-
+        CLUSTER DELSLOTS\tSHARE\tok\t\t-
+        CLUSTER DELSLOTSRANGE\tSHARE\tok\t\t-
+        CLUSTER FAILOVER\tSHARE\tok\t\t-
+        CLUSTER FLUSHSLOTS\tSHARE\tok\t\t-
+        CLUSTER FORGET\tSHARE\tok\t\t-
+        CLUSTER GETKEYSINSLOT\tSHARE\tok\t\t-
+        CLUSTER GETSLOTMIGRATIONS\tSHARE\tok\t\t-
+        CLUSTER HELP\tSHARE\tok\t\t-
+        CLUSTER INFO\tSHARE\tok\t\t-
+        CLUSTER KEYSLOT\tSHARE\tok\t\t-
+        CLUSTER LINKS\tSHARE\tok\t\t-
+        CLUSTER MEET\tSHARE\tok\t\t-
+        CLUSTER MIGRATESLOTS\tSHARE\tok\t\t-
+        CLUSTER MIGRATION\tSHARE\tok\t\t-
+        CLUSTER MYID\tSHARE\tok\t\t-
+        CLUSTER MYSHARDID\tSHARE\tok\t\t-
+        CLUSTER NODES\tSHARE\tok\t\t-
+        CLUSTER REPLICAS\tSHARE\tok\t\t-
+        CLUSTER REPLICATE\tSHARE\tok\t\t-
+        CLUSTER RESET\tSHARE\tok\t\t-
+        CLUSTER SAVECONFIG\tSHARE\tok\t\t-
+        CLUSTER SET-CONFIG-EPOCH\tSHARE\tok\t\t-
+        CLUSTER SETSLOT\tPIN_REPLY\tno\tBLOCKING\t-
+        CLUSTER SHARDS\tSHARE\tok\t\t-
+        CLUSTER SLAVES\tSHARE\tok\t\t-
+        CLUSTER SLOT-STATS\tSHARE\tok\t\t-
+        CLUSTER SLOTS\tSHARE\tok\t\t-
+        COMMAND\tSHARE_SLOW\tok\t\t-
+        COMMAND COUNT\tSHARE\tok\t\t-
+        COMMAND DOCS\tSHARE_SLOW\tok\t\t-
+        COMMAND GETKEYS\tSHARE\tok\t\t-
+        COMMAND GETKEYSANDFLAGS\tSHARE\tok\t\t-
+        COMMAND HELP\tSHARE\tok\t\t-
+        COMMAND INFO\tSHARE_SLOW\tok\t\t-
+        COMMAND LIST\tSHARE\tok\t\t-
+        COMMANDLOG\tADMIN\tok\t\t-
+        COMMANDLOG GET\tADMIN\tok\t\t-
+        COMMANDLOG HELP\tADMIN\tok\t\t-
+        COMMANDLOG LEN\tADMIN\tok\t\t-
+        COMMANDLOG RESET\tADMIN\tok\t\t-
+        CONFIG\tSHARE\tok\t\t-
+        CONFIG GET\tADMIN\tok\t\t-
+        CONFIG HELP\tADMIN\tok\t\t-
+        CONFIG RESETSTAT\tADMIN\tok\t\t-
+        CONFIG REWRITE\tADMIN\tok\t\t-
+        CONFIG SET\tADMIN\tok\t\t-
+        COPY\tSHARE\tok\tWRITE\t1..2
+        DBSIZE\tSHARE\tok\tREADONLY\t-
+        DEBUG\tPIN_FENCE\tno\t\t-
+        DECR\tSHARE\tok\tWRITE\t1
+        DECRBY\tSHARE\tok\tWRITE\t1
+        DEL\tSHARE\tok\tWRITE\t1..-1
+        DELEX\tSHARE\tok\tWRITE\t1
+        DELIFEQ\tSHARE\tok\tWRITE\t1
+        DIGEST\tSHARE\tok\tREADONLY\t1
+        DISCARD\tTX_END\tno\t\t-
+        DUMP\tSHARE_SLOW\tok\tREADONLY\t1
+        ECHO\tSHARE\tok\t\t-
+        EVAL\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2
+        EVALSHA\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2
+        EVALSHA_RO\tSHARE_SLOW\tok\tREADONLY\tn2
+        EVAL_RO\tSHARE_SLOW\tok\tREADONLY\tn2
+        EXEC\tTX_END\tend\t\t-
+        EXISTS\tSHARE\tok\tREADONLY\t1..-1
+        EXPIRE\tSHARE\tok\tWRITE\t1
+        EXPIREAT\tSHARE\tok\tWRITE\t1
+        EXPIRETIME\tSHARE\tok\tREADONLY\t1
+        FAILOVER\tADMIN\tno\t\t-
+        FCALL\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2
+        FCALL_RO\tSHARE_SLOW\tok\tREADONLY\tn2
+        FLUSHALL\tPIN_REPLY\tok\tWRITE\t-
+        FLUSHDB\tPIN_REPLY\tok\tWRITE\t-
+        FUNCTION\tSHARE\tok\t\t-
+        FUNCTION DELETE\tSHARE\tok\tWRITE\t-
+        FUNCTION DUMP\tSHARE\tok\t\t-
+        FUNCTION FLUSH\tSHARE\tok\tWRITE\t-
+        FUNCTION HELP\tSHARE\tok\t\t-
+        FUNCTION KILL\tCONTROL\tok\t\t-
+        FUNCTION LIST\tPIN_FENCE\tno\t\t-
+        FUNCTION LOAD\tPIN_FENCE\tno\tWRITE\t-
+        FUNCTION RESTORE\tPIN_FENCE\tno\tWRITE\t-
+        FUNCTION STATS\tCONTROL\tok\t\t-
+        GEOADD\tSHARE\tok\tWRITE\t1
+        GEODIST\tSHARE\tok\tREADONLY\t1
+        GEOHASH\tSHARE\tok\tREADONLY\t1
+        GEOPOS\tSHARE\tok\tREADONLY\t1
+        GEORADIUS\tSHARE\tok\tWRITE\tgeoradius
+        GEORADIUSBYMEMBER\tSHARE\tok\tWRITE\tgeoradius
+        GEORADIUSBYMEMBER_RO\tSHARE\tok\tREADONLY\t1
+        GEORADIUS_RO\tSHARE\tok\tREADONLY\t1
+        GEOSEARCH\tSHARE\tok\tREADONLY\t1
+        GEOSEARCHSTORE\tSHARE\tok\tWRITE\t1..2
+        GET\tSHARE\tok\tREADONLY\t1
+        GETBIT\tSHARE\tok\tREADONLY\t1
+        GETDEL\tSHARE\tok\tWRITE\t1
+        GETEX\tSHARE\tok\tWRITE\t1
+        GETRANGE\tSHARE\tok\tREADONLY\t1
+        GETSET\tSHARE\tok\tWRITE\t1
+        HDEL\tSHARE\tok\tWRITE\t1
+        HELLO\tSTATE_REWRITE\tno\tNO_AUTH\t-
+        HEXISTS\tSHARE\tok\tREADONLY\t1
+        HEXPIRE\tSHARE\tok\tWRITE\t1
+        HEXPIREAT\tSHARE\tok\tWRITE\t1
+        HEXPIRETIME\tSHARE\tok\tREADONLY\t1
+        HGET\tSHARE\tok\tREADONLY\t1
+        HGETALL\tSHARE_SLOW\tok\tREADONLY\t1
+        HGETDEL\tSHARE\tok\tWRITE\t1
+        HGETEX\tSHARE\tok\tWRITE\t1
+        HINCRBY\tSHARE\tok\tWRITE\t1
+        HINCRBYFLOAT\tSHARE\tok\tWRITE\t1
+        HKEYS\tSHARE_SLOW\tok\tREADONLY\t1
+        HLEN\tSHARE\tok\tREADONLY\t1
+        HMGET\tSHARE\tok\tREADONLY\t1
+        HMSET\tSHARE\tok\tWRITE\t1
+        HOST:\tLOCAL\tno\t\t-
+        HOTKEYS\tADMIN\tok\t\t-
+        HPERSIST\tSHARE\tok\tWRITE\t1
+        HPEXPIRE\tSHARE\tok\tWRITE\t1
+        HPEXPIREAT\tSHARE\tok\tWRITE\t1
+        HPEXPIRETIME\tSHARE\tok\tREADONLY\t1
+        HPTTL\tSHARE\tok\tREADONLY\t1
+        HRANDFIELD\tSHARE\tok\tREADONLY\t1
+        HSCAN\tSHARE\tok\tREADONLY\t1
+        HSET\tSHARE\tok\tWRITE\t1
+        HSETEX\tSHARE\tok\tWRITE\t1
+        HSETNX\tSHARE\tok\tWRITE\t1
+        HSTRLEN\tSHARE\tok\tREADONLY\t1
+        HTTL\tSHARE\tok\tREADONLY\t1
+        HVALS\tSHARE_SLOW\tok\tREADONLY\t1
+        INCR\tSHARE\tok\tWRITE\t1
+        INCRBY\tSHARE\tok\tWRITE\t1
+        INCRBYFLOAT\tSHARE\tok\tWRITE\t1
+        INFO\tSHARE\tok\t\t-
+        KEYS\tSHARE_SLOW\tok\tREADONLY\t-
+        LASTSAVE\tSHARE\tok\t\t-
+        LATENCY\tSHARE\tok\t\t-
+        LATENCY DOCTOR\tADMIN\tok\t\t-
+        LATENCY GRAPH\tADMIN\tok\t\t-
+        LATENCY HELP\tSHARE\tok\t\t-
+        LATENCY HISTOGRAM\tADMIN\tok\t\t-
+        LATENCY HISTORY\tADMIN\tok\t\t-
+        LATENCY LATEST\tADMIN\tok\t\t-
+        LATENCY RESET\tADMIN\tok\t\t-
+        LCS\tSHARE_SLOW\tok\tREADONLY\t1..2
+        LINDEX\tSHARE\tok\tREADONLY\t1
+        LINSERT\tSHARE\tok\tWRITE\t1
+        LLEN\tSHARE\tok\tREADONLY\t1
+        LMOVE\tSHARE\tok\tWRITE\t1..2
+        LMPOP\tSHARE\tok\tWRITE\tn1
+        LOLWUT\tSHARE\tok\tREADONLY\t-
+        LPOP\tSHARE\tok\tWRITE\t1
+        LPOS\tSHARE\tok\tREADONLY\t1
+        LPUSH\tSHARE\tok\tWRITE\t1
+        LPUSHX\tSHARE\tok\tWRITE\t1
+        LRANGE\tSHARE_SLOW\tok\tREADONLY\t1
+        LREM\tSHARE\tok\tWRITE\t1
+        LSET\tSHARE\tok\tWRITE\t1
+        LTRIM\tSHARE\tok\tWRITE\t1
+        MEMORY\tSHARE\tok\t\t-
+        MEMORY DOCTOR\tSHARE\tok\t\t-
+        MEMORY HELP\tSHARE\tok\t\t-
+        MEMORY MALLOC-STATS\tSHARE\tok\t\t-
+        MEMORY PURGE\tSHARE\tok\t\t-
+        MEMORY STATS\tSHARE\tok\t\t-
+        MEMORY USAGE\tSHARE_SLOW\tok\tREADONLY\t2
+        MGET\tSHARE\tok\tREADONLY\t1..-1
+        MIGRATE\tPIN_REPLY\tok\tWRITE\tmigrate
+        MODULE\tSHARE\tok\t\t-
+        MODULE HELP\tSHARE\tok\t\t-
+        MODULE LIST\tADMIN\tok\t\t-
+        MODULE LOAD\tPIN_FENCE\tno\t\t-
+        MODULE LOADEX\tPIN_FENCE\tno\t\t-
+        MODULE UNLOAD\tPIN_FENCE\tno\t\t-
+        MONITOR\tPIN_FOREVER\tno\t\t-
+        MOVE\tSHARE\tok\tWRITE\t1
+        MSET\tSHARE\tok\tWRITE\t1..-1/2
+        MSETEX\tSHARE\tok\tWRITE\tn1/2
+        MSETNX\tSHARE\tok\tWRITE\t1..-1/2
+        MULTI\tPIN_MULTI\tno\t\t-
+        OBJECT\tSHARE\tok\t\t-
+        OBJECT ENCODING\tSHARE\tok\tREADONLY\t2
+        OBJECT FREQ\tSHARE\tok\tREADONLY\t2
+        OBJECT HELP\tSHARE\tok\t\t-
+        OBJECT IDLETIME\tSHARE\tok\tREADONLY\t2
+        OBJECT REFCOUNT\tSHARE\tok\tREADONLY\t2
+        PERSIST\tSHARE\tok\tWRITE\t1
+        PEXPIRE\tSHARE\tok\tWRITE\t1
+        PEXPIREAT\tSHARE\tok\tWRITE\t1
+        PEXPIRETIME\tSHARE\tok\tREADONLY\t1
+        PFADD\tSHARE\tok\tWRITE\t1
+        PFCOUNT\tSHARE\tok\tREADONLY,MAY_REPLICATE\t1..-1
+        PFDEBUG\tADMIN\tok\tWRITE\t2
+        PFMERGE\tSHARE\tok\tWRITE\t1..-1
+        PFSELFTEST\tADMIN\tok\t\t-
+        PING\tSHARE\tok\t\t-
+        POST\tLOCAL\tno\t\t-
+        PSETEX\tSHARE\tok\tWRITE\t1
+        PSUBSCRIBE\tPIN_SUB\tno\t\t-
+        PSYNC\tDENY\tno\t\t-
+        PTTL\tSHARE\tok\tREADONLY\t1
+        PUBLISH\tSHARE\tok\tMAY_REPLICATE\t-
+        PUBSUB\tSHARE\tok\t\t-
+        PUBSUB CHANNELS\tSHARE\tok\t\t-
+        PUBSUB HELP\tSHARE\tok\t\t-
+        PUBSUB NUMPAT\tSHARE\tok\t\t-
+        PUBSUB NUMSUB\tSHARE\tok\t\t-
+        PUBSUB SHARDCHANNELS\tSHARE\tok\t\t-
+        PUBSUB SHARDNUMSUB\tSHARE\tok\t\t-
+        PUNSUBSCRIBE\tUNSUB\tno\t\t-
+        QUIT\tLOCAL\tno\tNO_AUTH\t-
+        RANDOMKEY\tSHARE\tok\tREADONLY\t-
+        READONLY\tSTATE\tno\t\t-
+        READWRITE\tSTATE\tno\t\t-
+        RENAME\tSHARE\tok\tWRITE\t1..2
+        RENAMENX\tSHARE\tok\tWRITE\t1..2
+        REPLCONF\tDENY\tno\t\t-
+        REPLICAOF\tADMIN\tno\t\t-
+        RESET\tLOCAL\tno\tNO_AUTH\t-
+        RESTORE\tSHARE_SLOW\tok\tWRITE\t1
+        RESTORE-ASKING\tSHARE\tok\tWRITE\t1
+        ROLE\tSHARE\tok\t\t-
+        RPOP\tSHARE\tok\tWRITE\t1
+        RPOPLPUSH\tSHARE\tok\tWRITE\t1..2
+        RPUSH\tSHARE\tok\tWRITE\t1
+        RPUSHX\tSHARE\tok\tWRITE\t1
+        SADD\tSHARE\tok\tWRITE\t1
+        SAVE\tPIN_REPLY\tno\t\t-
+        SCAN\tSHARE\tok\tREADONLY\t-
+        SCARD\tSHARE\tok\tREADONLY\t1
+        SCRIPT\tSHARE\tok\t\t-
+        SCRIPT DEBUG\tDENY\tno\t\t-
+        SCRIPT EXISTS\tSHARE\tok\t\t-
+        SCRIPT FLUSH\tSHARE\tok\t\t-
+        SCRIPT HELP\tSHARE\tok\t\t-
+        SCRIPT KILL\tCONTROL\tok\t\t-
+        SCRIPT LOAD\tPIN_FENCE\tno\t\t-
+        SCRIPT SHOW\tSHARE\tok\t\t-
+        SDIFF\tSHARE_SLOW\tok\tREADONLY\t1..-1
+        SDIFFSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1
+        SELECT\tSTATE\tno\t\t-
+        SENTINEL\tSHARE\tok\t\t-
+        SENTINEL CKQUORUM\tSHARE\tok\t\t-
+        SENTINEL CONFIG\tSHARE\tok\t\t-
+        SENTINEL DEBUG\tSHARE\tok\t\t-
+        SENTINEL FAILOVER\tSHARE\tok\t\t-
+        SENTINEL FLUSHCONFIG\tSHARE\tok\t\t-
+        SENTINEL GET-MASTER-ADDR-BY-NAME\tSHARE\tok\t\t-
+        SENTINEL GET-PRIMARY-ADDR-BY-NAME\tSHARE\tok\t\t-
+        SENTINEL HELP\tSHARE\tok\t\t-
+        SENTINEL INFO-CACHE\tSHARE\tok\t\t-
+        SENTINEL IS-MASTER-DOWN-BY-ADDR\tSHARE\tok\t\t-
+        SENTINEL IS-PRIMARY-DOWN-BY-ADDR\tSHARE\tok\t\t-
+        SENTINEL MASTER\tSHARE\tok\t\t-
+        SENTINEL MASTERS\tSHARE\tok\t\t-
+        SENTINEL MONITOR\tSHARE\tok\t\t-
+        SENTINEL MYID\tSHARE\tok\t\t-
+        SENTINEL PENDING-SCRIPTS\tSHARE\tok\t\t-
+        SENTINEL PRIMARIES\tSHARE\tok\t\t-
+        SENTINEL PRIMARY\tSHARE\tok\t\t-
+        SENTINEL REMOVE\tSHARE\tok\t\t-
+        SENTINEL REPLICAS\tSHARE\tok\t\t-
+        SENTINEL RESET\tSHARE\tok\t\t-
+        SENTINEL SENTINELS\tSHARE\tok\t\t-
+        SENTINEL SET\tSHARE\tok\t\t-
+        SENTINEL SIMULATE-FAILURE\tSHARE\tok\t\t-
+        SENTINEL SLAVES\tSHARE\tok\t\t-
+        SET\tSHARE\tok\tWRITE\t1
+        SETBIT\tSHARE\tok\tWRITE\t1
+        SETEX\tSHARE\tok\tWRITE\t1
+        SETNX\tSHARE\tok\tWRITE\t1
+        SETRANGE\tSHARE\tok\tWRITE\t1
+        SFLUSH\tPIN_REPLY\tok\tWRITE\t-
+        SHUTDOWN\tCONTROL\tno\t\t-
+        SINTER\tSHARE_SLOW\tok\tREADONLY\t1..-1
+        SINTERCARD\tSHARE\tok\tREADONLY\tn1
+        SINTERSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1
+        SISMEMBER\tSHARE\tok\tREADONLY\t1
+        SLAVEOF\tADMIN\tno\t\t-
+        SLOWLOG\tSHARE\tok\t\t-
+        SLOWLOG GET\tSHARE\tok\t\t-
+        SLOWLOG HELP\tSHARE\tok\t\t-
+        SLOWLOG LEN\tADMIN\tok\t\t-
+        SLOWLOG RESET\tADMIN\tok\t\t-
+        SMEMBERS\tSHARE_SLOW\tok\tREADONLY\t1
+        SMISMEMBER\tSHARE\tok\tREADONLY\t1
+        SMOVE\tSHARE\tok\tWRITE\t1..2
+        SORT\tSHARE_SLOW\tok\tWRITE\tsort
+        SORT_RO\tSHARE_SLOW\tok\tREADONLY\t1
+        SPOP\tSHARE\tok\tWRITE\t1
+        SPUBLISH\tSHARE\tok\tMAY_REPLICATE\t1
+        SRANDMEMBER\tSHARE\tok\tREADONLY\t1
+        SREM\tSHARE\tok\tWRITE\t1
+        SSCAN\tSHARE\tok\tREADONLY\t1
+        SSUBSCRIBE\tPIN_SUB\tno\t\t1..-1
+        STRLEN\tSHARE\tok\tREADONLY\t1
+        SUBSCRIBE\tPIN_SUB\tno\t\t-
+        SUBSTR\tSHARE\tok\tREADONLY\t1
+        SUNION\tSHARE_SLOW\tok\tREADONLY\t1..-1
+        SUNIONSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1
+        SUNSUBSCRIBE\tUNSUB\tno\t\t1..-1
+        SWAPDB\tSHARE\tok\tWRITE\t-
+        SYNC\tDENY\tno\t\t-
+        TIME\tSHARE\tok\t\t-
+        TOUCH\tSHARE\tok\tREADONLY\t1..-1
+        TTL\tSHARE\tok\tREADONLY\t1
+        TYPE\tSHARE\tok\tREADONLY\t1
+        UNLINK\tSHARE\tok\tWRITE\t1..-1
+        UNSUBSCRIBE\tUNSUB\tno\t\t-
+        UNWATCH\tTX_UNWATCH\tok\t\t-
+        VADD\tSHARE_SLOW\tok\tWRITE\t1
+        VCARD\tSHARE\tok\tREADONLY\t1
+        VDIM\tSHARE\tok\tREADONLY\t1
+        VEMB\tSHARE\tok\tREADONLY\t1
+        VGETATTR\tSHARE\tok\tREADONLY\t1
+        VINFO\tSHARE\tok\tREADONLY\t1
+        VISMEMBER\tSHARE_SLOW\tok\tREADONLY\t1
+        VLINKS\tSHARE\tok\tREADONLY\t1
+        VRANDMEMBER\tSHARE_SLOW\tok\tREADONLY\t1
+        VRANGE\tSHARE_SLOW\tok\tREADONLY\t1
+        VREM\tSHARE_SLOW\tok\tWRITE\t1
+        VSETATTR\tSHARE\tok\tWRITE\t1
+        VSIM\tSHARE_SLOW\tok\tREADONLY\t1
+        WAIT\tPIN_REPLY_WOFF\tno\tBLOCKING\t-
+        WAITAOF\tPIN_REPLY_WOFF\tno\tBLOCKING\t-
+        WATCH\tPIN_WATCH\tno\t\t1..-1
+        XACK\tSHARE\tok\tWRITE\t1
+        XACKDEL\tSHARE\tok\tWRITE\t1
+        XADD\tSHARE\tok\tWRITE\t1
+        XAUTOCLAIM\tSHARE\tok\tWRITE\t1
+        XCFGSET\tSHARE\tok\tWRITE\t1
+        XCLAIM\tSHARE\tok\tWRITE\t1
+        XDEL\tSHARE\tok\tWRITE\t1
+        XDELEX\tSHARE\tok\tWRITE\t1
+        XGROUP\tSHARE\tok\t\t-
+        XGROUP CREATE\tSHARE\tok\tWRITE\t2
+        XGROUP CREATECONSUMER\tSHARE\tok\tWRITE\t2
+        XGROUP DELCONSUMER\tSHARE\tok\tWRITE\t2
+        XGROUP DESTROY\tSHARE\tok\tWRITE\t2
+        XGROUP HELP\tSHARE\tok\t\t-
+        XGROUP SETID\tSHARE\tok\tWRITE\t2
+        XINFO\tSHARE\tok\t\t-
+        XINFO CONSUMERS\tSHARE\tok\tREADONLY\t2
+        XINFO GROUPS\tSHARE\tok\tREADONLY\t2
+        XINFO HELP\tSHARE\tok\t\t-
+        XINFO STREAM\tSHARE\tok\tREADONLY\t2
+        XLEN\tSHARE\tok\tREADONLY\t1
+        XPENDING\tSHARE\tok\tREADONLY\t1
+        XRANGE\tSHARE_SLOW\tok\tREADONLY\t1
+        XREAD\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,READONLY\tstreams
+        XREADGROUP\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,WRITE\tstreams
+        XREVRANGE\tSHARE_SLOW\tok\tREADONLY\t1
+        XSETID\tSHARE\tok\tWRITE\t1
+        XTRIM\tSHARE\tok\tWRITE\t1
+        ZADD\tSHARE\tok\tWRITE\t1
+        ZCARD\tSHARE\tok\tREADONLY\t1
+        ZCOUNT\tSHARE\tok\tREADONLY\t1
+        ZDIFF\tSHARE_SLOW\tok\tREADONLY\tn1
+        ZDIFFSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2
+        ZINCRBY\tSHARE\tok\tWRITE\t1
+        ZINTER\tSHARE_SLOW\tok\tREADONLY\tn1
+        ZINTERCARD\tSHARE\tok\tREADONLY\tn1
+        ZINTERSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2
+        ZLEXCOUNT\tSHARE\tok\tREADONLY\t1
+        ZMPOP\tSHARE\tok\tWRITE\tn1
+        ZMSCORE\tSHARE\tok\tREADONLY\t1
+        ZPOPMAX\tSHARE\tok\tWRITE\t1
+        ZPOPMIN\tSHARE\tok\tWRITE\t1
+        ZRANDMEMBER\tSHARE\tok\tREADONLY\t1
+        ZRANGE\tSHARE_SLOW\tok\tREADONLY\t1
+        ZRANGEBYLEX\tSHARE\tok\tREADONLY\t1
+        ZRANGEBYSCORE\tSHARE\tok\tREADONLY\t1
+        ZRANGESTORE\tSHARE\tok\tWRITE\t1..2
+        ZRANK\tSHARE\tok\tREADONLY\t1
+        ZREM\tSHARE\tok\tWRITE\t1
+        ZREMRANGEBYLEX\tSHARE\tok\tWRITE\t1
+        ZREMRANGEBYRANK\tSHARE\tok\tWRITE\t1
+        ZREMRANGEBYSCORE\tSHARE\tok\tWRITE\t1
+        ZREVRANGE\tSHARE\tok\tREADONLY\t1
+        ZREVRANGEBYLEX\tSHARE\tok\tREADONLY\t1
+        ZREVRANGEBYSCORE\tSHARE\tok\tREADONLY\t1
+        ZREVRANK\tSHARE\tok\tREADONLY\t1
+        ZSCAN\tSHARE\tok\tREADONLY\t1
+        ZSCORE\tSHARE\tok\tREADONLY\t1
+        ZUNION\tSHARE_SLOW\tok\tREADONLY\tn1
+        ZUNIONSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2
         """
 }

@@ -82,17 +82,22 @@ package struct CommandTable: @unchecked Sendable {
 
     private let slots: UnsafePointer<Slot>
     private let infos: UnsafeBufferPointer<CommandInfo>
+    /// Apart from `infos`: what every command reads stays together.
+    private let keySpecs: UnsafeBufferPointer<KeySpec>
     private static let slotCount = 2048
 
     /// Builds the table from the generated definitions.
     package init() {
         var slots = ContiguousArray(repeating: Slot(), count: CommandTable.slotCount)
         var infos: ContiguousArray<CommandInfo> = []
+        var keySpecs: ContiguousArray<KeySpec> = []
         var rows: [Substring: UInt64] = [:]
         let text = CommandTable.definitions.description
         for (row, line) in text.split(separator: "\n").enumerated() {
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
-            guard fields.count == 4, let kind = CommandClass(word: fields[1]) else {
+            guard fields.count == 5, let kind = CommandClass(word: fields[1]),
+                let keys = KeySpec(word: fields[4])
+            else {
                 preconditionFailure("bad definition: \(line)")
             }
             let words = fields[0].split(separator: " ")
@@ -114,6 +119,7 @@ package struct CommandTable: @unchecked Sendable {
                     hasOnlyLetters: isLetters,
                     command: Command(rawValue: UInt16(row)) ?? .unknown),
                 into: &slots)
+            keySpecs.append(keys)
             let flags = fields[3].split(separator: ",")
             infos.append(
                 CommandInfo(
@@ -128,6 +134,9 @@ package struct CommandTable: @unchecked Sendable {
         let infoPlace = UnsafeMutableBufferPointer<CommandInfo>.allocate(capacity: infos.count)
         _ = unsafe infoPlace.initialize(from: infos)
         unsafe self.infos = UnsafeBufferPointer(infoPlace)
+        let keyPlace = UnsafeMutableBufferPointer<KeySpec>.allocate(capacity: keySpecs.count)
+        _ = unsafe keyPlace.initialize(from: keySpecs)
+        unsafe self.keySpecs = UnsafeBufferPointer(keyPlace)
     }
 
     private static func insert(_ slot: Slot, into slots: inout ContiguousArray<Slot>) {
@@ -145,6 +154,12 @@ package struct CommandTable: @unchecked Sendable {
     package func info(_ command: Command) -> CommandInfo? {
         let row = Int(command.rawValue)
         return unsafe row < infos.count ? infos[row] : nil
+    }
+
+    /// Where the keys of a command are; nil for `.unknown`.
+    package func keySpec(_ command: Command) -> KeySpec? {
+        let row = Int(command.rawValue)
+        return unsafe row < keySpecs.count ? keySpecs[row] : nil
     }
 
     /// Only the class, for the hot path.
