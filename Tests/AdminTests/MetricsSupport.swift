@@ -85,8 +85,7 @@ func sampleSnapshot() -> Snapshot {
     pool.minIdle = 1
     pool.upstream = "10.0.0.5:6379"
     pool.hasUpstreamTLS = true
-    pool.rejectedAtLimit = 6
-    pool.rejectedWithoutFiles = 1
+    pool.metrics.rejected = (6, 1)
     snapshot.pools = [pool]
     snapshot.workers = [WorkerView(index: 0, busy: 2_000_000_001, longestTurn: 3_500_000)]
     return snapshot

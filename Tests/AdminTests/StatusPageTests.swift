@@ -21,8 +21,7 @@ private func well() -> Snapshot {
     snapshot.pools[0].metrics.sight = PoolSight()
     snapshot.pools[0].metrics.census.waiting = 0
     snapshot.pools[0].metrics.refused = snapshot.pools[0].metrics.refused.map { _ in 0 }
-    snapshot.pools[0].rejectedAtLimit = 0
-    snapshot.pools[0].rejectedWithoutFiles = 0
+    snapshot.pools[0].metrics.rejected = (0, 0)
     return snapshot
 }
 

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from harness.http import Http
+from harness.ports import free_port
 from harness.waiting import eventually
-from harness.wire import ErrorReply, encode
+from harness.wire import Address, Connection, ErrorReply, encode
 
 pytestmark = pytest.mark.daemon
 
@@ -52,6 +54,53 @@ def test_words_that_are_not_understood(launch):
             assert isinstance(console.command("SHOW", *words), ErrorReply), words
 
 
+def test_every_counter_of_the_metrics_is_in_the_table(launch):
+    http = Http()
+    redpool = launch.redpool(launch.server(), console=True, settings=http.settings)
+    redpool.warm_up()
+    rows = {(row["pool"], row["name"]): row["total"] for row in show(redpool, "STATS")}
+    counters = set()
+    for series, value in http.metrics().items():
+        found = re.fullmatch(r"(?:redpool_)?(\w+)_total(?:\{(.*)\})?", series)
+        if found:
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', found[2] or ""))
+            pool = labels.pop("pool", None)
+            name = ".".join([found[1], *labels.values()])
+            counters.add((pool, name))
+            assert rows.get((pool, name), 0) <= value, series
+    assert counters == set(rows)
+
+
+def test_rejected_clients_are_counted_for_good(launch):
+    """Also when a reload removes the pool, and when another one adds it again."""
+    http, other = Http(), Address(host="127.0.0.1", port=free_port())
+    server = launch.server()
+    pools = {"other": {"listen": other.text, "upstream": server.tcp.text}}
+    redpool = launch.redpool(
+        server, console=True, pools=pools, settings=http.settings | {"maxClients": 1})
+
+    def rejected():
+        name = 'redpool_clients_rejected_total{pool="other",reason="max_clients"}'
+        return http.metrics()[name]
+
+    def reject():
+        with Connection(other) as client:
+            assert b"max number" in client.read_until_closed()
+
+    with redpool.connect() as first:
+        assert first.command("PING") == b"PONG"
+        reject()
+        assert rejected() == 1
+        assert stats(redpool, "other")["clients_rejected.max_clients"] == 1
+        removed = redpool.file["pools"].pop("other")
+        redpool.reload()
+        assert rejected() == 1
+        redpool.file["pools"]["other"] = removed
+        redpool.reload()
+        reject()
+        assert rejected() == 2
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_stats_and_latency(launch, threads):
     redpool = launch.redpool(launch.server(), console=True, settings={"threads": threads})
@@ -61,7 +110,8 @@ def test_stats_and_latency(launch, threads):
             client.command("SET", "k", "v")
         client.command("HGET", "k", "f")
         client.command("RESET")
-        after = stats(redpool, "main")
+        assert stats(redpool, "main").keys() < stats(redpool).keys()
+        after = stats(redpool)
         assert after["commands.shared"] - before["commands.shared"] == 11
         assert after["commands.local"] - before["commands.local"] == 1
         assert after["error_replies.WRONGTYPE"] == 1 and after["clients_accepted"] == 1

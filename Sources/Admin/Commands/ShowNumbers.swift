@@ -29,7 +29,7 @@ enum ShowNumbers {
     // MARK: SHOW STATS
 
     private static func stats(_ call: Call) {
-        snapshot(call) { pools in
+        snapshot(call) { pools, process in
             var rows: [[Cell]] = []
             for (pool, history) in pools {
                 let before = history.minuteAgo(now: now)
@@ -44,8 +44,30 @@ enum ShowNumbers {
                         [.text(pool.pool), .text(counter.name), .count(counter.total), rate])
                 }
             }
+            if call.arguments.isEmpty {
+                rows += counters(of: process).map {
+                    [.absent, .text($0.name), .count($0.total), .absent]
+                }
+            }
             call.reply(.table(Table(["pool", "name", "total", "per_s"], rows)))
         }
+    }
+
+    /// The counters of the process. Times are in whole seconds.
+    private static func counters(of process: Snapshot) -> [(name: String, total: UInt64)] {
+        var all: [(String, UInt64)] = []
+        let second: Int64 = .seconds(1)
+        if let cpu = process.process.cpu {
+            all.append(("process_cpu_seconds", UInt64(max(0, cpu / second))))
+        }
+        all += process.workers.map {
+            ("worker_busy_seconds.\($0.index)", UInt64(max(0, $0.busy / second)))
+        }
+        for lines in process.process.logLines {
+            all.append(("log_lines.\(lines.level)", lines.written))
+            all.append(("log_lines_lost.\(lines.level)", lines.lost))
+        }
+        return all
     }
 
     /// Every counter of a pool. The names are those of the metrics, with their labels.
@@ -53,6 +75,8 @@ enum ShowNumbers {
         let upstreams = pool.upstreams
         var all: [(String, UInt64)] = [
             ("clients_accepted", pool.accepted),
+            ("clients_rejected.max_clients", pool.rejected.atLimit),
+            ("clients_rejected.fd_limit", pool.rejected.withoutFiles),
             ("received_bytes.client", pool.bytes.fromClients),
             ("received_bytes.upstream", pool.bytes.fromServer),
             ("sent_bytes.client", pool.bytes.toClients),
@@ -89,7 +113,7 @@ enum ShowNumbers {
     // MARK: SHOW LATENCY
 
     private static func latency(_ call: Call) {
-        snapshot(call) { pools in
+        snapshot(call) { pools, _ in
             var rows: [[Cell]] = []
             for (pool, history) in pools {
                 let before = history.minuteAgo(now: now)?.metrics ?? pool
@@ -206,9 +230,9 @@ enum ShowNumbers {
         return call.pool(at: 0).map { ($0, ()) }
     }
 
-    /// The numbers of the pools that are asked for, with their past.
+    /// The numbers of the pools that are asked for, with their past, and all numbers.
     private static func snapshot(
-        _ call: Call, _ answer: @escaping ([(PoolMetrics, PoolHistory)]) -> Void
+        _ call: Call, _ answer: @escaping ([(PoolMetrics, PoolHistory)], Snapshot) -> Void
     ) {
         guard let name = pool(call) else { return }
         guard let metrics = call.host.metrics else {
@@ -217,7 +241,7 @@ enum ShowNumbers {
         }
         metrics.refresh { snapshot in
             let all = zip(snapshot.pools.map(\.metrics), metrics.histories(of: snapshot))
-            answer(all.filter { name.found == nil || $0.0.pool == name.found })
+            answer(all.filter { name.found == nil || $0.0.pool == name.found }, snapshot)
         }
     }
 }

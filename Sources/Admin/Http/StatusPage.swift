@@ -170,7 +170,7 @@ struct StatusPage {
                 rows.append((pool.name, reason.word, all - (before?.refused[index] ?? 0), all))
             }
         }
-        let rejected = pool.rejectedAtLimit + pool.rejectedWithoutFiles
+        let rejected = pool.metrics.rejected.atLimit + pool.metrics.rejected.withoutFiles
         if rejected > 0 { rows.append((pool.name, "connection rejected", 0, rejected)) }
         return rows
     }

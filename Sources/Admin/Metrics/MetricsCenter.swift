@@ -76,12 +76,21 @@ package final class MetricsCenter {
             take(collection)
             let names = source.pools().map(\.name)
             let now = MonotonicTime(nanoseconds: EventLoop.now())
-            store.sample(Array(store.pools(named: names).prefix(names.count)), at: now)
+            store.sample(Array(pools(named: names).prefix(names.count)), at: now)
         }
     }
 
     private func take(_ collection: CollectedReports) {
         for case .metrics(let metrics) in collection.reports { store.take(metrics) }
+    }
+
+    /// The numbers of each pool, with what this thread knows.
+    private func pools(named names: [String]) -> [PoolMetrics] {
+        store.pools(named: names).map { metrics in
+            var metrics = metrics
+            metrics.rejected = group.rejected(of: metrics.pool)
+            return metrics
+        }
     }
 
     private func snapshot(silent: [Int]) -> Snapshot {
@@ -92,7 +101,7 @@ package final class MetricsCenter {
         snapshot.process.residentBytes = System.residentBytes.map { UInt64(clamping: $0) }
         snapshot.process.openFiles = System.openFiles
         snapshot.process.maxFiles = System.maxFiles
-        snapshot.pools = store.pools(named: configured.map(\.name)).map(PoolView.init)
+        snapshot.pools = pools(named: configured.map(\.name)).map(PoolView.init)
         for (index, config) in configured.enumerated() {
             snapshot.pools[index].configure(config, group)
         }
@@ -115,7 +124,6 @@ extension PoolView {
         hasUpstreamTLS = config.upstreamTLS != nil || metrics.upstreamTLS != TLSCounts()
         outage = group.outage(of: config.name)
         isPaused = group.isPaused(config.name)
-        (rejectedAtLimit, rejectedWithoutFiles) = group.rejected(of: config.name)
     }
 }
 

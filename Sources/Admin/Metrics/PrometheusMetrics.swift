@@ -134,8 +134,9 @@ extension PrometheusMetrics {
             "redpool_clients_rejected_total", .counter,
             "Connections that were not taken. fd_limit: how often accepting paused for a second.")
         for pool in snapshot.pools {
-            text.sample(label(pool) + [Label("reason", "max_clients")], pool.rejectedAtLimit)
-            text.sample(label(pool) + [Label("reason", "fd_limit")], pool.rejectedWithoutFiles)
+            let (atLimit, withoutFiles) = pool.metrics.rejected
+            text.sample(label(pool) + [Label("reason", "max_clients")], atLimit)
+            text.sample(label(pool) + [Label("reason", "fd_limit")], withoutFiles)
         }
         text.metric("redpool_clients_closed_total", .counter, "Clients whose connection has ended.")
         for pool in snapshot.pools {

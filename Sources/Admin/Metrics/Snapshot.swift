@@ -95,9 +95,6 @@ package struct PoolView: Sendable {
     package var hasUpstreamTLS = false
     /// It is in the configuration.
     package var isConfigured = true
-    /// Connections that were refused: too many clients, no descriptors.
-    package var rejectedAtLimit: UInt64 = 0
-    package var rejectedWithoutFiles: UInt64 = 0
 
     package init(_ metrics: PoolMetrics) { self.metrics = metrics }
 

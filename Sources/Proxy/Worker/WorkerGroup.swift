@@ -11,7 +11,7 @@ import Synchronization
 package final class WorkerGroup: Sendable {
     /// One for each worker.
     package let mailboxes: [Mailbox<WorkerMessage>]
-    private let pools: Mutex<[String: PoolGroup]>
+    private let pools: Mutex<KnownPools>
     private let lastSerial = Atomic<UInt64>(0)
     private let lastUpstream = Atomic<UInt64>(0)
     private let clients = Atomic<Int>(0)
@@ -35,16 +35,18 @@ package final class WorkerGroup: Sendable {
         self.room = room
         self.mailboxes = mailboxes
         loads = mailboxes.map { _ in WorkerLoad() }
-        pools = Mutex(WorkerGroup.groups(of: config, keeping: [:], mailboxes))
+        var pools = KnownPools()
+        pools.replace(by: config, mailboxes)
+        self.pools = Mutex(pools)
     }
 
     package var workers: Int { mailboxes.count }
 
     /// The workers of the pool with this name; nil if the configuration does not have it.
-    func pool(_ name: String) -> PoolGroup? { pools.withLock { $0[name] } }
+    func pool(_ name: String) -> PoolGroup? { pools.withLock { $0.present[name] } }
 
     /// The groups of all pools, by name.
-    var poolGroups: [String: PoolGroup] { pools.withLock { $0 } }
+    var poolGroups: [String: PoolGroup] { pools.withLock { $0.present } }
 
     /// Puts other settings in place, in all workers. Pools that stay keep their workers, and have
     /// other limits from now on. The clients of the listeners with the numbers `removed` are
@@ -54,8 +56,8 @@ package final class WorkerGroup: Sendable {
         applied: @escaping @Sendable (Int) -> Void
     ) {
         let groups = pools.withLock { pools in
-            pools = WorkerGroup.groups(of: settings.config, keeping: pools, mailboxes)
-            return pools
+            pools.replace(by: settings.config, mailboxes)
+            return pools.present
         }
         let new = Replacement(
             settings: settings, groups: groups, moves: groups.mapValues(\.moveCount),
@@ -63,25 +65,14 @@ package final class WorkerGroup: Sendable {
         for mailbox in mailboxes { mailbox.post(.reload(new)) }
     }
 
-    private static func groups(
-        of config: Config, keeping known: [String: PoolGroup],
-        _ mailboxes: [Mailbox<WorkerMessage>]
-    ) -> [String: PoolGroup] {
-        var groups: [String: PoolGroup] = [:]
-        for (index, pool) in config.pools.enumerated() {
-            let group = known[pool.name]
-            group?.replace(pool)
-            groups[pool.name] =
-                group ?? PoolGroup(index: index, config: pool, mailboxes: mailboxes)
-        }
-        return groups
-    }
-
     /// The workers that serve the pool with this name; none if it is no longer configured.
     package func members(of name: String) -> [Int] { pool(name)?.members ?? [] }
 
-    /// Connections to the pool with this name that were refused; 0 if it is no longer configured.
-    package func rejected(of name: String) -> UInt64 { pool(name)?.rejectedCount ?? 0 }
+    /// Connections to the pool with this name that were refused.
+    package func rejected(of name: String) -> UInt64 {
+        let (atLimit, withoutFiles) = rejected(of: name)
+        return atLimit + withoutFiles
+    }
 
     /// Why the pool with this name has no upstream, in the words of the system or the server; nil
     /// if it is up, or is no longer configured.
@@ -91,10 +82,13 @@ package final class WorkerGroup: Sendable {
     package func isPaused(_ name: String) -> Bool { pool(name)?.isHalted ?? false }
 
     /// Connections that the pool with this name has refused: those that came when there were
-    /// `maxClients`, and how often no descriptor was left. The configuration must have it.
+    /// `maxClients`, and how often no descriptor was left. They stay when a reload removes the pool.
     package func rejected(of name: String) -> (atLimit: UInt64, withoutFiles: UInt64) {
-        let found = pool(name)
-        return (found?.atLimit ?? 0, found?.withoutFiles ?? 0)
+        let found = pools.withLock { $0.rejected[name] }
+        return (
+            found?.atLimit.load(ordering: .relaxed) ?? 0,
+            found?.withoutFiles.load(ordering: .relaxed) ?? 0
+        )
     }
 
     // MARK: Clients
@@ -157,6 +151,37 @@ package final class WorkerGroup: Sendable {
     }
 }
 
+/// The pools by name.
+private struct KnownPools {
+    /// Those of the configuration.
+    private(set) var present: [String: PoolGroup] = [:]
+    /// Also of pools that there were once: no counter falls.
+    private(set) var rejected: [String: RejectedClients] = [:]
+
+    /// The pools of another configuration. Those that stay keep their workers.
+    mutating func replace(by config: Config, _ mailboxes: [Mailbox<WorkerMessage>]) {
+        var groups: [String: PoolGroup] = [:]
+        for (index, pool) in config.pools.enumerated() {
+            let group = present[pool.name]
+            group?.replace(pool)
+            let counts = rejected[pool.name] ?? RejectedClients()
+            rejected[pool.name] = counts
+            groups[pool.name] =
+                group
+                ?? PoolGroup(index: index, config: pool, mailboxes: mailboxes, rejected: counts)
+        }
+        present = groups
+    }
+}
+
+/// Connections to a pool that were not taken.
+private final class RejectedClients: Sendable {
+    /// Those that came when there were `maxClients`.
+    let atLimit = Atomic<UInt64>(0)
+    /// How often descriptors or memory have run out.
+    let withoutFiles = Atomic<UInt64>(0)
+}
+
 /// What the acceptor knows about a worker.
 private final class WorkerLoad: Sendable {
     let clients = Atomic<Int>(0)
@@ -177,9 +202,7 @@ final class PoolGroup: Sendable {
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let config: Mutex<PoolConfig>
     private let moves = Atomic<Int>(0)
-    private let rejected = Atomic<UInt64>(0)
-    /// How often descriptors or memory have run out.
-    private let rests = Atomic<UInt64>(0)
+    private let rejected: RejectedClients
     private let isWithoutFence = Atomic<Bool>(false)
     let warnings: PoolWarnings
     private let halted = Atomic<Int>(0)
@@ -188,12 +211,16 @@ final class PoolGroup: Sendable {
     ///
     /// - Parameter index: the pool's position in the configuration. Pools start at different
     ///   workers.
-    init(index: Int, config: PoolConfig, mailboxes: [Mailbox<WorkerMessage>]) {
+    fileprivate init(
+        index: Int, config: PoolConfig, mailboxes: [Mailbox<WorkerMessage>],
+        rejected: RejectedClients
+    ) {
         let most = PoolLimits.mostWorkers(maxOpen: config.maxOpen, maxIdle: config.maxIdle)
         let count = min(mailboxes.count, most)
         name = config.name
         self.config = Mutex(config)
         self.mailboxes = mailboxes
+        self.rejected = rejected
         // Pools that do not need all workers start at different ones.
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
         warnings = PoolWarnings(members: count)
@@ -218,17 +245,13 @@ final class PoolGroup: Sendable {
     var moveCount: Int { moves.load(ordering: .relaxed) }
 
     /// Connections that were refused because a limit was reached.
-    var rejectedCount: UInt64 { atLimit + withoutFiles }
+    var rejectedCount: UInt64 {
+        rejected.atLimit.load(ordering: .relaxed) + rejected.withoutFiles.load(ordering: .relaxed)
+    }
 
-    /// Those that came when there were `maxClients`.
-    var atLimit: UInt64 { rejected.load(ordering: .relaxed) }
+    func countRejected() { rejected.atLimit.wrappingAdd(1, ordering: .relaxed) }
 
-    /// How often accepting paused because no descriptor was left.
-    var withoutFiles: UInt64 { rests.load(ordering: .relaxed) }
-
-    func countRejected() { rejected.wrappingAdd(1, ordering: .relaxed) }
-
-    func countRest() { rests.wrappingAdd(1, ordering: .relaxed) }
+    func countRest() { rejected.withoutFiles.wrappingAdd(1, ordering: .relaxed) }
 
     /// True on the first call in the process.
     func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }
