@@ -106,8 +106,9 @@ def everything_answers(redpool):
 
 def test_when_all_is_well(launch):
     redpool = launch.redpool(launch.server(), console=True)
-    redpool.warm_up()
-    everything_answers(redpool)
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+        everything_answers(redpool)
 
 
 def test_at_max_clients(launch):
