@@ -26,8 +26,8 @@ final class Watchdog {
 
     /// A worker comes round at least with every tick, so an idle one is seen too.
     fileprivate func look() {
-        let areTurning = group.haveTurned(within: patience / 2)
-        if areTurning {
+        let stuck = group.stuck(for: patience / 2)
+        if stuck.isEmpty {
             let error = System.notify("WATCHDOG=1")
             if error != 0, !isSilent {
                 log.warning(
@@ -36,7 +36,10 @@ final class Watchdog {
             }
             isSilent = error != 0
         } else if !isSilent {
-            log.critical("a worker hangs", metadata: ["event": "worker.hangs"])
+            let names = WorkerGroup.names(of: stuck)
+            log.critical(
+                "no turn of \(names) for \(patience / 2_000_000) ms: systemd will restart Redpool",
+                metadata: ["event": "worker.hangs"])
             isSilent = true
         }
         timer?.start(after: patience / 4)

@@ -263,7 +263,8 @@ def test_a_worker_that_hangs(launch, threads):
             stack.enter_context(redpool.connect()).command("PING")
         before = http.metrics()
         with stopped(tasks(redpool.process)[f"worker-{threads - 1}"]):
-            eventually(lambda: http.get("/healthz").status == 503, what="ill health")
+            health = eventually(lambda: (said := http.get("/healthz")).status == 503 and said)
+            assert health.text == f"hanging: worker {threads - 1}\n"
             after = http.metrics()
             check_growth(before, after)
             check_identities(after, "main")

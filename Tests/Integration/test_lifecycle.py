@@ -203,6 +203,7 @@ def test_the_watchdog_hears_of_workers_that_turn(launch, notify, threads):
         assert until_keys(messages, "WATCHDOG")["WATCHDOG"] == "1"
     with stopped(tasks(redpool.process)[f"worker-{threads - 1}"]):
         eventually(lambda: "event=worker.hangs" in redpool.log())
+        assert f"no turn of worker {threads - 1} for 500 ms" in redpool.log()
         received = threading.Event()
         reader = threading.Thread(target=lambda: (messages(), received.set()))
         # What was sent before is still to be read.

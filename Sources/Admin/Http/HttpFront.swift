@@ -1,6 +1,7 @@
 // The HTTP endpoints: metrics, health, readiness, and the page for people.
 
 package import EventLoop
+import Proxy
 import Telemetry
 
 /// Answers HTTP requests on the loop of the main thread.
@@ -25,10 +26,12 @@ package final class HttpFront {
                 begin(request, PrometheusMetrics(snapshot), type: PrometheusText.mediaType)
             }
         case "/healthz":
-            if center.areWorkersTurning {
+            let stuck = center.stuckWorkers
+            if stuck.isEmpty {
                 request.answer(200, "OK", Array("ok\n".utf8))
             } else {
-                request.answer(503, "Service Unavailable", Array("a worker hangs\n".utf8))
+                let text = "hanging: \(WorkerGroup.names(of: stuck))\n"
+                request.answer(503, "Service Unavailable", Array(text.utf8))
             }
         case "/readyz":
             center.refresh { snapshot in

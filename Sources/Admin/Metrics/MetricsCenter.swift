@@ -64,8 +64,8 @@ package final class MetricsCenter {
         snapshot.pools.map { store.history(of: $0.name) }
     }
 
-    /// Whether all workers have come round their loops lately.
-    package var areWorkersTurning: Bool { group.haveTurned(within: MetricsCenter.longestTurn) }
+    /// The workers that have not come round their loops lately.
+    package var stuckWorkers: [Int] { group.stuck(for: MetricsCenter.longestTurn) }
 
     /// A worker that has not come round for this long does not turn, in nanoseconds.
     private static let longestTurn: Int64 = .seconds(2)

@@ -139,10 +139,16 @@ package final class WorkerGroup: Sendable {
         return best
     }
 
-    /// Every worker's loop has run in the last `span` nanoseconds.
-    package func haveTurned(within span: Int64) -> Bool {
+    /// The workers whose loops have not run in the last `span` nanoseconds.
+    package func stuck(for span: Int64) -> [Int] {
         let now = EventLoop.now()
-        return loads.allSatisfy { now - $0.seenAt.load(ordering: .relaxed) <= span }
+        return loads.indices.filter { now - loads[$0].seenAt.load(ordering: .relaxed) > span }
+    }
+
+    /// Workers by their numbers, as the subject of a sentence: `worker 2`, `workers 0, 2`.
+    package static func names(of workers: [Int]) -> String {
+        (workers.count == 1 ? "worker " : "workers ")
+            + workers.map(String.init).joined(separator: ", ")
     }
 
     /// A worker's loop has run.
