@@ -51,6 +51,15 @@ package enum Encode {
         bulk(text.utf8, type: Byte.dollar, into: &output)
     }
 
+    /// A bulk string of bytes in a span; none where the range goes beyond it.
+    package static func bulk(_ bytes: Span<UInt8>, _ range: Range<Int>, into output: inout [UInt8])
+    {
+        let range = range.clamped(to: 0..<bytes.count)
+        header(Byte.dollar, Int64(range.count), into: &output)
+        for index in range { output.append(bytes[index]) }
+        lineBreak(into: &output)
+    }
+
     /// A null: `$-1` or `_`.
     package static func null(_ version: ProtocolVersion, into output: inout [UInt8]) {
         switch version {
