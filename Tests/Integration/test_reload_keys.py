@@ -12,11 +12,13 @@ from harness.http import Http
 from harness.ports import free_port
 from harness.waiting import eventually
 from harness.wire import Address, Closed, Connection, ErrorReply, encode
+
 import test_reload_tls  # Its tests are of keys as well.
 from reload_classes import TESTS, key
 from test_socket_options import IDLE, sockets
 
 pytestmark = pytest.mark.daemon
+
 
 def test_every_key_has_a_test_of_its_class():
     assert test_reload_tls.KEYS
