@@ -195,7 +195,7 @@ def test_every_metric_is_served_in_the_sandbox(guest):
     served = set(re.findall(r"^(\w+)", page.read().decode(), re.M))
     manual = (ROOT / "docs/monitoring.md").read_text()
     wanted = set(re.findall(r"^\| `(\w+)` \| (?:gauge|counter)", manual, re.M))
-    # No pool of that configuration speaks TLS.
+    # A pool without TLS has none of these.
     wanted = {name for name in wanted if not name.startswith("redpool_tls_")}
     assert len(wanted) > 30 and wanted - served == set()
 
