@@ -8,15 +8,15 @@ import RESP
 enum ChangeCommands {
     static let all: [ConsoleCommand] = [
         ConsoleCommand(
-            "LOG LEVEL", "error|warning|notice|info|debug [FOR 10m]",
-            "logs more or less; falls back after a time", arguments: 1...3
+            "LOG LEVEL", "level [FOR 10m]",
+            "error to debug; falls back", arguments: 1...3
         ) { level($0) },
         ConsoleCommand(
             "LOG CLIENTS", "on|off [FOR 10m]",
-            "logs each connect and disconnect; falls back after a time", arguments: 1...3
+            "logs connects; falls back", arguments: 1...3
         ) { clients($0) },
-        ConsoleCommand("RELOAD", "reads the configuration and the passwords again") { reload($0) },
-        ConsoleCommand("SHUTDOWN", "[NOW]", "drains and ends, or ends at once", arguments: 0...1) {
+        ConsoleCommand("RELOAD", "applies a changed configuration") { reload($0) },
+        ConsoleCommand("SHUTDOWN", "[NOW]", "drains and ends; NOW: at once", arguments: 0...1) {
             shutDown($0)
         },
     ]

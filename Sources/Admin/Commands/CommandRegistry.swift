@@ -6,8 +6,8 @@ import RESP
 enum CommandRegistry {
     /// In the order of HELP.
     static let all: [ConsoleCommand] =
-        ShowCommands.all + ShowNumbers.all + ConnectionCommands.all + PoolCommands.all
-        + ChangeCommands.all
+        ShowCommands.traffic + ShowNumbers.all + ShowCommands.process + PoolCommands.all
+        + ChangeCommands.all + ConnectionCommands.all
 
     private static let words = all.map(\.words)
 

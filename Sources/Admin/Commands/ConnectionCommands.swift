@@ -9,11 +9,11 @@ import RESP
 enum ConnectionCommands {
     static let all: [ConsoleCommand] = [
         ConsoleCommand(
-            "INFO", "[section]", "numbers in the form of Redis's INFO", arguments: 0...64
+            "INFO", "[section]", "numbers as Redis's INFO has them", arguments: 0...64
         ) {
             Info.answer($0)
         },
-        ConsoleCommand("HELP", "the commands; redis-cli keeps HELP for itself") { help($0) },
+        ConsoleCommand("HELP", "the same as SHOW HELP") { help($0) },
         ConsoleCommand("PING", "[text]", "an answer", arguments: 0...1) { call in
             guard let text = call.arguments.first else { return call.reply(.simple("PONG")) }
             var bytes: [UInt8] = []

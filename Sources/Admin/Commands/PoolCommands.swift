@@ -9,14 +9,14 @@ enum PoolCommands {
     static let all: [ConsoleCommand] = [
         ConsoleCommand(
             "PAUSE", "pool [MAX 30s] [CLOSE]",
-            "sends the server nothing more; answers when it is quiet", arguments: 1...4
+            "sends nothing; answers when quiet", arguments: 1...4
         ) { pause($0) },
         ConsoleCommand("RESUME", "pool", "ends a PAUSE", arguments: 1...1) { call in
             guard let pool = call.pool(at: 0) else { return }
             carryOut(.resume(pool: pool), call)
         },
         ConsoleCommand(
-            "RECONNECT", "pool", "replaces each upstream when it is free", arguments: 1...1
+            "RECONNECT", "pool", "replaces upstreams as they get free", arguments: 1...1
         ) { call in
             guard let pool = call.pool(at: 0) else { return }
             carryOut(.reconnect(pool: pool), call)

@@ -7,26 +7,25 @@ import Proxy
 import RESP
 
 enum ShowCommands {
-    static let all: [ConsoleCommand] = [
-        ConsoleCommand("SHOW POOLS", "the pools: state, clients, upstreams, last error") {
-            ShowPools.answer($0)
-        },
+    /// What moves. ShowNumbers has what is counted.
+    static let traffic: [ConsoleCommand] = [
+        ConsoleCommand("SHOW POOLS", "states, numbers, last errors") { ShowPools.answer($0) },
         ConsoleCommand(
-            "SHOW CLIENTS", "[pool] [BY wait|idle|commands|bytes|pinned] [LIMIT n]",
-            "the clients; BY puts those with most first", arguments: 0...5
+            "SHOW CLIENTS", "[pool] [BY rank] [LIMIT n]", "wait, idle, commands, bytes, pinned",
+            arguments: 0...5
         ) { ShowClients.answer($0) },
-        ConsoleCommand("SHOW UPSTREAMS", "[pool]", "the connections to servers", arguments: 0...1) {
+        ConsoleCommand("SHOW UPSTREAMS", "[pool]", "connections to servers", arguments: 0...1) {
             ShowUpstreams.answer($0)
         },
+    ]
+
+    /// What stands.
+    static let process: [ConsoleCommand] = [
         ConsoleCommand(
-            "SHOW CONFIG", "[prefix]", "the keys in effect, and where each value comes from",
-            arguments: 0...1
+            "SHOW CONFIG", "[prefix]", "keys in effect, and their sources", arguments: 0...1
         ) { ShowProcess.config($0) },
-        ConsoleCommand("SHOW MEMORY", "the terms of the memory formula, with their present values")
-        {
-            ShowProcess.memory($0)
-        },
-        ConsoleCommand("SHOW VERSION", "version, process, uptime") { ShowProcess.version($0) },
+        ConsoleCommand("SHOW MEMORY", "the terms of the memory formula") { ShowProcess.memory($0) },
+        ConsoleCommand("SHOW VERSION", "version, process, last reload") { ShowProcess.version($0) },
         ConsoleCommand("SHOW HELP", "the commands") { ConnectionCommands.help($0) },
     ]
 }

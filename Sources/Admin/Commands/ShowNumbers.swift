@@ -10,18 +10,18 @@ enum ShowNumbers {
     static let all: [ConsoleCommand] = [
         ConsoleCommand(
             "SHOW STATS", "[pool]",
-            "every counter: since the start, and a second of the last minute",
+            "every counter, total and per second",
             arguments: 0...1
         ) { stats($0) },
         ConsoleCommand(
             "SHOW LATENCY", "[pool]",
-            "waits for an upstream, times of replies and of dials", arguments: 0...1
+            "waits, replies and dials", arguments: 0...1
         ) { latency($0) },
         ConsoleCommand(
-            "SHOW ERRORS", "[pool]", "what has gone wrong, the latest first", arguments: 0...1
+            "SHOW ERRORS", "[pool]", "what has gone wrong, latest first", arguments: 0...1
         ) { errors($0) },
         ConsoleCommand(
-            "SHOW SLOWLOG", "[n]", "commands that took longer than slowLog, the latest first",
+            "SHOW SLOWLOG", "[n]", "slow commands, latest first",
             arguments: 0...1
         ) { slowLog($0) },
     ]
