@@ -11,6 +11,7 @@ import pytest
 from harness.daemon import run_cli, yaml
 from harness.load import Neighbours
 from harness.ports import free_port
+from harness.tasks import stopped, tasks
 from harness.waiting import eventually
 from harness.wire import Address, Closed, Connection, ErrorReply, encode
 
@@ -122,6 +123,24 @@ def test_pools_come_and_go(launch, threads):
                 Connection(place)
         assert stays.command("PING") == b"PONG"
         eventually(lambda: redpool.fds() <= before, what="no descriptor more")
+
+
+@BOTH
+def test_what_has_arrived_for_a_removed_pool_is_answered(launch, threads):
+    """The worker hears of the reload before it reads a command that the kernel has had for it."""
+    one, two = launch.server(), launch.server()
+    place = Address(host="127.0.0.1", port=free_port())
+    redpool = launch.redpool(one, pools={"added": pool(place, two)}, settings={"threads": threads})
+    with Connection(place) as client:
+        assert client.command("SET", "name", "two") == b"OK"
+        del redpool.file["pools"]["added"]
+        with contextlib.ExitStack() as stack:
+            for name, thread in tasks(redpool.process).items():
+                if name.startswith("worker-"):
+                    stack.enter_context(stopped(thread))
+            assert "has not answered" in redpool.reload()
+            client.send(encode("GET", "name"))
+        assert client.read() == b"two" and client.read_until_closed() == b""
 
 
 @BOTH
