@@ -10,17 +10,32 @@ struct UpstreamSpec: Sendable, Equatable {
 /// Reads an address of the key `listen`.
 func parseListen(_ text: String) throws(ValueProblem) -> ListenAddress {
     if let path = try parseUnix(text) { return .unix(path: path) }
-    try refuseScheme(text)
-    let (host, port) = try splitHostPort(text, defaultPort: nil, example: "127.0.0.1:6380")
-    if host == "*" { return .tcp(host: host, port: port) }
-    if host.lowercased() == "localhost" { return .tcp(host: "127.0.0.1", port: port) }
-    let name = try checkHost(host, bracketed: text.hasPrefix("["))
+    let scheme = secureSchemes.first { text.lowercased().hasPrefix($0) }
+    let place = String(text.dropFirst(scheme?.count ?? 0))
+    let isTLS = scheme != nil
+    if isTLS {
+        guard !place.contains(where: { "@/?#".contains($0) }) else {
+            throw ValueProblem("an address to listen on has no user, database or parameters")
+        }
+    } else {
+        try refuseScheme(text)
+    }
+    let (host, port) = try splitHostPort(
+        place, defaultPort: isTLS ? 6379 : nil, example: "127.0.0.1:6380")
+    if host == "*" { return .tcp(host: host, port: port, isTLS: isTLS) }
+    if host.lowercased() == "localhost" {
+        return .tcp(host: "127.0.0.1", port: port, isTLS: isTLS)
+    }
+    let name = try checkHost(host, bracketed: place.hasPrefix("["))
     guard name.utf8.contains(UInt8(ascii: ":")) || isIPv4(name) else {
         throw ValueProblem(
-            "\(shown(text)) has a host name (an address to listen on is numeric, localhost or *)")
+            "\(shown(place)) has a host name (an address to listen on is numeric, localhost or *)")
     }
-    return .tcp(host: name, port: port)
+    return .tcp(host: name, port: port, isTLS: isTLS)
 }
+
+/// What an address with TLS begins with.
+private let secureSchemes = ["rediss://", "valkeys://"]
 
 /// Reads the value of the key `upstream`.
 func parseUpstream(_ text: String) throws(ValueProblem) -> UpstreamSpec {
@@ -107,7 +122,7 @@ private func refuseScheme(_ text: String) throws(ValueProblem) {
     let scheme = text[..<colon].lowercased()
     throw ValueProblem(
         "\(shown(scheme)):// is not supported here "
-            + "(host:port, unix:/path, or redis:// and rediss:// upstream)")
+            + "(host:port, rediss://host:port, unix:/path, or redis:// upstream)")
 }
 
 /// Splits `host:port` or `[v6]:port`. Without a default, the port is required.

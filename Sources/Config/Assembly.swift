@@ -64,10 +64,15 @@ extension Resolution {
 
 extension Config {
     /// The configuration of a resolution without errors.
-    init(_ resolution: Resolution, passwords: [String?], tls: [UpstreamTLS?]) {
+    init(
+        _ resolution: Resolution, passwords: [String?], tls: [UpstreamTLS?],
+        listenTLS: [ListenTLS?]
+    ) {
         let globals = Settings(resolution.globals)
         pools = resolution.pools.indices.map {
-            PoolConfig(resolution.pools[$0], password: passwords[$0], tls: tls[$0])
+            PoolConfig(
+                resolution.pools[$0], password: passwords[$0], tls: tls[$0],
+                listenTLS: listenTLS[$0])
         }
         threads = globals.integer(.threads)
         maxClients = globals.optionalInteger(.maxClients)
@@ -85,7 +90,9 @@ extension Config {
 }
 
 extension PoolConfig {
-    fileprivate init(_ draft: PoolDraft, password: String?, tls: UpstreamTLS?) {
+    fileprivate init(
+        _ draft: PoolDraft, password: String?, tls: UpstreamTLS?, listenTLS: ListenTLS?
+    ) {
         let settings = Settings(draft.settings)
         let target = settings.upstream(.upstream)
         let usesURL = draft.settings[.username]?.origin != .own
@@ -96,6 +103,7 @@ extension PoolConfig {
         username = (usesURL ? target.username : nil) ?? settings.text(.username)
         self.password = password
         upstreamTLS = tls
+        self.listenTLS = listenTLS
         maxOpen = settings.integer(.maxOpen)
         maxPinned = settings.integer(.maxPinned)
         maxIdle = settings.integer(.maxIdle)

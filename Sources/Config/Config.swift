@@ -101,9 +101,14 @@ extension Config {
         let passwords = resolution.readPasswords(file: file, readFile: readFile)
         let tls = resolution.readTLS(
             file: file, readFile: readFile, judge: surroundings.judgeTLS ?? { _ in nil })
+        let listenTLS = resolution.readListenTLS(
+            file: file, readFile: readFile, judge: surroundings.judgeListenTLS ?? { _ in nil })
         resolution.check(surroundings, file: file)
         let diagnostics = Diagnostic.sorted(resolution.diagnostics)
         guard resolution.isValid else { return .invalid(diagnostics) }
-        return .valid(Config(resolution, passwords: passwords, tls: tls), warnings: diagnostics)
+        return .valid(
+            Config(
+                resolution, passwords: passwords, tls: tls, listenTLS: listenTLS),
+            warnings: diagnostics)
     }
 }

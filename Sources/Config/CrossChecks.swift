@@ -177,7 +177,7 @@ extension ListenAddress {
         switch (self, other) {
         case (.unix(let path), .unix(let otherPath)):
             return path == otherPath
-        case (.tcp(let host, let port), .tcp(let otherHost, let otherPort)):
+        case (.tcp(let host, let port, _), .tcp(let otherHost, let otherPort, _)):
             guard port == otherPort else { return false }
             return host == otherHost || covers(host, otherHost) || covers(otherHost, host)
         default:
@@ -191,7 +191,7 @@ extension ListenAddress {
         switch (self, spec.address) {
         case (.unix(let path), .unix(let target)):
             return path == target
-        case (.tcp(let host, let port), .tcp(let target, let targetPort)):
+        case (.tcp(let host, let port, _), .tcp(let target, let targetPort)):
             guard port == targetPort else { return false }
             let targets = target == "localhost" ? ["127.0.0.1", "::1"] : [target]
             return targets.contains { $0 == host || (isLocal($0) && covers(host, $0)) }

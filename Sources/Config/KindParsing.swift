@@ -18,7 +18,7 @@ extension Kind {
             return .text(text)
         case .tcpOrNone:
             if text.isEmpty { return .text("") }
-            guard case .tcp = try parseListen(text) else {
+            guard case .tcp(_, _, isTLS: false) = try parseListen(text) else {
                 throw ValueProblem("\(shown(text)) is not a TCP address")
             }
             return .text(text)
@@ -119,7 +119,7 @@ extension ElementKind {
     /// The elements that the key accepts, for messages.
     var range: String {
         switch self {
-        case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`"
+        case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`, `rediss://host:port`"
         case .command: "NAME or NAME SUBNAME"
         }
     }

@@ -13,6 +13,8 @@ package struct PoolConfig: Sendable, Equatable {
     package let name: String
     /// Where clients connect; at least one address, none of them used by another pool.
     package let listen: [ListenAddress]
+    /// TLS for clients; nil if no address in `listen` has it.
+    package let listenTLS: ListenTLS?
     /// Where the upstream is.
     package let upstream: UpstreamAddress
     /// TLS to the upstream; nil without.

@@ -84,6 +84,8 @@ extension Config {
           address of the machine). An upstream may be a host name.
         - `redis://` without a port means 6379. A password in the URL is refused: it belongs in
           `passwordFile`. `rediss://` and `valkeys://` are the same with TLS; see [TLS](tls.md).
+        - An address to listen on with TLS, `rediss://host:port`, needs `listenCertFile` and
+          `listenKeyFile`. The other addresses of the pool are without TLS.
         - A user, in `username` or in the URL, needs a `passwordFile`. A user in the URL overrides one
           from `defaults`; a different one in the same pool is an error. A relative `passwordFile`
           is relative to the directory of the configuration file. Its first line is the password. Both

@@ -75,6 +75,7 @@ struct Resolution {
         }
         let problems = pools.map {
             checkSizes($0) + checkTimes($0) + checkCredentials($0) + checkTLS($0)
+                + checkListenTLS($0)
         }
         diagnostics += problems.joined() + checkAddresses(pools) + checkConsole() + checkHTTP()
     }

@@ -14,7 +14,7 @@ extension Config {
         ]
         lines += [
             "    # \(doc(.listen)).",
-            "    # host:port, \"[v6]:port\", \"*:port\" or unix:/path.",
+            "    # host:port, \"[v6]:port\", \"*:port\" or unix:/path; with TLS: rediss://host:port.",
             "    listen:",
             "      - 127.0.0.1:6380",
             "    # \(doc(.upstream)):",

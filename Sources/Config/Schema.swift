@@ -3,6 +3,7 @@ enum Key: String, Sendable, CaseIterable {
     case listen, upstream
     case username, passwordFile
     case tlsCaFile, tlsVerify, tlsServerName, tlsCertFile, tlsKeyFile, tlsMinVersion
+    case listenCertFile, listenKeyFile, listenCaFile, listenClients
     case maxOpen, maxPinned, maxIdle, minIdle
     case maxLifetime, idleTimeout, pingInterval, keepalive
     case connectTimeout, poolTimeout, commandTimeout, slowLog, dnsRefresh, maxPipeline
@@ -109,7 +110,8 @@ enum Schema {
     static let keys: [KeySpec] = poolKeys + globalKeys + logKeys + adminKeys + httpKeys
 
     /// The keys of a pool.
-    static let poolKeys: [KeySpec] = addressKeys + tlsKeys + sizeKeys + lifeKeys + clientKeys
+    static let poolKeys: [KeySpec] =
+        addressKeys + tlsKeys + listenTLSKeys + sizeKeys + lifeKeys + clientKeys
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(

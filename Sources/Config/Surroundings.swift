@@ -15,6 +15,8 @@ package struct Surroundings: Sendable {
     package var commands: [String]?
     /// Why the files of TLS cannot be used; nil if they can.
     package var judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)?
+    /// The same for the files of TLS for clients.
+    package var judgeListenTLS: (@Sendable (ListenTLS) -> UpstreamTLS.Problem?)?
 
     /// Who can read a file.
     package struct Readers: Sendable {
@@ -33,13 +35,15 @@ package struct Surroundings: Sendable {
         hasGroup: (@Sendable (String) -> Bool)? = nil,
         directoryProblem: (@Sendable (String) -> String?)? = nil,
         readers: (@Sendable (String) -> Readers?)? = nil, commands: [String]? = nil,
-        judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)? = nil
+        judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)? = nil,
+        judgeListenTLS: (@Sendable (ListenTLS) -> UpstreamTLS.Problem?)? = nil
     ) {
         self.hasGroup = hasGroup
         self.directoryProblem = directoryProblem
         self.readers = readers
         self.commands = commands
         self.judgeTLS = judgeTLS
+        self.judgeListenTLS = judgeListenTLS
     }
 }
 

@@ -134,12 +134,12 @@ extension Resolution {
         return found
     }
 
-    private func text(_ key: Key, of pool: PoolDraft) -> String {
+    func text(_ key: Key, of pool: PoolDraft) -> String {
         guard case .text(let text)? = pool.settings[key]?.value else { return "" }
         return text
     }
 
-    private func problem(
+    func problem(
         _ key: Key, of pool: PoolDraft, at place: Key? = nil,
         severity: Diagnostic.Severity = .error, _ message: String
     ) -> Diagnostic {
@@ -190,7 +190,7 @@ extension Resolution {
         return host
     }
 
-    private mutating func bytes(
+    mutating func bytes(
         _ key: Key, of pool: PoolDraft, besides file: String, by readFile: Config.ReadFile
     ) -> [UInt8]? {
         let name = text(key, of: pool)

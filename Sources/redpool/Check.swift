@@ -96,7 +96,8 @@ extension Surroundings {
                     Readers(
                         isOpen: $0, isForService: Accounts.canRead(path, user: serviceUser))
                 }
-            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem })
+            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem },
+            judgeListenTLS: { $0.problem })
     }
 
     /// For a start: without those that binding the listeners and reading the files answer.
@@ -104,7 +105,8 @@ extension Surroundings {
         Surroundings(
             readers: { path in
                 Accounts.isOpen(path).map { Readers(isOpen: $0, isForService: nil) }
-            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem })
+            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem },
+            judgeListenTLS: { $0.problem })
     }
 
     /// For a reload: only files of TLS, as no password file is looked at but for its contents.

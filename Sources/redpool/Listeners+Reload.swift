@@ -30,6 +30,8 @@ struct ListenerPlan {
                 if listeners.contains(where: { $0.serves(address) }) { continue }
                 if let there = present.first(where: { $0.serves(address) }) {
                     keep(there, for: pool, before)
+                } else if let there = present.first(where: { $0.isPlace(of: address) }) {
+                    pass(there, to: pool, isTLS: address.isTLS)
                 } else {
                     bind(address, for: pool)
                 }
@@ -60,13 +62,13 @@ struct ListenerPlan {
         if there.pool == pool.name {
             listeners.append(there)
         } else {
-            pass(there, to: pool)
+            pass(there, to: pool, isTLS: there.address.isTLS)
         }
     }
 
-    /// The address belongs to another pool now: its present clients leave, later ones are the other
-    /// pool's.
-    private mutating func pass(_ there: BoundListener, to pool: PoolConfig) {
+    /// The address belongs to another pool now, or changes to TLS or back: its present clients
+    /// leave, later ones are served in the new way.
+    private mutating func pass(_ there: BoundListener, to pool: PoolConfig, isTLS: Bool) {
         let copy = fcntl(there.descriptor, F_DUPFD_CLOEXEC, 0)
         if copy < 0 {
             report(.system(errno), there.address, pool)
@@ -74,7 +76,8 @@ struct ListenerPlan {
         }
         add(
             BoundListener(
-                pool: pool.name, descriptor: copy, address: there.address, file: there.file))
+                pool: pool.name, descriptor: copy, address: there.address.speaking(tls: isTLS),
+                file: there.file))
     }
 
     private mutating func bind(_ address: ListenAddress, for pool: PoolConfig) {

@@ -68,8 +68,8 @@ enum Listeners {
 
     /// `*` is every address of both families, so it needs two sockets.
     static func families(_ address: ListenAddress) -> [ListenAddress] {
-        guard case .tcp("*", let port) = address else { return [address] }
-        return [.tcp(host: "0.0.0.0", port: port), .tcp(host: "::", port: port)]
+        guard case .tcp("*", let port, let isTLS) = address else { return [address] }
+        return ["0.0.0.0", "::"].map { .tcp(host: $0, port: port, isTLS: isTLS) }
     }
 
     /// The passed sockets for one address. Redpool does not remove their files.
@@ -93,7 +93,7 @@ enum Listeners {
     /// The address as a bound socket shows it.
     private static func place(_ address: ListenAddress) -> String? {
         switch address {
-        case .tcp(let host, let port):
+        case .tcp(let host, let port, _):
             SocketAddress(numericHost: host, port: port)?.description
         case .unix: address.description
         }
@@ -119,7 +119,7 @@ enum Listeners {
     ) throws -> BoundListener? {
         do throws(ListenFailure) {
             switch address {
-            case .tcp(let host, let port):
+            case .tcp(let host, let port, _):
                 guard let socket = SocketAddress(numericHost: host, port: port) else {
                     throw .system(EADDRNOTAVAIL)
                 }
@@ -196,10 +196,14 @@ enum Listeners {
 extension BoundListener {
     /// Clients of this address connect here: it is the address, or that of all families.
     func serves(_ wanted: ListenAddress) -> Bool {
-        if address == wanted { return true }
-        guard case .tcp("*", let mine) = address, case .tcp(let host, let port) = wanted else {
-            return false
-        }
+        address.isTLS == wanted.isTLS && isPlace(of: wanted)
+    }
+
+    /// The same, whether with TLS or without.
+    func isPlace(of wanted: ListenAddress) -> Bool {
+        if address.isPlace(of: wanted) { return true }
+        guard case .tcp("*", let mine, _) = address, case .tcp(let host, let port, _) = wanted
+        else { return false }
         return mine == port && (host == "0.0.0.0" || host == "::")
     }
 }

@@ -85,7 +85,7 @@ final class Monitoring {
     }
 
     private func serve(_ center: MetricsCenter, at address: ListenAddress) {
-        guard case .tcp(let host, let port) = address else { return }
+        guard case .tcp(let host, let port, _) = address else { return }
         var sockets: [Int32] = []
         for host in host == "*" ? ["0.0.0.0", "::"] : [host] {
             let socket =

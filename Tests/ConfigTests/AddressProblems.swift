@@ -93,16 +93,12 @@ extension ProblemsTests {
             "1:47: pools.main.upstream: a user or password is not part of host:port "
                 + "(see username)"),
         Golden(
-            "pools: {main: {listen: 'rediss://127.0.0.1:1', upstream: h:1}}\n",
-            "1:24: pools.main.listen: rediss:// is not supported here "
-                + "(host:port, unix:/path, or redis:// and rediss:// upstream)"),
-        Golden(
             upstream("rediss://:secret@h:1"),
             "1:47: pools.main.upstream: the URL holds a password; put it in passwordFile"),
         Golden(
             upstream("http://h:1"),
             "1:47: pools.main.upstream: http:// is not supported here "
-                + "(host:port, unix:/path, or redis:// and rediss:// upstream)"),
+                + "(host:port, rediss://host:port, unix:/path, or redis:// upstream)"),
         Golden(
             upstream("redis://h/x"),
             "1:47: pools.main.upstream: x is not a database number"),

@@ -80,15 +80,7 @@ extension UpstreamTLS {
             _ = try context()
             return nil
         } catch {
-            switch error.part {
-            case .authorities: return Problem(file: .authorities, message: error.message)
-            case .certificate: return Problem(file: .certificate, message: error.message)
-            case .key where error.message == TLSContext.foreignKey:
-                return Problem(
-                    file: .key, message: "does not belong to the certificate in tlsCertFile")
-            case .key: return Problem(file: .key, message: error.message)
-            case .library: return Problem(file: nil, message: "TLS: \(error.message)")
-            }
+            return error.problem(certificateKey: "tlsCertFile")
         }
     }
 }

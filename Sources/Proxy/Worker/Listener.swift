@@ -68,6 +68,11 @@ package final class Acceptor {
         _ descriptor: Int32, from peer: SocketAddress, on listener: Listener
     ) {
         let pool = listener.pool
+        if listener.address.isTLS {
+            // No byte of a client that expects TLS is read without it.
+            Glibc.close(descriptor)
+            return
+        }
         guard let place = group.admit(maxClients, to: pool) else {
             refuse(descriptor, pool)
             return

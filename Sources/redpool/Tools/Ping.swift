@@ -35,7 +35,9 @@ func ping(config path: String, pool wanted: String?) throws -> Int32 {
 private let patience: Int64 = 6_000_000_000
 
 private func probe(_ pool: PoolConfig) -> (Probe, String) {
-    let place = pool.listen[0]
+    // A probe has no certificate to show, and needs none where there is another listener.
+    let place = pool.listen.first { !$0.isTLS } ?? pool.listen[0]
+    if place.isTLS { return (.unreachable, "\(place): ping does not speak TLS; add a listener") }
     guard let address = place.local else { return (.unreachable, "\(place) is no address") }
     do throws(ExchangeFailure) {
         let began = BlockingSocket.now
@@ -60,10 +62,10 @@ extension ListenAddress {
     fileprivate var local: SocketAddress? {
         switch self {
         case .unix(let path): SocketAddress(unixPath: path)
-        case .tcp("*", let port), .tcp("0.0.0.0", let port):
+        case .tcp("*", let port, _), .tcp("0.0.0.0", let port, _):
             SocketAddress(numericHost: "127.0.0.1", port: port)
-        case .tcp("::", let port): SocketAddress(numericHost: "::1", port: port)
-        case .tcp(let host, let port): SocketAddress(numericHost: host, port: port)
+        case .tcp("::", let port, _): SocketAddress(numericHost: "::1", port: port)
+        case .tcp(let host, let port, _): SocketAddress(numericHost: host, port: port)
         }
     }
 }

@@ -1,0 +1,39 @@
+// TLS for clients: the context of a pool's listeners.
+
+package import Config
+import EventLoop
+
+extension ListenTLS {
+    /// The process's context for these settings.
+    func context() throws(TLSSettingsProblem) -> TLSContext {
+        try TLSContext.shared(
+            TLSSettings(
+                side: .server, verification: clients == .verified ? .authority : .none,
+                authorities: authorities, certificate: certificate, key: key))
+    }
+
+    /// Why no client can be served with these settings; nil if they are right.
+    package var problem: UpstreamTLS.Problem? {
+        do throws(TLSSettingsProblem) {
+            _ = try context()
+            return nil
+        } catch {
+            return error.problem(certificateKey: "listenCertFile")
+        }
+    }
+}
+
+extension TLSSettingsProblem {
+    /// The same in the words of the configuration. The key is the one that names the certificate.
+    func problem(certificateKey: String) -> UpstreamTLS.Problem {
+        switch part {
+        case .authorities: UpstreamTLS.Problem(file: .authorities, message: message)
+        case .certificate: UpstreamTLS.Problem(file: .certificate, message: message)
+        case .key where message == TLSContext.foreignKey:
+            UpstreamTLS.Problem(
+                file: .key, message: "does not belong to the certificate in \(certificateKey)")
+        case .key: UpstreamTLS.Problem(file: .key, message: message)
+        case .library: UpstreamTLS.Problem(file: nil, message: "TLS: \(message)")
+        }
+    }
+}
