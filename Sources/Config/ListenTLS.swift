@@ -19,6 +19,11 @@ package struct ListenTLS: Sendable, Equatable {
     package let certificate: [UInt8]
     /// PEM of the certificate's key. Never printed.
     package let key: [UInt8]
+
+    /// Whether the contents of all files are the same.
+    package func hasSameFiles(as other: ListenTLS) -> Bool {
+        authorities == other.authorities && certificate == other.certificate && key == other.key
+    }
 }
 
 extension ListenTLS: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {

@@ -48,6 +48,9 @@ extension Channel {
     /// Where TLS stands.
     package var tlsState: TLSState { rare?.pointee.stream?.state ?? .none }
 
+    /// The handshake is not over.
+    package var isHandshaking: Bool { rare?.pointee.stream?.isHandshaking ?? false }
+
     /// The handshake has used a session of an earlier connection.
     package var isResumed: Bool { rare?.pointee.stream?.isResumed ?? false }
 
@@ -77,6 +80,16 @@ extension Channel {
         return stream.unsent > 0
     }
 
+    /// How many bytes of ciphertext are not sent yet. Always 0 without TLS.
+    package var bytesKept: Int { rare?.pointee.stream?.unsent ?? 0 }
+
+    /// By how much `bytesKept` has changed since the last call.
+    package func keptChange() -> Int {
+        guard let stream = rare?.pointee.stream else { return 0 }
+        defer { stream.reported = stream.unsent }
+        return stream.unsent - stream.reported
+    }
+
     /// How much of the bytes taken since the connection's first one the peer may have read, at
     /// most. `isOrderly` says that the stream has ended with a FIN: what the peer's kernel has not
     /// acknowledged by then, it never gets. Nil without TLS.
@@ -91,14 +104,12 @@ extension Channel {
     }
 
     /// For tests: how many records `receivedBound` looks at, what it would say if the peer's
-    /// kernel had this much ciphertext, how much ciphertext the kernel has taken, and how much it
-    /// has not.
+    /// kernel had this much ciphertext, and how much ciphertext the kernel has taken.
     var recordCount: Int { rare?.pointee.stream?.recordCount ?? 0 }
     func boundForTests(_ ciphertext: Int64) -> Int64 {
         rare?.pointee.stream?.receivedBound(acknowledged: ciphertext) ?? 0
     }
     var handedForTests: Int64 { rare?.pointee.stream?.handed ?? 0 }
-    var bytesKept: Int { rare?.pointee.stream?.unsent ?? 0 }
 
     @inline(never)
     func receiveTLS(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {

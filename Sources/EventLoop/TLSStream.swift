@@ -122,6 +122,8 @@ final class TLSStream {
 
     /// Ciphertext that the socket has refused.
     var output = KeptBytes()
+    /// How many bytes of it the owner knows of.
+    var reported = 0
     /// What a send has failed with, as -errno: it is reported until the end.
     var writeError = 0
     /// The owner waits for writability, and the handshake is not done.

@@ -110,7 +110,9 @@ extension Surroundings {
     }
 
     /// For a reload: only files of TLS, as no password file is looked at but for its contents.
-    static var ofReload: Surroundings { Surroundings(judgeTLS: { $0.problem }) }
+    static var ofReload: Surroundings {
+        Surroundings(judgeTLS: { $0.problem }, judgeListenTLS: { $0.problem })
+    }
 
     /// The packaged unit makes `/run/redpool` when it starts.
     private static func directoryProblem(_ path: String) -> String? {

@@ -4,6 +4,7 @@
 import Config
 import EventLoop
 import Glibc
+import Logging
 import Proxy
 
 /// A problem with a listener of a new configuration.
@@ -120,5 +121,21 @@ struct ListenerPlan {
             }
         }
         for (file, rights) in changed { file.restore(rights) }
+    }
+}
+
+extension Config {
+    /// Says in which pools of `new` other settings or files of TLS are for new clients.
+    func tellOfListenTLS(_ new: Config, _ log: Logger) -> [String] {
+        new.pools.compactMap { pool in
+            guard let before = pools.first(where: { $0.name == pool.name })?.listenTLS,
+                let tls = pool.listenTLS, tls != before
+            else { return nil }
+            log.notice(
+                "TLS for new clients is that of the new settings and files",
+                metadata: ["event": "tls.reloaded", "pool": "\(pool.name)", "side": "client"])
+            return tls.hasSameFiles(as: before)
+                ? nil : "pools.\(pool.name): other TLS files for clients"
+        }
     }
 }

@@ -173,6 +173,7 @@ final class Reloader {
         let messages =
             changes.map(\.text) + Reloader.newPasswords(old, loaded.config)
             + tellOfTLS(old, loaded.config)
+            + old.tellOfListenTLS(loaded.config, log)
             + state.pending.map { "\($0.text) needs a restart" }
         running = Running(
             began: EventLoop.now(), missing: Set(0..<group.workers),

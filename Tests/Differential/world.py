@@ -59,7 +59,9 @@ class World:
             # In a pipe the ids are those of Redpool's own connections.
             for address in (self.direct, self.pooled.tcp, self.proxied):
                 burn_ids(address)
-            self._noise = start_noise(self.proxied) if noise else None
+            # The neighbours speak no TLS.
+            neighbour = self.redpool.tcp6 if self.proxied.tls else self.proxied
+            self._noise = start_noise(neighbour) if noise else None
         except BaseException:
             self.close()
             raise

@@ -293,6 +293,17 @@ def test_quickstart_once(quickstart):
 
 
 @pytest.mark.daemon
+def test_quickstart_with_tls(quickstart):
+    """TLS on both sides, with an authority of its own."""
+    (port, upstream), command = quickstart
+    done = run(*command, "--once", "--tls", stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done
+    assert re.search(rf"redis-cli --tls --cacert \S+ -p {port} PING\nPONG", done.stdout), done
+    assert f"rediss://127.0.0.1:{upstream}" in done.stdout
+    assert "it works" in done.stdout
+
+
+@pytest.mark.daemon
 def test_quickstart_stays_until_it_is_interrupted(quickstart, server, tmp_path):
     (port, _), command = quickstart
     command[-1] = str(server.port)

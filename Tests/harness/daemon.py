@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 
-from .certificates import authority
+from .certificates import authority, server_certificate
 from .ports import free_port
 from .waiting import eventually
 from .wire import Address, Connection, ErrorReply
@@ -24,6 +24,9 @@ DIRECT = os.environ.get("REDPOOL_DIRECT") == "1"
 
 # The number of worker threads of a daemon whose test does not set it.
 THREADS = os.environ.get("REDPOOL_THREADS")
+
+# Clients on 127.0.0.1 speak TLS; those on ::1 and the unix socket do not.
+TLS = os.environ.get("REDPOOL_LISTEN") == "tls"
 
 
 def yaml(value, indent=0) -> str:
@@ -58,6 +61,12 @@ def fails(code, *words, arguments):
     lines = done.stderr.strip().splitlines()
     assert all(word in lines[-1] for word in words), lines
     assert len(lines) == 1 and "Fatal error" not in done.stderr, lines
+
+
+def listener_files(certificate=None) -> dict:
+    """The keys of a TLS listener with this certificate."""
+    made = certificate or server_certificate()
+    return {"listenCertFile": made.file, "listenKeyFile": made.key}
 
 
 class Starting:
@@ -100,11 +109,12 @@ class Redpool:
     the limit on open files at the start, `prefix` a command that starts the daemon, with the
     descriptors `pass_fds`. With `console` it has a console at `admin`. `poolTimeout`
     is longer than its default in every pool, so that a busy machine does not cause POOLTIMEOUT.
+    With `tls`, `tcp` is a TLS listener.
     """
 
     def __init__(
         self, server, pool=None, pools=None, settings=None, environment=None, limit=None,
-        prefix=(), pass_fds=(), console=False,
+        prefix=(), pass_fds=(), console=False, tls=TLS,
     ):
         self._prefix = list(prefix)
         self._pass_fds = pass_fds
@@ -112,7 +122,7 @@ class Redpool:
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-test-")
         self.folder = pathlib.Path(self._folder.name)
         port = free_port()
-        self.tcp = Address(host="127.0.0.1", port=port)
+        self.tcp = Address(host="127.0.0.1", port=port, tls=tls)
         self.tcp6 = Address(host="::1", port=port)
         self.unix = Address(path=str(self.folder / "main.sock"))
         main = {"listen": [a.text for a in (self.tcp, self.tcp6, self.unix)]}
@@ -120,6 +130,8 @@ class Redpool:
         main["upstream"] = upstream.text
         if upstream.tls and "upstream" not in (pool or {}):
             main["tlsCaFile"] = authority().file
+        if tls and "listen" not in (pool or {}):
+            main |= listener_files()
         main |= pool or {}
         self.config_path = self.folder / "redpool.yaml"
         self.admin = Address(path=str(self.folder / "admin.sock"))

@@ -6,6 +6,9 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from .certificates import authority
+from .tls import SecureSocket, standard_context
+
 
 class ErrorReply(bytes):
     """An error reply without its leading `-` and its line end."""
@@ -44,14 +47,18 @@ class Address:
     @property
     def cli(self) -> list:
         """The arguments for redis-cli and redis-benchmark to connect here."""
-        return ["-s", self.path] if self.path else ["-h", self.host, "-p", str(self.port)]
+        if self.path:
+            return ["-s", self.path]
+        tls = ["--tls", "--cacert", authority().file] if self.tls else []
+        return ["-h", self.host, "-p", str(self.port), *tls]
 
     @property
     def redis_py(self) -> dict:
         """The arguments for redis-py to connect here."""
         if self.path:
             return {"unix_socket_path": self.path}
-        return {"host": self.host, "port": self.port}
+        tls = {"ssl": True, "ssl_ca_certs": authority().file} if self.tls else {}
+        return {"host": self.host, "port": self.port} | tls
 
     def connect(self, timeout=20.0) -> socket.socket:
         if self.path:
@@ -61,7 +68,7 @@ class Address:
             return made
         made = socket.create_connection((self.host, self.port), timeout)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
+        return SecureSocket(made, name=self.host) if self.tls else made
 
 
 def encode(*arguments) -> bytes:
@@ -82,8 +89,8 @@ _BULKS = b"$=!"
 class Connection:
     """A blocking connection. Every read has the timeout given at the start, in seconds."""
 
-    def __init__(self, address: Address, timeout=20.0):
-        self.socket = address.connect(timeout)
+    def __init__(self, address: Address, timeout=20.0, made=None):
+        self.socket = made or address.connect(timeout)
         self._buffer = bytearray()
         self._start = 0
 
@@ -234,7 +241,8 @@ class AsyncConnection:
     async def open(cls, address: Address):
         if address.path:
             return cls(*await asyncio.open_unix_connection(address.path))
-        return cls(*await asyncio.open_connection(address.host, address.port))
+        context = standard_context() if address.tls else None
+        return cls(*await asyncio.open_connection(address.host, address.port, ssl=context))
 
     def send(self, data: bytes):
         self._writer.write(data)

@@ -19,6 +19,9 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case input_limit
     /// Bytes that are not the Redis protocol.
     case protocol_error
+    /// The client's handshake of TLS failed or took too long, TLS failed later on, or the client
+    /// speaks TLS where that is not expected.
+    case tls_failed
     /// The upstream with the client's state or its unanswered commands is gone.
     case upstream_lost
     /// The server does not accept the client's user any more.

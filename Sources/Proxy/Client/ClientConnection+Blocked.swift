@@ -3,6 +3,7 @@
 // well. What they send meanwhile is kept and counted.
 
 import Config
+import EventLoop
 import Pool
 import Session
 
@@ -56,7 +57,7 @@ extension ClientConnection {
     }
 
     /// Counted memory that this client needs, in bytes.
-    var bytesHeld: Int { output.count + keptInput }
+    var bytesHeld: Int { output.count + channel.bytesKept + keptInput }
 
     /// Counts a long input buffer in the sum over all clients.
     func countInput() {

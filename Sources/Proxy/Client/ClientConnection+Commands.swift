@@ -142,6 +142,7 @@ extension ClientConnection {
     private func handleInline(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ start: Int, _ end: Int
     ) -> Outcome {
+        if refuseTLS(buffer.span, start) { return .blocked }
         let line = UnsafeBufferPointer(rebasing: buffer[start..<end])
         guard let words = InlineParser.split(line.span) else {
             refuseProtocol(.unbalancedQuotes)

@@ -67,7 +67,7 @@ extension ClientConnection {
     func closeAfterFlush(_ reason: ClientCloseReason) {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
-        if output.isEmpty {
+        if isAllWritten {
             close(reason)
             return
         }
@@ -97,6 +97,7 @@ extension ClientConnection {
     func close(_ reason: ClientCloseReason) {
         guard channel.isOpen else { return }
         letGo()
+        if channel.isTLS { uncountTLS() }
         channel.close()
         input.drop(pool: worker.chunks)
         output.drop(pool: worker.chunks)

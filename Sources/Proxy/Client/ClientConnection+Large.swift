@@ -10,6 +10,7 @@ import Session
 extension ClientConnection {
     /// Handles a command that is still coming in.
     func handleUnfinished(_ span: Span<UInt8>, _ start: Int) {
+        if refuseTLS(span, start) { return }
         let size = scanner.scanned + scanner.payloadRemaining
         // After the end of the stream it stays incomplete for ever.
         guard size > ClientConnection.streamThreshold, !inputEnded else { return }

@@ -33,6 +33,7 @@ extension ClientConnection {
         if output.isEmpty, count >= 16 << 10 {
             let result = channel.send(bytes, count: count)
             if result > 0 { sent = result }
+            if channel.isTLS { countUnsent() }
             bytesTaken &+= UInt64(sent)
         }
         if sent < count {
@@ -133,6 +134,7 @@ extension ClientConnection {
         guard channel.isOpen else { return }
         let before = output.count
         let result = output.flush(to: channel, pool: worker.chunks)
+        if channel.isTLS { countUnsent() }
         bytesTaken &+= UInt64(before - output.count)
         switch result {
         case .empty:
@@ -144,7 +146,7 @@ extension ClientConnection {
         case .full:
             channel.awaitWritable()
         case .failed:
-            close(.client_reset)
+            closeBroken()
             return
         }
         if isSlow, let upstream {

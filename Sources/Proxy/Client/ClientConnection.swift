@@ -55,6 +55,8 @@ final class ClientConnection {
         static let carriedOver = WorkLists(rawValue: 4)
         /// Its listener is gone: it is closed as soon as nothing of it is in flight.
         static let leaving = WorkLists(rawValue: 8)
+        /// Its handshake of TLS is to go on.
+        static let shaking = WorkLists(rawValue: 16)
     }
 
     /// What it has sent since it connected.
@@ -158,7 +160,7 @@ final class ClientConnection {
 
     /// Nothing of this client is in progress. Closing it loses no reply.
     var isQuiet: Bool {
-        guard inFlight == 0, input.isEmpty, output.isEmpty else { return false }
+        guard inFlight == 0, input.isEmpty, isAllWritten else { return false }
         switch mode {
         case .open: return isHolding ? upstream?.hold?.isListening == true : !lists.contains(.ready)
         case .piped(let pipe): return !pipe.isOwed
@@ -182,15 +184,23 @@ final class ClientConnection {
             noticePeer()
             return
         }
+        if channel.isTLS, channel.isHandshaking {
+            worker.shakeHandsLater(with: self)
+            return
+        }
         lastActivity = worker.now.nanoseconds
-        let count = readOnce()
+        noteRead(readOnce())
+    }
+
+    /// What a read has returned; its bytes have been handled.
+    func noteRead(_ count: Int) {
         if count > 0 {
             counted.bytesIn &+= UInt64(count)
             afterInput()
         } else if count == 0 {
             ended()
         } else if count != -Int(EAGAIN) {
-            close(.client_reset)
+            closeBroken()
         }
     }
 
@@ -212,13 +222,17 @@ final class ClientConnection {
         }
         if let bytes = input.bytes { shared.copyMemory(from: bytes, byteCount: pending) }
         let count = channel.receive(into: shared + pending, count: most - pending)
-        guard count > 0 else { return count }
-        let handled = handle(shared, pending + count)
-        if !channel.isOpen { return count }
-        input.drop(pool: worker.chunks)
-        let left = pending + count - handled
-        input.append(shared + handled, count: left, pool: worker.chunks)
+        if count > 0 { handleRead(pending + count) }
         return count
+    }
+
+    /// Handles what the worker's buffer has, and keeps what is left of it.
+    func handleRead(_ count: Int) {
+        let shared = worker.readBuffer
+        let handled = handle(shared, count)
+        if !channel.isOpen { return }
+        input.drop(pool: worker.chunks)
+        input.append(shared + handled, count: count - handled, pool: worker.chunks)
     }
 
     /// How much is read at once. Large values cost the server little per byte, so they are read in

@@ -1,6 +1,7 @@
 // A pool as its clients see it: what they share, whatever server their commands go to.
 
 import Config
+import EventLoop
 import Pool
 import Session
 
@@ -24,6 +25,8 @@ final class PoolFront {
     var monitors: [SlotID] = []
     private(set) var denyList: DenyList
     private(set) var deniedStrangers: DeniedStrangers
+    /// TLS for clients; nil without.
+    private(set) var secure: TLSContext?
     /// A reload has removed the pool: what is left is closed by this time.
     var leavesBy: MonotonicTime?
     /// How many moves of the group are in force here.
@@ -56,6 +59,7 @@ final class PoolFront {
         moves = group.moveCount
         member = group.members.firstIndex(of: worker.index)
         server = Server(pool: self, seed: seed &+ UInt64(worker.index))
+        secure = listenerContext()
     }
 
     deinit {
@@ -77,7 +81,9 @@ final class PoolFront {
             deniedStrangers = DeniedStrangers(new.denyCommands, table: worker.table)
         }
         meter.setSlowLog(new.slowLog)
+        let isOtherTLS = new.listenTLS != config.listenTLS
         config = new
+        if isOtherTLS { secure = listenerContext() }
     }
 
     /// Another server, user or database: nothing that is known of the former one applies any more.

@@ -16,6 +16,8 @@ package struct AcceptedClient: Sendable {
     let serial: UInt64
     /// The number of the listener.
     var listener: UInt16 = 0
+    /// The client is to speak TLS.
+    var isTLS = false
 
     /// The peer, for people: its address, or the process and the user behind a unix socket.
     var peerText: String {
@@ -68,23 +70,19 @@ package final class Acceptor {
         _ descriptor: Int32, from peer: SocketAddress, on listener: Listener
     ) {
         let pool = listener.pool
-        if listener.address.isTLS {
-            // No byte of a client that expects TLS is read without it.
-            Glibc.close(descriptor)
-            return
-        }
         guard let place = group.admit(maxClients, to: pool) else {
-            refuse(descriptor, pool)
+            refuse(descriptor, pool, isTLS: listener.address.isTLS)
             return
         }
         taker.take(
             AcceptedClient(
                 pool: pool, descriptor: descriptor, peer: peer, serial: place.serial,
-                listener: listener.number),
+                listener: listener.number, isTLS: listener.address.isTLS),
             for: place.worker)
     }
 
-    private func refuse(_ descriptor: Int32, _ pool: String) {
+    /// What is no TLS would only puzzle a client that expects it.
+    private func refuse(_ descriptor: Int32, _ pool: String, isTLS: Bool) {
         group.pool(pool)?.countRejected()
         let text: StaticString = "-ERR max number of clients reached\r\n"
         // Best effort, as in Redis: the send buffer of a new connection has room for 36 bytes.
@@ -92,7 +90,7 @@ package final class Acceptor {
             descriptor: descriptor, loop: loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: ignoreEvent,
             onWritable: ignoreEvent)
-        _ = refused.send(text.utf8Start, count: text.utf8CodeUnitCount)
+        if !isTLS { _ = refused.send(text.utf8Start, count: text.utf8CodeUnitCount) }
         refused.close()
         taker.warn(
             AcceptWarning(
@@ -163,6 +161,8 @@ package final class Acceptor {
 private final class Listener {
     /// Bounds a batch, so that a burst of new clients does not starve the others.
     private static let largestBatch = 64
+    /// The same for clients with TLS, which cost more.
+    private static let largestSecureBatch = 4
     /// How many clients are accepted in this iteration. It starts at one, because an `accept` that
     /// finds no client is a wasted system call. It doubles while successive iterations have
     /// clients.
@@ -202,7 +202,8 @@ private final class Listener {
 
     func acceptSome() {
         let turn = acceptor.loop.turns
-        batch = turn == lastTurn + 1 ? min(batch * 2, Listener.largestBatch) : 1
+        let most = address.isTLS ? Listener.largestSecureBatch : Listener.largestBatch
+        batch = turn == lastTurn + 1 ? min(batch * 2, most) : 1
         lastTurn = turn
         for _ in 0..<batch {
             let (descriptor, peer) = SocketAddress.accept(channel.descriptor)

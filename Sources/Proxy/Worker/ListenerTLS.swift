@@ -2,6 +2,7 @@
 
 package import Config
 import EventLoop
+import Logging
 
 extension ListenTLS {
     /// The process's context for these settings.
@@ -19,6 +20,22 @@ extension ListenTLS {
             return nil
         } catch {
             return error.problem(certificateKey: "listenCertFile")
+        }
+    }
+}
+
+extension PoolFront {
+    /// The context for new clients with TLS; nil if no listener has it.
+    func listenerContext() -> TLSContext? {
+        guard let tls = config.listenTLS else { return nil }
+        do throws(TLSSettingsProblem) {
+            return try tls.context()
+        } catch {
+            // The files were tried when the configuration was read.
+            worker.log.error(
+                "no client can be served with TLS: \(error.message)",
+                metadata: ["event": "tls.failed", "pool": "\(config.name)"])
+            return nil
         }
     }
 }

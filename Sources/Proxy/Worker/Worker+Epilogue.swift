@@ -13,7 +13,7 @@ extension Worker {
         flushAll()
         boundOutput()
         // A flush can lose a connection, which can free a place for a waiter.
-        if !work.readyClients.isEmpty || !work.servers.isEmpty {
+        if shakeHands() || !work.readyClients.isEmpty || !work.servers.isEmpty {
             settleAndResume()
             flushAll()
         }

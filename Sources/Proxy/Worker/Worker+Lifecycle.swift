@@ -11,7 +11,7 @@ extension Worker: ClientTaker {
     /// Takes over an accepted connection.
     func take(_ accepted: AcceptedClient, for worker: Int) {
         updateNow()
-        guard let pool = pool(accepted.pool) else {
+        guard let pool = pool(accepted.pool), !accepted.isTLS || pool.secure != nil else {
             Glibc.close(accepted.descriptor)
             group.left(index)
             return
@@ -23,6 +23,7 @@ extension Worker: ClientTaker {
         let client = clients.insert(generation: generation) { id in
             ClientConnection(id: id, accepted, pool: pool, worker: self)
         }
+        if accepted.isTLS { secure(client) }
         client.start()
         client.traceItself("client.connected", ["peer": accepted.peerText])
     }

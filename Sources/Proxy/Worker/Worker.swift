@@ -141,7 +141,9 @@ package final class Worker {
         started()
         while lifecycle != .stopped {
             if !work.carriedOver.isEmpty { readyCarriedOver() }
-            let isIdle = !work.isDelayed && work.readyClients.isEmpty && !hasOrderToCarryOut
+            let isIdle =
+                !work.isDelayed && work.readyClients.isEmpty && work.shaking.isEmpty
+                && !hasOrderToCarryOut
             if !loop.runOnce(waiting: isIdle) {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
                 return false
@@ -193,6 +195,7 @@ package final class Worker {
         group.seen(index, at: now)
         closeIdleClients()
         closeLingering()
+        if !watched.shaking.isEmpty { closeLateHandshakes() }
         closeLeaving()
         serveTargets()
         endGatherings()

@@ -133,6 +133,8 @@ struct WorkerWork: ~Copyable {
     var readyClients = WorkList<ClientConnection>()
     /// Clients that go on in the next iteration.
     var carriedOver: ContiguousArray<SlotID> = []
+    /// Clients whose handshakes of TLS are to go on, the first to come first.
+    var shaking: ContiguousArray<SlotID> = []
     /// What the lists above may still refer to.
     var departed = Departed()
 
@@ -154,6 +156,8 @@ struct WatchedClients {
     var atLimit: ContiguousArray<SlotID> = []
     /// Those that are only waiting for their last bytes to be read, oldest first.
     var lingering: ContiguousArray<(SlotID, since: MonotonicTime)> = []
+    /// Those whose handshake of TLS was not done at the last tick, oldest first.
+    var shaking: ContiguousArray<(SlotID, since: MonotonicTime)> = []
     /// Those whose listener a reload has removed.
     var leaving: ContiguousArray<(SlotID, until: MonotonicTime)> = []
 }
