@@ -149,6 +149,10 @@ static inline SSL_CTX *redpool_tls_context(bool is_server, int minimum) {
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_session_id_context(context, (const unsigned char *)"redpool", 7);
         SSL_CTX_set_num_tickets(context, 1);
+        // Any stranger may choose the group of the key exchange, and one handshake with ffdhe8192
+        // takes 90 ms. Where the system has none of these groups, its own policy stays.
+        SSL_CTX_set1_groups_list(context, "X25519:P-256:X448:P-521:P-384");
+        ERR_clear_error();
     } else {
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
         SSL_CTX_sess_set_new_cb(context, redpool_tls_new_session);

@@ -254,6 +254,13 @@ def test_no_compression_and_no_renegotiation(secure):
     assert "no renegotiation" in done.stderr.lower(), done.stderr
 
 
+@pytest.mark.parametrize("group, is_taken", [("X25519", True), ("P-384", True), ("ffdhe8192", False)])
+def test_no_key_exchange_takes_long(secure, group, is_taken):
+    """A stranger may choose the group; with some of them one handshake takes 90 ms."""
+    done = s_client(secure, "-groups", group)
+    assert ("Cipher is TLS_AES" in done.stdout) == is_taken, done.stdout
+
+
 # --- What is no TLS
 
 
