@@ -45,6 +45,22 @@ extension Channel {
         reconsiderOutput(stream)
     }
 
+    /// As `beginTLS` for a server, whose handshake is not gone on with by `receive`: that returns
+    /// -EINPROGRESS when there is input for it, and the owner calls `shakeHands`.
+    package mutating func beginPatientTLS(_ context: TLSContext, on loop: EventLoop) {
+        beginTLS(context, as: .server, on: loop)
+        rare?.pointee.stream?.isPatient = true
+    }
+
+    /// Goes on with a handshake that `receive` leaves alone. Otherwise as `receive`.
+    package func shakeHands(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
+        guard let rare, let stream = rare.pointee.stream else { return -Int(EBADF) }
+        let result = stream.receive(descriptor, into: buffer, count: count)
+        reconsiderOutput(stream)
+        reconsiderInput(rare)
+        return result
+    }
+
     /// Where TLS stands.
     package var tlsState: TLSState { rare?.pointee.stream?.state ?? .none }
 
@@ -114,11 +130,9 @@ extension Channel {
     @inline(never)
     func receiveTLS(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
         // A channel that is closed has no stream.
-        guard let rare, let stream = rare.pointee.stream else { return -Int(EBADF) }
-        let result = stream.receive(descriptor, into: buffer, count: count)
-        reconsiderOutput(stream)
-        reconsiderInput(rare)
-        return result
+        guard let stream = rare?.pointee.stream else { return -Int(EBADF) }
+        if stream.isPatient, stream.isHandshaking { return -Int(EINPROGRESS) }
+        return shakeHands(into: buffer, count: count)
     }
 
     @inline(never)

@@ -148,14 +148,17 @@ package struct Channel: ~Copyable {
         }
     }
 
-    /// Frees the memory of the write registration once it is no longer needed.
-    package mutating func forgetWritable() {
-        guard let rare else { return }
+    /// Frees the memory of the write registration once it is no longer needed. Returns whether the
+    /// channel speaks TLS, which costs who asks nothing here.
+    @discardableResult
+    package mutating func forgetWritable() -> Bool {
+        guard let rare else { return false }
         if rare.pointee.hasWriteEvent { event_del(rare.writeEvent) }
         rare.pointee.hasWriteEvent = false
-        if rare.pointee.stream != nil { return }
+        if rare.pointee.stream != nil { return true }
         rare.free()
         self.rare = nil
+        return false
     }
 
     /// Closes the descriptor and removes every registration. Idempotent.

@@ -122,7 +122,9 @@ final class TLSStream {
 
     /// Ciphertext that the socket has refused.
     var output = KeptBytes()
-    /// How many bytes of it the owner knows of.
+    /// The owner decides when the handshake goes on.
+    var isPatient = false
+    /// How many bytes of `output` the owner knows of.
     var reported = 0
     /// What a send has failed with, as -errno: it is reported until the end.
     var writeError = 0

@@ -134,17 +134,17 @@ extension ClientConnection {
         guard channel.isOpen else { return }
         let before = output.count
         let result = output.flush(to: channel, pool: worker.chunks)
-        if channel.isTLS { countUnsent() }
         bytesTaken &+= UInt64(before - output.count)
         switch result {
         case .empty:
-            channel.forgetWritable()
+            if channel.forgetWritable() { countUnsent() }
             if case .closing(let reason) = mode {
                 close(reason)
                 return
             }
         case .full:
             channel.awaitWritable()
+            if channel.isTLS { countUnsent() }
         case .failed:
             closeBroken()
             return

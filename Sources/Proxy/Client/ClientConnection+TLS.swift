@@ -9,7 +9,7 @@ extension ClientConnection {
     func shakeHands() {
         lists.remove(.shaking)
         guard channel.isOpen, channel.isReading, channel.isHandshaking else { return }
-        let count = channel.receive(into: worker.readBuffer, count: ClientConnection.turn)
+        let count = channel.shakeHands(into: worker.readBuffer, count: ClientConnection.turn)
         if channel.tlsState == .open {
             lastActivity = worker.now.nanoseconds
             if count > 0 { handleRead(count) }

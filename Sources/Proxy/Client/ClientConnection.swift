@@ -184,10 +184,6 @@ final class ClientConnection {
             noticePeer()
             return
         }
-        if channel.isTLS, channel.isHandshaking {
-            worker.shakeHandsLater(with: self)
-            return
-        }
         lastActivity = worker.now.nanoseconds
         noteRead(readOnce())
     }
@@ -199,6 +195,8 @@ final class ClientConnection {
             afterInput()
         } else if count == 0 {
             ended()
+        } else if count == -Int(EINPROGRESS) {
+            worker.shakeHandsLater(with: self)
         } else if count != -Int(EAGAIN) {
             closeBroken()
         }

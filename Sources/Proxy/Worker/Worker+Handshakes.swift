@@ -13,7 +13,7 @@ extension Worker {
     /// Begins TLS with a client that has just been accepted. Its pool has a context.
     func secure(_ client: ClientConnection) {
         guard let context = client.pool.secure else { return }
-        client.channel.beginTLS(context, as: .server, on: loop)
+        client.channel.beginPatientTLS(context, on: loop)
         watched.shaking.append((client.id, since: now))
     }
 
