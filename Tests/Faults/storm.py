@@ -2,8 +2,8 @@
 
     storm.py PORT COUNT AUTHORITY
 
-It connects them all, says `connected`, and waits for a line. Then all begin their handshakes at the
-same moment. It says `done SECONDS` when all have been answered, and ends with its standard input.
+It prepares them all, says `ready`, and waits for a line. Then all connect and begin their handshakes
+at once. It says `done SECONDS` when all have been answered, and ends with its standard input.
 """
 
 import contextlib
@@ -22,17 +22,19 @@ from harness.wire import encode
 class Client:
     """One client in its handshake, over a socket that does not block."""
 
-    def __init__(self, port, context):
-        self.socket = socket.create_connection(("127.0.0.1", port), 60)
-        self.socket.setblocking(False)
+    def __init__(self, context):
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname="127.0.0.1")
         self._is_open = False
         self._step()
         self._first = self._out.read()
 
+    def connect(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+
     def begin(self):
         self.socket.sendall(self._first)
+        self.socket.setblocking(False)
 
     def readable(self) -> bool:
         """Goes on. True when the server has answered a PING."""
@@ -65,15 +67,16 @@ def main():
     # What it takes of the machine is not what is measured.
     os.nice(19)
     context = client_context(trusts=sys.argv[3])
-    clients = [Client(port, context) for _ in range(count)]
+    clients = [Client(context) for _ in range(count)]
     selector = selectors.DefaultSelector()
-    for client in clients:
-        selector.register(client.socket, selectors.EVENT_READ, client)
-    print("connected", flush=True)
+    print("ready", flush=True)
     sys.stdin.readline()
     began = time.monotonic()
     for client in clients:
+        client.connect(port)
+    for client in clients:
         client.begin()
+        selector.register(client.socket, selectors.EVENT_READ, client)
     left = count
     while left:
         for key, _ in selector.select():
