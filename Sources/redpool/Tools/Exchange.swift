@@ -70,6 +70,23 @@ final class Exchange {
         }
     }
 
+    /// Begins TLS without looking at the certificate: for Redpool's own listener, which gets only a
+    /// PING.
+    func beginUnverifiedTLS() throws(ExchangeFailure) {
+        let context: TLSContext
+        do throws(TLSSettingsProblem) {
+            context = try TLSContext.shared(TLSSettings(side: .client, verification: .none))
+        } catch {
+            throw ExchangeFailure(wasConnected: true, text: "TLS: \(error.message)")
+        }
+        do throws(BlockingSocket.Failure) {
+            _ = try socket.beginTLS(context, name: "localhost", until: deadline)
+        } catch {
+            throw ExchangeFailure(
+                wasConnected: true, text: "\(Exchange.text(error)) in the TLS handshake")
+        }
+    }
+
     /// A server may refuse a client certificate after the handshake.
     private func text(_ failure: BlockingSocket.Failure) -> String {
         if case .tls(let problem) = failure { return words(problem) }

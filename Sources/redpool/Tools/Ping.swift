@@ -35,13 +35,14 @@ func ping(config path: String, pool wanted: String?) throws -> Int32 {
 private let patience: Int64 = 6_000_000_000
 
 private func probe(_ pool: PoolConfig) -> (Probe, String) {
-    // A probe has no certificate to show, and needs none where there is another listener.
+    // A probe has no certificate to show: where clients need one, it uses another listener.
     let place = pool.listen.first { !$0.isTLS } ?? pool.listen[0]
-    if place.isTLS { return (.unreachable, "\(place): ping does not speak TLS; add a listener") }
     guard let address = place.local else { return (.unreachable, "\(place) is no address") }
     do throws(ExchangeFailure) {
         let began = BlockingSocket.now
-        let answer = try Exchange(address, within: patience).ask(["PING"])
+        let exchange = try Exchange(address, within: patience)
+        if place.isTLS { try exchange.beginUnverifiedTLS() }
+        let answer = try exchange.ask(["PING"])
         switch answer {
         case .error(let text) where text.hasPrefix("NOAUTH") || text.hasPrefix("NOPERM"):
             return (.well, "the server answers: \(text)")
