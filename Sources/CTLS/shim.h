@@ -393,6 +393,11 @@ static inline bool redpool_tls_is_refusal(const struct redpool_tls_error *error)
         || redpool_tls_is(error, SSL_R_SSLV3_ALERT_BAD_CERTIFICATE);
 }
 
+// The client has shown no certificate, and must.
+static inline bool redpool_tls_is_bare(const struct redpool_tls_error *error) {
+    return redpool_tls_is(error, SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE);
+}
+
 // The name of the cipher in use.
 static inline const char *redpool_tls_cipher(const SSL *ssl) {
     return SSL_CIPHER_get_name(SSL_get_current_cipher(ssl));

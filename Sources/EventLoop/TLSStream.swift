@@ -231,6 +231,8 @@ final class TLSStream {
             fail(kind, words.map { String(cString: $0) } ?? text)
         } else if notes.pointee.was_asked, redpool_tls_is_refusal(&error) {
             fail(.wantsCertificate, text)
+        } else if redpool_tls_is_bare(&error) {
+            fail(.wantsCertificate, text)
         } else {
             fail(.other, text)
         }

@@ -67,7 +67,7 @@ final class Monitoring {
 
     private static func certificates(of pools: [PoolConfig]) -> [CertificateFacts] {
         pools.flatMap { pool in
-            (pool.upstreamTLS?.expiries ?? []).map {
+            ((pool.upstreamTLS?.expiries ?? []) + (pool.listenTLS?.expiries ?? [])).map {
                 CertificateFacts(pool: pool.name, key: $0.key, expiresAt: $0.at)
             }
         }

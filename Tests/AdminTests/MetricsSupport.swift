@@ -47,6 +47,11 @@ func sampleMetrics(_ name: String = "main", factor: UInt64 = 1) -> PoolMetrics {
     metrics.upstreams.connected = 55 * factor
     metrics.upstreams.probesAnswered = 31 * factor
     metrics.upstreams.probesFailed = 2 * factor
+    metrics.clientTLS.full = 60 * factor
+    metrics.clientTLS.resumed = 61 * factor
+    metrics.clientTLS.failures = metrics.clientTLS.failures.indices.map {
+        UInt64($0 + 90) * factor
+    }
     metrics.upstreamTLS.full = 70 * factor
     metrics.upstreamTLS.resumed = 71 * factor
     metrics.upstreamTLS.failures = metrics.upstreamTLS.failures.indices.map {
@@ -84,6 +89,7 @@ func sampleSnapshot() -> Snapshot {
     pool.maxPinned = 28
     pool.minIdle = 1
     pool.upstream = "10.0.0.5:6379"
+    pool.hasListenTLS = true
     pool.hasUpstreamTLS = true
     pool.metrics.rejected = (6, 1)
     snapshot.pools = [pool]

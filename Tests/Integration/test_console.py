@@ -27,7 +27,8 @@ POOL = [
     "connecting", "last_error", "last_error_s", "silent"]
 CLIENT = [
     "id", "pool", "worker", "from", "name", "lib", "user", "db", "resp", "age_s", "idle_s", "state",
-    "since_ms", "reason", "cmd", "upstream", "commands", "in_bytes", "out_bytes", "waiting_bytes"]
+    "since_ms", "reason", "cmd", "upstream", "commands", "in_bytes", "out_bytes", "waiting_bytes",
+    "tls", "cipher", "resumed"]
 UPSTREAM = [
     "id", "pool", "worker", "address", "server_id", "state", "user", "db", "resp", "age_s",
     "retires_in_s", "idle_s", "in_flight", "oldest_ms", "commands", "client", "cmd", "tls",

@@ -1,21 +1,18 @@
-"""TLS for clients: who gets in, what passes, how it fails, and how certificates are replaced."""
+"""TLS for clients: who gets in, what passes, and how it fails."""
 
 import contextlib
 import functools
-import re
-import shutil
 import socket
 import ssl
 import subprocess
-import threading
 
 import pytest
 
 from harness.certificates import Authority, authority, server_certificate
-from harness.daemon import listener_files
+from harness.daemon import listener_files, run_cli
 from harness.tls import SecureSocket, client_context
 from harness.waiting import always, eventually
-from harness.wire import Address, Closed, Connection, encode
+from harness.wire import Closed, Connection, encode
 
 pytestmark = pytest.mark.daemon
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -167,6 +164,51 @@ def test_redis_cli(secure):
         ["redis-cli", *secure.tcp.cli, "ECHO", "over TLS"], capture_output=True, timeout=60
     )
     assert done.stdout == b"over TLS\n", done
+
+
+def test_ping(secure, verified, launch):
+    """A probe shows no certificate; with another listener it uses that."""
+    for redpool, code in ((secure, 0), (verified, 0)):
+        assert run_cli("ping", "--config", redpool.config_path).returncode == code
+    alone = launch.redpool(launch.server(), tls=True)
+    alone.reload(listen=[alone.tcp.text])
+    done = run_cli("ping", "--config", alone.config_path)
+    assert done.returncode == 0 and "main: PONG" in done.stdout, done
+    alone.reload(listenCaFile=authority().file, listenClients="verified")
+    done = run_cli("ping", "--config", alone.config_path)
+    assert done.returncode == 1 and "TLS" in done.stderr, done
+
+
+def test_the_console_shows_it(secure):
+    with connect(secure), Connection(secure.tcp6) as plain:
+        with connect(secure, client_context(version=ssl.TLSVersion.TLSv1_2)) as client:
+            assert client.command("PING") == plain.command("PING") == b"PONG"
+            rows = secure.show("CLIENTS")
+    shown = {(row["tls"], row["cipher"], row["resumed"]) for row in rows}
+    assert ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384", "no") in shown, shown
+    assert ("TLSv1.3", "TLS_AES_256_GCM_SHA384", "no") in shown, shown
+    assert (None, None, None) in shown
+
+
+def test_they_are_counted(secure):
+    def counted():
+        return {row["name"]: row["total"] for row in secure.show("STATS", "main")}
+
+    before = counted()
+    context = client_context()
+    with connect(secure, context) as client:
+        assert client.command("PING") == b"PONG"
+        session = client.socket.session
+    with connect(secure, context, session) as client:
+        assert client.command("PING") == b"PONG"
+    with tcp(secure) as client:
+        client.sendall(encode("PING"))
+        client.recv(4096)
+    for name in (
+        "tls_handshakes.client.full", "tls_handshakes.client.resumed",
+        "tls_handshakes.client.failed", "tls_failures.client.not_tls", "clients_closed.tls_failed",
+    ):
+        eventually(lambda: counted()[name] == before[name] + 1, what=name)
 
 
 def test_redis_py(secure):
@@ -356,113 +398,3 @@ def test_a_drain_does_not_wait_for_handshakes(launch):
         assert client.read_until_closed() == b""
         assert client.socket.was_told
         assert idle.recv(1) == b""
-
-
-# --- Reloads
-
-
-@pytest.fixture
-def files(tmp_path):
-    """Where the daemon finds its certificate; a call puts another one there."""
-    paths = {"listenCertFile": tmp_path / "cert.pem", "listenKeyFile": tmp_path / "key.pem"}
-
-    def put(certificate=None):
-        certificate = certificate or authority().issue()
-        shutil.copy(certificate.file, paths["listenCertFile"])
-        shutil.copy(certificate.key, paths["listenKeyFile"])
-        return ssl.PEM_cert_to_DER_cert(paths["listenCertFile"].read_text())
-
-    put.paths = paths
-    put.keys = {key: str(path) for key, path in paths.items()}
-    return put
-
-
-def shown(redpool) -> bytes:
-    with connect(redpool) as client:
-        assert client.command("PING") == b"PONG"
-        return client.socket.certificate()
-
-
-def test_another_certificate(launch, files):
-    first = files()
-    redpool = launch.redpool(launch.server(), tls=True, pool=files.keys)
-    stop = threading.Event()
-    errors = []
-
-    def work():
-        try:
-            with connect(redpool) as client:
-                while not stop.is_set():
-                    assert client.command("PING") == b"PONG"
-        except (AssertionError, OSError) as error:
-            errors.append(error)
-
-    workers = [threading.Thread(target=work) for _ in range(10)]
-    for one in workers:
-        one.start()
-    try:
-        assert shown(redpool) == first
-        second = files()
-        line = redpool.reload()
-        assert "pools.main: other TLS files for clients" in line, line
-        says(redpool, "event=tls.reloaded", "side=client")
-        assert shown(redpool) == second
-        assert "changes=none" in redpool.reload()
-    finally:
-        stop.set()
-        for one in workers:
-            one.join()
-    assert not errors
-
-
-@pytest.mark.parametrize("broken", ["empty", "half", "foreign key"])
-def test_a_broken_file_changes_nothing(launch, files, broken):
-    first = files()
-    redpool = launch.redpool(launch.server(), tls=True, pool=files.keys)
-    cert, key = files.paths.values()
-    if broken == "empty":
-        cert.write_text("")
-        reason = r"listenCertFile: \S+ has no certificate"
-    elif broken == "half":
-        text = cert.read_text()
-        cert.write_text(text[: len(text) // 2])
-        reason = r"listenCertFile: \S+ has a certificate that cannot be used"
-    else:
-        shutil.copy(client_certificate().key, key)
-        reason = r"listenKeyFile: \S+ does not belong to the certificate in listenCertFile"
-    redpool.reload(refused=True)
-    assert re.search(f"redpool.yaml:.*pools.main.{reason}", redpool.log())
-    assert shown(redpool) == first
-
-
-def test_clients_are_verified_from_a_reload_on(launch):
-    redpool = launch.redpool(launch.server(), tls=True)
-    with connect(redpool) as before:
-        assert before.command("PING") == b"PONG"
-        context = client_context()
-        with connect(redpool, context) as client:
-            assert client.command("PING") == b"PONG"
-            session = client.socket.session
-        redpool.reload(listenCaFile=authority().file, listenClients="verified")
-        assert before.command("PING") == b"PONG"
-        assert refused(redpool, client_context())
-        # Nor does a session help from the time when nobody was verified.
-        assert refused(redpool, context, session)
-        with connect(redpool, client_context(client_certificate())) as client:
-            assert client.command("PING") == b"PONG"
-
-
-def test_an_address_changes_to_tls_and_back(launch):
-    redpool = launch.redpool(launch.server(), tls=False)
-    secured = Address(host="127.0.0.1", port=redpool.tcp.port, tls=True)
-    with redpool.connect() as plain:
-        assert plain.command("PING") == b"PONG"
-        redpool.reload(listen=[secured.text], **listener_files())
-        assert plain.read_until_closed() == b""
-    with Connection(secured) as client:
-        assert client.command("PING") == b"PONG"
-        redpool.reload(listen=[redpool.tcp.text], listenCertFile="", listenKeyFile="")
-        assert client.read_until_closed() == b""
-        assert client.socket.was_told
-    with redpool.connect() as plain:
-        assert plain.command("PING") == b"PONG"

@@ -101,7 +101,7 @@ enum ShowClients {
     static let columns = [
         "id", "pool", "worker", "from", "name", "lib", "user", "db", "resp", "age_s", "idle_s",
         "state", "since_ms", "reason", "cmd", "upstream", "commands", "in_bytes", "out_bytes",
-        "waiting_bytes",
+        "waiting_bytes", "tls", "cipher", "resumed",
     ]
 
     static func answer(_ call: Call) {
@@ -167,7 +167,8 @@ enum ShowClients {
             .seconds(client.idle), .text(client.state.rawValue), .milliseconds(client.since),
             .plain(client.reason), .plain(client.command), .count(client.upstream),
             .count(client.commands), .count(client.bytesIn), .count(client.bytesOut),
-            .count(client.bytesWaiting),
+            .count(client.bytesWaiting), .plain(client.tls?.version), .plain(client.tls?.cipher),
+            .plain(client.tls.map { $0.isResumed ? "yes" : "no" }),
         ]
     }
 

@@ -94,16 +94,24 @@ enum ShowNumbers {
         }
         all.append(("probes.ok", upstreams.probesAnswered))
         all.append(("probes.failed", upstreams.probesFailed))
-        let tls = pool.upstreamTLS
-        all.append(("tls_handshakes.upstream.full", tls.full))
-        all.append(("tls_handshakes.upstream.resumed", tls.resumed))
-        all.append(("tls_handshakes.upstream.failed", tls.failed))
+        for (side, tls) in [("client", pool.clientTLS), ("upstream", pool.upstreamTLS)] {
+            all.append(("tls_handshakes.\(side).full", tls.full))
+            all.append(("tls_handshakes.\(side).resumed", tls.resumed))
+            all.append(("tls_handshakes.\(side).failed", tls.failed))
+        }
         for (name, words, counts) in [
             ("refused_commands", RefusedReason.allCases.map(\.word), pool.refused),
             ("error_replies", ErrorWord.allCases.map(\.word), pool.errorReplies),
             ("clients_closed", ClientCloseReason.allCases.map(\.word), pool.clientsClosed),
             ("upstreams_closed", CloseReason.allCases.map(\.word), upstreams.closed),
-            ("tls_failures.upstream", TLSFailure.allCases.map(\.rawValue), tls.failures),
+            (
+                "tls_failures.client", TLSFailure.allCases.map(\.rawValue),
+                pool.clientTLS.failures
+            ),
+            (
+                "tls_failures.upstream", TLSFailure.allCases.map(\.rawValue),
+                pool.upstreamTLS.failures
+            ),
         ] {
             all += zip(words, counts).map { ("\(name).\($0)", $1) }
         }

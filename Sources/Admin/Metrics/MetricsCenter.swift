@@ -121,6 +121,7 @@ extension PoolView {
         maxPinned = config.maxPinned
         minIdle = config.minIdle
         upstream = config.upstream.description
+        hasListenTLS = config.listenTLS != nil || metrics.clientTLS != TLSCounts()
         hasUpstreamTLS = config.upstreamTLS != nil || metrics.upstreamTLS != TLSCounts()
         outage = group.outage(of: config.name)
         isPaused = group.isPaused(config.name)

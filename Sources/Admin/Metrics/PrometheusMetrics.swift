@@ -297,30 +297,37 @@ extension PrometheusMetrics {
         }
     }
 
+    /// The handshakes of each pool and side that has TLS, with their labels.
+    private static func handshakes(_ snapshot: Snapshot) -> [(labels: [Label], counts: TLSCounts)] {
+        snapshot.pools.flatMap { pool in
+            let client = pool.hasListenTLS ? [("client", pool.metrics.clientTLS)] : []
+            let upstream = pool.hasUpstreamTLS ? [("upstream", pool.metrics.upstreamTLS)] : []
+            return (client + upstream).map { (label(pool) + [Label("side", $0.0)], $0.1) }
+        }
+    }
+
     private static func tls(_ snapshot: Snapshot, _ text: inout PrometheusText) {
-        let pools = snapshot.pools.filter { $0.hasUpstreamTLS }
-        let side = Label("side", "upstream")
-        if !pools.isEmpty {
+        let handshakes = handshakes(snapshot)
+        if !handshakes.isEmpty {
             text.metric(
                 "redpool_tls_handshakes_total", .counter,
                 "Handshakes of TLS: full, resumed from an earlier connection, or failed.")
         }
-        for pool in pools {
-            let counts = pool.metrics.upstreamTLS
+        for (labels, counts) in handshakes {
             for (result, count) in [
                 ("full", counts.full), ("resumed", counts.resumed), ("failed", counts.failed),
             ] {
-                text.sample(label(pool) + [side, Label("result", result)], count)
+                text.sample(labels + [Label("result", result)], count)
             }
         }
-        if !pools.isEmpty {
+        if !handshakes.isEmpty {
             text.metric(
                 "redpool_tls_failures_total", .counter,
                 "Handshakes that have failed, and connections that were refused behind theirs.")
         }
-        for pool in pools {
-            for (failure, count) in zip(TLSFailure.allCases, pool.metrics.upstreamTLS.failures) {
-                text.sample(label(pool) + [side, Label("reason", failure.rawValue)], count)
+        for (labels, counts) in handshakes {
+            for (failure, count) in zip(TLSFailure.allCases, counts.failures) {
+                text.sample(labels + [Label("reason", failure.rawValue)], count)
             }
         }
         if snapshot.process.certificates.isEmpty { return }

@@ -91,6 +91,8 @@ package struct PoolView: Sendable {
     /// Why it has no upstream; nil if it is up.
     package var outage: String?
     package var isPaused = false
+    /// It has clients with TLS, or has had.
+    package var hasListenTLS = false
     /// It speaks TLS to its server, or has.
     package var hasUpstreamTLS = false
     /// It is in the configuration.

@@ -12,6 +12,7 @@ extension ClientConnection {
         let count = channel.shakeHands(into: worker.readBuffer, count: ClientConnection.turn)
         if channel.tlsState == .open {
             lastActivity = worker.now.nanoseconds
+            pool.meter.clientTLS.succeeded(resumed: channel.isResumed)
             if count > 0 { handleRead(count) }
         }
         if channel.isOpen { noteRead(count) }
@@ -23,22 +24,24 @@ extension ClientConnection {
     /// The handshake has not been done in time.
     func closeLateHandshake() {
         let seconds = ClientConnection.handshakeTimeout / 1_000_000_000
-        closeForTLS("timeout", "no TLS handshake within \(seconds) s")
+        closeForTLS(.timeout, "no TLS handshake within \(seconds) s")
     }
 
     /// The connection is broken: by what TLS finds wrong, or by the client or the network.
     func closeBroken() {
         guard case .failed(let problem) = channel.tlsState else { return close(.client_reset) }
-        switch problem.kind {
-        case .notTLS: closeForTLS("not_tls", "no TLS, but this address of listen has rediss://")
-        case .certificate, .name:
-            closeForTLS("certificate", "certificate verify failed: \(problem.text)")
-        case .wantsCertificate, .other: closeForTLS("other", "TLS: \(problem.text)")
-        }
+        let text =
+            switch problem.kind {
+            case .notTLS: "no TLS, but this address of listen has rediss://"
+            case .certificate, .name: "certificate verify failed: \(problem.text)"
+            case .wantsCertificate, .seemsToWantCertificate, .other: "TLS: \(problem.text)"
+            }
+        closeForTLS(TLSFailure(problem.kind), text)
     }
 
-    private func closeForTLS(_ reason: String, _ text: String) {
-        warnOfTLS(reason, text)
+    private func closeForTLS(_ failure: TLSFailure, _ text: String) {
+        pool.meter.clientTLS.count(failure)
+        warnOfTLS(failure.rawValue, text)
         close(.tls_failed)
     }
 

@@ -31,8 +31,9 @@ struct PoolMeter {
     /// Commands that were sent again, on shared upstreams and on others.
     var retriedShared: UInt64 = 0
     var retriedPinned: UInt64 = 0
-    /// Handshakes with the server.
+    /// Handshakes with the server, and with clients. Clients that leave in theirs do not count.
     var upstreamTLS = TLSCounts()
+    var clientTLS = TLSCounts()
     var errors = ErrorTable()
     var slow: SlowLog
     /// Microseconds up to which a reply is neither slow nor the slowest so far.

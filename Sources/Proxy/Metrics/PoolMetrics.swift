@@ -26,6 +26,8 @@ package struct PoolMetrics: Sendable {
     package internal(set) var upstreams = Upstreams()
     /// Handshakes of TLS with the server.
     package internal(set) var upstreamTLS = TLSCounts()
+    /// Handshakes of TLS with clients.
+    package internal(set) var clientTLS = TLSCounts()
     /// Waits of clients for an upstream that did not get one at once, but later.
     package internal(set) var waits = LatencyHistogram()
     /// From the turn that queued a command to the turn that read the last byte of its reply.
@@ -112,6 +114,7 @@ package struct PoolMetrics: Sendable {
         upstreams.probesAnswered += other.upstreams.probesAnswered
         upstreams.probesFailed += other.upstreams.probesFailed
         upstreamTLS.add(other.upstreamTLS)
+        clientTLS.add(other.clientTLS)
         waits.merge(other.waits)
         replies.merge(other.replies)
         dials.merge(other.dials)

@@ -8,7 +8,8 @@ package enum TLSFailure: String, CaseIterable, Sendable {
     case certificate
     /// The certificate is trusted and has another name.
     case name
-    /// The server wants a client certificate, and there is none, or so it seems.
+    /// The server wants a client certificate, and there is none, or so it seems. So does Redpool
+    /// of its clients, with `listenClients: verified`.
     case clientCertificate = "client_certificate"
     /// The peer does not speak TLS.
     case notTLS = "not_tls"

@@ -65,6 +65,7 @@ extension PoolFront {
         found.upstreams.probesAnswered = counters.probeAnswers
         found.upstreams.probesFailed = counters.probeFailures
         found.upstreamTLS = meter.upstreamTLS
+        found.clientTLS = meter.clientTLS
         found.waits = meter.waits
         found.replies = meter.replies.histogram
         found.dials = meter.dials

@@ -200,6 +200,8 @@ package struct ClientReport: Sendable {
     package let bytesOut: UInt64
     /// Bytes that Redpool holds for it: replies that it has not read, and commands that wait.
     package let bytesWaiting: Int
+    /// What TLS has agreed on; nil without TLS, and before the end of its handshake.
+    package let tls: TLSFacts?
     /// The number by which it is ranked; 0 without a rank.
     package let rank: Int64
 }

@@ -38,7 +38,7 @@ extension ClientConnection {
             since: standing.since, reason: standing.reason, command: commandName,
             upstream: upstream?.origin.serial, commands: counted.commands,
             bytesIn: counted.bytesIn, bytesOut: bytesTaken,
-            bytesWaiting: output.count + input.count, rank: rank)
+            bytesWaiting: output.count + input.count, tls: channel.tlsFacts, rank: rank)
     }
 
     /// Its address; of a unix client, its process and user.

@@ -13,6 +13,14 @@ extension ListenTLS {
                 authorities: authorities, certificate: certificate, key: key))
     }
 
+    /// When the certificates of each file expire, in seconds since 1970, by the key of the file: of
+    /// several certificates, the first one.
+    package var expiries: [(key: String, at: Int64)] {
+        [("listenCertFile", certificate), ("listenCaFile", authorities)].compactMap { key, pem in
+            TLSCertificates.firstExpiry(pem).map { (key, $0) }
+        }
+    }
+
     /// Why no client can be served with these settings; nil if they are right.
     package var problem: UpstreamTLS.Problem? {
         do throws(TLSSettingsProblem) {
