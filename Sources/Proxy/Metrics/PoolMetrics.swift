@@ -34,7 +34,8 @@ package struct PoolMetrics: Sendable {
     package internal(set) var replies = LatencyHistogram()
     /// Dials that succeeded.
     package internal(set) var dials = LatencyHistogram()
-    /// Connections that were not taken: too many clients, no descriptors. The main thread knows them.
+    /// Connections that were not taken: too many clients, no descriptors. The main thread knows
+    /// them.
     package var rejected: (atLimit: UInt64, withoutFiles: UInt64) = (0, 0)
 
     /// Bytes in each direction.

@@ -82,7 +82,8 @@ package final class WorkerGroup: Sendable {
     package func isPaused(_ name: String) -> Bool { pool(name)?.isHalted ?? false }
 
     /// Connections that the pool with this name has refused: those that came when there were
-    /// `maxClients`, and how often no descriptor was left. They stay when a reload removes the pool.
+    /// `maxClients`, and how often no descriptor was left. They stay when a reload removes the
+    /// pool.
     package func rejected(of name: String) -> (atLimit: UInt64, withoutFiles: UInt64) {
         let found = pools.withLock { $0.rejected[name] }
         return (
