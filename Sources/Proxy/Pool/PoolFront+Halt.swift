@@ -160,7 +160,7 @@ extension PoolFront {
 
     private func logHalt(_ duration: Int64) {
         worker.log.notice(
-            "no command is sent until RESUME",
+            "no command is sent until RESUME, for max_ms at most",
             metadata: [
                 "event": "pool.paused", "pool": "\(config.name)",
                 "max_ms": "\(duration / 1_000_000)", "clients": "\(server.use.clients)",
