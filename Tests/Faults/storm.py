@@ -7,7 +7,6 @@ at once. It says `done SECONDS` when all have been answered, and ends with its s
 """
 
 import contextlib
-import os
 import resource
 import selectors
 import socket
@@ -64,8 +63,6 @@ def main():
     port, count = map(int, sys.argv[1:3])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # What it takes of the machine is not what is measured.
-    os.nice(19)
     context = client_context(trusts=sys.argv[3])
     clients = [Client(context) for _ in range(count)]
     selector = selectors.DefaultSelector()

@@ -22,8 +22,9 @@ MB = 1 << 20
 
 
 @contextlib.contextmanager
-def storm(port, count):
-    """`count` clients that are about to connect."""
+def storm(port, count, nice=0):
+    """`count` clients that are about to connect. If they are too nice on a busy machine, their
+    handshakes end after 10 s."""
     process = subprocess.Popen(
         [
             sys.executable, str(pathlib.Path(__file__).with_name("storm.py")), str(port),
@@ -31,6 +32,7 @@ def storm(port, count):
         ],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=lambda: os.nice(nice),
     )
     try:
         assert process.stdout.readline() == "ready\n"
@@ -85,7 +87,7 @@ def test_others_have_their_turns_in_a_storm(launch):
     """One turn goes on with at most 8 handshakes, or for 5 ms. What is measured is the time that the
     daemon works between a command and its answer: on a busy machine it is the same."""
     redpool = launch.redpool(launch.server(), tls=True)
-    with storm(redpool.tcp.port, 1000) as process, Connection(redpool.tcp6) as client:
+    with storm(redpool.tcp.port, 700) as process, Connection(redpool.tcp6) as client:
         assert client.command("PING") == b"PONG"
         process.stdin.write("go\n")
         done = threading.Thread(target=process.stdout.readline)
@@ -96,7 +98,7 @@ def test_others_have_their_turns_in_a_storm(launch):
             assert client.command("PING") == b"PONG"
             work.append(cpu_time(redpool) - before)
     print(f"{len(work)} answers, at most {max(work) * 1000:.1f} ms of work for one")
-    assert max(work) < 0.05
+    assert max(work) < 0.03
 
 
 @pytest.mark.alone
@@ -106,7 +108,8 @@ def test_a_storm_of_handshakes_delays_nobody(launch):
     best = None
     # What else the machine does can only make it worse.
     for _ in range(3):
-        with storm(redpool.tcp.port, 1000) as process:
+        # What they take of the machine is not what is measured.
+        with storm(redpool.tcp.port, 1000, nice=19) as process:
             before, during, line = asyncio.run(measure(redpool, process))
         assert line.startswith("done "), line
         rise = p99(during) - p99(before)
