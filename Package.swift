@@ -58,7 +58,8 @@ let package = Package(
             name: "CTLS", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "RESP", swiftSettings: pure),
         .target(name: "Pool", swiftSettings: pure),
-        .target(name: "Config", dependencies: ["CYaml", "Pool"], swiftSettings: pure + small),
+        .target(
+            name: "Config", dependencies: ["CYaml", "CTLS", "Pool"], swiftSettings: pure + small),
         .target(
             name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
             swiftSettings: strict),

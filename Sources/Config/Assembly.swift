@@ -3,56 +3,72 @@
 extension Resolution {
     /// Reads the password files of all pools and reports those that cannot be used. The result has
     /// one element per pool; nil for a pool without a password.
-    mutating func readPasswords(file: String, readFile: Config.ReadFile) -> [String?] {
-        var contents: [String: Result<[UInt8], Config.FileError>] = [:]
-        var passwords: [String?] = []
+    mutating func readPasswords(file: String, readFile: Config.ReadFile) -> [Secret?] {
+        var passwords: [Secret?] = []
+        var read: [String: Result<Secret, ValueProblem>] = [:]
         for pool in pools {
-            guard let setting = pool.settings[.passwordFile], case .text(let name) = setting.value,
-                !name.isEmpty
-            else {
+            guard let path = path(in: .passwordFile, of: pool, besides: file) else {
                 passwords.append(nil)
                 continue
             }
-            let path = Resolution.absolute(name, besides: file)
-            let result = contents[path] ?? Resolution.read(path, by: readFile)
-            contents[path] = result
-            do throws(ValueProblem) {
-                passwords.append(try Resolution.password(in: result))
-            } catch {
+            let result = read[path] ?? Resolution.password(in: path, by: readFile)
+            read[path] = result
+            switch result {
+            case .success(let password): passwords.append(password)
+            case .failure(let error):
                 passwords.append(nil)
-                report(
-                    setting.position, pool.path(.passwordFile), "\(shown(path)): \(error.message)")
+                let place = pool.settings[.passwordFile]?.position ?? pool.position
+                report(place, pool.path(.passwordFile), "\(shown(path)): \(error.message)")
             }
         }
         return passwords
     }
 
-    private static func read(
-        _ path: String, by readFile: Config.ReadFile
-    ) -> Result<[UInt8], Config.FileError> {
-        do throws(Config.FileError) {
-            return .success(try readFile(path))
+    /// The first line of a password file.
+    private static func password(
+        in path: String, by readFile: Config.ReadFile
+    ) -> Result<Secret, ValueProblem> {
+        do throws(ValueProblem) {
+            var bytes = try contents(of: path, by: readFile)
+            defer { Secret.wipe(&bytes) }
+            let line = try firstLine(of: bytes)
+            guard isUTF8(line) else { throw ValueProblem("its first line is not UTF-8") }
+            return .success(Secret(line))
         } catch {
             return .failure(error)
         }
     }
 
-    /// The first line of a password file, without its line break.
-    private static func password(
-        in contents: Result<[UInt8], Config.FileError>
-    ) throws(ValueProblem) -> String {
-        switch contents {
-        case .failure(let error):
-            throw ValueProblem("cannot be read: \(error.message)")
-        case .success(let bytes):
-            var line = bytes.prefix { $0 != UInt8(ascii: "\n") }
-            if line.last == UInt8(ascii: "\r") { line.removeLast() }
-            guard let text = String(validating: line, as: UTF8.self) else {
-                throw ValueProblem("its first line is not UTF-8")
+    /// Makes no copy, as a string would be.
+    private static func isUTF8(_ bytes: ArraySlice<UInt8>) -> Bool {
+        var decoder = UTF8()
+        var iterator = bytes.makeIterator()
+        while true {
+            switch decoder.decode(&iterator) {
+            case .scalarValue: continue
+            case .emptyInput: return true
+            case .error: return false
             }
-            guard !text.isEmpty else { throw ValueProblem("its first line is empty") }
-            return text
         }
+    }
+
+    /// A file that has passwords.
+    static func contents(
+        of path: String, by readFile: Config.ReadFile
+    ) throws(ValueProblem) -> [UInt8] {
+        do throws(Config.FileError) {
+            return try readFile(path)
+        } catch {
+            throw ValueProblem("cannot be read: \(error.message)")
+        }
+    }
+
+    /// The first line of a file, without its line break.
+    static func firstLine(of bytes: [UInt8]) throws(ValueProblem) -> ArraySlice<UInt8> {
+        var line = bytes.prefix { $0 != UInt8(ascii: "\n") }
+        if line.last == UInt8(ascii: "\r") { line.removeLast() }
+        guard !line.isEmpty else { throw ValueProblem("its first line is empty") }
+        return line
     }
 
     /// The path, made absolute with the directory of the configuration file.
@@ -65,13 +81,13 @@ extension Resolution {
 extension Config {
     /// The configuration of a resolution without errors.
     init(
-        _ resolution: Resolution, passwords: [String?], tls: [UpstreamTLS?],
-        listenTLS: [ListenTLS?]
+        _ resolution: Resolution, passwords: [Secret?], clientUsers: [ClientUsers?],
+        tls: [UpstreamTLS?], listenTLS: [ListenTLS?]
     ) {
         let globals = Settings(resolution.globals)
         pools = resolution.pools.indices.map {
             PoolConfig(
-                resolution.pools[$0], password: passwords[$0], tls: tls[$0],
+                resolution.pools[$0], password: passwords[$0], users: clientUsers[$0], tls: tls[$0],
                 listenTLS: listenTLS[$0])
         }
         threads = globals.integer(.threads)
@@ -91,7 +107,8 @@ extension Config {
 
 extension PoolConfig {
     fileprivate init(
-        _ draft: PoolDraft, password: String?, tls: UpstreamTLS?, listenTLS: ListenTLS?
+        _ draft: PoolDraft, password: Secret?, users: ClientUsers?, tls: UpstreamTLS?,
+        listenTLS: ListenTLS?
     ) {
         let settings = Settings(draft.settings)
         let target = settings.upstream(.upstream)
@@ -104,6 +121,7 @@ extension PoolConfig {
         self.password = password
         upstreamTLS = tls
         self.listenTLS = listenTLS
+        clientUsers = users
         maxOpen = settings.integer(.maxOpen)
         maxPinned = settings.integer(.maxPinned)
         maxIdle = settings.integer(.maxIdle)

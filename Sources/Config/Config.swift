@@ -91,7 +91,7 @@ extension Config {
     /// Reads a configuration.
     ///
     /// `text` is the contents of `file`; relative paths in it are relative to the directory of
-    /// `file`. `readFile` is called once for each distinct `passwordFile`. The function is pure,
+    /// `file`. `readFile` is called for each file with passwords. The function is pure,
     /// except for `readFile` and `surroundings`.
     package static func parse(
         text: String, file: String, surroundings: Surroundings = Surroundings(),
@@ -99,6 +99,7 @@ extension Config {
     ) -> ConfigResult {
         var resolution = Resolution(text: text)
         let passwords = resolution.readPasswords(file: file, readFile: readFile)
+        let users = resolution.readClientUsers(file: file, readFile: readFile)
         let tls = resolution.readTLS(
             file: file, readFile: readFile, judge: surroundings.judgeTLS ?? { _ in nil })
         let listenTLS = resolution.readListenTLS(
@@ -108,7 +109,8 @@ extension Config {
         guard resolution.isValid else { return .invalid(diagnostics) }
         return .valid(
             Config(
-                resolution, passwords: passwords, tls: tls, listenTLS: listenTLS),
+                resolution, passwords: passwords, clientUsers: users, tls: tls,
+                listenTLS: listenTLS),
             warnings: diagnostics)
     }
 }

@@ -75,8 +75,11 @@ extension Config {
     }
 
     private static func readBytes(_ descriptor: Int32) throws(FileError) -> [UInt8] {
+        // Room for most files: an array that grows leaves a copy of its bytes behind.
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(65_536)
         var chunk = [UInt8](repeating: 0, count: 65_536)
+        defer { Secret.wipe(&chunk) }
         while bytes.count <= Document.sizeLimit {
             let count = unsafe chunk.withUnsafeMutableBytes {
                 unsafe read(descriptor, $0.baseAddress, $0.count)

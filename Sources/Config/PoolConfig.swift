@@ -25,7 +25,9 @@ package struct PoolConfig: Sendable, Equatable {
     package let username: String
     /// The password that upstream connections authenticate with; nil: no authentication. Never
     /// printed: descriptions of this type show `***`.
-    package let password: String?
+    package let password: Secret?
+    /// The users that clients have to log in as; nil: clients need no login.
+    package let clientUsers: ClientUsers?
     /// The most upstream connections of any kind at once, 1 to 10000. Connections that are being
     /// made are included.
     package let maxOpen: Int

@@ -89,7 +89,14 @@ extension Config {
         - A user, in `username` or in the URL, needs a `passwordFile`. A user in the URL overrides one
           from `defaults`; a different one in the same pool is an error. A relative `passwordFile`
           is relative to the directory of the configuration file. Its first line is the password. Both
-          files must be regular files, not a FIFO or a device.
+          files must be regular files, not a FIFO or a device. The same holds for `clientPasswordFile` and
+          `clientUsersFile`.
+        - A pool that lends its clients a login (`passwordFile`, `tlsCertFile`) or a place (its
+          `upstream` is a loopback address, a name that `/etc/hosts` has for one, or a unix socket)
+          may listen only on 127.0.0.0/8, `::1` and unix sockets, unless it has
+          `clientPasswordFile`, `clientUsersFile` or `allowUnauthenticated: true`
+          ([Who may come in](operations.md#who-may-come-in)). Where clients have to log in, the
+          last has no effect.
         """
 
     private static func table(of specs: [KeySpec]) -> String {

@@ -73,11 +73,11 @@ struct Resolution {
         case .sequence(_, let position):
             report(position, "", "the file has to be a mapping, such as pools: ...")
         }
-        let problems = pools.map {
-            checkSizes($0) + checkTimes($0) + checkCredentials($0) + checkTLS($0)
-                + checkListenTLS($0)
+        for pool in pools {
+            diagnostics += checkSizes(pool) + checkTimes(pool) + checkCredentials(pool)
+            diagnostics += checkTLS(pool) + checkListenTLS(pool) + checkExposure(pool)
         }
-        diagnostics += problems.joined() + checkAddresses(pools) + checkConsole() + checkHTTP()
+        diagnostics += checkAddresses(pools) + checkConsole() + checkHTTP()
     }
 
     mutating func report(_ position: Position, _ path: String, _ message: String) {

@@ -4,6 +4,7 @@ enum Key: String, Sendable, CaseIterable {
     case username, passwordFile
     case tlsCaFile, tlsVerify, tlsServerName, tlsCertFile, tlsKeyFile, tlsMinVersion
     case listenCertFile, listenKeyFile, listenCaFile, listenClients
+    case clientPasswordFile, clientUsersFile, allowUnauthenticated
     case maxOpen, maxPinned, maxIdle, minIdle
     case maxLifetime, idleTimeout, pingInterval, keepalive
     case connectTimeout, poolTimeout, commandTimeout, slowLog, dnsRefresh, maxPipeline
@@ -111,7 +112,7 @@ enum Schema {
 
     /// The keys of a pool.
     static let poolKeys: [KeySpec] =
-        addressKeys + tlsKeys + listenTLSKeys + sizeKeys + lifeKeys + clientKeys
+        addressKeys + tlsKeys + listenTLSKeys + loginKeys + sizeKeys + lifeKeys + clientKeys
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(
@@ -127,6 +128,22 @@ enum Schema {
         KeySpec(
             key: .passwordFile, scope: .pool, kind: .path, standard: .text(""), reload: .opened,
             doc: "file whose first line is the password for AUTH upstream; empty is no AUTH"),
+    ]
+
+    /// Who may come in. The files are read again by every reload.
+    private static let loginKeys: [KeySpec] = [
+        KeySpec(
+            key: .clientPasswordFile, scope: .pool, kind: .path, standard: .text(""),
+            reload: .live,
+            doc: "file whose first line is the password that clients need; empty is none"),
+        KeySpec(
+            key: .clientUsersFile, scope: .pool, kind: .path, standard: .text(""), reload: .live,
+            doc: "file of the users that clients may log in as: lines NAME PASSWORD or NAME #SHA256"
+        ),
+        KeySpec(
+            key: .allowUnauthenticated, scope: .pool, kind: .boolean, standard: .text("false"),
+            reload: .live,
+            doc: "let other machines in without a login, although the pool lends them its rights"),
     ]
 
     private static let sizeKeys: [KeySpec] = [

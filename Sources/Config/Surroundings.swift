@@ -9,6 +9,8 @@ package struct Surroundings: Sendable {
     package var hasGroup: (@Sendable (String) -> Bool)?
     /// Why no socket can be made in the directory with this path; nil if one can.
     package var directoryProblem: (@Sendable (String) -> String?)?
+    /// Whether the machine itself has this name for a loopback address.
+    package var isLoopbackName: (@Sendable (String) -> Bool)?
     /// Who can read the file with this path; nil if that is not known.
     package var readers: (@Sendable (String) -> Readers?)?
     /// All commands that servers have: lower case, a subcommand as `script|debug`.
@@ -22,11 +24,14 @@ package struct Surroundings: Sendable {
     package struct Readers: Sendable {
         /// Whether every user of the machine has the right.
         package var isOpen: Bool
+        /// Whether every user, or a group that is not root's, can write it.
+        package var isWritable: Bool
         /// Whether the user `redpool` can read it; nil if there is no such user.
         package var isForService: Bool?
 
-        package init(isOpen: Bool, isForService: Bool?) {
+        package init(isOpen: Bool, isWritable: Bool = false, isForService: Bool?) {
             self.isOpen = isOpen
+            self.isWritable = isWritable
             self.isForService = isForService
         }
     }
@@ -36,7 +41,8 @@ package struct Surroundings: Sendable {
         directoryProblem: (@Sendable (String) -> String?)? = nil,
         readers: (@Sendable (String) -> Readers?)? = nil, commands: [String]? = nil,
         judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)? = nil,
-        judgeListenTLS: (@Sendable (ListenTLS) -> UpstreamTLS.Problem?)? = nil
+        judgeListenTLS: (@Sendable (ListenTLS) -> UpstreamTLS.Problem?)? = nil,
+        isLoopbackName: (@Sendable (String) -> Bool)? = nil
     ) {
         self.hasGroup = hasGroup
         self.directoryProblem = directoryProblem
@@ -44,6 +50,7 @@ package struct Surroundings: Sendable {
         self.commands = commands
         self.judgeTLS = judgeTLS
         self.judgeListenTLS = judgeListenTLS
+        self.isLoopbackName = isLoopbackName
     }
 }
 
@@ -69,6 +76,7 @@ extension Resolution {
         let found = pools.flatMap { pool in
             checkSockets(pool, surroundings) + checkDenied(pool, surroundings.commands)
                 + checkReaders(pool, file: file, surroundings.readers)
+                + checkExposure(pool, isHere: surroundings.isLoopbackName ?? { _ in false })
         }
         diagnostics += found + checkThreads() + checkConsole(surroundings)
     }
@@ -131,23 +139,35 @@ extension Resolution {
         }
     }
 
-    /// Warns of a password file that all users can read, or that the service cannot.
+    /// The keys that name files with passwords or keys.
+    private static let secretFiles: [Key] = [
+        .passwordFile, .tlsKeyFile, .clientPasswordFile, .clientUsersFile,
+    ]
+
+    /// Warns of a file with passwords that others can read or write, or that the service cannot
+    /// read.
     private func checkReaders(
         _ pool: PoolDraft, file: String, _ readers: ((String) -> Surroundings.Readers?)?
     ) -> [Diagnostic] {
-        guard case .text(let name)? = pool.settings[.passwordFile]?.value, !name.isEmpty else {
+        Resolution.secretFiles.flatMap { checkReaders(of: $0, pool, file: file, readers) }
+    }
+
+    private func checkReaders(
+        of key: Key, _ pool: PoolDraft, file: String,
+        _ readers: ((String) -> Surroundings.Readers?)?
+    ) -> [Diagnostic] {
+        guard let path = path(in: key, of: pool, besides: file), let found = readers?(path) else {
             return []
         }
-        let path = Resolution.absolute(name, besides: file)
-        guard let found = readers?(path) else { return [] }
         let remedy = "(chown root:redpool, chmod 0640)"
         var messages: [String] = []
         if found.isOpen { messages.append("\(shown(path)): every user can read it \(remedy)") }
+        if found.isWritable { messages.append("\(shown(path)): others can write it \(remedy)") }
         if found.isForService == false {
             messages.append("\(shown(path)): user redpool cannot read it \(remedy)")
         }
         return messages.map {
-            diagnostic(.passwordFile, of: pool, severity: .warning, message: $0)
+            diagnostic(key, of: pool, severity: .warning, message: $0)
         }
     }
 

@@ -15,6 +15,14 @@ package enum Accounts {
         return facts.st_mode & S_IROTH != 0
     }
 
+    /// Whether others than root and its owner can write a file: every user, or its group if that is
+    /// not root's. False if there is no regular file.
+    package static func isWritable(_ path: String) -> Bool {
+        var facts = stat()
+        guard stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG else { return false }
+        return facts.st_mode & S_IWOTH != 0 || (facts.st_mode & S_IWGRP != 0 && facts.st_gid != 0)
+    }
+
     /// Whether a user can read a file: by its mode and those of the directories above it. Nil if
     /// there is no such user, if the file cannot be found, or if an access control list decides.
     package static func canRead(_ path: String, user: String) -> Bool? {

@@ -17,6 +17,9 @@ package enum System {
         redpool_open_standard_descriptors()
     }
 
+    /// Whether the process has the rights of root.
+    package static var isRoot: Bool { geteuid() == 0 }
+
     /// The name of the user that the process runs as, or the user's number.
     package static var userName: String {
         guard let name = redpool_user_name() else { return String(geteuid()) }

@@ -130,6 +130,24 @@ package struct KillFilter: Sendable {
     /// An address that no connection can have.
     private static let nobodysAddress = Array("redpool:0".utf8)
 
+    /// The same command with `name` as the user of each USER: the server refuses names that it does
+    /// not have, and those of Redpool's own logins are such.
+    package static func naming(_ name: [UInt8], in words: [[UInt8]]) -> [[UInt8]] {
+        var words = words
+        var index = 2
+        while words.count > 3, index + 1 < words.count {
+            let isID = Word(words[index]) == "id"
+            if Word(words[index]) == "user" { words[index + 1] = name }
+            index += 2
+            while isID, index < words.count,
+                Word.integer(words[index], in: Word.anyNumber) != nil
+            {
+                index += 1
+            }
+        }
+        return words
+    }
+
     /// The same command with filters that match no connection: the server checks it and kills none.
     /// Later filters replace or narrow earlier ones (Redis 7.0 networking.c, clientKillCommand).
     package static func standIn(_ words: [[UInt8]]) -> [[UInt8]] {

@@ -22,6 +22,9 @@ package enum Expectation: UInt8, Sendable {
     case helloChange
     /// AUTH, on an upstream of its own.
     case authenticate
+    /// What stands in a transaction for a login that Redpool has judged. Its element of EXEC's
+    /// array is replaced.
+    case judged
     /// SELECT on an upstream of its own; the number is the database.
     case select
     /// MULTI: `+OK` opens a transaction.
@@ -122,7 +125,7 @@ package enum Expectation: UInt8, Sendable {
 
     /// True when the bytes sent are not the client's: they cannot be sent again.
     package func isTranslated(_ value: UInt32) -> Bool {
-        self == .kill || self == .unblock || isRedirected(value)
+        self == .kill || self == .unblock || self == .judged || isRedirected(value)
     }
 
     /// True for a CLIENT TRACKING that names another client.

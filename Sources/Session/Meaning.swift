@@ -130,6 +130,9 @@ extension Session {
     package mutating func take(
         _ member: QueuedMember, _ meaning: Meaning, over upstream: UpstreamID
     ) -> UInt64 {
+        if member.expectation == .judged, member.words.count > 1 {
+            logIn(asClient: member.words[1], keepsUpstream: true)
+        }
         guard case .identity = meaning else { return take(meaning, over: upstream) }
         if let change = IdentityChange(member.words) { take(change) }
         return 0

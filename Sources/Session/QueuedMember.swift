@@ -23,7 +23,7 @@ package struct QueuedMember: Equatable, Sendable {
         self.expectation = expectation
         self.value = value
         switch expectation {
-        case .mirrorName, .mirrorInfo, .rewriteList: self.words = words
+        case .mirrorName, .mirrorInfo, .rewriteList, .judged: self.words = words
         default: self.words = []
         }
         let own = self.words.reduce(MemoryLayout<QueuedMember>.stride) { $0 + $1.count + 48 }

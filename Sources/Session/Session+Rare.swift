@@ -11,6 +11,8 @@ struct RareState: Equatable, Sendable {
     var members: [QueuedMember] = []
     var hasQueuedStranger = false
     var redirection = Redirection()
+    /// The user that the client has logged in as to Redpool; nil: none.
+    var clientUser: [UInt8]?
 }
 
 /// The place of the rare part: a box with the semantics of a value.
@@ -97,6 +99,20 @@ extension Session {
         guard let login = state.login else { return nil }
         state.login = nil
         return login
+    }
+
+    /// The user that the client has logged in as, where Redpool itself judges logins; nil: none.
+    /// The name's memory is shared by all clients with this user.
+    package var clientUser: [UInt8]? { isPlain ? nil : state.clientUser }
+
+    /// The client has logged in to Redpool. To the server it is the pool's user.
+    package mutating func logIn(asClient name: [UInt8], keepsUpstream: Bool = false) {
+        if !keepsUpstream { key.user = 0 }
+        state.clientUser = name
+    }
+
+    mutating func forgetClientUser() {
+        if clientUser != nil { state.clientUser = nil }
     }
 
     // MARK: Transaction

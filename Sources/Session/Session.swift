@@ -56,6 +56,7 @@ package struct Session: Sendable {
         replyMode = .on
         members = []
         rename([])
+        forgetClientUser()
     }
 
     /// The pool's database is another one. A client that has chosen its database stays there.
@@ -79,6 +80,9 @@ package struct Session: Sendable {
     package mutating func streamed() {
         if isSendingTransaction { transaction.memberCount &+= 1 }
     }
+
+    /// A login that Redpool has judged is queued in the transaction.
+    package mutating func queuesLogin() { transaction.memberCount &+= 1 }
 
     /// CLIENT REPLY ON, OFF or SKIP was sent.
     package mutating func setReplyMode(_ mode: ReplyMode) {

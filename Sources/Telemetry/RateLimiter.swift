@@ -38,10 +38,13 @@ package struct RateLimiter: Sendable {
         package let text: String
         /// The cause in the words of the system or the server; empty if there is none.
         package let error: String
+        /// The address of a client; empty if there is none.
+        package let peer: String
 
-        package init(_ text: String, error: String = "") {
+        package init(_ text: String, error: String = "", peer: String = "") {
             self.text = text
             self.error = error
+            self.peer = peer
         }
     }
 

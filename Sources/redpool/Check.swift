@@ -54,7 +54,7 @@ func loadListeners(_ path: String) throws -> [PoolConfig] {
         return try valid(Config.load(bytes, file: path, surroundings: Surroundings()), path)
             .config.pools
     }
-    let result = Config.parse(text: text, file: path) { _ in Array("unknown".utf8) }
+    let result = Config.parse(text: text, file: path) { _ in Array("unknown unknown".utf8) }
     return try valid(result, path).config.pools
 }
 
@@ -94,24 +94,30 @@ extension Surroundings {
             readers: { path in
                 Accounts.isOpen(path).map {
                     Readers(
-                        isOpen: $0, isForService: Accounts.canRead(path, user: serviceUser))
+                        isOpen: $0, isWritable: Accounts.isWritable(path),
+                        isForService: Accounts.canRead(path, user: serviceUser))
                 }
             }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem },
-            judgeListenTLS: { $0.problem })
+            judgeListenTLS: { $0.problem }, isLoopbackName: { Hosts.isLoopback($0) })
     }
 
     /// For a start: without those that binding the listeners and reading the files answer.
     fileprivate static var ofStart: Surroundings {
         Surroundings(
             readers: { path in
-                Accounts.isOpen(path).map { Readers(isOpen: $0, isForService: nil) }
+                Accounts.isOpen(path).map {
+                    Readers(
+                        isOpen: $0, isWritable: Accounts.isWritable(path), isForService: nil)
+                }
             }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem },
-            judgeListenTLS: { $0.problem })
+            judgeListenTLS: { $0.problem }, isLoopbackName: { Hosts.isLoopback($0) })
     }
 
     /// For a reload: only files of TLS, as no password file is looked at but for its contents.
     static var ofReload: Surroundings {
-        Surroundings(judgeTLS: { $0.problem }, judgeListenTLS: { $0.problem })
+        Surroundings(
+            judgeTLS: { $0.problem }, judgeListenTLS: { $0.problem },
+            isLoopbackName: { Hosts.isLoopback($0) })
     }
 
     /// The packaged unit makes `/run/redpool` when it starts.

@@ -8,6 +8,7 @@ import Glibc
 import Logging
 import Proxy
 import Session
+import Synchronization
 import Telemetry
 
 /// A message from a worker to the main thread.
@@ -26,8 +27,6 @@ final class Daemon {
     private let loop: EventLoop
     private let events: Mailbox<WorkerEvent>
     private let group: WorkerGroup
-    /// What the workers were started with; `reloader.settings` is what they have now.
-    private let settings: WorkerSettings
     private let reloader: Reloader
     private var stage = Stage.starting
     /// How many workers have started, drained and ended.
@@ -80,7 +79,7 @@ final class Daemon {
             config, source, maxClients: maxClients, loop: loop, group: group, log: log,
             logControl: control, lostLines: { sink.suppressed })
         console = try consoleStart.open()
-        settings = WorkerSettings(
+        let settings = WorkerSettings(
             config: config, table: commandTable,
             listeners: try Listeners.bindAll(
                 config, inherited: inherited, wait: StartWait(loop: loop, log: log)),
@@ -112,8 +111,11 @@ final class Daemon {
         }
     }
 
+    /// What the workers have. Nothing keeps what they were started with: it has passwords.
+    private var settings: WorkerSettings { reloader.settings }
+
     /// The configuration in force.
-    private var config: Config { reloader.settings.config }
+    private var config: Config { settings.config }
 
     private static func inheritedSockets() throws -> [InheritedSocket] {
         do throws(InheritFailure) {
@@ -155,14 +157,12 @@ final class Daemon {
     }
 
     private func startWorker(_ index: Int) throws {
-        let settings = settings
+        let handover = Handover(settings)
         let group = group
         let events = events
         let log = log
         let error = Threads.start(name: "worker-\(index)") {
-            guard
-                let worker = Worker(settings: settings, index: index, group: group, log: log)
-            else {
+            guard let worker = handover.worker(index, group: group, log: log) else {
                 events.post(.failed("no descriptors left for the event loop"))
                 return
             }
@@ -219,6 +219,11 @@ final class Daemon {
                 "maxClients": "\(settings.maxClients)", "threads": "\(group.workers)",
                 "pools": "\(places.joined(separator: ", "))",
             ])
+        if System.isRoot {
+            log.warning(
+                "Redpool runs as root and needs no right of root's: run it as a user of its own",
+                metadata: ["event": "process.root"])
+        }
         status.start()
         monitoring?.start()
         watchdog = Watchdog(loop: loop, group: group, log: log)
@@ -292,6 +297,22 @@ final class Daemon {
         for listener in reloader.settings.listeners { listener.file?.remove() }
         console?.close()
         System.exitNow(0)
+    }
+}
+
+/// Gives a worker's thread its settings, and keeps none: the thread keeps the handover for ever.
+private final class Handover: Sendable {
+    private let settings: Mutex<WorkerSettings?>
+
+    init(_ settings: WorkerSettings) { self.settings = Mutex(settings) }
+
+    /// Called once.
+    func worker(_ index: Int, group: WorkerGroup, log: Logger) -> Worker? {
+        let taken = settings.withLock { settings in
+            defer { settings = nil }
+            return settings
+        }
+        return taken.flatMap { Worker(settings: $0, index: index, group: group, log: log) }
     }
 }
 

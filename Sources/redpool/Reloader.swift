@@ -190,11 +190,16 @@ final class Reloader {
     }
 
     private static func newPasswords(_ old: Config, _ new: Config) -> [String] {
-        new.pools.compactMap { pool in
-            guard let before = old.pools.first(where: { $0.name == pool.name }),
-                let mine = before.password, let its = pool.password, mine != its
-            else { return nil }
-            return "pools.\(pool.name): another password"
+        new.pools.flatMap { pool -> [String] in
+            guard let before = old.pools.first(where: { $0.name == pool.name }) else { return [] }
+            var found: [String] = []
+            if let mine = before.password, let its = pool.password, mine != its {
+                found.append("pools.\(pool.name): another password")
+            }
+            if let mine = before.clientUsers, let its = pool.clientUsers, mine != its {
+                found.append("pools.\(pool.name): other logins of clients")
+            }
+            return found
         }
     }
 

@@ -13,7 +13,7 @@ private func two(_ first: String, _ other: String) -> String {
 }
 
 private func loop(_ listen: String, _ upstream: String) -> String {
-    "pools: {a: {listen: '\(listen)', upstream: '\(upstream)'}}\n"
+    "pools: {a: {listen: '\(listen)', upstream: '\(upstream)', allowUnauthenticated: true}}\n"
 }
 
 extension ProblemsTests {

@@ -60,6 +60,7 @@ import Testing
                 listen: "*:6380" # *x
                 upstream: 'unix:/a&b!c'
                 passwordFile: "/p*w \\"&x"
+                allowUnauthenticated: true
             """
         let pool = try valid(text, files: ["/p*w \"&x": "x"]).pools[0]
         #expect(pool.listen == [.tcp(host: "*", port: 6380)])

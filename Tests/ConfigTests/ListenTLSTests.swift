@@ -4,7 +4,7 @@ import Testing
 
 /// A pool with a TLS listener and further lines, which begin at line 5.
 private func secure(_ lines: String..., listen: String = "\"rediss://0.0.0.0:6390\"") -> String {
-    let head = ["pools:", "  main:", "    listen: \(listen)", "    upstream: 127.0.0.1:6379"]
+    let head = ["pools:", "  main:", "    listen: \(listen)", "    upstream: db.example:6379"]
     return (head + lines.map { "    \($0)" }).joined(separator: "\n") + "\n"
 }
 

@@ -21,6 +21,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
             passwordFile: /pw
             maxOpen: 9
             denyCommands: []
+            allowUnauthenticated: true
           no:
             listen: 127.0.0.1:7000
             upstream: "[::1]:7001"
@@ -45,7 +46,7 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent()
             "- KEYS # f.yaml:5, defaults",
             "\"no\":",
             "maxClients: auto # default",
-            "level: notice # f.yaml:16",
+            "level: notice # f.yaml:17",
         ] {
             #expect(lines.contains(words(expected[...])))
         }

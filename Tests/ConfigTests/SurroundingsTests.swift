@@ -8,7 +8,10 @@ private let machine = Surroundings(
     directoryProblem: { $0 == "/run" ? nil : "there is no such directory" },
     readers: { path in
         path == "/none"
-            ? nil : Surroundings.Readers(isOpen: path == "/open", isForService: path == "/ours")
+            ? nil
+            : Surroundings.Readers(
+                isOpen: path == "/open", isWritable: path == "/writable",
+                isForService: path == "/ours" || path == "/writable")
     },
     commands: ["get", "keys", "config", "script", "script|debug"])
 
@@ -96,7 +99,25 @@ private func found(_ text: String) -> [String] {
             warnings("/open") == [
                 "\(start) /open: every user can read it \(remedy)", "\(start) /open: \(closed)",
             ])
+        #expect(warnings("/writable") == ["\(start) /writable: others can write it \(remedy)"])
         #expect(warnings("closed") == ["\(start) /etc/redpool/closed: \(closed)"])
+    }
+
+    @Test(arguments: ["clientPasswordFile", "clientUsersFile"])
+    func filesOfClientsHaveReaders(key: String) {
+        let result = Config.parse(
+            text: listening("127.0.0.1:1", ", \(key): /writable"), file: file,
+            surroundings: machine
+        ) { _ in Array("ann x".utf8) }
+        guard case .valid(_, let warnings) = result else {
+            Issue.record("\(result)")
+            return
+        }
+        #expect(
+            warnings.map { "\($0.path): \($0.message)" } == [
+                "pools.main.\(key): /writable: others can write it "
+                    + "(chown root:redpool, chmod 0640)"
+            ])
     }
 
     @Test(arguments: [(1, 32, 32, nil), (4, 8, 8, nil), (5, 8, 8, 4), (4, 8, 2, 2), (2, 1, 1, 1)])

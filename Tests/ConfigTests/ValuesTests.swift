@@ -111,7 +111,7 @@ import Testing
     @Test func passwordFiles() throws {
         let text = pool("passwordFile: /pw")
         func password(_ contents: String) throws -> String? {
-            try valid(text, files: ["/pw": contents]).pools[0].password
+            try valid(text, files: ["/pw": contents]).pools[0].password?.text
         }
         #expect(try password("secret") == "secret")
         #expect(try password("secret\n") == "secret")

@@ -104,7 +104,7 @@ def test_a_socket_for_all_addresses(launch, manager, only_v6):
     """systemd makes one socket for both families of `ListenStream=6380`."""
     port = free_port()
     manager.listen(socket.AF_INET6, ("::", port), only_v6)
-    launch.redpool(launch.server(), pool={"listen": f"*:{port}"}, **manager.start())
+    launch.redpool(launch.server(), pool={"listen": f"*:{port}", "allowUnauthenticated": True}, **manager.start())
     assert answers(Address("127.0.0.1", port)) and answers(Address("::1", port))
 
 

@@ -33,7 +33,11 @@ BROKEN = {
     "no password file": (
         None, [{"username": "u", "passwordFile": "/no/such"}, "passwordFile: /no/such"],
     ),
-    "address of another": (None, [{"listen": "192.0.2.1:7"}, "cannot listen on 192.0.2.1:7"]),
+    "address of another": (
+        None, [
+            {"listen": "192.0.2.1:7", "allowUnauthenticated": True}, "cannot listen on 192.0.2.1:7",
+        ],
+    ),
 }
 
 

@@ -429,6 +429,53 @@ def test_password_file(launch, server, tmp_path, threads):
         assert client.command("PING") == b"PONG"
 
 
+@key("clientPasswordFile", "live")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_client_password_file(launch, server, tmp_path, threads):
+    file = tmp_path / "clients"
+    file.write_text("first")
+    redpool = launch.redpool(
+        server, pool={"clientPasswordFile": str(file)}, settings={"threads": threads}
+    )
+    with redpool.connect() as client, redpool.connect() as other:
+        assert client.command("AUTH", "first") == b"OK"
+        file.write_text("second")
+        assert "pools.main: other logins of clients" in redpool.reload()
+        assert client.command("PING") == b"PONG", "who is logged in stays"
+        assert is_error(client.command("AUTH", "first"), b"WRONGPASS")
+        assert is_error(other.command("AUTH", "first"), b"WRONGPASS")
+        assert other.command("AUTH", "second") == b"OK"
+
+
+@key("clientUsersFile", "live")
+def test_client_users_file(launch, server, tmp_path):
+    file = tmp_path / "clients"
+    file.write_text("ann one\nbob two\n")
+    redpool = launch.redpool(server, pool={"clientUsersFile": str(file)})
+    with redpool.connect() as ann, redpool.connect() as bob:
+        assert ann.command("AUTH", "ann", "one") == b"OK"
+        assert bob.command("AUTH", "bob", "two") == b"OK"
+        file.write_text("ann three\n")
+        redpool.reload()
+        assert ann.command("PING") == b"PONG"
+        assert is_error(ann.command("AUTH", "ann", "one"), b"WRONGPASS")
+        assert ann.command("AUTH", "ann", "three") == b"OK"
+        with pytest.raises(Closed):
+            bob.read()
+
+
+@key("allowUnauthenticated", "live")
+def test_allow_unauthenticated(launch, server):
+    redpool = launch.redpool(server)
+    listen = [redpool.tcp.text, f"0.0.0.0:{free_port()}"]
+    redpool.reload(refused=True, listen=listen)
+    redpool.reload(listen=listen, allowUnauthenticated=True)
+    with redpool.connect() as client:
+        assert client.command("PING") == b"PONG"
+        redpool.reload(refused=True, allowUnauthenticated=False)
+        assert client.command("PING") == b"PONG"
+
+
 # The process.
 
 

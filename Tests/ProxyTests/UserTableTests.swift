@@ -1,3 +1,4 @@
+import Config
 import Pool
 import TestSupport
 import Testing

@@ -94,6 +94,7 @@ class Link:
             self.close()
             return
         self.from_near += data
+        self.middleman.received += len(data)
         while self.is_working and (end := frame_end(self.from_near)):
             frame = bytes(self.from_near[:end])
             del self.from_near[:end]
@@ -246,6 +247,8 @@ class Middleman:
         # Counts of commands by marker, and of connections.
         self.seen = collections.Counter()
         self.accepted = 0
+        # Bytes that the daemon has sent.
+        self.received = 0
         # When faults struck replies, and when connections ended.
         self.struck, self.ended = [], []
         self._faults = []

@@ -77,6 +77,7 @@ enum ShowNumbers {
             ("clients_accepted", pool.accepted),
             ("clients_rejected.max_clients", pool.rejected.atLimit),
             ("clients_rejected.fd_limit", pool.rejected.withoutFiles),
+            ("client_auth_failures", pool.loginsRefused),
             ("received_bytes.client", pool.bytes.fromClients),
             ("received_bytes.upstream", pool.bytes.fromServer),
             ("sent_bytes.client", pool.bytes.toClients),

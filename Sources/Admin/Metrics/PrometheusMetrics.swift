@@ -138,6 +138,10 @@ extension PrometheusMetrics {
             text.sample(label(pool) + [Label("reason", "max_clients")], atLimit)
             text.sample(label(pool) + [Label("reason", "fd_limit")], withoutFiles)
         }
+        text.metric(
+            "redpool_client_auth_failures_total", .counter,
+            "Logins of clients that Redpool has refused.")
+        for pool in snapshot.pools { text.sample(label(pool), pool.metrics.loginsRefused) }
         text.metric("redpool_clients_closed_total", .counter, "Clients whose connection has ended.")
         for pool in snapshot.pools {
             write(

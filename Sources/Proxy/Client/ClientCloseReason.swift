@@ -28,6 +28,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case user_refused
     /// The server accepted the client as a new user, but Redpool has no number left for one.
     case user_limit
+    /// The file of users has the client's user no more.
+    case user_removed
     /// Redpool is shutting down.
     case drain
     /// A CLIENT KILL ended this client. It came from another client or from itself. Or it was an

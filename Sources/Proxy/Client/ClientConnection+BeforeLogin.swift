@@ -99,6 +99,9 @@ extension ClientConnection {
         else { return nil }
         switch request.command {
         case .quit, .post, .host: return nil
+        // Where Redpool judges logins, the client may have logged in here.
+        case .auth where pool.config.clientUsers != nil: return nil
+        case .hello where pool.config.clientUsers != nil: return nil
         default: break
         }
         if refuseIfDenied() { return .answered }

@@ -41,6 +41,9 @@ extension ClientConnection {
                     return position
                 }
                 position = next
+            case .loggedOut:
+                guard let next = handleLoggedOut(bytes, count, position) else { return position }
+                position = next
             case .streaming, .swallowing:
                 guard !isPausedByUpstream else { return position }
                 let next = streamOn(bytes, count, position)
@@ -175,7 +178,7 @@ extension ClientConnection {
     }
 
     /// The slow path: the command has a state, or its client has one.
-    private func carryOutRare(_ request: Request) -> Outcome {
+    func carryOutRare(_ request: Request) -> Outcome {
         let command = request.command
         let isStateless = worker.table.isStateless(command)
         if !isStateless { worker.turn.spend(Turn.special) }
@@ -185,6 +188,7 @@ extension ClientConnection {
             return outcome
         }
         if pool.denyList.refuses(command) { return refuseCommand() }
+        if command == .auth || command == .hello, let outcome = judge(request) { return outcome }
         if isHolding {
             if isStateless { worker.turn.spend(Turn.held) }
             if mustAwaitResume, command != .quit { return waitForReplies() }

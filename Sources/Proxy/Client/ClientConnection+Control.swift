@@ -27,6 +27,10 @@ extension ClientConnection {
     private func kill(_ words: [[UInt8]], isExact: Bool) -> Outcome {
         let wanted = KillFilter(words)
         let isUnderstood = isExact && wanted.isUnderstood
+        var words = words
+        if let user = wanted.user, pool.config.clientUsers?.has(user) == true {
+            words = KillFilter.naming(pool.users.name(of: 0), in: words)
+        }
         if session.isSendingTransaction {
             // Redpool does not see when EXEC runs it, so the server gets a form that matches no
             // client.

@@ -77,7 +77,8 @@ extension ClientConnection {
         case .known(let command, let isDenied):
             lastCommand = command
             guard isDenied else { return false }
-            if refuseCommand() != .blocked { mode = .swallowing }
+            let outcome = pool.denyList.refuses(command) ? refuseCommand() : refuseLargeLogin()
+            if outcome != .blocked { mode = .swallowing }
         case .impossible(let isSubcommand):
             lastCommand = .unknown
             if session.isSendingTransaction, isHolding {
@@ -90,6 +91,12 @@ extension ClientConnection {
             mode = .swallowing
         }
         return true
+    }
+
+    /// AUTH, HELLO or RESET in this length, where Redpool judges logins.
+    private func refuseLargeLogin() -> Outcome {
+        let name = worker.table.info(lastCommand)?.name ?? ""
+        return refuse("ERR '\(name)' is refused by Redpool: it is too long")
     }
 
     /// What is known of the command while its arguments are still coming in.
@@ -131,7 +138,8 @@ extension ClientConnection {
     private func known(_ command: Command, _ name: UnknownName) -> UnfinishedName {
         let isDenied =
             command == .unknown
-            ? pool.deniedStrangers.refuses(name.asRead) : pool.denyList.refuses(command)
+            ? pool.deniedStrangers.refuses(name.asRead)
+            : pool.denyList.refuses(command) || mayNotPass(command, arguments: nil)
         return .known(command, isDenied: isDenied)
     }
 

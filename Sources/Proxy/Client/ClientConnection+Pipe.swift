@@ -122,6 +122,7 @@ extension ClientConnection {
         let command = worker.table.find(span, frame)
         if let info = worker.table.info(command) {
             return pool.denyList.refuses(command) || !info.isNamedExactly(span, frame)
+                || mayNotPass(command, arguments: frame.argumentCount)
         }
         let name = UnknownName(frame, in: span, table: worker.table)
         // A server might read an invalid name as that of a refused command.
@@ -148,7 +149,8 @@ extension ClientConnection {
     /// replies stay the same.
     private func passStandIn() {
         pool.warnRefused(
-            Outage.denied, "a command in denyCommands of pool \(pool.config.name), in a pipe")
+            Outage.denied,
+            "a command in denyCommands of pool \(pool.config.name), or a login, in a pipe")
         ClientConnection.refusedCommand.withUnsafeBytes {
             if let base = $0.baseAddress { pass(base, $0.count) }
         }

@@ -117,6 +117,7 @@ extension ClientConnection {
             return listInTransaction(ListFilter(member.words), element) ?? element
         case .hello:
             return HelloReply.replacingID(element, self)
+        case .judged: return member.words.first ?? element
         default:
             return ownValue(member.expectation, element) ?? element
         }

@@ -195,6 +195,7 @@ extension ClientConnection {
         redirect(to: 0)
         monitorFilter = nil
         countKept()
+        if pool.config.clientUsers != nil { mode = .loggedOut }
         if !isSkipped { reply("+RESET\r\n") }
     }
 

@@ -9,7 +9,8 @@ import Session
 
 /// A connected client.
 final class ClientConnection {
-    /// What the client is doing. All begin and, but for `piped` and `closing`, end in `open`.
+    /// What the client is doing. All begin and, but for `piped` and `closing`, end in `open`. Where
+    /// Redpool judges logins, a client begins as `loggedOut`, and is so again after RESET.
     enum Mode: Equatable {
         /// Commands are handled as they come; those of a client that holds an upstream go there.
         case open
@@ -31,6 +32,8 @@ final class ClientConnection {
         case preparing
         /// An upstream of its own for the rest of the session, bytes passing through both ways.
         case piped(Pipe)
+        /// The client has to log in to Redpool first; Redpool answers all its commands.
+        case loggedOut
         /// Nothing more is read; what is queued is written, then the connection closes.
         case closing(ClientCloseReason)
     }
@@ -148,6 +151,7 @@ final class ClientConnection {
             descriptor: accepted.descriptor, loop: worker.loop,
             owner: Unmanaged.passUnretained(self).toOpaque(), onReadable: clientReadable,
             onWritable: clientWritable)
+        if pool.config.clientUsers != nil { mode = .loggedOut }
     }
 
     func start() {
@@ -164,6 +168,7 @@ final class ClientConnection {
         switch mode {
         case .open: return isHolding ? upstream?.hold?.isListening == true : !lists.contains(.ready)
         case .piped(let pipe): return !pipe.isOwed
+        case .loggedOut: return !lists.contains(.ready)
         default: return false
         }
     }

@@ -131,7 +131,7 @@ struct LineTemplate: Sendable {
                 output.append(contentsOf: name.utf8)
             }
         case .user:
-            output.append(contentsOf: client.pool.users.name(of: client.key.user))
+            output.append(contentsOf: client.userName)
         case .redir:
             if hold?.isTracking == true {
                 number(client.session.redirection.current, &output)

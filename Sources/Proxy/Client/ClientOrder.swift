@@ -90,9 +90,7 @@ struct VictimSearch {
         if let age = filter.maximumAge, client.ageSeconds < age { return false }
         if let type = filter.type, type != client.type { return false }
         if filter.address != nil, client.origin.portMark != port { return false }
-        if let user = filter.user, user != client.pool.users.name(of: client.key.user) {
-            return false
-        }
+        if let user = filter.user, user != client.userName { return false }
         if let address = filter.address, address != Array(client.peerText.utf8) { return false }
         return filter.localAddress == nil || filter.localAddress == client.localBytes
     }

@@ -14,6 +14,8 @@ package struct PoolMetrics: Sendable {
     package internal(set) var accepted: UInt64 = 0
     /// One for each `ClientCloseReason`.
     package internal(set) var clientsClosed = zeros(ClientCloseReason.allCases.count)
+    /// Logins that Redpool has refused.
+    package internal(set) var loginsRefused: UInt64 = 0
     package internal(set) var bytes = Bytes()
     package internal(set) var commands = Commands()
     /// One for each `RefusedReason`.
@@ -99,6 +101,7 @@ package struct PoolMetrics: Sendable {
         clients += other.clients
         waitingBytes += other.waitingBytes
         accepted += other.accepted
+        loginsRefused += other.loginsRefused
         PoolMetrics.add(other.clientsClosed, to: &clientsClosed)
         PoolMetrics.add(other.refused, to: &refused)
         PoolMetrics.add(other.errorReplies, to: &errorReplies)

@@ -44,6 +44,7 @@ extension PoolFront {
         counters.add(server.machine.counters)
         found.clients = traffic.clients
         found.accepted = traffic.accepted
+        found.loginsRefused = traffic.loginsRefused
         found.clientsClosed = meter.errors.totals(.client)
         found.refused = meter.errors.totals(.refused)
         found.errorReplies = meter.errors.totals(.reply)

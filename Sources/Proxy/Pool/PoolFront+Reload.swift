@@ -21,6 +21,7 @@ extension PoolFront {
             if old.upstreamTLS != new.upstreamTLS { server.renewTLS() }
             if old.password != new.password { renewPassword() }
         }
+        if old.clientUsers != new.clientUsers { replaceClientUsers() }
         self.moves = moves
         server.noteWork()
     }

@@ -7,9 +7,11 @@ import Telemetry
 
 extension PoolFront {
     /// Logs a warning or critical message. Repeated ones are merged into one line per 10 seconds.
-    func warnLimit(_ event: String, reason: String, _ text: String, error: String = "") {
+    func warnLimit(
+        _ event: String, reason: String, _ text: String, error: String = "", peer: String = ""
+    ) {
         let key = RateLimiter.Key(event: event, pool: config.name, reason: reason)
-        let said = RateLimiter.Said(text, error: error)
+        let said = RateLimiter.Said(text, error: error, peer: peer)
         let now = worker.now.nanoseconds
         guard let count = group.warnings.record(key, said, now: now) else { return }
         log(RateLimiter.Summary(key: key, count: count, last: said))
@@ -46,6 +48,7 @@ extension PoolFront {
             "reason": "\(summary.key.reason)", "count": "\(summary.count)",
         ]
         if !summary.last.error.isEmpty { fields["err"] = "\(summary.last.error)" }
+        if !summary.last.peer.isEmpty { fields["peer"] = "\(summary.last.peer)" }
         worker.log.log(
             level: PoolFront.level(of: summary.key.event), "\(summary.last.text)",
             metadata: fields)

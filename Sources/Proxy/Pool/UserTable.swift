@@ -10,7 +10,7 @@ import Pool
 struct UserTable {
     private struct Entry {
         let name: [UInt8]
-        var password: [UInt8]
+        var password: Secret
         /// The client that was first to bring this password, since the last refusal if there was
         /// one.
         var witness: UInt64 = 0
@@ -37,10 +37,10 @@ struct UserTable {
     /// After a search that made no room, none is made for this long, in nanoseconds.
     private static let patience: Int64 = 100_000_000
 
-    init(name: String, password: String?) {
+    init(name: String, password: Secret?) {
         base = Entry(
             name: Array((name.isEmpty ? "default" : name).utf8),
-            password: Array((password ?? "").utf8))
+            password: password ?? "")
     }
 
     /// The user whose credentials are exactly these, unless the server refuses them now.
@@ -49,8 +49,8 @@ struct UserTable {
     }
 
     private func number(_ name: [UInt8], _ password: [UInt8]) -> UInt32? {
-        if name == base.name, password == base.password { return 0 }
-        return numbers[name]?.first { entries[$0]?.password == password }
+        if name == base.name, base.password.matches(password) { return 0 }
+        return numbers[name]?.first { entries[$0]?.password.matches(password) == true }
     }
 
     /// The users of this name with a password that a client has brought.
@@ -77,7 +77,7 @@ struct UserTable {
             if isFull(for: name) { return nil }
             last += 1
             user = last
-            entries[user] = Entry(name: name, password: password, witness: client)
+            entries[user] = Entry(name: name, password: Secret(password), witness: client)
             numbers[name, default: []].append(user)
         }
         if user != 0, name == base.name { newestDefault = user }
@@ -114,11 +114,11 @@ struct UserTable {
 
     /// The configuration has other credentials, or another server judges all of them. Users stay,
     /// because clients have their numbers, and the server judges each again.
-    mutating func move(name: String, password: String?) {
+    mutating func move(name: String, password: Secret?) {
         self = UserTable(name: name, password: password, keeping: self)
     }
 
-    private init(name: String, password: String?, keeping old: UserTable) {
+    private init(name: String, password: Secret?, keeping old: UserTable) {
         self.init(name: name, password: password)
         entries = old.entries
         numbers = old.numbers
@@ -127,8 +127,8 @@ struct UserTable {
     }
 
     /// The configuration has another password for user 0.
-    mutating func setPassword(_ password: String?) {
-        base.password = Array((password ?? "").utf8)
+    mutating func setPassword(_ password: Secret?) {
+        base.password = password ?? ""
     }
 
     /// The user with the name of user 0 and a password that a client has brought, and that client.
@@ -143,6 +143,6 @@ struct UserTable {
     func name(of user: UInt32) -> [UInt8] { user == 0 ? base.name : entries[user]?.name ?? [] }
 
     func password(of user: UInt32) -> [UInt8] {
-        user == 0 ? base.password : entries[user]?.password ?? []
+        user == 0 ? base.password.bytes : entries[user]?.password.bytes ?? []
     }
 }

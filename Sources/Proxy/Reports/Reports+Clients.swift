@@ -31,7 +31,7 @@ extension ClientConnection {
         }
         return ClientReport(
             id: serial, pool: pool.config.name, worker: worker.index, peer: peerBytes,
-            name: identity.name, library: library, user: pool.users.name(of: key.user),
+            name: identity.name, library: library, user: userName,
             database: key.database, protocolVersion: key.protocolVersion,
             age: worker.now.nanoseconds - origin.connectedAt,
             idle: worker.now.nanoseconds - lastActivity, state: standing.state,
@@ -69,6 +69,7 @@ extension ClientConnection {
             return Standing(state: .pipe, reason: nil, since: soleTime)
         case .open where inFlight == 0 && !isHolding && extras?.awaitsReturn != true:
             return resting
+        case .loggedOut: return Standing(state: .idle, reason: "login", since: idleTime)
         default: break
         }
         if isBlocked {
@@ -129,6 +130,7 @@ extension ClientConnection {
         case .swallowing: "swallowing"
         case .preparing: "preparing"
         case .closing(let reason): reason.word
+        case .loggedOut: nil
         case .open, .exclusive, .waiting, .piped:
             isSlow ? "unread" : isPausedByUpstream ? "upstream_full" : nil
         }

@@ -16,6 +16,7 @@ struct ServerFacts {
             isBefore72 = parts.map { $0 < (7, 2) } ?? false
             isBefore7 = parts.map { $0 < (7, 0) } ?? true
             hasOldWords = parts.map { $0 < (7, 0) } ?? false
+            release = ServerFacts.release(version)
         }
     }
     /// Redis before 7.2. HELLO carries out its options one by one, so those before a bad one take
@@ -26,6 +27,14 @@ struct ServerFacts {
     private(set) var isBefore7 = true
     /// Redis before 7.0: its errors for unknown commands have another text.
     private(set) var hasOldWords = false
+    /// As 100 * major + minor; nil if it is not known.
+    private(set) var release: Int?
+    /// Valkey's own version; nil if it is none.
+    var valkeyVersion: [UInt8]? {
+        didSet { valkeyRelease = ServerFacts.release(valkeyVersion) }
+    }
+    /// The same as 100 * major + minor.
+    private(set) var valkeyRelease: Int?
     var runID: [UInt8]?
     /// A line of CLIENT LIST. It shows the fields and their order.
     var clientLine = ""
@@ -80,6 +89,11 @@ extension ServerFacts {
     }
 
     private static func isArray(_ item: ReplyItem) -> Bool { item.type == UInt8(ascii: "*") }
+
+    /// As 100 * major + minor; nil when the text is not a version.
+    private static func release(_ version: [UInt8]?) -> Int? {
+        parts(of: version ?? []).map { Int(min($0, 300) * 100 + min($1, 99)) }
+    }
 
     /// Major and minor number; nil when the text is not a version.
     private static func parts(of version: [UInt8]) -> (Int64, Int64)? {

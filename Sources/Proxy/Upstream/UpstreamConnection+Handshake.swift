@@ -130,8 +130,15 @@ extension UpstreamConnection {
         }
         var bytes: [UInt8] = []
         Encode.command(words, into: &bytes)
-        handshake.sent = bytes
-        sendOwn(bytes)
+        if case .authenticate = step {
+            // MONITOR does not show AUTH.
+            handshake.sent = []
+            sendOwn(bytes)
+            Secret.wipe(&bytes)
+        } else {
+            handshake.sent = bytes
+            sendOwn(bytes)
+        }
     }
 
     func receiveHandshake(_ bytes: UnsafeRawPointer, _ count: Int) {

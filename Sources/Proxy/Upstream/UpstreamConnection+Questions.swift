@@ -26,6 +26,7 @@ extension UpstreamConnection {
         server.forgetServer(found.runID)
         var facts = ServerFacts()
         facts.version = found.version
+        facts.valkeyVersion = found.valkeyVersion
         facts.runID = found.runID
         if !isOnly {
             if server.facts.runID != nil, let runID = found.runID {
@@ -48,6 +49,7 @@ extension UpstreamConnection {
         switch step {
         case .information:
             facts.version = ServerFacts.field("redis_version", in: incoming.collected)
+            facts.valkeyVersion = ServerFacts.field("valkey_version", in: incoming.collected)
             facts.runID = ServerFacts.field("run_id", in: incoming.collected)
         case .timeout:
             server.looks.asked(now: worker.now)

@@ -62,7 +62,8 @@ extension Worker {
         var idle: [ClientConnection] = []
         clients.forEach { client in
             let limit = client.pool.config.clientIdleTimeout
-            if limit > 0, client.mode == .open, !client.isHolding, client.isQuiet,
+            if limit > 0, client.mode == .open || client.mode == .loggedOut, !client.isHolding,
+                client.isQuiet,
                 now.nanoseconds - client.lastActivity > limit
             {
                 idle.append(client)

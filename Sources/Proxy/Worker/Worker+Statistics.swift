@@ -60,6 +60,8 @@ struct ClientTraffic: Sendable {
     var left: UInt64 = 0
     /// Errors of Redpool's own in place of a reply, as `client.refused` has them.
     var refused: UInt64 = 0
+    /// Logins that Redpool has refused.
+    var loginsRefused: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -71,6 +73,7 @@ struct ClientTraffic: Sendable {
         pushesDropped += other.pushesDropped
         left += other.left
         refused += other.refused
+        loginsRefused += other.loginsRefused
     }
 }
 
@@ -130,7 +133,8 @@ struct PoolStatistics: Sendable {
             "waiting": "\(sight.waiting)", "in_flight": "\(sight.inFlight)",
             "oldest_in_flight_ms": "\(PoolSight.milliseconds(sight.oldestCommand(now: now)))",
             "oldest_wait_ms": "\(PoolSight.milliseconds(sight.oldestWait(now: now)))",
-            "refused": "\(traffic.refused)", "commands_shared": "\(traffic.commandsShared)",
+            "refused": "\(traffic.refused)", "auth_failed": "\(traffic.loginsRefused)",
+            "commands_shared": "\(traffic.commandsShared)",
             "commands_pinned": "\(traffic.commandsPinned)",
             "commands_local": "\(traffic.commandsLocal)", "retried": "\(traffic.retried)",
             "pushes_dropped": "\(traffic.pushesDropped)",

@@ -454,452 +454,454 @@ package enum Command: UInt16, Sendable {
 
 extension CommandTable {
     /// One line a command: name, class, whether it may stand in a block that is forwarded whole
-    /// (ok, no, end), the server's flags that matter here, and where its keys are (`KeySpec`).
+    /// (ok, no, end), the server's flags that matter here, where its keys are (`KeySpec`), the
+    /// arity as in COMMAND (empty if not known), and the releases of Redis and of Valkey that it
+    /// came with (702 is 7.2).
     static let definitions: StaticString = """
-        ACL\tSHARE\tok\t\t-
-        ACL CAT\tSHARE\tok\t\t-
-        ACL DELUSER\tADMIN\tok\t\t-
-        ACL DRYRUN\tADMIN\tok\t\t-
-        ACL GENPASS\tSHARE\tok\t\t-
-        ACL GETUSER\tADMIN\tok\t\t-
-        ACL HELP\tSHARE\tok\t\t-
-        ACL LIST\tADMIN\tok\t\t-
-        ACL LOAD\tADMIN\tok\t\t-
-        ACL LOG\tADMIN\tok\t\t-
-        ACL SAVE\tADMIN\tok\t\t-
-        ACL SETUSER\tADMIN\tok\t\t-
-        ACL USERS\tADMIN\tok\t\t-
-        ACL WHOAMI\tSHARE\tok\t\t-
-        APPEND\tSHARE\tok\tWRITE\t1
-        ASKING\tPIN_NEXT\tno\t\t-
-        AUTH\tSTATE\tno\tNO_AUTH\t-
-        BGREWRITEAOF\tADMIN\tok\t\t-
-        BGSAVE\tADMIN\tok\t\t-
-        BITCOUNT\tSHARE\tok\tREADONLY\t1
-        BITFIELD\tSHARE\tok\tWRITE\t1
-        BITFIELD_RO\tSHARE\tok\tREADONLY\t1
-        BITOP\tSHARE_SLOW\tok\tWRITE\t2..-1
-        BITPOS\tSHARE\tok\tREADONLY\t1
-        BLMOVE\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..2
-        BLMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\tn2
-        BLPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
-        BRPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
-        BRPOPLPUSH\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..2
-        BZMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\tn2
-        BZPOPMAX\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
-        BZPOPMIN\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2
-        CLIENT\tSHARE\tok\t\t-
-        CLIENT CACHING\tPIN_IF_TRACKING\tno\t\t-
-        CLIENT CAPA\tSTATE\tno\t\t-
-        CLIENT GETNAME\tREWRITE\tno\t\t-
-        CLIENT GETREDIR\tPIN_IF_TRACKING\tno\t\t-
-        CLIENT HELP\tSHARE\tok\t\t-
-        CLIENT ID\tREWRITE\tno\t\t-
-        CLIENT IMPORT-SOURCE\tSTATE\tno\t\t-
-        CLIENT INFO\tREWRITE\tno\t\t-
-        CLIENT KILL\tCONTROL_REWRITE\tno\t\t-
-        CLIENT LIST\tREWRITE\tno\t\t-
-        CLIENT NO-EVICT\tSTATE\tno\t\t-
-        CLIENT NO-TOUCH\tSTATE\tno\t\t-
-        CLIENT PAUSE\tCONTROL\tno\t\t-
-        CLIENT REPLY\tLOCAL\tno\t\t-
-        CLIENT SETINFO\tMIRROR\tno\t\t-
-        CLIENT SETNAME\tMIRROR\tno\t\t-
-        CLIENT TRACKING\tPIN_FOREVER\tno\t\t-
-        CLIENT TRACKINGINFO\tPIN_IF_TRACKING\tno\t\t-
-        CLIENT UNBLOCK\tCONTROL_REWRITE\tno\t\t-
-        CLIENT UNPAUSE\tCONTROL\tno\t\t-
-        CLUSTER\tSHARE\tok\t\t-
-        CLUSTER ADDSLOTS\tSHARE\tok\t\t-
-        CLUSTER ADDSLOTSRANGE\tSHARE\tok\t\t-
-        CLUSTER BUMPEPOCH\tSHARE\tok\t\t-
-        CLUSTER CANCELSLOTMIGRATIONS\tSHARE\tok\t\t-
-        CLUSTER COUNT-FAILURE-REPORTS\tSHARE\tok\t\t-
-        CLUSTER COUNTKEYSINSLOT\tSHARE\tok\t\t-
-        CLUSTER DELSLOTS\tSHARE\tok\t\t-
-        CLUSTER DELSLOTSRANGE\tSHARE\tok\t\t-
-        CLUSTER FAILOVER\tSHARE\tok\t\t-
-        CLUSTER FLUSHSLOTS\tSHARE\tok\t\t-
-        CLUSTER FORGET\tSHARE\tok\t\t-
-        CLUSTER GETKEYSINSLOT\tSHARE\tok\t\t-
-        CLUSTER GETSLOTMIGRATIONS\tSHARE\tok\t\t-
-        CLUSTER HELP\tSHARE\tok\t\t-
-        CLUSTER INFO\tSHARE\tok\t\t-
-        CLUSTER KEYSLOT\tSHARE\tok\t\t-
-        CLUSTER LINKS\tSHARE\tok\t\t-
-        CLUSTER MEET\tSHARE\tok\t\t-
-        CLUSTER MIGRATESLOTS\tSHARE\tok\t\t-
-        CLUSTER MIGRATION\tSHARE\tok\t\t-
-        CLUSTER MYID\tSHARE\tok\t\t-
-        CLUSTER MYSHARDID\tSHARE\tok\t\t-
-        CLUSTER NODES\tSHARE\tok\t\t-
-        CLUSTER REPLICAS\tSHARE\tok\t\t-
-        CLUSTER REPLICATE\tSHARE\tok\t\t-
-        CLUSTER RESET\tSHARE\tok\t\t-
-        CLUSTER SAVECONFIG\tSHARE\tok\t\t-
-        CLUSTER SET-CONFIG-EPOCH\tSHARE\tok\t\t-
-        CLUSTER SETSLOT\tPIN_REPLY\tno\tBLOCKING\t-
-        CLUSTER SHARDS\tSHARE\tok\t\t-
-        CLUSTER SLAVES\tSHARE\tok\t\t-
-        CLUSTER SLOT-STATS\tSHARE\tok\t\t-
-        CLUSTER SLOTS\tSHARE\tok\t\t-
-        COMMAND\tSHARE_SLOW\tok\t\t-
-        COMMAND COUNT\tSHARE\tok\t\t-
-        COMMAND DOCS\tSHARE_SLOW\tok\t\t-
-        COMMAND GETKEYS\tSHARE\tok\t\t-
-        COMMAND GETKEYSANDFLAGS\tSHARE\tok\t\t-
-        COMMAND HELP\tSHARE\tok\t\t-
-        COMMAND INFO\tSHARE_SLOW\tok\t\t-
-        COMMAND LIST\tSHARE\tok\t\t-
-        COMMANDLOG\tADMIN\tok\t\t-
-        COMMANDLOG GET\tADMIN\tok\t\t-
-        COMMANDLOG HELP\tADMIN\tok\t\t-
-        COMMANDLOG LEN\tADMIN\tok\t\t-
-        COMMANDLOG RESET\tADMIN\tok\t\t-
-        CONFIG\tSHARE\tok\t\t-
-        CONFIG GET\tADMIN\tok\t\t-
-        CONFIG HELP\tADMIN\tok\t\t-
-        CONFIG RESETSTAT\tADMIN\tok\t\t-
-        CONFIG REWRITE\tADMIN\tok\t\t-
-        CONFIG SET\tADMIN\tok\t\t-
-        COPY\tSHARE\tok\tWRITE\t1..2
-        DBSIZE\tSHARE\tok\tREADONLY\t-
-        DEBUG\tPIN_FENCE\tno\t\t-
-        DECR\tSHARE\tok\tWRITE\t1
-        DECRBY\tSHARE\tok\tWRITE\t1
-        DEL\tSHARE\tok\tWRITE\t1..-1
-        DELEX\tSHARE\tok\tWRITE\t1
-        DELIFEQ\tSHARE\tok\tWRITE\t1
-        DIGEST\tSHARE\tok\tREADONLY\t1
-        DISCARD\tTX_END\tno\t\t-
-        DUMP\tSHARE_SLOW\tok\tREADONLY\t1
-        ECHO\tSHARE\tok\t\t-
-        EVAL\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2
-        EVALSHA\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2
-        EVALSHA_RO\tSHARE_SLOW\tok\tREADONLY\tn2
-        EVAL_RO\tSHARE_SLOW\tok\tREADONLY\tn2
-        EXEC\tTX_END\tend\t\t-
-        EXISTS\tSHARE\tok\tREADONLY\t1..-1
-        EXPIRE\tSHARE\tok\tWRITE\t1
-        EXPIREAT\tSHARE\tok\tWRITE\t1
-        EXPIRETIME\tSHARE\tok\tREADONLY\t1
-        FAILOVER\tADMIN\tno\t\t-
-        FCALL\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2
-        FCALL_RO\tSHARE_SLOW\tok\tREADONLY\tn2
-        FLUSHALL\tPIN_REPLY\tok\tWRITE\t-
-        FLUSHDB\tPIN_REPLY\tok\tWRITE\t-
-        FUNCTION\tSHARE\tok\t\t-
-        FUNCTION DELETE\tSHARE\tok\tWRITE\t-
-        FUNCTION DUMP\tSHARE\tok\t\t-
-        FUNCTION FLUSH\tSHARE\tok\tWRITE\t-
-        FUNCTION HELP\tSHARE\tok\t\t-
-        FUNCTION KILL\tCONTROL\tok\t\t-
-        FUNCTION LIST\tPIN_FENCE\tno\t\t-
-        FUNCTION LOAD\tPIN_FENCE\tno\tWRITE\t-
-        FUNCTION RESTORE\tPIN_FENCE\tno\tWRITE\t-
-        FUNCTION STATS\tCONTROL\tok\t\t-
-        GEOADD\tSHARE\tok\tWRITE\t1
-        GEODIST\tSHARE\tok\tREADONLY\t1
-        GEOHASH\tSHARE\tok\tREADONLY\t1
-        GEOPOS\tSHARE\tok\tREADONLY\t1
-        GEORADIUS\tSHARE\tok\tWRITE\tgeoradius
-        GEORADIUSBYMEMBER\tSHARE\tok\tWRITE\tgeoradius
-        GEORADIUSBYMEMBER_RO\tSHARE\tok\tREADONLY\t1
-        GEORADIUS_RO\tSHARE\tok\tREADONLY\t1
-        GEOSEARCH\tSHARE\tok\tREADONLY\t1
-        GEOSEARCHSTORE\tSHARE\tok\tWRITE\t1..2
-        GET\tSHARE\tok\tREADONLY\t1
-        GETBIT\tSHARE\tok\tREADONLY\t1
-        GETDEL\tSHARE\tok\tWRITE\t1
-        GETEX\tSHARE\tok\tWRITE\t1
-        GETRANGE\tSHARE\tok\tREADONLY\t1
-        GETSET\tSHARE\tok\tWRITE\t1
-        HDEL\tSHARE\tok\tWRITE\t1
-        HELLO\tSTATE_REWRITE\tno\tNO_AUTH\t-
-        HEXISTS\tSHARE\tok\tREADONLY\t1
-        HEXPIRE\tSHARE\tok\tWRITE\t1
-        HEXPIREAT\tSHARE\tok\tWRITE\t1
-        HEXPIRETIME\tSHARE\tok\tREADONLY\t1
-        HGET\tSHARE\tok\tREADONLY\t1
-        HGETALL\tSHARE_SLOW\tok\tREADONLY\t1
-        HGETDEL\tSHARE\tok\tWRITE\t1
-        HGETEX\tSHARE\tok\tWRITE\t1
-        HINCRBY\tSHARE\tok\tWRITE\t1
-        HINCRBYFLOAT\tSHARE\tok\tWRITE\t1
-        HKEYS\tSHARE_SLOW\tok\tREADONLY\t1
-        HLEN\tSHARE\tok\tREADONLY\t1
-        HMGET\tSHARE\tok\tREADONLY\t1
-        HMSET\tSHARE\tok\tWRITE\t1
-        HOST:\tLOCAL\tno\t\t-
-        HOTKEYS\tADMIN\tok\t\t-
-        HPERSIST\tSHARE\tok\tWRITE\t1
-        HPEXPIRE\tSHARE\tok\tWRITE\t1
-        HPEXPIREAT\tSHARE\tok\tWRITE\t1
-        HPEXPIRETIME\tSHARE\tok\tREADONLY\t1
-        HPTTL\tSHARE\tok\tREADONLY\t1
-        HRANDFIELD\tSHARE\tok\tREADONLY\t1
-        HSCAN\tSHARE\tok\tREADONLY\t1
-        HSET\tSHARE\tok\tWRITE\t1
-        HSETEX\tSHARE\tok\tWRITE\t1
-        HSETNX\tSHARE\tok\tWRITE\t1
-        HSTRLEN\tSHARE\tok\tREADONLY\t1
-        HTTL\tSHARE\tok\tREADONLY\t1
-        HVALS\tSHARE_SLOW\tok\tREADONLY\t1
-        INCR\tSHARE\tok\tWRITE\t1
-        INCRBY\tSHARE\tok\tWRITE\t1
-        INCRBYFLOAT\tSHARE\tok\tWRITE\t1
-        INFO\tSHARE\tok\t\t-
-        KEYS\tSHARE_SLOW\tok\tREADONLY\t-
-        LASTSAVE\tSHARE\tok\t\t-
-        LATENCY\tSHARE\tok\t\t-
-        LATENCY DOCTOR\tADMIN\tok\t\t-
-        LATENCY GRAPH\tADMIN\tok\t\t-
-        LATENCY HELP\tSHARE\tok\t\t-
-        LATENCY HISTOGRAM\tADMIN\tok\t\t-
-        LATENCY HISTORY\tADMIN\tok\t\t-
-        LATENCY LATEST\tADMIN\tok\t\t-
-        LATENCY RESET\tADMIN\tok\t\t-
-        LCS\tSHARE_SLOW\tok\tREADONLY\t1..2
-        LINDEX\tSHARE\tok\tREADONLY\t1
-        LINSERT\tSHARE\tok\tWRITE\t1
-        LLEN\tSHARE\tok\tREADONLY\t1
-        LMOVE\tSHARE\tok\tWRITE\t1..2
-        LMPOP\tSHARE\tok\tWRITE\tn1
-        LOLWUT\tSHARE\tok\tREADONLY\t-
-        LPOP\tSHARE\tok\tWRITE\t1
-        LPOS\tSHARE\tok\tREADONLY\t1
-        LPUSH\tSHARE\tok\tWRITE\t1
-        LPUSHX\tSHARE\tok\tWRITE\t1
-        LRANGE\tSHARE_SLOW\tok\tREADONLY\t1
-        LREM\tSHARE\tok\tWRITE\t1
-        LSET\tSHARE\tok\tWRITE\t1
-        LTRIM\tSHARE\tok\tWRITE\t1
-        MEMORY\tSHARE\tok\t\t-
-        MEMORY DOCTOR\tSHARE\tok\t\t-
-        MEMORY HELP\tSHARE\tok\t\t-
-        MEMORY MALLOC-STATS\tSHARE\tok\t\t-
-        MEMORY PURGE\tSHARE\tok\t\t-
-        MEMORY STATS\tSHARE\tok\t\t-
-        MEMORY USAGE\tSHARE_SLOW\tok\tREADONLY\t2
-        MGET\tSHARE\tok\tREADONLY\t1..-1
-        MIGRATE\tPIN_REPLY\tok\tWRITE\tmigrate
-        MODULE\tSHARE\tok\t\t-
-        MODULE HELP\tSHARE\tok\t\t-
-        MODULE LIST\tADMIN\tok\t\t-
-        MODULE LOAD\tPIN_FENCE\tno\t\t-
-        MODULE LOADEX\tPIN_FENCE\tno\t\t-
-        MODULE UNLOAD\tPIN_FENCE\tno\t\t-
-        MONITOR\tPIN_FOREVER\tno\t\t-
-        MOVE\tSHARE\tok\tWRITE\t1
-        MSET\tSHARE\tok\tWRITE\t1..-1/2
-        MSETEX\tSHARE\tok\tWRITE\tn1/2
-        MSETNX\tSHARE\tok\tWRITE\t1..-1/2
-        MULTI\tPIN_MULTI\tno\t\t-
-        OBJECT\tSHARE\tok\t\t-
-        OBJECT ENCODING\tSHARE\tok\tREADONLY\t2
-        OBJECT FREQ\tSHARE\tok\tREADONLY\t2
-        OBJECT HELP\tSHARE\tok\t\t-
-        OBJECT IDLETIME\tSHARE\tok\tREADONLY\t2
-        OBJECT REFCOUNT\tSHARE\tok\tREADONLY\t2
-        PERSIST\tSHARE\tok\tWRITE\t1
-        PEXPIRE\tSHARE\tok\tWRITE\t1
-        PEXPIREAT\tSHARE\tok\tWRITE\t1
-        PEXPIRETIME\tSHARE\tok\tREADONLY\t1
-        PFADD\tSHARE\tok\tWRITE\t1
-        PFCOUNT\tSHARE\tok\tREADONLY,MAY_REPLICATE\t1..-1
-        PFDEBUG\tADMIN\tok\tWRITE\t2
-        PFMERGE\tSHARE\tok\tWRITE\t1..-1
-        PFSELFTEST\tADMIN\tok\t\t-
-        PING\tSHARE\tok\t\t-
-        POST\tLOCAL\tno\t\t-
-        PSETEX\tSHARE\tok\tWRITE\t1
-        PSUBSCRIBE\tPIN_SUB\tno\t\t-
-        PSYNC\tDENY\tno\t\t-
-        PTTL\tSHARE\tok\tREADONLY\t1
-        PUBLISH\tSHARE\tok\tMAY_REPLICATE\t-
-        PUBSUB\tSHARE\tok\t\t-
-        PUBSUB CHANNELS\tSHARE\tok\t\t-
-        PUBSUB HELP\tSHARE\tok\t\t-
-        PUBSUB NUMPAT\tSHARE\tok\t\t-
-        PUBSUB NUMSUB\tSHARE\tok\t\t-
-        PUBSUB SHARDCHANNELS\tSHARE\tok\t\t-
-        PUBSUB SHARDNUMSUB\tSHARE\tok\t\t-
-        PUNSUBSCRIBE\tUNSUB\tno\t\t-
-        QUIT\tLOCAL\tno\tNO_AUTH\t-
-        RANDOMKEY\tSHARE\tok\tREADONLY\t-
-        READONLY\tSTATE\tno\t\t-
-        READWRITE\tSTATE\tno\t\t-
-        RENAME\tSHARE\tok\tWRITE\t1..2
-        RENAMENX\tSHARE\tok\tWRITE\t1..2
-        REPLCONF\tDENY\tno\t\t-
-        REPLICAOF\tADMIN\tno\t\t-
-        RESET\tLOCAL\tno\tNO_AUTH\t-
-        RESTORE\tSHARE_SLOW\tok\tWRITE\t1
-        RESTORE-ASKING\tSHARE\tok\tWRITE\t1
-        ROLE\tSHARE\tok\t\t-
-        RPOP\tSHARE\tok\tWRITE\t1
-        RPOPLPUSH\tSHARE\tok\tWRITE\t1..2
-        RPUSH\tSHARE\tok\tWRITE\t1
-        RPUSHX\tSHARE\tok\tWRITE\t1
-        SADD\tSHARE\tok\tWRITE\t1
-        SAVE\tPIN_REPLY\tno\t\t-
-        SCAN\tSHARE\tok\tREADONLY\t-
-        SCARD\tSHARE\tok\tREADONLY\t1
-        SCRIPT\tSHARE\tok\t\t-
-        SCRIPT DEBUG\tDENY\tno\t\t-
-        SCRIPT EXISTS\tSHARE\tok\t\t-
-        SCRIPT FLUSH\tSHARE\tok\t\t-
-        SCRIPT HELP\tSHARE\tok\t\t-
-        SCRIPT KILL\tCONTROL\tok\t\t-
-        SCRIPT LOAD\tPIN_FENCE\tno\t\t-
-        SCRIPT SHOW\tSHARE\tok\t\t-
-        SDIFF\tSHARE_SLOW\tok\tREADONLY\t1..-1
-        SDIFFSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1
-        SELECT\tSTATE\tno\t\t-
-        SENTINEL\tSHARE\tok\t\t-
-        SENTINEL CKQUORUM\tSHARE\tok\t\t-
-        SENTINEL CONFIG\tSHARE\tok\t\t-
-        SENTINEL DEBUG\tSHARE\tok\t\t-
-        SENTINEL FAILOVER\tSHARE\tok\t\t-
-        SENTINEL FLUSHCONFIG\tSHARE\tok\t\t-
-        SENTINEL GET-MASTER-ADDR-BY-NAME\tSHARE\tok\t\t-
-        SENTINEL GET-PRIMARY-ADDR-BY-NAME\tSHARE\tok\t\t-
-        SENTINEL HELP\tSHARE\tok\t\t-
-        SENTINEL INFO-CACHE\tSHARE\tok\t\t-
-        SENTINEL IS-MASTER-DOWN-BY-ADDR\tSHARE\tok\t\t-
-        SENTINEL IS-PRIMARY-DOWN-BY-ADDR\tSHARE\tok\t\t-
-        SENTINEL MASTER\tSHARE\tok\t\t-
-        SENTINEL MASTERS\tSHARE\tok\t\t-
-        SENTINEL MONITOR\tSHARE\tok\t\t-
-        SENTINEL MYID\tSHARE\tok\t\t-
-        SENTINEL PENDING-SCRIPTS\tSHARE\tok\t\t-
-        SENTINEL PRIMARIES\tSHARE\tok\t\t-
-        SENTINEL PRIMARY\tSHARE\tok\t\t-
-        SENTINEL REMOVE\tSHARE\tok\t\t-
-        SENTINEL REPLICAS\tSHARE\tok\t\t-
-        SENTINEL RESET\tSHARE\tok\t\t-
-        SENTINEL SENTINELS\tSHARE\tok\t\t-
-        SENTINEL SET\tSHARE\tok\t\t-
-        SENTINEL SIMULATE-FAILURE\tSHARE\tok\t\t-
-        SENTINEL SLAVES\tSHARE\tok\t\t-
-        SET\tSHARE\tok\tWRITE\t1
-        SETBIT\tSHARE\tok\tWRITE\t1
-        SETEX\tSHARE\tok\tWRITE\t1
-        SETNX\tSHARE\tok\tWRITE\t1
-        SETRANGE\tSHARE\tok\tWRITE\t1
-        SFLUSH\tPIN_REPLY\tok\tWRITE\t-
-        SHUTDOWN\tCONTROL\tno\t\t-
-        SINTER\tSHARE_SLOW\tok\tREADONLY\t1..-1
-        SINTERCARD\tSHARE\tok\tREADONLY\tn1
-        SINTERSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1
-        SISMEMBER\tSHARE\tok\tREADONLY\t1
-        SLAVEOF\tADMIN\tno\t\t-
-        SLOWLOG\tSHARE\tok\t\t-
-        SLOWLOG GET\tSHARE\tok\t\t-
-        SLOWLOG HELP\tSHARE\tok\t\t-
-        SLOWLOG LEN\tADMIN\tok\t\t-
-        SLOWLOG RESET\tADMIN\tok\t\t-
-        SMEMBERS\tSHARE_SLOW\tok\tREADONLY\t1
-        SMISMEMBER\tSHARE\tok\tREADONLY\t1
-        SMOVE\tSHARE\tok\tWRITE\t1..2
-        SORT\tSHARE_SLOW\tok\tWRITE\tsort
-        SORT_RO\tSHARE_SLOW\tok\tREADONLY\t1
-        SPOP\tSHARE\tok\tWRITE\t1
-        SPUBLISH\tSHARE\tok\tMAY_REPLICATE\t1
-        SRANDMEMBER\tSHARE\tok\tREADONLY\t1
-        SREM\tSHARE\tok\tWRITE\t1
-        SSCAN\tSHARE\tok\tREADONLY\t1
-        SSUBSCRIBE\tPIN_SUB\tno\t\t1..-1
-        STRLEN\tSHARE\tok\tREADONLY\t1
-        SUBSCRIBE\tPIN_SUB\tno\t\t-
-        SUBSTR\tSHARE\tok\tREADONLY\t1
-        SUNION\tSHARE_SLOW\tok\tREADONLY\t1..-1
-        SUNIONSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1
-        SUNSUBSCRIBE\tUNSUB\tno\t\t1..-1
-        SWAPDB\tSHARE\tok\tWRITE\t-
-        SYNC\tDENY\tno\t\t-
-        TIME\tSHARE\tok\t\t-
-        TOUCH\tSHARE\tok\tREADONLY\t1..-1
-        TTL\tSHARE\tok\tREADONLY\t1
-        TYPE\tSHARE\tok\tREADONLY\t1
-        UNLINK\tSHARE\tok\tWRITE\t1..-1
-        UNSUBSCRIBE\tUNSUB\tno\t\t-
-        UNWATCH\tTX_UNWATCH\tok\t\t-
-        VADD\tSHARE_SLOW\tok\tWRITE\t1
-        VCARD\tSHARE\tok\tREADONLY\t1
-        VDIM\tSHARE\tok\tREADONLY\t1
-        VEMB\tSHARE\tok\tREADONLY\t1
-        VGETATTR\tSHARE\tok\tREADONLY\t1
-        VINFO\tSHARE\tok\tREADONLY\t1
-        VISMEMBER\tSHARE_SLOW\tok\tREADONLY\t1
-        VLINKS\tSHARE\tok\tREADONLY\t1
-        VRANDMEMBER\tSHARE_SLOW\tok\tREADONLY\t1
-        VRANGE\tSHARE_SLOW\tok\tREADONLY\t1
-        VREM\tSHARE_SLOW\tok\tWRITE\t1
-        VSETATTR\tSHARE\tok\tWRITE\t1
-        VSIM\tSHARE_SLOW\tok\tREADONLY\t1
-        WAIT\tPIN_REPLY_WOFF\tno\tBLOCKING\t-
-        WAITAOF\tPIN_REPLY_WOFF\tno\tBLOCKING\t-
-        WATCH\tPIN_WATCH\tno\t\t1..-1
-        XACK\tSHARE\tok\tWRITE\t1
-        XACKDEL\tSHARE\tok\tWRITE\t1
-        XADD\tSHARE\tok\tWRITE\t1
-        XAUTOCLAIM\tSHARE\tok\tWRITE\t1
-        XCFGSET\tSHARE\tok\tWRITE\t1
-        XCLAIM\tSHARE\tok\tWRITE\t1
-        XDEL\tSHARE\tok\tWRITE\t1
-        XDELEX\tSHARE\tok\tWRITE\t1
-        XGROUP\tSHARE\tok\t\t-
-        XGROUP CREATE\tSHARE\tok\tWRITE\t2
-        XGROUP CREATECONSUMER\tSHARE\tok\tWRITE\t2
-        XGROUP DELCONSUMER\tSHARE\tok\tWRITE\t2
-        XGROUP DESTROY\tSHARE\tok\tWRITE\t2
-        XGROUP HELP\tSHARE\tok\t\t-
-        XGROUP SETID\tSHARE\tok\tWRITE\t2
-        XINFO\tSHARE\tok\t\t-
-        XINFO CONSUMERS\tSHARE\tok\tREADONLY\t2
-        XINFO GROUPS\tSHARE\tok\tREADONLY\t2
-        XINFO HELP\tSHARE\tok\t\t-
-        XINFO STREAM\tSHARE\tok\tREADONLY\t2
-        XLEN\tSHARE\tok\tREADONLY\t1
-        XPENDING\tSHARE\tok\tREADONLY\t1
-        XRANGE\tSHARE_SLOW\tok\tREADONLY\t1
-        XREAD\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,READONLY\tstreams
-        XREADGROUP\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,WRITE\tstreams
-        XREVRANGE\tSHARE_SLOW\tok\tREADONLY\t1
-        XSETID\tSHARE\tok\tWRITE\t1
-        XTRIM\tSHARE\tok\tWRITE\t1
-        ZADD\tSHARE\tok\tWRITE\t1
-        ZCARD\tSHARE\tok\tREADONLY\t1
-        ZCOUNT\tSHARE\tok\tREADONLY\t1
-        ZDIFF\tSHARE_SLOW\tok\tREADONLY\tn1
-        ZDIFFSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2
-        ZINCRBY\tSHARE\tok\tWRITE\t1
-        ZINTER\tSHARE_SLOW\tok\tREADONLY\tn1
-        ZINTERCARD\tSHARE\tok\tREADONLY\tn1
-        ZINTERSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2
-        ZLEXCOUNT\tSHARE\tok\tREADONLY\t1
-        ZMPOP\tSHARE\tok\tWRITE\tn1
-        ZMSCORE\tSHARE\tok\tREADONLY\t1
-        ZPOPMAX\tSHARE\tok\tWRITE\t1
-        ZPOPMIN\tSHARE\tok\tWRITE\t1
-        ZRANDMEMBER\tSHARE\tok\tREADONLY\t1
-        ZRANGE\tSHARE_SLOW\tok\tREADONLY\t1
-        ZRANGEBYLEX\tSHARE\tok\tREADONLY\t1
-        ZRANGEBYSCORE\tSHARE\tok\tREADONLY\t1
-        ZRANGESTORE\tSHARE\tok\tWRITE\t1..2
-        ZRANK\tSHARE\tok\tREADONLY\t1
-        ZREM\tSHARE\tok\tWRITE\t1
-        ZREMRANGEBYLEX\tSHARE\tok\tWRITE\t1
-        ZREMRANGEBYRANK\tSHARE\tok\tWRITE\t1
-        ZREMRANGEBYSCORE\tSHARE\tok\tWRITE\t1
-        ZREVRANGE\tSHARE\tok\tREADONLY\t1
-        ZREVRANGEBYLEX\tSHARE\tok\tREADONLY\t1
-        ZREVRANGEBYSCORE\tSHARE\tok\tREADONLY\t1
-        ZREVRANK\tSHARE\tok\tREADONLY\t1
-        ZSCAN\tSHARE\tok\tREADONLY\t1
-        ZSCORE\tSHARE\tok\tREADONLY\t1
-        ZUNION\tSHARE_SLOW\tok\tREADONLY\tn1
-        ZUNIONSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2
+        ACL\tSHARE\tok\t\t-\t-2\t600\t0
+        ACL CAT\tSHARE\tok\t\t-\t-2\t600\t0
+        ACL DELUSER\tADMIN\tok\t\t-\t-3\t600\t0
+        ACL DRYRUN\tADMIN\tok\t\t-\t-4\t700\t0
+        ACL GENPASS\tSHARE\tok\t\t-\t-2\t600\t0
+        ACL GETUSER\tADMIN\tok\t\t-\t3\t600\t0
+        ACL HELP\tSHARE\tok\t\t-\t2\t600\t0
+        ACL LIST\tADMIN\tok\t\t-\t2\t600\t0
+        ACL LOAD\tADMIN\tok\t\t-\t2\t600\t0
+        ACL LOG\tADMIN\tok\t\t-\t-2\t600\t0
+        ACL SAVE\tADMIN\tok\t\t-\t2\t600\t0
+        ACL SETUSER\tADMIN\tok\t\t-\t-3\t600\t0
+        ACL USERS\tADMIN\tok\t\t-\t2\t600\t0
+        ACL WHOAMI\tSHARE\tok\t\t-\t2\t600\t0
+        APPEND\tSHARE\tok\tWRITE\t1\t3\t200\t0
+        ASKING\tPIN_NEXT\tno\t\t-\t1\t300\t0
+        AUTH\tSTATE\tno\tNO_AUTH\t-\t-2\t100\t0
+        BGREWRITEAOF\tADMIN\tok\t\t-\t1\t100\t0
+        BGSAVE\tADMIN\tok\t\t-\t-1\t100\t0
+        BITCOUNT\tSHARE\tok\tREADONLY\t1\t-2\t206\t0
+        BITFIELD\tSHARE\tok\tWRITE\t1\t-2\t302\t0
+        BITFIELD_RO\tSHARE\tok\tREADONLY\t1\t-2\t600\t0
+        BITOP\tSHARE_SLOW\tok\tWRITE\t2..-1\t-4\t206\t0
+        BITPOS\tSHARE\tok\tREADONLY\t1\t-3\t208\t0
+        BLMOVE\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..2\t6\t602\t0
+        BLMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\tn2\t-5\t700\t0
+        BLPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2\t-3\t200\t0
+        BRPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2\t-3\t200\t0
+        BRPOPLPUSH\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..2\t4\t202\t0
+        BZMPOP\tPIN_REPLY\tno\tWRITE,BLOCKING\tn2\t-5\t700\t0
+        BZPOPMAX\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2\t-3\t500\t0
+        BZPOPMIN\tPIN_REPLY\tno\tWRITE,BLOCKING\t1..-2\t-3\t500\t0
+        CLIENT\tSHARE\tok\t\t-\t-2\t204\t0
+        CLIENT CACHING\tPIN_IF_TRACKING\tno\t\t-\t3\t600\t0
+        CLIENT CAPA\tSTATE\tno\t\t-\t-3\t\t800
+        CLIENT GETNAME\tREWRITE\tno\t\t-\t2\t206\t0
+        CLIENT GETREDIR\tPIN_IF_TRACKING\tno\t\t-\t2\t600\t0
+        CLIENT HELP\tSHARE\tok\t\t-\t2\t500\t0
+        CLIENT ID\tREWRITE\tno\t\t-\t2\t500\t0
+        CLIENT IMPORT-SOURCE\tSTATE\tno\t\t-\t3\t\t801
+        CLIENT INFO\tREWRITE\tno\t\t-\t2\t602\t0
+        CLIENT KILL\tCONTROL_REWRITE\tno\t\t-\t-3\t204\t0
+        CLIENT LIST\tREWRITE\tno\t\t-\t-2\t204\t0
+        CLIENT NO-EVICT\tSTATE\tno\t\t-\t3\t700\t0
+        CLIENT NO-TOUCH\tSTATE\tno\t\t-\t3\t702\t0
+        CLIENT PAUSE\tCONTROL\tno\t\t-\t-3\t300\t0
+        CLIENT REPLY\tLOCAL\tno\t\t-\t3\t302\t0
+        CLIENT SETINFO\tMIRROR\tno\t\t-\t4\t702\t0
+        CLIENT SETNAME\tMIRROR\tno\t\t-\t3\t206\t0
+        CLIENT TRACKING\tPIN_FOREVER\tno\t\t-\t-3\t600\t0
+        CLIENT TRACKINGINFO\tPIN_IF_TRACKING\tno\t\t-\t2\t602\t0
+        CLIENT UNBLOCK\tCONTROL_REWRITE\tno\t\t-\t-3\t500\t0
+        CLIENT UNPAUSE\tCONTROL\tno\t\t-\t2\t602\t0
+        CLUSTER\tSHARE\tok\t\t-\t-2\t300\t0
+        CLUSTER ADDSLOTS\tSHARE\tok\t\t-\t-3\t300\t0
+        CLUSTER ADDSLOTSRANGE\tSHARE\tok\t\t-\t-4\t700\t0
+        CLUSTER BUMPEPOCH\tSHARE\tok\t\t-\t2\t300\t0
+        CLUSTER CANCELSLOTMIGRATIONS\tSHARE\tok\t\t-\t\t\t900
+        CLUSTER COUNT-FAILURE-REPORTS\tSHARE\tok\t\t-\t3\t300\t0
+        CLUSTER COUNTKEYSINSLOT\tSHARE\tok\t\t-\t3\t300\t0
+        CLUSTER DELSLOTS\tSHARE\tok\t\t-\t-3\t300\t0
+        CLUSTER DELSLOTSRANGE\tSHARE\tok\t\t-\t-4\t700\t0
+        CLUSTER FAILOVER\tSHARE\tok\t\t-\t-2\t300\t0
+        CLUSTER FLUSHSLOTS\tSHARE\tok\t\t-\t2\t300\t0
+        CLUSTER FORGET\tSHARE\tok\t\t-\t3\t300\t0
+        CLUSTER GETKEYSINSLOT\tSHARE\tok\t\t-\t4\t300\t0
+        CLUSTER GETSLOTMIGRATIONS\tSHARE\tok\t\t-\t\t\t900
+        CLUSTER HELP\tSHARE\tok\t\t-\t2\t500\t0
+        CLUSTER INFO\tSHARE\tok\t\t-\t2\t300\t0
+        CLUSTER KEYSLOT\tSHARE\tok\t\t-\t3\t300\t0
+        CLUSTER LINKS\tSHARE\tok\t\t-\t2\t700\t0
+        CLUSTER MEET\tSHARE\tok\t\t-\t-4\t300\t0
+        CLUSTER MIGRATESLOTS\tSHARE\tok\t\t-\t\t\t900
+        CLUSTER MIGRATION\tSHARE\tok\t\t-\t\t804\t
+        CLUSTER MYID\tSHARE\tok\t\t-\t2\t300\t0
+        CLUSTER MYSHARDID\tSHARE\tok\t\t-\t2\t702\t0
+        CLUSTER NODES\tSHARE\tok\t\t-\t2\t300\t0
+        CLUSTER REPLICAS\tSHARE\tok\t\t-\t3\t500\t0
+        CLUSTER REPLICATE\tSHARE\tok\t\t-\t3\t300\t0
+        CLUSTER RESET\tSHARE\tok\t\t-\t-2\t300\t0
+        CLUSTER SAVECONFIG\tSHARE\tok\t\t-\t2\t300\t0
+        CLUSTER SET-CONFIG-EPOCH\tSHARE\tok\t\t-\t3\t300\t0
+        CLUSTER SETSLOT\tPIN_REPLY\tno\tBLOCKING\t-\t-4\t300\t0
+        CLUSTER SHARDS\tSHARE\tok\t\t-\t2\t700\t0
+        CLUSTER SLAVES\tSHARE\tok\t\t-\t3\t300\t0
+        CLUSTER SLOT-STATS\tSHARE\tok\t\t-\t-4\t802\t800
+        CLUSTER SLOTS\tSHARE\tok\t\t-\t2\t300\t0
+        COMMAND\tSHARE_SLOW\tok\t\t-\t-1\t208\t0
+        COMMAND COUNT\tSHARE\tok\t\t-\t2\t208\t0
+        COMMAND DOCS\tSHARE_SLOW\tok\t\t-\t-2\t700\t0
+        COMMAND GETKEYS\tSHARE\tok\t\t-\t-3\t208\t0
+        COMMAND GETKEYSANDFLAGS\tSHARE\tok\t\t-\t-3\t700\t0
+        COMMAND HELP\tSHARE\tok\t\t-\t2\t500\t0
+        COMMAND INFO\tSHARE_SLOW\tok\t\t-\t-2\t208\t0
+        COMMAND LIST\tSHARE\tok\t\t-\t-2\t700\t0
+        COMMANDLOG\tADMIN\tok\t\t-\t-2\t\t801
+        COMMANDLOG GET\tADMIN\tok\t\t-\t4\t\t801
+        COMMANDLOG HELP\tADMIN\tok\t\t-\t2\t\t801
+        COMMANDLOG LEN\tADMIN\tok\t\t-\t3\t\t801
+        COMMANDLOG RESET\tADMIN\tok\t\t-\t3\t\t801
+        CONFIG\tSHARE\tok\t\t-\t-2\t200\t0
+        CONFIG GET\tADMIN\tok\t\t-\t-3\t200\t0
+        CONFIG HELP\tADMIN\tok\t\t-\t2\t500\t0
+        CONFIG RESETSTAT\tADMIN\tok\t\t-\t2\t200\t0
+        CONFIG REWRITE\tADMIN\tok\t\t-\t2\t208\t0
+        CONFIG SET\tADMIN\tok\t\t-\t-4\t200\t0
+        COPY\tSHARE\tok\tWRITE\t1..2\t-3\t602\t0
+        DBSIZE\tSHARE\tok\tREADONLY\t-\t1\t100\t0
+        DEBUG\tPIN_FENCE\tno\t\t-\t-2\t100\t0
+        DECR\tSHARE\tok\tWRITE\t1\t2\t100\t0
+        DECRBY\tSHARE\tok\tWRITE\t1\t3\t100\t0
+        DEL\tSHARE\tok\tWRITE\t1..-1\t-2\t100\t0
+        DELEX\tSHARE\tok\tWRITE\t1\t\t804\t
+        DELIFEQ\tSHARE\tok\tWRITE\t1\t\t\t900
+        DIGEST\tSHARE\tok\tREADONLY\t1\t\t804\t
+        DISCARD\tTX_END\tno\t\t-\t1\t200\t0
+        DUMP\tSHARE_SLOW\tok\tREADONLY\t1\t2\t206\t0
+        ECHO\tSHARE\tok\t\t-\t2\t100\t0
+        EVAL\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2\t-3\t206\t0
+        EVALSHA\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2\t-3\t206\t0
+        EVALSHA_RO\tSHARE_SLOW\tok\tREADONLY\tn2\t-3\t700\t0
+        EVAL_RO\tSHARE_SLOW\tok\tREADONLY\tn2\t-3\t700\t0
+        EXEC\tTX_END\tend\t\t-\t1\t102\t0
+        EXISTS\tSHARE\tok\tREADONLY\t1..-1\t-2\t100\t0
+        EXPIRE\tSHARE\tok\tWRITE\t1\t-3\t100\t0
+        EXPIREAT\tSHARE\tok\tWRITE\t1\t-3\t102\t0
+        EXPIRETIME\tSHARE\tok\tREADONLY\t1\t2\t700\t0
+        FAILOVER\tADMIN\tno\t\t-\t-1\t602\t0
+        FCALL\tSHARE_SLOW\tok\tMAY_REPLICATE\tn2\t-3\t700\t0
+        FCALL_RO\tSHARE_SLOW\tok\tREADONLY\tn2\t-3\t700\t0
+        FLUSHALL\tPIN_REPLY\tok\tWRITE\t-\t-1\t100\t0
+        FLUSHDB\tPIN_REPLY\tok\tWRITE\t-\t-1\t100\t0
+        FUNCTION\tSHARE\tok\t\t-\t-2\t700\t0
+        FUNCTION DELETE\tSHARE\tok\tWRITE\t-\t3\t700\t0
+        FUNCTION DUMP\tSHARE\tok\t\t-\t2\t700\t0
+        FUNCTION FLUSH\tSHARE\tok\tWRITE\t-\t-2\t700\t0
+        FUNCTION HELP\tSHARE\tok\t\t-\t2\t700\t0
+        FUNCTION KILL\tCONTROL\tok\t\t-\t2\t700\t0
+        FUNCTION LIST\tPIN_FENCE\tno\t\t-\t-2\t700\t0
+        FUNCTION LOAD\tPIN_FENCE\tno\tWRITE\t-\t-3\t700\t0
+        FUNCTION RESTORE\tPIN_FENCE\tno\tWRITE\t-\t-3\t700\t0
+        FUNCTION STATS\tCONTROL\tok\t\t-\t2\t700\t0
+        GEOADD\tSHARE\tok\tWRITE\t1\t-5\t302\t0
+        GEODIST\tSHARE\tok\tREADONLY\t1\t-4\t302\t0
+        GEOHASH\tSHARE\tok\tREADONLY\t1\t-2\t302\t0
+        GEOPOS\tSHARE\tok\tREADONLY\t1\t-2\t302\t0
+        GEORADIUS\tSHARE\tok\tWRITE\tgeoradius\t-6\t302\t0
+        GEORADIUSBYMEMBER\tSHARE\tok\tWRITE\tgeoradius\t-5\t302\t0
+        GEORADIUSBYMEMBER_RO\tSHARE\tok\tREADONLY\t1\t-5\t302\t0
+        GEORADIUS_RO\tSHARE\tok\tREADONLY\t1\t-6\t302\t0
+        GEOSEARCH\tSHARE\tok\tREADONLY\t1\t-7\t602\t0
+        GEOSEARCHSTORE\tSHARE\tok\tWRITE\t1..2\t-8\t602\t0
+        GET\tSHARE\tok\tREADONLY\t1\t2\t100\t0
+        GETBIT\tSHARE\tok\tREADONLY\t1\t3\t202\t0
+        GETDEL\tSHARE\tok\tWRITE\t1\t2\t602\t0
+        GETEX\tSHARE\tok\tWRITE\t1\t-2\t602\t0
+        GETRANGE\tSHARE\tok\tREADONLY\t1\t4\t204\t0
+        GETSET\tSHARE\tok\tWRITE\t1\t3\t100\t0
+        HDEL\tSHARE\tok\tWRITE\t1\t-3\t200\t0
+        HELLO\tSTATE_REWRITE\tno\tNO_AUTH\t-\t-1\t600\t0
+        HEXISTS\tSHARE\tok\tREADONLY\t1\t3\t200\t0
+        HEXPIRE\tSHARE\tok\tWRITE\t1\t-6\t704\t
+        HEXPIREAT\tSHARE\tok\tWRITE\t1\t-6\t704\t
+        HEXPIRETIME\tSHARE\tok\tREADONLY\t1\t-5\t704\t
+        HGET\tSHARE\tok\tREADONLY\t1\t3\t200\t0
+        HGETALL\tSHARE_SLOW\tok\tREADONLY\t1\t2\t200\t0
+        HGETDEL\tSHARE\tok\tWRITE\t1\t-5\t800\t
+        HGETEX\tSHARE\tok\tWRITE\t1\t-5\t800\t900
+        HINCRBY\tSHARE\tok\tWRITE\t1\t4\t200\t0
+        HINCRBYFLOAT\tSHARE\tok\tWRITE\t1\t4\t206\t0
+        HKEYS\tSHARE_SLOW\tok\tREADONLY\t1\t2\t200\t0
+        HLEN\tSHARE\tok\tREADONLY\t1\t2\t200\t0
+        HMGET\tSHARE\tok\tREADONLY\t1\t-3\t200\t0
+        HMSET\tSHARE\tok\tWRITE\t1\t-4\t200\t0
+        HOST:\tLOCAL\tno\t\t-\t-1\t0\t0
+        HOTKEYS\tADMIN\tok\t\t-\t\t806\t
+        HPERSIST\tSHARE\tok\tWRITE\t1\t-5\t704\t
+        HPEXPIRE\tSHARE\tok\tWRITE\t1\t-6\t704\t
+        HPEXPIREAT\tSHARE\tok\tWRITE\t1\t-6\t704\t
+        HPEXPIRETIME\tSHARE\tok\tREADONLY\t1\t-5\t704\t
+        HPTTL\tSHARE\tok\tREADONLY\t1\t-5\t704\t
+        HRANDFIELD\tSHARE\tok\tREADONLY\t1\t-2\t602\t0
+        HSCAN\tSHARE\tok\tREADONLY\t1\t-3\t208\t0
+        HSET\tSHARE\tok\tWRITE\t1\t-4\t200\t0
+        HSETEX\tSHARE\tok\tWRITE\t1\t-6\t800\t900
+        HSETNX\tSHARE\tok\tWRITE\t1\t4\t200\t0
+        HSTRLEN\tSHARE\tok\tREADONLY\t1\t3\t302\t0
+        HTTL\tSHARE\tok\tREADONLY\t1\t-5\t704\t
+        HVALS\tSHARE_SLOW\tok\tREADONLY\t1\t2\t200\t0
+        INCR\tSHARE\tok\tWRITE\t1\t2\t100\t0
+        INCRBY\tSHARE\tok\tWRITE\t1\t3\t100\t0
+        INCRBYFLOAT\tSHARE\tok\tWRITE\t1\t3\t206\t0
+        INFO\tSHARE\tok\t\t-\t-1\t100\t0
+        KEYS\tSHARE_SLOW\tok\tREADONLY\t-\t2\t100\t0
+        LASTSAVE\tSHARE\tok\t\t-\t1\t100\t0
+        LATENCY\tSHARE\tok\t\t-\t-2\t208\t0
+        LATENCY DOCTOR\tADMIN\tok\t\t-\t2\t208\t0
+        LATENCY GRAPH\tADMIN\tok\t\t-\t3\t208\t0
+        LATENCY HELP\tSHARE\tok\t\t-\t2\t208\t0
+        LATENCY HISTOGRAM\tADMIN\tok\t\t-\t-2\t700\t0
+        LATENCY HISTORY\tADMIN\tok\t\t-\t3\t208\t0
+        LATENCY LATEST\tADMIN\tok\t\t-\t2\t208\t0
+        LATENCY RESET\tADMIN\tok\t\t-\t-2\t208\t0
+        LCS\tSHARE_SLOW\tok\tREADONLY\t1..2\t-3\t700\t0
+        LINDEX\tSHARE\tok\tREADONLY\t1\t3\t100\t0
+        LINSERT\tSHARE\tok\tWRITE\t1\t5\t202\t0
+        LLEN\tSHARE\tok\tREADONLY\t1\t2\t100\t0
+        LMOVE\tSHARE\tok\tWRITE\t1..2\t5\t602\t0
+        LMPOP\tSHARE\tok\tWRITE\tn1\t-4\t700\t0
+        LOLWUT\tSHARE\tok\tREADONLY\t-\t-1\t500\t0
+        LPOP\tSHARE\tok\tWRITE\t1\t-2\t100\t0
+        LPOS\tSHARE\tok\tREADONLY\t1\t-3\t600\t0
+        LPUSH\tSHARE\tok\tWRITE\t1\t-3\t100\t0
+        LPUSHX\tSHARE\tok\tWRITE\t1\t-3\t202\t0
+        LRANGE\tSHARE_SLOW\tok\tREADONLY\t1\t4\t100\t0
+        LREM\tSHARE\tok\tWRITE\t1\t4\t100\t0
+        LSET\tSHARE\tok\tWRITE\t1\t4\t100\t0
+        LTRIM\tSHARE\tok\tWRITE\t1\t4\t100\t0
+        MEMORY\tSHARE\tok\t\t-\t-2\t400\t0
+        MEMORY DOCTOR\tSHARE\tok\t\t-\t2\t400\t0
+        MEMORY HELP\tSHARE\tok\t\t-\t2\t400\t0
+        MEMORY MALLOC-STATS\tSHARE\tok\t\t-\t2\t400\t0
+        MEMORY PURGE\tSHARE\tok\t\t-\t2\t400\t0
+        MEMORY STATS\tSHARE\tok\t\t-\t2\t400\t0
+        MEMORY USAGE\tSHARE_SLOW\tok\tREADONLY\t2\t-3\t400\t0
+        MGET\tSHARE\tok\tREADONLY\t1..-1\t-2\t100\t0
+        MIGRATE\tPIN_REPLY\tok\tWRITE\tmigrate\t-6\t206\t0
+        MODULE\tSHARE\tok\t\t-\t-2\t400\t0
+        MODULE HELP\tSHARE\tok\t\t-\t2\t500\t0
+        MODULE LIST\tADMIN\tok\t\t-\t2\t400\t0
+        MODULE LOAD\tPIN_FENCE\tno\t\t-\t-3\t400\t0
+        MODULE LOADEX\tPIN_FENCE\tno\t\t-\t-3\t700\t0
+        MODULE UNLOAD\tPIN_FENCE\tno\t\t-\t3\t400\t0
+        MONITOR\tPIN_FOREVER\tno\t\t-\t1\t100\t0
+        MOVE\tSHARE\tok\tWRITE\t1\t3\t100\t0
+        MSET\tSHARE\tok\tWRITE\t1..-1/2\t-3\t100\t0
+        MSETEX\tSHARE\tok\tWRITE\tn1/2\t\t804\t901
+        MSETNX\tSHARE\tok\tWRITE\t1..-1/2\t-3\t100\t0
+        MULTI\tPIN_MULTI\tno\t\t-\t1\t102\t0
+        OBJECT\tSHARE\tok\t\t-\t-2\t202\t0
+        OBJECT ENCODING\tSHARE\tok\tREADONLY\t2\t3\t202\t0
+        OBJECT FREQ\tSHARE\tok\tREADONLY\t2\t3\t400\t0
+        OBJECT HELP\tSHARE\tok\t\t-\t2\t602\t0
+        OBJECT IDLETIME\tSHARE\tok\tREADONLY\t2\t3\t202\t0
+        OBJECT REFCOUNT\tSHARE\tok\tREADONLY\t2\t3\t202\t0
+        PERSIST\tSHARE\tok\tWRITE\t1\t2\t202\t0
+        PEXPIRE\tSHARE\tok\tWRITE\t1\t-3\t206\t0
+        PEXPIREAT\tSHARE\tok\tWRITE\t1\t-3\t206\t0
+        PEXPIRETIME\tSHARE\tok\tREADONLY\t1\t2\t700\t0
+        PFADD\tSHARE\tok\tWRITE\t1\t-2\t208\t0
+        PFCOUNT\tSHARE\tok\tREADONLY,MAY_REPLICATE\t1..-1\t-2\t208\t0
+        PFDEBUG\tADMIN\tok\tWRITE\t2\t3\t208\t0
+        PFMERGE\tSHARE\tok\tWRITE\t1..-1\t-2\t208\t0
+        PFSELFTEST\tADMIN\tok\t\t-\t1\t208\t0
+        PING\tSHARE\tok\t\t-\t-1\t100\t0
+        POST\tLOCAL\tno\t\t-\t-1\t0\t0
+        PSETEX\tSHARE\tok\tWRITE\t1\t4\t206\t0
+        PSUBSCRIBE\tPIN_SUB\tno\t\t-\t-2\t200\t0
+        PSYNC\tDENY\tno\t\t-\t-3\t208\t0
+        PTTL\tSHARE\tok\tREADONLY\t1\t2\t206\t0
+        PUBLISH\tSHARE\tok\tMAY_REPLICATE\t-\t3\t200\t0
+        PUBSUB\tSHARE\tok\t\t-\t-2\t208\t0
+        PUBSUB CHANNELS\tSHARE\tok\t\t-\t-2\t208\t0
+        PUBSUB HELP\tSHARE\tok\t\t-\t2\t602\t0
+        PUBSUB NUMPAT\tSHARE\tok\t\t-\t2\t208\t0
+        PUBSUB NUMSUB\tSHARE\tok\t\t-\t-2\t208\t0
+        PUBSUB SHARDCHANNELS\tSHARE\tok\t\t-\t-2\t700\t0
+        PUBSUB SHARDNUMSUB\tSHARE\tok\t\t-\t-2\t700\t0
+        PUNSUBSCRIBE\tUNSUB\tno\t\t-\t-1\t200\t0
+        QUIT\tLOCAL\tno\tNO_AUTH\t-\t-1\t100\t0
+        RANDOMKEY\tSHARE\tok\tREADONLY\t-\t1\t100\t0
+        READONLY\tSTATE\tno\t\t-\t1\t300\t0
+        READWRITE\tSTATE\tno\t\t-\t1\t300\t0
+        RENAME\tSHARE\tok\tWRITE\t1..2\t3\t100\t0
+        RENAMENX\tSHARE\tok\tWRITE\t1..2\t3\t100\t0
+        REPLCONF\tDENY\tno\t\t-\t-1\t300\t0
+        REPLICAOF\tADMIN\tno\t\t-\t3\t500\t0
+        RESET\tLOCAL\tno\tNO_AUTH\t-\t1\t602\t0
+        RESTORE\tSHARE_SLOW\tok\tWRITE\t1\t-4\t206\t0
+        RESTORE-ASKING\tSHARE\tok\tWRITE\t1\t-4\t300\t0
+        ROLE\tSHARE\tok\t\t-\t1\t208\t0
+        RPOP\tSHARE\tok\tWRITE\t1\t-2\t100\t0
+        RPOPLPUSH\tSHARE\tok\tWRITE\t1..2\t3\t102\t0
+        RPUSH\tSHARE\tok\tWRITE\t1\t-3\t100\t0
+        RPUSHX\tSHARE\tok\tWRITE\t1\t-3\t202\t0
+        SADD\tSHARE\tok\tWRITE\t1\t-3\t100\t0
+        SAVE\tPIN_REPLY\tno\t\t-\t1\t100\t0
+        SCAN\tSHARE\tok\tREADONLY\t-\t-2\t208\t0
+        SCARD\tSHARE\tok\tREADONLY\t1\t2\t100\t0
+        SCRIPT\tSHARE\tok\t\t-\t-2\t206\t0
+        SCRIPT DEBUG\tDENY\tno\t\t-\t3\t302\t0
+        SCRIPT EXISTS\tSHARE\tok\t\t-\t-3\t206\t0
+        SCRIPT FLUSH\tSHARE\tok\t\t-\t-2\t206\t0
+        SCRIPT HELP\tSHARE\tok\t\t-\t2\t500\t0
+        SCRIPT KILL\tCONTROL\tok\t\t-\t2\t206\t0
+        SCRIPT LOAD\tPIN_FENCE\tno\t\t-\t3\t206\t0
+        SCRIPT SHOW\tSHARE\tok\t\t-\t3\t\t800
+        SDIFF\tSHARE_SLOW\tok\tREADONLY\t1..-1\t-2\t100\t0
+        SDIFFSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1\t-3\t100\t0
+        SELECT\tSTATE\tno\t\t-\t2\t100\t0
+        SENTINEL\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL CKQUORUM\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL CONFIG\tSHARE\tok\t\t-\t\t602\t0
+        SENTINEL DEBUG\tSHARE\tok\t\t-\t\t700\t0
+        SENTINEL FAILOVER\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL FLUSHCONFIG\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL GET-MASTER-ADDR-BY-NAME\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL GET-PRIMARY-ADDR-BY-NAME\tSHARE\tok\t\t-\t\t\t800
+        SENTINEL HELP\tSHARE\tok\t\t-\t\t602\t0
+        SENTINEL INFO-CACHE\tSHARE\tok\t\t-\t\t302\t0
+        SENTINEL IS-MASTER-DOWN-BY-ADDR\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL IS-PRIMARY-DOWN-BY-ADDR\tSHARE\tok\t\t-\t\t\t800
+        SENTINEL MASTER\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL MASTERS\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL MONITOR\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL MYID\tSHARE\tok\t\t-\t\t602\t0
+        SENTINEL PENDING-SCRIPTS\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL PRIMARIES\tSHARE\tok\t\t-\t\t\t800
+        SENTINEL PRIMARY\tSHARE\tok\t\t-\t\t\t800
+        SENTINEL REMOVE\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL REPLICAS\tSHARE\tok\t\t-\t\t500\t0
+        SENTINEL RESET\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL SENTINELS\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL SET\tSHARE\tok\t\t-\t\t208\t0
+        SENTINEL SIMULATE-FAILURE\tSHARE\tok\t\t-\t\t302\t0
+        SENTINEL SLAVES\tSHARE\tok\t\t-\t\t208\t0
+        SET\tSHARE\tok\tWRITE\t1\t-3\t100\t0
+        SETBIT\tSHARE\tok\tWRITE\t1\t4\t202\t0
+        SETEX\tSHARE\tok\tWRITE\t1\t4\t200\t0
+        SETNX\tSHARE\tok\tWRITE\t1\t3\t100\t0
+        SETRANGE\tSHARE\tok\tWRITE\t1\t4\t202\t0
+        SFLUSH\tPIN_REPLY\tok\tWRITE\t-\t\t800\t
+        SHUTDOWN\tCONTROL\tno\t\t-\t-1\t100\t0
+        SINTER\tSHARE_SLOW\tok\tREADONLY\t1..-1\t-2\t100\t0
+        SINTERCARD\tSHARE\tok\tREADONLY\tn1\t-3\t700\t0
+        SINTERSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1\t-3\t100\t0
+        SISMEMBER\tSHARE\tok\tREADONLY\t1\t3\t100\t0
+        SLAVEOF\tADMIN\tno\t\t-\t3\t100\t0
+        SLOWLOG\tSHARE\tok\t\t-\t-2\t202\t0
+        SLOWLOG GET\tSHARE\tok\t\t-\t-2\t202\t0
+        SLOWLOG HELP\tSHARE\tok\t\t-\t2\t602\t0
+        SLOWLOG LEN\tADMIN\tok\t\t-\t2\t202\t0
+        SLOWLOG RESET\tADMIN\tok\t\t-\t2\t202\t0
+        SMEMBERS\tSHARE_SLOW\tok\tREADONLY\t1\t2\t100\t0
+        SMISMEMBER\tSHARE\tok\tREADONLY\t1\t-3\t602\t0
+        SMOVE\tSHARE\tok\tWRITE\t1..2\t4\t100\t0
+        SORT\tSHARE_SLOW\tok\tWRITE\tsort\t-2\t100\t0
+        SORT_RO\tSHARE_SLOW\tok\tREADONLY\t1\t-2\t700\t0
+        SPOP\tSHARE\tok\tWRITE\t1\t-2\t100\t0
+        SPUBLISH\tSHARE\tok\tMAY_REPLICATE\t1\t3\t700\t0
+        SRANDMEMBER\tSHARE\tok\tREADONLY\t1\t-2\t100\t0
+        SREM\tSHARE\tok\tWRITE\t1\t-3\t100\t0
+        SSCAN\tSHARE\tok\tREADONLY\t1\t-3\t208\t0
+        SSUBSCRIBE\tPIN_SUB\tno\t\t1..-1\t-2\t700\t0
+        STRLEN\tSHARE\tok\tREADONLY\t1\t2\t202\t0
+        SUBSCRIBE\tPIN_SUB\tno\t\t-\t-2\t200\t0
+        SUBSTR\tSHARE\tok\tREADONLY\t1\t4\t100\t0
+        SUNION\tSHARE_SLOW\tok\tREADONLY\t1..-1\t-2\t100\t0
+        SUNIONSTORE\tSHARE_SLOW\tok\tWRITE\t1..-1\t-3\t100\t0
+        SUNSUBSCRIBE\tUNSUB\tno\t\t1..-1\t-1\t700\t0
+        SWAPDB\tSHARE\tok\tWRITE\t-\t3\t400\t0
+        SYNC\tDENY\tno\t\t-\t1\t100\t0
+        TIME\tSHARE\tok\t\t-\t1\t206\t0
+        TOUCH\tSHARE\tok\tREADONLY\t1..-1\t-2\t302\t0
+        TTL\tSHARE\tok\tREADONLY\t1\t2\t100\t0
+        TYPE\tSHARE\tok\tREADONLY\t1\t2\t100\t0
+        UNLINK\tSHARE\tok\tWRITE\t1..-1\t-2\t400\t0
+        UNSUBSCRIBE\tUNSUB\tno\t\t-\t-1\t200\t0
+        UNWATCH\tTX_UNWATCH\tok\t\t-\t1\t202\t0
+        VADD\tSHARE_SLOW\tok\tWRITE\t1\t-1\t800\t
+        VCARD\tSHARE\tok\tREADONLY\t1\t-1\t800\t
+        VDIM\tSHARE\tok\tREADONLY\t1\t-1\t800\t
+        VEMB\tSHARE\tok\tREADONLY\t1\t-1\t800\t
+        VGETATTR\tSHARE\tok\tREADONLY\t1\t-1\t800\t
+        VINFO\tSHARE\tok\tREADONLY\t1\t-1\t800\t
+        VISMEMBER\tSHARE_SLOW\tok\tREADONLY\t1\t-1\t800\t
+        VLINKS\tSHARE\tok\tREADONLY\t1\t-1\t800\t
+        VRANDMEMBER\tSHARE_SLOW\tok\tREADONLY\t1\t-1\t800\t
+        VRANGE\tSHARE_SLOW\tok\tREADONLY\t1\t\t804\t
+        VREM\tSHARE_SLOW\tok\tWRITE\t1\t-1\t800\t
+        VSETATTR\tSHARE\tok\tWRITE\t1\t-1\t800\t
+        VSIM\tSHARE_SLOW\tok\tREADONLY\t1\t-1\t800\t
+        WAIT\tPIN_REPLY_WOFF\tno\tBLOCKING\t-\t3\t300\t0
+        WAITAOF\tPIN_REPLY_WOFF\tno\tBLOCKING\t-\t4\t702\t0
+        WATCH\tPIN_WATCH\tno\t\t1..-1\t-2\t202\t0
+        XACK\tSHARE\tok\tWRITE\t1\t-4\t500\t0
+        XACKDEL\tSHARE\tok\tWRITE\t1\t\t802\t
+        XADD\tSHARE\tok\tWRITE\t1\t-5\t500\t0
+        XAUTOCLAIM\tSHARE\tok\tWRITE\t1\t-6\t602\t0
+        XCFGSET\tSHARE\tok\tWRITE\t1\t\t806\t
+        XCLAIM\tSHARE\tok\tWRITE\t1\t-6\t500\t0
+        XDEL\tSHARE\tok\tWRITE\t1\t-3\t500\t0
+        XDELEX\tSHARE\tok\tWRITE\t1\t\t802\t
+        XGROUP\tSHARE\tok\t\t-\t-2\t500\t0
+        XGROUP CREATE\tSHARE\tok\tWRITE\t2\t-5\t500\t0
+        XGROUP CREATECONSUMER\tSHARE\tok\tWRITE\t2\t5\t602\t0
+        XGROUP DELCONSUMER\tSHARE\tok\tWRITE\t2\t5\t500\t0
+        XGROUP DESTROY\tSHARE\tok\tWRITE\t2\t4\t500\t0
+        XGROUP HELP\tSHARE\tok\t\t-\t2\t500\t0
+        XGROUP SETID\tSHARE\tok\tWRITE\t2\t-5\t500\t0
+        XINFO\tSHARE\tok\t\t-\t-2\t500\t0
+        XINFO CONSUMERS\tSHARE\tok\tREADONLY\t2\t4\t500\t0
+        XINFO GROUPS\tSHARE\tok\tREADONLY\t2\t3\t500\t0
+        XINFO HELP\tSHARE\tok\t\t-\t2\t500\t0
+        XINFO STREAM\tSHARE\tok\tREADONLY\t2\t-3\t500\t0
+        XLEN\tSHARE\tok\tREADONLY\t1\t2\t500\t0
+        XPENDING\tSHARE\tok\tREADONLY\t1\t-3\t500\t0
+        XRANGE\tSHARE_SLOW\tok\tREADONLY\t1\t-4\t500\t0
+        XREAD\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,READONLY\tstreams\t-4\t500\t0
+        XREADGROUP\tPIN_REPLY_IF_BLOCK\tno\tBLOCKING,WRITE\tstreams\t-7\t500\t0
+        XREVRANGE\tSHARE_SLOW\tok\tREADONLY\t1\t-4\t500\t0
+        XSETID\tSHARE\tok\tWRITE\t1\t-3\t500\t0
+        XTRIM\tSHARE\tok\tWRITE\t1\t-4\t500\t0
+        ZADD\tSHARE\tok\tWRITE\t1\t-4\t102\t0
+        ZCARD\tSHARE\tok\tREADONLY\t1\t2\t102\t0
+        ZCOUNT\tSHARE\tok\tREADONLY\t1\t4\t200\t0
+        ZDIFF\tSHARE_SLOW\tok\tREADONLY\tn1\t-3\t602\t0
+        ZDIFFSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2\t-4\t602\t0
+        ZINCRBY\tSHARE\tok\tWRITE\t1\t4\t102\t0
+        ZINTER\tSHARE_SLOW\tok\tREADONLY\tn1\t-3\t602\t0
+        ZINTERCARD\tSHARE\tok\tREADONLY\tn1\t-3\t700\t0
+        ZINTERSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2\t-4\t200\t0
+        ZLEXCOUNT\tSHARE\tok\tREADONLY\t1\t4\t208\t0
+        ZMPOP\tSHARE\tok\tWRITE\tn1\t-4\t700\t0
+        ZMSCORE\tSHARE\tok\tREADONLY\t1\t-3\t602\t0
+        ZPOPMAX\tSHARE\tok\tWRITE\t1\t-2\t500\t0
+        ZPOPMIN\tSHARE\tok\tWRITE\t1\t-2\t500\t0
+        ZRANDMEMBER\tSHARE\tok\tREADONLY\t1\t-2\t602\t0
+        ZRANGE\tSHARE_SLOW\tok\tREADONLY\t1\t-4\t102\t0
+        ZRANGEBYLEX\tSHARE\tok\tREADONLY\t1\t-4\t208\t0
+        ZRANGEBYSCORE\tSHARE\tok\tREADONLY\t1\t-4\t100\t0
+        ZRANGESTORE\tSHARE\tok\tWRITE\t1..2\t-5\t602\t0
+        ZRANK\tSHARE\tok\tREADONLY\t1\t-3\t200\t0
+        ZREM\tSHARE\tok\tWRITE\t1\t-3\t102\t0
+        ZREMRANGEBYLEX\tSHARE\tok\tWRITE\t1\t4\t208\t0
+        ZREMRANGEBYRANK\tSHARE\tok\tWRITE\t1\t4\t200\t0
+        ZREMRANGEBYSCORE\tSHARE\tok\tWRITE\t1\t4\t102\t0
+        ZREVRANGE\tSHARE\tok\tREADONLY\t1\t-4\t102\t0
+        ZREVRANGEBYLEX\tSHARE\tok\tREADONLY\t1\t-4\t208\t0
+        ZREVRANGEBYSCORE\tSHARE\tok\tREADONLY\t1\t-4\t202\t0
+        ZREVRANK\tSHARE\tok\tREADONLY\t1\t-3\t200\t0
+        ZSCAN\tSHARE\tok\tREADONLY\t1\t-3\t208\t0
+        ZSCORE\tSHARE\tok\tREADONLY\t1\t3\t102\t0
+        ZUNION\tSHARE_SLOW\tok\tREADONLY\tn1\t-3\t602\t0
+        ZUNIONSTORE\tSHARE_SLOW\tok\tWRITE\t1+n2\t-4\t200\t0
         """
 }

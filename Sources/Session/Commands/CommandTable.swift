@@ -62,6 +62,12 @@ package struct CommandInfo: Sendable {
     /// May write, directly or through a script (the server's WRITE and MAY_REPLICATE flags).
     package let mayWrite: Bool
 
+    /// The number of words; if negative, the least number. 0 if it is not known.
+    package let arity: Int8
+    /// The releases of Redis and of Valkey that it came with, as 100 * major + minor. The largest
+    /// number for a product that does not have it.
+    let releases: (redis: UInt16, valkey: UInt16)
+
     /// True for a subcommand: its second word belongs to its name.
     package let isSubcommand: Bool
     /// The name; for a subcommand, its second word.
@@ -95,7 +101,7 @@ package struct CommandTable: @unchecked Sendable {
         let text = CommandTable.definitions.description
         for (row, line) in text.split(separator: "\n").enumerated() {
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
-            guard fields.count == 5, let kind = CommandClass(word: fields[1]),
+            guard fields.count == 8, let kind = CommandClass(word: fields[1]),
                 let keys = KeySpec(word: fields[4])
             else {
                 preconditionFailure("bad definition: \(line)")
@@ -126,6 +132,11 @@ package struct CommandTable: @unchecked Sendable {
                     name: words.joined(separator: "|").lowercased(), commandClass: kind,
                     mayStandInBlock: fields[2] == "ok", isBlocking: flags.contains("BLOCKING"),
                     mayWrite: flags.contains("WRITE") || flags.contains("MAY_REPLICATE"),
+                    arity: Int8(CommandTable.number(fields[5], in: -128...127) ?? 0),
+                    releases: (
+                        CommandTable.number(fields[6], in: 0...9_999).map { UInt16($0) } ?? .max,
+                        CommandTable.number(fields[7], in: 0...9_999).map { UInt16($0) } ?? .max
+                    ),
                     isSubcommand: words.count == 2, lastWord: Word(name)))
         }
         let place = UnsafeMutableBufferPointer<Slot>.allocate(capacity: slots.count)
@@ -137,6 +148,10 @@ package struct CommandTable: @unchecked Sendable {
         let keyPlace = UnsafeMutableBufferPointer<KeySpec>.allocate(capacity: keySpecs.count)
         _ = unsafe keyPlace.initialize(from: keySpecs)
         unsafe self.keySpecs = UnsafeBufferPointer(keyPlace)
+    }
+
+    private static func number(_ text: Substring, in range: ClosedRange<Int64>) -> Int64? {
+        Word.integer(Array(text.utf8), in: range)
     }
 
     private static func insert(_ slot: Slot, into slots: inout ContiguousArray<Slot>) {

@@ -89,7 +89,7 @@ struct OnlineReport {
     ) throws(ExchangeFailure) -> Bool {
         if let password = pool.password {
             let user = pool.username.isEmpty ? [] : [pool.username]
-            if case .error(let text) = try exchange.ask(["AUTH"] + user + [password]) {
+            if case .error(let text) = try exchange.ask(["AUTH"] + user + [password.text]) {
                 complain("\(place) refuses the login: \(text)")
                 return false
             }
@@ -101,7 +101,11 @@ struct OnlineReport {
         }
         guard case .error(let text) = try exchange.ask(["PING"]) else { return true }
         if text.hasPrefix("NOAUTH"), pool.password == nil {
-            note("\(place) wants a login: clients have to send AUTH, or set passwordFile")
+            if pool.clientUsers == nil {
+                note("\(place) wants a login: clients have to send AUTH, or set passwordFile")
+            } else {
+                complain("\(place) wants a login: set passwordFile; clients log in to Redpool only")
+            }
             return false
         }
         // A user without the right to PING can be of use.

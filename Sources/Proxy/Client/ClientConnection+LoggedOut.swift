@@ -1,0 +1,240 @@
+// Where Redpool itself judges logins (`clientPasswordFile`, `clientUsersFile`): clients that are
+// not logged in, and AUTH and HELLO of all clients. Nothing of the former and no password of the
+// latter reaches a server.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// How the server words its errors.
+    private var dialect: Dialect {
+        Dialect(release: server.facts.release, valkey: server.facts.valkeyRelease)
+    }
+
+    /// The name of its user, as CLIENT LIST shows it.
+    var userName: [UInt8] {
+        if let name = session.clientUser { return name }
+        return mode == .loggedOut ? ClientUsers.standardName : pool.users.name(of: key.user)
+    }
+
+    /// Handles the command at `start`. Returns the start of the next one, or nil if it has to wait.
+    /// Each scan begins anew: within the limits before a login a command is short.
+    func handleLoggedOut(
+        _ bytes: UnsafeMutableRawPointer, _ count: Int, _ start: Int
+    ) -> Int? {
+        let buffer = UnsafeBufferPointer(
+            start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        var once = CommandScanner()
+        switch once.scan(buffer.span, frameStart: start, limits: worker.limits.beforeLogin) {
+        case .command(let frame):
+            return answerLoggedOut(buffer, frame) != .blocked ? frame.end : nil
+        case .inline(let lineStart, let lineEnd, let next):
+            worker.turn.spend(Turn.line)
+            let line = UnsafeBufferPointer(rebasing: buffer[lineStart..<lineEnd])
+            guard let words = InlineParser.split(line.span) else {
+                refuseProtocol(.unbalancedQuotes)
+                return nil
+            }
+            if words.isEmpty { return next }
+            let outcome = withCommand(words) { answerLoggedOut($0.input, $0.frame) }
+            return outcome != .blocked ? next : nil
+        case .skip(let next):
+            worker.turn.spend(Turn.blank)
+            return next
+        case .incomplete: return nil
+        case .invalid(let error):
+            refuseProtocol(error)
+            return nil
+        }
+    }
+
+    private func answerLoggedOut(
+        _ buffer: UnsafeBufferPointer<UInt8>, _ frame: CommandFrame
+    ) -> Outcome {
+        if output.count > ClientConnection.mostUnreadLoggedOut {
+            closeLoggedOut()
+            return .answered
+        }
+        let command = worker.table.find(buffer.span, frame)
+        lastCommand = command
+        worker.turn.spend(Turn.special)
+        let request = Request(command: command, frame: frame, input: buffer)
+        switch worker.table.planLoggedOut(command, buffer.span, frame, dialect) {
+        case .refuse(let error):
+            replyBytes(error)
+            return .answered
+        case .judge:
+            if pool.denyList.refuses(command) { return refuseCommand() }
+            return judge(request) ?? .answered
+        case .reset: return carryOutState(.reset, request)
+        case .quit: return carryOutState(.quit, request)
+        case .vanish: return carryOutState(.vanish, request)
+        }
+    }
+
+    /// The most bytes of replies that wait for a client without a login that does not read. Redis
+    /// from 6.2.18, 7.2.8 and 7.4.3 on closes such a client when more than 1,024 wait.
+    private static let mostUnreadLoggedOut = 64 << 10
+
+    private func closeLoggedOut() {
+        pool.warnLimit(
+            "client.output_limit", reason: ClientCloseReason.output_limit.word,
+            "closing a client without a login that does not read: \(output.count) bytes wait for it"
+        )
+        close(.output_limit)
+    }
+
+    // MARK: AUTH and HELLO
+
+    /// True for commands that must not pass unread where Redpool judges logins. HELLO without
+    /// options has no credentials.
+    func mayNotPass(_ command: Command, arguments: Int?) -> Bool {
+        guard pool.config.clientUsers != nil else { return false }
+        switch command {
+        case .auth, .reset: return true
+        case .hello: return arguments.map { $0 > 2 } ?? true
+        default: return false
+        }
+    }
+
+    /// Carries out AUTH, or HELLO, where Redpool judges logins. Nil for one that the server may see
+    /// as it is: of a client that is logged in, and without credentials.
+    func judge(_ request: Request) -> Outcome? {
+        guard let users = pool.config.clientUsers else { return nil }
+        let words = CommandTable.words(request.input.span, request.frame)
+        let isHello = request.command == .hello
+        if mode != .loggedOut {
+            // The server refuses it before it is queued.
+            if !isHello, words.count == 1, isHolding, session.isSendingTransaction {
+                if inFlight > 0 || mustAwaitResume { return waitForReplies() }
+                if isInTransaction {
+                    session.queuesLogin()
+                    return sendHeld(.plain, 0, request.bytes)
+                }
+            }
+            let hasCredentials =
+                isHello ? words.dropFirst(2).contains { Word($0) == "auth" } : words.count > 1
+            guard hasCredentials else { return nil }
+        }
+        if inFlight > 0 || (isHolding && mustAwaitResume) { return waitForReplies() }
+        if isRestricted { return refuseRestricted(isHello ? "hello" : "auth") }
+        let judge: LoginJudge = { users.accepts($0, $1) }
+        let judgement =
+            isHello
+            ? LoginJudgement.hello(words, isLoggedIn: mode != .loggedOut, dialect, by: judge)
+            : LoginJudgement.authenticate(words, by: judge)
+        if isInTransaction { return queue(judgement, users) }
+        if let user = judgement.user { logIn(users.shared(user)) }
+        if let name = judgement.name {
+            session.rename(name)
+            countKept()
+        }
+        if judgement.refused != nil { pool.noteRefusedLogin(of: self, judgement, users) }
+        guard let reply = judgement.reply else {
+            return withCommand(judgement.forwarded) { carryOutRare($0) }
+        }
+        worker.turn.spend(Turn.special)
+        if !session.takeSilence() { replyBytes(reply) }
+        return .answered
+    }
+
+    /// The client is in a transaction. Nothing of it is in flight.
+    private var isInTransaction: Bool {
+        guard isHolding, session.isSendingTransaction else { return false }
+        if upstream?.hold?.isInTransaction == true { return true }
+        // The server has refused the MULTI.
+        session.released()
+        return false
+    }
+
+    private func logIn(_ name: [UInt8]) {
+        session.logIn(asClient: name, keepsUpstream: isHolding)
+        if mode == .loggedOut { mode = .open }
+    }
+
+    /// A login in a transaction. It takes effect with EXEC; what stands for it there changes
+    /// nothing. A HELLO that is accepted goes on without its credentials.
+    private func queue(_ judgement: LoginJudgement, _ users: ClientUsers) -> Outcome {
+        guard let reply = judgement.reply else {
+            if let user = judgement.user { logIn(users.shared(user)) }
+            return withCommand(judgement.forwarded) { carryOutRare($0) }
+        }
+        session.queuesLogin()
+        let member = QueuedMember(
+            Int(session.memberCount) - 1, .judged, 0,
+            [reply] + (judgement.user.map { [users.shared($0)] } ?? []),
+            behind: session.members.last)
+        if judgement.refused != nil { pool.noteRefusedLogin(of: self, judgement, users) }
+        // The element in EXEC's array could not be trusted, or there are too many members.
+        if upstream?.sole?.isDoubtful == true || member.total > QueuedMember.most {
+            return sendStandIn()
+        }
+        upstream?.noteQueued()
+        session.queued(member)
+        return ClientConnection.judgedStandIn.withUnsafeBytes { sendHeld(.judged, 0, $0) }
+    }
+
+    /// HELLO without arguments: as AUTH, it needs no right, and it changes nothing.
+    private static let judgedStandIn = Array("*1\r\n$5\r\nHELLO\r\n".utf8)
+
+    /// In RESP2 a subscribed connection takes few commands.
+    private func refuseRestricted(_ name: String) -> Outcome {
+        let (sharded, shardedBack) = dialect.isBefore70 ? ("(P)", "(P)") : ("(P|S)", "(P|S)")
+        replyError(
+            "ERR Can't execute '\(name)': only \(sharded)SUBSCRIBE / \(shardedBack)UNSUBSCRIBE / "
+                + "PING / QUIT / RESET are allowed in this context")
+        return .answered
+    }
+
+    /// Calls `body` with these words as a command.
+    private func withCommand(_ words: [[UInt8]], _ body: (Request) -> Outcome) -> Outcome {
+        var encoded: [UInt8] = []
+        Encode.command(words, into: &encoded)
+        var once = CommandScanner()
+        guard
+            case .command(let frame) = once.scan(
+                encoded.span, frameStart: 0, limits: worker.limits.loggedIn)
+        else { return .answered }
+        return encoded.withUnsafeBufferPointer { input in
+            body(
+                Request(
+                    command: worker.table.find(input.span, frame), frame: frame, input: input))
+        }
+    }
+}
+
+extension PoolFront {
+    /// A client has brought a wrong password, or the name of no user. A name that is no user's is
+    /// not logged: it may be a password.
+    func noteRefusedLogin(
+        of client: ClientConnection, _ judgement: LoginJudgement, _ users: ClientUsers
+    ) {
+        traffic.loginsRefused += 1
+        let name = judgement.refused ?? []
+        let isKnown = users.has(name)
+        let subject = isKnown ? "user \(String(decoding: name, as: UTF8.self))" : "an unknown user"
+        warnLimit(
+            "client.auth_failed", reason: isKnown ? "password" : "user",
+            "a client has failed to log in as \(subject)", peer: client.peerText)
+    }
+
+    /// The configuration has other users. Who is logged in stays, unless there is no user of that
+    /// name any more: a server does the same (ACL DELUSER). If no login is needed any more, clients
+    /// without one may go on.
+    func replaceClientUsers() {
+        let users = config.clientUsers
+        for client in worker.clients.all where client.pool === self {
+            if let users {
+                if let name = client.session.clientUser, !users.has(name) {
+                    client.close(.user_removed)
+                }
+            } else if client.mode == .loggedOut {
+                client.mode = .open
+                worker.ready(client)
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+"""Clients that have to log in to Redpool: clientPasswordFile and clientUsersFile."""
+
+import hashlib
+import itertools
+import random
+
+import pytest
+
+from harness.daemon import run_cli
+from harness.waiting import always, eventually
+from harness.wire import Closed, ErrorReply, encode
+
+pytestmark = pytest.mark.daemon
+
+SECRET = "canary-s3cret-9a2e"
+BOB = "canary-bob-77d1"
+NOAUTH = b"NOAUTH Authentication required."
+WRONGPASS = b"WRONGPASS invalid username-password pair or user is disabled."
+THREADS = pytest.mark.parametrize("threads", [1, 2])
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes the two files and returns the pool keys that use them."""
+
+    def made(password=SECRET, users=f"bob {BOB}\n"):
+        keys = {}
+        for key, text in (("clientPasswordFile", password), ("clientUsersFile", users)):
+            if text is None:
+                continue
+            path = tmp_path / key
+            path.write_text(text + "\n")
+            path.chmod(0o600)
+            keys[key] = str(path)
+        return keys
+
+    return made
+
+
+def logged_in(redpool, *credentials):
+    client = redpool.connect()
+    assert client.command("AUTH", *(credentials or (SECRET,))) == b"OK"
+    return client
+
+
+@THREADS
+def test_who_may_come_in(launch, files, threads):
+    server = launch.server()
+    redpool = launch.redpool(server, pool=files(), settings={"threads": threads})
+    with redpool.connect() as client:
+        assert client.command("SET", "k", "1") == NOAUTH
+        assert client.command("AUTH", "default", BOB) == WRONGPASS
+        assert client.command("AUTH", "nobody", SECRET) == WRONGPASS
+        assert client.command("AUTH", BOB) == WRONGPASS
+        assert client.command("GET", "k") == NOAUTH
+        assert client.command("AUTH", SECRET) == b"OK"
+        assert client.command("GET", "k") is None
+        assert client.command("AUTH", "wrong") == WRONGPASS
+        assert client.command("SET", "k", "1") == b"OK", "who is logged in stays"
+    with redpool.connect() as client:
+        assert client.command("HELLO", "3", "AUTH", "bob", BOB)[b"proto"] == 3
+        assert client.command("ACL", "WHOAMI") == b"default", "upstream it is the pool's user"
+        assert b" user=bob " in client.command("CLIENT", "INFO")
+        assert client.command("RESET") == b"RESET"
+        assert client.command("GET", "k") == NOAUTH
+        assert client.command("HELLO", "3").startswith(b"NOAUTH HELLO must be called")
+        assert client.command("HELLO", "2", "AUTH", "bob", BOB, "SETNAME", "me")[1] in (
+            b"redis", b"valkey")
+        assert client.command("CLIENT", "GETNAME") == b"me"
+    # No password reached the server, nor the log.
+    assert server.command("ACL", "LOG") == []
+    assert SECRET not in redpool.log() and BOB not in redpool.log()
+
+
+def test_digest(launch, files):
+    digest = hashlib.sha256(BOB.encode()).hexdigest()
+    redpool = launch.redpool(launch.server(), pool=files(None, f"bob #{digest}\nbob other"))
+    for password in (BOB, "other"):
+        logged_in(redpool, "bob", password).close()
+    with redpool.connect() as client:
+        assert client.command("AUTH", "bob", "#" + digest) == WRONGPASS
+        assert client.command("AUTH", BOB) == WRONGPASS, "there is no user default"
+
+
+def test_the_pool_has_its_own_user(launch, files, tmp_path):
+    server = launch.server()
+    server.command("ACL", "SETUSER", "app", "on", ">upstream", "~app:*", "&*", "+@all")
+    secret = tmp_path / "upstream"
+    secret.write_text("upstream\n")
+    pool = files() | {"username": "app", "passwordFile": str(secret)}
+    redpool = launch.redpool(server, pool=pool)
+    with redpool.connect() as client:
+        assert client.command("AUTH", "app", "upstream") == WRONGPASS, "not a user of Redpool's"
+        assert client.command("AUTH", "bob", BOB) == b"OK"
+        assert client.command("ACL", "WHOAMI") == b"app"
+        assert client.command("SET", "other", "1").startswith(b"NOPERM")
+        assert client.command("SET", "app:k", "1") == b"OK"
+        # Nor does a client become another user of the server.
+        assert client.command("AUTH", "default", "x") == WRONGPASS
+        assert client.command("ACL", "WHOAMI") == b"app"
+    assert {row["user"] for row in server.upstreams()} == {"app"}
+
+
+# Fail closed.
+
+
+@THREADS
+def test_nothing_of_a_stranger_reaches_the_server(launch, files, threads):
+    server = launch.server()
+    middle = launch.middleman(server)
+    pool = files() | {"pingInterval": "0s", "idleTimeout": "0s", "maxLifetime": "0s", "minIdle": 2}
+    redpool = launch.redpool(middle, pool=pool, settings={"threads": threads})
+    with logged_in(redpool) as client:
+        assert client.command("PING") == b"PONG"
+    eventually(lambda: middle.accepted >= 2)
+    always(lambda: middle.received == middle.received, seconds=0.2)
+    before = (middle.received, middle.accepted)
+    rng = random.Random(1)
+    names = [
+        "GET", "SET", "MULTI", "EXEC", "SUBSCRIBE", "MONITOR", "CLIENT", "DEBUG", "SYNC", "EVAL",
+        "FOO", "BLPOP", "WATCH", "SELECT", "RESET", "HELLO", "AUTH", "CLIENT\0", "FLUSHALL", "WAIT",
+        "SHUTDOWN", "SCRIPT", "PING", "CONFIG", "ASKING", "",
+    ]
+    words = ["x", "3", "2", "AUTH", "SETNAME", "bob", "default", "ON", "REPLY", "OFF", "SKIP", "0",
+             "KILL", "LIST", "NOSAVE", SECRET, "\0", " ", "\r\n", "y" * 16384]
+    for _ in range(60):
+        with redpool.connect() as client:
+            sent = b""
+            for _ in range(rng.randint(1, 12)):
+                count = rng.randint(0, 11)
+                command = [rng.choice(names)] + [rng.choice(words) for _ in range(count)]
+                if SECRET in command and command[0] in ("AUTH", "HELLO"):
+                    continue
+                one = encode(*command)
+                if rng.random() < 0.2:
+                    one = one[: rng.randint(0, len(one))]
+                if rng.random() < 0.1:
+                    one = b" ".join(word.encode() for word in command) + b"\r\n"
+                sent += one
+            for start in range(0, len(sent), 5000):
+                try:
+                    client.send(sent[start : start + 5000])
+                except OSError:
+                    break
+            client.shutdown() if hasattr(client, "shutdown") else None
+    with redpool.connect() as client:
+        assert client.command("GET", "k") == NOAUTH
+    assert (middle.received, middle.accepted) == before
+
+
+def test_no_password_passes_on(launch, files):
+    """Not in any form, place or state of the client."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool=files() | {"denyCommands": []})
+    logins = [
+        ("AUTH", SECRET), ("AUTH", "bob", BOB), ("AUTH", "bob", SECRET), ("AUTH", BOB, SECRET, "x"),
+        ("HELLO", "3", "AUTH", "bob", BOB), ("HELLO", "3", "AUTH", "bob", SECRET),
+        ("HELLO", "4", "AUTH", "bob", BOB), ("HELLO", "3", "SETNAME", "x", "AUTH", "bob", BOB),
+        ("HELLO", "3", "AUTH", "bob", BOB, "FOO"), ("HELLO", "x", "AUTH", BOB), ("AUTH\0", SECRET),
+        ("AUTH", SECRET + "x" * 200_000), ("HELLO", "3", "AUTH", "bob", SECRET + "x" * 200_000),
+    ]
+    states = [
+        [], [("MULTI",)], [("WATCH", "k")], [("SUBSCRIBE", "c")], [("HELLO", "3"), ("SUBSCRIBE", "c")],
+        [("CLIENT", "REPLY", "OFF")], [("CLIENT", "REPLY", "OFF"), ("MULTI",)],
+        [("MULTI",), ("SUBSCRIBE", "c")], [("MONITOR",)], [("CLIENT", "TRACKING", "ON")],
+        [("DEBUG", "SET-ACTIVE-EXPIRE", "1")],
+    ]
+    with server.connect() as monitor:
+        assert monitor.command("MONITOR") == b"OK"
+        for state, login in itertools.product(states, logins):
+            with logged_in(redpool) as client:
+                client.send(b"".join(encode(*command) for command in [*state, login, login]))
+                client.send(encode("EXEC") + encode("QUIT"))
+                client.read_until_closed()
+        server.command("ECHO", "the end")
+        seen = b""
+        while b"the end" not in seen:
+            seen += monitor.read_raw()
+    assert b"canary" not in seen
+    # MONITOR hides AUTH. The server would have counted refusals, and knows no bob.
+    log = server.command("ACL", "LOG")
+    assert log == [], log
+
+
+@THREADS
+def test_a_pipe_stays_logged_in(launch, files, threads):
+    """In a pipe, where replies pass unread, AUTH and RESET are refused."""
+    redpool = launch.redpool(
+        launch.server(), pool=files() | {"denyCommands": []}, settings={"threads": threads})
+    with logged_in(redpool) as client:
+        assert client.command("MULTI") == b"OK"
+        assert client.command("SUBSCRIBE", "c") in (b"QUEUED",)
+        for command in (("AUTH", SECRET), ("RESET",), ("HELLO", "3", "AUTH", "bob", BOB)):
+            reply = client.command(*command)
+            assert isinstance(reply, ErrorReply) and b"COMMAND_DENIED_BY_PROXY" in reply, reply
+
+
+def test_a_client_that_does_not_read(launch, files):
+    redpool = launch.redpool(launch.server(), pool=files())
+    with redpool.connect() as client, pytest.raises((OSError, Closed)):
+        for _ in range(2_000):
+            client.send(encode("GET", "k") * 1_000)
+    assert "client without a login that does not read" in redpool.log()
+
+
+# The log and the numbers.
+
+
+def test_what_is_told(launch, files):
+    redpool = launch.redpool(launch.server(), pool=files(), console=True, settings={
+        "log": {"stats": "1s"}})
+    with redpool.connect() as client:
+        for _ in range(20):
+            client.command("AUTH", "bob", "wrong")
+            client.command("AUTH", SECRET + "x", "bob")
+        peer = "%s:%d" % client.socket.getsockname()[:2]
+        eventually(lambda: redpool.log().count("event=client.auth_failed") >= 2)
+        lines = [line for line in redpool.log().splitlines() if "client.auth_failed" in line]
+        assert all(f"peer={peer}" in line and "pool=main" in line for line in lines), lines
+        assert any("reason=password" in line and "user bob" in line for line in lines), lines
+        assert any("reason=user" in line for line in lines), lines
+        assert len(lines) == 2 and SECRET not in redpool.log(), lines
+        [row] = redpool.show("CLIENTS")
+        assert (row["user"], row["reason"]) == ("default", "login")
+        assert client.command("AUTH", "bob", BOB) == b"OK"
+        [row] = redpool.show("CLIENTS")
+        assert row["user"] == "bob"
+        assert b"user=bob" in client.command("CLIENT", "LIST")
+    eventually(lambda: "auth_failed=40" in redpool.log(), what="the number in the statistics")
+
+
+def test_kill_by_user(launch, files):
+    redpool = launch.redpool(launch.server(), pool=files())
+    with logged_in(redpool) as client, logged_in(redpool, "bob", BOB) as bob:
+        assert client.command("CLIENT", "KILL", "USER", "bob") == 1
+        with pytest.raises(Closed):
+            bob.read()
+        assert client.command("PING") == b"PONG"
+
+
+# Reload.
+
+
+@THREADS
+def test_reload(launch, files, threads):
+    server = launch.server()
+    redpool = launch.redpool(
+        server, pool=files(users=f"bob {BOB}\neve e"), settings={"threads": threads})
+    with logged_in(redpool) as client, logged_in(redpool, "bob", BOB) as bob, \
+            logged_in(redpool, "eve", "e") as eve, redpool.connect() as stranger:
+        assert stranger.command("PING") == NOAUTH
+        files("another", "bob changed\nann a")
+        redpool.reload()
+        # Who is logged in stays, unless the user is gone.
+        assert client.command("PING") == b"PONG"
+        assert bob.command("PING") == b"PONG"
+        with pytest.raises(Closed):
+            eve.read()
+        # The next login is judged by the new files.
+        assert client.command("AUTH", SECRET) == WRONGPASS
+        assert bob.command("AUTH", "bob", BOB) == WRONGPASS
+        assert bob.command("AUTH", "ann", "a") == b"OK"
+        assert stranger.command("AUTH", SECRET) == WRONGPASS
+        # A file that cannot be used changes nothing.
+        files("third", "bob\n")
+        redpool.reload(refused=True)
+        assert "clientUsersFile:1: has a name and no password" in redpool.log()
+        assert stranger.command("AUTH", "third") == WRONGPASS
+        assert stranger.command("AUTH", "another") == b"OK"
+        assert stranger.command("RESET") == b"RESET"
+        # Without the files nobody has to log in.
+        redpool.reload(clientPasswordFile="", clientUsersFile="")
+        assert stranger.command("PING") == b"PONG"
+        assert client.command("PING") == b"PONG"
+        # With one again, present clients are as before `requirepass` was set.
+        redpool.reload(**files(SECRET, None))
+        assert stranger.command("PING") == b"PONG"
+        assert stranger.command("RESET") == b"RESET"
+        assert stranger.command("PING") == NOAUTH
+    with redpool.connect() as late:
+        assert late.command("PING") == NOAUTH
+    assert SECRET not in redpool.log()
+
+
+# Nobody is let in by accident.
+
+
+def test_start_rule(launch, files, write, tmp_path):
+    server = launch.server()
+    secret = tmp_path / "secret"
+    secret.write_text("x\n")
+    open_pool = {"listen": "0.0.0.0:1", "upstream": server.tcp.text}
+    done = run_cli("run", "--config", write(open_pool))
+    assert done.returncode == 78, done
+    assert "pools.main.listen: 0.0.0.0:1 is open to other machines" in done.stderr
+    ways = (
+        "set clientPasswordFile or clientUsersFile, or use rediss:// with listenClients: verified, "
+        "or set allowUnauthenticated: true")
+    assert ways in done.stderr
+    assert run_cli("check", write(open_pool)).returncode == 78
+    for keys in (files(), {"allowUnauthenticated": True}, {"upstream": "192.0.2.1:1"}):
+        assert run_cli("check", write(open_pool | keys)).returncode == 0, keys
+    lent = open_pool | {"upstream": "192.0.2.1:1", "passwordFile": str(secret)}
+    assert "its login (passwordFile)" in run_cli("check", write(lent)).stderr
+
+
+def test_start_rule_at_reload(launch, files):
+    redpool = launch.redpool(launch.server(), pool=files())
+    redpool.reload(refused=True, clientPasswordFile="", clientUsersFile="",
+                   listen=[redpool.tcp.text, f"0.0.0.0:{redpool.tcp.port + 1}"])
+    assert "is open to other machines" in redpool.log()
+    with redpool.connect() as client:
+        assert client.command("PING") == NOAUTH, "nothing was changed"
+
+
+def test_ping_of_a_pool_with_logins(launch, files):
+    redpool = launch.redpool(launch.server(), pool=files())
+    done = run_cli("ping", "--config", redpool.config_path)
+    assert done.returncode == 0 and "NOAUTH" in done.stdout, done
+
+
+def memory(process) -> bytes:
+    """Everything that the process can read and write, but for its stacks' guard pages."""
+    found = []
+    with open(f"/proc/{process.pid}/maps") as maps, open(f"/proc/{process.pid}/mem", "rb") as memory:
+        for line in maps:
+            span, rights = line.split()[:2]
+            if not rights.startswith("rw") or "[v" in line:
+                continue
+            start, end = (int(number, 16) for number in span.split("-"))
+            memory.seek(start)
+            try:
+                found.append(memory.read(end - start))
+            except OSError:
+                continue
+    return b"".join(found)
+
+
+def test_secrets_are_overwritten(launch, files, tmp_path):
+    """A password that Redpool has read is in no memory when it is not needed."""
+    server = launch.server(password="canary-upstream-1")
+    server.command("ACL", "SETUSER", "default", "on", ">canary-upstream-2")
+    secret = tmp_path / "upstream"
+    secret.write_text("canary-upstream-1\n")
+    redpool = launch.redpool(server, pool=files() | {"passwordFile": str(secret)})
+    eventually(lambda: server.client_count() >= 1)
+    found = memory(redpool.process)
+    assert b"canary-upstream-1" in found, "the one that it needs"
+    # Of clients' passwords it has digests only.
+    assert SECRET.encode() not in found and BOB.encode() not in found
+    secret.write_text("canary-upstream-2\n")
+    redpool.reload()
+    eventually(lambda: b"canary-upstream-1" not in memory(redpool.process), what="the old one gone")
