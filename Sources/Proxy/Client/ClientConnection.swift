@@ -194,7 +194,7 @@ final class ClientConnection {
     }
 
     /// What a read has returned; its bytes have been handled.
-    func noteRead(_ count: Int) {
+    @inline(__always) func noteRead(_ count: Int) {
         if count > 0 {
             counted.bytesIn &+= UInt64(count)
             afterInput()
@@ -230,7 +230,7 @@ final class ClientConnection {
     }
 
     /// Handles what the worker's buffer has, and keeps what is left of it.
-    func handleRead(_ count: Int) {
+    @inline(__always) func handleRead(_ count: Int) {
         let shared = worker.readBuffer
         let handled = handle(shared, count)
         if !channel.isOpen { return }
