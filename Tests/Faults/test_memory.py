@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from harness.load import Neighbours
+from harness.server import TLS
 from harness.waiting import eventually
 from harness.wire import Closed, Connection, encode
 
@@ -143,7 +144,8 @@ def test_input_behind_commands_that_block_is_given_back(launch):
 
 def documented(clients=0, waiting=0, total=0):
     """docs/operations.md, Memory, without the program itself."""
-    return clients * KB + waiting * 256 * KB + total + MAX_OPEN * 256 * KB
+    upstream = (256 + (192 if TLS else 0)) * KB
+    return clients * KB + waiting * 256 * KB + total + MAX_OPEN * upstream
 
 
 # What malloc cannot give back in between.

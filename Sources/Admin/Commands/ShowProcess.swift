@@ -37,10 +37,12 @@ enum ShowProcess {
     // MARK: SHOW MEMORY
 
     /// The formula of docs/operations.md.
-    private static let base = 12 << 20
+    private static let base = 14 << 20
+    private static let baseOfTLS = 8 << 20
     private static let perClient = 1 << 10
     private static let perWaiter = 256 << 10
     private static let perUpstream = 6 << 20
+    private static let perStream = 192 << 10
 
     static func memory(_ call: Call) {
         call.host.collector.collect(.memory) { found in
@@ -48,12 +50,17 @@ enum ShowProcess {
             for case .memory(let part) in found.reports { sum.add(part) }
             let config = call.host.config
             let most = config.pools.reduce(0) { $0 + $1.maxOpen }
+            let secure = config.pools.filter { $0.upstreamTLS != nil }
+            let mostSecure = secure.reduce(0) { $0 + $1.maxOpen }
             let terms: [(String, now: Int?, most: Int?)] = [
-                ("program", nil, base),
+                ("program", nil, base + (secure.isEmpty ? 0 : baseOfTLS)),
                 ("clients", sum.clients * perClient, call.host.maxClients * perClient),
                 ("waiting", sum.waiting * perWaiter, nil),
                 ("output", sum.output, config.totalOutputLimit),
-                ("upstreams", sum.open * perUpstream, most * perUpstream),
+                (
+                    "upstreams", sum.open * perUpstream + sum.secure * perStream,
+                    most * perUpstream + mostSecure * perStream
+                ),
                 ("buffers", sum.buffers, nil),
                 ("resident", System.residentBytes, nil),
             ]

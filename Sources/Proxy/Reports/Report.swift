@@ -211,8 +211,9 @@ package struct MemoryReport: Equatable, Sendable {
     package var clients = 0
     /// Clients that wait for an upstream.
     package var waiting = 0
-    /// Upstreams.
+    /// Upstreams, and those of them that speak TLS.
     package var open = 0
+    package var secure = 0
     /// Bytes that count in `totalOutputLimit`.
     package var output = 0
     /// Bytes of all buffers.
@@ -225,6 +226,7 @@ package struct MemoryReport: Equatable, Sendable {
         clients += other.clients
         waiting += other.waiting
         open += other.open
+        secure += other.secure
         output += other.output
         buffers += other.buffers
     }

@@ -53,6 +53,7 @@ extension Worker {
             let census = pool.server.machine.census
             report.waiting += census.waiting
             report.open += census.open
+            if pool.config.upstreamTLS != nil { report.secure += census.open }
         }
         return report
     }
