@@ -30,12 +30,13 @@ def freeze(redpool):
 
 
 @pytest.mark.parametrize("order", ["command first", "end first"])
-def test_idle_close_crosses_a_command(launch, order):
+def test_idle_close_crosses_a_command(launch, order, full):
     """The daemon, frozen meanwhile, finds a command and the end of its only upstream at once."""
     server = launch.server()
     redpool = launch.redpool(server, pool={"maxOpen": 3})
     with redpool.connect() as client:
-        for count in range(1, 41):
+        rounds = 1000 if full else 40
+        for count in range(1, rounds + 1):
             upstreams = eventually(server.upstreams)
             freeze(redpool)
             if order == "command first":
@@ -46,7 +47,7 @@ def test_idle_close_crosses_a_command(launch, order):
                 client.send(encode("INCR", "ledger"))
             redpool.signal(signal.SIGCONT)
             assert client.read() == count
-    assert server.command("GET", "ledger") == b"40"
+    assert int(server.command("GET", "ledger")) == rounds
 
 
 def test_state_is_not_sent_again(launch):
