@@ -18,7 +18,7 @@ extension Resolution {
             case .failure(let error):
                 passwords.append(nil)
                 let place = pool.settings[.passwordFile]?.position ?? pool.position
-                report(place, pool.path(.passwordFile), "\(shown(path)): \(error.message)")
+                report(place, pool.path(.passwordFile), "\(shownPath(path)): \(error.message)")
             }
         }
         return passwords

@@ -37,7 +37,7 @@ extension Resolution {
             }
             _ = users.add(ClientUsers.standardName, Digest(of: line))
         } catch {
-            report(pool, .clientPasswordFile, "\(shown(path)): \(error.message)")
+            report(pool, .clientPasswordFile, "\(shownPath(path)): \(error.message)")
         }
         return true
     }
@@ -57,7 +57,7 @@ extension Resolution {
             let problems = found.read(lines: bytes)
             for problem in problems {
                 report(
-                    pool, .clientUsersFile, "\(shown(path)):\(problem.line): \(problem.message)")
+                    pool, .clientUsersFile, "\(shownPath(path)):\(problem.line): \(problem.message)")
             }
             if found.isEmpty, problems.isEmpty { throw ValueProblem("the file has no user") }
             guard users.isEmpty || !found.has(ClientUsers.standardName) else {
@@ -66,7 +66,7 @@ extension Resolution {
             }
             users.add(all: found)
         } catch {
-            report(pool, .clientUsersFile, "\(shown(path)): \(error.message)")
+            report(pool, .clientUsersFile, "\(shownPath(path)): \(error.message)")
         }
         return true
     }

@@ -160,7 +160,7 @@ extension Resolution {
             case nil: .listen
             }
         let name = problem.file == nil ? "" : text(key, of: pool)
-        let message = name.isEmpty ? problem.message : "\(shown(name)) \(problem.message)"
+        let message = name.isEmpty ? problem.message : "\(shownPath(name)) \(problem.message)"
         report(pool.settings[key]?.position ?? pool.position, pool.path(key), message)
     }
 }

@@ -198,10 +198,10 @@ extension Resolution {
         do throws(Config.FileError) {
             let bytes = try readFile(Resolution.absolute(name, besides: file))
             if bytes.count <= Document.sizeLimit { return bytes }
-            report(setting.position, pool.path(key), "\(shown(name)) is longer than 1 MB")
+            report(setting.position, pool.path(key), "\(shownPath(name)) is longer than 1 MB")
         } catch {
             report(
-                setting.position, pool.path(key), "\(shown(name)) cannot be read: \(error.message)")
+                setting.position, pool.path(key), "\(shownPath(name)) cannot be read: \(error.message)")
         }
         return nil
     }
@@ -215,7 +215,7 @@ extension Resolution {
             case nil: .upstream
             }
         let name = problem.file == nil ? "" : text(key, of: pool)
-        let message = name.isEmpty ? problem.message : "\(shown(name)) \(problem.message)"
+        let message = name.isEmpty ? problem.message : "\(shownPath(name)) \(problem.message)"
         let position = pool.settings[key]?.position ?? pool.position
         report(position, pool.path(key), message)
     }

@@ -190,15 +190,19 @@ func isDigits(_ text: Substring) -> Bool {
     !text.isEmpty && text.allSatisfy(isDigit)
 }
 
-/// Text of the file for a message: one line, without control characters, cut after 64 characters.
-func shown(_ text: some StringProtocol) -> String {
+/// Text of the file for a message: one line, without control characters, cut after so many
+/// characters.
+func shown(_ text: some StringProtocol, longest: Int = 64) -> String {
     if text.isEmpty { return "\"\"" }
     var result = ""
-    for scalar in text.unicodeScalars.prefix(64) {
+    for scalar in text.unicodeScalars.prefix(longest) {
         switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator: result += "?"
         default: result.unicodeScalars.append(scalar)
         }
     }
-    return text.unicodeScalars.count > 64 ? result + "..." : result
+    return text.unicodeScalars.count > longest ? result + "..." : result
 }
+
+/// The same for the path of a file. The name of the file is at its end.
+func shownPath(_ path: String) -> String { shown(path, longest: 1000) }
