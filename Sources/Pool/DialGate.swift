@@ -77,10 +77,10 @@ struct DialGate {
 }
 
 /// SplitMix64: jitter need not be secret, and tests need the same numbers again.
-struct RandomSource {
+package struct RandomSource {
     private var state: UInt64
 
-    init(seed: UInt64) {
+    package init(seed: UInt64) {
         state = seed
     }
 
@@ -93,7 +93,7 @@ struct RandomSource {
     }
 
     /// Uniform in 0 ..< `bound`, which is above 0.
-    mutating func below(_ bound: Int64) -> Int64 {
+    package mutating func below(_ bound: Int64) -> Int64 {
         Int64(next() % UInt64(bound))
     }
 }

@@ -9,9 +9,12 @@ enum Simulations {
     private static let pools: UInt64 = 200
     private static let interleavings: UInt64 = 3000
     private static let sentinelWorlds: UInt64 = 250
+    private static let clusterWorlds: UInt64 = 260
 
     static func main() {
-        let found = simulatePools() + interleaveWorkers() + findUnreached() + followPrimaries()
+        let found =
+            simulatePools() + interleaveWorkers() + findUnreached() + followPrimaries()
+            + followClusters()
         for failure in found { print(failure) }
         exit(found.isEmpty ? 0 : 1)
     }
@@ -59,6 +62,26 @@ enum Simulations {
             "\(sentinelWorlds) worlds of Sentinels, \(steps) events, \(failovers) failovers, "
                 + "\(overrules) claims without a higher epoch: \(found.count) failed")
         if failovers < 1000 || overrules < 100 { found.append("too little happens to Sentinels") }
+        return found
+    }
+
+    private static func followClusters() -> [String] {
+        var steps = 0
+        var failovers = 0
+        var redirects = 0
+        var found: [String] = []
+        for seed in 0..<clusterWorlds {
+            let world = ClusterWorld(seed: seed)
+            world.run(steps: 4000)
+            steps += world.steps
+            failovers += world.failovers
+            redirects += world.redirects
+            if let failure = world.failure { found.append(failure) }
+        }
+        print(
+            "\(clusterWorlds) clusters, \(steps) events, \(failovers) failovers, "
+                + "\(redirects) redirects: \(found.count) failed")
+        if failovers < 1000 || redirects < 1000 { found.append("too little happens to clusters") }
         return found
     }
 
