@@ -57,7 +57,8 @@ extension Resolution {
             let problems = found.read(lines: bytes)
             for problem in problems {
                 report(
-                    pool, .clientUsersFile, "\(shownPath(path)):\(problem.line): \(problem.message)")
+                    pool, .clientUsersFile, "\(shownPath(path)):\(problem.line): \(problem.message)"
+                )
             }
             if found.isEmpty, problems.isEmpty { throw ValueProblem("the file has no user") }
             guard users.isEmpty || !found.has(ClientUsers.standardName) else {

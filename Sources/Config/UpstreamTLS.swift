@@ -201,7 +201,8 @@ extension Resolution {
             report(setting.position, pool.path(key), "\(shownPath(name)) is longer than 1 MB")
         } catch {
             report(
-                setting.position, pool.path(key), "\(shownPath(name)) cannot be read: \(error.message)")
+                setting.position, pool.path(key),
+                "\(shownPath(name)) cannot be read: \(error.message)")
         }
         return nil
     }

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import redis
 
+from harness.certificates import authority
 from harness.waiting import eventually
 
 LISTENERS = ["tcp", "tcp6", "unix"]
@@ -132,7 +133,8 @@ def test_redis_py_blocking_pop(client):
 def test_php_redis(address):
     host, port = (address.path, 0) if address.path else (address.host, address.port)
     done = subprocess.run(
-        ["php", str(PHP / "basic.php"), host, str(port)],
+        ["php", str(PHP / "basic.php"), host, str(port)]
+        + ([authority().file] if address.tls else []),
         capture_output=True,
         text=True,
         timeout=90,

@@ -190,6 +190,17 @@ def test_the_console_shows_it(secure):
     assert (None, None, None) in shown
 
 
+def test_their_memory_is_a_term_of_the_formula(secure, launch):
+    with connect(secure), Connection(secure.tcp6) as plain:
+        assert plain.command("PING") == b"PONG"
+        eventually(
+            lambda: {row["term"]: row for row in secure.show("MEMORY")}["tls_clients"]["bytes"]
+            == 40 << 10
+        )
+    without = launch.redpool(launch.server(), tls=False, console=True)
+    assert "tls_clients" not in {row["term"] for row in without.show("MEMORY")}
+
+
 def test_they_are_counted(secure):
     def counted():
         return {row["name"]: row["total"] for row in secure.show("STATS", "main")}

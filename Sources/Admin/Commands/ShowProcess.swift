@@ -40,6 +40,7 @@ enum ShowProcess {
     private static let base = 14 << 20
     private static let baseOfTLS = 8 << 20
     private static let perClient = 1 << 10
+    private static let perSecureClient = 40 << 10
     private static let perWaiter = 256 << 10
     private static let perUpstream = 6 << 20
     private static let perStream = 192 << 10
@@ -49,25 +50,38 @@ enum ShowProcess {
             var sum = MemoryReport()
             for case .memory(let part) in found.reports { sum.add(part) }
             let config = call.host.config
-            let most = config.pools.reduce(0) { $0 + $1.maxOpen }
-            let secure = config.pools.filter { $0.upstreamTLS != nil }
-            let mostSecure = secure.reduce(0) { $0 + $1.maxOpen }
-            let terms: [(String, now: Int?, most: Int?)] = [
-                ("program", nil, base + (secure.isEmpty ? 0 : baseOfTLS)),
-                ("clients", sum.clients * perClient, call.host.maxClients * perClient),
-                ("waiting", sum.waiting * perWaiter, nil),
-                ("output", sum.output, config.totalOutputLimit),
-                (
-                    "upstreams", sum.open * perUpstream + sum.secure * perStream,
-                    most * perUpstream + mostSecure * perStream
-                ),
-                ("buffers", sum.buffers, nil),
-                ("resident", System.residentBytes, nil),
-            ]
+            let terms = terms(sum, config, maxClients: call.host.maxClients)
             var rows = terms.map { [.text($0.0), Cell.count($0.now), .count($0.most)] }
             rows += found.silent.map { [.text("worker \($0) is silent"), .absent, .absent] }
             call.reply(.table(Table(["term", "bytes", "most_bytes"], rows)))
         }
+    }
+
+    private static func terms(
+        _ sum: MemoryReport, _ config: Config, maxClients: Int
+    ) -> [(String, now: Int?, most: Int?)] {
+        let most = config.pools.reduce(0) { $0 + $1.maxOpen }
+        let secure = config.pools.filter { $0.upstreamTLS != nil }
+        let mostSecure = secure.reduce(0) { $0 + $1.maxOpen }
+        let servesTLS = config.pools.contains { $0.listenTLS != nil }
+        var terms: [(String, now: Int?, most: Int?)] = [
+            ("program", nil, base + (secure.isEmpty && !servesTLS ? 0 : baseOfTLS)),
+            ("clients", sum.clients * perClient, maxClients * perClient),
+        ]
+        if servesTLS {
+            let now = sum.secureClients * perSecureClient
+            terms.append(("tls_clients", now, maxClients * perSecureClient))
+        }
+        return terms + [
+            ("waiting", sum.waiting * perWaiter, nil),
+            ("output", sum.output, config.totalOutputLimit),
+            (
+                "upstreams", sum.open * perUpstream + sum.secure * perStream,
+                most * perUpstream + mostSecure * perStream
+            ),
+            ("buffers", sum.buffers, nil),
+            ("resident", System.residentBytes, nil),
+        ]
     }
 
     // MARK: SHOW VERSION

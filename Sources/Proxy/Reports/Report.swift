@@ -209,6 +209,8 @@ package struct ClientReport: Sendable {
 /// The terms of the memory formula, as numbers of things and as bytes.
 package struct MemoryReport: Equatable, Sendable {
     package var clients = 0
+    /// Those of them with TLS.
+    package var secureClients = 0
     /// Clients that wait for an upstream.
     package var waiting = 0
     /// Upstreams, and those of them that speak TLS.
@@ -224,6 +226,7 @@ package struct MemoryReport: Equatable, Sendable {
     /// Adds what another worker reports.
     package mutating func add(_ other: MemoryReport) {
         clients += other.clients
+        secureClients += other.secureClients
         waiting += other.waiting
         open += other.open
         secure += other.secure

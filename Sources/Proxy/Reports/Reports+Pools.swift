@@ -47,6 +47,7 @@ extension Worker {
     var memory: MemoryReport {
         var report = MemoryReport()
         report.clients = clients.count
+        clients.forEach { if $0.channel.isTLS { report.secureClients += 1 } }
         report.output = chunks.outputBytes
         report.buffers = chunks.bytesInUse
         for pool in pools {

@@ -1,11 +1,13 @@
 <?php
 // Ordinary phpredis work on the address in argv; prints one JSON object with what it saw.
 
+// A third argument is the file of an authority: then the client speaks TLS.
 [, $host, $port] = $argv;
+$tls = isset($argv[3]) ? ['stream' => ['cafile' => $argv[3]]] : null;
 $seen = [];
 
 $redis = new Redis();
-$redis->connect($host, (int) $port, 2.0);
+$redis->connect(($tls ? 'tls://' : '') . $host, (int) $port, 2.0, null, 0, 0, $tls);
 $seen['set'] = $redis->set('php:key', "binary\r\n\0value");
 $seen['get'] = $redis->get('php:key') === "binary\r\n\0value";
 $seen['missing'] = $redis->get('php:missing');
@@ -32,7 +34,8 @@ $redis->close();
 // A persistent connection is found again, usable, by the next request of the same worker.
 for ($i = 0; $i < 3; $i++) {
     $persistent = new Redis();
-    $persistent->pconnect($host, (int) $port, 2.0, 'redpool');
+    $persistent->pconnect(
+        ($tls ? 'tls://' : '') . $host, (int) $port, 2.0, 'redpool', 0, 0, $tls);
     $seen['persistent'][] = $persistent->incr('php:persistent');
     unset($persistent);
 }
