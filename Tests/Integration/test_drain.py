@@ -284,10 +284,12 @@ def begin_drain(redpool):
     eventually(lambda: "event=drain.begin" in redpool.log(), what="the drain")
 
 
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_what_has_arrived_is_answered(launch, threads):
+def test_what_has_arrived_is_answered(launch, threads, tls):
     """The worker hears of the drain before it reads commands that the kernel has had for it."""
-    redpool = launch.redpool(launch.server(), settings={"threads": threads} | LONG_DRAIN)
+    redpool = launch.redpool(
+        launch.server(), tls=tls, settings={"threads": threads} | LONG_DRAIN)
     redpool.warm_up()
     with redpool.connect() as new, redpool.connect() as old, redpool.connect() as subscriber:
         assert old.command("SET", "k", "v") == b"OK"
