@@ -364,6 +364,32 @@ def test_a_port_in_use_costs_few_lines(guest, full):
     eventually(lambda: answers(guest), 30, what="an answer once the port is free")
 
 
+def test_an_outage_of_the_server(guest):
+    """Clients are refused and stay, the journal stays short, and the service is not restarted."""
+    begin(guest)
+    first, lines = guest.shows("MainPID"), len(guest.journal())
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(guest.connect()) for _ in range(20)]
+
+        def said(client) -> bytes:
+            return client.command("PING").split(b" ")[0]
+
+        assert {said(client) for client in clients} == {b"PONG"}
+        guest.systemctl("stop", "redis-server.service")
+        # The connections that are open end first: what is sent over them is retried or refused.
+        always(lambda: {said(client) for client in clients} <= {b"PONG", b"UPSTREAMDOWN"},
+               20, 0.1, "an answer to each client")
+        assert {said(client) for client in clients} == {b"UPSTREAMDOWN"}
+        guest.systemctl("start", "redis-server.service")
+        eventually(lambda: {said(client) for client in clients} == {b"PONG"}, what="the end")
+    assert guest.shows("MainPID") == first
+    found = guest.journal()[lines:]
+    assert len(found) <= 12, found
+    assert any("pool.down" in line for line in found)
+    up = [line for line in found if "pool.up" in line]
+    assert len(up) == 1 and re.search(r"down_ms=[12]\d{4}\b.* refused=\d{3,}", up[0]), found
+
+
 def test_a_wrong_configuration_is_not_tried_again(guest):
     configure(guest, "pools: {main: {listen: '127.0.0.1:6380', upstraem: '127.0.0.1:6379'}}")
     assert guest.systemctl("start", "redpool.service", check=False).returncode != 0
