@@ -285,6 +285,31 @@ def test_later_handshakes_are_resumed(launch, version):
     assert resumed >= handshakes - 2
 
 
+@pytest.mark.daemon
+def test_connections_come_and_go(launch, full):
+    """Memory is back where it was: nothing of a connection that is closed is kept."""
+    server = launch.server(certificate=server_certificate())
+    keys = {"maxOpen": 25, "maxIdle": 25, "minIdle": 25}
+    redpool = launch.redpool(server, pool=secure(server, **keys))
+
+    def renew(rounds):
+        for _ in range(rounds):
+            before = {row["id"] for row in eventually(lambda: all_idle(server, 25))}
+            server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            eventually(lambda: not before & {row["id"] for row in server.upstreams()})
+        eventually(lambda: all_idle(server, 25))
+
+    renew(4)
+    before = redpool.rss()
+    renew(400 if full else 8)
+    assert redpool.rss() < before + (1 << 20)
+
+
+def all_idle(server, count):
+    rows = server.upstreams()
+    return rows if len(rows) == count and all(row["cmd"] != "NULL" for row in rows) else None
+
+
 def test_end_that_is_announced_and_does_not_come(launch):
     """The server says close_notify, and nothing more: after a second the command is lost, and not
     sent again, because nobody knows what the server has received."""
