@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from harness.certificates import authority, server_certificate
 from harness.daemon import ROOT
 from harness.ports import free_port
 
@@ -16,7 +17,11 @@ pytestmark = pytest.mark.daemon
 def served(keep):
     """The metrics that the daemon serves: the labels of each, by its name."""
     place = f"127.0.0.1:{free_port()}"
-    keep.redpool(keep.server(), settings={"http": {"listen": place}})
+    server = keep.server(certificate=server_certificate())
+    keep.redpool(
+        server, pool={"upstream": server.tls.text, "tlsCaFile": authority().file},
+        settings={"http": {"listen": place}},
+    )
     with urllib.request.urlopen(f"http://{place}/metrics", timeout=20) as page:
         text = page.read().decode()
     made = {name: {"job", "instance"} for name in re.findall(r"^# TYPE (\S+) ", text, re.M)}
@@ -43,7 +48,7 @@ def misnamed(expression, served) -> list:
 def test_alerts_name_metrics_that_are_served(served):
     text = (ROOT / "packaging/prometheus/redpool.rules.yaml").read_text()
     rules = re.findall(r"- alert: (\w+)\n +expr: (.*)\n", text)
-    assert len(rules) == 8 and len({name for name, _ in rules}) == 8
+    assert len(rules) == 9 and len({name for name, _ in rules}) == 9
     for name, expression in rules:
         assert misnamed(expression, served) == [], name
 

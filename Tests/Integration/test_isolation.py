@@ -207,8 +207,8 @@ def test_what_is_not_understood_takes_half_of_the_pins(launch):
         for number in range(24):
             attacker = opened.enter_context(redpool.connect())
             attacker.send(encode(*MISUNDERSTOOD[number % len(MISUNDERSTOOD)]))
-        eventually(lambda: established(server.port) > before, what="one that is sent alone")
-        always(lambda: established(server.port) <= before + 4, 2, what="half of maxPinned")
+        eventually(lambda: established(server.address.port) > before, what="one that is sent alone")
+        always(lambda: established(server.address.port) <= before + 4, 2, what="half of maxPinned")
 
 
 def established(port) -> int:

@@ -383,7 +383,7 @@ def test_upstream(launch, server):
     other.command("SET", "name", "new")
     with redpool.connect() as client:
         assert client.command("GET", "name") == b"old"
-        redpool.reload(upstream=other.tcp.text)
+        redpool.reload(upstream=other.address.text)
         assert client.command("GET", "name") == b"new"
     eventually(lambda: server.client_count() == 0)
 

@@ -38,7 +38,7 @@ def test_clients_move_when_nothing_is_in_flight(launch, two, threads):
         assert held.command("GET", "name") == b"QUEUED"
         client.send(encode("BLPOP", "q", "0") + encode("GET", "name"))
         eventually(lambda: old.info("blocked_clients") == "1")
-        redpool.reload(upstream=new.tcp.text)
+        redpool.reload(upstream=new.address.text)
         assert idle.command("GET", "name") == b"new"
         eventually(lambda: old.client_count() == 2, what="idle ones closed")
         old.command("RPUSH", "q", "x")
@@ -59,7 +59,7 @@ def test_a_pipeline_moves_in_the_middle(launch, two, threads):
         old.pause()
         client.send(encode("GET", "name") * 3)
         eventually(lambda: old.unread_bytes() > 0)
-        redpool.reload(upstream=new.tcp.text)
+        redpool.reload(upstream=new.address.text)
         before = commands(new, "get")
         client.send(encode("GET", "name") * 2)
         always(lambda: commands(new, "get") == before, 0.3, what="nothing at the new server")
@@ -76,7 +76,7 @@ def test_pins_are_closed_after_drain_timeout(launch, two, threads):
         waits.send(encode("BLPOP", "q", "0"))
         listens.command("SUBSCRIBE", "c")
         eventually(lambda: old.info("blocked_clients") == "1")
-        redpool.reload(upstream=new.tcp.text)
+        redpool.reload(upstream=new.address.text)
         for client in (held, waits, listens):
             with pytest.raises(Closed):
                 client.read()
@@ -92,7 +92,7 @@ def test_a_dead_server_is_left(launch, two, threads):
     with redpool.connect() as client:
         client.send(encode("GET", "name"))
         eventually(lambda: "pool.down" in redpool.log())
-        redpool.reload(upstream=new.tcp.text)
+        redpool.reload(upstream=new.address.text)
         reply = client.read()
         assert reply == b"new", reply
         eventually(lambda: "pool.up" in redpool.log())
@@ -109,7 +109,7 @@ def test_a_stopped_server_is_left(launch, two, threads):
         old.pause()
         stuck.send(encode("INCR", "n"))
         eventually(lambda: old.unread_bytes() > 0)
-        redpool.reload(upstream=new.tcp.text)
+        redpool.reload(upstream=new.address.text)
         assert free.command("GET", "name") == b"new"
         with pytest.raises(Closed):
             stuck.read()
@@ -155,7 +155,7 @@ def test_users_log_in_at_the_new_server(launch, two, threads):
         assert known.command("AUTH", "known", "pw") == b"OK" == lost.command("AUTH", "lost", "pw")
         assert known.command("ACL", "WHOAMI") == b"known"
         assert lost.command("ACL", "WHOAMI") == b"lost"
-        redpool.reload(upstream=new.tcp.text)
+        redpool.reload(upstream=new.address.text)
         assert known.command("ACL", "WHOAMI") == b"known"
         assert known.command("GET", "name") == b"new"
         with pytest.raises(Closed):
@@ -173,7 +173,7 @@ def test_ids_of_the_old_server_never_reach_the_new_one(launch, two, threads):
         number = blocked.command("CLIENT", "ID")
         blocked.send(encode("BLPOP", "q", "0"))
         eventually(lambda: old.info("blocked_clients") == "1")
-        redpool.reload(upstream=new.tcp.text)
+        redpool.reload(upstream=new.address.text)
         stranger.send(encode("BLPOP", "q", "0"))
         eventually(lambda: new.info("blocked_clients") == "1")
         # The stranger's id is likely to be one that the old server has used as well.
@@ -231,7 +231,7 @@ def test_no_counter_goes_back_and_forth(launch, two, full, threads):
     try:
         for number in range(1, (100 if full else 20) + 1):
             moves[0] += 1
-            redpool.reload(upstream=two[number % 2].tcp.text)
+            redpool.reload(upstream=two[number % 2].address.text)
             moves[0] += 1
             enough = [value + 2 for value in rounds]
             eventually(

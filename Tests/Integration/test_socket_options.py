@@ -61,7 +61,7 @@ def test_upstreams(launch):
     server = launch.server()
     redpool = launch.redpool(server, pool={"keepalive": "70s"})
     its = eventually(
-        lambda: sockets(redpool.process.pid).get((server.tcp.host, server.tcp.port)),
+        lambda: sockets(redpool.process.pid).get((server.address.host, server.address.port)),
         what="a connection to the server",
     )
     assert [its.getsockopt(*option) for option in OPTIONS] == [1, 1, 70, 10, 3]
