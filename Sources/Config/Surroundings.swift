@@ -141,7 +141,7 @@ extension Resolution {
 
     /// The keys that name files with passwords or keys.
     private static let secretFiles: [Key] = [
-        .passwordFile, .tlsKeyFile, .clientPasswordFile, .clientUsersFile,
+        .passwordFile, .tlsKeyFile, .listenKeyFile, .clientPasswordFile, .clientUsersFile,
     ]
 
     /// Warns of a file with passwords that others can read or write, or that the service cannot

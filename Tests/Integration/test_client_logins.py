@@ -3,12 +3,14 @@
 import hashlib
 import itertools
 import random
+import socket
 
 import pytest
 
 from harness.daemon import run_cli
+from harness.tls import SecureSocket
 from harness.waiting import always, eventually
-from harness.wire import Closed, ErrorReply, encode
+from harness.wire import Closed, Connection, ErrorReply, encode
 
 pytestmark = pytest.mark.daemon
 
@@ -201,6 +203,68 @@ def test_a_client_that_does_not_read(launch, files):
         for _ in range(2_000):
             client.send(encode("GET", "k") * 1_000)
     assert "client without a login that does not read" in redpool.log()
+
+
+def test_silent_strangers_are_closed(launch, files):
+    redpool = launch.redpool(launch.server(), pool=files() | {"clientIdleTimeout": "100ms"})
+    with redpool.connect() as client:
+        assert client.command("PING") == NOAUTH
+        with pytest.raises(Closed):
+            client.read()
+
+
+@THREADS
+def test_strangers_hold_up_no_drain(launch, files, threads):
+    redpool = launch.redpool(launch.server(), pool=files(), settings={"threads": threads})
+    with redpool.connect() as silent, redpool.connect() as stranger, logged_in(redpool) as client:
+        assert stranger.command("PING") == NOAUTH
+        assert client.command("RESET") == b"RESET"
+        stranger.send(encode("AUTH", SECRET)[:-3])
+        assert redpool.stop() == 0
+        for one in (silent, client):
+            with pytest.raises(Closed):
+                one.read()
+    assert "cut=" in redpool.log()
+
+
+def test_with_tls(launch, files):
+    redpool = launch.redpool(launch.server(), tls=True, pool=files())
+
+    def connect():
+        return Connection(redpool.tcp, made=SecureSocket(
+            socket.create_connection((redpool.tcp.host, redpool.tcp.port), 20)))
+
+    with connect() as client:
+        assert client.command("PING") == NOAUTH
+        assert client.command("AUTH", "bob", SECRET) == WRONGPASS
+        assert client.command("HELLO", "3", "AUTH", "bob", BOB)[b"proto"] == 3
+        assert client.command("SET", "k", "x" * 100_000) == b"OK"
+        assert client.command("RESET") == b"RESET"
+        assert client.command("GET", "k") == NOAUTH
+
+
+def test_a_tls_client_on_a_plain_port(launch, files):
+    """It hears so at once, as where nobody has to log in."""
+    redpool = launch.redpool(launch.server(), pool=files())
+    with redpool.connect() as client:
+        client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        assert b"TLS on a port without TLS" in client.read_until_closed()
+
+
+def test_a_server_that_wants_a_login_too(launch, files):
+    """Without `passwordFile` nobody is logged in there. The check says so, and nothing passes on."""
+    server = launch.server(password="other")
+    redpool = launch.redpool(server, pool=files())
+    done = run_cli("check", "--online", redpool.config_path)
+    assert done.returncode == 1 and "clients log in to Redpool only" in done.stderr, done
+    with logged_in(redpool) as client:
+        assert client.command("GET", "k") == NOAUTH
+        assert client.command("AUTH", "other") == WRONGPASS
+        assert client.command("HELLO", "3", "AUTH", "default", "other") == WRONGPASS
+        line = b"AUTH " + b" ".join([b"canary-line"] * 12) + b"\r\n"
+        client.send(line)
+        assert client.read() == b"ERR syntax error"
+    assert all(b"canary-line" not in str(row).encode() for row in server.command("ACL", "LOG"))
 
 
 # The log and the numbers.

@@ -115,6 +115,28 @@ private func locked(_ version: String = "") -> String {
         #expect(hello("HELLO 3 AUTH bob pw AUTH bob no") == "bob bob - | \(wrong)")
     }
 
+    /// Whatever the words are, no password goes on, and what goes on is a HELLO that is understood.
+    @Test func noPasswordGoesOn() {
+        var generator = SystemRandomNumberGenerator()
+        let all = [
+            "AUTH", "auth", "AUTH\u{0}x", "SETNAME", "setname", "bob", "pw", "no", "x", "FOO", "2",
+            "3", "", "a~b",
+        ]
+        for _ in 0..<20_000 {
+            let count = Int.random(in: 0...8, using: &generator)
+            let options = (0..<count).map { _ in all.randomElement(using: &generator) ?? "" }
+            let text = (["HELLO", "3"] + options).map { Array($0.replacing("~", with: " ").utf8) }
+            let release = [602, 700, 702, 800].randomElement(using: &generator)
+            let isLoggedIn = Bool.random(using: &generator)
+            let found = LoginJudgement.hello(
+                text, isLoggedIn: isLoggedIn, Dialect(release: release), by: judge)
+            guard found.reply == nil else { continue }
+            let login = PendingLogin(hello: found.forwarded)
+            #expect(login.user == nil && login.isUnderstood, "\(options)")
+            #expect(found.user != nil || isLoggedIn, "\(options)")
+        }
+    }
+
     private let table = CommandTable()
 
     private func plan(_ text: String, _ release: Int? = 700) -> String {

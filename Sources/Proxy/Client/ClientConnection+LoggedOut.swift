@@ -32,6 +32,7 @@ extension ClientConnection {
         case .command(let frame):
             return answerLoggedOut(buffer, frame) != .blocked ? frame.end : nil
         case .inline(let lineStart, let lineEnd, let next):
+            if refuseTLS(buffer.span, start) { return nil }
             worker.turn.spend(Turn.line)
             let line = UnsafeBufferPointer(rebasing: buffer[lineStart..<lineEnd])
             guard let words = InlineParser.split(line.span) else {
@@ -44,7 +45,9 @@ extension ClientConnection {
         case .skip(let next):
             worker.turn.spend(Turn.blank)
             return next
-        case .incomplete: return nil
+        case .incomplete:
+            _ = refuseTLS(buffer.span, start)
+            return nil
         case .invalid(let error):
             refuseProtocol(error)
             return nil

@@ -66,7 +66,8 @@ extension ClientConnection {
     /// answer that cannot come. To it, the error is a wrong version of TLS.
     func refuseTLS(_ bytes: Span<UInt8>, _ start: Int) -> Bool {
         guard bytes[start] == 0x16, start + 1 < bytes.count, bytes[start + 1] == 0x03,
-            !channel.isTLS, counted.commands == 0, mode == .open, inFlight == 0
+            !channel.isTLS, counted.commands == 0, mode == .open || mode == .loggedOut,
+            inFlight == 0
         else { return false }
         warnOfTLS("unexpected", "TLS, but this address of listen has no rediss://")
         reply("-ERR Protocol error: TLS on a port without TLS\r\n")
