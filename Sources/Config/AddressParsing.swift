@@ -187,8 +187,9 @@ func checkHost(_ host: String, bracketed: Bool) throws(ValueProblem) -> String {
     }
     if isIPv4(host) { return host }
     let labels = host.split(separator: ".", omittingEmptySubsequences: false)
-    // getaddrinfo would take a name whose last label is a number for an IPv4 address.
-    if let last = labels.last, isDigits(last) {
+    // getaddrinfo would take a name whose last label is a number for an IPv4 address: one in
+    // hexadecimal too (inet_aton(3)).
+    if let last = labels.last, isDigits(last) || isHexadecimal(last) {
         throw ValueProblem("\(shown(host)) is not an IPv4 address")
     }
     let isName = labels.allSatisfy { label in
@@ -198,6 +199,10 @@ func checkHost(_ host: String, bracketed: Bool) throws(ValueProblem) -> String {
         throw ValueProblem("\(shown(host)) is not a host name or address")
     }
     return host.lowercased()
+}
+
+private func isHexadecimal(_ label: Substring) -> Bool {
+    label.lowercased().hasPrefix("0x") && label.dropFirst(2).allSatisfy(\.isHexDigit)
 }
 
 private func isNameByte(_ byte: UInt8) -> Bool {

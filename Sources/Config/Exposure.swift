@@ -82,6 +82,7 @@ extension UpstreamAddress {
             // is always this machine's (RFC 6761).
             return isLoopback(host) || host == "0.0.0.0" || host == "::" || host == "localhost"
                 || host.hasSuffix(".localhost") || host.hasPrefix("::ffff:7f")
+                || host == "::ffff:0:0"
         }
     }
 }

@@ -14,7 +14,10 @@ package enum Hosts {
             let bytes = line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
             let text = String(decoding: bytes, as: UTF8.self).prefix { $0 != "#" }
             let words = text.split { $0 == " " || $0 == "\t" || $0 == "\n" || $0 == "\r" }
-            guard let address = words.first, address.hasPrefix("127.") || address == "::1" else {
+            guard let address = words.first,
+                address.hasPrefix("127.") || address == "::1"
+                    || address.lowercased().hasPrefix("::ffff:127.")
+            else {
                 continue
             }
             if words.dropFirst().contains(where: { $0.lowercased() == name.lowercased() }) {

@@ -116,6 +116,12 @@ extension ProblemsTests {
             "1:47: pools.main.upstream: a_b..c is not a host name or address"),
         Golden(
             upstream("127.1:1"), "1:47: pools.main.upstream: 127.1 is not an IPv4 address"),
+        Golden(
+            upstream("0x7f000001:1"),
+            "1:47: pools.main.upstream: 0x7f000001 is not an IPv4 address"),
+        Golden(
+            upstream("127.0.0.0X1:1"),
+            "1:47: pools.main.upstream: 127.0.0.0X1 is not an IPv4 address"),
     ]
 
     private static let conflicts = [

@@ -21,6 +21,7 @@ private func exposed(listen: String, upstream: String, _ lines: String...) -> [S
             for upstream in [
                 "127.0.0.1:6379", "127.1.2.3:1", "\"[::1]:1\"", "localhost:1", "unix:/run/x.sock",
                 "redis://app.localhost", "0.0.0.0:1", "\"[::ffff:127.0.0.1]:1\"", "\"[::]:1\"",
+                "\"[::ffff:0.0.0.0]:1\"",
             ] {
                 let found = exposed(listen: listen, upstream: upstream)
                 #expect(found.count == 1, "\(listen) \(upstream)")
