@@ -107,6 +107,8 @@ static inline void redpool_tls_take_error(struct redpool_tls_error *error) {
 struct redpool_tls_notes {
     SSL_SESSION *session;  // The newest session that the server has given. Owned.
     bool was_asked;        // The server has asked for a client certificate, and there is none.
+    // At a server: records without data behind the handshake, and how many there may be.
+    int idle_records, most_idle_records;
 };
 
 static inline int redpool_tls_new_session(SSL *ssl, SSL_SESSION *session) {
@@ -122,6 +124,23 @@ static inline int redpool_tls_asked(SSL *ssl, X509 **certificate, EVP_PKEY **key
     struct redpool_tls_notes *notes = (struct redpool_tls_notes *)SSL_get_app_data(ssl);
     if (notes != NULL) notes->was_asked = true;
     return 0;
+}
+
+// Counts what a client sends behind its handshake beside data: each key update costs new keys and an
+// answer, and OpenSSL would take any number of them in one read. At the limit it sees no more input.
+static inline void redpool_tls_message(int is_write, int version, int type, const void *bytes,
+                                       size_t count, SSL *ssl, void *owner) {
+    (void)version, (void)owner;
+    struct redpool_tls_notes *notes = (struct redpool_tls_notes *)SSL_get_app_data(ssl);
+    if (is_write || notes == NULL || count == 0 || !SSL_is_init_finished(ssl)) return;
+    bool is_inner = type == SSL3_RT_INNER_CONTENT_TYPE;
+    bool is_outer = type == SSL3_RT_HEADER && SSL_version(ssl) < TLS1_3_VERSION;
+    if (!is_inner && !is_outer) return;
+    if (*(const unsigned char *)bytes == SSL3_RT_APPLICATION_DATA) return;
+    if (++notes->idle_records <= notes->most_idle_records) return;
+    BIO *bio = SSL_get_rbio(ssl);
+    if (bio != NULL && BIO_get_data(bio) != NULL)
+        ((struct redpool_tls_window *)BIO_get_data(bio))->in_left = 0;
 }
 
 // The process ends without exit handlers, so OpenSSL must install none. The system's openssl.cnf is
@@ -149,6 +168,9 @@ static inline SSL_CTX *redpool_tls_context(bool is_server, int minimum) {
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_session_id_context(context, (const unsigned char *)"redpool", 7);
         SSL_CTX_set_num_tickets(context, 1);
+        SSL_CTX_set_msg_callback(context, redpool_tls_message);
+        // OpenSSL takes memory for the length that a client announces.
+        SSL_CTX_set_max_cert_list(context, 32 << 10);
         // Any stranger may choose the group of the key exchange, and one handshake with ffdhe8192
         // takes 90 ms. Where the system has none of these groups, its own policy stays.
         SSL_CTX_set1_groups_list(context, "X25519:P-256:X448:P-521:P-384");
@@ -372,6 +394,13 @@ static inline long redpool_tls_verdict(SSL *ssl, const char **text) {
 // handshake in which the verification fails; this is asked all the same before it is relied on.
 static inline bool redpool_tls_is_verified(SSL *ssl) {
     return SSL_get0_peer_certificate(ssl) != NULL && SSL_get_verify_result(ssl) == X509_V_OK;
+}
+
+// The peer's certificate is past its end. A resumed handshake does not look: the verdict is that of
+// the first one, and with each new ticket it goes on.
+static inline bool redpool_tls_has_expired(SSL *ssl) {
+    X509 *certificate = SSL_get0_peer_certificate(ssl);
+    return certificate != NULL && X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0;
 }
 
 static inline bool redpool_tls_is_name_mismatch(long verdict) {

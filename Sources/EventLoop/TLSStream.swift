@@ -140,6 +140,11 @@ final class TLSStream {
     var encrypted: Int64 = 0
     var records = TLSRecords()
 
+    /// Plaintext that has come, in bytes.
+    private var decrypted: Int64 = 0
+    private var hello = TLSHelloGuard()
+
+    private static let mostIdleRecords: Int32 = 32
     static let recordsPerGroup = 4
     static let brokenProtocol = -Int(EPROTO)
 
@@ -148,6 +153,7 @@ final class TLSStream {
         self.loop = loop
         scratch = loop.tlsScratch()
         notes.initialize(to: redpool_tls_notes())
+        notes.pointee.most_idle_records = TLSStream.mostIdleRecords
         isServer = context.side == .server
         ssl = redpool_tls_new(
             context.handle, TLSStream.method, scratch.window, notes, isServer)
@@ -270,6 +276,10 @@ extension TLSStream {
             fail(.notTLS, "wrong version number")
             return TLSStream.brokenProtocol
         }
+        if isServer, stage == .handshaking, !allowsHello(came) {
+            fail(.other, "ClientHello of more than \(TLSHelloGuard.longestHello) bytes")
+            return TLSStream.brokenProtocol
+        }
         scratch.window.pointee.in = UnsafePointer(
             scratch.ciphertext.assumingMemoryBound(to: UInt8.self))
         scratch.window.pointee.in_left = came
@@ -281,6 +291,12 @@ extension TLSStream {
         scratch.window.pointee.in_left = 0
         _ = flush(descriptor)
         return result
+    }
+
+    private func allowsHello(_ count: Int) -> Bool {
+        hello.allows(
+            UnsafeRawBufferPointer(start: scratch.ciphertext, count: count),
+            isVersion13: SSL_version(ssl) >= TLS1_3_VERSION)
     }
 
     /// The first byte belongs to a handshake or to an alert (RFC 8446, 5.1). A client begins with
@@ -304,12 +320,23 @@ extension TLSStream {
         return result
     }
 
+    /// A client may send some records without data, and one more for each 64 KB.
+    private func noteData(_ count: Int32) {
+        decrypted += Int64(count)
+        notes.pointee.most_idle_records =
+            TLSStream.mostIdleRecords
+            + Int32(
+                clamping: decrypted >> 16)
+    }
+
     private func shakeHands() {
         var error = redpool_tls_error()
         switch redpool_tls_handshake(ssl, &error) {
         case 1:
             if context.verification != .none, !redpool_tls_is_verified(ssl) {
                 fail(.certificate, "no certificate was verified")
+            } else if context.verification != .none, redpool_tls_has_expired(ssl) {
+                fail(.certificate, "certificate has expired")
             } else {
                 stage = .open
             }
@@ -327,8 +354,12 @@ extension TLSStream {
         while stage == .open, got < count {
             let result = redpool_tls_read(
                 ssl, buffer + got, Int32(clamping: count - got), &error)
+            let isBusy = notes.pointee.idle_records > notes.pointee.most_idle_records
             if result > 0 {
                 got += Int(result)
+                noteData(result)
+            } else if isBusy {
+                fail(.other, "too many records without data")
             } else if result == redpool_tls_wants_input.rawValue {
                 return got > 0 ? got : -Int(EAGAIN)
             } else if result == redpool_tls_ended.rawValue {

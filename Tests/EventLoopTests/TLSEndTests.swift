@@ -178,6 +178,43 @@ struct TLSEndTests {
     }
 }
 
+/// Each costs new keys and an answer.
+@Suite("TLS: records without data") struct TLSIdleRecordsTests {
+    @Test("key updates without end are no way to keep a server busy")
+    func keyUpdates() throws {
+        let pair = try RawPair(rawIsServer: false, maximum: TLS1_3_VERSION)
+        for _ in 0..<32 { #expect(pair.raw.updateKeys() == 1 && pair.raw.shakeHands()) }
+        try eventually("what they cost") {
+            _ = pair.end.readAll()
+            return !pair.end.hasInput
+        }
+        #expect(pair.end.tlsState == .open)
+        // As many as the socket takes.
+        for _ in 0..<1000 where !(pair.raw.updateKeys() == 1 && pair.raw.shakeHands()) { break }
+        try eventually("the end") {
+            _ = pair.end.readAll()
+            return pair.end.tlsState != .open
+        }
+        let problem = TLSProblem(kind: .other, text: "too many records without data")
+        #expect(pair.end.tlsState == .failed(problem))
+        // The answers to a few, and not to a thousand.
+        #expect(pair.end.channel.handedForTests < 32 << 10)
+    }
+
+    @Test("who sends data may send more of them")
+    func data() throws {
+        let pair = try RawPair(rawIsServer: false, maximum: TLS1_3_VERSION)
+        for _ in 0..<64 {
+            #expect(pair.raw.updateKeys() == 1)
+            for _ in 0..<8 {
+                pair.raw.write([UInt8](repeating: 5, count: 8 << 10))
+                try eventually("the data") { pair.end.readAll().bytes.count > 0 }
+            }
+        }
+        #expect(pair.end.tlsState == .open)
+    }
+}
+
 /// A channel with OpenSSL alone at the other end, over a socket.
 private struct RawPair {
     let loop: EventLoop

@@ -268,6 +268,31 @@ def test_client_certificates(verified, version):
         assert client.socket.is_resumed
 
 
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_a_session_does_not_outlive_its_certificate(verified, version):
+    context = client_context(authority().issue("DNS:client.test", seconds=5), version)
+    with connect(verified, context) as client:
+        assert client.command("PING") == b"PONG"
+        session = client.socket.session
+    eventually(lambda: refused(verified, context), what="the certificate's end")
+    assert refused(verified, context, session)
+    says(verified, "client.tls_failed", "certificate has expired")
+
+
+def test_a_long_hello_is_refused_by_its_header(launch):
+    """OpenSSL takes the memory for a message when it has seen the length."""
+    redpool = launch.redpool(launch.server(), tls=True)
+    clients = [tcp(redpool) for _ in range(200)]
+    before = redpool.rss()
+    for client in clients:
+        client.sendall(bytes.fromhex("1603010200" "01020000"))
+    for client in clients:
+        assert client.recv(100) == b""
+        client.close()
+    assert redpool.peak_rss() - before < 200 * (60 << 10)
+    says(redpool, "client.tls_failed", "ClientHello of more than 16384 bytes")
+
+
 def test_a_session_of_another_listener_lets_nobody_in(secure, verified):
     """A ticket that was given without a certificate does not replace one."""
     context = client_context()

@@ -1,5 +1,6 @@
 """Certificates for tests, made with the program openssl."""
 
+import datetime
 import functools
 import pathlib
 import subprocess
@@ -27,8 +28,11 @@ class Authority:
             "-subj", f"/CN={name}", "-days", "2",
         )
 
-    def issue(self, names="DNS:cache.test,IP:127.0.0.1", rsa=False, days=2) -> Certificate:
-        """A certificate for these names. It has expired if `days` is negative."""
+    def issue(
+        self, names="DNS:cache.test,IP:127.0.0.1", rsa=False, days=2, seconds=None
+    ) -> Certificate:
+        """A certificate for these names. It has expired if `days` is negative. If `seconds` are
+        given, it expires so soon."""
         self._count += 1
         made = Certificate(self._path(f"{self._count}.pem"), self._path(f"{self._count}.key"))
         request, extensions = self._path("request"), self._path("extensions")
@@ -37,11 +41,33 @@ class Authority:
             "-subj", f"/CN=number {self._count}",
         )
         pathlib.Path(extensions).write_text(f"subjectAltName={names}\n")
+        if seconds is not None:
+            self._issue_until(made, request, extensions, seconds)
+            return made
         _openssl(
             "x509", "-req", "-in", request, "-out", made.file, "-CA", self.file, "-CAkey",
             self._key, "-set_serial", str(self._count), "-days", str(days), "-extfile", extensions,
         )
         return made
+
+    def _issue_until(self, made, request, extensions, seconds):
+        """Only `openssl ca` takes a moment."""
+        folder = pathlib.Path(self._path("database"))
+        folder.mkdir(exist_ok=True)
+        (folder / "index").write_text("")
+        (folder / "serial").write_text(f"{4096 + self._count}\n")
+        (folder / "config").write_text(
+            f"[ca]\ndefault_ca=x\n[x]\ndatabase={folder}/index\nserial={folder}/serial\n"
+            f"new_certs_dir={folder}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
+        now = datetime.datetime.now(datetime.timezone.utc)
+        first, last = (
+            f"{now + datetime.timedelta(seconds=from_now):%Y%m%d%H%M%SZ}"
+            for from_now in (-60, seconds))
+        _openssl(
+            "ca", "-batch", "-notext", "-config", folder / "config", "-cert", self.file,
+            "-keyfile", self._key, "-in", request, "-out", made.file, "-extfile", extensions,
+            "-startdate", first, "-enddate", last,
+        )
 
     def _path(self, name) -> str:
         return str(pathlib.Path(self._folder.name) / name)
