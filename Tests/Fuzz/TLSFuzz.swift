@@ -96,12 +96,13 @@ private struct Line {
     mutating func pass(_ count: Int) {
         let piece = Array(waiting.prefix(count))
         if piece.isEmpty || isEnded { return }
-        waiting.removeFirst(piece.count)
         let sent = piece.withUnsafeBytes {
             Glibc.send(to, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
         }
-        if sent != piece.count { isTampered = true }
-        last = piece
+        // What the socket has no room for waits.
+        if sent <= 0 { return }
+        waiting.removeFirst(sent)
+        last = Array(piece[..<sent])
     }
 
     mutating func end() {
