@@ -109,5 +109,17 @@ def test_the_image_has_its_own_configuration_and_little_else(contained):
     size = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file())
     assert size < 40_000_000
     assert not (root / "bin/sh").exists() and not (root / "usr/bin/dpkg").exists()
+    assert not list(root.rglob("*perl*")), "what the packages of TLS bring and nobody needs"
     version = config["config"]["Labels"]["org.opencontainers.image.version"]
     assert version == run_cli("--version").stdout.strip()
+
+
+def test_the_image_trusts_whom_debian_trusts(contained, tmp_path):
+    _, root = contained
+    assert (root / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN CERT") > 100
+    text = yaml({"pools": {"main": {
+        "listen": "127.0.0.1:6380", "upstream": "rediss://cache.example.com"}}})
+    done = subprocess.run(
+        ["chroot", "--userspec=4711:4711", root, "/usr/bin/redpool", "check", "-"], input=text,
+        capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
