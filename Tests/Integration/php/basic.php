@@ -3,7 +3,7 @@
 
 // A third argument is the file of an authority: then the client speaks TLS.
 [, $host, $port] = $argv;
-$tls = isset($argv[3]) ? ['stream' => ['cafile' => $argv[3]]] : null;
+$tls = isset($argv[3]) ? ['stream' => ['cafile' => $argv[3]]] : [];
 $seen = [];
 
 $redis = new Redis();
@@ -11,7 +11,7 @@ $redis->connect(($tls ? 'tls://' : '') . $host, (int) $port, 2.0, null, 0, 0, $t
 $seen['set'] = $redis->set('php:key', "binary\r\n\0value");
 $seen['get'] = $redis->get('php:key') === "binary\r\n\0value";
 $seen['missing'] = $redis->get('php:missing');
-$seen['hash'] = $redis->hMSet('php:hash', ['a' => '1', 'b' => '2']) ? $redis->hGetAll('php:hash') : null;
+$seen['hash'] = $redis->hMSet('php:hash', ['a' => '1', 'b' => '2']) ? $redis->hGetAll('php:hash') : [];
 $redis->rPush('php:list', 'x', 'y', 'z');
 $seen['list'] = $redis->lRange('php:list', 0, -1);
 
