@@ -197,6 +197,18 @@ def test_a_pipe_stays_logged_in(launch, files, threads):
             assert isinstance(reply, ErrorReply) and b"COMMAND_DENIED_BY_PROXY" in reply, reply
 
 
+@THREADS
+def test_a_name_that_is_an_option(launch, files, threads):
+    """The name `auth` is no option. Judging such a HELLO ends."""
+    redpool = launch.redpool(launch.server(), pool=files(), settings={"threads": threads})
+    with redpool.connect() as client:
+        login = ("HELLO", "3", "AUTH", "bob", BOB, "SETNAME", "auth")
+        assert client.command(*login)[b"proto"] == 3
+        assert client.command("CLIENT", "GETNAME") == b"auth"
+        assert client.command("HELLO", "3", "SETNAME", "AUTH")[b"proto"] == 3
+        assert client.command("CLIENT", "GETNAME") == b"AUTH"
+
+
 def test_a_client_that_does_not_read(launch, files):
     redpool = launch.redpool(launch.server(), pool=files())
     with redpool.connect() as client, pytest.raises((OSError, Closed)):

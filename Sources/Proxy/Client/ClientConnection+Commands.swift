@@ -177,8 +177,9 @@ extension ClientConnection {
         return carryOutRare(request)
     }
 
-    /// The slow path: the command has a state, or its client has one.
-    func carryOutRare(_ request: Request) -> Outcome {
+    /// The slow path: the command has a state, or its client has one. `isJudged`: Redpool has
+    /// judged this login already, and has taken its credentials out.
+    func carryOutRare(_ request: Request, isJudged: Bool = false) -> Outcome {
         let command = request.command
         let isStateless = worker.table.isStateless(command)
         if !isStateless { worker.turn.spend(Turn.special) }
@@ -188,7 +189,9 @@ extension ClientConnection {
             return outcome
         }
         if pool.denyList.refuses(command) { return refuseCommand() }
-        if command == .auth || command == .hello, let outcome = judge(request) { return outcome }
+        if command == .auth || command == .hello, !isJudged, let outcome = judge(request) {
+            return outcome
+        }
         if isHolding {
             if isStateless { worker.turn.spend(Turn.held) }
             if mustAwaitResume, command != .quit { return waitForReplies() }

@@ -137,7 +137,7 @@ extension ClientConnection {
         }
         if judgement.refused != nil { pool.noteRefusedLogin(of: self, judgement, users) }
         guard let reply = judgement.reply else {
-            return withCommand(judgement.forwarded) { carryOutRare($0) }
+            return withCommand(judgement.forwarded) { carryOutRare($0, isJudged: true) }
         }
         worker.turn.spend(Turn.special)
         if !session.takeSilence() { replyBytes(reply) }
@@ -163,7 +163,7 @@ extension ClientConnection {
     private func queue(_ judgement: LoginJudgement, _ users: ClientUsers) -> Outcome {
         guard let reply = judgement.reply else {
             if let user = judgement.user { logIn(users.shared(user)) }
-            return withCommand(judgement.forwarded) { carryOutRare($0) }
+            return withCommand(judgement.forwarded) { carryOutRare($0, isJudged: true) }
         }
         session.queuesLogin()
         let member = QueuedMember(
