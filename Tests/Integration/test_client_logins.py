@@ -217,6 +217,27 @@ def test_a_client_that_does_not_read(launch, files):
     assert "client without a login that does not read" in redpool.log()
 
 
+@THREADS
+def test_what_was_sent_before_a_reset(launch, files, threads):
+    """A long reply before RESET does not count against the client that RESET has logged out."""
+    redpool = launch.redpool(
+        launch.server(), pool=files(), settings={"threads": threads}, console=True)
+    with Connection(redpool.unix) as client:
+        assert client.command("AUTH", SECRET) == b"OK"
+        assert client.command("SET", "big", "x" * 1_000_000) == b"OK"
+        client.send(encode("GET", "big") + encode("RESET") + encode("GET", "k"))
+        eventually(lambda: all(row["reason"] == "login" for row in redpool.show("CLIENTS")))
+        client.send(encode("AUTH", SECRET) + encode("PING"))
+        assert len(client.read()) == 1_000_000
+        assert [client.read() for _ in range(4)] == [b"RESET", NOAUTH, b"OK", b"PONG"]
+        # What comes behind RESET counts.
+        client.send(encode("GET", "big") + encode("RESET"))
+        with pytest.raises((OSError, Closed)):
+            for _ in range(2_000):
+                client.send(encode("GET", "k") * 1_000 + encode("RESET"))
+    assert "client without a login that does not read" in redpool.log()
+
+
 def test_silent_strangers_are_closed(launch, files):
     redpool = launch.redpool(launch.server(), pool=files() | {"clientIdleTimeout": "100ms"})
     with redpool.connect() as client:

@@ -57,7 +57,7 @@ extension ClientConnection {
     private func answerLoggedOut(
         _ buffer: UnsafeBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Outcome {
-        if output.count > ClientConnection.mostUnreadLoggedOut {
+        if unreadLoggedOut > ClientConnection.mostUnreadLoggedOut {
             closeLoggedOut()
             return .answered
         }
@@ -78,6 +78,20 @@ extension ClientConnection {
         }
     }
 
+    /// RESET has been carried out. A client that was logged in may still have to read what it was
+    /// sent before.
+    func logOut() {
+        if mode == .loggedOut { return }
+        mode = .loggedOut
+        if !output.isEmpty || loggedOutAt != 0 { loggedOutAt = bytesTaken &+ UInt64(output.count) }
+    }
+
+    /// Bytes of replies since the client was logged out that wait for it.
+    private var unreadLoggedOut: Int {
+        let older = loggedOutAt > bytesTaken ? Int(clamping: loggedOutAt - bytesTaken) : 0
+        return output.count - min(older, output.count)
+    }
+
     /// The most bytes of replies that wait for a client without a login that does not read. Redis
     /// from 6.2.18, 7.2.8 and 7.4.3 on closes such a client when more than 1,024 wait.
     private static let mostUnreadLoggedOut = 64 << 10
@@ -85,7 +99,8 @@ extension ClientConnection {
     private func closeLoggedOut() {
         pool.warnLimit(
             "client.output_limit", reason: ClientCloseReason.output_limit.word,
-            "closing a client without a login that does not read: \(output.count) bytes wait for it"
+            "closing a client without a login that does not read: \(unreadLoggedOut) bytes "
+                + "wait for it"
         )
         close(.output_limit)
     }

@@ -195,7 +195,7 @@ extension ClientConnection {
         redirect(to: 0)
         monitorFilter = nil
         countKept()
-        if pool.config.clientUsers != nil { mode = .loggedOut }
+        if pool.config.clientUsers != nil { logOut() }
         if !isSkipped { reply("+RESET\r\n") }
     }
 

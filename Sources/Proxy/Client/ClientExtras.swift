@@ -25,6 +25,7 @@ final class ClientExtras {
     var monitorFilter: MonitorFilter?
     var trackers: Set<UInt64> = []
     var keptInput = 0
+    var loggedOutAt: UInt64 = 0
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }
@@ -161,6 +162,13 @@ extension ClientConnection {
     var keptInput: Int {
         get { extras?.keptInput ?? 0 }
         set { if newValue != 0 || extras != nil { ownExtras.keptInput = newValue } }
+    }
+
+    /// How many bytes of replies the client had been sent, or was to be sent, when RESET logged it
+    /// out.
+    var loggedOutAt: UInt64 {
+        get { extras?.loggedOutAt ?? 0 }
+        set { if newValue != 0 || extras != nil { ownExtras.loggedOutAt = newValue } }
     }
 
     /// Set while the client monitors.
