@@ -11,6 +11,9 @@ package struct ClientUsers: Sendable, Equatable {
     /// The name of the user in an AUTH without one.
     package static let standardName = Array("default".utf8)
 
+    /// Nobody may come in.
+    package static let nobody = ClientUsers()
+
     init() {}
 
     /// True if no user may come in.

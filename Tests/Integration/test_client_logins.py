@@ -379,6 +379,45 @@ def test_reload(launch, files, threads):
     assert SECRET not in redpool.log()
 
 
+@THREADS
+def test_reload_while_logins_wait(launch, files, threads):
+    """An accepted HELLO is not judged again. What was meant for Redpool reaches no server."""
+    server = launch.server()
+    redpool = launch.redpool(
+        server, pool=files(), settings={"threads": threads}, console=True)
+    hello = encode("HELLO", "3", "AUTH", "bob", BOB)
+    with redpool.console() as console, redpool.connect() as bob, redpool.connect() as ann, \
+            logged_in(redpool) as client, logged_in(redpool) as other:
+        assert console.command("PAUSE", "main") == b"OK"
+        bob.send(hello + encode("GET", "k"))
+        client.send(encode("GET", "k") + hello)
+        eventually(lambda: sum(row["state"] == "waiting" for row in redpool.show("CLIENTS")) == 2)
+        redpool.reload(**files(SECRET, "bob changed"))
+        assert console.command("RESUME", "main") == b"OK"
+        assert bob.read()[b"proto"] == 3, "it was accepted when it came"
+        assert bob.read() is None
+        assert bob.command("CLIENT", "INFO").find(b" user=bob ") > 0
+        assert client.read() is None
+        assert client.read() == WRONGPASS, "it comes only now"
+        redpool.reload(**files())
+        # Now without the files.
+        assert console.command("PAUSE", "main") == b"OK"
+        ann.send(hello + encode("AUTH", SECRET))
+        client.send(encode("GET", "k") + encode("AUTH", SECRET) + hello + encode("HELLO", "3"))
+        other.send(hello[:-4])
+        eventually(lambda: sum(row["state"] == "waiting" for row in redpool.show("CLIENTS")) == 2)
+        redpool.reload(clientPasswordFile="", clientUsersFile="")
+        other.send(hello[-4:])
+        assert other.read() == WRONGPASS
+        assert console.command("RESUME", "main") == b"OK"
+        assert ann.read()[b"proto"] == 3
+        assert ann.read() == WRONGPASS
+        assert client.read() is None
+        assert [client.read(), client.read()] == [WRONGPASS, WRONGPASS]
+        assert client.read()[b"proto"] == 3
+    assert server.command("ACL", "LOG") == []
+
+
 # Nobody is let in by accident.
 
 

@@ -107,10 +107,16 @@ extension ClientConnection {
 
     // MARK: AUTH and HELLO
 
+    /// Who judges the logins of this client; nil: the server. Credentials that waited when Redpool
+    /// ceased to judge were meant for it. No server may see them, so they are refused.
+    private var judges: ClientUsers? {
+        pool.config.clientUsers ?? (hasOldInput ? .nobody : nil)
+    }
+
     /// True for commands that must not pass unread where Redpool judges logins. HELLO without
     /// options has no credentials.
     func mayNotPass(_ command: Command, arguments: Int?) -> Bool {
-        guard pool.config.clientUsers != nil else { return false }
+        guard judges != nil else { return false }
         switch command {
         case .auth, .reset: return true
         case .hello: return arguments.map { $0 > 2 } ?? true
@@ -121,7 +127,8 @@ extension ClientConnection {
     /// Carries out AUTH, or HELLO, where Redpool judges logins. Nil for one that the server may see
     /// as it is: of a client that is logged in, and without credentials.
     func judge(_ request: Request) -> Outcome? {
-        guard let users = pool.config.clientUsers else { return nil }
+        if request.command == .hello, let acceptedHello { return sendAccepted(acceptedHello) }
+        guard let users = judges else { return nil }
         let words = CommandTable.words(request.input.span, request.frame)
         let isHello = request.command == .hello
         if mode != .loggedOut {
@@ -152,11 +159,20 @@ extension ClientConnection {
         }
         if judgement.refused != nil { pool.noteRefusedLogin(of: self, judgement, users) }
         guard let reply = judgement.reply else {
-            return withCommand(judgement.forwarded) { carryOutRare($0, isJudged: true) }
+            return sendAccepted(judgement.forwarded)
         }
         worker.turn.spend(Turn.special)
         if !session.takeSilence() { replyBytes(reply) }
         return .answered
+    }
+
+    /// Sends a HELLO that was accepted, without its credentials. If it has to wait, it is not judged
+    /// again: the client is logged in, and the users may be others then.
+    private func sendAccepted(_ hello: [[UInt8]]) -> Outcome {
+        acceptedHello = nil
+        let outcome = withCommand(hello) { carryOutRare($0, isJudged: true) }
+        if outcome == .blocked { acceptedHello = hello }
+        return outcome
     }
 
     /// The client is in a transaction. Nothing of it is in flight.
@@ -178,7 +194,7 @@ extension ClientConnection {
     private func queue(_ judgement: LoginJudgement, _ users: ClientUsers) -> Outcome {
         guard let reply = judgement.reply else {
             if let user = judgement.user { logIn(users.shared(user)) }
-            return withCommand(judgement.forwarded) { carryOutRare($0, isJudged: true) }
+            return sendAccepted(judgement.forwarded)
         }
         session.queuesLogin()
         let member = QueuedMember(
@@ -241,7 +257,7 @@ extension PoolFront {
 
     /// The configuration has other users. Who is logged in stays, unless there is no user of that
     /// name any more: a server does the same (ACL DELUSER). If no login is needed any more, clients
-    /// without one may go on.
+    /// without one may go on; for what they had sent before see `hasOldInput`.
     func replaceClientUsers() {
         let users = config.clientUsers
         for client in worker.clients.all where client.pool === self {
@@ -249,7 +265,10 @@ extension PoolFront {
                 if let name = client.session.clientUser, !users.has(name) {
                     client.close(.user_removed)
                 }
-            } else if client.mode == .loggedOut {
+                continue
+            }
+            if !client.input.isEmpty { client.hasOldInput = true }
+            if client.mode == .loggedOut {
                 client.mode = .open
                 worker.ready(client)
             }

@@ -30,6 +30,7 @@ extension ClientConnection {
         guard let refusal else { return false }
         self.refusal = nil
         lesson = nil
+        acceptedHello = nil
         retryUntil = nil
         forgetAskedRedirection()
         placeInLine = .none

@@ -26,6 +26,8 @@ final class ClientExtras {
     var trackers: Set<UInt64> = []
     var keptInput = 0
     var loggedOutAt: UInt64 = 0
+    var acceptedHello: [[UInt8]]?
+    var hasOldInput = false
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }
@@ -169,6 +171,19 @@ extension ClientConnection {
     var loggedOutAt: UInt64 {
         get { extras?.loggedOutAt ?? 0 }
         set { if newValue != 0 || extras != nil { ownExtras.loggedOutAt = newValue } }
+    }
+
+    /// The HELLO at the head of the input without its credentials, which Redpool has accepted, while
+    /// it waits.
+    var acceptedHello: [[UInt8]]? {
+        get { extras?.acceptedHello }
+        set { if newValue != nil || extras != nil { ownExtras.acceptedHello = newValue } }
+    }
+
+    /// Input of the client waited when Redpool ceased to judge logins.
+    var hasOldInput: Bool {
+        get { extras?.hasOldInput ?? false }
+        set { if newValue || extras != nil { ownExtras.hasOldInput = newValue } }
     }
 
     /// Set while the client monitors.
