@@ -50,7 +50,8 @@ package struct LoginJudgement: Equatable, Sendable {
 package typealias LoginJudge = (_ user: [UInt8], _ password: [UInt8]) -> Bool
 
 extension LoginJudgement {
-    private static let wrongPassword = Array(
+    /// The server's error for wrong credentials.
+    package static let wrongPassword = Array(
         "-WRONGPASS invalid username-password pair or user is disabled.\r\n".utf8)
     private static let badName =
         "-ERR Client names cannot contain spaces, newlines or special characters.\r\n"

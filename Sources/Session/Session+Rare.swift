@@ -13,6 +13,8 @@ struct RareState: Equatable, Sendable {
     var redirection = Redirection()
     /// The user that the client has logged in as to Redpool; nil: none.
     var clientUser: [UInt8]?
+    /// That login came under a hold, whose upstream is of the former user.
+    var changesUserLater = false
 }
 
 /// The place of the rare part: a box with the semantics of a value.
@@ -105,14 +107,28 @@ extension Session {
     /// The name's memory is shared by all clients with this user.
     package var clientUser: [UInt8]? { isPlain ? nil : state.clientUser }
 
-    /// The client has logged in to Redpool. To the server it is the pool's user.
+    /// The client has logged in to Redpool. To the server it is the pool's user; if it keeps its
+    /// upstream, as soon as that is free.
     package mutating func logIn(asClient name: [UInt8], keepsUpstream: Bool = false) {
+        let changesLater = keepsUpstream && key.user != 0
         if !keepsUpstream { key.user = 0 }
         state.clientUser = name
+        state.changesUserLater = changesLater
     }
 
-    mutating func forgetClientUser() {
-        if clientUser != nil { state.clientUser = nil }
+    /// The client has logged in to the server, or nowhere.
+    package mutating func forgetClientUser() {
+        if clientUser == nil { return }
+        state.clientUser = nil
+        state.changesUserLater = false
+    }
+
+    /// The held upstream has returned to the pool, or is gone.
+    package mutating func endHold() {
+        released()
+        guard clientUser != nil, state.changesUserLater else { return }
+        key.user = 0
+        state.changesUserLater = false
     }
 
     // MARK: Transaction

@@ -64,7 +64,7 @@ package struct Session: Sendable {
         if !hasSelected { key.database = database }
     }
 
-    /// The held upstream has returned to the pool, or has no transaction.
+    /// The held upstream has no transaction.
     package mutating func released() {
         transaction = SentTransaction()
         members = []

@@ -418,6 +418,49 @@ def test_reload_while_logins_wait(launch, files, threads):
     assert server.command("ACL", "LOG") == []
 
 
+@THREADS
+def test_a_user_of_the_server_logs_in_to_redpool(launch, files, threads):
+    """Under a hold too: when it ends, the client is the pool's user."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "boss", "on", ">b", "~*", "&*", "+@all")
+    redpool = launch.redpool(server, settings={"threads": threads})
+    login = ("AUTH", "bob", BOB)
+    holds = [
+        [("MULTI",), login, ("EXEC",)],
+        [("WATCH", "k"), login, ("UNWATCH",)],
+        [("WATCH", "k"), ("MULTI",), login, ("EXEC",)],
+        [("HELLO", "3"), ("SUBSCRIBE", "c"), login, ("UNSUBSCRIBE", "c")],
+        [("MULTI",), ("HELLO", "3", *login), ("EXEC",)],
+        [login],
+    ]
+    clients = [redpool.connect() for _ in holds]
+    for client in clients:
+        assert client.command("AUTH", "boss", "b") == b"OK"
+        assert client.command("ACL", "WHOAMI") == b"boss"
+    redpool.reload(**files())
+    for client, hold in zip(clients, holds, strict=True):
+        with client:
+            assert client.command("ACL", "WHOAMI") == b"boss"
+            for command in hold:
+                client.command(*command)
+            eventually(lambda: client.command("ACL", "WHOAMI") == b"default", what=str(hold))
+            assert b" user=bob " in client.command("CLIENT", "INFO")
+
+
+@THREADS
+def test_a_user_is_removed_before_exec(launch, files, threads):
+    redpool = launch.redpool(
+        launch.server(), pool=files(users=f"bob {BOB}\neve e"), settings={"threads": threads})
+    with logged_in(redpool, "bob", BOB) as client:
+        assert client.command("MULTI") == b"OK"
+        assert client.command("AUTH", "eve", "e") == b"QUEUED"
+        assert client.command("SET", "k", "1") == b"QUEUED"
+        files()
+        redpool.reload()
+        assert client.command("EXEC") == [WRONGPASS, b"OK"]
+        assert b" user=bob " in client.command("CLIENT", "INFO")
+
+
 # Nobody is let in by accident.
 
 

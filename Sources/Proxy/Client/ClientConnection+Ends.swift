@@ -223,7 +223,7 @@ extension ClientConnection {
         isSlow = false
         forgetQuestions()
         session.forgetRedirection()
-        session.released()
+        session.endHold()
         mode = .open
         scanner = CommandScanner()
     }

@@ -1,6 +1,7 @@
 // Commands inside MULTI that change the connection when EXEC runs them, or whose result the client
 // must not see as it is. EXEC's array is rewritten as it passes; see `ExecWalk`.
 
+import Config
 import Pool
 import RESP
 import Session
@@ -106,8 +107,15 @@ extension ClientConnection {
 
     /// EXEC has run this member.
     func take(_ member: QueuedMember, _ meaning: Meaning, over upstream: UpstreamID) {
+        if isOfNobody(member) { return }
         release(session.take(member, meaning, over: upstream))
         countKept()
+    }
+
+    /// The member is a login to Redpool as a user that has been removed since.
+    private func isOfNobody(_ member: QueuedMember) -> Bool {
+        guard member.expectation == .judged, member.words.count > 1 else { return false }
+        return pool.config.clientUsers?.has(member.words[1]) != true
     }
 
     /// The value that the client gets in place of `element`.
@@ -117,7 +125,8 @@ extension ClientConnection {
             return listInTransaction(ListFilter(member.words), element) ?? element
         case .hello:
             return HelloReply.replacingID(element, self)
-        case .judged: return member.words.first ?? element
+        case .judged:
+            return isOfNobody(member) ? LoginJudgement.wrongPassword : member.words.first ?? element
         default:
             return ownValue(member.expectation, element) ?? element
         }

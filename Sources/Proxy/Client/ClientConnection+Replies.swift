@@ -115,7 +115,7 @@ extension ClientConnection {
         if upstream.hold?.isCleanable == false { upstream.spoil(.dirty) }
         trace("client.unpinned")
         leaveUpstream(upstream)
-        session.released()
+        session.endHold()
         redirect(to: 0)
         monitorFilter = nil
         server.returned(upstream)

@@ -72,6 +72,7 @@ extension UpstreamConnection {
         guard let client else { return }
         // A login does not change the database, and this connection may be in another one.
         client.session.logIn(as: user, protocolVersion: protocolVersion, name: login?.name)
+        if user != nil { client.session.forgetClientUser() }
         client.countKept()
         if !isShared {
             pool.noteLogin(of: client)
