@@ -35,6 +35,9 @@ extension Resolution {
                 throw ValueProblem(
                     "its first line is longer than \(ClientUsers.longestPassword) bytes")
             }
+            guard line.contains(where: { $0 > 0x20 }) else {
+                throw ValueProblem("its first line is empty")
+            }
             _ = users.add(ClientUsers.standardName, Digest(of: line))
         } catch {
             report(pool, .clientPasswordFile, "\(shownPath(path)): \(error.message)")

@@ -184,6 +184,15 @@ def test_no_password_passes_on(launch, files):
     assert log == [], log
 
 
+def test_a_long_password(launch, files):
+    """None is as long as that, so it is as wrong as another."""
+    redpool = launch.redpool(launch.server(), pool=files())
+    with logged_in(redpool) as client:
+        for words in (("AUTH", "x" * 200_000), ("AUTH", "bob", "x" * 200_000)):
+            assert client.command(*words) == WRONGPASS
+        assert client.command("PING") == b"PONG"
+
+
 @THREADS
 def test_a_pipe_stays_logged_in(launch, files, threads):
     """In a pipe, where replies pass unread, AUTH and RESET are refused."""
@@ -481,6 +490,13 @@ def test_start_rule(launch, files, write, tmp_path):
         assert run_cli("check", write(open_pool | keys)).returncode == 0, keys
     lent = open_pool | {"upstream": "192.0.2.1:1", "passwordFile": str(secret)}
     assert "its login (passwordFile)" in run_cli("check", write(lent)).stderr
+
+
+@pytest.mark.parametrize("password", [" ", "\t  ", "\0", " \0\r"])
+def test_blanks_are_no_password(launch, files, write, password):
+    pool = {"listen": "127.0.0.1:1", "upstream": "127.0.0.1:2"} | files(password, None)
+    done = run_cli("check", write(pool))
+    assert done.returncode == 78 and "its first line is empty" in done.stderr, done
 
 
 def test_start_rule_at_reload(launch, files):

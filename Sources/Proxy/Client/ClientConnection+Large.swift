@@ -93,8 +93,15 @@ extension ClientConnection {
         return true
     }
 
-    /// AUTH, HELLO or RESET in this length, where Redpool judges logins.
+    /// AUTH, HELLO or RESET in this length, where Redpool judges logins. No user and no password is
+    /// as long as that.
     private func refuseLargeLogin() -> Outcome {
+        let words = scanner.partialFrame?.argumentCount ?? 0
+        if lastCommand == .auth, words == 2 || words == 3 {
+            let outcome = refuse("WRONGPASS invalid username-password pair or user is disabled.")
+            if outcome != .blocked { pool.traffic.loginsRefused += 1 }
+            return outcome
+        }
         let name = worker.table.info(lastCommand)?.name ?? ""
         return refuse("ERR '\(name)' is refused by Redpool: it is too long")
     }
