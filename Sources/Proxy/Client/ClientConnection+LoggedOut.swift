@@ -166,8 +166,8 @@ extension ClientConnection {
         return .answered
     }
 
-    /// Sends a HELLO that was accepted, without its credentials. If it has to wait, it is not judged
-    /// again: the client is logged in, and the users may be others then.
+    /// Sends a HELLO that was accepted, without its credentials. If it has to wait, it is not
+    /// judged again: the client is logged in, and the users may be others then.
     private func sendAccepted(_ hello: [[UInt8]]) -> Outcome {
         acceptedHello = nil
         let outcome = withCommand(hello) { carryOutRare($0, isJudged: true) }

@@ -173,8 +173,8 @@ extension ClientConnection {
         set { if newValue != 0 || extras != nil { ownExtras.loggedOutAt = newValue } }
     }
 
-    /// The HELLO at the head of the input without its credentials, which Redpool has accepted, while
-    /// it waits.
+    /// The HELLO at the head of the input without its credentials, which Redpool has accepted,
+    /// while it waits.
     var acceptedHello: [[UInt8]]? {
         get { extras?.acceptedHello }
         set { if newValue != nil || extras != nil { ownExtras.acceptedHello = newValue } }
