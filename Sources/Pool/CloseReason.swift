@@ -58,6 +58,8 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case reconnect
     /// An operator has closed this one (KILL UPSTREAM).
     case killed
+    /// Another server has become the pool's primary.
+    case failover
 
     /// The word for the log and docs/troubleshooting.md.
     package var word: String {
@@ -89,6 +91,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .paused: "paused"
         case .reconnect: "reconnect"
         case .killed: "killed"
+        case .failover: "failover"
         }
     }
 }

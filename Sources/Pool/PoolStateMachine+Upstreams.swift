@@ -224,7 +224,7 @@ extension PoolStateMachine {
 
     @inline(__always)
     private func reasonToClose(_ slot: Int, now: Int64) -> CloseReason? {
-        if isDraining { return .drain }
+        if let drainReason { return drainReason }
         if isHalted, releaser < 0 { return .paused }
         if slots[slot].expiresAt <= now { return .maxLifetime }
         guard open - count(.closing) > permits.connections else { return nil }

@@ -23,8 +23,8 @@ package struct PoolStateMachine: ~Copyable {
     package internal(set) var limits: PoolLimits
     /// What happened since `init`.
     package internal(set) var counters = PoolCounters()
-    /// Whether `drain` was called.
-    package internal(set) var isDraining = false
+    /// Why upstreams close once `drain` was called.
+    private(set) var drainReason: CloseReason?
     /// Between `halt` and `resume`.
     package internal(set) var isHalted = false
     /// When the halt began.
@@ -140,16 +140,19 @@ extension PoolStateMachine {
         pingInterval = min(max(interval, 0), .max / 4)
     }
 
-    /// Shuts the pool down: refuses waiters and new leases, closes upstreams that are not
+    /// Whether `drain` was called.
+    package var isDraining: Bool { drainReason != nil }
+
+    /// Ends the use of the server: refuses waiters and new leases, closes upstreams that are not
     /// leased, and closes the others when their lease ends.
-    package mutating func drain(now: MonotonicTime) {
+    package mutating func drain(_ reason: CloseReason = .drain, now: MonotonicTime) {
         clock = now.nanoseconds
-        isDraining = true
+        drainReason = reason
         refuseAll(.draining, now: now.nanoseconds)
         for slot in slots.indices {
             let state = slots[slot].state
             guard state != .pinned, state != .control else { continue }
-            retire(slot, .drain, now: now.nanoseconds)
+            retire(slot, reason, now: now.nanoseconds)
         }
     }
 

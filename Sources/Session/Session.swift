@@ -64,6 +64,9 @@ package struct Session: Sendable {
         if !hasSelected { key.database = database }
     }
 
+    /// Its next command goes to another server, where none of its writes went.
+    package mutating func movesElsewhere() { writes.isElsewhere() }
+
     /// The held upstream has no transaction.
     package mutating func released() {
         transaction = SentTransaction()

@@ -19,6 +19,9 @@ package struct WriteTrail: Equatable, Sendable {
         upstream = id
     }
 
+    /// The writes went to another server than the next one: an id of its upstreams says nothing.
+    package mutating func isElsewhere() { if upstream != nil { isSpread = true } }
+
     /// A write on this upstream would not spread the trail.
     package func stays(on id: UpstreamID) -> Bool {
         !isSpread && (upstream == nil || upstream == id)

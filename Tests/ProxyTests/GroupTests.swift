@@ -77,7 +77,7 @@ struct GroupTests {
         let group = try #require(WorkerGroup(try configuration(threads: 4, line)))
         let pool = try #require(group.pool("main"))
         #expect(pool.members == Array(0..<count))
-        #expect((pool.budget == nil) == (count == 1))
+        #expect((pool.firstNode.budget == nil) == (count == 1))
         #expect(pool.desks.count == count)
     }
 
@@ -114,11 +114,12 @@ struct GroupTests {
         #expect(!pool.isMonitored)
         pool.desks[1].watchers.add(1, ordering: .relaxed)
         #expect(pool.isMonitored)
-        pool.wake(0b10)
+        let node = pool.firstNode.id
+        pool.wake(0b10, for: node)
         #expect(group.mailboxes[0].takeAll().isEmpty)
         let messages = group.mailboxes[1].takeAll()
         #expect(messages.count == 1)
-        guard case .permits(pool: "main") = messages.first else {
+        guard case .permits(pool: "main", node: node) = messages.first else {
             Issue.record("another message: \(messages)")
             return
         }
@@ -163,7 +164,7 @@ struct PoolBudgetTests {
     @Test("the book has the permits of the pool, once for all its workers")
     func permits() throws {
         let group = try #require(WorkerGroup(try configuration(threads: 3, "maxOpen: 10")))
-        let book = try #require(group.pool("main")?.budget).permits
+        let book = try #require(group.pool("main")?.firstNode.budget).permits
         let all = book.take(PoolPermits(open: 100, control: 100, pins: 100))
         #expect(all.open + all.control == 10)
         #expect(book.take(PoolPermits(open: 1)) == PoolPermits())

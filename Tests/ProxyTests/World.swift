@@ -217,16 +217,16 @@ extension World {
     }
 
     /// What the worker knows of the server.
-    var facts: ServerFacts { pool.server.facts }
+    var facts: ServerFacts { pool.primary.facts }
 
     /// Bytes of commands that no server's socket has taken.
     var unsent: Int {
-        pool.server.allUpstreams.reduce(0) { $0 + $1.output.unsent }
+        pool.primary.allUpstreams.reduce(0) { $0 + $1.output.unsent }
     }
 
     /// Has the kernel take little of what a server does not read.
     func shrinkSendBuffers() {
-        for upstream in pool.server.allUpstreams {
+        for upstream in pool.primary.allUpstreams {
             var size: Int32 = 32_768
             setsockopt(
                 upstream.channel.descriptor, SOL_SOCKET, SO_SNDBUF, &size,
@@ -235,7 +235,7 @@ extension World {
     }
 
     /// What the worker's side of the connections to the server knows of its peers.
-    var peers: [PeerState] { pool.server.allUpstreams.map { $0.channel.peer } }
+    var peers: [PeerState] { pool.primary.allUpstreams.map { $0.channel.peer } }
 
     /// Bytes in buffers, and the part of them that is for clients.
     var buffered: Int { worker.chunks.bytesInUse }
@@ -244,11 +244,11 @@ extension World {
     /// Clients and upstreams that are being read.
     var clientsBeingRead: Int { worker.clients.all.count { $0.channel.isReading } }
     var upstreamsBeingRead: Int {
-        pool.server.allUpstreams.count { $0.channel.isReading }
+        pool.primary.allUpstreams.count { $0.channel.isReading }
     }
 
     var census: (open: Int, idle: Int, pinned: Int) {
-        let census = pool.server.machine.census
+        let census = pool.primary.machine.census
         return (census.open, census.idle, census.pinned)
     }
 

@@ -272,15 +272,17 @@ extension ClientConnection {
         _ value: UInt32, _ bytes: UnsafeRawBufferPointer, kept: Int?
     ) -> Outcome {
         if inFlight > 0, let current = upstream {
-            if current.gauge.measures, server.machine.isFull(current.id) { return waitForReplies() }
+            if current.gauge.measures, current.server.machine.isFull(current.id) {
+                return waitForReplies()
+            }
             // Commands of one client stay in order only on one upstream. For a script, and while
             // the server pauses writes, that upstream moves to the slow lane, because such a
             // command may never end. Moving it for every slow command would cost more connections
             // than the waits behind such commands are worth.
             if case .slow = kind, CommandTable.runsScript(lastCommand) || pool.isPaused {
-                server.machine.add(current.id, .slow)
+                current.server.machine.add(current.id, .slow)
             } else {
-                server.machine.add(current.id, .shared)
+                current.server.machine.add(current.id, .shared)
             }
             send(over: current, expectation, value, bytes, kept: kept)
         } else {

@@ -65,7 +65,7 @@ extension ClientConnection {
             serverID = answer
         }
         // The command may go to the old server, whose ids are others.
-        if pool.isMoving || upstream?.origin.departsBy != nil { serverID = nil }
+        if pool.isMoving || upstream?.origin.departure != nil { serverID = nil }
         let outcome = sendControl(
             .unblock, UnblockOrder.standIn(words, as: serverID ?? 0), isUnderstood: true)
         if outcome == .sent {
@@ -217,7 +217,7 @@ extension ClientConnection {
         var words = words
         if let option = receiver.option {
             // The command may go to a server whose ids are others.
-            let isElsewhere = pool.isMoving || upstream?.origin.departsBy != nil
+            let isElsewhere = pool.isMoving || upstream?.origin.departure != nil
             words[option] = Array(String(isElsewhere ? 0 : receiver.serverID).utf8)
         }
         var encoded: [UInt8] = []

@@ -115,7 +115,7 @@ extension ClientConnection {
         forgetAskedRedirection()
         if case .waiting(let wait) = mode {
             server.machine.cancel(wait.ticket)
-            server.waitEnded(wait)
+            pool.waitEnded(wait)
             pool.meter.leasesLeft += 1
             noteWait(wait, end: .left)
             if !isLeaving { pool.traffic.left += 1 }

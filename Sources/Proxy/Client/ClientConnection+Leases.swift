@@ -25,16 +25,10 @@ extension ClientConnection {
                 server.giveBack(granted.upstream)
             }
         }
-        let outcome = server.machine.lease(
-            kind, key: wanted, for: WaiterID(raw: id.raw), now: worker.now)
-        // The pool may have asked for another connection, whatever the outcome.
-        if server.machine.hasActions { server.noteWork() }
+        let outcome = home._withUnsafeGuaranteedRef { $0.lease(kind, wanted, for: id) }
         switch outcome {
         case .granted(let upstream):
-            guard let found = server[upstream] else {
-                preconditionFailure("the pool has lent a connection that does not exist")
-            }
-            return found
+            return home._withUnsafeGuaranteedRef { $0.lent(upstream) }
         case .queued(let ticket):
             mode = .waiting(
                 LeaseWait(
@@ -43,6 +37,8 @@ extension ClientConnection {
             trace("client.waits", ["lease": kind.word, "database": "\(wanted.database)"])
             server.noteWork()
             return nil
+        case .refused(.draining) where followPrimary():
+            return lease(kind, wanted, mayBlock: mayBlock)
         case .refused(let refusal):
             pool.meter.leasesRefused += 1
             replyError(server.refusalText(refusal))
@@ -54,7 +50,7 @@ extension ClientConnection {
     func granted(_ upstream: UpstreamConnection) -> Bool {
         guard channel.isOpen, case .waiting(let wait) = mode else { return false }
         granted = Grant(upstream: upstream, wanted: wait.wanted)
-        server.waitEnded(wait)
+        pool.waitEnded(wait)
         pool.countWait(wait)
         noteWait(wait, end: .answered)
         mode = .open
@@ -74,7 +70,7 @@ extension ClientConnection {
     func refused(_ refusal: String, _ reason: RefusedReason = .upstream_down) {
         guard channel.isOpen, case .waiting(let wait) = mode else { return }
         self.refusal = refusal
-        server.waitEnded(wait)
+        pool.waitEnded(wait)
         pool.meter.leasesRefused += 1
         noteWait(wait, end: .refused(reason))
         mode = .open

@@ -85,8 +85,9 @@ final class ClientConnection {
     let id: SlotID
     let pool: PoolFront
     let worker: Worker
-    /// Where its commands go.
-    let server: Server
+    /// `server`, for what each command asks: without a retain. The pool keeps a server for as long
+    /// as a client has it (`letFormerGo`).
+    private(set) var home: Unmanaged<Server>
     var channel: Channel
     var lists: WorkLists = []
     var inputEnded = false
@@ -115,6 +116,9 @@ final class ClientConnection {
     var session: Session
     var origin: Origin
 
+    /// Where its commands go: the server of its upstream, its grant and its wait.
+    var server: Server { home.takeUnretainedValue() }
+
     /// The sub-pool whose upstreams fit this session.
     var key: PoolKey { session.key }
 
@@ -139,7 +143,7 @@ final class ClientConnection {
         self.id = id
         self.pool = pool
         self.worker = worker
-        server = pool.server
+        home = Unmanaged.passUnretained(pool.primary)
         session = Session(key: pool.warmKey)
         serial = accepted.serial
         origin = Origin(
@@ -156,6 +160,12 @@ final class ClientConnection {
 
     func start() {
         channel.startReading()
+    }
+
+    /// Its commands go to another server from now on. Nothing of it is at the present one.
+    func move(to next: Server) {
+        home = Unmanaged.passUnretained(next)
+        session.movesElsewhere()
     }
 
     /// It is to leave as soon as it has its replies: the process ends, or its listener is gone.

@@ -40,8 +40,7 @@ extension PoolFront {
     /// This worker's part of the pool, but for the bytes of clients that are connected.
     var metrics: PoolMetrics {
         var found = PoolMetrics(pool: config.name)
-        var counters = meter.before
-        counters.add(server.machine.counters)
+        let counters = counters
         found.clients = traffic.clients
         found.accepted = traffic.accepted
         found.loginsRefused = traffic.loginsRefused
@@ -73,9 +72,16 @@ extension PoolFront {
         return found
     }
 
+    /// Those of the state machines of all its servers, also of former ones.
+    var counters: PoolCounters {
+        var sum = meter.before
+        for server in servers { sum.add(server.machine.counters) }
+        return sum
+    }
+
     private var bytes: PoolMetrics.Bytes {
         var sent = meter.upstreamSentBefore
-        for upstream in server.allUpstreams { sent &+= UInt64(upstream.output.sentTotal) }
+        for upstream in allUpstreams { sent &+= UInt64(upstream.output.sentTotal) }
         return PoolMetrics.Bytes(
             fromClients: meter.receivedBefore, toClients: meter.sentBefore,
             fromServer: meter.upstreamReceived, toServer: sent)

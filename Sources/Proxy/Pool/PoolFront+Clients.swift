@@ -99,7 +99,8 @@ extension PoolFront {
     /// if the reply is not text.
     func lineTemplate(_ reply: [UInt8]) -> LineTemplate? {
         guard let text = ClientLine.text(of: reply) else { return nil }
-        if !server.facts.clientLine.isEmpty { return LineTemplate(server.facts.clientLine[...]) }
+        let known = primary.facts.clientLine
+        if !known.isEmpty { return LineTemplate(known[...]) }
         return LineTemplate(text.prefix { $0 != "\n" })
     }
 }

@@ -66,7 +66,7 @@ extension PoolFront {
     /// that the halt is over.
     func beginHalt(until: MonotonicTime, closesHolders: Bool, for asker: OperatorAsker) {
         guard worker.now < until else {
-            asker.answer(.ended(.expired, server.uses), from: worker.index)
+            asker.answer(.ended(.expired, uses), from: worker.index)
             return
         }
         if halt == nil {
@@ -76,7 +76,7 @@ extension PoolFront {
             if group.countHalted(1) == 1 { logHalt(until - worker.now) }
             // One of the upstreams that are idle now may carry this.
             releaseBlocked()
-            server.halt()
+            for server in servers where server.departure == nil { server.halt() }
         }
         halt?.until = until
         halt?.closesHolders = closesHolders
@@ -88,14 +88,16 @@ extension PoolFront {
     @discardableResult
     func endHalt(_ end: HaltEnd) -> Bool {
         guard let ended = halt else { return false }
-        let uses = server.uses
-        let waiting = server.use.waiting + awaitingResume
+        let uses = uses
+        let waiting = use.waiting + awaitingResume
         halt = nil
         for asker in ended.askers { asker.answer(.ended(end, uses), from: worker.index) }
         let duration = worker.now - ended.began
         if group.countHalted(-1) == 0 { logResume(end, duration, uses, waiting) }
-        if !server.releasesBlocked, server.unblocking.ticket != nil { server.endUnblocking() }
-        server.resume(after: duration)
+        for server in servers where server.departure == nil {
+            if !server.releasesBlocked, server.unblocking.ticket != nil { server.endUnblocking() }
+            server.resume(after: duration)
+        }
         worker.renewTargets(of: self)
         worker.clients.forEach { client in
             guard client.pool === self else { return }
@@ -107,7 +109,8 @@ extension PoolFront {
     /// How many upstreams are in which state, and how many clients wait. During a halt those wait
     /// too that hold an upstream or have a pipe.
     var census: PoolCensus {
-        var census = server.machine.census
+        var census = PoolCensus()
+        for server in servers { census.add(server.machine.census) }
         census.waiting += awaitingResume
         return census
     }
@@ -133,7 +136,7 @@ extension PoolFront {
         if worker.now >= halt.nextRelease { releaseBlocked() }
         if halt.closesHolders { closeHolders() }
         guard !halt.askers.isEmpty else { return }
-        let uses = server.uses
+        let uses = uses
         guard uses.busy == 0 else {
             halt.timer.timer.start(after: PoolHalt.lookInterval)
             return
@@ -143,17 +146,22 @@ extension PoolFront {
     }
 
     private func releaseBlocked() {
-        let failures = server.unblocking.failures
-        let hasFailed = failures != server.unblocking.lastFailures
-        server.unblocking.lastFailures = failures
+        var hasFailed = false
+        forEachServer { if $0.unblocking.hasFailedAgain() { hasFailed = true } }
         halt?.nextRelease =
             worker.now + (hasFailed ? PoolHalt.releaseInterval : Worker.tickInterval)
-        server.unblockAll()
+        forEachServer { $0.unblockAll() }
+    }
+
+    private var uses: UpstreamUses {
+        var uses = UpstreamUses()
+        for server in servers { uses.add(server.uses) }
+        return uses
     }
 
     /// PAUSE with CLOSE: closes the clients that keep upstreams with nothing in flight.
     private func closeHolders() {
-        for upstream in server.allUpstreams where upstream.use.isHeld {
+        for upstream in allUpstreams where upstream.use.isHeld {
             upstream.sole?.client?.closeAfterFlush(.paused)
         }
     }
@@ -163,7 +171,7 @@ extension PoolFront {
             "no command is sent until RESUME, for max_ms at most",
             metadata: [
                 "event": "pool.paused", "pool": "\(config.name)",
-                "max_ms": "\(duration / 1_000_000)", "clients": "\(server.use.clients)",
+                "max_ms": "\(duration / 1_000_000)", "clients": "\(use.clients)",
             ])
     }
 

@@ -56,7 +56,7 @@ extension PoolFront {
     /// Announces what is already in flight when a client begins to monitor.
     func noteInFlight(for client: SlotID, at member: Int?) {
         guard let member else { return }
-        for upstream in server.allUpstreams {
+        for upstream in allUpstreams {
             for bytes in upstream.ownInFlight {
                 let text = OwnCommand.text(of: bytes)
                 group.desks[member].box.post(

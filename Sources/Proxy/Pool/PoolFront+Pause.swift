@@ -59,7 +59,7 @@ extension PoolFront {
         if worker.now >= pause.end {
             isPaused = false
         } else if worker.now >= pause.review {
-            isPaused = server.allUpstreams.contains { $0.isHeldUp }
+            isPaused = allUpstreams.contains { $0.isHeldUp }
             pause.review = worker.now + PauseBelief.patience
         }
     }

@@ -14,21 +14,21 @@ extension PoolFront {
         let isMove = old.isMove(to: new)
         if isMove { takeBackGrants() }
         setConfig(new)
-        server.followConfig()
+        forEachServer { $0.followConfig() }
         if isMove {
             move()
         } else {
-            if old.upstreamTLS != new.upstreamTLS { server.renewTLS() }
+            if old.upstreamTLS != new.upstreamTLS { forEachServer { $0.renewTLS() } }
             if old.password != new.password { renewPassword() }
         }
         if old.clientUsers != new.clientUsers { replaceClientUsers() }
         self.moves = moves
-        server.noteWork()
+        forEachServer { $0.noteWork() }
     }
 
     private func renewPassword() {
         users.setPassword(config.password)
-        for upstream in server.allUpstreams where upstream.key.user == 0 {
+        for upstream in allUpstreams where upstream.key.user == 0 {
             upstream.retireWhenFree(.configChanged)
         }
     }
@@ -38,19 +38,20 @@ extension PoolFront {
     var isMoving: Bool { moves != group.moveCount }
 
     /// Takes back upstreams that clients have been granted and have not used yet.
-    private func takeBackGrants() {
-        server.settle()
+    func takeBackGrants() {
+        primary.settle()
         for client in worker.clients.all where client.pool === self {
             guard let unused = client.granted else { continue }
             client.granted = nil
-            server.giveBack(unused.upstream)
+            client.server.giveBack(unused.upstream)
         }
     }
 
     private func move() {
-        server.depart(by: worker.now + worker.options.drainTimeout)
+        primary.depart(
+            Departure(by: worker.now + worker.options.drainTimeout, reason: .configChanged))
         forgetServer()
-        server.move()
+        primary.move(to: config.upstream)
         let database = warmKey.database
         for client in worker.clients.all where client.pool === self {
             client.session.move(toDatabase: database)
@@ -58,7 +59,7 @@ extension PoolFront {
             guard case .waiting(let wait) = client.mode,
                 wait.wanted.key.database != client.key.database
             else { continue }
-            server.machine.cancel(wait.ticket)
+            client.server.machine.cancel(wait.ticket)
             client.leaseAnew()
         }
     }
@@ -67,11 +68,11 @@ extension PoolFront {
     /// connections; when they are closed, or their time is over, nothing is left.
     var isOver: Bool {
         guard let leavesBy, traffic.clients == 0 else { return false }
-        if !server.machine.isDraining {
+        for server in servers where !server.machine.isDraining {
             server.machine.drain(now: worker.now)
             server.noteWork()
         }
-        return server.machine.census.open == 0 || worker.now >= leavesBy
+        return census.open == 0 || worker.now >= leavesBy
     }
 }
 

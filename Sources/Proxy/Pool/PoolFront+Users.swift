@@ -17,25 +17,32 @@ extension PoolFront {
 
     /// Drops users without a client, upstream, waiter or question, and what is kept about them.
     private func forgetUnusedUsers() {
-        var used = server.machine.usersInUse
-        for upstream in server.allUpstreams { used.insert(upstream.key.user) }
+        var used: Set<UInt32> = []
+        forEachServer { used.formUnion($0.machine.usersInUse) }
+        for upstream in allUpstreams { used.insert(upstream.key.user) }
         for client in worker.clients.all where client.pool === self {
             used.insert(client.key.user)
             if let wanted = client.wanted { used.insert(wanted.key.user) }
         }
-        if let asking = users.checks.asking { used.insert(asking.user) }
-        used.formUnion(users.checks.waiting)
-        if let asking = server.scripts.asking { used.formUnion([asking.user, asking.key.user]) }
+        forEachServer { server in
+            if let asking = server.checks.asking { used.insert(asking.user) }
+            used.formUnion(server.checks.waiting)
+            if let asking = server.scripts.asking {
+                used.formUnion([asking.user, asking.key.user])
+            }
+        }
         users.keep(used, now: worker.now)
         used.insert(0)
-        server.fences.keep(used)
-        server.scripts.keep(used)
+        forEachServer { server in
+            server.fences.keep(used)
+            server.scripts.keep(used)
+        }
         knownKeys.keep(used)
     }
 
     /// Another worker has found that the server refuses the credentials of a user with this name.
     func doubt(_ name: [UInt8]) {
-        for user in users.all(named: name) { server.doubt(user) }
+        for user in users.all(named: name) { primary.doubt(user) }
     }
 
     /// A new connection has shown whether the server's default user needs a login. Only for a
@@ -52,7 +59,7 @@ extension PoolFront {
     /// a login. The passwords that clients brought for it say nothing about the next password.
     private func unlockDefault() {
         users.forgetDefault()
-        for upstream in server.allUpstreams
+        for upstream in allUpstreams
         where upstream.key.user == 0 && upstream.origin.lacksLogin {
             upstream.retireWhenFree(.configChanged)
         }
@@ -77,10 +84,10 @@ extension PoolFront {
         {
             client.session.logIn(as: user, protocolVersion: nil, name: nil)
             guard case .waiting(let wait) = client.mode else { continue }
-            server.machine.cancel(wait.ticket)
+            client.server.machine.cancel(wait.ticket)
             client.leaseAnew()
         }
-        server.noteWork()
+        forEachServer { $0.noteWork() }
     }
 
     /// A client has logged in. It may be the first to bring a password for the default user, whom
@@ -96,12 +103,11 @@ extension PoolFront {
     /// True when every shared connection of the default user is without a login: the server then
     /// refuses all commands on them before they can change anything.
     var isAllWithoutLogin: Bool {
-        server.allUpstreams.allSatisfy { $0.key.user != 0 || !$0.isShared || $0.origin.lacksLogin }
+        allUpstreams.allSatisfy { $0.key.user != 0 || !$0.isShared || $0.origin.lacksLogin }
     }
 
     private func retireDefaults() {
-        for upstream in server.allUpstreams where upstream.key.user == 0 && upstream.stage == .ready
-        {
+        for upstream in allUpstreams where upstream.key.user == 0 && upstream.stage == .ready {
             upstream.retireWhenFree(.configChanged)
         }
     }

@@ -35,7 +35,7 @@ extension PoolFront {
     /// Logs what is due once a second: merged warnings whose burst is over, and the outage.
     func logHeldBack() {
         let now = worker.now.nanoseconds
-        if server.machine.census.connected > 0 { logUp() }
+        if primary.machine.census.connected > 0 { logUp() }
         for summary in group.warnings.due(now: now) { log(summary) }
         if let outage = group.warnings.reminder(now: now) {
             logDown(outage, "there is still no upstream connection")
@@ -56,13 +56,13 @@ extension PoolFront {
 
     // MARK: Outages
 
-    /// A dial has failed, for `reason`. If no worker has an upstream, the pool is down; else it is
-    /// a warning.
-    func dialFailed(_ reason: CloseReason, _ error: String) {
-        let text = "cannot connect to \(config.upstream): \(error)"
+    /// A dial to one of its servers has failed, for `reason`. If that is the one that work goes to,
+    /// and no worker has an upstream, the pool is down; else it is a warning.
+    func dialFailed(of server: Server, _ reason: CloseReason, _ error: String) {
+        let text = "cannot connect to \(server.place): \(error)"
         let key = RateLimiter.Key(
             event: Outage.connectFailed, pool: config.name, reason: reason.word)
-        guard server.hasNone,
+        guard server === primary, server.hasNone,
             let begun = group.warnings.begin(key, error: error, now: worker.now.nanoseconds)
         else {
             warnLimit(key.event, reason: key.reason, text, error: error)
@@ -73,11 +73,11 @@ extension PoolFront {
     }
 
     private func logDown(_ outage: Outage, _ text: String) {
-        let use = server.use
+        let waiting = use.waiting
         worker.log.error(
             "\(text)",
             metadata: numbers(of: outage).merging([
-                "event": "pool.down", "err": "\(outage.error)", "waiting": "\(use.waiting)",
+                "event": "pool.down", "err": "\(outage.error)", "waiting": "\(waiting)",
             ]) { $1 })
     }
 
@@ -92,9 +92,9 @@ extension PoolFront {
 
     private func numbers(of outage: Outage) -> Logger.Metadata {
         [
-            "pool": "\(config.name)", "upstream": "\(config.upstream)",
+            "pool": "\(config.name)", "upstream": "\(primary.place)",
             "down_ms": "\(outage.milliseconds(now: worker.now.nanoseconds))",
-            "clients": "\(server.use.clients)", "closed": "\(outage.closed)",
+            "clients": "\(use.clients)", "closed": "\(outage.closed)",
             "dial_failures": "\(outage.dialFailures)", "refused": "\(outage.refused)",
             "left": "\(outage.left)",
         ]

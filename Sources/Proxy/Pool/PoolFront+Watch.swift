@@ -14,7 +14,8 @@ extension PoolFront {
 
     /// This worker's part of the pool.
     var sight: PoolSight {
-        var sight = server.sight
+        var sight = PoolSight()
+        for server in servers { sight.add(server.sight) }
         sight.left = traffic.left
         return sight
     }

@@ -4,6 +4,7 @@ import Config
 import EventLoop
 import Pool
 import Session
+import Telemetry
 
 /// One pool of one worker, without its server's connections: configuration, users, names, traffic.
 final class PoolFront {
@@ -15,8 +16,13 @@ final class PoolFront {
     let member: Int?
     /// The state of a new client, and so of the connections that are kept warm.
     private(set) var warmKey: PoolKey
-    /// The only server; nil once the pool is closed.
-    private(set) var server: Server!
+    /// Those that it has connections to, or may have. They come and go: nothing refers to one by
+    /// its position.
+    private(set) var servers: ContiguousArray<Server> = []
+    /// The one that new work goes to; nil once the pool is closed.
+    private(set) var primary: Server!
+    /// Seeds the random numbers of its servers.
+    private var seed: UInt64
     var traffic = ClientTraffic()
     var meter: PoolMeter
     var unknownCommands = UnknownCommands()
@@ -42,6 +48,8 @@ final class PoolFront {
     /// every command reads it.
     var isPaused = false
     var pause = PauseBelief()
+    /// The waits for an upstream that have ended since the last statistics.
+    private var waits = LatencyHistogram()
     /// Nil unless an operator has paused the pool.
     var halt: PoolHalt?
 
@@ -58,8 +66,9 @@ final class PoolFront {
         self.group = group
         moves = group.moveCount
         member = group.members.firstIndex(of: worker.index)
-        server = Server(pool: self, seed: seed &+ UInt64(worker.index))
+        self.seed = seed &+ UInt64(worker.index)
         secure = listenerContext()
+        primary = addServer(group.firstNode, at: config.upstream)
     }
 
     deinit {
@@ -68,10 +77,38 @@ final class PoolFront {
 
     /// Closes all connections. The pool cannot be used afterwards.
     func close() {
+        for server in servers { remove(server) }
+        primary = nil
+    }
+
+    /// A node that work may go to.
+    func addServer(_ node: PoolNode, at address: UpstreamAddress?) -> Server {
+        seed &+= 1
+        let server = Server(pool: self, node: node, address: address, seed: seed)
+        servers.append(server)
+        return server
+    }
+
+    /// Closes what is left of a server's connections. Nobody may have it any more.
+    func remove(_ server: Server) {
         server.closeEverything()
         worker.work.departed.add(server)
-        server = nil
+        servers.removeAll { $0 === server }
+        meter.before.add(server.machine.counters)
+        if member != nil { group.leave(server.node) }
     }
+
+    /// New work goes to this server from now on.
+    func prefer(_ server: Server) { primary = server }
+
+    /// The server of this node; nil if it is gone.
+    subscript(node: NodeID) -> Server? { servers.first { $0.node.id == node } }
+
+    func forEachServer(_ body: (Server) -> Void) {
+        for server in servers { body(server) }
+    }
+
+    var allUpstreams: [UpstreamConnection] { servers.flatMap(\.allUpstreams) }
 
     /// Puts another configuration into force, except for what clients have to move for.
     func setConfig(_ new: PoolConfig) {
@@ -97,18 +134,35 @@ final class PoolFront {
         isPaused = false
     }
 
+    /// The numbers of the pool over all workers. They may be a moment old.
+    var use: PoolUse {
+        var sum = primary.use
+        for server in servers where server !== primary { sum.add(server.use) }
+        return sum
+    }
+
+    /// A client no longer waits for an upstream, whatever came of it.
+    func waitEnded(_ wait: LeaseWait) { waits.record(worker.now - wait.since) }
+
+    /// The waits since the last call.
+    func takeWaits() -> LatencyHistogram {
+        defer { waits = LatencyHistogram() }
+        return waits
+    }
+
     /// A removed pool whose connections are gone.
-    var isClosed: Bool { server == nil }
+    var isClosed: Bool { primary == nil }
 
     /// The other workers that serve the pool.
     var otherWorkers: [Int] {
-        group.budget == nil ? [] : group.members.filter { $0 != worker.index }
+        group.members.count == 1 ? [] : group.members.filter { $0 != worker.index }
     }
 
     func tick() {
         judgePause()
         if !monitors.isEmpty { takeOwnCommands() }
-        server.tick()
+        forEachServer { $0.tick() }
+        letFormerGo()
         if halt != nil { judgeHalt() }
         watch()
     }

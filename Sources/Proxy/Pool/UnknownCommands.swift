@@ -56,12 +56,12 @@ extension PoolFront {
         let kind = unknownCommands.kind(of: name.asRead)
         if name.isAboutOneHop, kind != .stranger {
             // Before 7.0 the server has no such subcommand. Other servers must know it.
-            if server.facts.hasOldWords { return .known(.stranger) }
-            return kind != nil || server.facts.isBefore7 ? .impossible : .toAsk(name.asRead)
+            if primary.facts.hasOldWords { return .known(.stranger) }
+            return kind != nil || primary.facts.isBefore7 ? .impossible : .toAsk(name.asRead)
         }
         if let kind { return .known(kind) }
         // Before 7.0, COMMAND INFO knows no subcommands.
-        return name.isSubcommand && server.facts.isBefore7
+        return name.isSubcommand && primary.facts.isBefore7
             ? .unclear(name.asRead) : .toAsk(name.asRead)
     }
     /// True for a command that this server must not get, because it might carry it out.

@@ -26,7 +26,6 @@ struct UserTable {
     private var newestDefault: UInt32?
     /// When the last connection was made for which the default user needed no login.
     var openSince = MonotonicTime(nanoseconds: 0)
-    var checks = UserChecks()
     /// When `keep` last made no room.
     private var fullSince: MonotonicTime?
     /// Bounds the memory that a client can use up by trying users.

@@ -60,7 +60,7 @@ extension Worker {
             return
         case .upstreams(let name):
             let meant = pools.filter { name == nil || $0.config.name == name }
-            job.tellUpstreams(meant.flatMap { $0.server.allUpstreams })
+            job.tellUpstreams(meant.flatMap { $0.allUpstreams })
         case .clients(let selection):
             job.tellClients(selection)
         case .metrics:

@@ -12,12 +12,12 @@ extension PoolFront {
         var sight = sight
         sight.waiting = census.waiting
         return PoolReport(
-            pool: config.name, upstream: config.upstream.description,
-            address: server.names.next()?.description, maxOpen: config.maxOpen,
+            pool: config.name, upstream: primary.place,
+            address: primary.names.next()?.description, maxOpen: config.maxOpen,
             maxPinned: config.maxPinned, clients: traffic.clients, accepted: traffic.accepted,
             commands: traffic.commandsShared + traffic.commandsPinned + traffic.commandsLocal,
             refused: traffic.refused, census: census, sight: sight,
-            lastError: server.failures.last)
+            lastError: primary.failures.last)
     }
 }
 
@@ -51,10 +51,12 @@ extension Worker {
         report.output = chunks.outputBytes
         report.buffers = chunks.bytesInUse
         for pool in pools {
-            let census = pool.server.machine.census
-            report.waiting += census.waiting
-            report.open += census.open
-            if pool.config.upstreamTLS != nil { report.secure += census.open }
+            pool.forEachServer { server in
+                let census = server.machine.census
+                report.waiting += census.waiting
+                report.open += census.open
+                if server.tls != nil { report.secure += census.open }
+            }
         }
         return report
     }

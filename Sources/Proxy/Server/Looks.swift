@@ -10,6 +10,8 @@ struct Looks {
     var isTimeoutDoubtful = false
     /// When a server other than the previous one last answered.
     var otherServerSeen = MonotonicTime(nanoseconds: 0)
+    /// When a reply last suggested that the server has changed its role.
+    var roleDoubted = MonotonicTime(nanoseconds: 0)
     /// A refusal older than this is tried again with the next connection.
     private(set) var interval = Looks.most
 

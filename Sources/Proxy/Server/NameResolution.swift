@@ -8,7 +8,8 @@ import Pool
 /// The addresses of one pool's upstream. A numeric address or a path never changes. A name is
 /// looked up when a connection is needed, every `dnsRefresh`, and after signs of a failover.
 struct NameResolution {
-    private let upstream: UpstreamAddress
+    /// Nil while nobody has named the server.
+    private let upstream: UpstreamAddress?
     var refresh: Int64
     private let isName: Bool
     private var addresses: [SocketAddress] = []
@@ -26,10 +27,11 @@ struct NameResolution {
     /// retired, so that round-robin records do not cost connections.
     private static let missesBeforeRetiring = 2
 
-    init(_ upstream: UpstreamAddress, refresh: Int64) {
+    init(_ upstream: UpstreamAddress?, refresh: Int64) {
         self.upstream = upstream
         self.refresh = refresh
         switch upstream {
+        case nil: isName = false
         case .unix(let path):
             isName = false
             if let address = SocketAddress(unixPath: path) { addresses = [address] }
@@ -44,11 +46,17 @@ struct NameResolution {
     }
 
     /// What is looked up, with its port.
-    var place: String { upstream.description }
+    var place: String { upstream?.description ?? NameResolution.unknown }
+
+    /// Stands for the address of a server that nobody has named yet.
+    private static let unknown = "(unknown)"
+
+    /// The address is known, or is being looked up.
+    var isNamed: Bool { upstream != nil }
 
     /// What is looked up, for messages.
     var name: String {
-        guard case .tcp(let host, _) = upstream else { return upstream.description }
+        guard case .tcp(let host, _) = upstream else { return place }
         return host
     }
 

@@ -83,7 +83,15 @@ struct PoolUse {
     var open: Int
     var pinned: Int
     var waiting: Int
+    /// Those of the pool.
     var clients: Int
+
+    /// Adds the connections to another server of the pool.
+    mutating func add(_ other: PoolUse) {
+        open += other.open
+        pinned += other.pinned
+        waiting += other.waiting
+    }
 }
 
 /// One number of a `PermitBook`. The book needs one total order of all steps, so the ordering is

@@ -51,7 +51,7 @@ extension Server {
             upstream.retireWhenFree(.serverChanged)
         }
         worker.log.notice(
-            "another server answers at \(pool.config.upstream)",
+            "another server answers at \(place)",
             metadata: ["event": "pool.server_changed", "pool": "\(pool.config.name)"])
     }
 
@@ -61,7 +61,7 @@ extension Server {
         if processes.former.contains(runID), !processes.areSeveral {
             processes.areSeveral = true
             worker.log.warning(
-                "several servers answer at \(pool.config.upstream) by turns: scripts run alone",
+                "several servers answer at \(place) by turns: scripts run alone",
                 metadata: ["event": "pool.several_servers", "pool": "\(pool.config.name)"])
         }
         looks.otherServerSeen = worker.now
@@ -87,13 +87,13 @@ extension Server {
         else { return }
         // A connection that has not yet learnt its server is judged later.
         let known = allUpstreams.filter {
-            ($0.stage == .ready || $0.origin.runID != nil) && $0.origin.departsBy == nil
+            ($0.stage == .ready || $0.origin.runID != nil) && $0.origin.departure == nil
         }
         guard known.allSatisfy({ $0.origin.runID == present }) else { return }
         for upstream in known { upstream.origin.epoch = processes.epoch }
         processes.areSeveral = false
         worker.log.notice(
-            "one server answers at \(pool.config.upstream) again",
+            "one server answers at \(place) again",
             metadata: ["event": "pool.one_server", "pool": "\(pool.config.name)"])
     }
 
@@ -125,7 +125,7 @@ extension Server {
         setPingInterval()
         names.refresh = pool.config.dnsRefresh
         // Permits that are too many are given up at once.
-        isTickDue = true
+        share.isTickDue = true
         noteWork()
     }
 
@@ -136,8 +136,8 @@ extension Server {
     /// connection with the reply is retired. At most one per second: a client that keeps writing to
     /// a replica must not cost a connection each time.
     func failoverSign(_ upstream: UpstreamConnection) {
-        guard worker.now - lastSign >= 1_000_000_000 else { return }
-        lastSign = worker.now
+        guard worker.now - looks.roleDoubted >= 1_000_000_000 else { return }
+        looks.roleDoubted = worker.now
         upstream.retireWhenFree(.failoverSign)
         names.resolve(self)
     }

@@ -24,9 +24,15 @@ struct Unblocking {
     /// that of the pool: one of them may lack the right.
     var failures = 0
     /// `failures` when all blocked clients were last tried.
-    var lastFailures = 0
+    private var lastFailures = 0
     /// The first error that the server has answered to this attempt with.
     var problem: String?
+
+    /// Whether an attempt has failed since the last call.
+    mutating func hasFailedAgain() -> Bool {
+        defer { lastFailures = failures }
+        return failures != lastFailures
+    }
 }
 
 /// Which of Redpool's commands a reply is for: the number of the expectation `unblocking`.
@@ -92,7 +98,7 @@ extension UpstreamConnection {
     /// known.
     fileprivate var mayBeUnblocked: Bool {
         guard stage == .ready, let sole, sole.isBlocking, !inFlight.isEmpty,
-            origin.serverID != nil, origin.departsBy == nil, pool.isHalted || isUserLeaving
+            origin.serverID != nil, origin.departure == nil, pool.isHalted || isUserLeaving
         else { return false }
         switch sole.kind {
         case .exclusive, .held: return true

@@ -37,7 +37,7 @@ extension Server {
                 "PINLIMIT \(name): \(census.pinned) of \(pool.config.maxPinned) connections "
                 + "are pinned (\(use), waited \(wait))"
         case .upstreamDown:
-            return "UPSTREAMDOWN \(name): cannot connect to \(pool.config.upstream)\(cause)"
+            return "UPSTREAMDOWN \(name): cannot connect to \(place)\(cause)"
         case .draining:
             return "UPSTREAMDOWN \(name): Redpool is shutting down"
         }
@@ -50,7 +50,7 @@ extension Server {
             endScriptQuestion(patience: ScriptTrust.shortPatience)
         }
         if unblocking.ticket != nil, unblocking.key == key { unblockFailed(text) }
-        for client in worker.clients.all where client.pool === pool {
+        for client in worker.clients.all where client.server === self {
             guard case .waiting(let wait) = client.mode, wait.wanted.key == key else {
                 continue
             }
@@ -61,7 +61,7 @@ extension Server {
 
     /// The error reply for a command whose connection was lost before its reply.
     func lossText(_ reason: CloseReason) -> String {
-        "UPSTREAMLOST pool \(pool.config.name): the connection to \(pool.config.upstream) "
+        "UPSTREAMLOST pool \(pool.config.name): the connection to \(place) "
             + "was lost before the reply (\(reason.word)); the command may or may not have run"
     }
 
@@ -72,7 +72,7 @@ extension Server {
         guard fences[user] == .none, pool.group.isFirstWithoutFence() else { return }
         let name = String(decoding: pool.users.name(of: user), as: UTF8.self)
         let text =
-            "\(pool.config.upstream) lets user \(name) send neither ECHO nor PING with an "
+            "\(place) lets user \(name) send neither ECHO nor PING with an "
             + "argument: replies out of step on a shared connection will not be detected"
         worker.log.warning(
             "\(text)",

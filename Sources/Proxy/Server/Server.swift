@@ -13,9 +13,11 @@ final class Server {
     let worker: Worker
     /// The pool whose server it is. They refer to each other until `PoolFront.close`.
     let pool: PoolFront
-    var keeper: PermitKeeper
-    /// A tick has passed since the permits were last balanced.
-    var isTickDue = false
+    /// What the workers of the pool share of it.
+    let node: PoolNode
+    var share: PermitShare
+    /// No new work goes to it: another server has taken its place.
+    var departure: Departure?
     var machine: PoolStateMachine
     private var upstreams: ContiguousArray<UpstreamConnection?> = []
     /// Shared connections whose last reply has come in this iteration.
@@ -38,26 +40,26 @@ final class Server {
     var fences = FenceForms()
     var largestReply = LargestReply()
     var looks = Looks()
-    var lastSign = MonotonicTime(nanoseconds: 0)
+    /// Users of whom it is not known whether the server still accepts them.
+    var checks = UserChecks()
     private var deadlineTimer: DeadlineTimer?
     private var hasWork = false
-    /// The waits for an upstream that have ended since the last statistics.
-    private var waits = LatencyHistogram()
     /// Clients have waited for an upstream since before the last tick.
     private(set) var isCrowded = false
 
     /// - Parameters:
-    ///   - pool: everything but its server is set.
+    ///   - pool: everything but its servers is set.
     ///   - seed: seeds the state machine's random numbers.
-    init(pool: PoolFront, seed: UInt64) {
+    init(pool: PoolFront, node: PoolNode, address: UpstreamAddress?, seed: UInt64) {
         self.pool = pool
+        self.node = node
         worker = pool.worker
-        names = NameResolution(pool.config.upstream, refresh: pool.config.dnsRefresh)
+        names = NameResolution(address, refresh: pool.config.dnsRefresh)
         tls = pool.config.upstreamTLS.map { ServerTLS($0) }
-        keeper = PermitKeeper(member: pool.member ?? 0)
-        oneOffs = OneOffLine(gate: pool.group.oneOffs)
+        share = PermitShare(member: pool.member ?? 0)
+        oneOffs = OneOffLine(gate: node.oneOffs)
         // Only a worker that serves the pool alone has all permits from the start.
-        let hasAll = pool.member != nil && pool.group.budget == nil
+        let hasAll = pool.member != nil && node.budget == nil
         machine = PoolStateMachine(
             limits: pool.config.limits(
                 member: pool.member ?? 0, of: pool.group.members.count),
@@ -76,7 +78,29 @@ final class Server {
         return found
     }
 
+    /// Asks for an upstream for a client.
+    @inline(__always)
+    func lease(_ kind: LeaseKind, _ key: PoolKey, for client: SlotID) -> LeaseOutcome {
+        let outcome = machine.lease(
+            kind, key: key, for: WaiterID(raw: client.raw), now: worker.now)
+        // The pool may have asked for another connection, whatever the outcome.
+        if machine.hasActions { noteWork() }
+        return outcome
+    }
+
+    /// The upstream of a lease.
+    @inline(__always)
+    func lent(_ id: UpstreamID) -> UpstreamConnection {
+        guard let found = self[id] else {
+            preconditionFailure("the pool has lent a connection that does not exist")
+        }
+        return found
+    }
+
     var allUpstreams: [UpstreamConnection] { upstreams.compactMap { $0 } }
+
+    /// Where it is, in the syntax of the configuration.
+    var place: String { names.place }
 
     /// Lets the state machine and the queues look at the clock.
     func tick() {
@@ -86,7 +110,7 @@ final class Server {
         callOneOffs()
         callStrangers()
         lookAtServer()
-        isTickDue = true
+        share.isTickDue = true
         judgeCrowd()
         names.tick(self)
     }
@@ -230,15 +254,6 @@ final class Server {
         giveBack(upstream)
     }
 
-    /// A client no longer waits for an upstream, whatever came of it.
-    func waitEnded(_ wait: LeaseWait) { waits.record(worker.now - wait.since) }
-
-    /// The waits since the last call.
-    func takeWaits() -> LatencyHistogram {
-        defer { waits = LatencyHistogram() }
-        return waits
-    }
-
     /// An upstream that one client had to itself is free again.
     func returned(_ upstream: UpstreamConnection) {
         if let reason = upstream.ending.spoiled {
@@ -313,7 +328,7 @@ extension Server {
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
         pool.countFailedDial(reason, text)
-        pool.dialFailed(reason, text)
+        pool.dialFailed(of: self, reason, text)
     }
 
     func connected(_ upstream: UpstreamConnection, as key: PoolKey? = nil) {
@@ -323,7 +338,7 @@ extension Server {
             microseconds: SlowLog.microseconds(worker.now - upstream.origin.dialledAt))
         noteWork()
         noteConnected()
-        pool.logUp()
+        if self === pool.primary { pool.logUp() }
     }
 
     /// A connection was lost while in use.

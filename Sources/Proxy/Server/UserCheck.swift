@@ -26,10 +26,10 @@ extension Server {
     /// The server has closed a connection of this user, or refused the user's credentials to a
     /// client. The next tick checks the user, unless there is another connection by then.
     func doubt(_ user: UInt32) {
-        if user == 0 || pool.users.checks.waiting.contains(user) || isServed(user) { return }
+        if user == 0 || checks.waiting.contains(user) || isServed(user) { return }
         // A check from before does not count.
         endCheck { $0.user == user }
-        pool.users.checks.waiting.append(user)
+        checks.waiting.append(user)
     }
 
     /// True when the user has a connection.
@@ -39,12 +39,12 @@ extension Server {
 
     /// Called with every tick: requests a connection for the first user in the queue.
     func checkUsers() {
-        if let asking = pool.users.checks.asking {
+        if let asking = checks.asking {
             guard isServed(asking.user) || worker.now >= asking.until else { return }
-            pool.users.checks.asking = nil
+            checks.asking = nil
         }
-        while pool.users.checks.asking == nil, !pool.users.checks.waiting.isEmpty {
-            check(pool.users.checks.waiting.removeFirst())
+        while checks.asking == nil, !checks.waiting.isEmpty {
+            check(checks.waiting.removeFirst())
         }
     }
 
@@ -58,7 +58,7 @@ extension Server {
             if let upstream = self[id] { giveBack(upstream) }
         case .queued(let ticket):
             // The waiter is not a client, so the connection is returned unused.
-            pool.users.checks.asking = UserChecks.Asking(
+            checks.asking = UserChecks.Asking(
                 user: user, key: key, ticket: ticket, until: worker.now + pool.config.poolTimeout)
         case .refused: break
         }
@@ -68,7 +68,7 @@ extension Server {
     /// The server has refused a login of this user. If the user has no connection left, all its
     /// clients are closed. The other workers do the same with theirs.
     func loginRefused(_ user: UInt32) {
-        pool.users.checks.waiting.removeAll { $0 == user }
+        checks.waiting.removeAll { $0 == user }
         endCheck { $0.user == user }
         if isServed(user) { return }
         var isAnybodyThere = false
@@ -85,9 +85,9 @@ extension Server {
 
     /// Ends the check if `isOver`, for example because the server refuses its connection.
     func endCheck(where isOver: (UserChecks.Asking) -> Bool) {
-        guard let asking = pool.users.checks.asking, isOver(asking) else { return }
+        guard let asking = checks.asking, isOver(asking) else { return }
         machine.cancel(asking.ticket)
-        pool.users.checks.asking = nil
+        checks.asking = nil
     }
 }
 
@@ -100,7 +100,7 @@ extension Server {
     func stateRefused(_ id: UpstreamID, _ key: PoolKey, isLogin: Bool, _ text: String) {
         if key.user != 0 { pool.users.refused(key.user) }
         pool.knownKeys.forgetAll()
-        for client in worker.clients.all where client.pool === pool {
+        for client in worker.clients.all where client.server === self {
             guard case .waiting(let wait) = client.mode else { continue }
             // For example HELLO, which can use another connection.
             let isVisitor = wait.wanted.key == key && client.key != key
@@ -127,6 +127,6 @@ extension Server {
         noteWork()
         pool.warnLimit(
             "upstream.state_refused", reason: CloseReason.handshakeFailed.word,
-            "\(pool.config.upstream) refuses a connection for a client's user or database: \(text)")
+            "\(place) refuses a connection for a client's user or database: \(text)")
     }
 }

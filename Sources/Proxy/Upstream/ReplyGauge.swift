@@ -93,7 +93,7 @@ extension UpstreamConnection {
         // It begins when the halt is over.
         if pool.isHalted { return }
         let limit = server.facts.outputLimit
-        if origin.departsBy != nil { return }
+        if origin.departure != nil { return }
         guard limit != gauge.limit else { return }
         let now = worker.now.nanoseconds
         gauge = ReplyGauge(limit: limit, largest: server.largestReply.size(at: now), now: now)

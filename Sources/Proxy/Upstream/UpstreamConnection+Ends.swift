@@ -27,13 +27,13 @@ extension UpstreamConnection {
         if wasInUse, reason != .clientGone { noteLoss(reason) }
         server.machine.lost(id, reason, now: worker.now)
         let isClosedByServer = reason == .upstreamClosed || reason == .upstreamReset
-        if isClosedByServer, origin.departsBy == nil { server.doubt(key.user) }
+        if isClosedByServer, origin.departure == nil { server.doubt(key.user) }
         server.noteWork()
     }
 
     private func noteLoss(_ reason: CloseReason) {
-        let hasMoved = origin.departsBy != nil
-        server.noteLoss(reason, at: hasMoved ? origin.address : "\(pool.config.upstream)")
+        let hasMoved = origin.departure != nil
+        server.noteLoss(reason, at: hasMoved ? origin.address : server.place)
     }
 
     /// Closes the connection on purpose as soon as it is not in use.
@@ -75,6 +75,10 @@ extension UpstreamConnection {
     func checkDeadline() {
         if stage == .ready { checkTimeouts() }
         if channel.isTLS { checkTLS() }
+        if stage == .closing, let departure = origin.departure, worker.now >= departure.by {
+            finishClosing()
+            return
+        }
         guard let deadline, worker.now >= deadline else { return }
         switch stage {
         case .connecting: fail(.connectTimeout, "connect timed out")
@@ -99,8 +103,8 @@ extension UpstreamConnection {
 
     private func checkTimeouts() {
         let config = pool.config
-        if let departsBy = origin.departsBy, worker.now >= departsBy {
-            lose(.configChanged)
+        if let departure = origin.departure, worker.now >= departure.by {
+            lose(departure.reason)
             return
         }
         if isFenceOverdue { worker.markDirty(self) }
@@ -131,7 +135,7 @@ extension UpstreamConnection {
         {
             pool.warnLimit(
                 "upstream.command_timeout", reason: CloseReason.commandTimeout.word,
-                "no reply from \(config.upstream) within commandTimeout")
+                "no reply from \(server.place) within commandTimeout")
             lose(.commandTimeout)
         }
     }
@@ -176,7 +180,7 @@ extension UpstreamConnection {
 
     /// This connection leads to the same server as the newest one.
     var isOfThisServer: Bool {
-        origin.departsBy == nil
+        origin.departure == nil
             && (origin.epoch == server.processes.epoch || server.processes.areSeveral)
     }
 

@@ -303,7 +303,7 @@ extension UpstreamConnection {
         case .convert:
             pool.warnLimit(
                 "upstream.conversion_failed", reason: CloseReason.conversionFailed.word,
-                "cannot change the state of a connection to \(pool.config.upstream): \(text)")
+                "cannot change the state of a connection to \(server.place): \(text)")
             server.conversionRefused(to: key.user, isForbidden: isForbidden)
             lose(.conversionFailed)
         case .prepare:

@@ -16,7 +16,7 @@ extension UpstreamConnection {
 
     /// The server has run a command on a connection without a login.
     func needsNoLogin() {
-        if origin.lacksLogin, key.user == 0, origin.departsBy == nil {
+        if origin.lacksLogin, key.user == 0, origin.departure == nil {
             pool.noteDefault(needsLogin: false)
         }
     }

@@ -85,7 +85,7 @@ extension UpstreamConnection {
             settleStranger(isQuoting: false)
             finishHead()
             if isShared { countFinished(1) }
-            guard origin.departsBy == nil else {
+            guard origin.departure == nil else {
                 client?.endQuestion()
                 return
             }

@@ -249,7 +249,7 @@ extension UpstreamConnection {
         }
         pool.warnLimit(
             PoolFront.desyncEvent, reason: CloseReason.desync.word,
-            "closing a connection to \(pool.config.upstream): \(text)")
+            "closing a connection to \(server.place): \(text)")
         lose(.desync)
     }
 }

@@ -42,7 +42,7 @@ extension UpstreamConnection {
         pool.traffic.pushesDropped += 1
         pool.warnLimit(
             "upstream.stray_push", reason: CloseReason.strayPush.word,
-            "dropping a message from \(pool.config.upstream) that nobody has asked for")
+            "dropping a message from \(server.place) that nobody has asked for")
         retireWhenFree(.strayPush)
     }
 

@@ -8,7 +8,7 @@ import Pool
 
 extension UpstreamConnection {
     /// The server is to be spoken to with TLS.
-    var wantsTLS: Bool { pool.config.upstreamTLS != nil }
+    var wantsTLS: Bool { server.tls != nil }
 
     /// Begins TLS on a connection that has just been made.
     func secure() {
@@ -49,7 +49,7 @@ extension UpstreamConnection {
         pool.meter.upstreamTLS.count(.timeout)
         fail(
             .connectTimeout,
-            "no answer to the TLS handshake: does \(pool.config.upstream) speak TLS?")
+            "no answer to the TLS handshake: does \(server.place) speak TLS?")
     }
 
     /// The connection has ended in the handshake of TLS.

@@ -40,6 +40,13 @@ struct UpstreamFlow {
     var feeders: [SlotID] = []
 }
 
+/// Another server has taken the place of the one that a connection leads to.
+struct Departure {
+    /// By this time the connection is closed.
+    let by: MonotonicTime
+    let reason: CloseReason
+}
+
 /// Where the connection leads, and what the server knows of it.
 struct UpstreamOrigin {
     /// The number that people see. It is never used twice in a process.
@@ -57,8 +64,8 @@ struct UpstreamOrigin {
     /// The server's id of this connection, and whether it has been asked for.
     var serverID: Int64?
     var isIdentified = false
-    /// The pool has moved to another server: by this time the connection is closed.
-    var departsBy: MonotonicTime?
+    /// The pool has moved to another server.
+    var departure: Departure?
     /// When the connection was made, the default user needed a login, and it has not logged in. The
     /// server refuses HELLO on it even when no login is needed any more.
     var lacksLogin = false

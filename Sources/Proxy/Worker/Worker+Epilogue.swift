@@ -19,13 +19,17 @@ extension Worker {
         }
         clock.isRead = false
         if !work.departed.isEmpty, work.isDone { work.departed.letGo() }
-        assert(pools.allSatisfy(\.server.hasNotedWork), "a pool has decided something unsaid")
+        assert(
+            pools.allSatisfy { $0.servers.allSatisfy(\.hasNotedWork) },
+            "a server has decided something unsaid")
     }
 
     /// Runs pool actions and resumes clients until neither produces more of the other.
     private func settleAndResume() {
         if group.workers > 1 {
-            for pool in pools where pool.server.mayBalance { pool.server.noteWork() }
+            for pool in pools {
+                for server in pool.servers where server.mayBalance { server.noteWork() }
+            }
         }
         while !work.servers.isEmpty || !work.readyClients.isEmpty {
             // In order: the longest waiter comes first. The lists may grow during the walk.

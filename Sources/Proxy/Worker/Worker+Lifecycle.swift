@@ -177,7 +177,7 @@ extension Worker {
         for client in clients.all where client.isQuiet && !client.isNewcomer {
             client.close(.drain)
         }
-        for pool in pools { pool.server.unblockAll() }
+        for pool in pools { pool.forEachServer { $0.unblockAll() } }
         if clients.count == 0 || now >= deadline { lifecycle = .drained }
     }
 

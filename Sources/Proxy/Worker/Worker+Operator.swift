@@ -16,7 +16,7 @@ extension Worker {
             pool.beginHalt(until: until, closesHolders: closesHolders, for: asker)
             return
         case .resume(let name): answer = .done(pool(name)?.endHalt(.resumed) == true ? 1 : 0)
-        case .reconnect(let name): answer = .done(pool(name)?.server.replaceAll() ?? 0)
+        case .reconnect(let name): answer = .done(pool(name)?.replaceAll() ?? 0)
         case .killClient(let serial): answer = .done(killClient(serial) ? 1 : 0)
         case .killUpstream(let serial): answer = .done(killUpstream(serial) ? 1 : 0)
         }
@@ -35,13 +35,18 @@ extension Worker {
 
     private func killUpstream(_ serial: UInt64) -> Bool {
         for pool in pools {
-            let found = pool.server.allUpstreams.first { $0.origin.serial == serial }
+            let found = pool.allUpstreams.first { $0.origin.serial == serial }
             guard let found else { continue }
             found.kill()
             return true
         }
         return false
     }
+}
+
+extension PoolFront {
+    /// `Server.replaceAll` of every server.
+    fileprivate func replaceAll() -> Int { servers.reduce(0) { $0 + $1.replaceAll() } }
 }
 
 extension Server {

@@ -73,7 +73,7 @@ extension Worker {
                     watched.leaving.append((id, until))
                 }
             }
-            for pool in pools { pool.server.unblockAll() }
+            for pool in pools { pool.forEachServer { $0.unblockAll() } }
         }
         guard pools.contains(where: { $0.leavesBy != nil }) else { return }
         for pool in pools where pool.isOver { pool.close() }
@@ -82,8 +82,8 @@ extension Worker {
 
     /// The resolver has answered for `name`, which may be an upstream's no longer.
     func resolved(_ owner: String, _ name: String, _ answer: NameAnswer) {
-        for pool in pools where pool.config.name == owner && pool.server.names.place == name {
-            pool.server.resolved(answer)
+        for pool in pools where pool.config.name == owner {
+            pool.forEachServer { if $0.place == name { $0.resolved(answer) } }
         }
     }
 }

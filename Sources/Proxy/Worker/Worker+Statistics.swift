@@ -93,15 +93,15 @@ struct PoolStatistics: Sendable {
 
     /// The numbers of one worker. Its waits are counted from now on for the next statistics.
     init(_ pool: PoolFront) {
-        let census = pool.server.machine.census
+        let census = pool.census
         traffic = pool.traffic
         open = census.open
         idle = census.idle
         shared = census.shared
         pinned = census.pinned
         sight = pool.sight
-        waits = pool.server.takeWaits()
-        counters = pool.server.machine.counters
+        waits = pool.takeWaits()
+        counters = pool.counters
         closes = counters.allCloses
         tls = pool.meter.upstreamTLS
     }

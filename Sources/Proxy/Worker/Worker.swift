@@ -20,8 +20,8 @@ package enum WorkerMessage: Sendable {
     case drain
     /// Stop now.
     case stop
-    /// Other workers need permits of a pool, or have handed some over.
-    case permits(pool: String)
+    /// Other workers need permits of a node of a pool, or have handed some over.
+    case permits(pool: String, node: NodeID)
     /// Another worker asks a question.
     case question(WorkerQuestion, token: UInt64, from: Int)
     /// The answer to a question of this worker.
@@ -38,6 +38,8 @@ package enum WorkerMessage: Sendable {
     case report(ReportKind, token: UInt64, to: Mailbox<ReportPart>)
     /// What of single connections is logged from now on.
     case logging(clients: Bool, traces: Bool)
+    /// Another server is the primary of a pool.
+    case succeed(pool: String, Succession)
     /// A command of an operator; the answer goes to this mailbox.
     case operate(OperatorCommand, token: UInt64, to: Mailbox<OperatorMail>)
     /// Another configuration takes the place of the present one.
@@ -183,7 +185,7 @@ package final class Worker {
         let last = now
         clock.begin(MonotonicTime(nanoseconds: EventLoop.now()))
         if now - last > Worker.longTurn {
-            for pool in pools { pool.server.lookAtStalled() }
+            for pool in pools { pool.forEachServer { $0.lookAtStalled() } }
         }
     }
 
@@ -214,8 +216,8 @@ package final class Worker {
             case .stop: lifecycle = .stopped
             case .accepted(let client): take(client, for: index)
             case .warning(let warning): warn(warning)
-            case .permits(let name):
-                for pool in pools where pool.config.name == name { pool.server.noteWork() }
+            case .permits(let name, let node):
+                for pool in pools where pool.config.name == name { pool[node]?.noteWork() }
             case .question(let question, let token, let asker):
                 answer(question, token: token, to: asker)
             case .answer(let answer, let token, let other):
@@ -226,6 +228,7 @@ package final class Worker {
             case .pause(let name, let length, let runID):
                 pool(name)?.takePause(length, of: runID)
             case .resolved(let pool, let name, let answer): resolved(pool, name, answer)
+            case .succeed(let name, let succession): pool(name)?.succeed(succession)
             case .report(let kind, let token, let box): report(kind, token: token, to: box)
             case .logging(let clients, let traces): options.log(clients: clients, traces: traces)
             case .operate(let command, let token, let box):

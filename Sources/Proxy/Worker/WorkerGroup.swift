@@ -200,10 +200,10 @@ final class PoolGroup: Sendable {
     private let name: String
     /// The worker indexes of the pool's members, in order.
     let members: [Int]
-    /// Nil where one worker serves the pool; it has all permits.
-    let budget: PoolBudget?
-    /// Bounds the one-off upstreams.
-    let oneOffs: OneOffGate<AtomicCell>
+    /// The servers of the pool. With `upstream`, one for as long as the pool lasts.
+    private let nodes: Mutex<[NodeID: PoolNode]>
+    /// The node that the workers begin with.
+    let firstNode: PoolNode
     /// One for each member.
     let desks: [MonitorDesk]
     private let mailboxes: [Mailbox<WorkerMessage>]
@@ -232,9 +232,8 @@ final class PoolGroup: Sendable {
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
         warnings = PoolWarnings(members: count)
         desks = (0..<count).map { _ in MonitorDesk() }
-        oneOffs = OneOffGate(maxPinned: config.maxPinned) { AtomicCell($0) }
-        budget =
-            count == 1 ? nil : PoolBudget(config.limits(member: 0, of: count), members: count)
+        firstNode = PoolNode(config.limits(member: 0, of: count), members: count)
+        nodes = Mutex([firstNode.id: firstNode])
     }
 
     /// Puts another configuration into force. The number of workers stays.
@@ -243,8 +242,24 @@ final class PoolGroup: Sendable {
             if present.isMove(to: config) { moves.wrappingAdd(1, ordering: .relaxed) }
             present = config
         }
-        oneOffs.setMaxPinned(config.maxPinned)
-        budget?.permits.setTotal(config.limits(member: 0, of: members.count).permits)
+        let limits = config.limits(member: 0, of: members.count)
+        for node in nodes.withLock({ Array($0.values) }) { node.setLimits(limits) }
+    }
+
+    /// Another server becomes the primary of the pool, on all workers. To be called on the thread
+    /// that reloads: each worker then hears of all changes in one order.
+    func succeed(to address: UpstreamAddress) {
+        let node = PoolNode(
+            config.withLock { $0.limits(member: 0, of: members.count) }, members: members.count)
+        nodes.withLock { $0[node.id] = node }
+        let count = moves.wrappingAdd(1, ordering: .relaxed).newValue
+        let succession = Succession(node: node, address: address, moves: count)
+        for mailbox in mailboxes { mailbox.post(.succeed(pool: name, succession)) }
+    }
+
+    /// A member has no connection to this node any more, and will have none.
+    func leave(_ node: PoolNode) {
+        if node.isLeftByLast() { nodes.withLock { $0[node.id] = nil } }
     }
 
     /// How often the pool has got another server, user or database. While a worker has applied
@@ -271,10 +286,10 @@ final class PoolGroup: Sendable {
     /// At least one member has halted the pool.
     var isHalted: Bool { halted.load(ordering: .relaxed) > 0 }
 
-    /// Wakes members to look at the pool's permits. `set` has a bit for each member.
-    func wake(_ set: UInt64) {
+    /// Wakes members to look at the permits of a node. `set` has a bit for each member.
+    func wake(_ set: UInt64, for node: NodeID) {
         for member in members.indices where set & (1 << UInt64(member)) != 0 {
-            mailboxes[members[member]].post(.permits(pool: name))
+            mailboxes[members[member]].post(.permits(pool: name, node: node))
         }
     }
 }

@@ -1,0 +1,108 @@
+// The primary changes. The new one gets the pool's work from the very turn in which a worker hears
+// of it: after a failover the old one goes on accepting writes for seconds, and what it takes is
+// lost. So nothing is sent there any more: clients without anything in flight go over at once, in
+// the order in which they wait; those with commands in flight when these are answered or lost.
+
+import Config
+import EventLoop
+import Pool
+import Session
+
+/// Another server becomes the primary of a pool, on all its workers. Immutable.
+package struct Succession: Sendable {
+    /// What the workers share of the new one.
+    let node: PoolNode
+    let address: UpstreamAddress
+    /// How often the pool has moved, this time included.
+    let moves: Int
+}
+
+extension PoolFront {
+    /// How long commands that are in flight at a former primary may take, in nanoseconds. The next
+    /// tick after it closes their connections.
+    private static let patience: Int64 = 900_000_000
+
+    /// The pool has another primary, or the first that is known.
+    func succeed(_ new: Succession) {
+        moves = new.moves
+        let former: Server = primary
+        guard former.names.isNamed else {
+            adopt(new, on: former)
+            return
+        }
+        takeBackGrants()
+        let next = addServer(new.node, at: new.address)
+        if isHalted { next.halt() }
+        prefer(next)
+        forgetServer()
+        for client in clientsByWait(of: former) { client.follow(next) }
+        former.leave(
+            Departure(by: worker.now + PoolFront.patience, reason: .failover))
+        next.noteWork()
+    }
+
+    /// Nobody had named a primary before: what waits for the address goes on.
+    private func adopt(_ new: Succession, on server: Server) {
+        server.move(to: new.address)
+        if member != nil { group.leave(new.node) }
+    }
+
+    /// The clients of a server: those that wait, the longest first, and then the others.
+    private func clientsByWait(of server: Server) -> [ClientConnection] {
+        var waiting: [(since: MonotonicTime, client: ClientConnection)] = []
+        var others: [ClientConnection] = []
+        worker.clients.forEach { client in
+            guard client.server === server else { return }
+            if case .waiting(let wait) = client.mode {
+                waiting.append((wait.since, client))
+            } else {
+                others.append(client)
+            }
+        }
+        waiting.sort { $0.since < $1.since }
+        return waiting.map(\.client) + others
+    }
+
+    /// Called with every tick: lets go of former primaries without connections and clients.
+    func letFormerGo() {
+        guard servers.count > 1 else { return }
+        for server in servers where server.departure != nil {
+            var isWanted = server.machine.census.open > 0
+            worker.clients.forEach { client in
+                guard client.server === server else { return }
+                client.followPrimary()
+                if client.server === server { isWanted = true }
+            }
+            if !isWanted { remove(server) }
+        }
+    }
+}
+
+extension ClientConnection {
+    /// Goes to the pool's primary, if nothing of this client is at another server. False if it was
+    /// there already.
+    @discardableResult
+    func followPrimary() -> Bool {
+        guard let primary = pool.primary, server !== primary, upstream == nil, granted == nil else {
+            return false
+        }
+        follow(primary)
+        return true
+    }
+
+    /// Goes to another server, unless something of this client is in flight at its present one.
+    fileprivate func follow(_ next: Server) {
+        worker.askAgain(self)
+        if case .waiting(let wait) = mode {
+            server.machine.cancel(wait.ticket)
+            move(to: next)
+            leaseAnew()
+        } else if upstream == nil {
+            move(to: next)
+            if placeInLine == .waiting {
+                placeInLine = .none
+                worker.ready(self)
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+// A node: one server of a pool, as all workers of the process share it.
+
+import Pool
+import Synchronization
+
+/// Names a node of a pool. Never used twice in a process, so that nothing refers to a node by its
+/// position or its address.
+package struct NodeID: Hashable, Sendable {
+    fileprivate let number: UInt64
+
+    private static let last = Atomic<UInt64>(0)
+
+    /// A new one.
+    static func next() -> NodeID {
+        NodeID(number: last.wrappingAdd(1, ordering: .relaxed).newValue)
+    }
+}
+
+/// What the workers of a pool share of one of its servers: its limits. A worker's connections to
+/// it, and what is known of it, are a `Server`.
+final class PoolNode: Sendable {
+    let id = NodeID.next()
+    /// Nil where one worker serves the pool; it has all permits.
+    let budget: PoolBudget?
+    /// Bounds the one-off upstreams.
+    let oneOffs: OneOffGate<AtomicCell>
+    /// The members of the pool that have this node.
+    private let users: Atomic<Int>
+
+    /// - Parameters:
+    ///   - limits: those of the whole pool; they hold for each node.
+    ///   - members: the workers that share the pool.
+    init(_ limits: PoolLimits, members: Int) {
+        oneOffs = OneOffGate(maxPinned: limits.maxPinned) { AtomicCell($0) }
+        budget = members == 1 ? nil : PoolBudget(limits, members: members)
+        users = Atomic(members)
+    }
+
+    /// Puts other limits into force.
+    func setLimits(_ limits: PoolLimits) {
+        oneOffs.setMaxPinned(limits.maxPinned)
+        budget?.permits.setTotal(limits.permits)
+    }
+
+    /// A member has left this node for good. True for the last one.
+    func isLeftByLast() -> Bool { users.wrappingSubtract(1, ordering: .relaxed).newValue == 0 }
+}
