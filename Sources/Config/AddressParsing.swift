@@ -126,7 +126,7 @@ private func refuseScheme(_ text: String) throws(ValueProblem) {
 }
 
 /// Splits `host:port` or `[v6]:port`. Without a default, the port is required.
-private func splitHostPort(
+func splitHostPort(
     _ text: String, defaultPort: UInt16?, example: String
 ) throws(ValueProblem) -> (host: String, port: UInt16) {
     var host = text[...]

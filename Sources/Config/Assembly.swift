@@ -3,11 +3,15 @@
 extension Resolution {
     /// Reads the password files of all pools and reports those that cannot be used. The result has
     /// one element per pool; nil for a pool without a password.
-    mutating func readPasswords(file: String, readFile: Config.ReadFile) -> [Secret?] {
+    mutating func readPasswords(
+        _ key: Key, file: String, readFile: Config.ReadFile
+    ) -> [Secret?] {
         var passwords: [Secret?] = []
         var read: [String: Result<Secret, ValueProblem>] = [:]
         for pool in pools {
-            guard let path = path(in: .passwordFile, of: pool, besides: file) else {
+            // The key of `defaults` is for the pools that have Sentinels.
+            let isMeant = key != .sentinelPasswordFile || pool.settings[.sentinels] != nil
+            guard isMeant, let path = path(in: key, of: pool, besides: file) else {
                 passwords.append(nil)
                 continue
             }
@@ -17,8 +21,8 @@ extension Resolution {
             case .success(let password): passwords.append(password)
             case .failure(let error):
                 passwords.append(nil)
-                let place = pool.settings[.passwordFile]?.position ?? pool.position
-                report(place, pool.path(.passwordFile), "\(shownPath(path)): \(error.message)")
+                let place = pool.settings[key]?.position ?? pool.position
+                report(place, pool.path(key), "\(shownPath(path)): \(error.message)")
             }
         }
         return passwords
@@ -78,18 +82,23 @@ extension Resolution {
     }
 }
 
+/// What was read from the files that pools name: an element per pool, nil for a pool without.
+struct FileContents {
+    let passwords: [Secret?]
+    let sentinelPasswords: [Secret?]
+    let clientUsers: [ClientUsers?]
+    /// For the servers, the Sentinels, or both.
+    let tls: [UpstreamTLS?]
+    let listenTLS: [ListenTLS?]
+}
+
 extension Config {
     /// The configuration of a resolution without errors.
     init(
-        _ resolution: Resolution, passwords: [Secret?], clientUsers: [ClientUsers?],
-        tls: [UpstreamTLS?], listenTLS: [ListenTLS?]
+        _ resolution: Resolution, _ contents: FileContents
     ) {
         let globals = Settings(resolution.globals)
-        pools = resolution.pools.indices.map {
-            PoolConfig(
-                resolution.pools[$0], password: passwords[$0], users: clientUsers[$0], tls: tls[$0],
-                listenTLS: listenTLS[$0])
-        }
+        pools = resolution.pools.indices.map { PoolConfig(resolution.pools[$0], contents, $0) }
         threads = globals.integer(.threads)
         maxClients = globals.optionalInteger(.maxClients)
         totalOutputLimit = globals.size(.totalOutputLimit)
@@ -106,22 +115,30 @@ extension Config {
 }
 
 extension PoolConfig {
-    fileprivate init(
-        _ draft: PoolDraft, password: Secret?, users: ClientUsers?, tls: UpstreamTLS?,
-        listenTLS: ListenTLS?
-    ) {
+    fileprivate init(_ draft: PoolDraft, _ contents: FileContents, _ index: Int) {
         let settings = Settings(draft.settings)
-        let target = settings.upstream(.upstream)
         let usesURL = draft.settings[.username]?.origin != .own
         name = draft.name
         listen = settings.addresses(.listen)
-        upstream = target.address
-        upstreamDatabase = target.database
-        username = (usesURL ? target.username : nil) ?? settings.text(.username)
-        self.password = password
-        upstreamTLS = tls
-        self.listenTLS = listenTLS
-        clientUsers = users
+        if let target = draft.upstream {
+            source = .server(target.address)
+            upstreamDatabase = target.database
+            upstreamTLS = contents.tls[index]
+        } else {
+            source = .sentinels(
+                SentinelSource(
+                    addresses: settings.sentinels(.sentinels),
+                    primaryName: settings.text(.primaryName),
+                    username: settings.text(.sentinelUsername),
+                    password: contents.sentinelPasswords[index],
+                    tls: settings.boolean(.sentinelTls) ? contents.tls[index] : nil))
+            upstreamDatabase = settings.integer(.primaryDatabase)
+            upstreamTLS = settings.boolean(.primaryTls) ? contents.tls[index] : nil
+        }
+        username = (usesURL ? draft.upstream?.username : nil) ?? settings.text(.username)
+        password = contents.passwords[index]
+        listenTLS = contents.listenTLS[index]
+        clientUsers = contents.clientUsers[index]
         maxOpen = settings.integer(.maxOpen)
         maxPinned = settings.integer(.maxPinned)
         maxIdle = settings.integer(.maxIdle)
@@ -202,6 +219,13 @@ private struct Settings {
         }
     }
 
+    func sentinels(_ key: Key) -> [UpstreamAddress] {
+        elements(key).map { element in
+            guard case .sentinel(let address) = element else { contradiction(key) }
+            return address
+        }
+    }
+
     func commands(_ key: Key) -> [String] {
         elements(key).map { element in
             guard case .command(let name) = element else { contradiction(key) }
@@ -212,11 +236,6 @@ private struct Settings {
     private func elements(_ key: Key) -> [Element] {
         guard case .list(let elements)? = settings[key]?.value else { contradiction(key) }
         return elements
-    }
-
-    func upstream(_ key: Key) -> UpstreamSpec {
-        guard case .upstream(let spec)? = settings[key]?.value else { contradiction(key) }
-        return spec
     }
 
     private func contradiction(_ key: Key) -> Never {

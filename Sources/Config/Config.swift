@@ -98,19 +98,19 @@ extension Config {
         readFile: ReadFile
     ) -> ConfigResult {
         var resolution = Resolution(text: text)
-        let passwords = resolution.readPasswords(file: file, readFile: readFile)
-        let users = resolution.readClientUsers(file: file, readFile: readFile)
-        let tls = resolution.readTLS(
-            file: file, readFile: readFile, judge: surroundings.judgeTLS ?? { _ in nil })
-        let listenTLS = resolution.readListenTLS(
-            file: file, readFile: readFile, judge: surroundings.judgeListenTLS ?? { _ in nil })
+        let contents = FileContents(
+            passwords: resolution.readPasswords(.passwordFile, file: file, readFile: readFile),
+            sentinelPasswords: resolution.readPasswords(
+                .sentinelPasswordFile, file: file, readFile: readFile),
+            clientUsers: resolution.readClientUsers(file: file, readFile: readFile),
+            tls: resolution.readTLS(
+                file: file, readFile: readFile, judge: surroundings.judgeTLS ?? { _ in nil }),
+            listenTLS: resolution.readListenTLS(
+                file: file, readFile: readFile, judge: surroundings.judgeListenTLS ?? { _ in nil }))
         resolution.check(surroundings, file: file)
         let diagnostics = Diagnostic.sorted(resolution.diagnostics)
         guard resolution.isValid else { return .invalid(diagnostics) }
         return .valid(
-            Config(
-                resolution, passwords: passwords, clientUsers: users, tls: tls,
-                listenTLS: listenTLS),
-            warnings: diagnostics)
+            Config(resolution, contents), warnings: diagnostics)
     }
 }

@@ -74,7 +74,7 @@ extension KeySpec {
 
     fileprivate var shownStandard: String? {
         switch standard {
-        case .required: nil
+        case .required, .depends: nil
         case .text(let text): text
         case .list(let texts): texts.joined(separator: ", ")
         case .derived(_, let rule): rule

@@ -29,16 +29,17 @@ extension Resolution {
 
     /// AUTH needs a password, and only one user.
     func checkCredentials(_ pool: PoolDraft) -> [Diagnostic] {
-        guard case .upstream(let upstream)? = pool.settings[.upstream]?.value,
-            let username = pool.settings[.username], case .text(let name) = username.value,
-            case .text(let file)? = pool.settings[.passwordFile]?.value
+        guard let username = pool.settings[.username], case .text(let name) = username.value,
+            case .text(let file)? = pool.settings[.passwordFile]?.value,
+            pool.upstream != nil || pool.settings[.sentinels] != nil
         else { return [] }
-        if let user = upstream.username, username.origin == .own, user != name {
+        let userOfURL = pool.upstream?.username
+        if let user = userOfURL, username.origin == .own, user != name {
             let message = "\(shown(name)) is not the user of upstream's URL (\(shown(user)))"
             return [diagnostic(.username, of: pool, message: message)]
         }
-        guard file.isEmpty, !(upstream.username ?? name).isEmpty else { return [] }
-        let key: Key = upstream.username == nil ? .username : .upstream
+        guard file.isEmpty, !(userOfURL ?? name).isEmpty else { return [] }
+        let key: Key = userOfURL == nil ? .username : .upstream
         return [
             diagnostic(
                 key, of: pool, message: "a user needs passwordFile; AUTH always has a password")
@@ -62,12 +63,14 @@ extension Resolution {
                             message: "\(address) is taken by \(owner) (\(other.address), "
                                 + "at line \(other.line))"))
                 }
-                if let target = pools.first(where: { address.isReached(by: $0) }) {
+                for target in pools {
+                    guard let role = address.role(in: target) else { continue }
                     let owner = target.name == pool.name ? "this pool" : "pool \(target.name)"
                     found.append(
                         diagnostic(
                             .listen, of: pool, at: place,
-                            message: "\(address) is the upstream of \(owner): a loop"))
+                            message: "\(address) is \(role) of \(owner): a loop"))
+                    break
                 }
                 earlier.append((pool.name, address, place.line))
             }
@@ -185,10 +188,20 @@ extension ListenAddress {
         }
     }
 
-    /// Whether a pool's upstream connections would arrive here.
-    fileprivate func isReached(by pool: PoolDraft) -> Bool {
-        guard case .upstream(let spec)? = pool.settings[.upstream]?.value else { return false }
-        switch (self, spec.address) {
+    /// What a pool takes this address for, if its own connections would arrive here.
+    fileprivate func role(in pool: PoolDraft) -> String? {
+        if let upstream = pool.upstream {
+            return isReached(by: upstream.address) ? "the upstream" : nil
+        }
+        guard case .list(let elements)? = pool.settings[.sentinels]?.value else { return nil }
+        let isSentinel = elements.contains { element in
+            if case .sentinel(let address) = element { isReached(by: address) } else { false }
+        }
+        return isSentinel ? "a Sentinel" : nil
+    }
+
+    private func isReached(by address: UpstreamAddress) -> Bool {
+        switch (self, address) {
         case (.unix(let path), .unix(let target)):
             return path == target
         case (.tcp(let host, let port, _), .tcp(let target, let targetPort)):

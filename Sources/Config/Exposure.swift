@@ -43,16 +43,18 @@ extension PoolDraft {
     fileprivate var lent: String? {
         if hasText(.passwordFile) { return "its login (passwordFile)" }
         if hasText(.tlsCertFile) { return "its login (tlsCertFile)" }
-        guard case .upstream(let upstream)? = settings[.upstream]?.value,
-            upstream.address.isOfThisMachine
-        else { return nil }
+        // Their addresses are known at run time only, so one of this machine is to be expected.
+        if settings[.sentinels] != nil {
+            return "its place (a server that Sentinels name may take them for clients of its "
+                + "machine)"
+        }
+        guard let upstream, upstream.address.isOfThisMachine else { return nil }
         return place(upstream.address)
     }
 
     /// The same for a server whose name is one of this machine's; nil for what `lent` has found.
     fileprivate func lentPlace(of isHere: (String) -> Bool) -> String? {
-        guard lent == nil, case .upstream(let upstream)? = settings[.upstream]?.value,
-            case .tcp(let host, _) = upstream.address, isHere(host)
+        guard lent == nil, let upstream, case .tcp(let host, _) = upstream.address, isHere(host)
         else { return nil }
         return place(upstream.address)
     }

@@ -87,6 +87,7 @@ extension ElementKind {
     func parse(_ text: String) throws(ValueProblem) -> Element {
         switch self {
         case .listen: .listen(try parseListen(text))
+        case .sentinel: .sentinel(try parseSentinel(text))
         case .command: .command(try parseCommand(text))
         }
     }
@@ -94,7 +95,7 @@ extension ElementKind {
     /// The name of the element kind, for messages.
     var noun: String {
         switch self {
-        case .listen: "address"
+        case .listen, .sentinel: "address"
         case .command: "command"
         }
     }
@@ -104,14 +105,14 @@ extension ElementKind {
     var isSet: Bool {
         switch self {
         case .listen: false
-        case .command: true
+        case .sentinel, .command: true
         }
     }
 
     /// The message for an element that is not text.
     var notText: String {
         switch self {
-        case .listen: "an address has to be text; [v6]:port needs quotes"
+        case .listen, .sentinel: "an address has to be text; [v6]:port needs quotes"
         case .command: "a command has to be text, such as SYNC or SCRIPT DEBUG"
         }
     }
@@ -120,6 +121,7 @@ extension ElementKind {
     var range: String {
         switch self {
         case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`, `rediss://host:port`"
+        case .sentinel: "`host`, `host:port`, `[v6]:port`; without a port 26379"
         case .command: "NAME or NAME SUBNAME"
         }
     }
@@ -129,7 +131,7 @@ extension KeySpec {
     /// The schema's value and its text; nil if the file must give the value or it is derived.
     var standardValue: (value: Value, text: String)? {
         switch standard {
-        case .required, .derived:
+        case .required, .depends, .derived:
             return nil
         case .text(let text):
             return (try? kind.parse(text)).map { ($0, text) }

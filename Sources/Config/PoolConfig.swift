@@ -15,9 +15,9 @@ package struct PoolConfig: Sendable, Equatable {
     package let listen: [ListenAddress]
     /// TLS for clients; nil if no address in `listen` has it.
     package let listenTLS: ListenTLS?
-    /// Where the upstream is.
-    package let upstream: UpstreamAddress
-    /// TLS to the upstream; nil without.
+    /// Where the servers come from.
+    package let source: PoolUpstream
+    /// TLS to the servers; nil without.
     package let upstreamTLS: UpstreamTLS?
     /// The database that upstream connections select, 0 to 2147483647.
     package let upstreamDatabase: Int
@@ -84,7 +84,7 @@ extension PoolConfig {
     /// Whether `new` has another server, user or database: clients have to move there. What speaks
     /// TLS is another server than what does not.
     package func isMove(to new: PoolConfig) -> Bool {
-        upstream != new.upstream || upstreamDatabase != new.upstreamDatabase
+        source.isMove(to: new.source) || upstreamDatabase != new.upstreamDatabase
             || username != new.username || (password == nil) != (new.password == nil)
             || (upstreamTLS == nil) != (new.upstreamTLS == nil)
     }
@@ -95,7 +95,7 @@ extension PoolConfig: CustomStringConvertible, CustomDebugStringConvertible, Cus
     package var description: String {
         let places = listen.map(\.description).joined(separator: ", ")
         return
-            "pool \(name): \(places) -> \(upstream), password \(password == nil ? "none" : "***")"
+            "pool \(name): \(places) -> \(source), password \(password == nil ? "none" : "***")"
     }
 
     /// Equals `description`.

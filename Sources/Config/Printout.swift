@@ -21,7 +21,12 @@ private struct EffectivePrinter {
         for pool in resolution.pools {
             lines.append("  \(quotedYAML(pool.name)):")
             for spec in Schema.poolKeys {
-                guard let setting = pool.settings[spec.key] else { continue }
+                guard let setting = pool.settings[spec.key] else {
+                    if case .depends(let rule) = spec.standard {
+                        lines.append(annotated("    # \(spec.key.name):", rule))
+                    }
+                    continue
+                }
                 lines += print(spec, pool.userFromURL(spec.key) ?? setting, indent: 4)
             }
         }

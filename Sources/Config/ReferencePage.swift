@@ -5,9 +5,9 @@ extension Config {
     package static func referencePage() -> String {
         [
             introduction,
-            "## Keys of a pool\n\nThey belong in `pools.<name>`. All but `listen` and `upstream` "
-                + "may also be in `defaults`,\nwhich is for every pool; a pool's own value "
-                + "overrides it.\n\n" + table(of: Schema.poolKeys),
+            "## Keys of a pool\n\nThey belong in `pools.<name>`. All but `listen`, `upstream`, "
+                + "`sentinels` and\n`primaryName` may also be in `defaults`, which is for every "
+                + "pool; a pool's own value\noverrides it.\n\n" + table(of: Schema.poolKeys),
             "## Keys at the top of the file\n\n" + table(of: Schema.globalKeys),
             "## Keys of `log`\n\n" + table(of: Schema.logKeys),
             "## Keys of `admin`\n\n" + table(of: Schema.adminKeys),
@@ -91,8 +91,15 @@ extension Config {
           is relative to the directory of the configuration file. Its first line is the password. Both
           files must be regular files, not a FIFO or a device. The same holds for `clientPasswordFile` and
           `clientUsersFile`.
+        - A pool has one of `upstream` and `sentinels`. With `sentinels` belong `primaryName` and, if
+          needed, `primaryTls`, `primaryDatabase`, `sentinelUsername`, `sentinelPasswordFile` and
+          `sentinelTls`; a pool with `upstream` may have none of them, but for values from
+          `defaults`, which it ignores. `username` and `passwordFile` are for the servers, never for
+          the Sentinels. Each host in `sentinels` may be a name, which stands for all its addresses;
+          at most 8 Sentinels are asked. See [Sentinel](sentinel.md).
         - A pool that lends its clients a login (`passwordFile`, `tlsCertFile`) or a place (its
-          `upstream` is a loopback address, a name that `/etc/hosts` has for one, or a unix socket)
+          `upstream` is a loopback address, a name that `/etc/hosts` has for one, or a unix socket;
+          or it has `sentinels`, which may name such a server)
           may listen only on 127.0.0.0/8, `::1` and unix sockets, unless it has
           `clientPasswordFile`, `clientUsersFile` or `allowUnauthenticated: true`
           ([Who may come in](operations.md#who-may-come-in)). Where clients have to log in, the
@@ -114,6 +121,7 @@ extension Config {
     private static func standard(_ standard: Standard) -> String {
         switch standard {
         case .required: "required"
+        case .depends(let rule): rule
         case .text(let text): text.isEmpty ? "`\"\"`" : "`\(text)`"
         case .list(let texts): texts.map { "`\($0)`" }.joined(separator: ", ")
         case .derived(_, let rule): rule

@@ -38,6 +38,11 @@ struct PoolDraft: Sendable {
     /// The keys with a valid value: all keys, if the pool has no problem.
     var settings: [Key: Setting]
 
+    /// The value of the key `upstream`; nil if there is no valid one.
+    var upstream: UpstreamSpec? {
+        if case .upstream(let spec)? = settings[.upstream]?.value { spec } else { nil }
+    }
+
     /// The path of a key: of the pool, or of `defaults` if its value comes from there.
     func path(_ key: Key) -> String {
         settings[key]?.origin == .defaults
@@ -75,6 +80,7 @@ struct Resolution {
         }
         for pool in pools {
             diagnostics += checkSizes(pool) + checkTimes(pool) + checkCredentials(pool)
+            diagnostics += checkSentinelCredentials(pool)
             diagnostics += checkTLS(pool) + checkListenTLS(pool) + checkExposure(pool)
         }
         diagnostics += checkAddresses(pools) + checkConsole() + checkHTTP()
@@ -146,6 +152,7 @@ struct Resolution {
             let settings = reader.completed(
                 with: defaults, broken: broken, position: entry.position)
             diagnostics += reader.missing(at: entry.position)
+            if reader.isMapping { diagnostics += reader.checkSource(at: entry.position) }
             pools.append(PoolDraft(name: name, position: entry.position, settings: settings))
         }
     }

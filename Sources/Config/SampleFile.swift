@@ -21,6 +21,10 @@ extension Config {
             "    # host:port, \"[v6]:port\", unix:/path or redis://[user@]host[:port][/db];",
             "    # with TLS: rediss://[user@]host[:port][/db].",
             "    upstream: 127.0.0.1:6379",
+            "    # In place of upstream, \(doc(.sentinels, isSentence: false)),",
+            "    # and \(doc(.primaryName, isSentence: false)):",
+            "    # sentinels: [10.0.0.1:26379, 10.0.0.2:26379, 10.0.0.3:26379]",
+            "    # primaryName: mymaster",
             "",
             "# For every pool. A pool may set each of these keys itself.",
             "defaults:",
@@ -41,8 +45,9 @@ extension Config {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    private static func doc(_ key: Key) -> String {
+    private static func doc(_ key: Key, isSentence: Bool = true) -> String {
         let text = Schema.keys.first { $0.key == key }?.doc ?? ""
+        if !isSentence { return text }
         return text.prefix(1).uppercased() + text.dropFirst()
     }
 
@@ -51,7 +56,7 @@ extension Config {
         let name = spec.key.name
         let comment = "\(margin)# \(doc(spec.key))."
         switch spec.standard {
-        case .required:
+        case .required, .depends:
             return []
         case .text(let text):
             let value = quotedYAML(text, isMode: spec.kind.isMode)

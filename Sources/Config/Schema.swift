@@ -1,6 +1,7 @@
 /// Every key of the configuration file. The raw value is the key's name.
 enum Key: String, Sendable, CaseIterable {
-    case listen, upstream
+    case listen, upstream, sentinels, primaryName
+    case primaryTls, primaryDatabase, sentinelUsername, sentinelPasswordFile, sentinelTls
     case username, passwordFile
     case tlsCaFile, tlsVerify, tlsServerName, tlsCertFile, tlsKeyFile, tlsMinVersion
     case listenCertFile, listenKeyFile, listenCaFile, listenClients
@@ -57,6 +58,8 @@ enum Kind: Sendable {
 enum ElementKind: Sendable {
     /// An address to listen on.
     case listen
+    /// The address of a Sentinel.
+    case sentinel
     /// The name of a command or a subcommand.
     case command
 }
@@ -65,6 +68,8 @@ enum ElementKind: Sendable {
 enum Standard: Sendable {
     /// The file must give it.
     case required
+    /// There is none: other keys say whether the file must give it. The text is the rule.
+    case depends(String)
     /// As text of the file.
     case text(String)
     /// As elements of a list.
@@ -112,7 +117,8 @@ enum Schema {
 
     /// The keys of a pool.
     static let poolKeys: [KeySpec] =
-        addressKeys + tlsKeys + listenTLSKeys + loginKeys + sizeKeys + lifeKeys + clientKeys
+        addressKeys + primaryKeys + credentialKeys + tlsKeys + sentinelKeys + listenTLSKeys
+        + loginKeys + sizeKeys + lifeKeys + clientKeys
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(
@@ -120,8 +126,13 @@ enum Schema {
             standard: .required, reload: .structural,
             doc: "where clients connect, one address or a list; no two pools share one"),
         KeySpec(
-            key: .upstream, scope: .poolOnly, kind: .upstream, standard: .required,
-            reload: .move, doc: "the Redis or Valkey server"),
+            key: .upstream, scope: .poolOnly, kind: .upstream,
+            standard: .depends("required, or sentinels"), reload: .move,
+            doc: "the Redis or Valkey server"),
+    ]
+
+    /// How Redpool logs in to servers.
+    private static let credentialKeys: [KeySpec] = [
         KeySpec(
             key: .username, scope: .pool, kind: .text, standard: .text(""), reload: .move,
             doc: "ACL user for AUTH upstream; empty is the default user"),

@@ -16,7 +16,7 @@ struct SectionReader {
     /// The keys with an invalid value.
     private(set) var broken: Set<Key> = []
     private(set) var diagnostics: [Diagnostic] = []
-    private var isMapping = true
+    private(set) var isMapping = true
 
     init(specs: [KeySpec], path: String, otherNames: [String], origin: Setting.Origin) {
         self.specs = specs

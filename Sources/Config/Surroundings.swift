@@ -141,7 +141,8 @@ extension Resolution {
 
     /// The keys that name files with passwords or keys.
     private static let secretFiles: [Key] = [
-        .passwordFile, .tlsKeyFile, .listenKeyFile, .clientPasswordFile, .clientUsersFile,
+        .passwordFile, .sentinelPasswordFile, .tlsKeyFile, .listenKeyFile, .clientPasswordFile,
+        .clientUsersFile,
     ]
 
     /// Warns of a file with passwords that others can read or write, or that the service cannot

@@ -23,7 +23,8 @@ package struct UpstreamTLS: Sendable, Equatable {
     package let verification: Verification
     /// The oldest version of the protocol.
     package let minimum: Version
-    /// The name or numeric address that the certificate must have. A name is told to the server.
+    /// The name or numeric address that the certificate must have; empty for that of each server.
+    /// A name is told to the server.
     package let serverName: String
     /// PEM of the authorities; nil for those of the system.
     package let authorities: [UInt8]?
@@ -84,7 +85,7 @@ extension Schema {
             doc: "what is verified of the server: CA and name, only the CA, or nothing"),
         KeySpec(
             key: .tlsServerName, scope: .pool, kind: .text, standard: .text(""), reload: .opened,
-            doc: "name that the server's certificate must have; empty is the host of upstream"),
+            doc: "name that the server's certificate must have; empty is the host that is dialled"),
         KeySpec(
             key: .tlsCertFile, scope: .pool, kind: .path, standard: .text(""), reload: .opened,
             doc: "file with the client certificate for the server, its chain behind it"),
@@ -103,15 +104,17 @@ extension Resolution {
     /// The keys of TLS belong to an upstream with TLS, and the two of a client certificate to each
     /// other.
     func checkTLS(_ pool: PoolDraft) -> [Diagnostic] {
-        guard case .upstream(let upstream)? = pool.settings[.upstream]?.value else { return [] }
-        guard upstream.isTLS else {
+        guard pool.upstream != nil || pool.settings[.sentinels] != nil else { return [] }
+        guard securedEnds(of: pool) != (false, false) else {
+            let users =
+                pool.upstream == nil ? "primaryTls or sentinelTls" : "an upstream with rediss://"
             // The printed configuration has every key, with its default.
             return Schema.tlsKeys.filter { spec in
                 guard let setting = pool.settings[spec.key], setting.origin == .own else {
                     return false
                 }
                 return setting.value != spec.standardValue?.value
-            }.map { problem($0.key, of: pool, "is only for an upstream with rediss://") }
+            }.map { problem($0.key, of: pool, "is only for \(users)") }
         }
         var found: [Diagnostic] = []
         let (certificate, key) = (text(.tlsCertFile, of: pool), text(.tlsKeyFile, of: pool))
@@ -156,8 +159,7 @@ extension Resolution {
     ) -> [UpstreamTLS?] {
         var found: [UpstreamTLS?] = []
         for pool in pools {
-            guard case .upstream(let upstream)? = pool.settings[.upstream]?.value, upstream.isTLS
-            else {
+            guard securedEnds(of: pool) != (false, false) else {
                 found.append(nil)
                 continue
             }
@@ -166,7 +168,7 @@ extension Resolution {
                 verification: UpstreamTLS.Verification(rawValue: text(.tlsVerify, of: pool))
                     ?? .full,
                 minimum: UpstreamTLS.Version(rawValue: text(.tlsMinVersion, of: pool)) ?? .v12,
-                serverName: serverName(upstream, of: pool),
+                serverName: serverName(of: pool),
                 authorities: bytes(.tlsCaFile, of: pool, besides: file, by: readFile),
                 certificate: bytes(.tlsCertFile, of: pool, besides: file, by: readFile) ?? [],
                 key: bytes(.tlsKeyFile, of: pool, besides: file, by: readFile) ?? [])
@@ -184,9 +186,10 @@ extension Resolution {
         text(.tlsCertFile, of: pool).isEmpty == text(.tlsKeyFile, of: pool).isEmpty
     }
 
-    private func serverName(_ upstream: UpstreamSpec, of pool: PoolDraft) -> String {
+    /// The servers that Sentinels name have one each.
+    private func serverName(of pool: PoolDraft) -> String {
         if let name = UpstreamTLS.canonicalName(text(.tlsServerName, of: pool)) { return name }
-        guard case .tcp(let host, _) = upstream.address else { return "" }
+        guard case .tcp(let host, _)? = pool.upstream?.address else { return "" }
         return host
     }
 
@@ -213,7 +216,7 @@ extension Resolution {
             case .authorities: .tlsCaFile
             case .certificate: .tlsCertFile
             case .key: .tlsKeyFile
-            case nil: .upstream
+            case nil: pool.upstream == nil ? .sentinels : .upstream
             }
         let name = problem.file == nil ? "" : text(key, of: pool)
         let message = name.isEmpty ? problem.message : "\(shownPath(name)) \(problem.message)"
@@ -223,6 +226,9 @@ extension Resolution {
 }
 
 extension UpstreamTLS {
+    /// The name that the certificate of a server at this host must have.
+    package func name(of host: String) -> String { serverName.isEmpty ? host : serverName }
+
     /// A name or a numeric address in the form in which a certificate is asked for it; nil if it
     /// is neither.
     static func canonicalName(_ name: String) -> String? {

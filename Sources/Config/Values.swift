@@ -28,6 +28,8 @@ enum Value: Sendable, Equatable {
 /// An element of a list.
 enum Element: Sendable, Equatable {
     case listen(ListenAddress)
+    /// A TCP address.
+    case sentinel(UpstreamAddress)
     /// A command in lower case; a subcommand is `script|debug`.
     case command(String)
 
@@ -35,6 +37,7 @@ enum Element: Sendable, Equatable {
     var text: String {
         switch self {
         case .listen(let address): address.description
+        case .sentinel(let address): address.description
         case .command(let name): name.uppercased().replacing("|", with: " ")
         }
     }

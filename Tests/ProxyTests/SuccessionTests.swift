@@ -179,7 +179,8 @@ struct SuccessionTests {
         _ = client.take()
         client.send("WAIT", "1", "0")
         try world.run(new, until: "the answer") { !client.received.isEmpty }
-        // The connection has the same number as that of the writes. It has to be brought up to date.
+        // The connection has the same number as that of the writes, and has to be brought up to
+        // date.
         #expect(new.count(of: "PUBLISH", "redpool:wait") == 1)
         #expect(new.count(of: "WAIT", "1") == 1)
     }

@@ -1,0 +1,76 @@
+// Where a pool's servers come from: an address, or Sentinels that name the primary.
+
+/// Where a pool's servers come from.
+package enum PoolUpstream: Sendable, Equatable {
+    /// One server: the key `upstream`.
+    case server(UpstreamAddress)
+    /// The primary that Sentinels name: the key `sentinels`.
+    case sentinels(SentinelSource)
+
+    /// Whether the other one is another server, whatever its addresses are. A pool that asks other
+    /// Sentinels for the same name stays where it is until they name another primary.
+    func isMove(to new: PoolUpstream) -> Bool {
+        switch (self, new) {
+        case (.server(let old), .server(let new)): old != new
+        case (.sentinels(let old), .sentinels(let new)): old.primaryName != new.primaryName
+        default: true
+        }
+    }
+}
+
+extension PoolUpstream: CustomStringConvertible {
+    /// For people: the server's address, or the name of the primary.
+    package var description: String {
+        switch self {
+        case .server(let address): address.description
+        case .sentinels(let source): "primary \(source.primaryName)"
+        }
+    }
+}
+
+/// The Sentinels that name a pool's primary, and how they are asked. No description has the
+/// password.
+package struct SentinelSource: Sendable, Equatable {
+    /// 1 to `SentinelSource.most` TCP addresses, each once. A name stands for all its addresses.
+    package let addresses: [UpstreamAddress]
+    /// The name under which the Sentinels know the primary; not empty.
+    package let primaryName: String
+    /// The user that logs in to the Sentinels; empty is the default user.
+    package let username: String
+    /// The password for the Sentinels; nil: no AUTH.
+    package let password: Secret?
+    /// TLS to the Sentinels; nil without. An empty `serverName` is the host that is dialled.
+    package let tls: UpstreamTLS?
+
+    /// The most Sentinels that a pool asks.
+    package static let most = 8
+
+    /// For tests, and for code that has no file.
+    package init(
+        addresses: [UpstreamAddress], primaryName: String, username: String = "",
+        password: Secret? = nil, tls: UpstreamTLS? = nil
+    ) {
+        self.addresses = addresses
+        self.primaryName = primaryName
+        self.username = username
+        self.password = password
+        self.tls = tls
+    }
+}
+
+extension PoolConfig {
+    /// The address of the one server of a pool with `upstream`. A pool with `sentinels` gets its
+    /// servers' addresses at run time: this one then has the primary's name and port 0, to which
+    /// nothing can connect.
+    package var upstream: UpstreamAddress {
+        switch source {
+        case .server(let address): address
+        case .sentinels(let source): .tcp(host: source.primaryName, port: 0)
+        }
+    }
+
+    /// How the Sentinels of the pool are asked; nil for a pool with `upstream`.
+    package var sentinels: SentinelSource? {
+        if case .sentinels(let source) = source { source } else { nil }
+    }
+}
