@@ -72,7 +72,7 @@ let package = Package(
         .target(
             name: "Proxy",
             dependencies: [
-                "RESP", "Pool", "Config", "Telemetry", "Session", "EventLoop",
+                "RESP", "Pool", "Config", "Telemetry", "Session", "Topology", "EventLoop",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell),
         .target(

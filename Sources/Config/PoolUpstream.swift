@@ -9,7 +9,7 @@ package enum PoolUpstream: Sendable, Equatable {
 
     /// Whether the other one is another server, whatever its addresses are. A pool that asks other
     /// Sentinels for the same name stays where it is until they name another primary.
-    func isMove(to new: PoolUpstream) -> Bool {
+    package func isMove(to new: PoolUpstream) -> Bool {
         switch (self, new) {
         case (.server(let old), .server(let new)): old != new
         case (.sentinels(let old), .sentinels(let new)): old.primaryName != new.primaryName
@@ -67,6 +67,11 @@ extension PoolConfig {
         case .server(let address): address
         case .sentinels(let source): .tcp(host: source.primaryName, port: 0)
         }
+    }
+
+    /// The address that the configuration gives; nil for a pool whose servers others name.
+    package var givenAddress: UpstreamAddress? {
+        if case .server(let address) = source { address } else { nil }
     }
 
     /// How the Sentinels of the pool are asked; nil for a pool with `upstream`.

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness.waiting import eventually
+from harness.waiting import always, eventually
 from harness.wire import Connection, ErrorReply, encode
 
 # What a loaded machine may add to a deadline.
@@ -57,6 +57,56 @@ def test_real_replica(launch):
         eventually(lambda: {row["id"] for row in server.upstreams()} - before)
         server.command("REPLICAOF", "NO", "ONE")
         assert client.command("SET", "k", "3") == b"OK"
+
+
+def test_a_sign_replaces_every_upstream(launch):
+    """All of them lead to the old primary, also those that have said nothing."""
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"minIdle": 3, "maxOpen": 6})
+    with redpool.connect() as client, redpool.connect() as holder:
+        assert holder.command("WATCH", "k") == b"OK"
+        assert client.command("SET", "k", "1") == b"OK"
+        eventually(lambda: len(server.upstreams()) >= 4)
+        before = {row["id"] for row in server.upstreams()}
+        server.command("REPLICAOF", "127.0.0.1", "1")
+        assert client.command("SET", "k", "2").startswith(b"READONLY")
+        # The holder's goes when its state is over.
+        eventually(lambda: len(before & {row["id"] for row in server.upstreams()}) == 1)
+        assert holder.command("UNWATCH") == b"OK"
+        eventually(lambda: not before & {row["id"] for row in server.upstreams()})
+        server.command("REPLICAOF", "NO", "ONE")
+        assert client.command("SET", "k", "3") == b"OK"
+
+
+def test_a_change_of_role_is_noticed_without_a_write(launch):
+    server = launch.server()
+    redpool = launch.redpool(server, pool={"minIdle": 2, "pingInterval": "1s"})
+    with redpool.connect() as client:
+        assert client.command("GET", "k") is None
+        eventually(lambda: len(server.upstreams()) >= 2)
+        before = {row["id"] for row in server.upstreams()}
+        server.command("REPLICAOF", "127.0.0.1", "1")
+        eventually(lambda: not before & {row["id"] for row in server.upstreams()})
+        assert client.command("GET", "k") is None
+        # A replica that stays one costs no connection any more.
+        after = {row["id"] for row in server.upstreams()}
+        always(lambda: after <= {row["id"] for row in server.upstreams()}, 3)
+
+
+def test_writes_to_a_replica_cost_ever_fewer_connections(launch):
+    """Somebody has a pool of a replica, and a client that writes there again and again."""
+    server = launch.server()
+    server.command("REPLICAOF", "127.0.0.1", "1")
+    redpool = launch.redpool(server)
+    with redpool.connect() as client:
+        opened = set()
+        ends = time.monotonic() + 8
+        while time.monotonic() < ends:
+            assert client.command("SET", "k", "1").startswith(b"READONLY")
+            opened |= {row["id"] for row in server.upstreams()}
+            time.sleep(0.02)
+    # Signs count at 0, 1, 3 and 7 s.
+    assert 4 <= len(opened) <= 8, opened
 
 
 BEHIND = encode("ECHO", "behind")

@@ -15,14 +15,14 @@ struct AddressDoubtTests {
     func doubt() throws {
         var names = NameResolution(.tcp(host: "redis.example", port: 6379), refresh: 0)
         #expect(names.next()?.port == nil)
-        _ = names.resolved([try address(1)], connections: [])
+        _ = names.resolved([try address(1)])
         #expect(names.next()?.port == 1)
         names.doubt()
         #expect(names.next()?.port == nil)
-        _ = names.resolved([], connections: [])
+        _ = names.resolved([])
         #expect(names.next()?.port == 1)
         names.doubt()
-        _ = names.resolved([try address(2)], connections: [])
+        _ = names.resolved([try address(2)])
         #expect(names.next()?.port == 2)
     }
 

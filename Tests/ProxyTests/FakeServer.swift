@@ -15,6 +15,8 @@ final class Link {
     /// What it has been asked, in order, its own handshake included.
     private(set) var commands: [[String]] = []
     private(set) var hasEnded = false
+    /// What its server says in ROLE.
+    var role = "master"
     /// Nothing is read while this is set.
     var isStopped = false
     /// At most so many bytes of replies are written at a time.
@@ -125,6 +127,7 @@ final class Link {
         case "CONFIG": return array([words[2], words[2] == "timeout" ? "0" : "normal 0 0 0"])
         case "COMMAND" where words.count == 3: return utf8("*1\r\n*-1\r\n")
         case "COMMAND": return utf8("*2\r\n*1\r\n$5\r\nmulti\r\n*1\r\n$4\r\nexec\r\n")
+        case "ROLE": return array([role, "0"])
         case "CLIENT" where words[1].uppercased() == "ID": return utf8(":77\r\n")
         case "CLIENT" where words[1].uppercased() == "INFO":
             return bulk("id=77 addr=1.1.1.1:1 fd=8 name= db=0 cmd=client|info user=default\n")
@@ -175,6 +178,8 @@ final class FakeServer {
     private let listener: Int32
     let port: UInt16
     private(set) var links: [Link] = []
+    /// What it says in ROLE.
+    var role = "master" { didSet { for link in links { link.role = role } } }
     /// Done to each connection when it comes.
     var onAccept: (Link) -> Void = { _ in }
 
@@ -196,6 +201,7 @@ final class FakeServer {
             let (descriptor, _) = SocketAddress.accept(listener)
             guard descriptor >= 0 else { break }
             let link = Link(descriptor)
+            link.role = role
             links.append(link)
             onAccept(link)
         }

@@ -14,7 +14,7 @@ func configuration(threads: Int = 1, head: String = "", _ lines: String...) thro
 
 func configuration(threads: Int = 1, head: String = "", lines: [String]) throws -> Config {
     var text = "threads: \(threads)\n\(head)pools:\n  main:\n    listen: 127.0.0.1:6380\n"
-    if !lines.contains(where: { $0.hasPrefix("upstream:") }) {
+    if !lines.contains(where: { $0.hasPrefix("upstream:") || $0.hasPrefix("sentinels:") }) {
         text += "    upstream: 127.0.0.1:6379\n"
     }
     for line in lines { text += "    \(line)\n" }

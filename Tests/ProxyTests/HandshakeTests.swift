@@ -101,15 +101,15 @@ struct NameResolutionTests {
         names.wait(upstream(1), key(0))
         names.wait(upstream(2), key(1))
         // An empty answer: those who wait are to be told.
-        let first = names.resolved([], connections: [])
+        let first = names.resolved([]).dials
         #expect(first.map(\.0) == [upstream(1), upstream(2)])
         #expect(first.map(\.1) == [key(0), key(1)])
         #expect(names.next() == nil)
-        let second = names.resolved([try address(1)], connections: [])
+        let second = names.resolved([try address(1)]).dials
         #expect(second.isEmpty)
         #expect(names.next()?.description == "10.0.0.1:6379")
         // An empty answer changes nothing that is known.
-        #expect(names.resolved([], connections: []).isEmpty)
+        #expect(names.resolved([]).dials.isEmpty)
         #expect(names.next()?.description == "10.0.0.1:6379")
     }
 
@@ -118,7 +118,7 @@ struct NameResolutionTests {
         var names = NameResolution(.tcp(host: "redis.example", port: 6379), refresh: 0)
         let all = try (1...3).map { try address($0) }
         for _ in 0..<2 {
-            _ = names.resolved(all, connections: [])
+            _ = names.resolved(all)
             for address in all {
                 #expect(names.next()?.description == address.description)
                 #expect(names.next()?.description == address.description)
@@ -126,6 +126,19 @@ struct NameResolutionTests {
             }
             #expect(names.next() == nil)
         }
+    }
+
+    @Test("an address is given up after two answers without it, or after one if a node is in doubt")
+    func givenUp() throws {
+        var names = NameResolution(.tcp(host: "redis.example", port: 6379), refresh: 0)
+        let both = [try address(1), try address(2)]
+        #expect(names.resolved(both).givenUp.isEmpty)
+        #expect(names.resolved([both[0]]).givenUp.isEmpty)
+        #expect(names.resolved(both).givenUp.isEmpty)
+        #expect(names.resolved([both[0]]).givenUp.isEmpty)
+        #expect(names.resolved([both[0]]).givenUp == ["10.0.0.2:6379"])
+        names.doubt()
+        #expect(names.resolved([try address(3)]).givenUp == ["10.0.0.1:6379"])
     }
 }
 

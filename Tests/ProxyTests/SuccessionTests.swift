@@ -9,9 +9,15 @@ import Testing
 
 extension World {
     /// Another server becomes the primary with the next turn.
-    fileprivate func succeed(to new: FakeServer) throws {
+    fileprivate func succeed(to new: FakeServer?) throws {
         let group = try #require(group.pool("main"))
-        group.succeed(to: .tcp(host: "127.0.0.1", port: new.port))
+        group.succeed(to: new.map { .tcp(host: "127.0.0.1", port: $0.port) })
+    }
+
+    /// A pool whose primary Sentinels name, which the test does in their place.
+    fileprivate static func unnamed(_ lines: String...) throws -> World {
+        try World(
+            place: "sentinels: 127.0.0.1:26379", lines: ["primaryName: mymaster"] + lines)
     }
 
     /// Turns in which the new server is served as well.
@@ -210,5 +216,102 @@ struct SuccessionTests {
         }
         let closes = world.closes
         #expect(closes.opened == closes.all + UInt64(world.census.open))
+    }
+
+    @Test("commands wait until somebody has named the primary")
+    func unnamed() throws {
+        let world = try World.unnamed("maxOpen: 4", "poolTimeout: 30s")
+        let client = try world.connect()
+        client.send("GET", "a")
+        for _ in 0..<10 { world.turn() }
+        #expect(client.received.isEmpty)
+        try world.succeed(to: world.server)
+        try world.run(until: "the reply") { !client.received.isEmpty }
+        #expect(client.take() == "$10\r\nvalue of a\r\n")
+        #expect(world.server.count(of: "GET", "a") == 1 && world.servers == 1)
+        #expect(world.server.links[0].commands.contains(["ROLE"]))
+    }
+
+    @Test("nobody knows the primary: commands get the reason, and go on when it is known")
+    func unknown() throws {
+        let world = try World.unnamed("maxOpen: 1", "poolTimeout: 300ms", "connectTimeout: 100ms")
+        let client = try world.connect()
+        let group = try #require(world.group.pool("main"))
+        client.send("GET", "a")
+        try world.run(until: "the error") {
+            group.tellUnknown("no Sentinel knows mymaster (127.0.0.1:26379: down)")
+            world.turn()
+            world.tick()
+            return !client.received.isEmpty
+        }
+        #expect(
+            client.take() == "-UPSTREAMDOWN pool main: "
+                + "no Sentinel knows mymaster (127.0.0.1:26379: down)\r\n")
+        try world.succeed(to: world.server)
+        client.send("GET", "a")
+        try world.run(until: "the reply") {
+            world.tick()
+            return !client.received.isEmpty
+        }
+        #expect(client.take() == "$10\r\nvalue of a\r\n")
+    }
+
+    @Test("a primary is left before the next one is known: commands wait for that")
+    func interregnum() throws {
+        let world = try World.unnamed("maxOpen: 4", "poolTimeout: 30s")
+        let client = try world.connect()
+        try world.succeed(to: world.server)
+        client.send("GET", "a")
+        try world.run(until: "the reply") { !client.received.isEmpty }
+        _ = client.take()
+        try world.succeed(to: nil)
+        client.send("GET", "b")
+        for _ in 0..<10 { world.turn() }
+        #expect(client.received.isEmpty && world.server.count(of: "GET", "b") == 0)
+        // Nobody can leave what is left already.
+        try world.succeed(to: nil)
+        let new = try FakeServer()
+        try world.succeed(to: new)
+        try world.run(new, until: "the reply") { !client.received.isEmpty }
+        #expect(client.take() == "$10\r\nvalue of b\r\n" && new.count(of: "GET", "b") == 1)
+    }
+
+    @Test("a server that says it is no primary gets no command")
+    func wrongRole() throws {
+        let world = try World.unnamed("maxOpen: 1", "poolTimeout: 300ms", "connectTimeout: 100ms")
+        world.server.role = "slave"
+        let client = try world.connect()
+        try world.succeed(to: world.server)
+        client.send("GET", "a")
+        try world.run(until: "the error") {
+            world.tick()
+            return !client.received.isEmpty
+        }
+        let place = "127.0.0.1:\(world.server.port)"
+        #expect(
+            client.take() == "-UPSTREAMDOWN pool main: cannot connect to \(place), "
+                + "last error: ROLE: \(place) is no primary\r\n")
+        #expect(world.server.count(of: "GET", "a") == 0)
+        world.server.role = "master"
+        client.send("GET", "a")
+        try world.run(until: "the reply") {
+            world.tick()
+            return client.text.contains("value of a")
+        }
+    }
+
+    @Test("READONLY retires all connections at once, then ever fewer signs of one server count")
+    func signs() {
+        var doubts = RoleDoubts()
+        let runID: [UInt8] = [1]
+        var now = MonotonicTime(nanoseconds: 0)
+        var heeded: [Int64] = []
+        for _ in 0..<3000 {
+            if doubts.heeds(runID, now: now) { heeded.append(now.nanoseconds / 1_000_000_000) }
+            now = now + 100_000_000
+        }
+        #expect(heeded == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243])
+        let other = doubts.heeds([2], now: now)
+        #expect(other)
     }
 }

@@ -15,7 +15,7 @@ struct WorkerTests {
         #expect(try world.ask(client, "GET", "a") == "$10\r\nvalue of a\r\n")
         #expect(
             names(world.server.links[0]) == [
-                "ECHO", "INFO", "CONFIG", "CONFIG", "COMMAND", "CLIENT", "GET",
+                "ECHO", "INFO", "CONFIG", "CONFIG", "COMMAND", "ROLE", "CLIENT", "GET",
             ])
         // A pin leaves this one to others.
         #expect(try world.ask(client, "MULTI") == "+OK\r\n")

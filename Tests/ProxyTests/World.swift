@@ -88,10 +88,11 @@ final class World {
         try self.init(head: head, lines: lines)
     }
 
-    init(head: String = "", lines: [String]) throws {
+    /// - Parameter place: in place of `upstream` with the server's address.
+    init(head: String = "", place: String? = nil, lines: [String]) throws {
         server = try FakeServer()
         let config = try configuration(
-            head: head, lines: ["upstream: 127.0.0.1:\(server.port)"] + lines)
+            head: head, lines: [place ?? "upstream: 127.0.0.1:\(server.port)"] + lines)
         group = try #require(WorkerGroup(config))
         let settings = WorkerSettings(
             config: config, table: World.table, listeners: [], maxClients: 1000)

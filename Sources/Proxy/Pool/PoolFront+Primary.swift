@@ -12,7 +12,8 @@ import Session
 package struct Succession: Sendable {
     /// What the workers share of the new one.
     let node: PoolNode
-    let address: UpstreamAddress
+    /// Nil while nobody can say which server it is: commands wait for its name.
+    let address: UpstreamAddress?
     /// How often the pool has moved, this time included.
     let moves: Int
 }
@@ -27,7 +28,7 @@ extension PoolFront {
         moves = new.moves
         let former: Server = primary
         guard former.names.isNamed else {
-            adopt(new, on: former)
+            name(former, new)
             return
         }
         takeBackGrants()
@@ -41,10 +42,21 @@ extension PoolFront {
         next.noteWork()
     }
 
-    /// Nobody had named a primary before: what waits for the address goes on.
-    private func adopt(_ new: Succession, on server: Server) {
-        server.move(to: new.address)
+    /// Nobody could name a primary until now: what waits for the address goes on.
+    private func name(_ server: Server, _ new: Succession) {
         if member != nil { group.leave(new.node) }
+        guard let address = new.address else { return }
+        server.move(to: address)
+        server.noteWork()
+    }
+
+    /// Nobody can say which server the primary is, for this reason: dials that wait for its name
+    /// have failed.
+    func primaryIsUnknown(_ text: String) {
+        guard let primary, !primary.names.isNamed else { return }
+        for (id, _) in primary.names.takeWaiting() {
+            primary.dialFailed(id, .connectFailed, text)
+        }
     }
 
     /// The clients of a server: those that wait, the longest first, and then the others.

@@ -16,7 +16,7 @@ extension PoolFront {
         setConfig(new)
         forEachServer { $0.followConfig() }
         if isMove {
-            move()
+            move(to: address(of: new, after: old))
         } else {
             if old.upstreamTLS != new.upstreamTLS { forEachServer { $0.renewTLS() } }
             if old.password != new.password { renewPassword() }
@@ -47,11 +47,19 @@ extension PoolFront {
         }
     }
 
-    private func move() {
+    /// Where the primary is after a move. That of other Sentinels is not known yet.
+    private func address(of new: PoolConfig, after old: PoolConfig) -> UpstreamAddress? {
+        if case .sentinels = new.source, !old.source.isMove(to: new.source) {
+            return primary.names.upstream
+        }
+        return new.givenAddress
+    }
+
+    private func move(to address: UpstreamAddress?) {
         primary.depart(
             Departure(by: worker.now + worker.options.drainTimeout, reason: .configChanged))
         forgetServer()
-        primary.move(to: config.upstream)
+        primary.move(to: address)
         let database = warmKey.database
         for client in worker.clients.all where client.pool === self {
             client.session.move(toDatabase: database)

@@ -59,7 +59,7 @@ extension PoolFront {
     /// A dial to one of its servers has failed, for `reason`. If that is the one that work goes to,
     /// and no worker has an upstream, the pool is down; else it is a warning.
     func dialFailed(of server: Server, _ reason: CloseReason, _ error: String) {
-        let text = "cannot connect to \(server.place): \(error)"
+        let text = server.names.isNamed ? "cannot connect to \(server.place): \(error)" : error
         let key = RateLimiter.Key(
             event: Outage.connectFailed, pool: config.name, reason: reason.word)
         guard server === primary, server.hasNone,

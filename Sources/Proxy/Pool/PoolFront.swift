@@ -68,7 +68,7 @@ final class PoolFront {
         member = group.members.firstIndex(of: worker.index)
         self.seed = seed &+ UInt64(worker.index)
         secure = listenerContext()
-        primary = addServer(group.firstNode, at: config.upstream)
+        primary = addServer(group.firstNode, at: config.givenAddress)
     }
 
     deinit {

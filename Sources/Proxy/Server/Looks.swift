@@ -10,8 +10,7 @@ struct Looks {
     var isTimeoutDoubtful = false
     /// When a server other than the previous one last answered.
     var otherServerSeen = MonotonicTime(nanoseconds: 0)
-    /// When a reply last suggested that the server has changed its role.
-    var roleDoubted = MonotonicTime(nanoseconds: 0)
+    var roleDoubts = RoleDoubts()
     /// A refusal older than this is tried again with the next connection.
     private(set) var interval = Looks.most
 
@@ -26,5 +25,33 @@ struct Looks {
 
     mutating func setInterval(_ pings: Int64) {
         interval = pings == 0 ? Looks.most : min(max(pings, Looks.least), Looks.most)
+    }
+}
+
+/// Signs that the server has changed its role, such as READONLY. Each that is heeded costs all
+/// connections. A pool may have a replica on purpose, and a client that keeps writing there: the
+/// longer the same server answers, the fewer signs are heeded.
+struct RoleDoubts {
+    private var heededAt: MonotonicTime?
+    /// The `run_id` of the server that gave the last sign.
+    private var runID: [UInt8]?
+    private var interval = RoleDoubts.least
+
+    private static let least: Int64 = 1_000_000_000
+    private static let most: Int64 = 60_000_000_000
+
+    /// Whether a sign of the server with this `run_id` is to be heeded.
+    mutating func heeds(_ runID: [UInt8]?, now: MonotonicTime) -> Bool {
+        guard let heededAt, runID == self.runID else {
+            self.heededAt = now
+            self.runID = runID
+            interval = RoleDoubts.least
+            return true
+        }
+        guard now - heededAt >= interval else { return false }
+        let wasQuiet = now - heededAt >= 4 * interval
+        interval = wasQuiet ? RoleDoubts.least : min(2 * interval, RoleDoubts.most)
+        self.heededAt = now
+        return true
     }
 }

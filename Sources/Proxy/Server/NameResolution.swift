@@ -1,15 +1,17 @@
-// The addresses of the upstream. They are looked up again in the background, and connections to
-// addresses that the name no longer has are retired.
+// The addresses of a server. They are looked up again in the background, and connections to
+// addresses that the name no longer has are retired, all at once: the server behind the name has
+// changed.
 
 import Config
 import EventLoop
 import Pool
+import Topology
 
 /// The addresses of one pool's upstream. A numeric address or a path never changes. A name is
 /// looked up when a connection is needed, every `dnsRefresh`, and after signs of a failover.
 struct NameResolution {
     /// Nil while nobody has named the server.
-    private let upstream: UpstreamAddress?
+    let upstream: UpstreamAddress?
     var refresh: Int64
     private let isName: Bool
     private var addresses: [SocketAddress] = []
@@ -20,12 +22,8 @@ struct NameResolution {
     private var lastAsked: MonotonicTime?
     /// Dials that wait for the first answer of the resolver.
     private var waiting: [(UpstreamID, PoolKey)] = []
-    /// Connections to addresses that are gone. One is retired with each tick.
-    private var stale: [UpstreamID] = []
-
-    /// An address must be missing from this many answers in a row before its connections are
-    /// retired, so that round-robin records do not cost connections.
-    private static let missesBeforeRetiring = 2
+    /// Which addresses connections may stay at.
+    private var known = AddressSet()
 
     init(_ upstream: UpstreamAddress?, refresh: Int64) {
         self.upstream = upstream
@@ -72,8 +70,24 @@ struct NameResolution {
         if isName, !addresses.isEmpty, position % addresses.count == 0 { addresses = [] }
     }
 
-    /// The name is looked up before the next dial. Without an answer the addresses stay.
-    mutating func doubt() { isDoubted = isName }
+    /// The name is looked up before the next dial, and the answer alone decides which addresses are
+    /// given up. Without an answer the addresses stay.
+    mutating func doubt() {
+        isDoubted = isName
+        known.doubt()
+    }
+
+    /// A node behind the name seems to be lost. The name is looked up, and the answer alone decides
+    /// which addresses are given up. Dials go on meanwhile.
+    mutating func suspect(_ server: Server) {
+        guard isName, !isResolving else { return }
+        known.doubt()
+        if let lastAsked, server.worker.now - lastAsked < NameResolution.leastInterval { return }
+        resolve(server)
+    }
+
+    /// The least time between two look-ups because of losses, in nanoseconds.
+    private static let leastInterval: Int64 = 1_000_000_000
 
     /// Ends the look-up for a server that is left: returns the dials that wait for the addresses.
     mutating func takeWaiting() -> [(UpstreamID, PoolKey)] {
@@ -106,38 +120,37 @@ struct NameResolution {
     }
 
     /// Takes the resolver's answer. An empty answer changes nothing. Returns the dials that have
-    /// waited for it; the caller carries them out, because a dial reads this value.
+    /// waited for it, which the caller carries out, because a dial reads this value; and the
+    /// addresses that are given up.
     mutating func resolved(
-        _ found: [SocketAddress], connections: [UpstreamConnection]
-    ) -> [(UpstreamID, PoolKey)] {
+        _ found: [SocketAddress]
+    ) -> (dials: [(UpstreamID, PoolKey)], givenUp: Set<String>) {
         isResolving = false
         isDoubted = false
+        var givenUp: Set<String> = []
         if !found.isEmpty {
             addresses = found
-            let current = Set(found.map(\.description))
-            stale = []
-            for connection in connections {
-                connection.origin.misses =
-                    current.contains(connection.origin.address) ? 0 : connection.origin.misses + 1
-                if connection.origin.misses >= NameResolution.missesBeforeRetiring {
-                    stale.append(connection.id)
-                }
-            }
+            givenUp = Set(known.take(found.compactMap(\.node)).givenUp.map(\.description))
         }
-        let dials = waiting
-        waiting = []
-        return dials
+        defer { waiting = [] }
+        return (waiting, givenUp)
     }
 
-    /// Looks the name up again if that is due, and retires one stale connection.
+    /// Looks the name up again if that is due.
     mutating func tick(_ server: Server) {
-        if let id = stale.popLast() {
-            server[id]?.retireWhenFree(.addressChanged)
-            server.noteWork()
-        }
         guard isName, refresh > 0, let lastAsked, server.worker.now - lastAsked >= refresh else {
             return
         }
         resolve(server)
+    }
+}
+
+extension SocketAddress {
+    /// The numeric address and the port; nil for a unix socket. Its text is `description`.
+    fileprivate var node: NodeAddress? {
+        let text = description.utf8
+        guard !isUnix, let colon = text.lastIndex(of: UInt8(ascii: ":")) else { return nil }
+        let host = text[..<colon].filter { $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: "]") }
+        return NodeAddress(host: Array(host), port: port)
     }
 }

@@ -132,13 +132,11 @@ extension Server {
     /// True when the answers from an idle connection are old enough to ask again.
     var mayLookAgain: Bool { worker.now - looks.lastAsked >= Looks.least }
 
-    /// A reply suggests that the server has changed its role. The name is looked up again, and the
-    /// connection with the reply is retired. At most one per second: a client that keeps writing to
-    /// a replica must not cost a connection each time.
-    func failoverSign(_ upstream: UpstreamConnection) {
-        guard worker.now - looks.roleDoubted >= 1_000_000_000 else { return }
-        looks.roleDoubted = worker.now
-        upstream.retireWhenFree(.failoverSign)
+    /// A reply suggests that the server has changed its role. Every connection leads to the same
+    /// server, so all of them are retired, and the name is looked up before the next dial.
+    func failoverSign() {
+        guard departure == nil, looks.roleDoubts.heeds(facts.runID, now: worker.now) else { return }
+        replaceAll(.failoverSign)
         names.resolve(self)
     }
 }

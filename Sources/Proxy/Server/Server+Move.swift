@@ -22,7 +22,7 @@ extension Server {
     func move(to address: UpstreamAddress?) {
         let dials = names.takeWaiting()
         names = NameResolution(address, refresh: pool.config.dnsRefresh)
-        tls = pool.config.upstreamTLS.map { ServerTLS($0) }
+        tls = pool.config.upstreamTLS.map { ServerTLS($0, at: address) }
         processes = Processes(epoch: processes.epoch &+ 1)
         facts = ServerFacts()
         scripts.forget()

@@ -36,6 +36,8 @@ extension Server {
             return
                 "PINLIMIT \(name): \(census.pinned) of \(pool.config.maxPinned) connections "
                 + "are pinned (\(use), waited \(wait))"
+        case .upstreamDown where !names.isNamed && !failures.dial.isEmpty:
+            return "UPSTREAMDOWN \(name): \(failures.dial)"
         case .upstreamDown:
             return "UPSTREAMDOWN \(name): cannot connect to \(place)\(cause)"
         case .draining:

@@ -55,7 +55,7 @@ final class Server {
         self.node = node
         worker = pool.worker
         names = NameResolution(address, refresh: pool.config.dnsRefresh)
-        tls = pool.config.upstreamTLS.map { ServerTLS($0) }
+        tls = pool.config.upstreamTLS.map { ServerTLS($0, at: address) }
         share = PermitShare(member: pool.member ?? 0)
         oneOffs = OneOffLine(gate: node.oneOffs)
         // Only a worker that serves the pool alone has all permits from the start.
@@ -309,7 +309,11 @@ extension Server {
 
     /// Takes the resolver's answer.
     func resolved(_ answer: NameAnswer) {
-        for (id, key) in names.resolved(answer.addresses, connections: allUpstreams) {
+        let (dials, givenUp) = names.resolved(answer.addresses)
+        for upstream in allUpstreams where givenUp.contains(upstream.origin.address) {
+            upstream.retireWhenFree(.addressChanged)
+        }
+        for (id, key) in dials {
             if names.next() == nil {
                 dialFailed(
                     id, .connectFailed,
@@ -325,6 +329,7 @@ extension Server {
     func dialFailed(_ id: UpstreamID, _ reason: CloseReason, _ text: String) {
         failures.dialFailed(text, at: worker.now)
         names.failed()
+        names.suspect(self)
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
         pool.countFailedDial(reason, text)
@@ -344,6 +349,7 @@ extension Server {
     /// A connection was lost while in use.
     func noteLoss(_ reason: CloseReason, at address: String) {
         failures.lost(reason, at: worker.now)
+        if reason == .upstreamClosed || reason == .upstreamReset { names.suspect(self) }
         pool.warnLimit(
             "upstream.lost", reason: reason.word,
             "a connection to \(address) was lost while in use")

@@ -2,6 +2,7 @@
 // answer that is not in Redis's format counts as none.
 
 import RESP
+import Topology
 
 /// What an upstream server has reported; nil for what it has not.
 struct ServerFacts {
@@ -36,6 +37,8 @@ struct ServerFacts {
     /// The same as 100 * major + minor.
     private(set) var valkeyRelease: Int?
     var runID: [UInt8]?
+    /// What it has said in ROLE.
+    var role: ServerRole?
     /// A line of CLIENT LIST. It shows the fields and their order.
     var clientLine = ""
     /// MULTI and EXEC are not renamed. Only then is a block sure to end.

@@ -7,7 +7,6 @@ import Pool
 
 /// What a worker's connections to one server share of TLS.
 struct ServerTLS {
-    private let config: UpstreamTLS
     /// The context, or why there is none.
     let context: Result<TLSContext, TLSSettingsProblem>
     /// Sessions that the server has given, newest last.
@@ -16,12 +15,18 @@ struct ServerTLS {
     /// Connections that are made at the same time can each use one.
     private static let mostSessions = 8
 
-    init(_ config: UpstreamTLS) {
-        self.config = config
+    /// - Parameter address: where the server is; nil while that is not known.
+    init(_ config: UpstreamTLS, at address: UpstreamAddress?) {
+        if config.serverName.isEmpty, case .tcp(let host, _) = address {
+            name = host
+        } else {
+            name = config.serverName
+        }
         context = Result { () throws(TLSSettingsProblem) in try config.context() }
     }
 
-    var name: String { config.serverName }
+    /// The name or numeric address that its certificate must have.
+    let name: String
 
     /// How the next connection begins.
     mutating func nextRole() -> TLSRole {
@@ -45,7 +50,7 @@ extension Server {
     /// Settings or files of TLS have changed. New connections use the new ones; the present ones
     /// close as soon as they are free.
     func renewTLS() {
-        tls = pool.config.upstreamTLS.map { ServerTLS($0) }
+        tls = pool.config.upstreamTLS.map { ServerTLS($0, at: names.upstream) }
         for upstream in allUpstreams { upstream.retireWhenFree(.configChanged) }
     }
 }

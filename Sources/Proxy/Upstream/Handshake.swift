@@ -9,6 +9,8 @@ struct Handshake {
     enum Step {
         case authenticate(user: UInt32)
         case hello(UInt8)
+        /// The server must say that it is a primary.
+        case primary
         case select(UInt32)
         /// The first fence; PING if this user has no fences.
         case fence(FenceForm)
@@ -16,6 +18,7 @@ struct Handshake {
         case timeout
         case outputLimit
         case transactions
+        case role
         case clientLine
         case setName([UInt8])
         case setLibrary(StaticString, [UInt8])
@@ -46,9 +49,9 @@ struct Handshake {
     static let longestAnswer = 64 << 10
 
     /// What the first connection to a server asks, behind INFO.
-    static let questions = [Step.timeout, .outputLimit, .transactions, .clientLine]
+    static let questions = [Step.timeout, .outputLimit, .transactions, .role, .clientLine]
     /// What can change while a server runs.
-    static let changing = [Step.timeout, .outputLimit, .transactions]
+    static let changing = [Step.timeout, .outputLimit, .transactions, .role]
 
     var isFirst: Bool {
         if case .dial = purpose { return true }
@@ -78,6 +81,7 @@ struct Handshake {
         case .timeout: "CONFIG GET timeout"
         case .outputLimit: "CONFIG GET client-output-buffer-limit"
         case .transactions: "COMMAND INFO"
+        case .role, .primary: "ROLE"
         case .clientLine: "CLIENT INFO"
         case .setName: "CLIENT SETNAME"
         case .setLibrary: "CLIENT SETINFO"

@@ -28,6 +28,7 @@ extension UpstreamConnection {
         if steps.isEmpty || (key.user == 0 && !server.fences.isKnown(to: 0)) {
             steps.append(.fence(server.fences[key.user]))
         }
+        if pool.config.sentinels != nil { steps.append(.primary) }
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
         // INFO is sent each time, because an address can lead to another server at any time.
         steps.append(.information)
@@ -123,6 +124,7 @@ extension UpstreamConnection {
             words = ["CONFIG", "GET", "client-output-buffer-limit"].map { Array($0.utf8) }
         case .transactions:
             words = ["COMMAND", "INFO", "multi", "exec"].map { Array($0.utf8) }
+        case .role, .primary: words = [Array("ROLE".utf8)]
         case .clientLine: words = [Array("CLIENT".utf8), Array("INFO".utf8)]
         case .setName(let name): words = [Array("CLIENT".utf8), Array("SETNAME".utf8), name]
         case .setLibrary(let what, let value):
@@ -201,7 +203,8 @@ extension UpstreamConnection {
         case .information:
             learnWhoAnswers()
             return nil
-        case .timeout, .outputLimit, .transactions, .clientLine:
+        case .primary: return judgeRole()
+        case .timeout, .outputLimit, .transactions, .role, .clientLine:
             learn(learned(from: step))
             return nil
         }

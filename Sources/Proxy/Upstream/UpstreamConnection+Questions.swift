@@ -3,6 +3,7 @@
 import Config
 import Pool
 import RESP
+import Topology
 
 extension UpstreamConnection {
     /// INFO is answered. Knowledge of another server process does not apply to this one.
@@ -37,8 +38,23 @@ extension UpstreamConnection {
         learn(facts)
     }
 
+    /// Sentinels have named this server as the primary. It has to say so itself before it gets a
+    /// command. Nil if it does. Also nil for a connection whose user, of a client or not logged in,
+    /// may not ask: those of the configured user have shown it.
+    func judgeRole() -> String? {
+        switch ServerRole(incoming.collected) {
+        case .primary: return nil
+        case .other:
+            return "ROLE: \(server.place) is no primary"
+        case nil where scanner.isError && (key.user != 0 || isLoginMissing): return nil
+        case nil: return refusal()
+        }
+    }
+
     func learn(_ facts: ServerFacts) {
+        let wasPrimary = server.facts.role == .primary
         server.learn(facts)
+        if wasPrimary, facts.role == .other { server.failoverSign() }
         // What this connection itself has shown is about the new process.
         if let form = handshake.form { server.fences.found(form, for: key.user, now: worker.now) }
     }
@@ -61,6 +77,7 @@ extension UpstreamConnection {
         case .transactions:
             if scanner.isError { break }
             facts.hasTransactions = ServerFacts.knowsBoth(incoming.collected)
+        case .role: if let role = ServerRole(incoming.collected) { facts.role = role }
         case .clientLine:
             facts.clientLine = String(
                 (ClientLine.text(of: incoming.collected) ?? "").prefix { $0 != "\n" })

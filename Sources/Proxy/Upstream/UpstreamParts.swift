@@ -54,8 +54,6 @@ struct UpstreamOrigin {
     /// The address that it is connected to.
     let address: String
     let dialledAt: MonotonicTime
-    /// How many answers of the resolver in a row did not have that address.
-    var misses = 0
     /// The epoch of the `Server` when this connection had read INFO; nil if the server was too busy
     /// to answer.
     var epoch: Int? = 0

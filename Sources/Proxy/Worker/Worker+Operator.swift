@@ -46,17 +46,18 @@ extension Worker {
 
 extension PoolFront {
     /// `Server.replaceAll` of every server.
-    fileprivate func replaceAll() -> Int { servers.reduce(0) { $0 + $1.replaceAll() } }
+    fileprivate func replaceAll() -> Int { servers.reduce(0) { $0 + $1.replaceAll(.reconnect) } }
 }
 
 extension Server {
     /// Retires every upstream when it is free, and looks the server's name up again before the next
     /// dial. Returns how many there were.
-    func replaceAll() -> Int {
+    @discardableResult
+    func replaceAll(_ reason: CloseReason) -> Int {
         names.doubt()
         let all = allUpstreams
-        for upstream in all where !upstream.isShared { upstream.spoil(.reconnect) }
-        machine.replaceAll(.reconnect, now: worker.now)
+        for upstream in all where !upstream.isShared { upstream.spoil(reason) }
+        machine.replaceAll(reason, now: worker.now)
         noteWork()
         return all.count
     }

@@ -40,6 +40,8 @@ package enum WorkerMessage: Sendable {
     case logging(clients: Bool, traces: Bool)
     /// Another server is the primary of a pool.
     case succeed(pool: String, Succession)
+    /// Nobody can say which server the primary of a pool is.
+    case primaryUnknown(pool: String, String)
     /// A command of an operator; the answer goes to this mailbox.
     case operate(OperatorCommand, token: UInt64, to: Mailbox<OperatorMail>)
     /// Another configuration takes the place of the present one.
@@ -229,6 +231,7 @@ package final class Worker {
                 pool(name)?.takePause(length, of: runID)
             case .resolved(let pool, let name, let answer): resolved(pool, name, answer)
             case .succeed(let name, let succession): pool(name)?.succeed(succession)
+            case .primaryUnknown(let name, let text): pool(name)?.primaryIsUnknown(text)
             case .report(let kind, let token, let box): report(kind, token: token, to: box)
             case .logging(let clients, let traces): options.log(clients: clients, traces: traces)
             case .operate(let command, let token, let box):

@@ -246,15 +246,21 @@ final class PoolGroup: Sendable {
         for node in nodes.withLock({ Array($0.values) }) { node.setLimits(limits) }
     }
 
-    /// Another server becomes the primary of the pool, on all workers. To be called on the thread
-    /// that reloads: each worker then hears of all changes in one order.
-    func succeed(to address: UpstreamAddress) {
+    /// Another server becomes the primary of the pool, on all workers; with nil, nobody knows which
+    /// one for the moment. To be called on the thread that reloads: each worker then hears of all
+    /// changes in one order.
+    func succeed(to address: UpstreamAddress?) {
         let node = PoolNode(
             config.withLock { $0.limits(member: 0, of: members.count) }, members: members.count)
         nodes.withLock { $0[node.id] = node }
         let count = moves.wrappingAdd(1, ordering: .relaxed).newValue
         let succession = Succession(node: node, address: address, moves: count)
         for mailbox in mailboxes { mailbox.post(.succeed(pool: name, succession)) }
+    }
+
+    /// Nobody can say which server the primary is, for this reason.
+    func tellUnknown(_ text: String) {
+        for mailbox in mailboxes { mailbox.post(.primaryUnknown(pool: name, text)) }
     }
 
     /// A member has no connection to this node any more, and will have none.
