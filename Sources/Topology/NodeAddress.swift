@@ -25,9 +25,12 @@ package struct NodeAddress: Hashable, Sendable, CustomStringConvertible {
         self.init(host: Array(host), port: UInt16(number))
     }
 
+    /// The host as text.
+    package var hostText: String { String(decoding: host, as: UTF8.self) }
+
     /// For messages: `10.0.0.1:6379`, `[::1]:6379`.
     package var description: String {
-        let text = String(decoding: host, as: UTF8.self)
+        let text = hostText
         return host.contains(UInt8(ascii: ":")) ? "[\(text)]:\(port)" : "\(text):\(port)"
     }
 }

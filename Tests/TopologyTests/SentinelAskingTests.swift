@@ -66,7 +66,7 @@ struct SentinelAskingTests {
         #expect(asked <= 51)
     }
 
-    @Test("a Sentinel that does not answer is closed, and connected again after a second")
+    @Test("a Sentinel that does not answer is closed, and connected again after about a second")
     func silent() {
         let script = SentinelScript.settled(3, on: 1)
         script.message(.switched, 2)
@@ -76,8 +76,47 @@ struct SentinelAskingTests {
         #expect(script.pass(.milliseconds(1), answers) == [.close(SentinelID(raw: 2))])
         #expect(script.connectedSentinels == 2)
         let again = SentinelAction.connect(SentinelID(raw: 2), .test(2, 2))
-        #expect(script.pass(.milliseconds(1000), answers) == [again])
+        #expect(script.pass(.milliseconds(999), answers) == [])
+        #expect(script.pass(.milliseconds(251), answers) == [again])
         #expect(script.pass(.milliseconds(1000), answers) == [.close(SentinelID(raw: 2))])
+    }
+
+    /// How often Sentinel 2 is dialled in a minute in which its connections end at once.
+    private func dials(_ script: SentinelScript, _ answers: [UInt32: PrimaryClaim]) -> Int {
+        script.disconnected(2)
+        var dials = 0
+        for _ in 0..<6000 {
+            for case .connect(SentinelID(raw: 2), _) in script.pass(.milliseconds(10), answers) {
+                dials += 1
+                script.disconnected(2)
+            }
+        }
+        return dials
+    }
+
+    @Test("a Sentinel that stays away is dialled less and less often, but not while it is needed")
+    func patience() {
+        let answers = three.filter { $0.key != 2 }
+        #expect((7...10).contains(dials(SentinelScript.settled(3, on: 1), answers)))
+        let doubtful = SentinelScript.settled(3, on: 1)
+        doubtful.doubt(1)
+        #expect((48...60).contains(dials(doubtful, answers)))
+        let lonely = SentinelScript.settled(3, on: 1)
+        for raw in [1, 3] as [UInt32] { lonely.disconnected(raw) }
+        #expect((48...60).contains(dials(lonely, [:])))
+    }
+
+    @Test("with another login all connections are made anew at once, and the primary stays")
+    func anotherLogin() {
+        let script = SentinelScript.settled(2, on: 1)
+        script.reconnect()
+        #expect(
+            script.actions() == [
+                .close(SentinelID(raw: 1)), .close(SentinelID(raw: 2)),
+                .connect(SentinelID(raw: 1), .test(2, 1)),
+                .connect(SentinelID(raw: 2), .test(2, 2)),
+            ])
+        #expect(script.primary == claim(1, 1))
     }
 
     @Test("when all Sentinels are lost, the primary stays")

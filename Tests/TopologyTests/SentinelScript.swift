@@ -41,6 +41,7 @@ final class SentinelScript {
     func role(_ role: ServerRole?, _ number: Int) {
         tracker.role(role, of: .test(1, number), now: now)
     }
+    func reconnect() { tracker.reconnect(now: now) }
     func doubt(_ number: Int) { tracker.doubt(.test(1, number), now: now) }
     func setSentinels(_ numbers: [Int]) {
         tracker.setSentinels(numbers.map { .test(2, $0) }, now: now)

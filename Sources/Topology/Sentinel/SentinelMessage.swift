@@ -50,6 +50,30 @@ package enum SentinelMessage: Equatable, Sendable {
     }
 }
 
+/// What arrives on a connection that is subscribed to `SentinelMessage.channels`, in RESP2.
+package enum SubscriptionReply: Equatable, Sendable {
+    /// A channel is subscribed to.
+    case subscribed
+    /// A message about the name.
+    case message(SentinelMessage)
+    /// A message about another primary.
+    case otherMessage
+    /// The answer to PING.
+    case pong
+
+    /// Nil for any other reply, errors included.
+    package init?(_ reply: [UInt8], about name: [UInt8]) {
+        guard let texts = ReplyTexts.list(reply), let first = texts.first else { return nil }
+        switch (Word(Array(first)), texts.count) {
+        case ("subscribe", 3): self = .subscribed
+        case ("pong", 2): self = .pong
+        case ("message", 3):
+            self = SentinelMessage(reply, about: name).map { .message($0) } ?? .otherMessage
+        default: return nil
+        }
+    }
+}
+
 /// What a server says of itself in ROLE.
 package enum ServerRole: Equatable, Sendable {
     case primary

@@ -95,7 +95,7 @@ extension SentinelTracker {
                 }
             guard let began, clock - began >= answerTimeout else { continue }
             want(.close(sentinels[index].id))
-            sentinels[index].disconnect(retryAt: clock + Self.retryInterval)
+            lose(index)
             hasEnded = true
         }
         for index in roles.indices {
@@ -108,6 +108,23 @@ extension SentinelTracker {
         if hasEnded { judge() }
     }
 
+    /// The connection to a Sentinel has ended.
+    mutating func lose(_ index: Int) {
+        let doublings = Int64(min(sentinels[index].failures, Self.mostDoublings))
+        sentinels[index].failures += 1
+        let (soon, late) = (Self.retryInterval, Self.retryInterval << doublings)
+        sentinels[index].disconnect(
+            soonest: clock + soon + random.below(soon / 4),
+            retryAt: clock + late + random.below(late / 4))
+    }
+
+    /// When a connection that is down is made again; nil for others. Patience is for times in
+    /// which most Sentinels are there and agree.
+    private func connectAt(_ sentinel: WatchedSentinel) -> Int64? {
+        guard case .down(let soonest, let retryAt) = sentinel.link else { return nil }
+        return isSettled && connectedSentinels * 2 > sentinels.count ? retryAt : soonest
+    }
+
     private mutating func askOneInTurn() {
         guard clock >= quietAskAt else { return }
         quietAskAt = clock + Self.quietInterval
@@ -118,7 +135,7 @@ extension SentinelTracker {
 
     private mutating func connectAndAsk() {
         for index in sentinels.indices {
-            if case .down(let retryAt) = sentinels[index].link, retryAt <= clock {
+            if let dueAt = connectAt(sentinels[index]), dueAt <= clock {
                 sentinels[index].link = .connecting(since: clock)
                 want(.connect(sentinels[index].id, sentinels[index].address))
             }
@@ -180,7 +197,7 @@ extension SentinelTracker {
         var next = quietAskAt
         for sentinel in sentinels {
             switch sentinel.link {
-            case .down(let retryAt): next = min(next, retryAt)
+            case .down: next = min(next, connectAt(sentinel) ?? next)
             case .connecting(let since): next = min(next, since + answerTimeout)
             case .up:
                 next = min(next, sentinel.askedAt.map { $0 + answerTimeout } ?? sentinel.askAt)

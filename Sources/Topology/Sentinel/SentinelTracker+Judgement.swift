@@ -142,6 +142,7 @@ extension SentinelTracker {
     /// Takes a Sentinel's answer.
     mutating func take(_ answer: SentinelAnswer, from index: Int) {
         sentinels[index].askedAt = nil
+        sentinels[index].failures = 0
         sentinels[index].hasSpoken = true
         sentinels[index].hasAnswered = true
         sentinels[index].answeredAt = clock

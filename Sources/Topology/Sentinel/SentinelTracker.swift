@@ -40,11 +40,14 @@ package struct SentinelTracker: ~Copyable {
     /// The same if a Sentinel still makes the present claim: the others may not know of a failover
     /// yet. They send each other what they know every 2 s, and at once after a failover.
     package static let contradictionTime = Int64.seconds(5)
-    /// A connection that could not be made, or is lost, is made again after this time.
+    /// A connection that could not be made, or is lost, is made again after this time, and up to a
+    /// quarter more.
     package static let retryInterval = Int64.seconds(1)
+    /// In quiet times the interval is doubled with each failure, so many times.
+    static let mostDoublings = 3
 
     /// How long a connection, an answer or a ROLE may take.
-    let answerTimeout: Int64
+    package let answerTimeout: Int64
     /// The claim that holds, and for which `adopt` was the last action of its kind; nil before the
     /// first decision.
     package internal(set) var primary: PrimaryClaim?
@@ -60,15 +63,19 @@ package struct SentinelTracker: ~Copyable {
     var lastID: UInt32 = 0
     var quietAskAt: Int64
     var clock: Int64
+    var random: RandomSource
     private var actions: [SentinelAction] = []
     private var head = 0
 
     /// - Parameters:
     ///   - addresses: the Sentinels of the configuration.
     ///   - answerTimeout: how long a connection, an answer or a ROLE may take.
+    ///   - seed: of the jitter.
     package init(
-        sentinels addresses: [NodeAddress], answerTimeout: Int64 = .seconds(1), now: MonotonicTime
+        sentinels addresses: [NodeAddress], answerTimeout: Int64 = .seconds(1), seed: UInt64 = 0,
+        now: MonotonicTime
     ) {
+        random = RandomSource(seed: seed)
         self.answerTimeout = min(max(answerTimeout, .milliseconds(1)), .seconds(3600))
         clock = now.nanoseconds
         quietAskAt = now.nanoseconds + Self.quietInterval
@@ -97,6 +104,15 @@ package struct SentinelTracker: ~Copyable {
 
     /// The Sentinels that are watched.
     package var known: [NodeAddress] { sentinels.map(\.address) }
+
+    /// The same with what is known of them, for reports.
+    package var views: [SentinelView] {
+        sentinels.map {
+            SentinelView(
+                id: $0.id, address: $0.address, isConfigured: $0.isConfigured,
+                isConnected: $0.link == .up, claim: $0.claim)
+        }
+    }
 }
 
 // MARK: Events
@@ -125,7 +141,17 @@ extension SentinelTracker {
         clock = now.nanoseconds
         guard let index = index(of: id) else { return }
         if case .down = sentinels[index].link { return }
-        sentinels[index].disconnect(retryAt: clock + Self.retryInterval)
+        lose(index)
+        finish()
+    }
+
+    /// Login or TLS has changed: all connections are made anew. What was said stays decided.
+    package mutating func reconnect(now: MonotonicTime) {
+        clock = now.nanoseconds
+        for index in sentinels.indices {
+            if case .down = sentinels[index].link {} else { want(.close(sentinels[index].id)) }
+            sentinels[index].disconnect(soonest: clock, retryAt: clock)
+        }
         finish()
     }
 

@@ -1,10 +1,22 @@
 // What the tracker remembers of one Sentinel and of one server's role.
 
+/// A Sentinel, for reports.
+package struct SentinelView: Equatable, Sendable {
+    package let id: SentinelID
+    package let address: NodeAddress
+    /// Named in the configuration, and not by other Sentinels alone.
+    package let isConfigured: Bool
+    package let isConnected: Bool
+    /// Which primary it names; nil if it names none, or is not connected.
+    package let claim: PrimaryClaim?
+}
+
 /// A Sentinel.
 struct WatchedSentinel {
     /// The connection: none, in the making, or one that is subscribed.
     enum Link: Equatable {
-        case down(retryAt: Int64)
+        /// It is made again at `soonest` while there is something to find out, else at `retryAt`.
+        case down(soonest: Int64, retryAt: Int64)
         case connecting(since: Int64)
         case up
     }
@@ -13,7 +25,9 @@ struct WatchedSentinel {
     let address: NodeAddress
     /// Named in the configuration, and not by other Sentinels alone.
     var isConfigured: Bool
-    var link = Link.down(retryAt: .min)
+    var link = Link.down(soonest: .min, retryAt: .min)
+    /// Connections that ended, since the latest answer.
+    var failures = 0
     /// When the questions were sent that are not answered yet.
     var askedAt: Int64?
     var lastAskedAt = Int64.min / 2
@@ -42,9 +56,9 @@ struct WatchedSentinel {
         self.isConfigured = isConfigured
     }
 
-    /// Ends the connection in the model; it is made again at `retryAt`.
-    mutating func disconnect(retryAt: Int64) {
-        link = .down(retryAt: retryAt)
+    /// Ends the connection in the model.
+    mutating func disconnect(soonest: Int64, retryAt: Int64) {
+        link = .down(soonest: soonest, retryAt: retryAt)
         askedAt = nil
         askAt = .max
         claim = nil
