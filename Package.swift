@@ -84,11 +84,13 @@ let package = Package(
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "RESP", "CBuild",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "Topology", "RESP",
+                "CBuild",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell + small, linkerSettings: leanLinking),
         .target(
-            name: "TestSupport", dependencies: ["EventLoop"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["EventLoop", "TestCertificates"],
+            path: "Tests/TestSupport",
             swiftSettings: strict),
         .target(
             name: "TestCertificates", dependencies: ["CTLS"], path: "Tests/TestCertificates"),
@@ -105,7 +107,7 @@ let package = Package(
         .testTarget(
             name: "ProxyTests",
             dependencies: [
-                "Proxy", "RESP", "Pool", "Config", "Session", "EventLoop", "Telemetry",
+                "Proxy", "RESP", "Pool", "Config", "Session", "Topology", "EventLoop", "Telemetry",
                 "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),

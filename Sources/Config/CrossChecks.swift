@@ -200,7 +200,8 @@ extension ListenAddress {
         return isSentinel ? "a Sentinel" : nil
     }
 
-    private func isReached(by address: UpstreamAddress) -> Bool {
+    /// Whether a connection to the address would arrive here, as far as that is certain.
+    package func isReached(by address: UpstreamAddress) -> Bool {
         switch (self, address) {
         case (.unix(let path), .unix(let target)):
             return path == target

@@ -58,6 +58,22 @@ package struct SentinelSource: Sendable, Equatable {
     }
 }
 
+extension UpstreamAddress {
+    /// The name or numeric address of the host; empty for a unix socket.
+    package var host: String {
+        if case .tcp(let host, _) = self { host } else { "" }
+    }
+
+    /// An address that somebody has named at run time. Nil unless the host is a name or a numeric
+    /// address as the configuration would have it: `*`, or a number that the system reads as an
+    /// address of another form, is none.
+    package init?(host: String, port: UInt16) {
+        let isIPv6 = host.utf8.contains(UInt8(ascii: ":"))
+        guard port > 0, let name = try? checkHost(host, bracketed: isIPv6) else { return nil }
+        self = .tcp(host: name, port: port)
+    }
+}
+
 extension PoolConfig {
     /// The address of the one server of a pool with `upstream`. A pool with `sentinels` gets its
     /// servers' addresses at run time: this one then has the primary's name and port 0, to which

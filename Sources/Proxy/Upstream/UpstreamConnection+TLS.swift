@@ -1,7 +1,7 @@
 // TLS to the server. Nothing is sent before the server's certificate has been verified: the
 // handshake of Redpool, credentials first, begins when the channel is open.
 
-package import Config
+import Config
 package import EventLoop
 import Glibc
 import Pool
@@ -104,7 +104,7 @@ extension UpstreamConnection {
     }
 
     private func words(for problem: TLSProblem) -> String {
-        pool.config.words(for: problem, name: server.tls?.name ?? "")
+        problem.words(name: server.tls?.name ?? "", place: "\(pool.config.upstream)")
     }
 
     /// The first byte that a server sends on a plain connection is that of an alert of TLS.
@@ -113,18 +113,18 @@ extension UpstreamConnection {
     static let speaksTLS = "the server speaks TLS: write rediss://"
 }
 
-extension PoolConfig {
-    /// The problem of a connection to the server, for people. `name` is the one that its
-    /// certificate must have.
-    package func words(for problem: TLSProblem, name: String) -> String {
-        switch problem.kind {
-        case .certificate: "TLS: certificate verify failed: \(problem.text)"
+extension TLSProblem {
+    /// The problem of a connection to a server, for people. `name` is the one that its certificate
+    /// must have, `place` where the server is.
+    package func words(name: String, place: String) -> String {
+        switch kind {
+        case .certificate: "TLS: certificate verify failed: \(text)"
         case .name: "TLS: certificate verify failed: the certificate is not for \(name)"
         case .wantsCertificate: "TLS: the server wants a client certificate (tlsCertFile)"
         case .seemsToWantCertificate:
-            "TLS: the server wants a client certificate (tlsCertFile), it seems: \(problem.text)"
-        case .notTLS: "TLS: \(problem.text): does \(upstream) speak TLS?"
-        case .other: "TLS: \(problem.text)"
+            "TLS: the server wants a client certificate (tlsCertFile), it seems: \(text)"
+        case .notTLS: "TLS: \(text): does \(place) speak TLS?"
+        case .other: "TLS: \(text)"
         }
     }
 }

@@ -48,22 +48,26 @@ final class Exchange {
         }
     }
 
-    /// Begins TLS to a pool's server, whose certificate is verified as the daemon does it.
-    func beginTLS(_ pool: PoolConfig, _ tls: UpstreamTLS) throws(ExchangeFailure) -> TLSFacts {
+    /// Begins TLS to a server or a Sentinel, whose certificate is verified as the daemon does it.
+    /// `host` is what was dialled, `place` what messages call it.
+    func beginTLS(
+        _ tls: UpstreamTLS, host: String, place: String
+    ) throws(ExchangeFailure) -> TLSFacts {
+        let name = tls.name(of: host)
         let context: TLSContext
         do throws(TLSSettingsProblem) {
             context = try tls.context()
         } catch {
             throw ExchangeFailure(wasConnected: true, text: "TLS: \(error.message)")
         }
-        words = { pool.words(for: $0, name: tls.serverName) }
+        words = { $0.words(name: name, place: place) }
         do throws(BlockingSocket.Failure) {
-            return try socket.beginTLS(context, name: tls.serverName, until: deadline)
+            return try socket.beginTLS(context, name: name, until: deadline)
         } catch {
             let text =
                 switch error {
                 case .tls(let problem): words(problem)
-                case .late: "no answer to the TLS handshake: does \(pool.upstream) speak TLS?"
+                case .late: "no answer to the TLS handshake: does \(place) speak TLS?"
                 case .closed, .system: "\(Exchange.text(error)) in the TLS handshake"
                 }
             throw ExchangeFailure(wasConnected: true, text: text)
@@ -106,17 +110,24 @@ final class Exchange {
 
     /// Sends a command and waits for the reply.
     func ask(_ words: [String]) throws(ExchangeFailure) -> Answer {
+        Exchange.read(try replies(to: [words.map { Array($0.utf8) }])[0])
+    }
+
+    /// Sends commands in one piece and waits for the replies, whose bytes it returns.
+    func replies(to commands: [[[UInt8]]]) throws(ExchangeFailure) -> [[UInt8]] {
         var bytes: [UInt8] = []
-        Encode.command(words, into: &bytes)
+        for command in commands { Encode.command(command, into: &bytes) }
         do throws(BlockingSocket.Failure) {
             try socket.send(bytes, until: deadline)
         } catch {
             throw ExchangeFailure(wasConnected: true, text: text(error))
         }
-        return try reply()
+        var replies: [[UInt8]] = []
+        for _ in commands { replies.append(try reply()) }
+        return replies
     }
 
-    private func reply() throws(ExchangeFailure) -> Answer {
+    private func reply() throws(ExchangeFailure) -> [UInt8] {
         var bytes: [UInt8] = []
         swap(&bytes, &input)
         var scanned = 0
@@ -125,7 +136,7 @@ final class Exchange {
             case .complete(let end):
                 input = Array(bytes[end...])
                 isFirst = false
-                return Exchange.read(bytes)
+                return Array(bytes[..<end])
             case .invalid(let error):
                 throw ExchangeFailure(
                     wasConnected: true, text: "it does not speak RESP (\(error.message))")
@@ -142,7 +153,7 @@ final class Exchange {
     }
 
     /// Reads the reply at the beginning of the bytes, which is complete.
-    private static func read(_ bytes: [UInt8]) -> Answer {
+    static func read(_ bytes: [UInt8]) -> Answer {
         var cursor = ReplyCursor(from: 0)
         guard let outer = cursor.next(bytes.span) else { return .null }
         func text(_ item: ReplyItem) -> String { printable(bytes[item.range]) }

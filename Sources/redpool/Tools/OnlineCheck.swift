@@ -4,6 +4,7 @@ import Config
 import EventLoop
 import RESP
 import Telemetry
+import Topology
 
 /// What the server of one pool says, as lines for the operator.
 struct OnlineReport {
@@ -23,12 +24,17 @@ struct OnlineReport {
     /// Asks the server. `opened` is the sum of `maxOpen` of all pools of this server.
     init(_ pool: PoolConfig, opened: Int) {
         self.pool = pool
-        let addresses = addresses()
+        guard let target = target() else { return }
+        let addresses = addresses(target)
         let began = BlockingSocket.now
         guard let (exchange, place) = connect(addresses) else { return }
         do throws(ExchangeFailure) {
-            if let tls = pool.upstreamTLS { describe(try exchange.beginTLS(pool, tls), place) }
+            if let tls = pool.upstreamTLS {
+                describe(
+                    try exchange.beginTLS(tls, host: target.host, place: "\(target)"), place)
+            }
             guard try logIn(exchange, place) else { return }
+            if pool.sentinels != nil { try checkRole(exchange, place) }
             let time = (BlockingSocket.now - began) / 1000
             let version = try OnlineReport.version(exchange)
             note("\(place) is \(version), connected and logged in in \(time) us")
@@ -72,8 +78,35 @@ struct OnlineReport {
         return nil
     }
 
-    private mutating func addresses() -> [SocketAddress] {
-        switch pool.upstream {
+    /// The pool's server, or the primary that its Sentinels name.
+    private mutating func target() -> UpstreamAddress? {
+        guard case .sentinels(let source) = pool.source else { return pool.upstream }
+        let check = SentinelCheck(source, within: pool.connectTimeout)
+        for line in check.lines { note(line) }
+        if check.primary == nil {
+            complain("no Sentinel names the address of \(source.primaryName)")
+        }
+        return check.primary
+    }
+
+    /// What a Sentinel names may be a replica by now, or always have been one.
+    private mutating func checkRole(
+        _ exchange: Exchange, _ place: String
+    ) throws(ExchangeFailure) {
+        let reply = try exchange.replies(to: [[Array("ROLE".utf8)]])[0]
+        switch ServerRole(reply) {
+        case .primary: note("\(place) is a primary")
+        case .other: complain("\(place) is no primary (ROLE)")
+        case nil:
+            guard case .error(let text) = Exchange.read(reply) else {
+                return complain("\(place) does not say its role")
+            }
+            complain("\(place) does not say its role: \(text)")
+        }
+    }
+
+    private mutating func addresses(_ target: UpstreamAddress) -> [SocketAddress] {
+        switch target {
         case .unix(let path):
             return [SocketAddress(unixPath: path)].compactMap { $0 }
         case .tcp(let host, let port):
@@ -190,7 +223,7 @@ extension Config {
         var lines: [String] = []
         var unwell: [String] = []
         for pool in pools {
-            let opened = pools.filter { $0.upstream == pool.upstream }.reduce(0) {
+            let opened = pools.filter { $0.source == pool.source }.reduce(0) {
                 $0 + $1.maxOpen
             }
             let report = OnlineReport(pool, opened: opened)
