@@ -12,13 +12,17 @@ func configuration(threads: Int = 1, head: String = "", _ lines: String...) thro
     try configuration(threads: threads, head: head, lines: lines)
 }
 
-func configuration(threads: Int = 1, head: String = "", lines: [String]) throws -> Config {
+/// `files` are those that the lines name.
+func configuration(
+    threads: Int = 1, head: String = "", lines: [String], files: [String: [UInt8]] = [:]
+) throws -> Config {
     var text = "threads: \(threads)\n\(head)pools:\n  main:\n    listen: 127.0.0.1:6380\n"
     if !lines.contains(where: { $0.hasPrefix("upstream:") || $0.hasPrefix("sentinels:") }) {
         text += "    upstream: 127.0.0.1:6379\n"
     }
     for line in lines { text += "    \(line)\n" }
-    let result = Config.parse(text: text, file: "test.yaml") { _ throws(Config.FileError) in
+    let result = Config.parse(text: text, file: "test.yaml") { path throws(Config.FileError) in
+        if let bytes = files[path] { return bytes }
         throw Config.FileError(message: "no such file")
     }
     switch result {

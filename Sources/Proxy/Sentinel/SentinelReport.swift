@@ -1,0 +1,83 @@
+// What is known of a pool's Sentinels and its primary, as values.
+
+package import Topology
+
+/// The primary that a pool uses.
+package struct SentinelPrimary: Equatable, Sendable {
+    /// As the Sentinels write it.
+    package let node: NodeAddress
+    /// `config-epoch`.
+    package let epoch: Int64
+    /// When it was adopted, in nanoseconds since 1970.
+    package let since: Int64
+}
+
+/// A change of the primary.
+package struct SentinelFailover: Equatable, Sendable {
+    /// What was noticed first.
+    package enum Sign: String, Sendable {
+        /// A message of a Sentinel.
+        case message
+        /// What a Sentinel has answered.
+        case answer
+        /// A server has answered READONLY.
+        case readonly
+        /// The last connection to the primary was lost.
+        case lost
+        /// The primary has said that it is a replica.
+        case role
+        /// The primary could not be connected.
+        case dial
+    }
+
+    package let old: NodeAddress
+    package let new: NodeAddress
+    package let epoch: Int64
+    /// When the new one was adopted, in nanoseconds since 1970.
+    package let at: Int64
+    /// From the first sign to that, in nanoseconds.
+    package let duration: Int64
+    package let sign: Sign
+}
+
+/// One Sentinel.
+package struct SentinelRow: Equatable, Sendable {
+    /// The connections to it.
+    package enum State: String, Sendable {
+        case connecting, connected, down
+    }
+
+    /// The address, or a name of the configuration that stands for none.
+    package let address: String
+    /// Named in the configuration, and not by other Sentinels alone.
+    package let isConfigured: Bool
+    package let state: State
+    /// Which primary it names; nil for none.
+    package let claim: PrimaryClaim?
+    /// Why it is down, or names no primary; empty if all is well.
+    package let error: String
+    /// When it has answered last, in nanoseconds since 1970; 0 for never.
+    package let heardAt: Int64
+}
+
+/// What a `SentinelWatch` knows.
+package struct SentinelReport: Equatable, Sendable {
+    package let primaryName: String
+    /// Nil until one is adopted.
+    package let primary: SentinelPrimary?
+    /// The primary has said in ROLE that it is one, and there is no sign of trouble.
+    package let isVerified: Bool
+    /// Failovers since the start.
+    package let failovers: UInt64
+    /// The latest one.
+    package let lastFailover: SentinelFailover?
+    package let sentinels: [SentinelRow]
+
+    /// For clients' errors: why no primary is known.
+    package var problem: String {
+        let causes = sentinels.map {
+            "\($0.address): \($0.error.isEmpty ? $0.state.rawValue : $0.error)"
+        }
+        return "no Sentinel knows \(primaryName) (\(causes.joined(separator: "; ")))"
+    }
+}
