@@ -114,7 +114,8 @@ let package = Package(
         .testTarget(
             name: "AdminTests",
             dependencies: [
-                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "RESP", "Pool", "TestSupport",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "RESP", "Pool", "Topology",
+                "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["metrics.txt"], swiftSettings: strict),
         .testTarget(

@@ -41,6 +41,7 @@ final class Daemon {
     private let status: StatusLine
     private var console: Console?
     private var monitoring: Monitoring?
+    private let sentinels: SentinelDesk
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -92,6 +93,10 @@ final class Daemon {
             ReloadStart(
                 source: source, settings: settings, log: log, control: control, sink: sink),
             loop: loop, group: group, events: events, status: status)
+        sentinels = SentinelDesk(config, loop: loop, group: group, log: log)
+        reloader.sentinels = sentinels
+        console?.host.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
+        monitoring?.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
         reloader.console = console
         reloader.monitoring = monitoring
         monitoring?.describe = { [unowned self] facts in
@@ -210,7 +215,7 @@ final class Daemon {
             }
         }
         let places = config.pools.map { pool in
-            pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.upstream)"
+            pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.source)"
         }
         log.notice(
             "ready",

@@ -14,6 +14,8 @@ final class Monitoring {
     private(set) var center: MetricsCenter?
     /// Adds what the daemon knows of itself.
     var describe: (inout ProcessFacts) -> Void = { _ in }
+    /// What is known of the Sentinels of a pool; nil for a pool without.
+    var sentinels: (_ pool: String) -> SentinelReport? = { _ in nil }
     /// The pools of the configuration in force.
     var pools: [PoolConfig] { didSet { certificates = Monitoring.certificates(of: pools) } }
     private var certificates: [CertificateFacts]
@@ -49,7 +51,8 @@ final class Monitoring {
         let made = MetricsCenter(
             loop: loop, group: group, collector: collector,
             source: ProcessSource(
-                pools: { [unowned self] in pools }, facts: { [unowned self] in facts }))
+                pools: { [unowned self] in pools }, facts: { [unowned self] in facts },
+                sentinels: { [unowned self] in sentinels($0) }))
         center = made
         if let address { serve(made, at: address) }
     }

@@ -32,6 +32,8 @@ final class Reloader {
     private(set) var state: ReloadState
     /// Accepts clients where there are several workers.
     weak var dispatcher: Dispatcher?
+    /// Follows the primaries that Sentinels name.
+    weak var sentinels: SentinelDesk?
     /// Its SHOW CONFIG shows what is in force.
     var console: Console?
     /// Its metrics are of what is in force.
@@ -181,6 +183,7 @@ final class Reloader {
             completions: completions)
         let events = events
         group.replace(settings, removing: removed) { events.post(.reloaded($0)) }
+        sentinels?.replace(loaded.config)
         dispatcher?.replace(settings)
         console?.adopt(loaded.config, loaded.source, maxClients: limit)
         monitoring?.pools = loaded.config.pools

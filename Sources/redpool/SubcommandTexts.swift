@@ -78,8 +78,9 @@ extension Subcommand {
             """
         case .show:
             """
-            The words are those of the console's SHOW: pools, clients, upstreams, stats,
-            latency, errors, slowlog, config, memory, version, help. Some take more words:
+            The words are those of the console's SHOW: pools, clients, upstreams, nodes,
+            sentinels, stats, latency, errors, slowlog, config, memory, version, help. Some
+            take more words:
             'show clients main by wait limit 10'.
             """
         case .pause:

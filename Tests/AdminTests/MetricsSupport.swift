@@ -1,5 +1,6 @@
 import Pool
 import Telemetry
+import Topology
 
 @testable import Admin
 @testable import Proxy
@@ -92,7 +93,32 @@ func sampleSnapshot() -> Snapshot {
     pool.hasListenTLS = true
     pool.hasUpstreamTLS = true
     pool.metrics.rejected = (6, 1)
+    pool.sentinels = sampleSentinels()
     snapshot.pools = [pool]
     snapshot.workers = [WorkerView(index: 0, busy: 2_000_000_001, longestTurn: 3_500_000)]
     return snapshot
+}
+
+/// Two Sentinels, of which so many are down, and a failover.
+func sampleSentinels(down: Int = 0, isKnown: Bool = true) -> SentinelReport? {
+    guard let old = NodeAddress(host: Array("10.0.0.5".utf8), port: 6379),
+        let new = NodeAddress(host: Array("10.0.0.6".utf8), port: 6379)
+    else { return nil }
+    let changedAt: Int64 = 1_700_000_001_250_000_000
+    return SentinelReport(
+        primaryName: "mymaster",
+        primary: isKnown ? SentinelPrimary(node: new, epoch: 7, since: changedAt) : nil,
+        isVerified: isKnown,
+        failovers: 3,
+        lastFailover: SentinelFailover(
+            old: old, new: new, epoch: 7, at: changedAt, duration: 1_500_000_000, sign: .message),
+        sentinels: (0..<2).map { index in
+            let isDown = index < down
+            return SentinelRow(
+                address: "10.0.0.\(index + 1):26379", isConfigured: index == 0,
+                state: isDown ? .down : .connected,
+                claim: isDown || !isKnown ? nil : PrimaryClaim(address: new, epoch: 7),
+                error: isDown ? "connection refused" : isKnown ? "" : "it names no primary",
+                heardAt: 1_700_000_002_000_000_000)
+        })
 }

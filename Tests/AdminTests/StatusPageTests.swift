@@ -113,6 +113,19 @@ struct StatusPageTests {
                 "pool main has no upstream connection: Connection refused; 6 clients wait, "
                     + "the oldest for 10.0 s"
             ])
+        #expect(
+            texts { $0.pools[0].sentinels = sampleSentinels(down: 1) } == [
+                "pool main: Sentinel 10.0.0.1:26379 is down: connection refused"
+            ])
+        #expect(
+            texts { $0.pools[0].sentinels = sampleSentinels(down: 2) } == [
+                "pool main: no Sentinel can be asked"
+            ])
+        #expect(
+            texts { $0.pools[0].sentinels = sampleSentinels(isKnown: false) } == [
+                "pool main: no Sentinel knows mymaster (10.0.0.1:26379: it names no primary; "
+                    + "10.0.0.2:26379: it names no primary)"
+            ])
         #expect(texts { $0.process.isDraining = true } == ["Redpool is shutting down"])
         #expect(
             texts { $0.process.reload.wasSuccessful = false } == [

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.daemon
 
 # The header of each table.
 TABLES = {
-    "POOLS": "pool", "CLIENTS": "id", "UPSTREAMS": "id", "STATS": "pool", "LATENCY": "pool",
-    "ERRORS": "pool", "SLOWLOG": "time", "CONFIG": "key", "MEMORY": "term", "VERSION": "name",
+    "POOLS": "pool", "CLIENTS": "id", "UPSTREAMS": "id", "NODES": "pool", "SENTINELS": "pool",
+    "STATS": "pool", "LATENCY": "pool", "ERRORS": "pool", "SLOWLOG": "time", "CONFIG": "key", "MEMORY": "term", "VERSION": "name",
     "HELP": "command",
 }
 VARIANTS = [

@@ -173,13 +173,17 @@ struct ReportTests {
 
     @Test("the parts of workers are added, and the youngest error is shown")
     func sums() throws {
+        let id = NodeID.next()
         func report(_ clients: Int, error: LastError?) -> PoolReport {
             var census = PoolCensus()
             census.idle = clients
+            let node = NodeReport(
+                id: id, address: "a", isPrimary: true, version: [], role: nil, census: census,
+                inFlight: clients, lastError: error)
             return PoolReport(
                 pool: "main", upstream: "u", address: nil, maxOpen: 8, maxPinned: 4,
                 clients: clients, accepted: 1, commands: 2, refused: 3, census: census,
-                sight: PoolSight(), lastError: error)
+                sight: PoolSight(), lastError: error, nodes: [node])
         }
         let late = LastError(text: "late", at: at(2))
         let collection = CollectedReports(reports: [
@@ -191,5 +195,8 @@ struct ReportTests {
         #expect((pool.clients, pool.census.idle, pool.maxOpen) == (6, 6, 8))
         #expect((pool.accepted, pool.commands, pool.refused) == (3, 6, 9))
         #expect(pool.lastError == late)
+        let node = try #require(pool.nodes.first)
+        #expect(pool.nodes.count == 1)
+        #expect((node.census.idle, node.inFlight, node.lastError) == (6, 6, late))
     }
 }

@@ -17,6 +17,12 @@ enum ShowCommands {
         ConsoleCommand("SHOW UPSTREAMS", "[pool]", "connections to servers", arguments: 0...1) {
             ShowUpstreams.answer($0)
         },
+        ConsoleCommand("SHOW NODES", "[pool]", "servers of a pool", arguments: 0...1) {
+            ShowNodes.answer($0)
+        },
+        ConsoleCommand(
+            "SHOW SENTINELS", "[pool]", "who names the primary; failovers", arguments: 0...1
+        ) { ShowSentinels.answer($0) },
     ]
 
     /// What stands.

@@ -32,6 +32,8 @@ package final class ConsoleHost {
     /// Begins a drain; with `true` ends the process at once.
     package var shutDown: (_ now: Bool) -> Void = { _ in }
     package var isDraining: () -> Bool = { false }
+    /// What is known of the Sentinels of a pool; nil for a pool without.
+    package var sentinels: (_ pool: String) -> SentinelReport? = { _ in nil }
     /// Nil until the daemon has made it.
     package var metrics: MetricsCenter?
     package let lostLines: () -> UInt64

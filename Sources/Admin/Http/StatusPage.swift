@@ -62,6 +62,7 @@ struct StatusPage {
         case .refusals: writeRefusals()
         case .curves(let index): writeCurves(snapshot.pools[index], histories[index])
         case .foot:
+            writeFailovers()
             html.raw(
                 "<footer><a href=/metrics>metrics</a> <a href=/healthz>healthz</a> "
                     + "<a href=/readyz>readyz</a></footer></html>\n")
@@ -143,6 +144,29 @@ struct StatusPage {
                 [pool.name, what, Readable.rate(Double(count) / seconds)]
                     + shown.map { count == 0 ? "-" : Readable.time($0) })
         }
+    }
+
+    /// The primaries that Sentinels name, and when they have changed.
+    private mutating func writeFailovers() {
+        let pools = snapshot.pools.compactMap { pool in
+            pool.sentinels.map { (name: pool.name, report: $0) }
+        }
+        if pools.isEmpty { return }
+        begin(
+            "Primaries", ["pool", "primary", "sentinels", "failovers", "last", "ago", "it took"])
+        for (name, report) in pools {
+            let last = report.lastFailover
+            let up = report.sentinels.count { $0.state == .connected }
+            html.row(
+                [
+                    name, report.primary?.address ?? "unknown",
+                    "\(up)/\(report.sentinels.count)", "\(report.failovers)",
+                    last?.way ?? "-",
+                    last.map { Readable.time(wall - $0.at) } ?? "-",
+                    last.map { Readable.time($0.duration) } ?? "-",
+                ], bad: Set((report.primary == nil ? [1] : []) + (up == 0 ? [2] : [])))
+        }
+        end()
     }
 
     private mutating func writeRefusals() {

@@ -17,6 +17,9 @@ struct Trouble: Equatable {
         var found: [String] = []
         for worker in snapshot.silent { found.append("worker \(worker) does not answer") }
         for pool in snapshot.pools where pool.isConfigured {
+            if let sentinels = pool.sentinels {
+                found += ofSentinels(sentinels).map { "pool \(pool.name): \($0)" }
+            }
             let sight = pool.metrics.sight
             let waiting = pool.metrics.census.waiting
             let oldest = Readable.time(sight.oldestWait(now: snapshot.at))
@@ -49,6 +52,15 @@ struct Trouble: Equatable {
         let lost = snapshot.process.logLines.reduce(0) { $0 + $1.lost }
         if lost > 0 { found.append("\(lost) lines of the log were lost") }
         return found.map(Trouble.init)
+    }
+
+    /// What is wrong with those who name a primary.
+    private static func ofSentinels(_ report: SentinelReport) -> [String] {
+        if report.primary == nil { return [report.problem] }
+        let down = report.sentinels.filter { $0.state == .down }
+        if down.isEmpty { return [] }
+        if down.count == report.sentinels.count { return ["no Sentinel can be asked"] }
+        return down.map { "Sentinel \($0.address) is down: \($0.error)" }
     }
 
     private static func clients(_ waiting: Int) -> String {

@@ -13,12 +13,16 @@ package struct ProcessSource {
     package let pools: () -> [PoolConfig]
     /// Everything but what the system tells.
     package let facts: () -> ProcessFacts
+    /// What is known of the Sentinels of a pool; nil for a pool without.
+    package let sentinels: (_ pool: String) -> SentinelReport?
 
     package init(
-        pools: @escaping () -> [PoolConfig], facts: @escaping () -> ProcessFacts
+        pools: @escaping () -> [PoolConfig], facts: @escaping () -> ProcessFacts,
+        sentinels: @escaping (_ pool: String) -> SentinelReport? = { _ in nil }
     ) {
         self.pools = pools
         self.facts = facts
+        self.sentinels = sentinels
     }
 }
 
@@ -104,6 +108,7 @@ package final class MetricsCenter {
         snapshot.pools = pools(named: configured.map(\.name)).map(PoolView.init)
         for (index, config) in configured.enumerated() {
             snapshot.pools[index].configure(config, group)
+            snapshot.pools[index].sentinels = source.sentinels(config.name)
         }
         for index in snapshot.pools.indices.dropFirst(configured.count) {
             snapshot.pools[index].isConfigured = false
@@ -120,7 +125,7 @@ extension PoolView {
         maxOpen = config.maxOpen
         maxPinned = config.maxPinned
         minIdle = config.minIdle
-        upstream = config.upstream.description
+        upstream = config.source.description
         hasListenTLS = config.listenTLS != nil || metrics.clientTLS != TLSCounts()
         hasUpstreamTLS = config.upstreamTLS != nil || metrics.upstreamTLS != TLSCounts()
         outage = group.outage(of: config.name)

@@ -95,6 +95,8 @@ package struct PoolView: Sendable {
     package var hasListenTLS = false
     /// It speaks TLS to its server, or has.
     package var hasUpstreamTLS = false
+    /// Sentinels name its primary; nil for a pool without.
+    package var sentinels: SentinelReport?
     /// It is in the configuration.
     package var isConfigured = true
 

@@ -96,6 +96,8 @@ package struct PoolReport: Sendable {
     package var sight: PoolSight
     /// The last dial that failed or upstream that was lost in use; nil if there was none.
     package var lastError: LastError?
+    /// Its servers, the primary first.
+    package var nodes: [NodeReport]
 
     /// Adds what another worker reports of the same pool.
     package mutating func add(_ other: PoolReport) {
@@ -105,6 +107,13 @@ package struct PoolReport: Sendable {
         refused += other.refused
         census.add(other.census)
         sight.add(other.sight)
+        for node in other.nodes {
+            if let index = nodes.firstIndex(where: { $0.id == node.id }) {
+                nodes[index].add(node)
+            } else {
+                nodes.append(node)
+            }
+        }
         guard let error = other.lastError else { return }
         if let mine = lastError, mine.at >= error.at { return }
         lastError = error

@@ -10,6 +10,9 @@ package struct SentinelPrimary: Equatable, Sendable {
     package let epoch: Int64
     /// When it was adopted, in nanoseconds since 1970.
     package let since: Int64
+
+    /// For people: `10.0.0.1:6379`.
+    package var address: String { node.description }
 }
 
 /// A change of the primary.
@@ -38,12 +41,15 @@ package struct SentinelFailover: Equatable, Sendable {
     /// From the first sign to that, in nanoseconds.
     package let duration: Int64
     package let sign: Sign
+
+    /// For people: from where to where.
+    package var way: String { "\(old) -> \(new)" }
 }
 
 /// One Sentinel.
 package struct SentinelRow: Equatable, Sendable {
     /// The connections to it.
-    package enum State: String, Sendable {
+    package enum State: String, CaseIterable, Sendable {
         case connecting, connected, down
     }
 
@@ -58,6 +64,12 @@ package struct SentinelRow: Equatable, Sendable {
     package let error: String
     /// When it has answered last, in nanoseconds since 1970; 0 for never.
     package let heardAt: Int64
+
+    /// `config-epoch` of the primary that it names; nil for none.
+    package var epoch: Int64? { claim?.epoch }
+
+    /// For people: the primary that it names; nil for none.
+    package var named: String? { claim?.address.description }
 }
 
 /// What a `SentinelWatch` knows.

@@ -263,7 +263,8 @@ final class Watcher {
         input.append(contentsOf: bytes)
         var start = 0
         while stage != .closed {
-            let scan = scanner.scan(input.span, from: scanned)
+            let bytes = input
+            let scan = scanner.scan(bytes.span, from: scanned)
             if case .complete(let end) = scan {
                 let reply = Array(input[start..<end])
                 start = end

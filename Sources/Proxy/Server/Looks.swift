@@ -11,12 +11,23 @@ struct Looks {
     /// When a server other than the previous one last answered.
     var otherServerSeen = MonotonicTime(nanoseconds: 0)
     var roleDoubts = RoleDoubts()
+    /// What has been told of it, and when.
+    private var told: [PrimaryTrouble: MonotonicTime] = [:]
     /// A refusal older than this is tried again with the next connection.
     private(set) var interval = Looks.most
 
     /// The interval is `pingInterval` within these bounds, in nanoseconds.
     static let least: Int64 = 1_000_000_000
     private static let most: Int64 = 30_000_000_000
+
+    /// Whether a sign of this kind was not told a moment ago.
+    mutating func mayTell(_ trouble: PrimaryTrouble, now: MonotonicTime) -> Bool {
+        if let last = told[trouble], now - last < Looks.tellInterval { return false }
+        told[trouble] = now
+        return true
+    }
+
+    private static let tellInterval: Int64 = 100_000_000
 
     mutating func asked(now: MonotonicTime) {
         lastAsked = now

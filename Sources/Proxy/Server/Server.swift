@@ -330,6 +330,7 @@ extension Server {
         failures.dialFailed(text, at: worker.now)
         names.failed()
         names.suspect(self)
+        if reason == .connectFailed || reason == .connectTimeout { tell(.dialFailed) }
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
         pool.countFailedDial(reason, text)
@@ -349,7 +350,10 @@ extension Server {
     /// A connection was lost while in use.
     func noteLoss(_ reason: CloseReason, at address: String) {
         failures.lost(reason, at: worker.now)
-        if reason == .upstreamClosed || reason == .upstreamReset { names.suspect(self) }
+        if reason == .upstreamClosed || reason == .upstreamReset {
+            names.suspect(self)
+            tell(.lost)
+        }
         pool.warnLimit(
             "upstream.lost", reason: reason.word,
             "a connection to \(address) was lost while in use")

@@ -26,6 +26,7 @@ extension UpstreamConnection {
         destroy()
         if wasInUse, reason != .clientGone { noteLoss(reason) }
         server.machine.lost(id, reason, now: worker.now)
+        if server.machine.census.connected == 0 { server.tell(.lost) }
         let isClosedByServer = reason == .upstreamClosed || reason == .upstreamReset
         if isClosedByServer, origin.departure == nil { server.doubt(key.user) }
         server.noteWork()

@@ -45,6 +45,7 @@ extension UpstreamConnection {
         switch ServerRole(incoming.collected) {
         case .primary: return nil
         case .other:
+            server.tell(.wrongRole)
             return "ROLE: \(server.place) is no primary"
         case nil where scanner.isError && (key.user != 0 || isLoginMissing): return nil
         case nil: return refusal()

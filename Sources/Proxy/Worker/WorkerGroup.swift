@@ -20,6 +20,8 @@ package final class WorkerGroup: Sendable {
     let isAcceptorResting = Atomic<Bool>(false)
     /// Wakes the main thread's acceptor when a descriptor is free.
     let room: Wakeup
+    /// What workers see of primaries that Sentinels name, for the main thread.
+    let signs: Mailbox<PrimarySign>
 
     /// A worker whose loop has not run for this long gets no new clients, in nanoseconds.
     private static let patience: Int64 = 1_000_000_000
@@ -31,7 +33,8 @@ package final class WorkerGroup: Sendable {
             guard let mailbox = Mailbox<WorkerMessage>() else { return nil }
             mailboxes.append(mailbox)
         }
-        guard let room = Wakeup() else { return nil }
+        guard let room = Wakeup(), let signs = Mailbox<PrimarySign>() else { return nil }
+        self.signs = signs
         self.room = room
         self.mailboxes = mailboxes
         loads = mailboxes.map { _ in WorkerLoad() }
