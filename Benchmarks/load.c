@@ -1,12 +1,14 @@
 // A load generator for Redis that costs little itself: one thread, raw epoll, no library.
 //
 //   load [-h port | -s path] [-m mode] [-c clients] [-P pipeline] [-d bytes] [-k keys]
-//        [-n commands] [-r per second] [-a password] [-T]
+//        [-n commands] [-r per second] [-a password] [-T | -R]
 //
 // Modes: `mix` SET and GET batches in turn; `rate` the same one by one at a fixed rate, however late
 // the replies are; `short` connect, SET, GET, GET, close, with AUTH if there is a password;
 // `multi` MULTI, three commands, EXEC in one write; `steps` the same, waiting for each reply;
-// `queue` half of the clients BLPOP what the other half LPUSH. -T speaks TLS (built with -DTLS).
+// `queue` half of the clients BLPOP what the other half LPUSH. -T speaks TLS (built
+// with -DTLS) and verifies no certificate. -R does as well, and resumes the session of an earlier
+// connection.
 //
 // Prints one line of JSON; latencies are microseconds from the (intended) time of sending to the end
 // of the last reply of a batch, a session or a transaction. An error reply ends the run.
@@ -170,14 +172,8 @@ static void serve(struct client *client, uint32_t events) {
     readable(client);
 }
 
-static void run(void) {
+static void serve_all(int timer, int64_t origin) {
     struct epoll_event events[512];
-    int64_t origin = now_ns();
-    int timer = mode == RATE ? start_timer(origin) : -1;
-    for (int i = 0; i < clients && mode != RATE; i++) {
-        if (mode == QUEUE && i % 2) next_batch(&all[i]);
-        else begin(&all[i]);
-    }
     while (done < total) {
         int n = epoll_wait(poll_fd, events, 512, 30000);
         if (n < 0 && errno != EINTR) fail("epoll_wait");
@@ -187,6 +183,26 @@ static void run(void) {
             else tick(timer, origin);
         }
     }
+}
+
+// Before the first session ends there is nothing to resume, so it goes alone.
+static void first_session(void) {
+    int64_t all_of_them = total;
+    total = 1;
+    begin(&all[0]);
+    serve_all(-1, 0);
+    total = all_of_them;
+}
+
+static void run(void) {
+    int64_t origin = now_ns();
+    int timer = mode == RATE ? start_timer(origin) : -1;
+    if (mode == SHORT && resumes) first_session();
+    for (int i = 0; i < clients && mode != RATE; i++) {
+        if (mode == QUEUE && i % 2) next_batch(&all[i]);
+        else begin(&all[i]);
+    }
+    serve_all(timer, origin);
 }
 
 static void connect_all(void) {
@@ -211,7 +227,7 @@ static void usage(void) {
 }
 
 static void read_options(int count, char **words) {
-    for (int option; (option = getopt(count, words, "h:s:m:c:P:d:k:n:r:a:T")) != -1;) {
+    for (int option; (option = getopt(count, words, "h:s:m:c:P:d:k:n:r:a:TR")) != -1;) {
         switch (option) {
         case 'h': port = atoi(optarg); break;
         case 's': path = optarg; break;
@@ -223,6 +239,7 @@ static void read_options(int count, char **words) {
         case 'r': rate = atoll(optarg); break;
         case 'a': password = optarg; break;
         case 'T': use_tls = 1; break;
+        case 'R': use_tls = resumes = 1; break;
         case 'm':
             for (mode = MIX; mode <= QUEUE && strcmp(mode_names[mode], optarg); mode++) continue;
             if (mode > QUEUE) usage();
@@ -252,8 +269,8 @@ int main(int count, char **words) {
     double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
         + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
     printf("{\"units\": %lld, \"commands\": %lld, \"seconds\": %.6f, \"cpu\": %.6f, "
-           "\"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f}\n",
-           (long long)done, (long long)commands_done, seconds, cpu, percentile(0.5),
-           percentile(0.99), percentile(0.999));
+           "\"resumed\": %lld, \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f}\n",
+           (long long)done, (long long)commands_done, seconds, cpu, (long long)resumed,
+           percentile(0.5), percentile(0.99), percentile(0.999));
     return 0;
 }

@@ -55,18 +55,20 @@ struct client {
 };
 
 static enum mode mode = MIX;
-static int port, clients = 50, pipeline = 1, value_size = 16, key_count = 1000, use_tls;
+static int port, clients = 50, pipeline = 1, value_size = 16, key_count = 1000;
+static int use_tls, resumes;
 static int64_t total = 100000, rate = 20000;
 static const char *path, *password;
 static int poll_fd;
 static struct client *all;
 static struct batch batches[8];
-static int64_t begun, done, commands_done;
+static int64_t begun, done, commands_done, resumed;
 static uint64_t buckets[64 * SUB];
 static uint64_t seed = 88172645463325252ull;
 static char input[256 * 1024];
 #ifdef TLS
 static SSL_CTX *tls_context;
+static SSL_SESSION *last_session;   // the newest ticket, for the next connection
 #endif
 
 static void fail(const char *what) {
@@ -299,7 +301,9 @@ static void open_client(struct client *client) {
         client->tls = SSL_new(tls_context);
         SSL_set_fd(client->tls, client->fd);
         SSL_set_connect_state(client->tls);
-        SSL_set_mode(client->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        SSL_set_mode(client->tls,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        if (last_session && !SSL_set_session(client->tls, last_session)) fail("SSL_set_session");
     }
 #endif
 }
@@ -307,6 +311,13 @@ static void open_client(struct client *client) {
 static void close_client(struct client *client) {
 #ifdef TLS
     if (client->tls) {
+        resumed += SSL_session_reused(client->tls);
+        if (resumes) {
+            SSL_SESSION_free(last_session);
+            last_session = SSL_get1_session(client->tls);
+            // A session whose connection has not been ended in order is not resumed.
+            SSL_set_shutdown(client->tls, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        }
         SSL_free(client->tls);
         client->tls = NULL;
     }

@@ -30,7 +30,16 @@ LOADS = {
     "c50 SET": (50, 1, SET, 40),
     "P16 GET": (50, 16, GET, 8),
     "P16 SET": (50, 16, SET, 8),
+    "TLS upstream c50 GET": (50, 1, GET, 40),
+    "TLS clients c50 GET": (50, 1, GET, 40),
 }
+
+
+def side(load):
+    """Where TLS is spoken under a load: upstream, clients, or an empty string."""
+    words = load.split()
+    return words[1] if words[0] == "TLS" else ""
+
 
 # The name of each count, and the functions whose calls it adds up. A call from one function of a
 # row to another is not counted: the row counts calls from outside, not the allocator's own.
@@ -56,6 +65,8 @@ class Crowd:
         clients, self.batch, (self.command, self.reply), self.rounds = LOADS[load]
         self.daemon = daemon
         self.links = [processes.connect(place, timeout=60) for _ in range(clients)]
+        if side(load) == "clients":
+            self.links = [processes.secure(link) for link in self.links]
 
     @property
     def commands(self):
@@ -116,7 +127,7 @@ class Callgrind:
     """Redpool under callgrind. With `from_start` it counts from the start and keeps the linker's
     names of functions; otherwise it counts once the start is complete."""
 
-    def __init__(self, stage, upstream, binary, from_start=False, max_open=1):
+    def __init__(self, stage, upstream, binary, from_start=False, max_open=1, **keys):
         self.stage = stage
         self.output = stage.directory / "callgrind.out"
         self.prefix = stage.directory / "vgdb"
@@ -128,9 +139,10 @@ class Callgrind:
             f"--vgdb-prefix={self.prefix}", f"--callgrind-out-file={self.output}"]
         try:
             self.process, self.port, _ = stage.redpool(
-                upstream, copy, wrapper, seconds=120, maxOpen=max_open)
+                upstream, copy, wrapper, seconds=120, maxOpen=max_open, **keys)
         except Trouble as trouble:
             raise Trouble(f"callgrind cannot run Redpool here: {trouble}") from None
+        self.place = keys.get("tls_port", self.port)
         if not from_start:
             with footprint.clients(10, self.port) as links:
                 footprint.warm_up(self.process, links)
@@ -161,7 +173,7 @@ class Callgrind:
 
     def measure(self, load):
         """Instructions and calls per command, by the names in FUNCTIONS."""
-        with crowd(self.process.pid, self.port, load) as people:
+        with crowd(self.process.pid, self.place, load) as people:
             steady = per_command(people, self.count)
         found = {"instructions": steady["instructions"]}
         for name, functions in FUNCTIONS.items():
@@ -198,9 +210,10 @@ def read_callgrind(text):
 class Strace:
     """Redpool itself, with strace attached while counting."""
 
-    def __init__(self, stage, upstream, binary):
+    def __init__(self, stage, upstream, binary, **keys):
         self.stage = stage
-        self.process, self.port, _ = stage.redpool(upstream, binary, maxOpen=1)
+        self.process, self.port, _ = stage.redpool(upstream, binary, maxOpen=1, **keys)
+        self.place = keys.get("tls_port", self.port)
 
     def traced(self):
         tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
@@ -233,5 +246,5 @@ class Strace:
 
     def measure(self, load):
         """System calls per command, by name."""
-        with crowd(self.process.pid, self.port, load) as people:
+        with crowd(self.process.pid, self.place, load) as people:
             return per_command(people, self.count)

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,13 @@ def connect(place, timeout=30.0):
     link.settimeout(timeout)
     link.connect(str(place))
     return link
+
+
+def secure(link):
+    """A connected socket with TLS. It takes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(link)
 
 
 def answers(place):
@@ -203,15 +211,18 @@ class Stage:
         self.ready(process, port)
         return process, port, path
 
-    def redpool(self, upstream, binary=BINARY, wrapper=(), seconds=30.0, **keys):
-        """Redpool in front of `upstream`: process, port, path of its unix socket."""
+    def redpool(self, upstream, binary=BINARY, wrapper=(), seconds=30.0, tls_port=None, **keys):
+        """Redpool in front of `upstream`, a port, a path or an address: process, port, path of its
+        unix socket. On `tls_port` it speaks TLS to clients, with the files in `keys`."""
         port = free_port()
         path = self.directory / f"redpool-{port}.sock"
         config = self.directory / f"redpool-{port}.yaml"
-        where = f"127.0.0.1:{upstream}" if isinstance(upstream, int) else f"unix:{upstream}"
+        where = {int: f"127.0.0.1:{upstream}", str: upstream}.get(
+            type(upstream), f"unix:{upstream}")
+        secure = f", \"rediss://127.0.0.1:{tls_port}\"" if tls_port else ""
         more = "".join(f", {key}: {value}" for key, value in keys.items())
         config.write_text(
-            f"pools: {{main: {{listen: [127.0.0.1:{port}, \"unix:{path}\"], "
+            f"pools: {{main: {{listen: [127.0.0.1:{port}, \"unix:{path}\"{secure}], "
             f"upstream: \"{where}\"{more}}}}}\n"
             "maxClients: 15000\nlog: {format: text}\n")
         process = self.start(*wrapper, binary, "run", "--config", config)

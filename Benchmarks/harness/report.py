@@ -11,7 +11,10 @@ from .workloads import WORKLOADS
 
 REFERENCE = "nutcracker"
 OURS = "redpool"
-SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
+SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short", "tls-upstream",
+         "tls-short", "tls-short-c100"]
+PLAIN = "redpool, no TLS"
+DIRECT_TLS = "direct, TLS"
 
 
 def medians(samples):
@@ -63,36 +66,78 @@ def table(results, rows, names, field, ratios=(), text=None):
     """A Markdown table of one field, or of what `text` returns for a contender's figures."""
     names = [name for name in names
              if any(field in results[row].get(name, {}) for row in rows)]
-    heads = [*names, *(f"{OURS} / {base}" for base in ratios)]
+    heads = [*names, *(f"{ours} / {base}" for ours, base in ratios)]
     lines = ["| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
     for row in rows:
         figures = results[row]
         cells = [text(figures[name]) if text and field in figures.get(name, {})
                  else number(figures.get(name, {}).get(field)) for name in names]
-        cells += [ratio(figures, field, OURS, base) for base in ratios]
+        cells += [ratio(figures, field, ours, base) for ours, base in ratios]
         if any(cells):
             lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+def latency(figures):
+    return " / ".join(number(figures[field]) for field in ("p50", "p99", "p999"))
+
+
+def busy(figures):
+    """What shares of a processor the load generator, the proxy and the server took."""
+    per_cent = [figures.get(field, 0) * figures["per_second"] / 1e4
+                for field in ("load_us", "proxy_us", "server_us")]
+    return " / ".join(f"{share:.0f}" for share in per_cent)
+
+
+def contenders(results, rows):
+    """Those of some rows, and of them those that are proxies."""
+    names = list(dict.fromkeys(name for row in rows for name in results[row]))
+    return names, [name for name in names if not name.startswith("direct")]
+
+
+def with_tls(results):
+    """The tables of the workloads with TLS."""
+    rows = [row for row in WORKLOADS if row in results and WORKLOADS[row].tls]
+    if not rows:
+        return []
+    names, proxies = contenders(results, rows)
+    logins = [name for name in proxies if name.startswith(OURS) and name != PLAIN]
+    against = [(name, DIRECT_TLS) for name in logins]
+    return [
+        "### TLS",
+        "Proxy CPU, µs per command or session:",
+        table(results, rows, proxies, "proxy_us", [(OURS, "haproxy"), (OURS, PLAIN)]),
+        "Server CPU, µs, in the same units:",
+        table(results, rows, names, "server_us", against),
+        "Per second:",
+        table(results, rows, names, "per_second", against),
+        "How busy, in % of one processor: load generator / proxy / server:",
+        table(results, rows, names, "per_second", text=busy),
+        "Latency, µs, p50 / p99 / p99.9:",
+        table(results, rows, names, "p50", text=latency),
+        "Peak memory, MB:",
+        table(results, rows, proxies, "peak_mb"),
+        "Most connections to the server at once:",
+        table(results, rows, names, "upstreams"),
+    ]
+
+
 def full(results, about):
     """All tables of Benchmarks/README.md."""
-    rows = [row for row in WORKLOADS if row in results and row != "idle"]
-    names = list(dict.fromkeys(name for row in rows for name in results[row]))
-    proxies = [name for name in names if not name.startswith("direct")]
-
-    def latency(figures):
-        return " / ".join(number(figures[field]) for field in ("p50", "p99", "p999"))
+    rows = [row for row in WORKLOADS
+            if row in results and row != "idle" and not WORKLOADS[row].tls]
+    names, proxies = contenders(results, rows)
     parts = [
         f"{about['machine']}; medians of {about['rounds']} rounds; load of the machine before: "
         f"{about['load']:.1f}.",
         "Proxy CPU, µs per command (of short sessions: per session; of transactions: per "
         "transaction; of queues: per job):",
-        table(results, rows, proxies, "proxy_us", [REFERENCE, "floor"]),
+        table(results, rows, proxies, "proxy_us", [(OURS, REFERENCE), (OURS, "floor")]),
         "Server CPU, µs, in the same units:",
-        table(results, rows, names, "server_us", ["direct"]),
+        table(results, rows, names, "server_us", [(OURS, "direct")]),
         "Per second, in the same units:",
-        table(results, rows, names, "per_second", ["direct", REFERENCE]),
+        table(results, rows, names, "per_second",
+              [(OURS, "direct"), (OURS, REFERENCE)]),
         "Latency, µs, p50 / p99 / p99.9 (of a whole batch, session or transaction):",
         table(results, rows, names, "p50", text=latency),
         "Peak memory, MB:",
@@ -104,7 +149,7 @@ def full(results, about):
         counts = {int(f["idle_clients"]) for f in results["idle"].values()}
         parts += [f"Memory, bytes per idle client, over {max(counts):,} of them:",
                   table(results, ["idle"], proxies, "idle_bytes")]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts + with_tls(results))
 
 
 def short(results, about):
@@ -118,7 +163,9 @@ def short(results, about):
         "| --- |" + " ---: |" * len(columns)]
     for row in SHORT:
         figures = results.get(row, {})
-        cells = [number(figures.get(name, {}).get(field)) for name, field in columns]
+        # Without a proxy the clients speak TLS to such a server themselves.
+        cells = [number(figures.get(DIRECT_TLS if name == "direct" and WORKLOADS[row].tls else name,
+                                    {}).get(field)) for name, field in columns]
         if any(cells):
             lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
     return "\n\n".join([

@@ -40,12 +40,21 @@ def load(stage, place, **options):
     return json.loads(done.stdout)
 
 
+def secure_redis(stage, *options):
+    """A redis-server that speaks TLS as well: process, port, path of its unix socket, TLS port."""
+    file, key = certificate(stage)
+    tls_port = processes.free_port()
+    return *stage.redis("--tls-port", tls_port, "--tls-cert-file", file, "--tls-key-file", key,
+                        "--tls-auth-clients", "no", *options), tls_port
+
+
 def certificate(stage):
-    """A self-signed RSA 2048 certificate and its key."""
+    """A self-signed RSA 2048 certificate for this machine, and its key."""
     files = stage.directory / "certificate.pem", stage.directory / "key.pem"
     if not files[0].exists():
         subprocess.run(
             [processes.need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
-             "2", "-subj", "/CN=localhost", "-out", files[0], "-keyout", files[1]],
+             "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-out", files[0], "-keyout", files[1]],
             check=True, capture_output=True)
     return files

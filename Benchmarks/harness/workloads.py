@@ -14,6 +14,7 @@ class Workload:
     pipeline: int = 1
     size: int = 16
     keys: int = 1000
+    # What is spoken on that side: tcp, unix or tls.
     client_side: str = "tcp"
     upstream_side: str = "tcp"
     password: bool = False
@@ -25,6 +26,10 @@ class Workload:
     needs: str = ""
     # All processes share one processor. Waking another processor costs more than the work itself.
     one_processor: bool = False
+
+    @property
+    def tls(self):
+        return "tls" in (self.client_side, self.upstream_side)
 
     @property
     def unit(self):
@@ -63,6 +68,21 @@ WORKLOADS = {
     "steps": Workload("transactions, step by step", 8_000, mode="steps", clients=20,
                       needs="multi"),
     "queue": Workload("20 blocking queues", 20_000, mode="queue", clients=40, needs="block"),
+    # In turns, because a few per cent count.
+    "tls-upstream": Workload("TLS upstream, 50 clients", 60_000, upstream_side="tls", slices=12),
+    "tls-clients": Workload("TLS clients, 50 clients", 60_000, client_side="tls", slices=12),
+    "tls-both": Workload("TLS both, 50 clients", 60_000, client_side="tls", upstream_side="tls",
+                         slices=12),
+    "tls-upstream-p16": Workload("TLS upstream, 50 clients, pipeline 16", 24_000, pipeline=16,
+                                 upstream_side="tls", slices=12),
+    "tls-short": Workload("TLS upstream, short sessions, server with AUTH", 16_000, mode="short",
+                          clients=16, password=True, upstream_side="tls", slices=8),
+    "tls-short-c100": Workload("TLS upstream, short sessions of 100 clients, server with AUTH",
+                               24_000, mode="short", clients=100, password=True,
+                               upstream_side="tls", slices=8),
+    "tls-both-short": Workload("TLS both, short sessions, server with AUTH", 16_000, mode="short",
+                               clients=16, password=True, client_side="tls", upstream_side="tls",
+                               slices=8),
     "idle": Workload("10,000 idle clients", 10_000, mode="idle"),
 }
 QUICK = ["c1", "c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short", "rate"]

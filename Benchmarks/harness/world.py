@@ -5,44 +5,27 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
-import shutil
 import statistics
 import subprocess
 import threading
 
-from . import footprint, processes, tools
+from . import contenders, footprint, processes, tools
 from .processes import Trouble
 from .workloads import Workload
 
 PASSWORD = "a-password-of-the-benchmark"
-# What each contender supports besides plain commands.
-ABILITIES = {
-    "direct": {"multi", "block"},
-    "direct, TLS": {"multi", "block"},
-    "nutcracker": set(),
-    "nutcracker -m 512": set(),
-    "haproxy": {"multi", "block"},
-    "floor": set(),
-    "redpool": {"multi", "block"},
-    "redpool, own AUTH": {"multi", "block"},
-}
-# Only for servers with a password. One is TLS without a proxy; one authenticates by itself.
-PASSWORD_ONLY = {"direct, TLS", "redpool, own AUTH"}
 
 
 class Server:
     """A redis-server, with or without password and TLS."""
 
-    def __init__(self, stage, password):
+    def __init__(self, stage, password, tls):
         self.password = PASSWORD if password else None
-        self.tls_port = None
-        options = []
-        if password:
-            certificate, key = tools.certificate(stage)
-            self.tls_port = processes.free_port()
-            options = ["--requirepass", PASSWORD, "--tls-port", self.tls_port, "--tls-cert-file",
-                       certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
-        self.process, self.port, self.path = stage.redis(*options)
+        options = ["--requirepass", PASSWORD] if password else []
+        if tls:
+            self.process, self.port, self.path, self.tls_port = tools.secure_redis(stage, *options)
+        else:
+            self.process, self.port, self.path = stage.redis(*options)
 
     def ask(self, *words):
         """The first bytes of a reply. For INFO, CONFIG and other short replies."""
@@ -112,7 +95,8 @@ class Running:
         return tools.load(
             stage, self.place, m=workload.mode, c=workload.clients, P=workload.pipeline,
             d=workload.size, k=workload.keys, a=secret, r=workload.rate,
-            T=self.name == "direct, TLS", n=units)
+            T=contenders.client_side(self.name, workload) == "tls",
+            R=self.name == "direct, TLS resumed", n=units)
 
     def warm_up(self, stage, units):
         self.load(stage, units)
@@ -127,6 +111,8 @@ class Running:
         before = [processes.cpu_seconds(process.pid) for process in both]
         report = self.load(stage, units)
         after = [processes.cpu_seconds(process.pid) for process in both]
+        if self.name == "direct, TLS resumed" and report["resumed"] < 0.9 * units:
+            raise Trouble(f"of {units} sessions only {report['resumed']} were resumed")
         count = report["units"] * self.workload.pipeline
         used = [(b - a) / count * 1e6 for a, b in zip(before, after)]
         pid = self.process and self.process.pid
@@ -159,65 +145,68 @@ class World:
         # The configuration of Redpool's pool, where it differs from the default.
         self.pool_keys = {}
 
-    def server(self, password):
-        if password not in self.servers:
-            self.servers[password] = Server(self.stage, password)
-        return self.servers[password]
+    def server(self, workload):
+        """The server of a workload. Those without TLS and password share one."""
+        kind = workload.password, workload.password or workload.tls
+        if kind not in self.servers:
+            self.servers[kind] = Server(self.stage, *kind)
+        return self.servers[kind]
 
     def contenders(self, workload):
         """The names of the contenders that support a workload here."""
-        for name, abilities in ABILITIES.items():
-            if name in PASSWORD_ONLY and not workload.password:
+        for name in contenders.ABILITIES:
+            if not contenders.takes_part(name, workload) or not contenders.is_installed(name):
                 continue
-            if name == "floor" and workload.password:
-                continue
-            if workload.needs and workload.needs not in abilities:
-                continue
-            if name == "direct, TLS" and not self.speaks_tls:
-                continue
-            if name.startswith("direct") and workload.mode == "idle":
-                continue
-            program = name.split()[0].rstrip(",")
-            if program in ("nutcracker", "haproxy") and not (
-                    shutil.which(program) or shutil.which(program, path="/usr/sbin")):
+            if contenders.client_side(name, workload) == "tls" and not self.speaks_tls:
                 continue
             yield name
 
     def start(self, name, workload):
         """Starts a contender for a workload. Returns its process (None when direct) and its address
         for clients."""
-        server = self.server(workload.password)
-        upstream = server.port if workload.upstream_side == "tcp" else server.path
+        server = self.server(workload)
+        side = contenders.client_side(name, workload)
+        secure = contenders.upstream_side(name, workload) == "tls"
+        upstream = server.path if workload.upstream_side == "unix" else server.port
         if name.startswith("direct"):
-            return None, self.straight(name, server, workload)
+            return None, self.straight(side, server, workload)
         port = processes.free_port()
+        tls_port = processes.free_port() if side == "tls" else None
         # Not named after the port, which may be reused in a long run.
         path = self.stage.directory / f"proxy-{next(self.numbers)}.sock"
         if name.startswith("redpool"):
-            process, port, path = self.redpool(name, server, upstream)
+            upstream = f"rediss://127.0.0.1:{server.tls_port}" if secure else upstream
+            process, port, path = self.redpool(name, server, upstream, tls_port)
         elif name == "haproxy":
-            process = self.haproxy(upstream, port, path)
+            upstream = server.tls_port if secure else upstream
+            process = self.haproxy(upstream, port, path, secure, tls_port)
         elif name == "floor":
             process = self.stage.start(self.stage.directory / "floor", upstream, port, path)
         else:
             process = self.nutcracker(name, server, upstream, port, path)
         self.stage.ready(process, port)
-        return process, port if workload.client_side == "tcp" else path
+        return process, {"tcp": port, "unix": path, "tls": tls_port}[side]
 
     @staticmethod
-    def straight(name, server, workload):
-        if "TLS" in name:
+    def straight(side, server, workload):
+        if side == "tls":
             return server.tls_port
         sides = {workload.client_side, workload.upstream_side}
         return server.path if "unix" in sides else server.port
 
-    def redpool(self, name, server, upstream):
+    def redpool(self, name, server, upstream, tls_port):
         keys = dict(self.pool_keys)
-        if name == "redpool, own AUTH":
+        if name in contenders.PASSWORD_ONLY:
             secret = self.stage.directory / "password"
             secret.write_text(server.password + "\n")
             keys["passwordFile"] = secret
-        return self.stage.redpool(upstream, self.binary, **keys)
+            if name == "redpool, client logins":
+                keys["clientPasswordFile"] = secret
+        if str(upstream).startswith("rediss:"):
+            keys["tlsCaFile"], _ = tools.certificate(self.stage)
+        if tls_port:
+            keys["listenCertFile"], keys["listenKeyFile"] = tools.certificate(self.stage)
+        return self.stage.redpool(upstream, self.binary, tls_port=tls_port, **keys)
 
     def nutcracker(self, name, server, upstream, port, path):
         where = f"127.0.0.1:{upstream}:1" if isinstance(upstream, int) else f"{upstream}:1 main"
@@ -234,29 +223,36 @@ class World:
         return self.stage.start(
             processes.need("nutcracker"), "-c", config, "-s", processes.free_port(), *size)
 
-    def haproxy(self, upstream, port, path):
+    def haproxy(self, upstream, port, path, secure, tls_port):
         where = f"127.0.0.1:{upstream}" if isinstance(upstream, int) else f"unix@{upstream}"
+        if secure:
+            where += f" ssl verify required ca-file {tools.certificate(self.stage)[0]}"
+        listen = ""
+        if tls_port:
+            both = self.stage.directory / "both.pem"
+            both.write_text("".join(file.read_text() for file in tools.certificate(self.stage)))
+            listen = f"  bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {both}\n"
         config = self.stage.directory / f"haproxy-{port}.cfg"
         config.write_text(
             "global\n  maxconn 9900\n  nbthread 1\n"
             "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n"
             "  timeout server 60s\n  maxconn 9900\n"
             f"listen main\n  bind 127.0.0.1:{port} backlog 4096\n"
-            f"  bind unix@{path} mode 666 backlog 4096\n  server redis {where}\n")
+            f"  bind unix@{path} mode 666 backlog 4096\n{listen}  server redis {where}\n")
         return self.stage.start(processes.need("haproxy"), "-db", "-f", config)
 
     @contextlib.contextmanager
     def running(self, name, workload):
         process, place = self.start(name, workload)
         try:
-            yield Running(name, workload, self.server(workload.password), process, place)
+            yield Running(name, workload, self.server(workload), process, place)
         finally:
             if process:
                 self.stage.end(process)
 
     def measure(self, name, workload):
         """One run: starts a contender, warms it up and loads it. Returns its figures."""
-        server = self.server(workload.password)
+        server = self.server(workload)
         server.fill(workload)
         with contextlib.ExitStack() as conditions:
             if workload.one_processor:
@@ -264,7 +260,7 @@ class World:
             running = conditions.enter_context(self.running(name, workload))
             if workload.mode == "idle":
                 return self.idle(running.process, running.place, workload)
-            units = workload.units // (8 if name == "direct, TLS" else 1)
+            units = contenders.units(name, workload)
             running.warm_up(self.stage, max(units // 50, workload.clients))
             with server.watched() as upstreams:
                 figures = running.send(self.stage, units)
@@ -273,23 +269,23 @@ class World:
     def measure_in_turns(self, names, workload):
         """The figures of contenders that all run at once, by name. They get the load in turns, a
         slice each, so that disturbances of the host affect all of them."""
-        server = self.server(workload.password)
+        server = self.server(workload)
         server.fill(workload)
-        units = workload.units // workload.slices
+        units = {name: contenders.units(name, workload) // workload.slices for name in names}
         with contextlib.ExitStack() as stack:
-            contenders, upstreams = [], {}
+            crowd, upstreams = [], {}
             for name in names:
                 others = server.connections()
                 running = stack.enter_context(self.running(name, workload))
-                contenders.append(running)
+                crowd.append(running)
                 with server.watched(others) as seen:
-                    running.warm_up(self.stage, units)
+                    running.warm_up(self.stage, units[name])
                 upstreams[name] = seen[0]
             slices = {name: [] for name in names}
             for turn in range(workload.slices):
-                shift = turn % len(contenders)
-                for running in contenders[shift:] + contenders[:shift]:
-                    slices[running.name].append(running.send(self.stage, units))
+                shift = turn % len(crowd)
+                for running in crowd[shift:] + crowd[:shift]:
+                    slices[running.name].append(running.send(self.stage, units[running.name]))
             return {name: {**middle(found), "upstreams": upstreams[name]}
                     for name, found in slices.items()}
 
