@@ -358,6 +358,8 @@ extension TLSStream {
             if result > 0 {
                 got += Int(result)
                 noteData(result)
+                // Asking for more would take a buffer and give it back, for nothing.
+                if scratch.window.pointee.in_left == 0, SSL_pending(ssl) == 0 { break }
             } else if isBusy {
                 fail(.other, "too many records without data")
             } else if result == redpool_tls_wants_input.rawValue {
