@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +57,7 @@ struct client {
 
 static enum mode mode = MIX;
 static int port, clients = 50, pipeline = 1, value_size = 16, key_count = 1000;
-static int use_tls, resumes;
+static int use_tls, resumes, waits;
 static int64_t total = 100000, rate = 20000;
 static const char *path, *password;
 static int poll_fd;

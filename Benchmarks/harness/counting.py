@@ -64,13 +64,21 @@ class Crowd:
     def __init__(self, daemon, place, load):
         clients, self.batch, (self.command, self.reply), self.rounds = LOADS[load]
         self.daemon = daemon
-        self.links = [processes.connect(place, timeout=60) for _ in range(clients)]
-        if side(load) == "clients":
-            self.links = [processes.secure(link) for link in self.links]
+        enter = self.shake_hands if side(load) == "clients" else processes.connect
+        self.links = [enter(place, timeout=60) for _ in range(clients)]
 
     @property
     def commands(self):
         return len(self.links) * self.batch * self.rounds
+
+    @staticmethod
+    def shake_hands(place, timeout):
+        """A connection with TLS. Its handshake is over at both ends before the next one begins:
+        Redpool does not wait for ever for that."""
+        link = processes.secure(processes.connect(place, timeout))
+        link.sendall(encode("PING"))
+        processes.read_exactly(link, len(b"+PONG\r\n"))
+        return link
 
     def run(self, times):
         """Sends this load's rounds `times` times; each round is answered before the next."""

@@ -11,8 +11,8 @@ from .workloads import WORKLOADS
 
 REFERENCE = "nutcracker"
 OURS = "redpool"
-SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short", "tls-upstream",
-         "tls-short", "tls-short-c100"]
+SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
+SHORT_TLS = ["tls-upstream", "tls-clients", "tls-both", "tls-short", "tls-short-c100"]
 PLAIN = "redpool, no TLS"
 DIRECT_TLS = "direct, TLS"
 
@@ -95,16 +95,23 @@ def contenders(results, rows):
     return names, [name for name in names if not name.startswith("direct")]
 
 
-def with_tls(results):
+def conditions(about):
+    """What the figures are of."""
+    share = about.get("share", 1)
+    parts = [] if share == 1 else [f"{share:g} of the commands"]
+    return "; ".join([
+        about["machine"], f"medians of {about['rounds']} rounds", *parts,
+        f"load of the machine before: {about['load']:.1f}."])
+
+
+def with_tls(results, about):
     """The tables of the workloads with TLS."""
     rows = [row for row in WORKLOADS if row in results and WORKLOADS[row].tls]
-    if not rows:
-        return []
     names, proxies = contenders(results, rows)
     logins = [name for name in proxies if name.startswith(OURS) and name != PLAIN]
     against = [(name, DIRECT_TLS) for name in logins]
-    return [
-        "### TLS",
+    return "\n\n".join([
+        conditions(about),
         "Proxy CPU, µs per command or session:",
         table(results, rows, proxies, "proxy_us", [(OURS, "haproxy"), (OURS, PLAIN)]),
         "Server CPU, µs, in the same units:",
@@ -119,17 +126,16 @@ def with_tls(results):
         table(results, rows, proxies, "peak_mb"),
         "Most connections to the server at once:",
         table(results, rows, names, "upstreams"),
-    ]
+    ])
 
 
 def full(results, about):
-    """All tables of Benchmarks/README.md."""
+    """The tables of Benchmarks/README.md, without those of TLS."""
     rows = [row for row in WORKLOADS
             if row in results and row != "idle" and not WORKLOADS[row].tls]
     names, proxies = contenders(results, rows)
     parts = [
-        f"{about['machine']}; medians of {about['rounds']} rounds; load of the machine before: "
-        f"{about['load']:.1f}.",
+        conditions(about),
         "Proxy CPU, µs per command (of short sessions: per session; of transactions: per "
         "transaction; of queues: per job):",
         table(results, rows, proxies, "proxy_us", [(OURS, REFERENCE), (OURS, "floor")]),
@@ -149,7 +155,7 @@ def full(results, about):
         counts = {int(f["idle_clients"]) for f in results["idle"].values()}
         parts += [f"Memory, bytes per idle client, over {max(counts):,} of them:",
                   table(results, ["idle"], proxies, "idle_bytes")]
-    return "\n\n".join(parts + with_tls(results))
+    return "\n\n".join(parts)
 
 
 def short(results, about):
@@ -163,9 +169,7 @@ def short(results, about):
         "| --- |" + " ---: |" * len(columns)]
     for row in SHORT:
         figures = results.get(row, {})
-        # Without a proxy the clients speak TLS to such a server themselves.
-        cells = [number(figures.get(DIRECT_TLS if name == "direct" and WORKLOADS[row].tls else name,
-                                    {}).get(field)) for name, field in columns]
+        cells = [number(figures.get(name, {}).get(field)) for name, field in columns]
         if any(cells):
             lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
     return "\n\n".join([
@@ -174,6 +178,24 @@ def short(results, about):
         f"{about['machine']} (nutcracker is the program of twemproxy); medians of "
         f"{about['rounds']} rounds.",
     ])
+
+
+def short_tls(results, about):
+    """The table of TLS in the top README. Without a proxy the clients speak TLS to the server."""
+    columns = [("haproxy", "proxy_us"), (OURS, "proxy_us"), (PLAIN, "proxy_us"),
+               (DIRECT_TLS, "server_us"), (OURS, "server_us"), (DIRECT_TLS, "per_second"),
+               (OURS, "per_second")]
+    lines = [
+        "| | proxy: haproxy | **proxy: Redpool** | proxy: Redpool without TLS "
+        "| server: no proxy, TLS clients | **server: behind Redpool** | per second: no proxy "
+        "| **per second: behind Redpool** |",
+        "| --- |" + " ---: |" * len(columns)]
+    for row in SHORT_TLS:
+        figures = results.get(row, {})
+        cells = [number(figures.get(name, {}).get(field)) for name, field in columns]
+        if any(cells):
+            lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
+    return "\n\n".join(["\n".join(lines), conditions(about)])
 
 
 def rewrite(path, text, name="benchmarks"):

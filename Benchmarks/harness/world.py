@@ -88,12 +88,12 @@ class Running:
     process: subprocess.Popen | None
     place: int | pathlib.Path
 
-    def load(self, stage, units):
-        """The load generator's report for this many units."""
+    def load(self, stage, units, begin=None):
+        """The load generator's report for this many units. Calls `begin` when it is connected."""
         workload = self.workload
         secret = self.server.password if self.name != "redpool, own AUTH" else None
         return tools.load(
-            stage, self.place, m=workload.mode, c=workload.clients, P=workload.pipeline,
+            stage, self.place, begin, m=workload.mode, c=workload.clients, P=workload.pipeline,
             d=workload.size, k=workload.keys, a=secret, r=workload.rate,
             T=contenders.client_side(self.name, workload) == "tls",
             R=self.name == "direct, TLS resumed", n=units)
@@ -107,10 +107,11 @@ class Running:
 
     def send(self, stage, units):
         """The figures for this many units."""
-        both = [process for process in (self.server.process, self.process) if process]
-        before = [processes.cpu_seconds(process.pid) for process in both]
-        report = self.load(stage, units)
-        after = [processes.cpu_seconds(process.pid) for process in both]
+        both = [process.pid for process in (self.server.process, self.process) if process]
+        before = []
+        report = self.load(
+            stage, units, lambda: before.extend(map(processes.cpu_seconds, both)))
+        after = [processes.cpu_seconds(pid) for pid in both]
         if self.name == "direct, TLS resumed" and report["resumed"] < 0.9 * units:
             raise Trouble(f"of {units} sessions only {report['resumed']} were resumed")
         count = report["units"] * self.workload.pipeline
@@ -273,6 +274,8 @@ class World:
         server.fill(workload)
         units = {name: contenders.units(name, workload) // workload.slices for name in names}
         with contextlib.ExitStack() as stack:
+            if workload.one_processor:
+                stack.enter_context(processes.on_one_processor(server.process.pid))
             crowd, upstreams = [], {}
             for name in names:
                 others = server.connections()
