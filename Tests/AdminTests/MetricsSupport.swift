@@ -1,3 +1,4 @@
+import Config
 import Pool
 import Telemetry
 import Topology
@@ -107,7 +108,10 @@ func sampleSentinels(down: Int = 0, isKnown: Bool = true) -> SentinelReport? {
     let changedAt: Int64 = 1_700_000_001_250_000_000
     return SentinelReport(
         primaryName: "mymaster",
-        primary: isKnown ? SentinelPrimary(node: new, epoch: 7, since: changedAt) : nil,
+        primary: isKnown
+            ? SentinelPrimary(
+                node: new, address: .tcp(host: "10.0.0.6", port: 6379), epoch: 7, since: changedAt)
+            : nil,
         isVerified: isKnown,
         failovers: 3,
         lastFailover: SentinelFailover(

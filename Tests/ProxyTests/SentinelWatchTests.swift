@@ -30,6 +30,28 @@ struct SentinelWatchTests {
         #expect(world.watch.report.failovers == 0 && world.watch.report.lastFailover == nil)
     }
 
+    @Test("while no Sentinel names a primary, the handler is told why, and is told no more then")
+    func unknown() throws {
+        let world = try WatchWorld()
+        let server = try world.speaker()
+        let sentinels = try world.sentinels(2, naming: server)
+        for sentinel in sentinels { sentinel.claim = nil }
+        try world.start(try world.pool(sentinels))
+        try world.run(until: "it is told twice") { world.problems.count >= 2 }
+        let problem = "ERR No such master with that name"
+        #expect(
+            world.problems.last
+                == "no Sentinel knows mymaster (\(sentinels[0].node): \(problem); "
+                + "\(sentinels[1].node): \(problem))")
+        for sentinel in sentinels { sentinel.claim = PrimaryClaim(address: server.node, epoch: 0) }
+        try world.run(untilPrimary: server)
+        let told = world.problems.count
+        for sentinel in sentinels { sentinel.claim = nil }
+        try world.runOneRound(sentinels)
+        #expect(world.problems.count == told)
+        #expect(world.watch.primary?.address == .tcp(host: "127.0.0.1", port: server.node.port))
+    }
+
     @Test("a switch is learnt by a message, the old primary is left first, and nothing waits")
     func switched() throws {
         let world = try WatchWorld()

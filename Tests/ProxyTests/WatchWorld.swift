@@ -47,6 +47,8 @@ final class WatchWorld: SentinelWatchHandler {
     private(set) var watch: SentinelWatch!
     /// What the handler was told, in order: `left PORT`, `adopted PORT EPOCH`.
     private(set) var events: [String] = []
+    /// What the handler was told while no primary was known.
+    private(set) var problems: [String] = []
     var onAdopted: (SentinelPrimary) -> Void = { _ in }
 
     init() throws { loop = try #require(EventLoop()) }
@@ -99,6 +101,8 @@ final class WatchWorld: SentinelWatchHandler {
     }
 
     func left(_ node: NodeAddress) { events.append("left \(node.port)") }
+
+    func unknown(_ problem: String) { problems.append(problem) }
 
     /// Turns until `condition` holds.
     func run(until what: String, _ condition: () -> Bool) throws {

@@ -126,9 +126,11 @@ class Redpool:
         self.tcp6 = Address(host="::1", port=port)
         self.unix = Address(path=str(self.folder / "main.sock"))
         main = {"listen": [a.text for a in (self.tcp, self.tcp6, self.unix)]}
-        upstream = getattr(server, "address", server.tcp)
-        main["upstream"] = upstream.text
-        if upstream.tls and "upstream" not in (pool or {}):
+        upstream = getattr(server, "address", None) or getattr(server, "tcp", None)
+        # Without a server, `pool` says who names it.
+        if upstream:
+            main["upstream"] = upstream.text
+        if upstream and upstream.tls and "upstream" not in (pool or {}):
             main["tlsCaFile"] = authority().file
         if tls and "listen" not in (pool or {}):
             main |= listener_files()

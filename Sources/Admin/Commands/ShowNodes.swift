@@ -64,7 +64,7 @@ enum ShowSentinels {
         let now = wallClock()
         let last = report.lastFailover
         let ofPool: [Cell] = [
-            .plain(report.primary?.address), .count(report.failovers),
+            .plain(report.primary?.name), .count(report.failovers),
             .plain(last?.way), .seconds(last.map { now - $0.at }),
             .milliseconds(last?.duration), .plain(last?.sign.rawValue),
         ]

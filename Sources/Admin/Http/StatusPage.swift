@@ -159,7 +159,7 @@ struct StatusPage {
             let up = report.sentinels.count { $0.state == .connected }
             html.row(
                 [
-                    name, report.primary?.address ?? "unknown",
+                    name, report.primary?.name ?? "unknown",
                     "\(up)/\(report.sentinels.count)", "\(report.failovers)",
                     last?.way ?? "-",
                     last.map { Readable.time(wall - $0.at) } ?? "-",

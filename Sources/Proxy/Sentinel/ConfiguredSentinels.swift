@@ -99,15 +99,3 @@ struct ConfiguredSentinels {
         }
     }
 }
-
-extension SocketAddress {
-    /// The address as Sentinels write it; nil for a unix socket.
-    var node: NodeAddress? {
-        let text = description
-        guard !isUnix, let colon = text.lastIndex(of: ":"),
-            let port = UInt16(text[text.index(after: colon)...])
-        else { return nil }
-        let host = text[..<colon].filter { $0 != "[" && $0 != "]" }
-        return NodeAddress(host: Array(host.utf8), port: port)
-    }
-}

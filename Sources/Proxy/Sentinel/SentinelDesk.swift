@@ -22,10 +22,6 @@ package final class SentinelDesk {
     private let log: Logger
     private var watched: [String: WatchedPrimary] = [:]
     private var mail: DescriptorWatch?
-    private var timer: Timer?
-
-    /// How often commands that wait are told that nobody knows the primary, in nanoseconds.
-    private static let tellInterval: Int64 = 500_000_000
 
     /// Begins to ask the Sentinels of these pools. The workers exist already.
     package init(_ config: Config, loop: EventLoop, group: WorkerGroup, log: Logger) {
@@ -35,7 +31,6 @@ package final class SentinelDesk {
         let me = Unmanaged.passUnretained(self).toOpaque()
         mail = DescriptorWatch(
             descriptor: group.signs.wakeup.descriptor, loop: loop, owner: me, callback: deskMail)
-        timer = Timer(loop: loop, owner: me, callback: deskTimer)
         replace(config)
     }
 
@@ -52,29 +47,15 @@ package final class SentinelDesk {
                 watched[pool.name] = WatchedPrimary(pool, loop: loop, group: group, log: log)
             }
         }
-        if !watched.isEmpty { timer?.start(after: SentinelDesk.tellInterval) }
     }
 
     /// What is known of the Sentinels of this pool; nil for a pool without.
     package func report(of pool: String) -> SentinelReport? { watched[pool]?.watch.report }
 
-    /// Closes all connections. The primaries stay what they are.
-    package func close() {
-        for pool in watched.values { pool.watch.stop() }
-        watched = [:]
-        timer?.start(at: .max)
-    }
-
     fileprivate func readMail() {
         for sign in group.signs.takeAll() {
             watched[sign.pool]?.take(sign)
         }
-    }
-
-    fileprivate func tell() {
-        for pool in watched.values { pool.tellIfUnknown() }
-        if watched.isEmpty { return }
-        timer?.start(after: SentinelDesk.tellInterval)
     }
 }
 
@@ -83,8 +64,8 @@ private final class WatchedPrimary: SentinelWatchHandler {
     private(set) var watch: SentinelWatch!
     private let group: PoolGroup
     private var config: PoolConfig
-    /// The primary that the workers know, as they and as the Sentinels write its address.
-    private var known: (address: UpstreamAddress, node: NodeAddress)?
+    /// The primary that the workers know.
+    private var known: SentinelPrimary?
 
     init?(_ config: PoolConfig, loop: EventLoop, group: PoolGroup, log: Logger) {
         self.config = config
@@ -104,11 +85,8 @@ private final class WatchedPrimary: SentinelWatchHandler {
     }
 
     func adopted(_ primary: SentinelPrimary) {
-        let node = primary.node
-        // The watch takes no others.
-        guard let address = UpstreamAddress(host: node.hostText, port: node.port) else { return }
-        known = (address, node)
-        group.succeed(to: address)
+        known = primary
+        group.succeed(to: primary.address)
     }
 
     func left(_ node: NodeAddress) {
@@ -123,21 +101,10 @@ private final class WatchedPrimary: SentinelWatchHandler {
         watch.trouble(sign.trouble, at: known.node)
     }
 
-    /// Tells the workers why no primary is known, when each Sentinel has had its say.
-    func tellIfUnknown() {
-        guard known == nil else { return }
-        let report = watch.report
-        guard report.sentinels.allSatisfy({ !$0.error.isEmpty }) else { return }
-        group.tellUnknown(report.problem)
-    }
+    func unknown(_ problem: String) { group.tellUnknown(problem) }
 }
 
 private func deskMail(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
     guard let owner else { return }
     Unmanaged<SentinelDesk>.fromOpaque(owner).takeUnretainedValue().readMail()
-}
-
-private func deskTimer(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
-    guard let owner else { return }
-    Unmanaged<SentinelDesk>.fromOpaque(owner).takeUnretainedValue().tell()
 }

@@ -1,18 +1,21 @@
 // What is known of a pool's Sentinels and its primary, as values.
 
+package import Config
 package import Topology
 
 /// The primary that a pool uses.
 package struct SentinelPrimary: Equatable, Sendable {
     /// As the Sentinels write it.
     package let node: NodeAddress
+    /// The same for a dial.
+    package let address: UpstreamAddress
     /// `config-epoch`.
     package let epoch: Int64
     /// When it was adopted, in nanoseconds since 1970.
     package let since: Int64
 
     /// For people: `10.0.0.1:6379`.
-    package var address: String { node.description }
+    package var name: String { node.description }
 }
 
 /// A change of the primary.
@@ -87,9 +90,13 @@ package struct SentinelReport: Equatable, Sendable {
 
     /// For clients' errors: why no primary is known.
     package var problem: String {
-        let causes = sentinels.map {
-            "\($0.address): \($0.error.isEmpty ? $0.state.rawValue : $0.error)"
+        let causes = sentinels.map { sentinel in
+            let named = sentinel.named.map { "names \($0)" }
+            let text = sentinel.error.isEmpty ? named ?? sentinel.state.rawValue : sentinel.error
+            return "\(sentinel.address): \(text)"
         }
-        return "no Sentinel knows \(primaryName) (\(causes.joined(separator: "; ")))"
+        let isNamed = sentinels.contains { $0.claim != nil }
+        return (isNamed ? "no server is the primary of" : "no Sentinel knows")
+            + " \(primaryName) (\(causes.joined(separator: "; ")))"
     }
 }

@@ -50,7 +50,7 @@ extension SentinelWatch: SentinelLinkOwner {
 
     /// Why an address is not taken for that of a server.
     private func refusal(of node: NodeAddress) -> String? {
-        guard let address = UpstreamAddress(host: node.hostText, port: node.port) else {
+        guard let address = UpstreamAddress(node) else {
             return "it names \(node), which is no address"
         }
         // Redpool would connect to itself.
@@ -80,7 +80,10 @@ extension SentinelWatch: RoleProbeOwner {
 
 extension SentinelWatch {
     func adopt(_ claim: PrimaryClaim) {
-        let primary = SentinelPrimary(node: claim.address, epoch: claim.epoch, since: wallClock())
+        // `refusal` has let no other address pass.
+        guard let address = UpstreamAddress(claim.address) else { return }
+        let primary = SentinelPrimary(
+            node: claim.address, address: address, epoch: claim.epoch, since: wallClock())
         let failover = history.adopt(primary, now: SentinelWatch.now)
         tell(of: primary, failover)
         handler?.adopted(primary)
@@ -98,6 +101,13 @@ extension SentinelWatch {
         let addresses = configured.addresses
         if !addresses.isEmpty { tracker.setSentinels(addresses, now: SentinelWatch.now) }
         pump()
+    }
+}
+
+extension UpstreamAddress {
+    /// An address that a Sentinel names; nil for what is none.
+    init?(_ node: NodeAddress) {
+        self.init(host: node.hostText, port: node.port)
     }
 }
 

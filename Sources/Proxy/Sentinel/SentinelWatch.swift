@@ -19,6 +19,10 @@ protocol SentinelWatchHandler: AnyObject {
     /// Take all connections to this server out of use: it is the primary no longer, or says so
     /// itself. It may be adopted again.
     func left(_ node: NodeAddress)
+    /// There is no primary: each Sentinel has failed or names none; or the last primary was left a
+    /// second ago, and nobody names another. Called again, twice a second at most, while that
+    /// lasts. The text is for clients' errors.
+    func unknown(_ problem: String)
 }
 
 /// A sign that the primary may be none any more.
@@ -52,6 +56,8 @@ final class SentinelWatch {
     private var troubles: Set<PrimaryTrouble> = []
     private var phase = Phase.new
     private var isPumping = false
+    /// Since when there is no primary, and when the handler was last told why; nil with a primary.
+    private var unknown: (since: Int64, toldAt: Int64)?
     private var timer: Timer?
 
     private enum Phase { case new, running, stopped }
@@ -80,6 +86,7 @@ final class SentinelWatch {
     func start() {
         guard phase == .new else { return }
         phase = .running
+        unknown = (EventLoop.now(), .min / 2)
         tracker.setSentinels(configured.addresses, now: SentinelWatch.now)
         wake()
     }
@@ -105,6 +112,7 @@ final class SentinelWatch {
             closeAll()
             notes = [:]
             history = FailoverHistory()
+            unknown = (EventLoop.now(), .min / 2)
             tracker = SentinelTracker(new, sentinels: [])
         }
         guard phase == .running else { return }
@@ -187,11 +195,26 @@ final class SentinelWatch {
         guard phase == .running else { return }
         lookUpNames()
         forgetNotes()
+        tellIfUnknown()
         var next = tracker.nextDeadline.nanoseconds
         if let due = configured.nextDue(isSearching: isSearching) { next = min(next, due) }
         // The handler may have told of trouble meanwhile.
         timer?.start(at: troubles.isEmpty ? next : 0)
     }
+
+    private func tellIfUnknown() {
+        let now = EventLoop.now()
+        guard let unknown, now - unknown.toldAt >= SentinelWatch.unknownInterval else { return }
+        let report = report
+        let hasWaited = now - unknown.since >= SentinelWatch.patience
+        guard report.sentinels.allSatisfy({ !$0.error.isEmpty }) || hasWaited else { return }
+        self.unknown?.toldAt = now
+        handler?.unknown(report.problem)
+    }
+
+    private static let unknownInterval = Int64.milliseconds(500)
+    /// How long a failover may take before clients are told that there is no primary.
+    private static let patience = Int64.seconds(1)
 
     /// No primary is known for sure.
     var isSearching: Bool { !tracker.isSettled || tracker.connectedSentinels == 0 }
@@ -202,8 +225,12 @@ final class SentinelWatch {
         case .ask(let id): links[id]?.ask()
         case .close(let id): close(id)
         case .verify(let address): verify(address)
-        case .leave(let address): handler?.left(address)
-        case .adopt(let claim): adopt(claim)
+        case .leave(let address):
+            unknown = (EventLoop.now(), .min / 2)
+            handler?.left(address)
+        case .adopt(let claim):
+            unknown = nil
+            adopt(claim)
         }
     }
 

@@ -77,7 +77,7 @@ final class Watcher {
         guard stage == .new else { return }
         stage = .looking
         // What `*` means is no address of a peer.
-        guard let target = UpstreamAddress(host: address.hostText, port: address.port) else {
+        guard let target = UpstreamAddress(address) else {
             return fail("\(address) is no address")
         }
         if let numeric = SocketAddress(numericHost: target.host, port: address.port) {

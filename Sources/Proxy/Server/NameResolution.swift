@@ -144,3 +144,13 @@ struct NameResolution {
         resolve(server)
     }
 }
+
+extension SocketAddress {
+    /// The numeric address and the port; nil for a unix socket. Its text is `description`.
+    var node: NodeAddress? {
+        let text = description.utf8
+        guard !isUnix, let colon = text.lastIndex(of: UInt8(ascii: ":")) else { return nil }
+        let host = text[..<colon].filter { $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: "]") }
+        return NodeAddress(host: Array(host), port: port)
+    }
+}
