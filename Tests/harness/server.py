@@ -124,6 +124,9 @@ class RedisServer:
 
     def command(self, *arguments):
         """Runs one command over the harness's own connection."""
+        if self._control and self._control.is_answered():
+            # A Sentinel closes the clients of a server whose role it changes.
+            self._forget_control()
         if not self._control:
             self._control = self.connect()
         return self._control.command(*arguments)
