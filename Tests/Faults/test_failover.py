@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.certificates import authority
-from harness.sentinels import Watched
+from harness.sentinels import Sentinel, Watched
 from harness.server import has_tls
 from harness.servers import FOUND
 from harness.waiting import always, eventually
@@ -261,6 +261,36 @@ def test_a_stale_sentinel_is_ignored(launch):
         # Whatever it says, by itself or asked, changes nothing.
         always(lambda: primary(redpool) == new, 4)
     assert not ledger.errors
+    assert redpool.log().count("event=failover") == 1
+
+
+def test_a_partition_leaves_redpool_with_the_old_primary(launch):
+    """All Sentinels and the replica are on the other side of a cut. Nobody here can know of the
+    failover there. What the old primary takes meanwhile is lost when the link is back; that is what
+    min-replicas-to-write is for."""
+    island = launch.island()
+    here = launch.server("--bind", island.gateway, "--protected-mode", "no")
+    there = launch.server("--replicaof", island.gateway, str(here.port), island=island)
+    eventually(lambda: there.info("master_link_status") == "up", 60, what="the replica")
+    lines = [f"sentinel monitor mymaster {island.gateway} {here.port} 2",
+             "sentinel down-after-milliseconds mymaster 500", "sentinel failover-timeout mymaster 5000"]
+    sentinels = [launch.started(Sentinel(lines, island=island)) for _ in range(3)]
+    eventually(lambda: all(
+        sentinel.facts()["num-other-sentinels"] == "2" and sentinel.facts()["num-slaves"] == "1"
+        for sentinel in sentinels), 60, what="Sentinels that know each other")
+    pool = {"sentinels": [sentinel.text for sentinel in sentinels], "primaryName": "mymaster"}
+    redpool = launch.redpool(None, pool=pool, console=True)
+    with redpool.connect() as client:
+        assert client.command("SET", "k", "1") == b"OK"
+        island.cut("both")
+        eventually(lambda: there.info("role") == "master", 60, what="a failover over there")
+        assert client.command("SET", "k", "2") == b"OK"
+        assert here.command("GET", "k") == b"2" and primary(redpool) == here.port
+        eventually(lambda: "event=sentinel.lost" in redpool.log(), 60, what="the loss in the log")
+        island.mend()
+        eventually(lambda: primary(redpool) == there.port, 60, what="the new primary")
+        eventually(lambda: client.command("SET", "k", "3") == b"OK")
+        assert there.command("GET", "k") == b"3"
     assert redpool.log().count("event=failover") == 1
 
 

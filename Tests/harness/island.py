@@ -60,6 +60,11 @@ class Island:
         self._gateway, self.host = (f"{NETWORK}.{high}.{low + host}" for host in (1, 2))
 
     @property
+    def gateway(self) -> str:
+        """The address of this side."""
+        return self._gateway
+
+    @property
     def prefix(self) -> list:
         """The words that run a command inside."""
         return ["ip", "netns", "exec", self._name]

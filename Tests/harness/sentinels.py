@@ -20,14 +20,16 @@ class Sentinel:
     """A private Sentinel on 127.0.0.1. It keeps its configuration over restarts.
 
     `login` is the user and the password that it wants, `("default", ...)` for a password alone.
-    With `tls` it speaks nothing else.
+    With `tls` it speaks nothing else. On an `island` it has the island's address.
     """
 
-    def __init__(self, lines, *, binary=DEFAULT, login=None, tls=False):
+    def __init__(self, lines, *, binary=DEFAULT, login=None, tls=False, island=None):
         self._binary, self.login, self.is_tls = binary, login, tls
+        self._host = island.host if island else "127.0.0.1"
+        self._prefix = island.prefix if island else []
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-sentinel-")
         self.port = free_port()
-        self.address = Address(host="127.0.0.1", port=self.port, tls=tls)
+        self.address = Address(host=self._host, port=self.port, tls=tls)
         self._config = pathlib.Path(self._folder.name) / "sentinel.conf"
         self._log = pathlib.Path(self._folder.name) / "log"
         self._config.write_text("\n".join([*self._own_lines(), *lines]) + "\n")
@@ -35,7 +37,7 @@ class Sentinel:
         self.start()
 
     def _own_lines(self) -> list:
-        lines = [f"dir {self._folder.name}", "bind 127.0.0.1", "protected-mode no"]
+        lines = [f"dir {self._folder.name}", f"bind {self._host}", "protected-mode no"]
         if self.is_tls:
             made = server_certificate()
             lines += ["port 0", f"tls-port {self.port}", "tls-replication yes",
@@ -55,12 +57,12 @@ class Sentinel:
 
     @property
     def text(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
 
     def start(self):
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                [self._binary, self._config, "--sentinel"], stdout=log, stderr=log,
+                [*self._prefix, self._binary, self._config, "--sentinel"], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True)
         eventually(self._answers, 60, what="a Sentinel answering")
 
