@@ -11,15 +11,22 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// The targets of the program. They cannot use what the module for regular expressions adds to
+/// strings: one call of `replacing` would link all of that module, 1.3 MB.
+let program: [SwiftSetting] =
+    strict + [
+        .unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"])
+    ]
+
 /// Targets in which every unsafe operation must be marked `unsafe`. Of these, only Config does I/O:
 /// it reads the configuration file and the password files.
-let pure: [SwiftSetting] = strict + [.strictMemorySafety()]
+let pure: [SwiftSetting] = program + [.strictMemorySafety()]
 
 /// Targets that hold connection state in classes. Dynamic exclusivity checks cost more than the
 /// pool itself there, so release builds omit them; debug builds and tests keep them. That is safe
 /// because no mutating method of a core calls out: cores return actions.
 let shell: [SwiftSetting] =
-    strict + [
+    program + [
         .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
     ]
 
@@ -62,7 +69,7 @@ let package = Package(
             name: "Config", dependencies: ["CYaml", "CTLS", "Pool"], swiftSettings: pure + small),
         .target(
             name: "Telemetry", dependencies: [.product(name: "Logging", package: "swift-log")],
-            swiftSettings: strict),
+            swiftSettings: program),
         .target(
             name: "Session", dependencies: ["RESP", "Pool"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),

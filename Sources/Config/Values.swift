@@ -38,7 +38,7 @@ enum Element: Sendable, Equatable {
         switch self {
         case .listen(let address): address.description
         case .sentinel(let address): address.description
-        case .command(let name): name.uppercased().replacing("|", with: " ")
+        case .command(let name): name.uppercased().split(separator: "|").joined(separator: " ")
         }
     }
 }
