@@ -216,7 +216,7 @@ private func isNameByte(_ byte: UInt8) -> Bool {
 
 /// Whether the text has a character that no path, user or group has.
 func hasControl(_ text: String) -> Bool {
-    text.unicodeScalars.contains { $0.properties.generalCategory == .control }
+    text.unicodeScalars.contains { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }
 }
 
 /// Whether the text is four decimal numbers up to 255 without leading zeros.

@@ -7,7 +7,8 @@ extension Kind {
         case .upstream:
             return .upstream(try parseUpstream(text))
         case .text:
-            guard !hasControl(text), !text.contains(where: \.isWhitespace) else {
+            guard isPlain(text) || (!hasControl(text) && !text.contains(where: \.isWhitespace))
+            else {
                 throw ValueProblem("\(shown(text)) has a space or a control character")
             }
             return .text(text)

@@ -76,10 +76,9 @@ func parseDuration(_ text: String) throws(ValueProblem) -> Int64 {
     var total: Int64 = 0
     var smallest = Int64.max
     while !rest.isEmpty {
-        let digits = rest.prefix { isDigit($0) }
-        rest = rest.dropFirst(digits.count)
-        let name = rest.prefix { $0.isLetter }
-        rest = rest.dropFirst(name.count)
+        let digits = Substring(rest.utf8.prefix(while: isDigit))
+        let name = Substring(rest[digits.endIndex...].utf8.prefix(while: isLetter))
+        rest = rest[name.endIndex...]
         guard !digits.isEmpty, !name.isEmpty else { throw notADuration(text) }
         guard let unit = durationUnits.first(where: { $0.name == name }) else {
             let hint = durationHint(text) ?? " (the units are ms, s, m and h)"
@@ -114,9 +113,9 @@ func parseSize(_ text: String) throws(ValueProblem) -> Int {
     if isDigits(text[...]) {
         throw ValueProblem("\(shown(text)) has no unit (did you mean \(shown(text))b?)")
     }
-    let digits = text.prefix { isDigit($0) }
-    let name = text.dropFirst(digits.count)
-    guard !digits.isEmpty, name.allSatisfy(\.isLetter) else {
+    let digits = Substring(text.utf8.prefix(while: isDigit))
+    let name = text[digits.endIndex...]
+    guard !digits.isEmpty, name.utf8.allSatisfy(isLetter) else {
         let hint = sizeHint(text) ?? " (such as 64kb or 32mb)"
         throw ValueProblem("\(shown(text)) is not a size\(hint)")
     }
@@ -184,19 +183,31 @@ private func isCommandWord(_ word: Substring) -> Bool {
         }
 }
 
-private func isDigit(_ character: Character) -> Bool {
-    character.isASCII && character.isWholeNumber
+// By bytes: a look at each character would have every start read the tables of Unicode.
+
+private func isDigit(_ byte: UInt8) -> Bool {
+    (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+}
+
+private func isLetter(_ byte: UInt8) -> Bool {
+    (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+}
+
+/// Whether all of the text can be seen and is ASCII.
+func isPlain(_ text: some StringProtocol) -> Bool {
+    text.utf8.allSatisfy { (UInt8(ascii: "!")...UInt8(ascii: "~")).contains($0) }
 }
 
 /// Whether the text is one or more decimal digits.
 func isDigits(_ text: Substring) -> Bool {
-    !text.isEmpty && text.allSatisfy(isDigit)
+    !text.isEmpty && text.utf8.allSatisfy(isDigit)
 }
 
 /// Text of the file for a message: one line, without control characters, cut after so many
 /// characters.
 func shown(_ text: some StringProtocol, longest: Int = 64) -> String {
     if text.isEmpty { return "\"\"" }
+    if isPlain(text), text.utf8.count <= longest { return String(text) }
     var result = ""
     for scalar in text.unicodeScalars.prefix(longest) {
         switch scalar.properties.generalCategory {

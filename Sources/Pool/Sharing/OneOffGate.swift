@@ -15,7 +15,10 @@ package struct OneOffGate<Cell: PermitCell>: Sendable {
     ///   - makeCell: a number with this value.
     package init(maxPinned: Int, makeCell: (Int) -> Cell) {
         used = makeCell(0)
-        begun = (0..<OneOffLimits.perSecond).map { _ in makeCell(OneOffLimits.never) }
+        // Without `map`, which would not be specialized here: its general form is far larger.
+        var begun: [Cell] = []
+        for _ in 0..<OneOffLimits.perSecond { begun.append(makeCell(OneOffLimits.never)) }
+        self.begun = begun
         most = makeCell(Self.most(of: maxPinned))
     }
 

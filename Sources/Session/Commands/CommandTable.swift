@@ -97,7 +97,7 @@ package struct CommandTable: @unchecked Sendable {
         var slots = ContiguousArray(repeating: Slot(), count: CommandTable.slotCount)
         var infos: ContiguousArray<CommandInfo> = []
         var keySpecs: ContiguousArray<KeySpec> = []
-        var rows: [Substring: UInt64] = [:]
+        var container: (name: Substring, row: Int) = ("", 0)
         let text = CommandTable.definitions.description
         for (row, line) in text.split(separator: "\n").enumerated() {
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
@@ -109,13 +109,13 @@ package struct CommandTable: @unchecked Sendable {
             let words = fields[0].split(separator: " ")
             var salt: UInt64 = 0
             if words.count == 2 {
-                guard let container = rows[words[0]] else {
-                    preconditionFailure("subcommand before its command: \(line)")
+                guard container.name == words[0] else {
+                    preconditionFailure("a subcommand is not below its command: \(line)")
                 }
-                salt = container + 1
-                infos[Int(container)].hasSubcommands = true
+                salt = UInt64(container.row) + 1
+                infos[container.row].hasSubcommands = true
             } else {
-                rows[words[0]] = UInt64(row)
+                container = (words[0], row)
             }
             let name = Array(words[words.count - 1].utf8)
             let isLetters = name.allSatisfy { Word.isLetter($0) }

@@ -15,7 +15,7 @@ package struct DenyList {
         let place = UnsafeMutableBufferPointer<Bool>.allocate(capacity: table.all.count)
         _ = unsafe place.initialize(
             from: table.all.lazy.map { info in
-                let container = info.name.prefix { $0 != "|" }
+                let container = Substring(info.name.utf8.prefix { $0 != UInt8(ascii: "|") })
                 return wanted.contains(info.name) || wanted.contains(String(container))
             })
         unsafe isDenied = place

@@ -60,7 +60,13 @@ extension KeySpec {
 
     /// A number of one digit, with a minus or without.
     private static func small(_ word: Substring) -> Int? {
-        let digits = ["1": 1, "2": 2, "3": 3, "-1": -1, "-2": -2]
-        return digits[String(word)]
+        switch word {
+        case "1": 1
+        case "2": 2
+        case "3": 3
+        case "-1": -1
+        case "-2": -2
+        default: nil
+        }
     }
 }
