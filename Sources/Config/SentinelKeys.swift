@@ -145,7 +145,8 @@ func parseSentinel(_ text: String) throws(ValueProblem) -> UpstreamAddress {
     guard !text.lowercased().hasPrefix("unix:"), !text.hasPrefix("/") else {
         throw ValueProblem("\(shown(text)): a Sentinel has no unix socket; write host:port")
     }
-    guard !text.contains("://") else {
+    // Neither a host nor a port has one.
+    guard !text.utf8.contains(UInt8(ascii: "/")) else {
         throw ValueProblem(
             "a Sentinel is host:port, without a scheme (see sentinelTls, sentinelUsername)")
     }
