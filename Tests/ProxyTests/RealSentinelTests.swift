@@ -19,7 +19,9 @@ private final class RealServer {
         close(probe)
         folder = try Folder()
         let path = folder.path("conf")
-        let head = ["port \(port)", "bind 127.0.0.1", "logfile /dev/null"]
+        let head = [
+            "port \(port)", "bind 127.0.0.1", "logfile /dev/null", "dir \(folder.path(""))",
+        ]
         let file = try #require(fopen(path, "w"))
         for line in head + (isSentinel ? [] : ["save \"\""]) + lines { fputs(line + "\n", file) }
         fclose(file)
