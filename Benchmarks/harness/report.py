@@ -59,7 +59,9 @@ def number(value):
 
 def ratio(row, field, name, base):
     ours, theirs = row.get(name, {}).get(field), row.get(base, {}).get(field)
-    return f"{ours / theirs:.2f}" if ours is not None and theirs else ""
+    if ours is None or not theirs:
+        return ""
+    return f"{ours / theirs:.3f}" if ours / theirs < 0.1 else f"{ours / theirs:.2f}"
 
 
 def table(results, rows, names, field, ratios=(), text=None):
@@ -110,12 +112,18 @@ def with_tls(results, about):
     names, proxies = contenders(results, rows)
     logins = [name for name in proxies if name.startswith(OURS) and name != PLAIN]
     against = [(name, DIRECT_TLS) for name in logins]
+    for row in rows:
+        for figures in results[row].values():
+            figures["all_us"] = sum(
+                figures.get(field, 0) for field in ("load_us", "proxy_us", "server_us"))
     return "\n\n".join([
         conditions(about),
         "Proxy CPU, µs per command or session:",
         table(results, rows, proxies, "proxy_us", [(OURS, "haproxy"), (OURS, PLAIN)]),
         "Server CPU, µs, in the same units:",
         table(results, rows, names, "server_us", against),
+        "Load generator, proxy and server together, CPU in µs:",
+        table(results, rows, names, "all_us", against),
         "Per second:",
         table(results, rows, names, "per_second", against),
         "How busy, in % of one processor: load generator / proxy / server:",
@@ -183,12 +191,10 @@ def short(results, about):
 def short_tls(results, about):
     """The table of TLS in the top README. Without a proxy the clients speak TLS to the server."""
     columns = [("haproxy", "proxy_us"), (OURS, "proxy_us"), (PLAIN, "proxy_us"),
-               (DIRECT_TLS, "server_us"), (OURS, "server_us"), (DIRECT_TLS, "per_second"),
-               (OURS, "per_second")]
+               (DIRECT_TLS, "server_us"), (OURS, "server_us")]
     lines = [
         "| | proxy: haproxy | **proxy: Redpool** | proxy: Redpool without TLS "
-        "| server: no proxy, TLS clients | **server: behind Redpool** | per second: no proxy "
-        "| **per second: behind Redpool** |",
+        "| server: no proxy, TLS clients | **server: behind Redpool** |",
         "| --- |" + " ---: |" * len(columns)]
     for row in SHORT_TLS:
         figures = results.get(row, {})
