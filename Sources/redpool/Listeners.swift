@@ -168,7 +168,7 @@ enum Listeners {
 
     /// The limit on clients: the configured number; for `auto`, as many as the descriptors allow.
     static func clientLimit(_ config: Config, threads: Int? = nil) throws -> Int {
-        let upstreams = config.pools.reduce(0) { $0 + $1.maxOpen + $1.listen.count }
+        let upstreams = config.pools.reduce(0) { $0 + $1.descriptors + $1.listen.count }
         let http = config.http.listen == nil ? 0 : HTTPServer.mostConnections + 2
         let others =
             upstreams + reserve + http + (threads ?? config.threads) * descriptorsPerWorker
@@ -190,6 +190,14 @@ enum Listeners {
                     + "wanted: raise LimitNOFILE (ulimit -n) or lower maxClients or maxOpen")
         }
         return room
+    }
+}
+
+extension PoolConfig {
+    /// Those of its upstreams. After a failover some are at the former primary still; the Sentinels
+    /// have two connections each, and a server one that asks for its role.
+    fileprivate var descriptors: Int {
+        sentinels == nil ? maxOpen : 2 * maxOpen + 2 * SentinelSource.most + 1
     }
 }
 
