@@ -44,15 +44,24 @@ final class ConsoleStart {
         if path.isEmpty { return nil }
         let wait = StartWait(loop: loop, log: log)
         while true {
+            let console: Console
             do throws(ListenFailure) {
-                return try listen(path)
+                console = try listen(path)
             } catch {
                 let text = describe(error, path)
                 guard case .system(EADDRINUSE) = error else {
                     throw StartFailure(code: Sysexit.cannotCreate, message: "redpool: \(text)")
                 }
                 try wait.pause(text)
+                continue
             }
+            do {
+                try wait.end()
+            } catch {
+                console.close()
+                throw error
+            }
+            return console
         }
     }
 

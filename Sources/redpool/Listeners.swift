@@ -58,6 +58,7 @@ enum Listeners {
                     }
                 }
             }
+            try wait.end()
         } catch {
             for listener in bound { release(listener) }
             throw error

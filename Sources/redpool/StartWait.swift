@@ -15,6 +15,9 @@ final class StartWait {
     private let log: Logger
     /// When the first address was found in use; nil while none was.
     private var began: Int64?
+    /// From the first pause on: between two tries as well a signal would end the process by itself,
+    /// and leave sockets behind.
+    private var watches: [SignalBox] = []
     private var isPauseOver = false
     private var isToEnd = false
 
@@ -32,24 +35,35 @@ final class StartWait {
             guard now - began < StartWait.patience else { throw failure(text) }
         } else {
             began = now
+            let me = Unmanaged.passUnretained(self).toOpaque()
+            watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {
+                SignalBox(signal: $0, loop: loop, owner: me, callback: waitSignal)
+            }
             log.warning(
                 "\(text); trying for \(StartWait.patience / 1_000_000_000) s",
                 metadata: ["event": "listen.busy"])
         }
+        try run(for: StartWait.pause)
+    }
+
+    /// No address is in use any more. A signal that has come since the last pause counts as well.
+    func end() throws {
+        guard began != nil else { return }
+        try run(for: 0)
+        watches = []
+    }
+
+    private func run(for length: Int64) throws {
         let me = Unmanaged.passUnretained(self).toOpaque()
-        let watches = [SIGTERM, SIGINT, SIGQUIT, SIGHUP].map {
-            SignalBox(signal: $0, loop: loop, owner: me, callback: waitSignal)
-        }
         let timer = Timer(loop: loop, owner: me, callback: waitTimer)
         isPauseOver = false
-        timer.start(after: StartWait.pause)
+        timer.start(after: length)
         while !isPauseOver, !isToEnd {
             if !loop.runOnce() {
                 throw StartFailure(
                     code: Sysexit.osError, message: "redpool: the event loop has failed")
             }
         }
-        withExtendedLifetime(watches) {}
         if isToEnd { throw StartFailure(code: 0, message: nil) }
     }
 

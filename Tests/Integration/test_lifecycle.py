@@ -384,6 +384,32 @@ def test_a_signal_ends_the_wait_for_a_port(write, tmp_path, which):
         assert not os.path.exists(tmp_path / "x.sock")
 
 
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGQUIT])
+def test_signals_between_two_tries(write, tmp_path, which):
+    """None ends the process by itself, whenever it comes."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    places = [f"unix:{tmp_path}/x.sock", f"127.0.0.1:{taken.getsockname()[1]}"]
+    path = write({"listen": places, "upstream": "127.0.0.1:1"})
+    # Each try takes 100 ms.
+    slowly = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=bind"]
+    slowly += ["-e", "inject=bind:delay_enter=100000"]
+    with taken, starting("run", "--config", path, prefix=slowly) as redpool:
+        redpool.says("listen.busy")
+        began, sent = time.monotonic(), 0
+        while time.monotonic() - began < 1:
+            redpool.process.send_signal(signal.SIGHUP)
+            sent += 1
+            eventually(
+                lambda: redpool.process.poll() is not None
+                or sum("reload.refused" in line for line in redpool.lines()) >= sent,
+                interval=0, what="the signal in the log",
+            )
+            assert redpool.process.poll() is None, redpool.lines()
+        redpool.process.send_signal(which)
+        assert redpool.process.wait(AT_ONCE) == 0
+        assert not os.path.exists(tmp_path / "x.sock")
+
+
 def test_nobody_waits_for_a_port_when_another_address_is_wrong(write, tmp_path):
     taken = socket.create_server(("127.0.0.1", 0))
     places = [f"127.0.0.1:{taken.getsockname()[1]}", f"unix:{tmp_path}/no/such/x.sock"]

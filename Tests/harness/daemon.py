@@ -88,12 +88,12 @@ class Starting:
 
 
 @contextlib.contextmanager
-def starting(*arguments):
-    """Runs the daemon's command line beside the test."""
+def starting(*arguments, prefix=()):
+    """Runs the daemon's command line beside the test. `prefix`: a command that starts it."""
     with tempfile.TemporaryDirectory(prefix="redpool-test-") as folder:
         output = pathlib.Path(folder) / "stderr"
         with open(output, "wb") as stderr:
-            process = subprocess.Popen([BINARY, *map(str, arguments)], stderr=stderr)
+            process = subprocess.Popen([*prefix, BINARY, *map(str, arguments)], stderr=stderr)
         try:
             yield Starting(process, output)
         finally:
