@@ -10,7 +10,8 @@ import sys
 import mutate
 from harness import servers
 from harness.daemon import Redpool
-from harness.server import RedisServer
+from harness.fronts import STUNNEL, Stunnel
+from harness.server import TLS, RedisServer
 from harness.wire import ErrorReply, encode
 
 # Client ids above this are longer than any number that the scripts make: they can be told apart.
@@ -52,8 +53,11 @@ class World:
             for server in (self.plain, self.pooled):
                 prepare(server)
             self._controls = [server.connect() for server in (self.plain, self.pooled)]
+            front = self.pooled
+            if TLS and STUNNEL and not self.pooled.tls:
+                front = self._keep(Stunnel(self.pooled, ""))
             self.redpool = self._keep(
-                Redpool(self.pooled, pool=POOL | (pool or {}), settings={"threads": threads})
+                Redpool(front, pool=POOL | (pool or {}), settings={"threads": threads})
             )
             self.direct, self.proxied = self.plain.tcp, self.redpool.tcp
             # In a pipe the ids are those of Redpool's own connections.

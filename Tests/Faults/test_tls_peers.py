@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from fronts import HAPROXY, STUNNEL, Haproxy, Stunnel
 from harness.certificates import authority, server_certificate
 from harness.daemon import run_cli, yaml
+from harness.fronts import HAPROXY, STUNNEL, Haproxy, Stunnel
 from harness.load import Neighbours
 from harness.ports import free_port
 from harness.server import has_tls

@@ -2,9 +2,11 @@
 
 import contextlib
 import functools
+import shutil
 import socket
 import ssl
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
@@ -340,6 +342,33 @@ def test_no_key_exchange_takes_long(secure, group, is_taken):
 
 
 # --- What is no TLS
+
+
+def test_sslscan(secure, verified):
+    """What a scanner of others finds: no version before 1.2, nothing that weakens a connection."""
+    if not shutil.which("sslscan"):
+        pytest.skip("sslscan is not installed")
+    for redpool in (secure, verified):
+        done = subprocess.run(
+            ["sslscan", "--xml=-", f"127.0.0.1:{redpool.tcp.port}"],
+            capture_output=True, text=True, timeout=120,
+        )
+        found = ElementTree.fromstring(done.stdout).find("ssltest")
+        offered = {
+            f"{one.get('type')} {one.get('version')}": one.get("enabled")
+            for one in found.iter("protocol")
+        }
+        assert offered == {
+            "ssl 2": "0", "ssl 3": "0", "tls 1.0": "0", "tls 1.1": "0", "tls 1.2": "1", "tls 1.3": "1"}
+        assert found.find("renegotiation").get("supported") == "0"
+        # It does not speak of compression that OpenSSL is built without.
+        for weakness in ("renegotiation", "compression"):
+            assert {one.get("supported") for one in found.iter(weakness)} <= {"0"}, weakness
+        assert {one.get("vulnerable") for one in found.iter("heartbleed")} == {"0"}
+        ciphers = list(found.iter("cipher"))
+        assert ciphers and min(int(one.get("bits")) for one in ciphers) >= 128
+        assert {one.get("strength") for one in ciphers} <= {"strong", "acceptable"}
+        assert "ffdhe" not in done.stdout
 
 
 def test_a_plain_client_on_a_tls_port(secure):

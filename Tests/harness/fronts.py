@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import tempfile
 
-from harness.certificates import server_certificate
-from harness.ports import free_port
-from harness.server import RedisServer
-from harness.waiting import eventually
-from harness.wire import Address, Connection
+from .certificates import server_certificate
+from .ports import free_port
+from .server import RedisServer
+from .waiting import eventually
+from .wire import Address, Connection
 
 STUNNEL, HAPROXY = shutil.which("stunnel"), shutil.which("haproxy", path="/usr/sbin:/usr/bin")
 
