@@ -16,8 +16,9 @@ sys.path.insert(0, str(HERE.parent))
 
 from applications import Applications  # noqa: E402
 from compiled import HIREDIS, Hiredis, PhpRedis, Redigo  # noqa: E402
-from harness.daemon import Redpool  # noqa: E402
-from harness.server import RedisServer  # noqa: E402
+from harness.certificates import server_certificate  # noqa: E402
+from harness.daemon import TLS as CLIENTS_TLS, Redpool  # noqa: E402
+from harness.server import TLS, RedisServer  # noqa: E402
 from known import reason, stale  # noqa: E402
 from outcome import PROGRAM  # noqa: E402
 from perl_redis import PerlRedis  # noqa: E402
@@ -31,7 +32,8 @@ class Stand:
     """A server of its own for one suite, behind so many threads of Redpool; 0 is without."""
 
     def __init__(self, threads):
-        self._server = RedisServer("--enable-debug-command", "yes")
+        certificate = server_certificate() if CLIENTS_TLS else None
+        self._server = RedisServer("--enable-debug-command", "yes", certificate=certificate)
         # These suites use DEBUG and SYNC, which Redpool refuses by default.
         pool = {"maxOpen": 32, "denyCommands": [], "poolTimeout": "5s"}
         # For suites that start their own servers; None means a direct connection.
@@ -41,6 +43,8 @@ class Stand:
             self._redpool = self._front(pool, {"threads": threads})
         front = self._redpool or self._server
         self.port, self.path = front.tcp.port, front.unix.path
+        if CLIENTS_TLS and not threads:
+            self.port = self._server.tls.port
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-suite-")
         self.folder = pathlib.Path(self._folder.name)
 
@@ -129,6 +133,11 @@ def main():
         for suite in suites(arguments.short)
         if not arguments.names or any(word in suite.name for word in arguments.names)
     ]
+    if CLIENTS_TLS:
+        chosen = [suite for suite in chosen if suite.speaks_tls]
+    if TLS or CLIENTS_TLS:
+        # Made once, before there are threads.
+        server_certificate()
     for suite in chosen:
         suite.prepare()
     with ThreadPoolExecutor(arguments.jobs) as pool:

@@ -34,6 +34,8 @@ class Suite:
     """What the driver wants of every suite."""
 
     name = ""
+    # Its client can speak TLS.
+    speaks_tls = False
 
     def prepare(self):
         """Fetches and builds what it needs, if that is not there."""

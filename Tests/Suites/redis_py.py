@@ -4,6 +4,8 @@ TLS or modules."""
 import xml.etree.ElementTree as xml
 
 from cache import CACHE, python_source, virtualenv
+from harness.certificates import authority
+from harness.daemon import TLS
 from outcome import Outcome, Suite, finish, start
 
 TOOLS = [
@@ -43,8 +45,16 @@ filterwarnings = ignore
 """
 
 
+def address(port) -> str:
+    if not TLS:
+        return f"redis://127.0.0.1:{port}/0"
+    return f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority().file}"
+
+
 class RedisPy(Suite):
     """Without a protocol the suite takes the client's own default."""
+
+    speaks_tls = True
 
     def __init__(self, version, protocol=None, parser="", short=False):
         words = [f"redis-py {version}", f"RESP{protocol}" if protocol else "", parser]
@@ -70,7 +80,7 @@ class RedisPy(Suite):
         command = [
             self.python, "-m", "pytest", "-c", CACHE / "plugins" / "pytest.ini",
             "--rootdir", self.folder, "-p", "untraced", "-p", "no:cacheprovider", "-q",
-            "--redis-url", f"redis://127.0.0.1:{stand.port}/0",
+            "--redis-url", address(stand.port),
             "--tb", "short", "--junitxml", report,
             "-m", " and ".join(f"not {mark}" for mark in MARKS),
         ]
