@@ -81,6 +81,15 @@ package struct PoolConfig: Sendable, Equatable {
 }
 
 extension PoolConfig {
+    /// What stands before the address of a server, if Redpool speaks TLS to it.
+    package var scheme: String { upstreamTLS == nil ? "" : "rediss://" }
+
+    /// Where the servers come from; an address has its scheme.
+    package var shownSource: String {
+        guard case .server(let address) = source else { return "\(source)" }
+        return "\(scheme)\(address)"
+    }
+
     /// Whether `new` has another server, user or database: clients have to move there. What speaks
     /// TLS is another server than what does not.
     package func isMove(to new: PoolConfig) -> Bool {
@@ -95,7 +104,7 @@ extension PoolConfig: CustomStringConvertible, CustomDebugStringConvertible, Cus
     package var description: String {
         let places = listen.map(\.description).joined(separator: ", ")
         return
-            "pool \(name): \(places) -> \(source), password \(password == nil ? "none" : "***")"
+            "pool \(name): \(places) -> \(shownSource), password \(password == nil ? "none" : "***")"
     }
 
     /// Equals `description`.

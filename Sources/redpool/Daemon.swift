@@ -215,7 +215,7 @@ final class Daemon {
             }
         }
         let places = config.pools.map { pool in
-            pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.source)"
+            pool.listen.map(\.description).joined(separator: " ") + " -> \(pool.shownSource)"
         }
         log.notice(
             "ready",

@@ -174,7 +174,7 @@ def test_pools_with_equal_settings_share_a_context(launch, server):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_from_plain_to_tls_and_back(launch, server, threads):
     redpool = launch.redpool(
-        server, pool={"upstream": server.tcp.text}, settings={"threads": threads}
+        server, pool={"upstream": server.tcp.text}, settings={"threads": threads}, console=True
     )
 
     def ports():
@@ -188,6 +188,8 @@ def test_from_plain_to_tls_and_back(launch, server, threads):
             port = pool["upstream"].rsplit(":", 1)[1]
             eventually(lambda: ports() == {port}, what=f"all connections at {port}")
             neighbours.go_on()
+            (row,) = redpool.show("POOLS")
+            assert row["upstream"] == pool["upstream"], "with its scheme"
 
 
 # Each key.

@@ -12,7 +12,8 @@ extension PoolFront {
         var sight = sight
         sight.waiting = census.waiting
         return PoolReport(
-            pool: config.name, upstream: primary.place,
+            pool: config.name,
+            upstream: (primary.names.isNamed ? config.scheme : "") + primary.place,
             address: primary.names.next()?.description, maxOpen: config.maxOpen,
             maxPinned: config.maxPinned, clients: traffic.clients, accepted: traffic.accepted,
             commands: traffic.commandsShared + traffic.commandsPinned + traffic.commandsLocal,
