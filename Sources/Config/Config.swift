@@ -104,7 +104,8 @@ extension Config {
                 .sentinelPasswordFile, file: file, readFile: readFile),
             clientUsers: resolution.readClientUsers(file: file, readFile: readFile),
             tls: resolution.readTLS(
-                file: file, readFile: readFile, judge: surroundings.judgeTLS ?? { _ in nil }),
+                file: file, systemFiles: surroundings.authorities, readFile: readFile,
+                judge: surroundings.judgeTLS ?? { _ in nil }),
             listenTLS: resolution.readListenTLS(
                 file: file, readFile: readFile, judge: surroundings.judgeListenTLS ?? { _ in nil }))
         resolution.check(surroundings, file: file)

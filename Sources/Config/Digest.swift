@@ -4,7 +4,8 @@ internal import CTLS
 
 /// The SHA-256 of some bytes.
 package struct Digest: Sendable {
-    private let bytes: [UInt8]
+    /// Its 32 bytes.
+    package let bytes: [UInt8]
 
     private static let length = 32
 

@@ -17,8 +17,8 @@ package struct ListenTLS: Sendable, Equatable {
     package let authorities: [UInt8]
     /// PEM of the certificate with its chain.
     package let certificate: [UInt8]
-    /// PEM of the certificate's key. Never printed.
-    package let key: [UInt8]
+    /// The certificate's key; nil if its file cannot be read. Never printed.
+    package let key: PrivateKey?
 
     /// Whether the contents of all files are the same.
     package func hasSameFiles(as other: ListenTLS) -> Bool {
@@ -140,7 +140,7 @@ extension Resolution {
             let tls = ListenTLS(
                 clients: clients, authorities: authorities ?? [],
                 certificate: bytes(.listenCertFile, of: pool, besides: file, by: readFile) ?? [],
-                key: bytes(.listenKeyFile, of: pool, besides: file, by: readFile) ?? [])
+                key: privateKey(.listenKeyFile, of: pool, besides: file, by: readFile))
             found.append(tls)
             // What cannot be read, or lacks its other half, is reported already.
             guard diagnostics.count == before, checkListenTLS(pool).isEmpty,

@@ -15,6 +15,8 @@ package struct Surroundings: Sendable {
     package var readers: (@Sendable (String) -> Readers?)?
     /// All commands that servers have: lower case, a subcommand as `script|debug`.
     package var commands: [String]?
+    /// Where a system has the authorities that it trusts; the first one that there is counts.
+    package var authorities: [String]
     /// Why the files of TLS cannot be used; nil if they can.
     package var judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)?
     /// The same for the files of TLS for clients.
@@ -40,6 +42,7 @@ package struct Surroundings: Sendable {
         hasGroup: (@Sendable (String) -> Bool)? = nil,
         directoryProblem: (@Sendable (String) -> String?)? = nil,
         readers: (@Sendable (String) -> Readers?)? = nil, commands: [String]? = nil,
+        authorities: [String] = [],
         judgeTLS: (@Sendable (UpstreamTLS) -> UpstreamTLS.Problem?)? = nil,
         judgeListenTLS: (@Sendable (ListenTLS) -> UpstreamTLS.Problem?)? = nil,
         isLoopbackName: (@Sendable (String) -> Bool)? = nil
@@ -48,6 +51,7 @@ package struct Surroundings: Sendable {
         self.directoryProblem = directoryProblem
         self.readers = readers
         self.commands = commands
+        self.authorities = authorities
         self.judgeTLS = judgeTLS
         self.judgeListenTLS = judgeListenTLS
         self.isLoopbackName = isLoopbackName

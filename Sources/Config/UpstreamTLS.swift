@@ -26,12 +26,14 @@ package struct UpstreamTLS: Sendable, Equatable {
     /// The name or numeric address that the certificate must have; empty for that of each server.
     /// A name is told to the server.
     package let serverName: String
-    /// PEM of the authorities; nil for those of the system.
+    /// PEM of the authorities; nil if the system has none, or none are needed.
     package let authorities: [UInt8]?
+    /// The file that they come from if it is the system's.
+    package let systemFile: String?
     /// PEM of the client certificate with its chain; empty without one.
     package let certificate: [UInt8]
-    /// PEM of the client certificate's key; empty without one. Never printed.
-    package let key: [UInt8]
+    /// The client certificate's key; nil without one. Never printed.
+    package let key: PrivateKey?
 
     /// Whether the contents of all files are the same.
     package func hasSameFiles(as other: UpstreamTLS) -> Bool {
@@ -155,31 +157,48 @@ extension Resolution {
     /// Reads the files of TLS of all pools and reports those that cannot be used. The result has
     /// one element per pool; nil for a pool without TLS.
     mutating func readTLS(
-        file: String, readFile: Config.ReadFile, judge: (UpstreamTLS) -> UpstreamTLS.Problem?
+        file: String, systemFiles: [String], readFile: Config.ReadFile,
+        judge: (UpstreamTLS) -> UpstreamTLS.Problem?
     ) -> [UpstreamTLS?] {
         var found: [UpstreamTLS?] = []
+        // Read once for all pools.
+        var system: Authorities?
         for pool in pools {
             guard securedEnds(of: pool) != (false, false) else {
                 found.append(nil)
                 continue
             }
             let before = diagnostics.count
+            let verification =
+                UpstreamTLS.Verification(rawValue: text(.tlsVerify, of: pool)) ?? .full
+            var authorities = Authorities(
+                pem: bytes(.tlsCaFile, of: pool, besides: file, by: readFile), systemFile: nil)
+            if text(.tlsCaFile, of: pool).isEmpty, verification != .none {
+                let ofSystem = system ?? Authorities(ofSystem: systemFiles, by: readFile)
+                system = ofSystem
+                authorities = ofSystem
+            }
             let tls = UpstreamTLS(
-                verification: UpstreamTLS.Verification(rawValue: text(.tlsVerify, of: pool))
-                    ?? .full,
+                verification: verification,
                 minimum: UpstreamTLS.Version(rawValue: text(.tlsMinVersion, of: pool)) ?? .v12,
                 serverName: serverName(of: pool),
-                authorities: bytes(.tlsCaFile, of: pool, besides: file, by: readFile),
+                authorities: authorities.pem, systemFile: authorities.systemFile,
                 certificate: bytes(.tlsCertFile, of: pool, besides: file, by: readFile) ?? [],
-                key: bytes(.tlsKeyFile, of: pool, besides: file, by: readFile) ?? [])
+                key: privateKey(.tlsKeyFile, of: pool, besides: file, by: readFile))
             found.append(tls)
             // What cannot be read, or lacks its other half, is reported already.
             guard diagnostics.count == before, isPaired(pool), let problem = judge(tls) else {
                 continue
             }
-            report(problem, of: pool)
+            report(problem, of: pool, systemFile: tls.systemFile)
         }
         return found
+    }
+
+    /// The authorities to trust, and the file of the system that has them.
+    fileprivate struct Authorities {
+        let pem: [UInt8]?
+        let systemFile: String?
     }
 
     private func isPaired(_ pool: PoolDraft) -> Bool {
@@ -210,7 +229,18 @@ extension Resolution {
         return nil
     }
 
-    private mutating func report(_ problem: UpstreamTLS.Problem, of pool: PoolDraft) {
+    /// The key in the file; nil without one. No other copy of it stays in memory.
+    mutating func privateKey(
+        _ key: Key, of pool: PoolDraft, besides file: String, by readFile: Config.ReadFile
+    ) -> PrivateKey? {
+        guard var pem = bytes(key, of: pool, besides: file, by: readFile) else { return nil }
+        defer { Secret.wipe(&pem) }
+        return PrivateKey(pem)
+    }
+
+    private mutating func report(
+        _ problem: UpstreamTLS.Problem, of pool: PoolDraft, systemFile: String?
+    ) {
         let key: Key =
             switch problem.file {
             case .authorities: .tlsCaFile
@@ -218,10 +248,24 @@ extension Resolution {
             case .key: .tlsKeyFile
             case nil: pool.upstream == nil ? .sentinels : .upstream
             }
-        let name = problem.file == nil ? "" : text(key, of: pool)
+        var name = problem.file == nil ? "" : text(key, of: pool)
+        if problem.file == .authorities, name.isEmpty { name = systemFile ?? "" }
         let message = name.isEmpty ? problem.message : "\(shownPath(name)) \(problem.message)"
         let position = pool.settings[key]?.position ?? pool.position
         report(position, pool.path(key), message)
+    }
+}
+
+extension Resolution.Authorities {
+    /// Those of the system: the first file that can be read. A bundle has about 200 KB.
+    fileprivate init(ofSystem files: [String], by readFile: Config.ReadFile) {
+        for file in files {
+            guard let pem = try? readFile(file), !pem.isEmpty, pem.count <= Document.sizeLimit
+            else { continue }
+            self.init(pem: pem, systemFile: file)
+            return
+        }
+        self.init(pem: nil, systemFile: nil)
     }
 }
 

@@ -5,7 +5,7 @@ internal import CTLS
 internal import Synchronization
 
 /// Everything that makes up a context. Files are in memory, so equal settings have equal contents.
-package struct TLSSettings: Sendable, Hashable {
+package struct TLSSettings: Sendable {
     /// Which end of connections the context is for.
     package enum Side: Sendable, Hashable {
         case client, server
@@ -29,15 +29,18 @@ package struct TLSSettings: Sendable, Hashable {
     package var side: Side
     package var verification: Verification
     package var minimum: Version
-    /// PEM of the trusted authorities; nil for those of the system.
+    /// PEM of the trusted authorities; nil if there are none.
     package var authorities: [UInt8]?
     /// PEM of the certificate with its chain, and of its key; both are empty without one.
     package var certificate: [UInt8]
     package var key: [UInt8]
+    /// What stands for the key: the context may have been made already, and the key be forgotten.
+    package var keyFingerprint: [UInt8]
 
     package init(
         side: Side, verification: Verification = .full, minimum: Version = .v12,
-        authorities: [UInt8]? = nil, certificate: [UInt8] = [], key: [UInt8] = []
+        authorities: [UInt8]? = nil, certificate: [UInt8] = [], key: [UInt8] = [],
+        keyFingerprint: [UInt8]? = nil
     ) {
         self.side = side
         self.verification = verification
@@ -45,6 +48,32 @@ package struct TLSSettings: Sendable, Hashable {
         self.authorities = authorities
         self.certificate = certificate
         self.key = key
+        self.keyFingerprint = keyFingerprint ?? TLSSettings.digest(of: key)
+    }
+
+    private static func digest(of bytes: [UInt8]) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: 32)
+        // It fails only without memory.
+        precondition(redpool_tls_digest(bytes, bytes.count, &digest), "no SHA-256")
+        return digest
+    }
+
+    /// What a context of these settings is found by. It keeps neither the files nor the key.
+    struct Fingerprint: Hashable {
+        private let side: Side
+        private let verification: Verification
+        private let minimum: Version
+        private let files: [[UInt8]?]
+
+        init(_ settings: TLSSettings) {
+            side = settings.side
+            verification = settings.verification
+            minimum = settings.minimum
+            files = [
+                settings.authorities.map { digest(of: $0) }, digest(of: settings.certificate),
+                settings.keyFingerprint,
+            ]
+        }
     }
 }
 
@@ -79,7 +108,7 @@ package final class TLSContext: Sendable {
     }
     /// All contexts that somebody has, and those that wait for the workers to take them.
     private struct Made {
-        var known: [TLSSettings: Reference] = [:]
+        var known: [TLSSettings.Fingerprint: Reference] = [:]
         var kept: [TLSContext] = []
     }
     private static let made = Mutex(Made())
@@ -88,11 +117,12 @@ package final class TLSContext: Sendable {
     package static func shared(
         _ settings: TLSSettings
     ) throws(TLSSettingsProblem) -> TLSContext {
-        if let found = made.withLock({ $0.known[settings]?.context }) { return found }
+        let fingerprint = TLSSettings.Fingerprint(settings)
+        if let found = made.withLock({ $0.known[fingerprint]?.context }) { return found }
         let new = try TLSContext(settings)
         return made.withLock { made in
-            if let found = made.known[settings]?.context { return found }
-            made.known[settings] = Reference(context: new)
+            if let found = made.known[fingerprint]?.context { return found }
+            made.known[fingerprint] = Reference(context: new)
             made.kept.append(new)
             return new
         }
@@ -128,9 +158,6 @@ package final class TLSContext: Sendable {
 
     private func trust(_ authorities: [UInt8]?) throws(TLSSettingsProblem) {
         guard let authorities else {
-            if TLSContext.systemFiles.contains(where: { redpool_tls_trust_file(handle, $0) }) {
-                return
-            }
             throw TLSSettingsProblem(
                 part: .authorities,
                 message: "the system has no file of CA certificates; the package is ca-certificates"

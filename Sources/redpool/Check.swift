@@ -97,7 +97,8 @@ extension Surroundings {
                         isOpen: $0, isWritable: Accounts.isWritable(path),
                         isForService: Accounts.canRead(path, user: serviceUser))
                 }
-            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem },
+            }, commands: commandTable.all.map(\.name),
+            authorities: TLSContext.systemFiles, judgeTLS: { $0.problem },
             judgeListenTLS: { $0.problem }, isLoopbackName: { Hosts.isLoopback($0) })
     }
 
@@ -109,14 +110,16 @@ extension Surroundings {
                     Readers(
                         isOpen: $0, isWritable: Accounts.isWritable(path), isForService: nil)
                 }
-            }, commands: commandTable.all.map(\.name), judgeTLS: { $0.problem },
+            }, commands: commandTable.all.map(\.name),
+            authorities: TLSContext.systemFiles, judgeTLS: { $0.problem },
             judgeListenTLS: { $0.problem }, isLoopbackName: { Hosts.isLoopback($0) })
     }
 
     /// For a reload: only files of TLS, as no password file is looked at but for its contents.
     static var ofReload: Surroundings {
         Surroundings(
-            judgeTLS: { $0.problem }, judgeListenTLS: { $0.problem },
+            authorities: TLSContext.systemFiles, judgeTLS: { $0.problem },
+            judgeListenTLS: { $0.problem },
             isLoopbackName: { Hosts.isLoopback($0) })
     }
 

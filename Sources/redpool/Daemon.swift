@@ -232,7 +232,7 @@ final class Daemon {
         status.start()
         monitoring?.start()
         watchdog = Watchdog(loop: loop, group: group, log: log)
-        TLSContext.letGo()
+        reloader.contexts = config.settleTLS()
         // Reading the configuration used heap that is not needed again.
         System.trimHeap()
     }

@@ -38,6 +38,8 @@ final class Reloader {
     var console: Console?
     /// Its metrics are of what is in force.
     var monitoring: Monitoring?
+    /// The contexts of TLS of what is in force: their keys are no longer in memory as text.
+    var contexts: [TLSContext] = []
     /// The file at the start: keys that need a restart still have its values.
     private let first: ConfigSource
     private var source: ConfigSource
@@ -254,7 +256,7 @@ final class Reloader {
                 "changes": "\(messages.isEmpty ? "none" : messages.joined(separator: "; "))",
                 "pending": "\(state.pending.count)",
             ])
-        TLSContext.letGo()
+        contexts = settings.config.settleTLS()
         System.trimHeap()
         end(ReloadAnswer(isDone: true, messages: messages), ended.completions)
     }

@@ -38,7 +38,7 @@ private let files = [
             pool.listenTLS
                 == ListenTLS(
                     clients: .verified, authorities: Array("A".utf8), certificate: Array("C".utf8),
-                    key: Array("SECRET".utf8)))
+                    key: PrivateKey(Array("SECRET".utf8))))
         #expect(pool.listen == [.tcp(host: "0.0.0.0", port: 6390, isTLS: true)])
     }
 

@@ -23,7 +23,7 @@ private func secure(_ lines: String...) -> String {
         #expect(tls.serverName == "cache.example.com")
         #expect(tls.authorities == nil)
         #expect(tls.certificate.isEmpty)
-        #expect(tls.key.isEmpty)
+        #expect(tls.key == nil)
         #expect(try valid(secure()).pools[0].upstream.description == "cache.example.com:6390")
         #expect(try valid(pool()).pools[0].upstreamTLS == nil)
     }
@@ -47,8 +47,45 @@ private func secure(_ lines: String...) -> String {
             tls
                 == UpstreamTLS(
                     verification: .ca, minimum: .v13, serverName: "other.example.com",
-                    authorities: Array("A".utf8), certificate: Array("C".utf8),
-                    key: Array("K".utf8)))
+                    authorities: Array("A".utf8), systemFile: nil, certificate: Array("C".utf8),
+                    key: PrivateKey(Array("K".utf8))))
+    }
+
+    /// A reload finds out whether the system's file has changed.
+    @Test func theSystemsAuthoritiesAreRead() throws {
+        func read(_ files: [String: String], _ lines: String...) throws -> UpstreamTLS {
+            let text = secure("username: \"\"") + lines.map { "    \($0)\n" }.joined()
+            let result = Config.parse(
+                text: text, file: "/etc/redpool/redpool.yaml",
+                surroundings: Surroundings(authorities: ["/none", "/system"]),
+                readFile: { path throws(Config.FileError) in
+                    guard let file = files[path] else { throw Config.FileError(message: "none") }
+                    return Array(file.utf8)
+                })
+            guard case .valid(let config, _) = result else { throw Wrong() }
+            return try #require(config.pools[0].upstreamTLS)
+        }
+        let first = try read(["/system": "A"])
+        #expect(first.authorities == Array("A".utf8))
+        #expect(first.systemFile == "/system")
+        #expect(try read(["/system": "A"]) == first)
+        let second = try read(["/system": "B"])
+        #expect(second != first && !second.hasSameFiles(as: first))
+        #expect(try read([:]).authorities == nil)
+        let own = try read(["/system": "A", "/own": "O"], "tlsCaFile: /own")
+        #expect(own.authorities == Array("O".utf8) && own.systemFile == nil)
+        #expect(try read(["/system": "A"], "tlsVerify: none").authorities == nil)
+    }
+
+    private struct Wrong: Error {}
+
+    @Test func aForgottenKeyIsStillTheSame() {
+        let (key, same) = (PrivateKey(Array("K".utf8)), PrivateKey(Array("K".utf8)))
+        #expect(key.pem == Array("K".utf8))
+        key.forget()
+        #expect(key.pem.isEmpty)
+        #expect(key == same && key != PrivateKey(Array("L".utf8)))
+        #expect(key.fingerprint == same.fingerprint)
     }
 
     @Test func addressesAreNamesToo() throws {

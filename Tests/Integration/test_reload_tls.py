@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -152,6 +153,75 @@ def test_old_sessions_are_not_resumed(launch, server, tmp_path):
         shutil.copy(authority().file, tmp_path / "ca.pem")
         redpool.reload()
         eventually(lambda: client.command("PING") == b"PONG")
+
+
+# The first file of `TLSContext.systemFiles`.
+SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def test_the_systems_file(launch, server, tmp_path):
+    """Without tlsCaFile a reload reads the system's authorities again."""
+    bundle = tmp_path / "bundle.pem"
+    shutil.copy(other_authority().file, bundle)
+    # In a name space of its own the daemon finds this file in the system's place.
+    mount = f'mount --bind {bundle} {SYSTEM} && exec "$@"'
+    prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("no name space for mounts, or no file of the system")
+    redpool = launch.redpool(
+        server, pool=secure(server, tlsCaFile="", poolTimeout="1s"), prefix=prefix)
+    with redpool.connect() as client:
+        reply = client.command("PING")
+        assert b"certificate verify failed" in reply, reply
+        shutil.copy(authority().file, bundle)
+        assert "pools.main: other TLS files" in redpool.reload()
+        eventually(lambda: client.command("PING") == b"PONG")
+        before = ids(server)
+        assert "changes=none" in redpool.reload()
+        always(lambda: before <= ids(server), 0.5, what="the same upstreams")
+        shutil.copy(other_authority().file, bundle)
+        redpool.reload()
+        eventually(lambda: b"certificate verify failed" in client.command("PING"))
+        bundle.write_text("no PEM")
+        redpool.reload(refused=True)
+    assert f"{SYSTEM} has no certificate" in redpool.log()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rsa", [False, True], ids=["ecdsa", "rsa"])
+def test_keys_are_overwritten(launch, strict, tmp_path, rsa, threads):
+    """The text of a private key is in no memory once a context has the key."""
+    def renew() -> set:
+        put(tmp_path, authority().issue(rsa=rsa))
+        made = authority().issue("IP:127.0.0.1", rsa=rsa)
+        for source, name in ((made.file, "server.pem"), (made.key, "server.key")):
+            shutil.copy(source, tmp_path / name)
+        files = (tmp_path / name for name in ("client.key", "server.key"))
+        return {line for file in files for line in file.read_bytes().splitlines() if len(line) == 64}
+
+    def is_gone(lines) -> bool:
+        found = redpool.memory()
+        return not any(line in found for line in lines)
+
+    own = {"listenCertFile": str(tmp_path / "server.pem"), "listenKeyFile": str(tmp_path / "server.key")}
+    first = renew()
+    redpool = launch.redpool(
+        strict, pool=secure(strict, **mine(tmp_path), **own), settings={"threads": threads},
+        tls=True)
+    redpool.warm_up()
+    assert len(first) > 3 and is_gone(first)
+    assert "changes=none" in redpool.reload()
+    second = renew()
+    assert "other TLS files" in redpool.reload()
+    redpool.warm_up()
+    assert is_gone(first | second)
+    # A reload that is refused has read them as well.
+    third = renew()
+    redpool.reload(refused=True, tlsCaFile="/nowhere")
+    assert is_gone(third)
+    redpool.reload(tlsCaFile=authority().file)
+    redpool.warm_up()
+    assert is_gone(third)
 
 
 def test_pools_with_equal_settings_share_a_context(launch, server):

@@ -238,6 +238,22 @@ class Redpool:
         """The resident set now, in bytes."""
         return self._status("VmRSS") * 1024
 
+    def memory(self) -> bytes:
+        """Everything that the process can read and write, but for its stacks' guard pages."""
+        found, folder = [], pathlib.Path(f"/proc/{self.process.pid}")
+        with open(folder / "maps") as maps, open(folder / "mem", "rb") as memory:
+            for line in maps:
+                span, rights = line.split()[:2]
+                if not rights.startswith("rw") or "[v" in line:
+                    continue
+                start, end = (int(number, 16) for number in span.split("-"))
+                memory.seek(start)
+                try:
+                    found.append(memory.read(end - start))
+                except OSError:
+                    continue
+        return b"".join(found)
+
     def fds(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 

@@ -65,16 +65,15 @@ extension UpstreamTLS {
             case .none: .none
             }
         return try TLSContext.shared(
-            TLSSettings(
-                side: .client, verification: verification,
-                minimum: minimum == .v12 ? .v12 : .v13, authorities: authorities,
-                certificate: certificate, key: key))
+            side: .client, verification, minimum == .v12 ? .v12 : .v13, authorities: authorities,
+            certificate: certificate, key)
     }
 
     /// When the certificates of each file expire, in seconds since 1970, by the key of the file: of
     /// several certificates, the first one.
     package var expiries: [(key: String, at: Int64)] {
-        [("tlsCaFile", authorities ?? []), ("tlsCertFile", certificate)].compactMap { key, pem in
+        let own = systemFile == nil ? authorities ?? [] : []
+        return [("tlsCaFile", own), ("tlsCertFile", certificate)].compactMap { key, pem in
             TLSCertificates.firstExpiry(pem).map { (key, $0) }
         }
     }

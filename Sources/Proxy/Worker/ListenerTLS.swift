@@ -8,9 +8,8 @@ extension ListenTLS {
     /// The process's context for these settings.
     func context() throws(TLSSettingsProblem) -> TLSContext {
         try TLSContext.shared(
-            TLSSettings(
-                side: .server, verification: clients == .verified ? .authority : .none,
-                authorities: authorities, certificate: certificate, key: key))
+            side: .server, clients == .verified ? .authority : .none, .v12,
+            authorities: authorities, certificate: certificate, key)
     }
 
     /// When the certificates of each file expire, in seconds since 1970, by the key of the file: of
