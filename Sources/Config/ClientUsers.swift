@@ -62,7 +62,7 @@ package struct ClientUsers: Sendable, Equatable {
     /// The longest name, in bytes.
     static let longestName = 256
     /// The longest password, in bytes: a client that is not logged in can send no longer one.
-    static let longestPassword = 16_384
+    package static let longestPassword = 16_384
 }
 
 /// A problem in a line of `clientUsersFile`.

@@ -133,6 +133,10 @@ extension Session {
         if member.expectation == .judged, member.words.count > 1 {
             logIn(asClient: member.words[1], keepsUpstream: true)
         }
+        if let user = member.login.first {
+            logIn(asClient: user, keepsUpstream: true)
+            if member.login.count > 1 { rename(member.login[1]) }
+        }
         guard case .identity = meaning else { return take(meaning, over: upstream) }
         if let change = IdentityChange(member.words) { take(change) }
         return 0

@@ -9,6 +9,9 @@ package struct QueuedMember: Equatable, Sendable {
     package let value: UInt32
     /// The words of the command, if they are needed to read the element.
     package let words: [[UInt8]]
+    /// What a HELLO that Redpool has judged makes of the client: its user, and its name if that
+    /// changes.
+    package let login: [[UInt8]]
     /// The size of this member and all before it, in bytes.
     package let total: Int
 
@@ -17,7 +20,7 @@ package struct QueuedMember: Equatable, Sendable {
 
     package init(
         _ index: Int, _ expectation: Expectation, _ value: UInt32, _ words: [[UInt8]],
-        behind last: QueuedMember?
+        login: [[UInt8]] = [], behind last: QueuedMember?
     ) {
         self.index = index
         self.expectation = expectation
@@ -26,7 +29,10 @@ package struct QueuedMember: Equatable, Sendable {
         case .mirrorName, .mirrorInfo, .rewriteList, .judged: self.words = words
         default: self.words = []
         }
-        let own = self.words.reduce(MemoryLayout<QueuedMember>.stride) { $0 + $1.count + 48 }
+        self.login = login
+        let own = (self.words + login).reduce(MemoryLayout<QueuedMember>.stride) {
+            $0 + $1.count + 48
+        }
         total = own + (last?.total ?? 0)
     }
 }

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import random
+import re
 import socket
 
 import pytest
@@ -186,11 +187,28 @@ def test_no_password_passes_on(launch, files):
 
 def test_a_long_password(launch, files):
     """None is as long as that, so it is as wrong as another."""
-    redpool = launch.redpool(launch.server(), pool=files())
+    long = "x" * 200_000
+    wrong = [
+        ("AUTH", long), ("AUTH", "bob", long), ("AUTH", long, BOB), ("HELLO", "3", "AUTH", "bob", long),
+        ("HELLO", "2", "AUTH", long, BOB), ("HELLO", "3", "SETNAME", "me", "AUTH", "bob", long),
+        ("HELLO", "3", "AUTH", "bob", long, "SETNAME", "me"),
+    ]
+    redpool = launch.redpool(launch.server(), pool=files(), console=True)
     with logged_in(redpool) as client:
-        for words in (("AUTH", "x" * 200_000), ("AUTH", "bob", "x" * 200_000)):
-            assert client.command(*words) == WRONGPASS
-        assert client.command("PING") == b"PONG"
+        for words in wrong:
+            assert client.command(*words) == WRONGPASS, words[:-1]
+        assert client.command("AUTH", "a", "b", long) == b"ERR syntax error"
+        assert client.command("HELLO", "4", "AUTH", "bob", long).startswith(b"NOPROTO")
+        assert client.command("HELLO", "x", "AUTH", "bob", long).startswith(b"ERR Protocol version")
+        # The rest of it is not known yet.
+        assert b"too long" in client.command("HELLO", "3", "AUTH", "bob", BOB, "SETNAME", long)
+        assert b" user=default " in client.command("CLIENT", "INFO")
+        assert client.command("SUBSCRIBE", "c") == [b"subscribe", b"c", 1]
+        refused = client.command("HELLO", "3", "AUTH", "bob", long)
+        assert refused.startswith(b"ERR Can't execute 'hello'"), refused
+    counts = {row["name"]: row["total"] for row in redpool.show("STATS")}
+    assert counts["client_auth_failures"] == len(wrong), counts
+    assert "client.auth_failed" in redpool.log()
 
 
 @THREADS
@@ -457,9 +475,53 @@ def test_a_user_of_the_server_logs_in_to_redpool(launch, files, threads):
 
 
 @THREADS
+def test_a_login_in_a_transaction(launch, files, threads):
+    """It takes effect with EXEC, and with nothing else."""
+    redpool = launch.redpool(launch.server(), pool=files(), settings={"threads": threads})
+
+    def user(client) -> bytes:
+        return re.search(rb" user=(\S+)", client.command("CLIENT", "INFO"))[1]
+
+    def begin(client, *login):
+        assert client.command("MULTI") == b"OK"
+        assert client.command(*login) == b"QUEUED"
+
+    logins = [
+        ("AUTH", "bob", BOB), ("HELLO", "2", "AUTH", "bob", BOB), ("HELLO", "3", "AUTH", "bob", BOB),
+        ("HELLO", "2", "SETNAME", "me", "AUTH", "bob", BOB),
+        ("HELLO", "3", "AUTH", "bob", BOB, "SETNAME", "me"),
+    ]
+    for login in logins:
+        with logged_in(redpool) as client, logged_in(redpool) as other:
+            begin(client, *login)
+            assert client.command("DISCARD") == b"OK"
+            assert user(client) == b"default" and client.command("CLIENT", "GETNAME") is None
+            # The server discards the transaction by itself.
+            begin(client, *login)
+            assert isinstance(client.command("NO-SUCH-COMMAND"), ErrorReply)
+            assert client.command("EXEC").startswith(b"EXECABORT")
+            assert user(client) == b"default"
+            # Somebody has changed the key.
+            assert client.command("WATCH", "k") == b"OK"
+            begin(client, *login)
+            assert other.command("INCR", "k") > 0
+            assert client.command("EXEC") is None
+            assert user(client) == b"default" and client.command("CLIENT", "GETNAME") is None
+            begin(client, *login)
+            assert client.command("GET", "none") == b"QUEUED"
+            first, last = client.command("EXEC")
+            assert last is None and (first == b"OK" or b"proto" in first)
+            assert user(client) == b"bob"
+            name = b"me" if "SETNAME" in login else None
+            assert client.command("CLIENT", "GETNAME") == name
+            assert client.command("GET", "none") is None
+
+
+@THREADS
 def test_a_user_is_removed_before_exec(launch, files, threads):
     redpool = launch.redpool(
-        launch.server(), pool=files(users=f"bob {BOB}\neve e"), settings={"threads": threads})
+        launch.server(), pool=files(users=f"bob {BOB}\neve e"),
+        settings={"threads": threads, "log": {"clients": True}})
     with logged_in(redpool, "bob", BOB) as client:
         assert client.command("MULTI") == b"OK"
         assert client.command("AUTH", "eve", "e") == b"QUEUED"
@@ -468,6 +530,19 @@ def test_a_user_is_removed_before_exec(launch, files, threads):
         redpool.reload()
         assert client.command("EXEC") == [WRONGPASS, b"OK"]
         assert b" user=bob " in client.command("CLIENT", "INFO")
+    # HELLO has changed the protocol, which cannot be taken back.
+    files(users=f"bob {BOB}\neve e")
+    redpool.reload()
+    with logged_in(redpool, "bob", BOB) as client:
+        assert client.command("MULTI") == b"OK"
+        assert client.command("HELLO", "3", "AUTH", "eve", "e") == b"QUEUED"
+        assert client.command("SET", "k", "1") == b"QUEUED"
+        files()
+        redpool.reload()
+        assert client.command("GET", "k") == b"QUEUED", "it is not logged in yet"
+        client.send(encode("EXEC"))
+        client.read_until_closed()
+    eventually(lambda: "reason=user_removed" in redpool.log())
 
 
 # Nobody is let in by accident.
@@ -514,23 +589,6 @@ def test_ping_of_a_pool_with_logins(launch, files):
     assert done.returncode == 0 and "NOAUTH" in done.stdout, done
 
 
-def memory(process) -> bytes:
-    """Everything that the process can read and write, but for its stacks' guard pages."""
-    found = []
-    with open(f"/proc/{process.pid}/maps") as maps, open(f"/proc/{process.pid}/mem", "rb") as memory:
-        for line in maps:
-            span, rights = line.split()[:2]
-            if not rights.startswith("rw") or "[v" in line:
-                continue
-            start, end = (int(number, 16) for number in span.split("-"))
-            memory.seek(start)
-            try:
-                found.append(memory.read(end - start))
-            except OSError:
-                continue
-    return b"".join(found)
-
-
 def test_secrets_are_overwritten(launch, files, tmp_path):
     """A password that Redpool has read is in no memory when it is not needed."""
     server = launch.server(password="canary-upstream-1")
@@ -539,10 +597,10 @@ def test_secrets_are_overwritten(launch, files, tmp_path):
     secret.write_text("canary-upstream-1\n")
     redpool = launch.redpool(server, pool=files() | {"passwordFile": str(secret)})
     eventually(lambda: server.client_count() >= 1)
-    found = memory(redpool.process)
+    found = redpool.memory()
     assert b"canary-upstream-1" in found, "the one that it needs"
     # Of clients' passwords it has digests only.
     assert SECRET.encode() not in found and BOB.encode() not in found
     secret.write_text("canary-upstream-2\n")
     redpool.reload()
-    eventually(lambda: b"canary-upstream-1" not in memory(redpool.process), what="the old one gone")
+    eventually(lambda: b"canary-upstream-1" not in redpool.memory(), what="the old one gone")

@@ -77,7 +77,11 @@ extension ClientConnection {
         case .known(let command, let isDenied):
             lastCommand = command
             guard isDenied else { return false }
-            let outcome = pool.denyList.refuses(command) ? refuseCommand() : refuseLargeLogin()
+            let outcome =
+                pool.denyList.refuses(command)
+                ? refuseCommand()
+                : refuseLargeLogin(
+                    CommandArguments.begun(span, from: start, to: start + scanner.scanned))
             if outcome != .blocked { mode = .swallowing }
         case .impossible(let isSubcommand):
             lastCommand = .unknown
@@ -91,19 +95,6 @@ extension ClientConnection {
             mode = .swallowing
         }
         return true
-    }
-
-    /// AUTH, HELLO or RESET in this length, where Redpool judges logins. No user and no password is
-    /// as long as that.
-    private func refuseLargeLogin() -> Outcome {
-        let words = scanner.partialFrame?.argumentCount ?? 0
-        if lastCommand == .auth, words == 2 || words == 3 {
-            let outcome = refuse("WRONGPASS invalid username-password pair or user is disabled.")
-            if outcome != .blocked { pool.traffic.loginsRefused += 1 }
-            return outcome
-        }
-        let name = worker.table.info(lastCommand)?.name ?? ""
-        return refuse("ERR '\(name)' is refused by Redpool: it is too long")
     }
 
     /// What is known of the command while its arguments are still coming in.

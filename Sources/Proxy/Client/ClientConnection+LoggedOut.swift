@@ -166,6 +166,55 @@ extension ClientConnection {
         return .answered
     }
 
+    /// A large AUTH, HELLO or RESET, of which the rest is still to come. `begun` has the words as
+    /// far as they have come.
+    func refuseLargeLogin(_ begun: [[UInt8]]) -> Outcome {
+        if let outcome = standInIfQueueing() { return outcome }
+        let isHello = lastCommand == .hello
+        guard let judgement = judgeLargeLogin(begun, isHello), let reply = judgement.reply else {
+            let name = worker.table.info(lastCommand)?.name ?? ""
+            return refuse("ERR '\(name)' is refused by Redpool: it is too long")
+        }
+        if isRestricted { return refuseRestricted(isHello ? "hello" : "auth") }
+        if let name = judgement.name {
+            session.rename(name)
+            countKept()
+        }
+        if judgement.refused != nil, let judges {
+            pool.noteRefusedLogin(of: self, judgement, judges)
+        }
+        worker.turn.spend(Turn.special)
+        if !session.takeSilence() { replyBytes(reply) }
+        return .answered
+    }
+
+    /// What the server would say of it; nil if that depends on what is still to come. No user and
+    /// no password is as long as that, so credentials with such a word are wrong.
+    private func judgeLargeLogin(_ begun: [[UInt8]], _ isHello: Bool) -> LoginJudgement? {
+        guard let users = judges, lastCommand == .auth || isHello else { return nil }
+        let count = scanner.partialFrame?.argumentCount ?? 0
+        var words = begun
+        if scanner.payloadRemaining > 0, let last = words.indices.last {
+            words[last] = [UInt8](
+                repeating: UInt8(ascii: "x"), count: ClientUsers.longestPassword + 1)
+        }
+        let judge: LoginJudge = { user, password in
+            max(user.count, password.count) <= ClientUsers.longestPassword
+                && users.accepts(user, password)
+        }
+        guard isHello else {
+            words += Array(repeating: [], count: max(0, count - words.count))
+            return .authenticate(words, by: judge)
+        }
+        // The last word may be a user whose password is still to come.
+        for words in words.count < count ? [words, words + [[]]] : [words] {
+            let judgement = LoginJudgement.hello(words, isLoggedIn: true, dialect, by: judge)
+            let isOfVersion = judgement.forwarded.isEmpty
+            if judgement.refused != nil || isOfVersion { return judgement }
+        }
+        return nil
+    }
+
     /// Sends a HELLO that was accepted, without its credentials. If it has to wait, it is not
     /// judged again: the client is logged in, and the users may be others then.
     private func sendAccepted(_ hello: [[UInt8]]) -> Outcome {
@@ -193,8 +242,8 @@ extension ClientConnection {
     /// nothing. A HELLO that is accepted goes on without its credentials.
     private func queue(_ judgement: LoginJudgement, _ users: ClientUsers) -> Outcome {
         guard let reply = judgement.reply else {
-            if let user = judgement.user { logIn(users.shared(user)) }
-            return sendAccepted(judgement.forwarded)
+            guard let user = judgement.user else { return sendAccepted(judgement.forwarded) }
+            return queueHello(judgement.forwarded, of: users.shared(user))
         }
         session.queuesLogin()
         let member = QueuedMember(
@@ -209,6 +258,22 @@ extension ClientConnection {
         upstream?.noteQueued()
         session.queued(member)
         return ClientConnection.judgedStandIn.withUnsafeBytes { sendHeld(.judged, 0, $0) }
+    }
+
+    private func queueHello(_ hello: [[UInt8]], of user: [UInt8]) -> Outcome {
+        let version = Word.integer(hello[1], in: 2...3).map { UInt32($0) } ?? 0
+        session.queuesLogin()
+        // The name is the last word of the last SETNAME.
+        let member = QueuedMember(
+            Int(session.memberCount) - 1, .hello, version, [],
+            login: [user] + (hello.count > 2 ? [hello[hello.count - 1]] : []),
+            behind: session.members.last)
+        if upstream?.sole?.isDoubtful == true || member.total > QueuedMember.most {
+            return sendStandIn()
+        }
+        upstream?.noteQueued()
+        session.queued(member)
+        return withCommand(hello) { sendHeld(.plain, 0, $0.bytes) }
     }
 
     /// HELLO without arguments: as AUTH, it needs no right, and it changes nothing.

@@ -107,15 +107,20 @@ extension ClientConnection {
 
     /// EXEC has run this member.
     func take(_ member: QueuedMember, _ meaning: Meaning, over upstream: UpstreamID) {
-        if isOfNobody(member) { return }
+        if isOfNobody(member) {
+            // What HELLO has done to the protocol cannot be taken back.
+            if member.expectation == .hello { close(.user_removed) }
+            return
+        }
         release(session.take(member, meaning, over: upstream))
         countKept()
     }
 
     /// The member is a login to Redpool as a user that has been removed since.
     private func isOfNobody(_ member: QueuedMember) -> Bool {
-        guard member.expectation == .judged, member.words.count > 1 else { return false }
-        return pool.config.clientUsers?.has(member.words[1]) != true
+        let isLogin = member.expectation == .judged && member.words.count > 1
+        guard let user = isLogin ? member.words[1] : member.login.first else { return false }
+        return pool.config.clientUsers?.has(user) != true
     }
 
     /// The value that the client gets in place of `element`.
