@@ -18,9 +18,13 @@ from harness.wire import Connection, ErrorReply, encode
 
 pytestmark = pytest.mark.daemon
 
-# What a loaded machine may add to a deadline.
-SLACK = 8.0
 SERVERS = [FOUND[0]] + [server for server in FOUND[1:] if server.name in ("redis 6.2", "valkey 8.0")]
+
+
+@pytest.fixture
+def slack(full):
+    """What a loaded machine may add to a deadline, in seconds. At the full size it has to be quiet."""
+    return 0.0 if full else 8.0
 
 
 def start(launch, watched, **pool):
@@ -105,7 +109,7 @@ def connections(server) -> list:
 
 @pytest.mark.parametrize("server", SERVERS, ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_planned_failover_under_load(launch, server, threads, full):
+def test_a_planned_failover_under_load(launch, server, threads, full, slack):
     """No client sees an error, and soon nothing of the daemon's is left at the old primary."""
     if not full and (server.name != FOUND[0].name and threads == 2):
         pytest.skip("once is enough: REDPOOL_FULL=1")
@@ -119,7 +123,8 @@ def test_a_planned_failover_under_load(launch, server, threads, full):
         eventually(lambda: primary(redpool) == watched.port_of(new), what="the new primary")
         began = time.monotonic()
         eventually(lambda: not connections(old), what="no connection to the old primary")
-        assert time.monotonic() - began < 1.1 + SLACK
+        took = time.monotonic() - began
+        assert took < 1.1 + slack
         ledger.go_on()
     assert not ledger.errors and not sum(ledger.unknown), (ledger.errors[:3], ledger.unknown)
     # What the old primary took while both said that they are one is lost with it.
@@ -133,7 +138,7 @@ def test_a_planned_failover_under_load(launch, server, threads, full):
     assert "upstream.desync" not in redpool.log()
 
 
-def test_nothing_reaches_the_old_primary_after_the_switch(launch):
+def test_nothing_reaches_the_old_primary_after_the_switch(launch, slack):
     """It says for ten seconds that it is a primary, and what it takes is lost. MONITOR there sees no
     client's command 50 ms after the last Sentinel has said who the new one is."""
     watched = launch.started(Watched())
@@ -149,7 +154,8 @@ def test_nothing_reaches_the_old_primary_after_the_switch(launch):
                 with contextlib.suppress(TimeoutError, OSError, EOFError):
                     line = monitor.read()
                     if b'"INCR"' in line.upper():
-                        seen.append(time.time())
+                        # When the server has carried it out, by its own clock.
+                        seen.append(float(line.split()[0]))
 
         reader = threading.Thread(target=watch, daemon=True)
         reader.start()
@@ -162,8 +168,9 @@ def test_nothing_reaches_the_old_primary_after_the_switch(launch):
         monitor.close()
         reader.join(60)
     assert seen, "the monitor has seen nothing"
-    late = [moment - switched for moment in seen if moment > switched + 0.05 + SLACK / 16]
-    assert not late, late[:5]
+    last = max(seen) - switched
+    print(f"the last command at the old primary: {last * 1000:.0f} ms after the switch")
+    assert last < 0.05 + slack / 16
 
 
 def _time_of(line) -> float:
@@ -173,7 +180,7 @@ def _time_of(line) -> float:
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=str)
-def test_a_killed_primary(launch, server):
+def test_a_killed_primary(launch, server, slack):
     """Commands wait for the new one; only what was in flight is unknown."""
     watched = launch.started(Watched(binary=server.path, down_after=1000))
     redpool = start(launch, watched, poolTimeout="60s")
@@ -184,7 +191,8 @@ def test_a_killed_primary(launch, server):
         new = watched.kill_primary()
         ledger.go_on()
         took = time.monotonic() - began
-    assert took < 1.0 + 2.0 + SLACK, took
+    print(f"kill -9: all clients went on after {took:.2f} s")
+    assert took < 1.0 + 2.0 + slack
     assert not ledger.errors, ledger.errors[:3]
     for value, acknowledged, unknown in zip(
             ledger.values(new), ledger.acknowledged, ledger.unknown):
