@@ -30,6 +30,19 @@ extension World {
         }
     }
 
+    /// Asks until there is a value: on a busy machine a short `poolTimeout` may pass before.
+    fileprivate func askAgain(_ client: TestClient, _ key: String) throws {
+        client.send("GET", key)
+        try run(until: "a value") {
+            tick()
+            if client.text.hasPrefix("-"), client.text.hasSuffix("\r\n") {
+                _ = client.take()
+                client.send("GET", key)
+            }
+            return client.text == "$10\r\nvalue of \(key)\r\n"
+        }
+    }
+
     fileprivate var servers: Int { worker.pools[0].servers.count }
     fileprivate var closes: (failover: UInt64, all: UInt64, opened: UInt64) {
         let counters = worker.pools[0].counters
@@ -248,12 +261,7 @@ struct SuccessionTests {
             client.take() == "-UPSTREAMDOWN pool main: "
                 + "no Sentinel knows mymaster (127.0.0.1:26379: down)\r\n")
         try world.succeed(to: world.server)
-        client.send("GET", "a")
-        try world.run(until: "the reply") {
-            world.tick()
-            return !client.received.isEmpty
-        }
-        #expect(client.take() == "$10\r\nvalue of a\r\n")
+        try world.askAgain(client, "a")
     }
 
     @Test("a primary is left before the next one is known: commands wait for that")
@@ -293,11 +301,7 @@ struct SuccessionTests {
                 + "last error: ROLE: \(place) is no primary\r\n")
         #expect(world.server.count(of: "GET", "a") == 0)
         world.server.role = "master"
-        client.send("GET", "a")
-        try world.run(until: "the reply") {
-            world.tick()
-            return client.text.contains("value of a")
-        }
+        try world.askAgain(client, "a")
     }
 
     @Test("READONLY retires all connections at once, then ever fewer signs of one server count")
