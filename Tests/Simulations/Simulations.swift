@@ -10,11 +10,12 @@ enum Simulations {
     private static let interleavings: UInt64 = 3000
     private static let sentinelWorlds: UInt64 = 250
     private static let clusterWorlds: UInt64 = 260
+    private static let orderWorlds: UInt64 = 110
 
     static func main() {
         let found =
             simulatePools() + interleaveWorkers() + findUnreached() + followPrimaries()
-            + followClusters()
+            + followClusters() + orderReplies()
         for failure in found { print(failure) }
         exit(found.isEmpty ? 0 : 1)
     }
@@ -82,6 +83,29 @@ enum Simulations {
             "\(clusterWorlds) clusters, \(steps) events, \(failovers) failovers, "
                 + "\(redirects) redirects: \(found.count) failed")
         if failovers < 1000 || redirects < 1000 { found.append("too little happens to clusters") }
+        return found
+    }
+
+    private static func orderReplies() -> [String] {
+        var sums = (steps: 0, replies: 0, moves: 0, merges: 0, ends: 0)
+        var found: [String] = []
+        for seed in 0..<orderWorlds {
+            let world = OrderWorld(seed: seed)
+            world.run(steps: 10_000)
+            sums.steps += world.steps
+            sums.replies += world.replies
+            sums.moves += world.moves
+            sums.merges += world.merges
+            sums.ends += world.ends
+            if let failure = world.failure { found.append(failure) }
+        }
+        print(
+            "orders of replies, seeds 0 to \(orderWorlds - 1), \(sums.steps) events, "
+                + "\(sums.replies) replies, \(sums.moves) refusals, \(sums.merges) merges, "
+                + "\(sums.ends) ends: \(found.count) failed")
+        if min(sums.replies, sums.moves, sums.merges, sums.ends) < 1000 {
+            found.append("too little happens to replies")
+        }
         return found
     }
 

@@ -1,0 +1,89 @@
+// Commands with several parts and one reply. Each part has a place of its own, so it is sent,
+// refused and sent again as any command; but its reply stays where it is until all parts are
+// answered.
+
+extension ReplyOrder {
+    /// A command of several parts begins, 1 to 65,535; nil for other numbers. Returns the place of
+    /// the first part; the others follow. All are held and have no bytes until `hold` or `send`.
+    package mutating func openGather(parts: Int, isSilent: Bool = false) -> UInt32? {
+        guard (1...Int(UInt16.max)).contains(parts) else { return nil }
+        let lead = first &+ UInt32(truncatingIfNeeded: count)
+        for part in 0..<parts {
+            _ = openHeld(slot: PlaceSlot.unknown)
+            let index = position(count - 1)
+            places[index].isPart = true
+            places[index].distance = UInt16(part)
+        }
+        let index = position(count - parts)
+        places[index].missing = UInt16(parts)
+        places[index].isSilentGather = isSilent
+        return lead
+    }
+
+    /// Parts are too large together, or nobody wants them: what is kept of their replies is
+    /// dropped, and so is what comes. `takeParts` gives nil then.
+    package mutating func dropParts(of place: UInt32) {
+        guard let (offset, parts) = gather(of: place) else { return }
+        for part in 0..<parts {
+            let index = position(offset + part)
+            places[index].isSilent = true
+            if places[index].stage != .held { empty(index) }
+        }
+    }
+
+    /// The replies to the parts of a gather that is complete, in their order. Nil if it is not
+    /// there, not complete, or dropped. `answer` for the same place follows.
+    package mutating func takeParts(of lead: UInt32) -> [[UInt8]]? {
+        guard let (offset, parts) = gather(of: lead), places[position(offset)].missing == 0,
+            !places[position(offset)].isSilent
+        else { return nil }
+        var replies: [[UInt8]] = []
+        for part in 0..<parts {
+            replies.append([])
+            moveAll(of: position(offset + part), into: &replies[part])
+        }
+        return replies
+    }
+
+    /// A part has been answered. `.gathered` for the last one.
+    mutating func finishPart(at offset: Int) -> ReplyWay {
+        let lead = offset - Int(places[position(offset)].distance)
+        places[position(lead)].missing -= 1
+        guard places[position(lead)].missing == 0 else { return .parked }
+        return .gathered(first &+ UInt32(truncatingIfNeeded: lead))
+    }
+
+    /// The gather that begins here is answered: its places become usual ones, all but the first one
+    /// with nothing in them. False if it is none, or not complete.
+    mutating func endGather(at offset: Int) -> Bool {
+        let index = position(offset)
+        guard places[index].isPart, places[index].distance == 0, places[index].missing == 0 else {
+            return false
+        }
+        let isSilent = places[index].isSilentGather
+        for part in 0..<count(ofPartsAt: offset) {
+            let index = position(offset + part)
+            empty(index)
+            places[index].isPart = false
+        }
+        places[index].isSilent = isSilent
+        return true
+    }
+
+    /// The first place of the gather that a part belongs to, and how many parts it has.
+    private func gather(of place: UInt32) -> (offset: Int, parts: Int)? {
+        guard let offset = offset(of: place), places[position(offset)].isPart else { return nil }
+        let lead = offset - Int(places[position(offset)].distance)
+        return (lead, count(ofPartsAt: lead))
+    }
+
+    private func count(ofPartsAt lead: Int) -> Int {
+        var parts = 1
+        while lead + parts < count, places[position(lead + parts)].isPart,
+            Int(places[position(lead + parts)].distance) == parts
+        {
+            parts += 1
+        }
+        return parts
+    }
+}

@@ -1,0 +1,243 @@
+// A client's commands in flight on several nodes, and the order of their replies. Each command has
+// a place. What a node answers for the first place goes to the client as it comes; what comes for
+// another place is parked until all before it are answered. In the files beside this one:
+//
+//   +Strands    commands that are held, sent to another node, or answered by Redpool
+//   +Gathers    several parts with one reply
+//
+// A client with all its commands in flight on one node needs none of this.
+
+/// The places of one client, oldest first. It begins when a client has commands in flight on a
+/// second node, or when a node refuses a command and others are in flight behind it. It ends
+/// (`isOver`) when all replies have gone out.
+///
+/// Places are numbers that follow each other and wrap around, so `InFlight.value` of an entry can
+/// stand for its next reply, and an entry of several commands has consecutive places. Calls for a
+/// place that is not there change nothing.
+package struct ReplyOrder: ~Copyable {
+    /// The part of the client's commands that is in flight on one node.
+    struct Strand {
+        let node: UInt32
+        var open: Int
+    }
+
+    /// A ring; its size is a power of two, or 0.
+    var places: [ReplyPlace] = []
+    var head = 0
+    /// The number of the first place.
+    package private(set) var first: UInt32 = 0
+    /// How many places there are.
+    package private(set) var count = 0
+    /// Bytes of the first place's reply have gone out.
+    private(set) var hasBegun = false
+    var strands: [Strand] = []
+    var chunks = ParkedChunks()
+    /// How many places are held. While there are any, the client sends nothing more.
+    package internal(set) var heldCount = 0
+
+    private static let smallest = 16
+    /// The most bytes, but for the last piece, that `drain` hands over in one call.
+    private static let mostDrained = 64 << 10
+
+    /// For a client with `open` commands in flight on one node, whose places are 0, 1 and so on.
+    /// Their slots are unknown until `describe` is told.
+    ///
+    /// - Parameter hasBegun: the client has got a part of the oldest one's reply.
+    package init(open: Int, on node: UInt32, hasBegun: Bool = false) {
+        for _ in 0..<max(open, 0) { _ = self.open(slot: PlaceSlot.unknown, on: node) }
+        self.hasBegun = hasBegun && count > 0
+    }
+
+    /// All replies have gone out; nothing is kept.
+    package var isOver: Bool { count == 0 }
+
+    /// The memory of what is kept, in bytes. The caller bounds it: beyond some number it does not
+    /// read the client, beyond a larger one it closes it.
+    package var memory: Int { places.count * MemoryLayout<ReplyPlace>.stride + chunks.memory }
+
+    /// How many of the client's commands are in flight on a node. At 0 the client leaves its
+    /// upstream there.
+    package func open(on node: UInt32) -> Int {
+        strands.first { $0.node == node }?.open ?? 0
+    }
+
+    // MARK: Commands
+
+    /// A command is sent to a node, behind all that the client has sent there. Returns its place.
+    package mutating func open(slot: UInt16, on node: UInt32, isSilent: Bool = false) -> UInt32 {
+        joinStrand(node)
+        return append(ReplyPlace(stage: .open, isSilent: isSilent, slot: slot, node: node))
+    }
+
+    /// A command that has not been sent has a place: Redpool answers it, or sends it later.
+    package mutating func openHeld(slot: UInt16, isSilent: Bool = false) -> UInt32 {
+        heldCount += 1
+        return append(ReplyPlace(stage: .held, isSilent: isSilent, slot: slot, node: 0))
+    }
+
+    /// What is known of a place that was opened without it.
+    package mutating func describe(_ place: UInt32, slot: UInt16, isSilent: Bool) {
+        guard let offset = offset(of: place) else { return }
+        places[position(offset)].slot = slot
+        places[position(offset)].isSilent = isSilent
+    }
+
+    private mutating func append(_ place: ReplyPlace) -> UInt32 {
+        if count == places.count { grow() }
+        let number = first &+ UInt32(truncatingIfNeeded: count)
+        places[position(count)] = place
+        count += 1
+        return number
+    }
+
+    // MARK: Replies
+
+    /// Bytes have come for a place: those that complete its reply and the next ones', `replies` in
+    /// all; or, if that is 0, a piece of its reply and no more.
+    package mutating func take(
+        _ bytes: Span<UInt8>, of place: UInt32, completing replies: UInt32
+    ) -> ReplyWay {
+        let offset = Int(place &- first)
+        guard offset + max(Int(replies), 1) <= count, isOpen(offset, Int(replies)) else {
+            return .mismatch
+        }
+        if replies > 0 { leaveStrand(places[position(offset)].node, Int(replies)) }
+        return put(bytes, at: offset, completing: Int(replies))
+    }
+
+    /// Whether a run of places can take replies: all are in flight on one node, and none but the
+    /// first one has got bytes. A part is taken alone.
+    private func isOpen(_ offset: Int, _ replies: Int) -> Bool {
+        let one = position(offset)
+        guard places[one].stage == .open else { return false }
+        guard replies > 1 else { return true }
+        guard !places[one].isPart else { return false }
+        for next in 1..<replies {
+            let other = position(offset + next)
+            guard places[other].stage == .open, places[other].node == places[one].node,
+                places[other].isSilent == places[one].isSilent, places[other].isEmpty,
+                !places[other].isPart
+            else { return false }
+        }
+        return true
+    }
+
+    /// Passes bytes on or parks them, and ends the places that they complete.
+    mutating func put(_ bytes: Span<UInt8>, at offset: Int, completing replies: Int) -> ReplyWay {
+        let index = position(offset)
+        let isSilent = places[index].isSilent
+        if offset == 0, !isSilent, !places[index].isPart, places[index].isEmpty {
+            if replies > 0 {
+                removeFirst(replies)
+            } else if !bytes.isEmpty {
+                hasBegun = true
+            }
+            return .pass
+        }
+        if !isSilent { keep(bytes, in: index) }
+        for next in 0..<replies { places[position(offset + next)].stage = .done }
+        guard replies > 0, places[index].isPart else { return .parked }
+        return finishPart(at: offset)
+    }
+
+    /// There is something for the client: the caller calls `drain` until there is not.
+    package var isReady: Bool {
+        guard count > 0 else { return false }
+        let index = head
+        switch places[index].stage {
+        case .held: return false
+        case .open: return !places[index].isPart && !places[index].isEmpty
+        case .done: return !places[index].isPart
+        }
+    }
+
+    /// Appends what the client can get now to `output`, about 64 KB at most.
+    package mutating func drain(into output: inout [UInt8]) {
+        let end = output.count + ReplyOrder.mostDrained
+        while isReady, output.count < end {
+            let index = head
+            hasBegun = hasBegun || !places[index].isEmpty
+            moveInline(of: index, into: &output)
+            while output.count < end, places[index].chunk != ParkedChunks.none {
+                chunks.moveFirst(of: &places[index].chunk, into: &output)
+            }
+            if places[index].isEmpty, places[index].stage == .done { removeFirst(1) }
+        }
+    }
+
+    /// The client has left: nothing is kept any more.
+    package mutating func removeAll() {
+        removeFirst(count)
+        strands = []
+        chunks = ParkedChunks()
+        heldCount = 0
+    }
+
+    // MARK: Memory
+
+    /// Keeps bytes in a place, behind those that are there.
+    mutating func keep(_ bytes: Span<UInt8>, in index: Int) {
+        let old = Int(places[index].count)
+        guard places[index].chunk == ParkedChunks.none, old + bytes.count <= ReplyPlace.room else {
+            chunks.append(bytes, from: 0, to: &places[index].chunk)
+            return
+        }
+        for offset in 0..<bytes.count { places[index].bytes[old + offset] = bytes[offset] }
+        places[index].count = UInt8(old + bytes.count)
+    }
+
+    /// Frees what is kept in a place.
+    mutating func empty(_ index: Int) {
+        places[index].count = 0
+        chunks.drop(&places[index].chunk)
+    }
+
+    /// Appends what is kept in a place to an array, and frees it.
+    mutating func moveAll(of index: Int, into output: inout [UInt8]) {
+        moveInline(of: index, into: &output)
+        while places[index].chunk != ParkedChunks.none {
+            chunks.moveFirst(of: &places[index].chunk, into: &output)
+        }
+    }
+
+    private mutating func moveInline(of index: Int, into output: inout [UInt8]) {
+        let count = Int(places[index].count)
+        guard count > 0 else { return }
+        let bytes = places[index].bytes
+        unsafe bytes.span.extracting(first: count).withUnsafeBufferPointer {
+            unsafe output.append(contentsOf: $0)
+        }
+        places[index].count = 0
+    }
+
+    private mutating func removeFirst(_ gone: Int) {
+        hasBegun = false
+        first &+= UInt32(truncatingIfNeeded: gone)
+        count -= gone
+        if count == 0 {
+            places = []
+            head = 0
+        } else {
+            head = position(gone)
+        }
+    }
+
+    private mutating func grow() {
+        var bigger: [ReplyPlace] = []
+        bigger.reserveCapacity(max(ReplyOrder.smallest, 2 * places.count))
+        for offset in 0..<count { bigger.append(places[position(offset)]) }
+        let unused = ReplyPlace(stage: .done, isSilent: false, slot: PlaceSlot.none, node: 0)
+        while bigger.count < max(ReplyOrder.smallest, 2 * places.count) { bigger.append(unused) }
+        places = bigger
+        head = 0
+    }
+
+    /// Where a place is in the ring.
+    func position(_ offset: Int) -> Int { (head &+ offset) & (places.count &- 1) }
+
+    /// How many places are before this one; nil if it is not there.
+    func offset(of place: UInt32) -> Int? {
+        let offset = Int(place &- first)
+        return offset < count ? offset : nil
+    }
+}

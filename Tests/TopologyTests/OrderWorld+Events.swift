@@ -1,0 +1,174 @@
+import TestSupport
+import Topology
+
+// What the client sends, and what the nodes do with it.
+
+extension OrderWorld {
+    private func anyNode() -> UInt32 { UInt32(random.below(Int(OrderWorld.nodes))) }
+
+    /// A run of commands to one node.
+    func open() {
+        let node = anyNode()
+        let isSilent = random.chance(5)
+        for _ in 0..<(1 + random.below(4)) {
+            let reply = newReply()
+            let place = order.open(slot: UInt16(random.below(9)), on: node, isSilent: isSilent)
+            owed[Int(node)].append(
+                Owed(place: place, reply: reply, isSilent: isSilent, isPart: false))
+            expected.append(isSilent ? [] : reply)
+        }
+    }
+
+    /// A command that Redpool answers itself.
+    func openAnswered() {
+        let place = order.openHeld(slot: PlaceSlot.none)
+        let reply = newReply()
+        expected.append(reply)
+        passOn(order.answer(reply.span, for: place), reply[...])
+    }
+
+    func openGather() {
+        let count = 1 + random.below(5)
+        let isSilent = random.chance(10)
+        guard let lead = order.openGather(parts: count, isSilent: isSilent) else {
+            return fail("no gather")
+        }
+        gathers[lead] = count
+        if isSilent { silentGathers.insert(lead) } else { silentGathers.remove(lead) }
+        dropped.remove(lead)
+        for part in 0..<UInt32(count) {
+            // Not known before the parts are: what the client gets.
+            expected.append([])
+            parts[lead &+ part] = newReply()
+            held.append(Held(place: lead &+ part, command: [], isSilent: false, isPart: true))
+        }
+        for place in lead..<(lead &+ UInt32(count)) where random.chance(80) { send(place) }
+    }
+
+    func dropParts() {
+        guard let lead = gathers.keys.sorted().first else { return }
+        order.dropParts(of: lead &+ UInt32(random.below(gathers[lead] ?? 1)))
+        dropped.insert(lead)
+    }
+
+    // MARK: Answers
+
+    /// A node sends something of its oldest replies.
+    func answerSomething() {
+        let node = Int(anyNode())
+        guard let first = owed[node].first else { return }
+        // The run that has one entry in the queue of the upstream.
+        var run = 1
+        while !first.isPart, run < owed[node].count, !owed[node][run].isPart,
+            owed[node][run].isSilent == first.isSilent,
+            owed[node][run].place == first.place &+ UInt32(run)
+        {
+            run += 1
+        }
+        let whole = random.below(run + 1)
+        if whole > 0 { complete(whole, on: node) }
+        if whole < run, random.chance(50), failure == nil { sendPiece(on: node) }
+    }
+
+    private func complete(_ count: Int, on node: Int) {
+        let place = owed[node][0].place
+        var bytes: [UInt8] = []
+        for _ in 0..<count {
+            let one = owed[node].removeFirst()
+            bytes += one.reply[one.sent...]
+        }
+        passOn(order.take(bytes.span, of: place, completing: UInt32(count)), bytes[...])
+    }
+
+    private func sendPiece(on node: Int) {
+        let one = owed[node][0]
+        let left = one.reply.count - one.sent
+        guard left > 1 else { return }
+        let piece = one.reply[one.sent..<(one.sent + 1 + random.below(left - 1))]
+        owed[node][0].sent += piece.count
+        passOn(order.take(Array(piece).span, of: one.place, completing: 0), piece)
+    }
+
+    // MARK: Redirects
+
+    /// A node refuses its oldest command, perhaps in the middle of a reply.
+    func refuse() {
+        let node = Int(anyNode())
+        guard let one = owed[node].first else { return }
+        let hasBegun = one.place == base && got > 0
+        if order.canMove(one.place) == hasBegun { return fail("can move: \(!hasBegun)") }
+        moves += 1
+        if random.chance(50) {
+            let other = anyNode()
+            if order.move(one.place, to: other) == hasBegun { return fail("moves: \(!hasBegun)") }
+            if hasBegun { return }
+            owed[node].removeFirst()
+            owe(one.place, one.reply, one.isSilent, one.isPart, on: other)
+        } else {
+            let command = newReply()
+            if order.hold(one.place, command: command.span) == hasBegun {
+                return fail("holds: \(!hasBegun)")
+            }
+            if hasBegun { return }
+            owed[node].removeFirst()
+            if !one.isPart { waiting[one.place] = one.reply }
+            held.append(
+                Held(
+                    place: one.place, command: command, isSilent: one.isSilent,
+                    isPart: one.isPart))
+        }
+    }
+
+    private func owe(
+        _ place: UInt32, _ reply: [UInt8], _ isSilent: Bool, _ isPart: Bool, on node: UInt32
+    ) {
+        owed[Int(node)].append(
+            Owed(place: place, reply: reply, isSilent: isSilent, isPart: isPart))
+    }
+
+    /// One that is held is sent, or Redpool answers it.
+    func release() {
+        guard !held.isEmpty else { return }
+        let place = held[random.below(held.count)].place
+        if random.chance(80) { send(place) } else { answerHeld(place) }
+    }
+
+    private func send(_ place: UInt32) {
+        guard let index = held.firstIndex(where: { $0.place == place }) else { return }
+        let one = held.remove(at: index)
+        let node = anyNode()
+        scratch.removeAll(keepingCapacity: true)
+        guard order.send(place, to: node, into: &scratch), scratch == one.command else {
+            return fail("another command of \(scratch.count) bytes")
+        }
+        let reply = one.isPart ? parts[place] : waiting.removeValue(forKey: place)
+        guard let reply else { return fail("an unknown command") }
+        owe(place, reply, one.isSilent, one.isPart, on: node)
+    }
+
+    private func answerHeld(_ place: UInt32) {
+        guard let index = held.firstIndex(where: { $0.place == place }) else { return }
+        let one = held.remove(at: index)
+        let reply = newReply()
+        if one.isPart {
+            parts[place] = reply
+        } else {
+            waiting[place] = nil
+            expect(one.isSilent ? [] : reply, of: place)
+        }
+        passOn(order.answer(reply.span, for: place), reply[...])
+    }
+
+    /// The client closes. What comes for it then has no place.
+    func leave() {
+        order.removeAll()
+        if order.memory != 0 || !order.isOver || order.isReady { return fail("keeps something") }
+        for one in owed.compactMap(\.first) {
+            let bytes = one.reply
+            if order.take(bytes.span, of: one.place, completing: 1) != .mismatch {
+                return fail("takes a reply for a client that has left")
+            }
+        }
+        begin()
+    }
+}
