@@ -11,11 +11,12 @@ enum Simulations {
     private static let sentinelWorlds: UInt64 = 250
     private static let clusterWorlds: UInt64 = 260
     private static let orderWorlds: UInt64 = 110
+    private static let redirectWorlds: UInt64 = 550
 
     static func main() {
         let found =
             simulatePools() + interleaveWorkers() + findUnreached() + followPrimaries()
-            + followClusters() + orderReplies()
+            + followClusters() + orderReplies() + followRedirects()
         for failure in found { print(failure) }
         exit(found.isEmpty ? 0 : 1)
     }
@@ -105,6 +106,29 @@ enum Simulations {
                 + "\(sums.ends) ends: \(found.count) failed")
         if min(sums.replies, sums.moves, sums.merges, sums.ends) < 1000 {
             found.append("too little happens to replies")
+        }
+        return found
+    }
+
+    private static func followRedirects() -> [String] {
+        var sums = (steps: 0, redirects: 0, asks: 0, pauses: 0, moves: 0)
+        var found: [String] = []
+        for seed in 0..<redirectWorlds {
+            let world = RedirectWorld(seed: seed)
+            world.run(steps: 2000)
+            sums.steps += world.steps
+            sums.redirects += world.redirects
+            sums.asks += world.asks
+            sums.pauses += world.pauses
+            sums.moves += world.moves
+            if let failure = world.failure { found.append(failure) }
+        }
+        print(
+            "redirects, seeds 0 to \(redirectWorlds - 1), \(sums.steps) events, "
+                + "\(sums.moves) moves of slots, \(sums.redirects) MOVED, \(sums.asks) ASK, "
+                + "\(sums.pauses) held: \(found.count) failed")
+        if min(sums.redirects, sums.asks, sums.pauses, sums.moves) < 1000 {
+            found.append("too little is redirected")
         }
         return found
     }

@@ -54,7 +54,8 @@ final class OrderWorld {
 
     init(seed: UInt64) {
         self.seed = seed
-        random = SeededRandom(seed: seed)
+        // Streams of neighbouring seeds are the same but for one number.
+        random = SeededRandom(seed: seed &* 0xD6E8_FEB8_6659_FD93)
         order = ReplyOrder(open: 0, on: 0)
     }
 

@@ -26,9 +26,9 @@ package enum RedirectAction: Equatable, Sendable {
     /// To be kept (`ReplyOrder.hold`) until `Redirects.next` gives it.
     case hold
     /// Nobody knows whether the command has run. Ask the node that has answered EXISTS with the
-    /// command's keys. If it gives the same answer, byte for byte, judge again with `isConfirmed`;
-    /// else the client gets the first answer as it is.
-    case confirm
+    /// command's keys, behind ASKING if the command was. If it gives the same answer, byte for
+    /// byte, judge again with `isConfirmed`; else the client gets the first answer as it is.
+    case confirm(asking: Bool)
     /// The client gets an error in place of the node's answer (`ReplyOrder.answer`).
     case answer(RedirectEnd)
 }
@@ -61,4 +61,10 @@ package struct HeldCommand: Equatable, Sendable {
     package let node: UInt32?
     /// ASKING goes before it, in one piece.
     package let asking: Bool
+
+    package init(place: UInt32, node: UInt32?, asking: Bool) {
+        self.place = place
+        self.node = node
+        self.asking = asking
+    }
 }

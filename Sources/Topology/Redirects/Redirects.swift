@@ -54,13 +54,14 @@ package struct Redirects: ~Copyable {
     ///     has it.
     ///   - version: of the present map.
     package mutating func judge(
-        _ refusal: Refusal, of command: RefusedCommand, to node: UInt32?,
+        _ refusal: NodeRefusal, of command: RefusedCommand, to node: UInt32?,
         in order: borrowing ReplyOrder, version: UInt64, now: MonotonicTime
     ) -> RedirectAction {
         let place = command.place
         let canBeSent = command.canBeSent && (order.canMove(place) || order.isHeld(place))
         if command.mayMakeUpErrors, !command.isConfirmed, refusal != .notReceived {
-            return canBeSent ? .confirm : .relay
+            let asking = entry(of: place, in: order, now).asking
+            return canBeSent ? .confirm(asking: asking) : .relay
         }
         switch refusal {
         case .moved(let slot, let address), .ask(let slot, let address):

@@ -4,8 +4,9 @@
 // Commands of one slot are executed in the order of their places. Behind one that a node refuses,
 // it refuses all later ones of that slot, so each follows the one before it: a command goes to a
 // node at once only if the one before it, of the same slot, is in flight on that very node, or is
-// answered (`mayGo`). Two things have to hold: a slot does not come back to a node while commands
-// that were sent there before it left are unread; and a migration is not given up meanwhile.
+// answered (`mayGo`). Two things have to hold. A slot that has left a node does not come back while
+// commands that were sent there before, or refusals of that node, are on their way. And a migration
+// is not given up meanwhile.
 
 extension ReplyOrder {
     mutating func joinStrand(_ node: UInt32) {
@@ -62,14 +63,13 @@ extension ReplyOrder {
         return places[position(offset)].stage == .open && !(offset == 0 && hasBegun)
     }
 
-    /// Whether a later command for the place's slot is unanswered: it may have been executed, so
-    /// this one cannot be tried again.
+    /// Whether there is a later command for the place's slot. It may have been executed, also if it
+    /// is answered and its reply parked, so this one cannot be tried again.
     package func hasLater(than place: UInt32) -> Bool {
         guard let offset = offset(of: place) else { return false }
         let slot = places[position(offset)].slot
         for later in (offset + 1)..<max(count, offset + 1) {
-            let index = position(later)
-            if places[index].stage != .done, isSame(places[index].slot, slot) { return true }
+            if isSame(places[position(later)].slot, slot) { return true }
         }
         return false
     }

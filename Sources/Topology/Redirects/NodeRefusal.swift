@@ -3,7 +3,7 @@
 package import RESP
 
 /// What a node has answered in place of a reply, when another node or another time is right.
-package enum Refusal: Equatable, Sendable {
+package enum NodeRefusal: Equatable, Sendable {
     /// Another node has the slot.
     case moved(slot: UInt16, to: NodeAddress)
     /// Another node takes the slot over, and may have the key already.
@@ -46,22 +46,22 @@ package enum Refusal: Equatable, Sendable {
     ///
     /// - Parameter asked: the node that has answered. Its host stands for one that is left out.
     package init?(_ reply: [UInt8], from asked: NodeAddress) {
-        guard reply.count <= Refusal.longestLine, reply.first == UInt8(ascii: "-") else {
+        guard reply.count <= NodeRefusal.longestLine, reply.first == UInt8(ascii: "-") else {
             return nil
         }
         var scanner = ReplyScanner()
         guard case .complete(let end) = scanner.scan(reply.span, from: 0), end == reply.count
         else { return nil }
-        if Refusal.isWord("TRYAGAIN", in: scanner.head) {
+        if NodeRefusal.isWord("TRYAGAIN", in: scanner.head) {
             self = .tryAgain
-        } else if Refusal.isWord("CLUSTERDOWN", in: scanner.head) {
+        } else if NodeRefusal.isWord("CLUSTERDOWN", in: scanner.head) {
             self = .clusterDown
-        } else if Refusal.saysNotServing(scanner.head) {
+        } else if NodeRefusal.saysNotServing(scanner.head) {
             self = .notServing
         } else {
             let isMoved = scanner.head.starts(with: "MOVED ")
             guard isMoved || scanner.head.starts(with: "ASK "),
-                let (slot, address) = Refusal.target(reply[1..<(end - 2)], asked)
+                let (slot, address) = NodeRefusal.target(reply[1..<(end - 2)], asked)
             else { return nil }
             self = isMoved ? .moved(slot: slot, to: address) : .ask(slot: slot, to: address)
         }
