@@ -72,9 +72,10 @@ extension Subcommand {
         switch self {
         case .status:
             """
-            First what is wrong: pools that are down or stalled, clients that wait, a
-            change that needs a restart. Then the pools, their latencies, and the last
-            five errors.
+            First what is wrong: pools that are down or stalled, clients that wait,
+            Sentinels that are down, a change that needs a restart. Then the pools, the
+            primaries that Sentinels name with their last failovers, latencies, and the
+            last five errors.
             """
         case .show:
             """

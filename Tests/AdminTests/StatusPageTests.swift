@@ -126,6 +126,12 @@ struct StatusPageTests {
                 "pool main: no Sentinel knows mymaster (10.0.0.1:26379: it names no primary; "
                     + "10.0.0.2:26379: it names no primary)"
             ])
+        #expect(
+            texts {
+                $0.pools[0].sentinels = sampleSentinels(isKnown: false)
+                $0.pools[0].outage = "no Sentinel knows mymaster"
+            } == ["pool main has no upstream connection: no Sentinel knows mymaster"],
+            "said once")
         #expect(texts { $0.process.isDraining = true } == ["Redpool is shutting down"])
         #expect(
             texts { $0.process.reload.wasSuccessful = false } == [
@@ -139,6 +145,19 @@ struct StatusPageTests {
             texts { $0.process.logLines = [LogLines(level: "info", written: 9, lost: 2)] } == [
                 "2 lines of the log were lost"
             ])
+    }
+
+    @Test("without a primary a pool is not ready, even while clients hold upstreams")
+    func readiness() {
+        var snapshot = well()
+        #expect(Readiness(snapshot, pool: nil) == .ready)
+        snapshot.pools[0].sentinels = sampleSentinels(isKnown: false)
+        #expect(
+            Readiness(snapshot, pool: "main")
+                == .not([
+                    "pool main: no Sentinel knows mymaster (10.0.0.1:26379: it names no primary; "
+                        + "10.0.0.2:26379: it names no primary)"
+                ]))
     }
 
     @Test("refusals of the last minute and since the start")

@@ -118,6 +118,7 @@ TABLES = {
     "VERSION": [{"name": "version", "value": "0.9.0"}, {"name": "uptime_s", "value": "93784"},
                 {"name": "draining", "value": "no"}],
     "POOLS": [POOL],
+    "SENTINELS": [],
     "LATENCY": [
         {"pool": "main", "what": what, "since": since, "count": 9, "p50_us": p50, "p90_us": 1,
          "p99_us": p99 if since == "minute" else 999}
@@ -194,6 +195,47 @@ def test_status_of_other_states(tmp_path, state, code, words):
     pool = POOL | {"state": state, "waiting": 7, "oldest_in_flight_ms": 5234}
     found, lines = status(tmp_path, POOLS=[pool])
     assert found == code and lines[1] == words
+
+
+SENTINEL = {
+    "pool": "main", "sentinel": "10.0.0.1:26379", "state": "connected", "configured": "yes",
+    "names": "10.0.0.6:6379", "epoch": 7, "heard_s": 1, "error": None, "primary": "10.0.0.6:6379",
+    "failovers": 3, "last_failover": "10.0.0.5:6379 -> 10.0.0.6:6379", "last_failover_s": 3725,
+    "last_failover_ms": 2163, "sign": "lost"}
+GONE = {"state": "down", "names": None, "epoch": None, "error": "Connection refused"}
+UNKNOWN = {"primary": None, "failovers": 0, "last_failover": None, "last_failover_s": None,
+           "last_failover_ms": None, "sign": None}
+
+
+def test_status_shows_the_primary_and_the_last_failover(tmp_path):
+    rows = [SENTINEL, SENTINEL | {"sentinel": "10.0.0.2:26379"},
+            SENTINEL | UNKNOWN | {"pool": "other", "primary": "10.0.0.9:6379",
+                                  "names": "10.0.0.9:6379"}]
+    code, lines = status(tmp_path, POOLS=[POOL, POOL | {"pool": "other"}], SENTINELS=rows)
+    assert code == 0 and lines[1] == "Nothing is wrong."
+    assert lines[6:10] == [
+        "",
+        "POOL  PRIMARY       SENTINELS FAILOVERS LAST, AGO IT TOOK FROM",
+        "main  10.0.0.6:6379       2/2         3 1 h 2 min   2.1 s 10.0.0.5:6379",
+        "other 10.0.0.9:6379       1/1         0         -       - -"]
+
+
+@pytest.mark.parametrize("changes, code, words", [
+    ([GONE, {}], 0, ["! main: Sentinel 10.0.0.1:26379 is down: Connection refused"]),
+    ([GONE, GONE], 0, ["! main: no Sentinel can be asked: Connection refused"]),
+    ([{"names": None, "error": "ERR No such master with that name"}, {}], 0,
+     ["! main: Sentinel 10.0.0.1:26379 names no primary: ERR No such master with that ~"]),
+    ([{"names": "10.0.0.5:6379", "epoch": 6}, {}], 0,
+     ["! main: Sentinel 10.0.0.1:26379 names 10.0.0.5:6379"]),
+    # Clients that hold upstreams of a former primary keep the pool up.
+    ([GONE | UNKNOWN, GONE | UNKNOWN], 1, [
+        "! main: no primary is known", "! main: no Sentinel can be asked: Connection refused"]),
+])
+def test_status_of_sentinels_that_are_not_well(tmp_path, changes, code, words):
+    rows = [SENTINEL | {"sentinel": f"10.0.0.{number}:26379"} | change
+            for number, change in enumerate(changes, 1)]
+    found, lines = status(tmp_path, SENTINELS=rows)
+    assert found == code and lines[1:1 + len(words) + 1] == [*words, ""], lines
 
 
 def test_status_of_long_names(tmp_path):

@@ -27,6 +27,9 @@ enum Readiness: Equatable {
                 reasons.append("pool \(pool.name): paused")
             } else if let outage = pool.outage {
                 reasons.append("pool \(pool.name): no upstream: \(outage)")
+            } else if let sentinels = pool.sentinels, sentinels.primary == nil {
+                // Clients that hold upstreams of a former primary keep the pool up.
+                reasons.append("pool \(pool.name): \(sentinels.problem)")
             } else if pool.metrics.census.connected == 0, pool.minIdle > 0 {
                 reasons.append("pool \(pool.name): no upstream yet")
             }

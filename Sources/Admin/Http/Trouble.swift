@@ -17,13 +17,15 @@ struct Trouble: Equatable {
         var found: [String] = []
         for worker in snapshot.silent { found.append("worker \(worker) does not answer") }
         for pool in snapshot.pools where pool.isConfigured {
-            if let sentinels = pool.sentinels {
+            let standing = state(of: pool, now: snapshot.at)
+            // Without a primary the outage has the same words.
+            if let sentinels = pool.sentinels, sentinels.primary != nil || standing != .down {
                 found += ofSentinels(sentinels).map { "pool \(pool.name): \($0)" }
             }
             let sight = pool.metrics.sight
             let waiting = pool.metrics.census.waiting
             let oldest = Readable.time(sight.oldestWait(now: snapshot.at))
-            switch state(of: pool, now: snapshot.at) {
+            switch standing {
             case .up: break
             case .down:
                 found.append(

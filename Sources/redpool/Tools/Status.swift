@@ -2,12 +2,13 @@
 
 import RESP
 
-/// The rows of the tables that the screen is made of. Those of latencies, errors and keys are nil
-/// if the daemon does not have the table.
+/// The rows of the tables that the screen is made of. Those of Sentinels, latencies, errors and
+/// keys are nil if the daemon does not have the table.
 struct StatusTables {
     /// The facts by their names.
     var version: [String: String] = [:]
     var pools: [[String: String]] = []
+    var sentinels: [[String: String]]?
     var latency: [[String: String]]?
     var errors: [[String: String]]?
     var config: [[String: String]]?
@@ -26,6 +27,7 @@ func status(_ request: ConsoleRequest) throws -> Int32 {
                 code: Sysexit.unwell, message: "redpool: the daemon has no table of its pools")
         }
         tables.pools = pools
+        tables.sentinels = try console.rows("SENTINELS")
         tables.latency = try console.rows("LATENCY")
         tables.errors = try console.rows("ERRORS")
         tables.config = try console.rows("CONFIG")
@@ -51,19 +53,23 @@ extension ConsoleClient {
 
 /// The screen, made of the tables. It fits 80 columns.
 struct StatusScreen {
-    /// False if a pool is down, stalled or silent.
+    /// False if a pool is down, stalled or silent, or its Sentinels name no primary.
     private(set) var isWell = true
     private(set) var lines: [String] = []
     private static let width = 80
 
     init(_ tables: StatusTables) {
+        let watched = StatusScreen.byPool(tables.sentinels ?? [])
         let wrong =
             (tables.version["draining"] == "yes" ? ["the daemon is draining"] : [])
             + tables.pools.flatMap(StatusScreen.problems)
+            + watched.flatMap { StatusScreen.problems($0.pool, ofSentinels: $0.rows) }
             + (tables.version["last_reload"] == "refused"
                 ? ["the configuration was refused when it was last read: redpool check"] : [])
             + StatusScreen.pending(tables)
-        isWell = !tables.pools.contains { !["up", "paused"].contains($0["state"]) }
+        isWell =
+            !tables.pools.contains { !["up", "paused"].contains($0["state"]) }
+            && !watched.contains { $0.rows.first?["primary"] ?? "-" == "-" }
         lines = [StatusScreen.title(tables)]
         if wrong.isEmpty {
             lines.append("Nothing is wrong.")
@@ -71,6 +77,7 @@ struct StatusScreen {
             lines += wrong.map { TextTable.cut("! \($0)", StatusScreen.width) }
         }
         lines += [""] + StatusScreen.pools(tables.pools)
+        if !watched.isEmpty { lines += [""] + StatusScreen.primaries(watched) }
         if let latency = tables.latency { lines += [""] + StatusScreen.latencies(latency) }
         if let errors = tables.errors { lines += [""] + StatusScreen.errors(errors) }
     }
@@ -119,6 +126,58 @@ struct StatusScreen {
                     + "\(cell("pinned"))/\(cell("max_pinned")) pinned")
         }
         return found
+    }
+
+    /// The rows of SHOW SENTINELS for each pool, in their order.
+    private static func byPool(
+        _ rows: [[String: String]]
+    ) -> [(pool: String, rows: [[String: String]])] {
+        var found: [(pool: String, rows: [[String: String]])] = []
+        for row in rows {
+            let pool = row["pool"] ?? "-"
+            if found.last?.pool != pool { found.append((pool, [])) }
+            found[found.count - 1].rows.append(row)
+        }
+        return found
+    }
+
+    /// What is wrong with those who name a pool's primary, in the words of the page for people.
+    private static func problems(
+        _ pool: String, ofSentinels rows: [[String: String]]
+    ) -> [String] {
+        let primary = rows.first?["primary"] ?? "-"
+        let unknown = primary == "-" ? ["\(pool): no primary is known"] : []
+        if rows.allSatisfy({ $0["state"] == "down" }) {
+            return unknown + ["\(pool): no Sentinel can be asked: \(rows[0]["error"] ?? "-")"]
+        }
+        return unknown
+            + rows.compactMap { row in
+                let (error, names) = (row["error"] ?? "-", row["names"] ?? "-")
+                let sentinel = "\(pool): Sentinel \(row["sentinel"] ?? "-")"
+                if row["state"] == "down" { return "\(sentinel) is down: \(error)" }
+                if error != "-" { return "\(sentinel) names no primary: \(error)" }
+                return names == "-" || names == primary ? nil : "\(sentinel) names \(names)"
+            }
+    }
+
+    /// Who is the primary, by how many Sentinels, and the last failover.
+    private static func primaries(
+        _ pools: [(pool: String, rows: [[String: String]])]
+    ) -> [String] {
+        var table = TextTable([
+            "POOL", "PRIMARY", "SENTINELS", "FAILOVERS", "LAST, AGO", "IT TOOK", "FROM",
+        ])
+        for (pool, rows) in pools {
+            func cell(_ name: String) -> String { rows[0][name] ?? "-" }
+            let way = cell("last_failover").split(separator: " ")
+            table.add([
+                pool, cell("primary"),
+                "\(rows.count { $0["state"] == "connected" })/\(rows.count)", cell("failovers"),
+                span(cell("last_failover_s")), milliseconds(cell("last_failover_ms")),
+                way.first.map(String.init) ?? "-",
+            ])
+        }
+        return table.lines(width: 400).map { TextTable.cut($0, width) }
     }
 
     private static func clients(_ waiting: String) -> String {
