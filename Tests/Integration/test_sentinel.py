@@ -94,6 +94,20 @@ def test_passwords_users_and_tls(launch, tmp_path):
         line.startswith(f"Sentinel {sentinel.text} refuses the login: WRONGPASS")
         for line, sentinel in zip(lines, watched.sentinels)), lines
     assert "of-servers" not in text and "of-sentinels" not in text
+    none = {key: value for key, value in keys.items()
+            if key not in ("sentinelUsername", "sentinelPasswordFile")}
+    code, lines, _ = online(tmp_path, none)
+    assert code == 1 and lines[0] == (
+        f"Sentinel {watched.sentinels[0].text} refuses the questions: "
+        "NOAUTH Authentication required."), lines
+    for sentinel in watched.sentinels:
+        assert sentinel.command("ACL", "SETUSER", "watcher", "-subscribe") == b"OK"
+    code, lines, _ = online(tmp_path, keys)
+    assert code == 1 and all(
+        line.startswith(f"Sentinel {sentinel.text} refuses SUBSCRIBE: NOPERM ")
+        for line, sentinel in zip(lines, watched.sentinels)), lines
+    for sentinel in watched.sentinels:
+        assert sentinel.command("ACL", "SETUSER", "watcher", "+subscribe") == b"OK"
     code, lines, _ = online(tmp_path, keys | {"tlsCaFile": other_authority().file})
     assert code == 1 and "certificate verify failed" in lines[0], lines
     plain = {key: value for key, value in keys.items() if key not in ("sentinelTls", "primaryTls",

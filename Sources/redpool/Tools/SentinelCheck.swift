@@ -43,6 +43,14 @@ struct SentinelCheck {
             guard try logIn(exchange, place) else { return }
             let name = Array(source.primaryName.utf8)
             let replies = try exchange.replies(to: SentinelAnswer.questions(about: name))
+            // The daemon uses only a Sentinel whose messages it may have.
+            let asked = ["SUBSCRIBE"] + SentinelMessage.channels
+            if SentinelAnswer(replies: replies).claim != nil,
+                case .error(let text) = try exchange.ask(asked)
+            {
+                lines.append("Sentinel \(place) refuses SUBSCRIBE: \(text)")
+                return
+            }
             take(replies, from: place)
         } catch {
             lines.append("Sentinel \(place): \(error.text)")
@@ -61,15 +69,27 @@ struct SentinelCheck {
         return false
     }
 
+    private static func error(in replies: [[UInt8]]) -> String? {
+        replies.compactMap { reply -> String? in
+            if case .error(let text) = Exchange.read(reply) { text } else { nil }
+        }.first
+    }
+
+    /// It wants a login, or the user may not ask.
+    private static func isRefusal(_ replies: [[UInt8]]) -> Bool {
+        let error = error(in: replies) ?? ""
+        return error.hasPrefix("NOAUTH") || error.hasPrefix("NOPERM")
+    }
+
     private mutating func take(_ replies: [[UInt8]], from place: String) {
         let answer = SentinelAnswer(replies: replies)
         guard let claim = answer.claim else {
-            let error = replies.compactMap { reply -> String? in
-                if case .error(let text) = Exchange.read(reply) { text } else { nil }
-            }.first
+            let error = SentinelCheck.error(in: replies)
             lines.append(
-                "Sentinel \(place) does not know \(source.primaryName): "
-                    + (error ?? "it is no Sentinel, or a failover is going on"))
+                SentinelCheck.isRefusal(replies)
+                    ? "Sentinel \(place) refuses the questions: \(error ?? "")"
+                    : "Sentinel \(place) does not know \(source.primaryName): "
+                        + (error ?? "it is no Sentinel, or a failover is going on"))
             return
         }
         claims.append(claim)
