@@ -82,6 +82,10 @@ final class SentinelSpeaker {
             return connection.say(utf8(connection.isLoggedIn ? "+OK\r\n" : "-WRONGPASS no\r\n"))
         }
         guard login.isEmpty || connection.isLoggedIn else {
+            guard words.count <= 10 else {
+                let error = "-ERR Protocol error: unauthenticated multibulk length\r\n"
+                return connection.say(utf8(error))
+            }
             return connection.say(utf8("-NOAUTH Authentication required.\r\n"))
         }
         connection.say(reply(to: words, connection))

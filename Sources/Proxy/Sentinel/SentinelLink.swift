@@ -80,8 +80,7 @@ final class SentinelLink: WatcherOwner {
             canAsk = true
             noteProgress()
         } else {
-            let words = ["SUBSCRIBE"] + SentinelMessage.channels
-            watcher.send([words.map { Array($0.utf8) }])
+            watcher.send(SentinelMessage.subscriptions)
         }
     }
 

@@ -19,6 +19,13 @@ package enum SentinelMessage: Equatable, Sendable {
         "+reboot", "+sentinel", "+reset-master", "+monitor", "-monitor",
     ]
 
+    /// The commands that subscribe to them. None is longer than ten words: before a login a server
+    /// answers a longer one with a protocol error, and never says NOAUTH.
+    package static let subscriptions: [[[UInt8]]] = stride(from: 0, to: channels.count, by: 9).map {
+        let words = ["SUBSCRIBE"] + channels[$0..<min($0 + 9, channels.count)]
+        return words.map { Array($0.utf8) }
+    }
+
     /// Reads `message`, channel, text. Nil for any other reply, and for messages about another
     /// primary. The texts are
     ///
