@@ -228,6 +228,24 @@ struct WatcherTests {
         }
     }
 
+    @Test("a name that is being looked up is no reason to say that there is no primary")
+    func beingLookedUp() throws {
+        let world = try WatchWorld()
+        let server = try world.speaker()
+        let sentinel = try world.sentinels(1, naming: server)[0]
+        let names = Names()
+        let address = try #require(
+            SocketAddress(numericHost: "127.0.0.1", port: sentinel.node.port))
+        names.found.withLock { $0["one.test"] = [address] }
+        let place = "one.test:\(sentinel.node.port)"
+        let pool = try world.pool(places: [place])
+        try world.start(pool, names: try names.lookup(world.loop))
+        #expect(world.problems.isEmpty)
+        #expect(world.watch.report.sentinels.map(\.address) == [place])
+        #expect(world.watch.report.sentinels.map(\.state) == [.connecting])
+        try world.run(untilPrimary: server)
+    }
+
     @Test("a name stands for all its addresses; one that stands for none is looked up again")
     func names() throws {
         let world = try WatchWorld()

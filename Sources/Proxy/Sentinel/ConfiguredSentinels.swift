@@ -56,10 +56,10 @@ struct ConfiguredSentinels {
         entries.first { $0.fixed == nil && $0.found.contains(address) }?.host
     }
 
-    /// Names that stand for nothing, with the reason.
-    var problems: [(name: String, text: String)] {
-        entries.filter { $0.fixed == nil && $0.found.current.isEmpty }.map {
-            ("\($0.host):\($0.port)", "cannot look up: \($0.problem ?? "no answer yet")")
+    /// Names that stand for nothing, with the reason; nil before the first answer.
+    var problems: [(name: String, text: String?)] {
+        entries.filter { $0.fixed == nil && $0.found.current.isEmpty }.map { entry in
+            ("\(entry.host):\(entry.port)", entry.problem.map { "cannot look up: \($0)" })
         }
     }
 

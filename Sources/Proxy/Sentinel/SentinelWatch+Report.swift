@@ -136,8 +136,8 @@ extension SentinelWatch {
         }
         let unknown = configured.problems.map { name, text in
             SentinelRow(
-                address: name, isConfigured: true, state: .down, claim: nil, error: text,
-                heardAt: 0)
+                address: name, isConfigured: true, state: text == nil ? .connecting : .down,
+                claim: nil, error: text ?? "", heardAt: 0)
         }
         return SentinelReport(
             primaryName: source.primaryName, primary: history.primary,
