@@ -95,6 +95,13 @@ struct NameResolution {
         return waiting
     }
 
+    /// Forgets a dial that waits for the addresses. False if it does not.
+    mutating func forget(_ id: UpstreamID) -> Bool {
+        guard let place = waiting.firstIndex(where: { $0.0 == id }) else { return false }
+        waiting.remove(at: place)
+        return true
+    }
+
     /// Notes a dial that waits for the addresses.
     mutating func wait(_ id: UpstreamID, _ key: PoolKey) {
         waiting.append((id, key))

@@ -200,16 +200,25 @@ final class Server {
         repeat { carryOutActions() } while balance()
     }
 
-    private func carryOutActions() {
+    func carryOutActions() {
         while let action = machine.nextAction() {
             switch action {
             case .dial(let id, let key): dial(id, key)
             case .convert(let id, from: _, let key): self[id]?.convert(to: key)
             case .probe(let id): self[id]?.probe()
-            case .close(let id, let reason): self[id]?.retire(reason)
+            case .close(let id, let reason): close(id, reason)
             case .grant(let waiter, let id): grant(waiter, id)
             case .refuse(let waiter, let refusal): refuse(waiter, refusal)
             }
+        }
+    }
+
+    private func close(_ id: UpstreamID, _ reason: CloseReason) {
+        if let upstream = self[id] {
+            upstream.retire(reason)
+        } else if names.forget(id) {
+            // There is no connection yet, and there will be none.
+            machine.closed(id, now: worker.now)
         }
     }
 
