@@ -42,6 +42,10 @@ extension Server {
         self.departure = departure
         depart(departure)
         endUnblocking()
+        // Their clients have gone over already, and ask there.
+        endScriptQuestion()
+        oneOffs.waiting = []
+        strangers.waiting = []
         let dials = names.takeWaiting()
         machine.drain(departure.reason, now: worker.now)
         for (id, _) in dials { machine.connectFailed(id, departure.reason, now: worker.now) }
@@ -81,10 +85,11 @@ extension UpstreamConnection {
 
     /// The primary has changed. What a client has on this connection (a transaction, subscriptions,
     /// a command that blocks) would be state on a server that takes no more part, and commands that
-    /// do not leave now must not reach it later.
+    /// do not leave now must not reach it later, nor may the rest of one that is still coming in.
     private var isUselessElsewhere: Bool {
         if !output.isAllSent { flush() }
         guard stage == .ready else { return false }
         return hold != nil || piped != nil || sole?.isBlocking == true || !output.isAllSent
+            || uploader?.isStreaming == true
     }
 }
