@@ -9,14 +9,26 @@ struct Turn {
 }
 
 extension PoolStateMachine {
-    /// The client left: its waiter gives up its place. Stale tickets are ignored.
-    package mutating func cancel(_ ticket: WaitTicket) {
-        guard let node = queue.index(of: ticket) else { return }
+    /// The client left: its waiter gives up its place. False for a stale ticket, which changes
+    /// nothing: the waiter has been granted an upstream or refused, by an action that may not be
+    /// carried out yet.
+    @discardableResult
+    package mutating func cancel(_ ticket: WaitTicket) -> Bool {
+        guard let node = queue.index(of: ticket) else { return false }
         counters.cancels += 1
         let kind = queue.nodes[node].kind
         removeWaiter(node, now: clock)
         // While pins wait, shared commands take no more upstreams. Now they may.
         if kind == .pin { pump(clock) }
+        return true
+    }
+
+    /// How long this waiter has waited, in nanoseconds, without the time of a halt; nil for a stale
+    /// ticket.
+    package func waited(_ ticket: WaitTicket, now: MonotonicTime) -> Int64? {
+        queue.index(of: ticket).map {
+            max(0, waitersNow(now.nanoseconds) - queue.nodes[$0].since)
+        }
     }
 
     /// How long the oldest waiter has waited, in nanoseconds; 0 if nobody waits. The time of a halt

@@ -145,6 +145,7 @@ final class Link {
         case "UNSUBSCRIBE":
             return utf8("*3\r\n") + bulk("unsubscribe") + bulk("news") + utf8(":0\r\n")
         case "BLPOP": return []
+        case "EVAL" where words[1].hasPrefix("error("): return utf8("-ERR redpool redpool\r\n")
         case "NOSUCH": return utf8("-ERR unknown command 'NOSUCH', with args beginning with: \r\n")
         case "MULTI":
             isInTransaction = true

@@ -9,19 +9,19 @@ import Testing
 
 extension World {
     /// Another server becomes the primary with the next turn.
-    fileprivate func succeed(to new: FakeServer?) throws {
+    func succeed(to new: FakeServer?) throws {
         let group = try #require(group.pool("main"))
         group.succeed(to: new.map { .tcp(host: "127.0.0.1", port: $0.port) })
     }
 
     /// A pool whose primary Sentinels name, which the test does in their place.
-    fileprivate static func unnamed(_ lines: String...) throws -> World {
+    static func unnamed(_ lines: String...) throws -> World {
         try World(
             place: "sentinels: 127.0.0.1:26379", lines: ["primaryName: mymaster"] + lines)
     }
 
     /// Turns in which the new server is served as well.
-    fileprivate func run(
+    func run(
         _ new: FakeServer, until what: String, _ condition: () -> Bool
     ) throws {
         try run(until: what) {
@@ -43,8 +43,8 @@ extension World {
         }
     }
 
-    fileprivate var servers: Int { worker.pools[0].servers.count }
-    fileprivate var closes: (failover: UInt64, all: UInt64, opened: UInt64) {
+    var servers: Int { worker.pools[0].servers.count }
+    var closes: (failover: UInt64, all: UInt64, opened: UInt64) {
         let counters = worker.pools[0].counters
         return (counters.closes(.failover), counters.allCloses, counters.opens)
     }

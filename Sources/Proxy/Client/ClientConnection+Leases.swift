@@ -9,7 +9,10 @@ import Session
 extension ClientConnection {
     /// The outcome of a command without a lease: it waits, or it has been answered with an error.
     var withoutLease: Outcome {
-        if case .waiting = mode { .blocked } else { .answered }
+        switch mode {
+        case .waiting, .barrier: .blocked
+        default: .answered
+        }
     }
 
     /// Leases an upstream. Nil if none is free; `withoutLease` then has the outcome.
@@ -38,7 +41,11 @@ extension ClientConnection {
             server.noteWork()
             return nil
         case .refused(.draining) where followPrimary():
-            return lease(kind, wanted, mayBlock: mayBlock)
+            // It is planned anew: what is known of the former server, for example whether its
+            // scripts can make up replies, says nothing about this one.
+            mode = .barrier
+            worker.ready(self)
+            return nil
         case .refused(let refusal):
             pool.meter.leasesRefused += 1
             replyError(server.refusalText(refusal))
@@ -57,6 +64,20 @@ extension ClientConnection {
         trace("client.granted", ["lease": wait.wanted.kind.word])
         worker.ready(self)
         return true
+    }
+
+    /// Ends a wait of this client: the head command asks again, perhaps another server. What the
+    /// pool has decided about it already is carried out first, because a later wait of this client
+    /// would take it for its own.
+    func giveUp(_ wait: LeaseWait) {
+        if !server.machine.cancel(wait.ticket) {
+            server.carryOutActions()
+            if let unused = granted {
+                granted = nil
+                server.giveBack(unused.upstream)
+            }
+        }
+        leaseAnew()
     }
 
     /// The granted upstream is gone already: the head command asks again.

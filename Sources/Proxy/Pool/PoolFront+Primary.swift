@@ -102,19 +102,31 @@ extension ClientConnection {
         return true
     }
 
+    /// Whether the head command has waited for `poolTimeout`, at all servers together. Each has a
+    /// queue with times of its own, and primaries may change again and again.
+    private func isOverdue(_ wait: LeaseWait) -> Bool {
+        guard let waited = server.machine.waited(wait.ticket, now: worker.now) else { return false }
+        let limit = retryUntil ?? worker.now + (pool.config.poolTimeout - waited)
+        let isOver = worker.now >= limit && !pool.isHalted
+        retryUntil = isOver ? nil : limit
+        return isOver
+    }
+
     /// Goes to another server, unless something of this client is in flight at its present one.
     fileprivate func follow(_ next: Server) {
         worker.askAgain(self)
         if case .waiting(let wait) = mode {
-            server.machine.cancel(wait.ticket)
+            if isOverdue(wait) {
+                refused(server.refusalText(.poolTimeout), .pool_timeout)
+            }
+            giveUp(wait)
             move(to: next)
-            leaseAnew()
         } else if upstream == nil {
             move(to: next)
-            if placeInLine == .waiting {
-                placeInLine = .none
-                worker.ready(self)
-            }
+            placeInLine = .none
+            // It waits for something of the former server: a place in a line, an answer about
+            // scripts, one particular connection.
+            if mode == .barrier { worker.ready(self) }
         }
     }
 }

@@ -67,8 +67,7 @@ extension PoolFront {
             guard case .waiting(let wait) = client.mode,
                 wait.wanted.key.database != client.key.database
             else { continue }
-            client.server.machine.cancel(wait.ticket)
-            client.leaseAnew()
+            client.giveUp(wait)
         }
     }
 

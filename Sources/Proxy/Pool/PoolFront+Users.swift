@@ -84,8 +84,7 @@ extension PoolFront {
         {
             client.session.logIn(as: user, protocolVersion: nil, name: nil)
             guard case .waiting(let wait) = client.mode else { continue }
-            client.server.machine.cancel(wait.ticket)
-            client.leaseAnew()
+            client.giveUp(wait)
         }
         forEachServer { $0.noteWork() }
     }

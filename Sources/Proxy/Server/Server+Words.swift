@@ -56,8 +56,8 @@ extension Server {
             guard case .waiting(let wait) = client.mode, wait.wanted.key == key else {
                 continue
             }
-            machine.cancel(wait.ticket)
-            client.refused(text)
+            // Otherwise it is granted one already.
+            if machine.cancel(wait.ticket) { client.refused(text) }
         }
     }
 

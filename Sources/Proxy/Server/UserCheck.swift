@@ -109,8 +109,7 @@ extension Server {
                 ? client.isLockedOut && client.isLoggingIn
                 : client.isLoggingIn(as: pool.users.name(of: key.user))
             if isVisitor || isLoggingIn {
-                machine.cancel(wait.ticket)
-                client.leaseAnew()
+                client.giveUp(wait)
             } else if isLogin ? client.key.user == key.user : client.key == key {
                 client.closeAfterFlush(isLogin ? .user_refused : .upstream_lost)
             }
