@@ -24,8 +24,8 @@ SET = encode("SET", "key:000000000001", VALUE), b"+OK\r\n"
 
 # name: (clients, commands per client and round, command, rounds of N)
 LOADS = {
-    "c1 GET": (1, 1, GET, 500),
-    "c1 SET": (1, 1, SET, 500),
+    "c1 GET": (1, 1, GET, 1000),
+    "c1 SET": (1, 1, SET, 1000),
     "c50 GET": (50, 1, GET, 40),
     "c50 SET": (50, 1, SET, 40),
     "P16 GET": (50, 16, GET, 8),
