@@ -91,8 +91,8 @@ extension PoolFront {
 }
 
 extension ClientConnection {
-    /// Goes to the pool's primary, if nothing of this client is at another server. False if it was
-    /// there already.
+    /// Goes to the pool's primary. False if it is there already, or has something in flight, or a
+    /// grant, elsewhere.
     @discardableResult
     func followPrimary() -> Bool {
         guard let primary = pool.primary, server !== primary, upstream == nil, granted == nil else {

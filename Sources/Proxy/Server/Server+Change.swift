@@ -134,8 +134,8 @@ extension Server {
 
     /// A reply suggests that the server has changed its role. Every connection leads to the same
     /// server, so all of them are retired, and the name is looked up before the next dial.
-    func failoverSign() {
-        tell(.readOnly)
+    func failoverSign(_ trouble: PrimaryTrouble) {
+        tell(trouble)
         guard departure == nil, looks.roleDoubts.heeds(facts.runID, now: worker.now) else { return }
         replaceAll(.failoverSign)
         names.resolve(self)

@@ -72,9 +72,12 @@ extension UpstreamConnection {
             server.machine.retire(id, departure.reason, now: worker.now)
             return
         }
-        if departure.reason == .failover, stage == .ready, isUselessElsewhere {
-            lose(.failover)
-            return
+        if departure.reason == .failover, stage == .ready {
+            if !output.isAllSent { flush() }
+            if isUselessElsewhere {
+                lose(.failover)
+                return
+            }
         }
         if isShared {
             gauge = .leaving
@@ -87,7 +90,6 @@ extension UpstreamConnection {
     /// a command that blocks) would be state on a server that takes no more part, and commands that
     /// do not leave now must not reach it later, nor may the rest of one that is still coming in.
     private var isUselessElsewhere: Bool {
-        if !output.isAllSent { flush() }
         guard stage == .ready else { return false }
         return hold != nil || piped != nil || sole?.isBlocking == true || !output.isAllSent
             || uploader?.isStreaming == true

@@ -55,7 +55,7 @@ extension UpstreamConnection {
     func learn(_ facts: ServerFacts) {
         let wasPrimary = server.facts.role == .primary
         server.learn(facts)
-        if wasPrimary, facts.role == .other { server.failoverSign() }
+        if wasPrimary, facts.role == .other { server.failoverSign(.wrongRole) }
         // What this connection itself has shown is about the new process.
         if let form = handshake.form { server.fences.found(form, for: key.user, now: worker.now) }
     }

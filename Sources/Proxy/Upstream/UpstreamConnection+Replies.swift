@@ -124,7 +124,7 @@ extension UpstreamConnection {
                     || scanner.head.starts(with: "MASTERDOWN ")
             else { return }
         }
-        server.failoverSign()
+        server.failoverSign(.readOnly)
     }
 
     /// The reply may be to a command that blocks. A script does not block, but can make up any
