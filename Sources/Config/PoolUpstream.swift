@@ -1,4 +1,4 @@
-// Where a pool's servers come from: an address, or Sentinels that name the primary.
+// Where a pool's servers come from: an address, Sentinels that name the primary, or a cluster.
 
 /// Where a pool's servers come from.
 package enum PoolUpstream: Sendable, Equatable {
@@ -6,13 +6,17 @@ package enum PoolUpstream: Sendable, Equatable {
     case server(UpstreamAddress)
     /// The primary that Sentinels name: the key `sentinels`.
     case sentinels(SentinelSource)
+    /// The nodes of a cluster: the key `cluster`.
+    case cluster(ClusterSource)
 
     /// Whether the other one is another server, whatever its addresses are. A pool that asks other
-    /// Sentinels for the same name stays where it is until they name another primary.
+    /// Sentinels for the same name stays where it is until they name another primary. A pool in
+    /// front of a cluster stays there if one of the first nodes is still named.
     package func isMove(to new: PoolUpstream) -> Bool {
         switch (self, new) {
         case (.server(let old), .server(let new)): old != new
         case (.sentinels(let old), .sentinels(let new)): old.primaryName != new.primaryName
+        case (.cluster(let old), .cluster(let new)): !old.seeds.contains(where: new.seeds.contains)
         default: true
         }
     }
@@ -24,6 +28,7 @@ extension PoolUpstream: CustomStringConvertible {
         switch self {
         case .server(let address): address.description
         case .sentinels(let source): "primary \(source.primaryName)"
+        case .cluster(let source): "cluster \(source.seeds[0])"
         }
     }
 }
@@ -75,13 +80,13 @@ extension UpstreamAddress {
 }
 
 extension PoolConfig {
-    /// The address of the one server of a pool with `upstream`. A pool with `sentinels` gets its
-    /// servers' addresses at run time: this one then has the primary's name and port 0, to which
-    /// nothing can connect.
+    /// The address of the one server of a pool with `upstream`. Other pools get their servers'
+    /// addresses at run time: this one then has port 0, to which nothing can connect.
     package var upstream: UpstreamAddress {
         switch source {
         case .server(let address): address
         case .sentinels(let source): .tcp(host: source.primaryName, port: 0)
+        case .cluster(let source): .tcp(host: source.seeds[0].host, port: 0)
         }
     }
 

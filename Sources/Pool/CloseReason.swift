@@ -60,6 +60,8 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case killed
     /// Another server has become the pool's primary.
     case failover
+    /// The node has left the cluster.
+    case nodeRemoved
 
     /// The word for the log and docs/troubleshooting.md.
     package var word: String {
@@ -92,6 +94,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .reconnect: "reconnect"
         case .killed: "killed"
         case .failover: "failover"
+        case .nodeRemoved: "node_removed"
         }
     }
 }

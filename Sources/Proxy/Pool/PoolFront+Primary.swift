@@ -60,7 +60,7 @@ extension PoolFront {
     }
 
     /// The clients of a server: those that wait, the longest first, and then the others.
-    private func clientsByWait(of server: Server) -> [ClientConnection] {
+    func clientsByWait(of server: Server) -> [ClientConnection] {
         var waiting: [(since: MonotonicTime, client: ClientConnection)] = []
         var others: [ClientConnection] = []
         worker.clients.forEach { client in
@@ -112,14 +112,20 @@ extension ClientConnection {
         return isOver
     }
 
+    /// Its wait ends, and its command looks for a server again.
+    func replan() {
+        guard case .waiting(let wait) = mode else { return }
+        if isOverdue(wait) {
+            refused(server.refusalText(.poolTimeout), .pool_timeout)
+        }
+        giveUp(wait)
+    }
+
     /// Goes to another server, unless something of this client is in flight at its present one.
-    fileprivate func follow(_ next: Server) {
+    func follow(_ next: Server) {
         worker.askAgain(self)
-        if case .waiting(let wait) = mode {
-            if isOverdue(wait) {
-                refused(server.refusalText(.poolTimeout), .pool_timeout)
-            }
-            giveUp(wait)
+        if case .waiting = mode {
+            replan()
             move(to: next)
         } else if upstream == nil {
             move(to: next)

@@ -21,6 +21,10 @@ final class PoolFront {
     private(set) var servers: ContiguousArray<Server> = []
     /// The one that new work goes to; nil once the pool is closed.
     private(set) var primary: Server!
+    /// Which node serves which slot; nil for a pool that is not in front of a cluster.
+    private(set) var route: ClusterRoute?
+    /// There is a route. Kept as a flag, because every command reads it.
+    private(set) var isRouted = false
     /// Seeds the random numbers of its servers.
     private var seed: UInt64
     var traffic = ClientTraffic()
@@ -68,6 +72,10 @@ final class PoolFront {
         member = group.members.firstIndex(of: worker.index)
         self.seed = seed &+ UInt64(worker.index)
         secure = listenerContext()
+        if config.cluster != nil {
+            route = ClusterRoute()
+            isRouted = true
+        }
         primary = addServer(group.firstNode, at: config.givenAddress)
     }
 
@@ -86,6 +94,7 @@ final class PoolFront {
         seed &+= 1
         let server = Server(pool: self, node: node, address: address, seed: seed)
         servers.append(server)
+        if let route { server.number = route.add(server) }
         return server
     }
 
@@ -94,6 +103,7 @@ final class PoolFront {
         server.closeEverything()
         worker.work.departed.add(server)
         servers.removeAll { $0 === server }
+        route?.remove(server)
         meter.before.add(server.machine.counters)
         if member != nil { group.leave(server.node) }
     }

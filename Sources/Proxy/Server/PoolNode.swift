@@ -2,6 +2,7 @@
 
 import Pool
 import Synchronization
+import Topology
 
 /// Names a node of a pool. Never used twice in a process, so that nothing refers to a node by its
 /// position or its address.
@@ -20,6 +21,8 @@ package struct NodeID: Hashable, Sendable {
 /// it, and what is known of it, are a `Server`.
 final class PoolNode: Sendable {
     let id = NodeID.next()
+    /// Where it is, in a cluster; nil for other pools, whose servers can move.
+    let address: NodeAddress?
     /// Nil where one worker serves the pool; it has all permits.
     let budget: PoolBudget?
     /// Bounds the one-off upstreams.
@@ -30,10 +33,12 @@ final class PoolNode: Sendable {
     /// - Parameters:
     ///   - limits: those of the whole pool; they hold for each node.
     ///   - members: the workers that share the pool.
-    init(_ limits: PoolLimits, members: Int) {
+    ///   - users: those of them that have the node from the start.
+    init(_ limits: PoolLimits, members: Int, users: Int, address: NodeAddress? = nil) {
         oneOffs = OneOffGate(maxPinned: limits.maxPinned) { AtomicCell($0) }
         budget = members == 1 ? nil : PoolBudget(limits, members: members)
-        users = Atomic(members)
+        self.users = Atomic(users)
+        self.address = address
     }
 
     /// Puts other limits into force.
@@ -41,6 +46,9 @@ final class PoolNode: Sendable {
         oneOffs.setMaxPinned(limits.maxPinned)
         budget?.permits.setTotal(limits.permits)
     }
+
+    /// A member has this node from now on.
+    func addUser() { users.wrappingAdd(1, ordering: .relaxed) }
 
     /// A member has left this node for good. True for the last one.
     func isLeftByLast() -> Bool { users.wrappingSubtract(1, ordering: .relaxed).newValue == 0 }

@@ -15,6 +15,8 @@ final class Server {
     let pool: PoolFront
     /// What the workers of the pool share of it.
     let node: PoolNode
+    /// Its number in the pool's route; 0 without a route.
+    var number: UInt32 = 0
     var share: PermitShare
     /// No new work goes to it: another server has taken its place.
     var departure: Departure?

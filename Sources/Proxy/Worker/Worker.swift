@@ -9,6 +9,7 @@ import Pool
 import RESP
 import Session
 import Telemetry
+package import Topology
 
 /// A message from another thread to a worker.
 package enum WorkerMessage: Sendable {
@@ -42,6 +43,8 @@ package enum WorkerMessage: Sendable {
     case succeed(pool: String, Succession)
     /// Nobody can say which server the primary of a pool is.
     case primaryUnknown(pool: String, String)
+    /// The map of a pool's cluster.
+    case cluster(pool: String, SlotMap)
     /// A command of an operator; the answer goes to this mailbox.
     case operate(OperatorCommand, token: UInt64, to: Mailbox<OperatorMail>)
     /// Another configuration takes the place of the present one.
@@ -232,6 +235,7 @@ package final class Worker {
             case .resolved(let pool, let name, let answer): resolved(pool, name, answer)
             case .succeed(let name, let succession): pool(name)?.succeed(succession)
             case .primaryUnknown(let name, let text): pool(name)?.primaryIsUnknown(text)
+            case .cluster(let name, let map): pool(name)?.take(map)
             case .report(let kind, let token, let box): report(kind, token: token, to: box)
             case .logging(let clients, let traces): options.log(clients: clients, traces: traces)
             case .operate(let command, let token, let box):

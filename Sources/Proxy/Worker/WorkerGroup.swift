@@ -5,6 +5,7 @@ package import Config
 package import EventLoop
 import Pool
 import Synchronization
+import Topology
 
 /// What the workers of a process share: immutable, except for atomics, mailboxes, and the pools,
 /// which a reload replaces.
@@ -22,6 +23,8 @@ package final class WorkerGroup: Sendable {
     let room: Wakeup
     /// What workers see of primaries that Sentinels name, for the main thread.
     let signs: Mailbox<PrimarySign>
+    /// What they see of clusters, for the main thread.
+    let clusterSigns: Mailbox<ClusterSign>
 
     /// A worker whose loop has not run for this long gets no new clients, in nanoseconds.
     private static let patience: Int64 = 1_000_000_000
@@ -33,8 +36,11 @@ package final class WorkerGroup: Sendable {
             guard let mailbox = Mailbox<WorkerMessage>() else { return nil }
             mailboxes.append(mailbox)
         }
-        guard let room = Wakeup(), let signs = Mailbox<PrimarySign>() else { return nil }
+        guard let room = Wakeup(), let signs = Mailbox<PrimarySign>(),
+            let clusterSigns = Mailbox<ClusterSign>()
+        else { return nil }
         self.signs = signs
+        self.clusterSigns = clusterSigns
         self.room = room
         self.mailboxes = mailboxes
         loads = mailboxes.map { _ in WorkerLoad() }
@@ -235,7 +241,7 @@ final class PoolGroup: Sendable {
         members = (0..<count).map { (index + $0) % mailboxes.count }.sorted()
         warnings = PoolWarnings(members: count)
         desks = (0..<count).map { _ in MonitorDesk() }
-        firstNode = PoolNode(config.limits(member: 0, of: count), members: count)
+        firstNode = PoolNode(config.limits(member: 0, of: count), members: count, users: count)
         nodes = Mutex([firstNode.id: firstNode])
     }
 
@@ -254,7 +260,8 @@ final class PoolGroup: Sendable {
     /// changes in one order.
     func succeed(to address: UpstreamAddress?) {
         let node = PoolNode(
-            config.withLock { $0.limits(member: 0, of: members.count) }, members: members.count)
+            config.withLock { $0.limits(member: 0, of: members.count) }, members: members.count,
+            users: members.count)
         nodes.withLock { $0[node.id] = node }
         let count = moves.wrappingAdd(1, ordering: .relaxed).newValue
         let succession = Succession(node: node, address: address, moves: count)
@@ -268,7 +275,33 @@ final class PoolGroup: Sendable {
 
     /// A member has no connection to this node any more, and will have none.
     func leave(_ node: PoolNode) {
-        if node.isLeftByLast() { nodes.withLock { $0[node.id] = nil } }
+        nodes.withLock { nodes in
+            if node.isLeftByLast() { nodes[node.id] = nil }
+        }
+    }
+
+    /// The node of a cluster at this address, for a member that does not have it yet; the member
+    /// leaves it at its end. Nil when there are `maxNodes`.
+    func join(_ address: NodeAddress) -> PoolNode? {
+        let (limits, most) = config.withLock { config in
+            (config.limits(member: 0, of: members.count), config.cluster?.maxNodes ?? 0)
+        }
+        return nodes.withLock { nodes in
+            if let known = nodes.values.first(where: { $0.address == address }) {
+                known.addUser()
+                return known
+            }
+            guard nodes.values.count(where: { $0.address != nil }) < most else { return nil }
+            let node = PoolNode(limits, members: members.count, users: 1, address: address)
+            nodes[node.id] = node
+            return node
+        }
+    }
+
+    /// The map of the pool's cluster, on all workers. To be called on the thread that reloads: each
+    /// worker then hears of all changes in one order.
+    func publish(_ map: SlotMap) {
+        for mailbox in mailboxes { mailbox.post(.cluster(pool: name, map)) }
     }
 
     /// How often the pool has got another server, user or database. While a worker has applied

@@ -1,0 +1,112 @@
+// Where the commands of a pool in front of a cluster go, as one worker sees it.
+
+import Pool
+import RESP
+import Topology
+
+/// Which of a pool's servers serves which slot. The map comes from the main thread, whole; MOVED
+/// changes one slot at once, until the next map.
+final class ClusterRoute {
+    /// Rises when a slot gets another owner. Versions of two workers are not compared.
+    private(set) var version: UInt64 = 0
+    /// The last one that was published; nil before the first.
+    private(set) var map: SlotMap?
+    /// For each slot the number of its server, or `nobody`.
+    private let owners: UnsafeMutablePointer<UInt16>
+    /// The servers by their numbers. A number is free again when its server is gone.
+    private var servers: ContiguousArray<Server?> = []
+
+    private static let nobody = UInt16.max
+
+    init() {
+        owners = .allocate(capacity: Slot.count)
+        owners.initialize(repeating: ClusterRoute.nobody, count: Slot.count)
+    }
+
+    deinit {
+        owners.deallocate()
+    }
+
+    /// The server of a slot; nil if nobody has it.
+    @inline(__always)
+    func owner(of slot: UInt16) -> Server? {
+        let number = Int(owners[Int(slot) & (Slot.count &- 1)])
+        return number < servers.count ? servers[number] : nil
+    }
+
+    /// The server with this number; nil if it is gone.
+    func server(at number: UInt32) -> Server? {
+        Int(number) < servers.count ? servers[Int(number)] : nil
+    }
+
+    /// Gives a server its number.
+    func add(_ server: Server) -> UInt32 {
+        let free = servers.firstIndex { $0 == nil } ?? servers.count
+        if free == servers.count { servers.append(nil) }
+        servers[free] = server
+        return UInt32(truncatingIfNeeded: free)
+    }
+
+    /// A server is gone: nobody has its slots.
+    func remove(_ server: Server) {
+        guard let number = servers.firstIndex(where: { $0 === server }) else { return }
+        for slot in 0..<Slot.count where Int(owners[slot]) == number {
+            owners[slot] = ClusterRoute.nobody
+        }
+        servers[number] = nil
+    }
+
+    /// Another map is in force. `server` gives the server of an owner, which is made if need be;
+    /// nil if it cannot be. Returns the servers that have lost slots.
+    func take(_ new: SlotMap, server: (ClusterNode) -> Server?) -> [Server] {
+        map = new
+        var numbers: [ClusterNode: UInt16] = [:]
+        var losers: Set<UInt16> = []
+        var hasChanged = false
+        for slot in 0..<Slot.count {
+            var number = ClusterRoute.nobody
+            if let owner = new.owner(of: UInt16(slot)) {
+                if let known = numbers[owner] {
+                    number = known
+                } else {
+                    number = server(owner).map { UInt16(truncatingIfNeeded: $0.number) } ?? number
+                    numbers[owner] = number
+                }
+            }
+            if owners[slot] == number { continue }
+            hasChanged = true
+            losers.insert(owners[slot])
+            owners[slot] = number
+        }
+        if hasChanged { version += 1 }
+        return servers.compactMap { server in
+            server.flatMap { losers.contains(UInt16(truncatingIfNeeded: $0.number)) ? $0 : nil }
+        }
+    }
+
+    /// A node has said in MOVED that this server has the slot.
+    func move(_ slot: UInt16, to server: Server) {
+        let number = UInt16(truncatingIfNeeded: server.number)
+        guard owners[Int(slot)] != number else { return }
+        owners[Int(slot)] = number
+        version += 1
+    }
+
+    /// The servers that have slots, each once, in the order of their first slots.
+    var primaries: [Server] {
+        var seen: Set<UInt16> = []
+        var found: [Server] = []
+        var last = ClusterRoute.nobody
+        for slot in 0..<Slot.count where owners[slot] != last {
+            last = owners[slot]
+            if seen.insert(last).inserted, let server = owner(of: UInt16(truncatingIfNeeded: slot))
+            {
+                found.append(server)
+            }
+        }
+        return found
+    }
+
+    /// How many slots have a server.
+    var served: Int { (0..<Slot.count).count { owners[$0] != ClusterRoute.nobody } }
+}

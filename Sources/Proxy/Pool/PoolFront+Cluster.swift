@@ -1,0 +1,68 @@
+// The nodes of a cluster: they come and go with its maps.
+
+import Config
+import EventLoop
+import Pool
+import Topology
+
+extension PoolFront {
+    /// How long commands that are in flight at a node that has left the cluster may take, in
+    /// nanoseconds.
+    private static let nodePatience: Int64 = 5_000_000_000
+
+    /// The cluster has another map, or the first one.
+    func take(_ map: SlotMap) {
+        guard let route, !isClosed, leavesBy == nil else { return }
+        let losers = route.take(map) { server(of: $0.address) }
+        preferOwner(route)
+        let known = Set(map.nodes.map(\.address))
+        for server in servers where server.departure == nil {
+            guard let address = server.node.address, !known.contains(address) else { continue }
+            server.leave(
+                Departure(by: worker.now + PoolFront.nodePatience, reason: .nodeRemoved))
+        }
+        for server in losers { replanClients(of: server) }
+        for server in servers { server.noteWork() }
+    }
+
+    /// Commands without keys go to a node that has slots.
+    private func preferOwner(_ route: ClusterRoute) {
+        let owners = route.primaries
+        if owners.contains(where: { $0 === primary }) { return }
+        guard let next = owners.first else { return }
+        let former: Server = primary
+        prefer(next)
+        guard !former.names.isNamed else { return }
+        for client in clientsByWait(of: former) { client.follow(next) }
+        former.leave(Departure(by: worker.now, reason: .nodeRemoved))
+    }
+
+    /// The server at this address, which is made if it is not there. Nil when there are `maxNodes`.
+    func server(of address: NodeAddress) -> Server? {
+        if let known = servers.first(where: {
+            $0.node.address == address && $0.departure == nil
+        }) {
+            return known
+        }
+        guard let target = UpstreamAddress(address), let node = group.join(address) else {
+            return nil
+        }
+        let server = addServer(node, at: target)
+        if isHalted { server.halt() }
+        return server
+    }
+
+    /// Clients that wait at a server that has lost slots ask again: their commands may be for
+    /// these.
+    private func replanClients(of server: Server) {
+        for client in clientsByWait(of: server) {
+            guard case .waiting = client.mode else { continue }
+            client.replan()
+        }
+    }
+
+    /// Tells the main thread what this worker has seen.
+    func tell(_ kind: ClusterSign.Kind) {
+        worker.group.clusterSigns.post(ClusterSign(pool: config.name, kind: kind))
+    }
+}
