@@ -4,6 +4,9 @@
 package enum Expectation: UInt8, Sendable {
     /// Relayed unchanged.
     case plain
+    /// The same, of a client with commands in flight on several nodes: the number is the command's
+    /// place in the order of its replies.
+    case placed
     /// CLIENT SETNAME: `+OK` records the name.
     case mirrorName
     /// CLIENT SETINFO: `+OK` records a library name or version.

@@ -41,7 +41,7 @@ private struct Model {
 
     mutating func append(_ new: Entry) {
         if let last = entries.last, new.expectation == .plain, last.expectation == .plain,
-            last.client == new.client, last.isSilent == new.isSilent,
+            last.client == new.client, last.isSilent == new.isSilent, last.value == new.value,
             last.bytes + new.bytes <= Model.longestRun
         {
             entries[entries.count - 1].count += 1
@@ -186,6 +186,21 @@ struct InFlightQueueTests {
             if step % 50 == 0 { try #require(entries(queue) == model.entries) }
         }
         #expect(entries(queue) == model.entries)
+    }
+
+    @Test("the plain commands of a client get places, or none does")
+    func places() {
+        var queue = InFlightQueue()
+        for _ in 0..<3 { queue.append(client(1), .plain, bytes: 7, value: 5) }
+        queue.append(client(2), .plain, bytes: 7, value: 5)
+        queue.append(client(1), .plain, bytes: 7, value: 6)
+        #expect(queue.place(client(1), under: 5) == 0)
+        #expect(entries(queue).map(\.expectation) == [.plain, .plain, .plain])
+        #expect(queue.place(client(1), under: nil) == 4)
+        #expect(entries(queue).map(\.expectation) == [.placed, .plain, .placed])
+        #expect(entries(queue).map(\.value) == [0, 5, 3])
+        queue.append(client(2), .multi, bytes: 7)
+        #expect(queue.place(client(2), under: nil) == 0)
     }
 
     @Test("thousands of entries come out in order, more than once")

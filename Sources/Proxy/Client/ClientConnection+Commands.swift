@@ -115,6 +115,7 @@ extension ClientConnection {
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Int? {
         let command = worker.table.find(buffer.span, frame)
+        if pool.isRouted { return handleRouted(buffer, frame, command) }
         if case .multi = command, case .open = mode, !isHolding, refusal == nil, !pool.isPaused,
             let block = findBlock(buffer, after: frame)
         {
@@ -172,6 +173,11 @@ extension ClientConnection {
 
     /// An inline command, as an array.
     private func carryOut(_ request: Request) -> Outcome {
+        if pool.isRouted {
+            if let outcome = answerRefusal() { return outcome }
+            lastCommand = request.command
+            return carryOutRouted(request)
+        }
         if refuseIfDenied() { return .answered }
         lastCommand = request.command
         return carryOutRare(request)

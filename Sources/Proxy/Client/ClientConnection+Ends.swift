@@ -124,6 +124,7 @@ extension ClientConnection {
             granted = nil
             server.giveBack(unused.upstream)
         }
+        if extras != nil { dropStrands() }
         guard let upstream else { return }
         leaveSlowReaders(upstream)
         self.upstream = nil
@@ -233,6 +234,7 @@ extension ClientConnection {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
         let wasEnd = isPiped || upstream?.ending.hasSaidGoodbye == true
+        if extras != nil { dropStrands() }
         upstream = nil
         inFlight = 0
         isSlow = false

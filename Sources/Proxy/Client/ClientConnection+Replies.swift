@@ -253,7 +253,7 @@ extension ClientConnection {
         return false
     }
 
-    private func closeAtLimit() {
+    func closeAtLimit() {
         pool.warnLimit(
             "client.output_limit", reason: ClientCloseReason.output_limit.word,
             "closing a client that does not read, or too slowly: \(output.count) bytes wait for it")

@@ -11,7 +11,7 @@ extension ClientConnection {
     /// the trail is not among them: the reply to the next one has to be read (`provesWrite`).
     func forwardRun(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int) -> Int {
         guard case .open = mode, case .on = session.replyMode, !session.writes.isSpread,
-            !isPausedByUpstream, let target = upstream, !target.gauge.measures
+            !isPausedByUpstream, !pool.isRouted, let target = upstream, !target.gauge.measures
         else { return start }
         let run = worker.table.run(
             buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,

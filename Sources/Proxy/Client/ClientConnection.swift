@@ -162,6 +162,9 @@ final class ClientConnection {
         channel.startReading()
     }
 
+    /// Its next command goes to this node.
+    func home(at node: Server) { home = Unmanaged.passUnretained(node) }
+
     /// Its commands go to another server from now on. Nothing of it is at the present one.
     func move(to next: Server) {
         home = Unmanaged.passUnretained(next)
@@ -279,6 +282,10 @@ final class ClientConnection {
         if mode == .barrier, inFlight == 0 {
             mode = .open
             pipeStranger()
+        }
+        if extras != nil, let strands {
+            sendHeldCommands(strands)
+            settleStrands(strands)
         }
         handlePending()
         afterInput()

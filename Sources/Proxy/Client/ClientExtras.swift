@@ -28,6 +28,7 @@ final class ClientExtras {
     var loggedOutAt: UInt64 = 0
     var acceptedHello: [[UInt8]]?
     var hasOldInput = false
+    var strands: ClientStrands?
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }
@@ -65,7 +66,7 @@ extension ClientConnection {
         }
     }
 
-    private var ownExtras: ClientExtras {
+    var ownExtras: ClientExtras {
         if let extras { return extras }
         let made = ClientExtras()
         extras = made

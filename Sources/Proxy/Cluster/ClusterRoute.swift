@@ -1,5 +1,6 @@
 // Where the commands of a pool in front of a cluster go, as one worker sees it.
 
+import EventLoop
 import Pool
 import RESP
 import Topology
@@ -16,11 +17,50 @@ final class ClusterRoute {
     /// The servers by their numbers. A number is free again when its server is gone.
     private var servers: ContiguousArray<Server?> = []
 
+    /// Clients with commands that wait for a time, or for another map.
+    private var paused: ContiguousArray<SlotID> = []
+    private let worker: Worker
+    private var timer: Timer?
+    private var wakesAt = Int64.max
+
     private static let nobody = UInt16.max
 
-    init() {
+    init(worker: Worker) {
+        self.worker = worker
         owners = .allocate(capacity: Slot.count)
         owners.initialize(repeating: ClusterRoute.nobody, count: Slot.count)
+    }
+
+    /// The client has commands that wait for a time or for another map.
+    func pause(_ client: ClientConnection) {
+        if !paused.contains(client.id) { paused.append(client.id) }
+    }
+
+    /// Paused clients are looked at then at the latest.
+    func wake(at time: MonotonicTime) {
+        if timer == nil {
+            timer = Timer(
+                loop: worker.loop, owner: Unmanaged.passUnretained(self).toOpaque(),
+                callback: routeTimer)
+        }
+        guard time.nanoseconds < wakesAt else { return }
+        wakesAt = time.nanoseconds
+        timer?.start(at: wakesAt)
+    }
+
+    /// The paused clients look whether their commands can go on.
+    func wakePaused() {
+        let waiting = paused
+        paused = []
+        for id in waiting {
+            if let client = worker.clients[id], client.strands != nil { worker.ready(client) }
+        }
+    }
+
+    fileprivate func timeIsUp() {
+        worker.updateNow()
+        wakesAt = .max
+        wakePaused()
     }
 
     deinit {
@@ -84,12 +124,13 @@ final class ClusterRoute {
         }
     }
 
-    /// A node has said in MOVED that this server has the slot.
-    func move(_ slot: UInt16, to server: Server) {
+    /// A node has said in MOVED that this server has the slot. False if that is known.
+    func move(_ slot: UInt16, to server: Server) -> Bool {
         let number = UInt16(truncatingIfNeeded: server.number)
-        guard owners[Int(slot)] != number else { return }
+        guard owners[Int(slot)] != number else { return false }
         owners[Int(slot)] = number
         version += 1
+        return true
     }
 
     /// The servers that have slots, each once, in the order of their first slots.
@@ -109,4 +150,9 @@ final class ClusterRoute {
 
     /// How many slots have a server.
     var served: Int { (0..<Slot.count).count { owners[$0] != ClusterRoute.nobody } }
+}
+
+private func routeTimer(_: Int32, _: Int16, _ owner: UnsafeMutableRawPointer?) {
+    guard let owner else { return }
+    Unmanaged<ClusterRoute>.fromOpaque(owner).takeUnretainedValue().timeIsUp()
 }

@@ -23,6 +23,7 @@ extension PoolFront {
         }
         for server in losers { replanClients(of: server) }
         for server in servers { server.noteWork() }
+        route.wakePaused()
     }
 
     /// Commands without keys go to a node that has slots.

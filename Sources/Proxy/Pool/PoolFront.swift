@@ -73,7 +73,7 @@ final class PoolFront {
         self.seed = seed &+ UInt64(worker.index)
         secure = listenerContext()
         if config.cluster != nil {
-            route = ClusterRoute()
+            route = ClusterRoute(worker: worker)
             isRouted = true
         }
         primary = addServer(group.firstNode, at: config.givenAddress)

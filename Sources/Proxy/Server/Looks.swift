@@ -27,6 +27,12 @@ struct Looks {
         return true
     }
 
+    /// Whether something has been told of it since the last call.
+    mutating func hasTold() -> Bool {
+        defer { told = [:] }
+        return !told.isEmpty
+    }
+
     private static let tellInterval: Int64 = 100_000_000
 
     mutating func asked(now: MonotonicTime) {

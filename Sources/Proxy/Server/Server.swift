@@ -355,6 +355,7 @@ extension Server {
             microseconds: SlowLog.microseconds(worker.now - upstream.origin.dialledAt))
         noteWork()
         noteConnected()
+        tellConnected()
         if self === pool.primary { pool.logUp() }
     }
 

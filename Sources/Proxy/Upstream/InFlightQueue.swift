@@ -47,7 +47,7 @@ struct InFlightQueue: ~Copyable {
     }
 
     /// Adds `count` expected replies, more than one only if they are plain. Plain ones join the
-    /// last entry if that is of the same client and the same turn.
+    /// last entry if that is of the same client and the same turn, with the same number.
     mutating func append(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
         value: UInt32 = 0, isSilent: Bool = false, stamp: UInt32 = 0,
@@ -57,6 +57,7 @@ struct InFlightQueue: ~Copyable {
             let last = ring! + ((head + entries - 1) & (capacity - 1))
             if case .plain = last.pointee.expectation, last.pointee.client == client,
                 last.pointee.isSilent == isSilent, last.pointee.stamp == stamp,
+                last.pointee.value == value,
                 Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
             {
                 last.pointee.count += count
@@ -71,6 +72,28 @@ struct InFlightQueue: ~Copyable {
                 client: client, count: count, bytes: UInt32(clamping: bytes), value: value,
                 stamp: stamp, expectation: expectation, isSilent: isSilent, command: command))
         entries += 1
+    }
+
+    /// Gives the plain commands of a client places, from 0 on. Returns how many have one; 0, and
+    /// nothing has changed, if one of its entries is not plain, or has another number than
+    /// `version`.
+    mutating func place(_ client: SlotID, under version: UInt32?) -> UInt32 {
+        var count: UInt32 = 0
+        for index in 0..<entries {
+            let entry = ring![(head + index) & (capacity - 1)]
+            guard entry.client == client else { continue }
+            guard entry.expectation == .plain, version == nil || entry.value == version else {
+                return 0
+            }
+            count += entry.count
+        }
+        var place: UInt32 = 0
+        for index in 0..<entries where ring![(head + index) & (capacity - 1)].client == client {
+            ring![(head + index) & (capacity - 1)].expectation = .placed
+            ring![(head + index) & (capacity - 1)].value = place
+            place += ring![(head + index) & (capacity - 1)].count
+        }
+        return count
     }
 
     /// Adds replies to the newest entry.

@@ -44,7 +44,9 @@ extension UpstreamConnection {
             client.sendAgain([])
         }
         guard !inFlight.isEmpty else { return }
-        let claims = claims(receivedUpTo: received(reason))
+        let received = received(reason)
+        let claims = claims(receivedUpTo: received)
+        let placed = pool.isRouted ? placedCommands(receivedUpTo: received) : []
         let wasShared = isShared
         output.drop(pool: worker.chunks)
         inFlight.removeAll()
@@ -61,6 +63,7 @@ extension UpstreamConnection {
                     claim.bytes, count: claim.count, wasShared: wasShared)
             }
         }
+        if !placed.isEmpty { giveUp(placed, server.lossText(reason)) }
     }
 
     /// The position in the outgoing stream up to which the server may have received bytes.
@@ -79,9 +82,9 @@ extension UpstreamConnection {
         inFlight.forEach { entry in
             let start = offset
             offset += Int64(entry.bytes)
-            guard let client = worker.clients[entry.client], client.upstream === self else {
-                return
-            }
+            guard let client = worker.clients[entry.client], client.upstream === self,
+                entry.expectation != .placed
+            else { return }
             let place = places[entry.client.raw] ?? claims.count
             if place == claims.count {
                 places[entry.client.raw] = place

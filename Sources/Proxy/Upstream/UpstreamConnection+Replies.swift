@@ -18,6 +18,12 @@ extension UpstreamConnection {
             joined.withUnsafeBytes { receiveReplies($0.baseAddress!, $0.count) }
             return
         }
+        if incoming.isErrorKept {
+            takeKeptError(bytes, count).withUnsafeBytes {
+                receiveReplies($0.baseAddress!, $0.count)
+            }
+            return
+        }
         let buffer = UnsafeBufferPointer(
             start: bytes.assumingMemoryBound(to: UInt8.self), count: count)
         let span = buffer.span
@@ -68,7 +74,13 @@ extension UpstreamConnection {
                         entry, behind: finished, bytes + start, position - start, span[position],
                         end)
                 }
-                if scanner.isError { noteError() }
+                if scanner.isError {
+                    noteError()
+                    if mayBeRefusal(entry) {
+                        meetRefusal(behind: finished, bytes + start, position - start, end - start)
+                        return end
+                    }
+                }
                 position = end
                 if measures { gauge(upTo: position, isComplete: true) }
                 finished += 1
@@ -77,6 +89,11 @@ extension UpstreamConnection {
                     return meetStray(
                         entry, behind: finished, bytes + start, position - start, span[position],
                         span.count)
+                }
+                if pool.isRouted,
+                    keepsError(span, bytes, from: position, entry, behind: finished, since: start)
+                {
+                    return span.count
                 }
                 position = span.count
             case .invalid(let error):
@@ -100,6 +117,9 @@ extension UpstreamConnection {
         case .plain, .block:
             if finished > 0 { countReplies(finished, entry) }
             deliver(entry, bytes + start, position - start, finished)
+        case .placed:
+            if finished > 0 { countReplies(finished, entry) }
+            deliverPlaced(entry, bytes + start, position - start, finished)
         default: handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
         return position

@@ -15,6 +15,8 @@ struct IncomingReply {
     var edges = FrameEdges()
     /// A push that no client here wants is coming in and is dropped.
     var isDropping = false
+    /// `collected` has the beginning of an error, see UpstreamConnection+Refusals.
+    var isErrorKept = false
     /// Some bytes of the oldest reply have already gone to its client.
     var isRelaying = false
     /// The rest of the reply is long, so the pool puts no other client behind it.

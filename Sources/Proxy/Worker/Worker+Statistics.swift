@@ -62,6 +62,13 @@ struct ClientTraffic: Sendable {
     var refused: UInt64 = 0
     /// Logins that Redpool has refused.
     var loginsRefused: UInt64 = 0
+    /// Answers of a cluster's nodes that a command has not run: MOVED; ASK; TRYAGAIN and
+    /// CLUSTERDOWN.
+    var moved: UInt64 = 0
+    var asked: UInt64 = 0
+    var triedAgain: UInt64 = 0
+    /// Commands that were sent in parts because their keys are in several slots.
+    var split: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -74,6 +81,10 @@ struct ClientTraffic: Sendable {
         left += other.left
         refused += other.refused
         loginsRefused += other.loginsRefused
+        moved += other.moved
+        asked += other.asked
+        triedAgain += other.triedAgain
+        split += other.split
     }
 }
 

@@ -1,0 +1,211 @@
+// Commands that a node has refused: they are sent to another node, or later. What becomes of one is
+// decided by `Redirects`; here it is carried out.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+import Topology
+
+extension ClientConnection {
+    /// The client has commands in flight on this upstream.
+    func uses(_ upstream: UpstreamConnection) -> Bool {
+        guard channel.isOpen else { return false }
+        if let strands { return strands.has(upstream) }
+        return self.upstream === upstream
+    }
+
+    /// A node has refused the oldest command on a shared upstream.
+    func redirectShared(_ refused: RefusedReply, from own: UpstreamConnection) {
+        guard let strands = strands ?? beginStrands(on: own, under: nil) else {
+            // Something behind it cannot have a place.
+            let bytes = refused.reply
+            own.deliver(own.inFlight.first, bytes)
+            return
+        }
+        let place = own.inFlight.first.value
+        if own.inFlight.first.count > 1 { own.inFlight.first.value &+= 1 }
+        own.finishRefused()
+        let target = learn(refused.refusal, slot: strands.order.slot(of: place))
+        var command = RefusedCommand(place: place)
+        command.canBeSent = refused.bytes != nil
+        command.isByReplica = false
+        command.mayMakeUpErrors =
+            CommandTable.runsScript(refused.command) || refused.command == .unknown
+        command.isConfirmed = strands.confirmed.remove(place) != nil
+        let action = strands.redirects.judge(
+            refused.refusal, of: command, to: target?.number, in: strands.order,
+            version: pool.route?.version ?? 0, now: worker.now)
+        strands.commands[place] = refused.command
+        carryOut(action, refused, at: place, strands)
+        sendHeldCommands(strands)
+        settleStrands(strands)
+    }
+
+    /// Changes the map as a refusal says. Returns the node that it names, or the one that has the
+    /// slot; nil if there is none, or no room for it.
+    func learn(_ refusal: NodeRefusal, slot: UInt16) -> Server? {
+        guard let route = pool.route else { return nil }
+        switch refusal {
+        case .moved(let slot, let address):
+            pool.traffic.moved += 1
+            let target = pool.server(of: address)
+            if target.map({ route.move(slot, to: $0) }) ?? true {
+                pool.tell(.moved(slot: slot, to: address))
+            }
+            return target
+        case .ask(_, let address):
+            pool.traffic.asked += 1
+            return pool.server(of: address)
+        case .tryAgain: pool.traffic.triedAgain += 1
+        case .clusterDown:
+            pool.traffic.triedAgain += 1
+            pool.tell(.clusterDown)
+        case .notServing, .notReceived: break
+        }
+        return Int(slot) < Slot.count ? route.owner(of: slot) : nil
+    }
+
+    private func carryOut(
+        _ action: RedirectAction, _ refused: RefusedReply, at place: UInt32,
+        _ strands: ClientStrands
+    ) {
+        switch action {
+        case .send, .hold:
+            guard let bytes = refused.bytes, strands.order.hold(place, command: bytes.span) else {
+                return relay(refused, at: place, strands)
+            }
+        case .confirm, .relay: relay(refused, at: place, strands)
+        case .answer(let end): answer(end.text(pool: pool.config.name), at: place, strands)
+        }
+    }
+
+    private func relay(_ refused: RefusedReply, at place: UInt32, _ strands: ClientStrands) {
+        refused.reply.withUnsafeBytes { raw in
+            let buffer = raw.assumingMemoryBound(to: UInt8.self)
+            pass(strands.order.take(buffer.span, of: place, completing: 1), raw, strands)
+        }
+    }
+
+    /// Sends held commands as far as they can go, one after the other.
+    func sendHeldCommands(_ strands: ClientStrands) {
+        guard channel.isOpen, strands.order.heldCount > 0, let route = pool.route else { return }
+        if case .closing = mode { return }
+        if case .waiting(let wait) = mode {
+            // The command at the head of the input waits; a held one comes first.
+            guard strands.wanted == nil else { return }
+            giveUp(wait)
+        }
+        if let text = refusal, let place = strands.wanted {
+            refusal = nil
+            answer(text, at: place, strands)
+        }
+        strands.wanted = nil
+        while channel.isOpen,
+            let held = strands.redirects.next(
+                in: strands.order, version: route.version, now: worker.now)
+        {
+            let slot = strands.order.slot(of: held.place)
+            let owner = Int(slot) < Slot.count ? route.owner(of: slot) : server
+            guard let target = held.node.map({ route.server(at: $0) }) ?? owner else {
+                answer("CLUSTERDOWN Hash slot not served", at: held.place, strands)
+                continue
+            }
+            turn(to: target)
+            upstream = strands.upstream(on: target.number)
+            if upstream == nil {
+                switch leaseAtPlace(.shared) {
+                case .granted(let own):
+                    own.share()
+                    strands.add(own, on: target.number)
+                    upstream = own
+                case .waits:
+                    strands.wanted = held.place
+                    return
+                case .refused(let text):
+                    answer(text, at: held.place, strands)
+                    continue
+                }
+            } else if let upstream {
+                upstream.server.machine.add(upstream.id, .shared)
+            }
+            send(held, strands)
+        }
+        pauseHeld(strands)
+    }
+
+    /// Sends a held command over the strand on its node.
+    private func send(_ held: HeldCommand, _ strands: ClientStrands) {
+        guard let own = upstream else { return }
+        var bytes: [UInt8] = []
+        guard strands.order.send(held.place, to: own.server.number, into: &bytes) else { return }
+        if held.asking { own.sendAsking() }
+        let command = strands.commands[held.place] ?? .unknown
+        bytes.withUnsafeBytes { send($0, at: held.place, command, over: own) }
+    }
+
+    /// Held commands that wait for a time or for another map are looked at then.
+    private func pauseHeld(_ strands: ClientStrands) {
+        guard strands.order.heldCount > 0 else { return }
+        pool.route?.pause(self)
+        if let due = strands.redirects.nextDeadline(in: strands.order, now: worker.now) {
+            pool.route?.wake(at: due)
+        }
+    }
+
+    // MARK: An upstream of its own
+
+    /// A node has refused the only command of this client, which has an upstream of its own.
+    func redirectAlone(_ refused: RefusedReply, from own: UpstreamConnection) {
+        own.deliver(own.inFlight.first, refused.reply)
+    }
+
+    // MARK: Losses
+
+    /// The node of a placed command is lost. `bytes` is the command if it provably was not
+    /// received; else `text` is its answer.
+    func lost(_ place: UInt32, _ bytes: [UInt8]?, _ text: String) {
+        guard let strands, channel.isOpen else { return }
+        guard strands.order.canMove(place) else {
+            upstreamLost()
+            return
+        }
+        if let bytes {
+            let slot = strands.order.slot(of: place)
+            let owner = Int(slot) < Slot.count ? pool.route?.owner(of: slot) : pool.primary
+            let action = strands.redirects.judge(
+                .notReceived, of: RefusedCommand(place: place), to: owner?.number,
+                in: strands.order, version: pool.route?.version ?? 0, now: worker.now)
+            switch action {
+            case .send, .hold:
+                if strands.order.hold(place, command: bytes.span) { return }
+            default: break
+            }
+        }
+        if pool.config.onUpstreamLoss == .error {
+            answer(text, at: place, strands)
+        } else {
+            upstreamLost()
+        }
+    }
+
+    /// An upstream with commands of this client that have places is gone.
+    func lostStrand(_ own: UpstreamConnection) {
+        guard let strands, channel.isOpen else { return }
+        strands.remove(own)
+        if upstream === own { upstream = nil }
+        sendHeldCommands(strands)
+        settleStrands(strands)
+    }
+}
+
+extension UpstreamConnection {
+    /// The next command may use a slot that this node is taking over.
+    func sendAsking() {
+        expect(UpstreamConnection.nobody, .ignored, bytes: UpstreamConnection.asking.count)
+        sendOwn(UpstreamConnection.asking)
+    }
+
+    private static let asking = Array("*1\r\n$6\r\nASKING\r\n".utf8)
+}

@@ -1,0 +1,115 @@
+// Which node of a cluster a command goes to, for a client that holds no upstream.
+
+import Config
+import Pool
+import RESP
+import Session
+import Topology
+
+extension ClientConnection {
+    /// Handles a command of a pool in front of a cluster. Returns its end, or nil if it has to
+    /// wait.
+    func handleRouted(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
+    ) -> Int? {
+        if extras != nil, let outcome = answerRefusal() {
+            return outcome != .blocked ? frame.end : nil
+        }
+        lastCommand = command
+        let request = Request(command: command, frame: frame, input: UnsafeBufferPointer(buffer))
+        return carryOutRouted(request) != .blocked ? frame.end : nil
+    }
+
+    /// Finds the node, and carries the command out there.
+    func carryOutRouted(_ request: Request) -> Outcome {
+        guard !isHolding, !isLockedOut, !pool.isPaused, let route = pool.route else {
+            if inFlight > 0, strands != nil { return waitForReplies() }
+            return carryOutRare(request)
+        }
+        let span = request.input.span
+        let slots = worker.table.slots(request.command, span, request.frame)
+        switch slots {
+        case .one(let slot):
+            guard let target = route.owner(of: slot) else { return refuseSlot(slot) }
+            return send(request, in: slot, to: target)
+        case .several(let first):
+            guard let target = route.owner(of: first) else { return refuseSlot(first) }
+            if let split = split(request) { return send(split, request) }
+            // The server says CROSSSLOT.
+            return send(request, in: PlaceSlot.unknown, to: target)
+        case .none:
+            return send(request, in: PlaceSlot.none, to: server)
+        case .malformed:
+            return send(request, in: PlaceSlot.unknown, to: server)
+        }
+    }
+
+    /// Sends a command without a state beside others in flight; any other one waits for them.
+    private func send(_ request: Request, in slot: UInt16, to target: Server) -> Outcome {
+        if let kind = placedKind(request), !pool.denyList.refuses(request.command) {
+            return sendPlain(kind, request, in: slot, to: target)
+        }
+        if inFlight > 0 { return waitForReplies() }
+        turn(to: target)
+        return carryOutRare(request)
+    }
+
+    /// The kind of lease for a command that can have a place among others; nil for one that has to
+    /// be alone.
+    private func placedKind(_ request: Request) -> LeaseKind? {
+        if worker.table.isStateless(request.command) { return .shared }
+        switch worker.table.plan(request.command, request.input.span, request.frame) {
+        case .send(.plain, _): return .shared
+        case .sendSlow: return .slow
+        default: return nil
+        }
+    }
+
+    /// A client with all its commands in flight on one node needs no places.
+    private func sendPlain(
+        _ kind: LeaseKind, _ request: Request, in slot: UInt16, to target: Server
+    ) -> Outcome {
+        guard let route = pool.route else { return .answered }
+        if inFlight == 0 {
+            turn(to: target)
+        } else if strands != nil || server !== target {
+            guard let strands = openStrands(under: route.version) else { return waitForReplies() }
+            return sendPlaced(kind, request, in: slot, to: target, strands)
+        }
+        return forward(
+            kind, .plain, UInt32(truncatingIfNeeded: route.version), request.bytes)
+    }
+
+    /// Its next command goes to this server.
+    func turn(to target: Server) {
+        if server === target { return }
+        if let unused = granted {
+            granted = nil
+            unused.upstream.server.giveBack(unused.upstream)
+        }
+        home(at: target)
+    }
+
+    /// Nobody has the slot.
+    private func refuseSlot(_ slot: UInt16) -> Outcome {
+        // The map may be on its way; until then the command waits for the first one.
+        if !server.names.isNamed {
+            if inFlight > 0 { return waitForReplies() }
+            return lease(.shared, key) == nil ? withoutLease : .answered
+        }
+        if inFlight > 0 { return waitForReplies() }
+        pool.tell(.clusterDown)
+        replyError("CLUSTERDOWN Hash slot not served")
+        return .answered
+    }
+
+    /// The parts of a command whose keys are in several slots; nil if the pool does not split it.
+    private func split(_ request: Request) -> Split? {
+        guard let cluster = pool.config.cluster, cluster.crossSlot != .refuse,
+            !pool.denyList.refuses(request.command)
+        else { return nil }
+        return Split(
+            request.command, request.input.span, request.frame,
+            includesMSET: cluster.crossSlot == .all)
+    }
+}

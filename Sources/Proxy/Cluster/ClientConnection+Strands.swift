@@ -1,0 +1,258 @@
+// Commands in flight on several nodes, and their replies.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+import Topology
+
+extension ClientConnection {
+    /// Replies that are parked are bounded: beyond this, nothing more is sent.
+    private static let mostParked = 1 << 20
+
+    /// The strands of this client, which begin if need be. Nil if the command at hand has to wait
+    /// until nothing is in flight.
+    func openStrands(under version: UInt64) -> ClientStrands? {
+        if let strands {
+            guard strands.version == version, strands.order.heldCount == 0,
+                strands.order.memory <= ClientConnection.mostParked,
+                output.count <= outputHighWater
+            else { return nil }
+            return strands
+        }
+        guard !isSlow else { return nil }
+        guard inFlight > 0 else { return beginStrands(ReplyOrder(open: 0, on: 0), under: version) }
+        guard let upstream, upstream.isShared else { return nil }
+        return beginStrands(on: upstream, under: version)
+    }
+
+    /// The commands in flight on this upstream get places. Nil if some of them cannot, or were sent
+    /// under another map than that with `version`.
+    func beginStrands(on upstream: UpstreamConnection, under version: UInt64?) -> ClientStrands? {
+        let known = upstream.placed(of: id, worker.table)
+        guard
+            upstream.inFlight.place(
+                id, under: version.map { UInt32(truncatingIfNeeded: $0) }) == inFlight
+        else { return nil }
+        let node = upstream.server.number
+        var order = ReplyOrder(
+            open: Int(inFlight), on: node, hasBegun: upstream.hasBegun(replyTo: id))
+        for (place, command) in known.enumerated() {
+            order.describe(
+                UInt32(truncatingIfNeeded: place), slot: command.slot, isSilent: command.isSilent)
+        }
+        if isSlow { leaveSlowReaders(upstream) }
+        let strands = beginStrands(order, under: version)
+        strands.add(upstream, on: node)
+        return strands
+    }
+
+    private func beginStrands(
+        _ order: consuming ReplyOrder, under version: UInt64?
+    ) -> ClientStrands {
+        let made = ClientStrands(
+            version: version, order: order, patience: pool.config.poolTimeout)
+        strands = made
+        return made
+    }
+
+    /// Sends a command that gets a place.
+    func sendPlaced(
+        _ kind: LeaseKind, _ request: Request, in slot: UInt16, to target: Server,
+        _ strands: ClientStrands
+    ) -> Outcome {
+        turn(to: target)
+        upstream = strands.upstream(on: target.number)
+        guard let own = strand(kind, strands) else {
+            guard case .open = mode else { return .blocked }
+            // Refused: answered at its place.
+            return .answered
+        }
+        if own.gauge.measures, own.server.machine.isFull(own.id) { return waitForReplies() }
+        let isSilent = session.takeSilence()
+        let place = strands.order.open(slot: slot, on: target.number, isSilent: isSilent)
+        inFlight = UInt32(truncatingIfNeeded: strands.order.count)
+        pool.traffic.commandsShared += 1
+        counted.commands &+= 1
+        send(request.bytes, at: place, lastCommand, over: own)
+        return .sent
+    }
+
+    /// The strand on the present server, which begins with a lease if need be. Nil if the client
+    /// waits for one, or has been answered with an error.
+    private func strand(_ kind: LeaseKind, _ strands: ClientStrands) -> UpstreamConnection? {
+        if let upstream {
+            upstream.server.machine.add(upstream.id, kind)
+            return upstream
+        }
+        switch leaseAtPlace(kind) {
+        case .granted(let own):
+            own.share()
+            strands.add(own, on: server.number)
+            upstream = own
+            return own
+        case .waits: return nil
+        case .refused(let text):
+            answerInOrder(text, strands)
+            return nil
+        }
+    }
+
+    /// What the pool says to a client that has other commands in flight.
+    enum PlaceLease {
+        case granted(UpstreamConnection)
+        case waits
+        case refused(String)
+    }
+
+    /// Leases an upstream of the present server.
+    func leaseAtPlace(_ kind: LeaseKind) -> PlaceLease {
+        if let granted {
+            self.granted = nil
+            if granted.upstream.stage == .ready, granted.upstream.server === server,
+                granted.wanted == Wanted(kind: kind, key: key)
+            {
+                return .granted(granted.upstream)
+            }
+            granted.upstream.server.giveBack(granted.upstream)
+        }
+        switch server.lease(kind, key, for: id) {
+        case .granted(let upstream): return .granted(server.lent(upstream))
+        case .queued(let ticket):
+            mode = .waiting(
+                LeaseWait(
+                    ticket: ticket, wanted: Wanted(kind: kind, key: key), isBlocking: false,
+                    since: worker.now))
+            server.noteWork()
+            return .waits
+        case .refused(let refusal):
+            pool.meter.leasesRefused += 1
+            return .refused(server.refusalText(refusal))
+        }
+    }
+
+    /// Writes a command that has a place to its strand.
+    func send(
+        _ bytes: UnsafeRawBufferPointer, at place: UInt32, _ command: Command,
+        over own: UpstreamConnection
+    ) {
+        own.expect(id, .placed, bytes: bytes.count, value: place, command: command)
+        own.send(bytes)
+        if own.isFull(for: self) { pause(.upstreamFull) }
+    }
+
+    /// Redpool answers the command at hand with an error, behind what is in flight.
+    func answerInOrder(_ text: String, _ strands: ClientStrands) {
+        let place = strands.order.openHeld(
+            slot: PlaceSlot.none, isSilent: session.takeSilence())
+        inFlight = UInt32(truncatingIfNeeded: strands.order.count)
+        pool.traffic.commandsLocal += 1
+        counted.commands &+= 1
+        answer(text, at: place, strands)
+        settleStrands(strands)
+    }
+
+    /// An error of Redpool's in place of a node's answer.
+    func answer(_ text: String, at place: UInt32, _ strands: ClientStrands) {
+        var bytes: [UInt8] = []
+        Encode.error(text, into: &bytes)
+        bytes.withUnsafeBytes { raw in
+            pass(strands.order.answer(bytes.span, for: place), raw, strands)
+        }
+    }
+
+    /// The command at the head of the input, if the pool has refused it an upstream: nil if it has
+    /// not.
+    func answerRefusal() -> Outcome? {
+        guard let refusal else { return nil }
+        guard let strands else { return refuseIfDenied() ? .answered : nil }
+        // A held command comes before the head of the input, see `sendHeld`.
+        self.refusal = nil
+        retryUntil = nil
+        answerInOrder(refusal, strands)
+        return .answered
+    }
+
+    // MARK: Replies
+
+    /// Takes replies to placed commands, or a part of one.
+    func receivePlaced(
+        _ bytes: UnsafeRawBufferPointer, of place: UInt32, completing replies: UInt32
+    ) {
+        guard let strands else { return }
+        let buffer = bytes.assumingMemoryBound(to: UInt8.self)
+        let way = strands.order.take(buffer.span, of: place, completing: replies)
+        pass(way, bytes, strands)
+        if replies > 0 {
+            retryUntil = nil
+            noteWaited()
+            if strands.order.heldCount > 0 { sendHeldCommands(strands) }
+        }
+        settleStrands(strands)
+    }
+
+    /// Carries out where bytes go, and passes on what has become ready.
+    func pass(_ way: ReplyWay, _ bytes: UnsafeRawBufferPointer, _ strands: ClientStrands) {
+        switch way {
+        case .pass:
+            if let base = bytes.baseAddress { receive(base, count: bytes.count) }
+        case .parked: break
+        case .gathered(let lead): finishGather(lead, strands)
+        case .mismatch:
+            close(.upstream_lost)
+            return
+        }
+        while strands.order.isReady, channel.isOpen {
+            var ready: [UInt8] = []
+            strands.order.drain(into: &ready)
+            ready.withUnsafeBytes {
+                if let base = $0.baseAddress { receive(base, count: $0.count) }
+            }
+        }
+    }
+
+    /// Ends strands with nothing in flight, and the order when all replies have gone out.
+    func settleStrands(_ strands: ClientStrands) {
+        guard channel.isOpen, self.strands === strands else { return }
+        for strand in strands.takeIdle() { leave(strand.upstream) }
+        inFlight = UInt32(truncatingIfNeeded: strands.order.count)
+        boundParked(strands)
+        guard channel.isOpen, strands.order.isOver else { return }
+        self.strands = nil
+        if !input.isEmpty || inputEnded || mode == .barrier || isLeaving { worker.ready(self) }
+    }
+
+    private func leave(_ strand: UpstreamConnection) {
+        if upstream === strand { upstream = nil }
+        strand.takeBack()
+        strand.judgeReading()
+    }
+
+    /// Replies that cannot go out yet count as output of the client.
+    private func boundParked(_ strands: ClientStrands) {
+        let memory = strands.order.isOver ? 0 : strands.order.memory
+        let size = memory > ClientConnection.freeParked ? memory : 0
+        if size != strands.counted {
+            worker.countExtras(size - strands.counted)
+            strands.counted = size
+        }
+        if memory + output.count > max(pool.config.clientOutputLimit, 2 << 20) { closeAtLimit() }
+    }
+
+    private static let freeParked = 16 << 10
+
+    /// The client leaves: its commands still run, their replies are dropped.
+    func dropStrands() {
+        guard let strands else { return }
+        worker.countExtras(-strands.counted)
+        strands.counted = 0
+        for strand in strands.strands {
+            if upstream === strand.upstream { upstream = nil }
+            strand.upstream.takeBack()
+            strand.upstream.judgeReading()
+        }
+        self.strands = nil
+        inFlight = 0
+    }
+}

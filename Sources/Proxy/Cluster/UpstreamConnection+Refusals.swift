@@ -1,0 +1,218 @@
+// Answers of a cluster's node that say that it has not executed a command: MOVED and the like. They
+// are taken out of the replies, and the command is sent again. In a pool in front of a cluster an
+// error that has not come whole is kept until it has, so that no client gets a part of one.
+
+import Config
+import Pool
+import RESP
+import Session
+import Topology
+
+extension UpstreamConnection {
+    /// Whether the error reply to an entry, which is complete, has to be read: it may be a refusal.
+    func mayBeRefusal(_ entry: InFlight) -> Bool {
+        guard pool.isRouted, entry.client != UpstreamConnection.nobody, hold == nil else {
+            return false
+        }
+        return (entry.expectation == .plain || entry.expectation == .placed)
+            && NodeRefusal.mayBegin(with: scanner.head)
+    }
+
+    /// A reply that may be a refusal: `bytes[count..<end]`. The replies before it are complete.
+    @inline(never)
+    func meetRefusal(
+        behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, _ end: Int
+    ) {
+        incoming.isRelaying = false
+        if finished > 0 { passOn(inFlight.first, bytes, count, finished) }
+        let entry = inFlight.first
+        let reply = [UInt8](UnsafeRawBufferPointer(start: bytes + count, count: end - count))
+        let client = worker.clients[entry.client]
+        guard let client, client.uses(self), let node = server.node.address,
+            let refusal = NodeRefusal(reply, from: node)
+        else {
+            passOn(entry, bytes + count, end - count, 1)
+            return
+        }
+        countReplies(1, entry)
+        let refused = RefusedReply(
+            refusal: refusal, reply: reply, command: entry.command,
+            bytes: unanswered(entry, start: output.answeredTotal)?.first)
+        if isShared {
+            client.redirectShared(refused, from: self)
+        } else {
+            client.redirectAlone(refused, from: self)
+        }
+    }
+
+    /// Replies to plain commands, with places or without.
+    private func passOn(
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
+    ) {
+        countReplies(finished, entry)
+        if entry.expectation == .placed {
+            deliverPlaced(entry, bytes, count, finished)
+        } else {
+            deliver(entry, bytes, count, finished)
+        }
+    }
+
+    /// The oldest command is answered, and its reply goes nowhere.
+    func finishRefused() {
+        finishHead()
+        if isShared { countFinished(1) }
+    }
+
+    /// `deliver` for commands with places.
+    func deliverPlaced(
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
+    ) {
+        if finished > 0 {
+            finishHead(finished)
+            if entry.count > finished { inFlight.first.value &+= finished }
+            countFinished(finished)
+        }
+        guard let client = worker.clients[entry.client], client.uses(self) else { return }
+        client.receivePlaced(
+            UnsafeRawBufferPointer(start: bytes, count: count), of: entry.value,
+            completing: finished)
+    }
+
+    /// True when the error that begins at `start` has not come whole and is kept. The complete
+    /// replies before it have been passed on.
+    @inline(never)
+    func keepsError(
+        _ span: Span<UInt8>, _ bytes: UnsafeRawPointer, from start: Int, _ entry: InFlight,
+        behind finished: UInt32, since begin: Int
+    ) -> Bool {
+        guard span[start] == UInt8(ascii: "-"), finished > 0 || !incoming.isRelaying,
+            entry.expectation == .plain || entry.expectation == .placed, hold == nil,
+            span.count - start <= NodeRefusal.longestLine
+        else { return false }
+        scanner = ReplyScanner()
+        incoming.collected = [UInt8](
+            UnsafeRawBufferPointer(start: bytes + start, count: span.count - start))
+        incoming.isErrorKept = true
+        incoming.isRelaying = false
+        if finished > 0 { passOn(entry, bytes + begin, start - begin, finished) }
+        return true
+    }
+
+    /// The bytes that have come, behind those of an error that were kept.
+    func takeKeptError(_ bytes: UnsafeRawPointer, _ count: Int) -> [UInt8] {
+        incoming.isErrorKept = false
+        return takeCollected() + UnsafeRawBufferPointer(start: bytes, count: count)
+    }
+
+    // MARK: Losses
+
+    /// A command with a place whose node is lost.
+    struct PlacedCommand {
+        let client: ClientConnection
+        let place: UInt32
+        /// Nil if it may have run, or is not kept.
+        let bytes: [UInt8]?
+    }
+
+    /// The unanswered commands with places, in their order.
+    func placedCommands(receivedUpTo received: Int64) -> [PlacedCommand] {
+        var found: [PlacedCommand] = []
+        var start = output.answeredTotal
+        inFlight.forEach { entry in
+            defer { start += Int64(entry.bytes) }
+            guard entry.expectation == .placed, let client = worker.clients[entry.client],
+                client.uses(self)
+            else { return }
+            let commands = unanswered(entry, start: start)
+            var end = start + Int64(entry.bytes)
+            for command in (commands ?? []) { end -= Int64(command.count) }
+            for index in 0..<Int(entry.count) {
+                let bytes = commands?[index]
+                end += Int64(bytes?.count ?? 0)
+                let isUnreceived = bytes != nil && end > received && !entry.isSilent
+                found.append(
+                    PlacedCommand(
+                        client: client,
+                        place: entry.value &+ UInt32(truncatingIfNeeded: index),
+                        bytes: isUnreceived ? bytes : nil))
+            }
+        }
+        return found
+    }
+
+    /// Tells the clients of commands with places that this connection is gone.
+    func giveUp(_ placed: [PlacedCommand], _ text: String) {
+        for command in placed { command.client.lost(command.place, command.bytes, text) }
+        var told: [ClientConnection] = []
+        for command in placed where !told.contains(where: { $0 === command.client }) {
+            told.append(command.client)
+            command.client.lostStrand(self)
+        }
+    }
+
+    /// The client has got a part of the oldest reply, which is its own.
+    func hasBegun(replyTo client: SlotID) -> Bool {
+        incoming.isRelaying && inFlight.first.client == client
+    }
+
+    /// What is known of a client's commands in flight here, in their order.
+    func placed(of client: SlotID, _ table: CommandTable) -> [(slot: UInt16, isSilent: Bool)] {
+        var found: [(slot: UInt16, isSilent: Bool)] = []
+        var start = output.answeredTotal
+        inFlight.forEach { entry in
+            defer { start += Int64(entry.bytes) }
+            guard entry.client == client else { return }
+            let commands = unanswered(entry, start: start)
+            for index in 0..<Int(entry.count) {
+                let bytes = commands.flatMap { index < $0.count ? $0[index] : nil }
+                found.append(
+                    (bytes.map { table.slot(of: $0) } ?? PlaceSlot.unknown, entry.isSilent))
+            }
+        }
+        return found
+    }
+
+    /// The unanswered commands of an entry that begins at `start` in the outgoing stream; nil if
+    /// their bytes are not kept.
+    func unanswered(_ entry: InFlight, start: Int64) -> [[UInt8]]? {
+        guard start >= output.releasedTotal, entry.bytes > 0 else { return nil }
+        let all = output.copy(offset: Int(start - output.releasedTotal), count: Int(entry.bytes))
+        var commands: [[UInt8]] = []
+        var scanner = CommandScanner()
+        var position = 0
+        while position < all.count,
+            case .command(let frame) = scanner.scan(
+                all.span, frameStart: position, limits: worker.limits.loggedIn)
+        {
+            commands.append([UInt8](all[position..<frame.end]))
+            position = frame.end
+        }
+        guard position == all.count, commands.count >= Int(entry.count) else { return nil }
+        return Array(commands.suffix(Int(entry.count)))
+    }
+}
+
+extension CommandTable {
+    /// The slot of a whole command, or one of `PlaceSlot`.
+    func slot(of command: [UInt8]) -> UInt16 {
+        var scanner = CommandScanner()
+        guard
+            case .command(let frame) = scanner.scan(
+                command.span, frameStart: 0, limits: CommandLimits())
+        else { return PlaceSlot.unknown }
+        switch slots(find(command.span, frame), command.span, frame) {
+        case .none: return PlaceSlot.none
+        case .one(let slot): return slot
+        case .several, .malformed: return PlaceSlot.unknown
+        }
+    }
+}
+
+/// A command that a node has refused, and what it has answered.
+struct RefusedReply {
+    let refusal: NodeRefusal
+    let reply: [UInt8]
+    let command: Command
+    /// The command itself; nil if it is not kept.
+    let bytes: [UInt8]?
+}
