@@ -87,6 +87,7 @@ extension ClientConnection {
     ) {
         upstream = own
         own.lend(to: self, for: .reply(isBlocking: isBlocking))
+        if extras != nil { own.askIfRefused(self) }
         if bytes == 0 { own.forgetSent() }
         own.expect(
             id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence(),
@@ -113,6 +114,7 @@ extension ClientConnection {
         trace("client.pinned", ["use": "hold"])
         session.opened(request.command, request.frame)
         own.rename(session.identity.name)
+        if extras != nil { own.askIfRefused(self) }
         return sendHeld(expectation, value, changed ?? request.bytes)
     }
 

@@ -105,6 +105,7 @@ extension ClientConnection {
                 if hold.isClean { endHold(upstream) }
             }
         }
+        if extras != nil { takeRefusedBack() }
         if !input.isEmpty || inputEnded || mode == .barrier || isLeaving {
             worker.ready(self)
         }

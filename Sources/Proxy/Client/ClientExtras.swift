@@ -29,6 +29,7 @@ final class ClientExtras {
     var acceptedHello: [[UInt8]]?
     var hasOldInput = false
     var strands: ClientStrands?
+    var soleRedirect: SoleRedirect?
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }

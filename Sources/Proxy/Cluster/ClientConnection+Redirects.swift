@@ -154,13 +154,6 @@ extension ClientConnection {
         }
     }
 
-    // MARK: An upstream of its own
-
-    /// A node has refused the only command of this client, which has an upstream of its own.
-    func redirectAlone(_ refused: RefusedReply, from own: UpstreamConnection) {
-        own.deliver(own.inFlight.first, refused.reply)
-    }
-
     // MARK: Losses
 
     /// The node of a placed command is lost. `bytes` is the command if it provably was not

@@ -17,7 +17,9 @@ extension ClientConnection {
         }
         lastCommand = command
         let request = Request(command: command, frame: frame, input: UnsafeBufferPointer(buffer))
-        return carryOutRouted(request) != .blocked ? frame.end : nil
+        let outcome = carryOutRouted(request)
+        if outcome == .answered, extras != nil { soleRedirect = nil }
+        return outcome != .blocked ? frame.end : nil
     }
 
     /// Finds the node, and carries the command out there.
@@ -25,6 +27,12 @@ extension ClientConnection {
         guard !isHolding, !isLockedOut, !pool.isPaused, let route = pool.route else {
             if inFlight > 0, strands != nil { return waitForReplies() }
             return carryOutRare(request)
+        }
+        if let redirect = soleRedirect {
+            if mustPause(redirect) { return waitForReplies() }
+            if let node = redirect.asking, let target = route.server(at: node) {
+                return send(request, in: PlaceSlot.unknown, to: target)
+            }
         }
         let span = request.input.span
         let slots = worker.table.slots(request.command, span, request.frame)

@@ -11,11 +11,18 @@ import Topology
 extension UpstreamConnection {
     /// Whether the error reply to an entry, which is complete, has to be read: it may be a refusal.
     func mayBeRefusal(_ entry: InFlight) -> Bool {
-        guard pool.isRouted, entry.client != UpstreamConnection.nobody, hold == nil else {
-            return false
+        guard pool.isRouted, entry.client != UpstreamConnection.nobody else { return false }
+        return canBeRefused(entry) && NodeRefusal.mayBegin(with: scanner.head)
+    }
+
+    /// Whether a command that the node refuses is sent again: it is plain, or begins a state where
+    /// there is none.
+    private func canBeRefused(_ entry: InFlight) -> Bool {
+        switch entry.expectation {
+        case .plain, .placed: hold == nil
+        case .watch, .subscribe: hold?.isClean == true && inFlight.entries == 1
+        default: false
         }
-        return (entry.expectation == .plain || entry.expectation == .placed)
-            && NodeRefusal.mayBegin(with: scanner.head)
     }
 
     /// A reply that may be a refusal: `bytes[count..<end]`. The replies before it are complete.
@@ -86,8 +93,7 @@ extension UpstreamConnection {
         behind finished: UInt32, since begin: Int
     ) -> Bool {
         guard span[start] == UInt8(ascii: "-"), finished > 0 || !incoming.isRelaying,
-            entry.expectation == .plain || entry.expectation == .placed, hold == nil,
-            span.count - start <= NodeRefusal.longestLine
+            canBeRefused(entry), span.count - start <= NodeRefusal.longestLine
         else { return false }
         scanner = ReplyScanner()
         incoming.collected = [UInt8](
