@@ -7,6 +7,10 @@ package enum Expectation: UInt8, Sendable {
     /// The same, of a client with commands in flight on several nodes: the number is the command's
     /// place in the order of its replies.
     case placed
+    /// MULTI and the members of a block with such a place.
+    case placedBlock
+    /// The EXEC of a block with such a place.
+    case placedExec
     /// CLIENT SETNAME: `+OK` records the name.
     case mirrorName
     /// CLIENT SETINFO: `+OK` records a library name or version.
@@ -140,6 +144,11 @@ package enum Expectation: UInt8, Sendable {
     /// True for a question of Redpool's before a client's command, which has not been sent.
     package var isQuestion: Bool {
         self == .commandInfo || self == .lockQuestion || self == .scriptQuestion
+    }
+
+    /// True for what has a place in the order of its client's replies.
+    package var isPlaced: Bool {
+        self == .placed || self == .placedBlock || self == .placedExec
     }
 
     /// True for a member of a block that was forwarded whole.

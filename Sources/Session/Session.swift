@@ -258,10 +258,15 @@ package struct Session: Sendable {
         }
     }
 
+    /// MULTI was sent as the first command on an upstream.
+    package mutating func beginTransaction() {
+        transaction.isOpen = true
+        transaction.memberCount = 0
+    }
+
     /// A command that begins a hold was sent as the first one on its upstream.
     package mutating func opened(_ command: Command, _ frame: CommandFrame) {
         guard command == .multi, frame.argumentCount == 1 else { return }
-        transaction.isOpen = true
-        transaction.memberCount = 0
+        beginTransaction()
     }
 }

@@ -124,7 +124,10 @@ extension ClientConnection {
             granted = nil
             server.giveBack(unused.upstream)
         }
-        if extras != nil { dropStrands() }
+        if extras != nil {
+            dropStrands()
+            takeAsideBack()
+        }
         guard let upstream else { return }
         leaveSlowReaders(upstream)
         self.upstream = nil

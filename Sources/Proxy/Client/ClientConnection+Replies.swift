@@ -120,6 +120,7 @@ extension ClientConnection {
         redirect(to: 0)
         monitorFilter = nil
         server.returned(upstream)
+        if extras != nil { multiEnded() }
     }
 
     @inline(__always)

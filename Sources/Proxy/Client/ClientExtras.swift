@@ -30,6 +30,8 @@ final class ClientExtras {
     var hasOldInput = false
     var strands: ClientStrands?
     var soleRedirect: SoleRedirect?
+    var openMulti: OpenMulti?
+    var aside: UpstreamConnection?
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }

@@ -99,7 +99,7 @@ extension ClientConnection {
         }
         if let text = refusal, let place = strands.wanted {
             refusal = nil
-            answer(text, at: place, strands)
+            answer(text, at: place, strands, times: strands.takeReplies(of: place))
         }
         strands.wanted = nil
         while channel.isOpen,
@@ -109,7 +109,9 @@ extension ClientConnection {
             let slot = strands.order.slot(of: held.place)
             let owner = Int(slot) < Slot.count ? route.owner(of: slot) : server
             guard let target = held.node.map({ route.server(at: $0) }) ?? owner else {
-                answer("CLUSTERDOWN Hash slot not served", at: held.place, strands)
+                answer(
+                    "CLUSTERDOWN Hash slot not served", at: held.place, strands,
+                    times: strands.takeReplies(of: held.place))
                 continue
             }
             turn(to: target)
@@ -124,7 +126,9 @@ extension ClientConnection {
                     strands.wanted = held.place
                     return
                 case .refused(let text):
-                    answer(text, at: held.place, strands)
+                    answer(
+                        text, at: held.place, strands,
+                        times: strands.takeReplies(of: held.place))
                     continue
                 }
             } else if let upstream {
@@ -141,6 +145,11 @@ extension ClientConnection {
         var bytes: [UInt8] = []
         guard strands.order.send(held.place, to: own.server.number, into: &bytes) else { return }
         if held.asking { own.sendAsking() }
+        if let block = strands.blocks[held.place] {
+            own.send(block, of: id, at: held.place)
+            if own.isFull(for: self) { pause(.upstreamFull) }
+            return
+        }
         let command = strands.commands[held.place] ?? .unknown
         bytes.withUnsafeBytes { send($0, at: held.place, command, over: own) }
     }
@@ -177,7 +186,7 @@ extension ClientConnection {
             }
         }
         if pool.config.onUpstreamLoss == .error {
-            answer(text, at: place, strands)
+            answer(text, at: place, strands, times: strands.takeReplies(of: place))
         } else {
             upstreamLost()
         }

@@ -12,6 +12,9 @@ extension ClientConnection {
     func handleRouted(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
     ) -> Int? {
+        if command == .multi, let block = forwardRoutedBlock(buffer, frame) {
+            return block.outcome != .blocked ? block.end : nil
+        }
         if extras != nil, let outcome = answerRefusal() {
             return outcome != .blocked ? frame.end : nil
         }
@@ -24,10 +27,13 @@ extension ClientConnection {
 
     /// Finds the node, and carries the command out there.
     func carryOutRouted(_ request: Request) -> Outcome {
-        guard !isHolding, !isLockedOut, !pool.isPaused, let route = pool.route else {
+        if isHolding { return carryOutRoutedHeld(request) }
+        guard !isLockedOut, !pool.isPaused, aside == nil, let route = pool.route else {
             if inFlight > 0, strands != nil { return waitForReplies() }
             return carryOutRare(request)
         }
+        if let multi = openMulti { return continueMulti(request, multi) }
+        if request.command == .multi, let outcome = promiseMulti(request) { return outcome }
         if let redirect = soleRedirect {
             if mustPause(redirect) { return waitForReplies() }
             if let node = redirect.asking, let target = route.server(at: node) {
@@ -64,7 +70,7 @@ extension ClientConnection {
 
     /// The kind of lease for a command that can have a place among others; nil for one that has to
     /// be alone.
-    private func placedKind(_ request: Request) -> LeaseKind? {
+    func placedKind(_ request: Request) -> LeaseKind? {
         if worker.table.isStateless(request.command) { return .shared }
         switch worker.table.plan(request.command, request.input.span, request.frame) {
         case .send(.plain, _): return .shared
@@ -90,12 +96,11 @@ extension ClientConnection {
 
     /// Its next command goes to this server.
     func turn(to target: Server) {
-        if server === target { return }
-        if let unused = granted {
+        if let unused = granted, unused.upstream.server !== target {
             granted = nil
             unused.upstream.server.giveBack(unused.upstream)
         }
-        home(at: target)
+        if server !== target { home(at: target) }
     }
 
     /// Nobody has the slot.

@@ -153,10 +153,10 @@ extension ClientConnection {
         settleStrands(strands)
     }
 
-    /// An error of Redpool's in place of a node's answer.
-    func answer(_ text: String, at place: UInt32, _ strands: ClientStrands) {
+    /// An error of Redpool's in place of a node's answer, or of all answers to a block.
+    func answer(_ text: String, at place: UInt32, _ strands: ClientStrands, times: Int = 1) {
         var bytes: [UInt8] = []
-        Encode.error(text, into: &bytes)
+        for _ in 0..<times { Encode.error(text, into: &bytes) }
         bytes.withUnsafeBytes { raw in
             pass(strands.order.answer(bytes.span, for: place), raw, strands)
         }
@@ -221,6 +221,7 @@ extension ClientConnection {
         boundParked(strands)
         guard channel.isOpen, strands.order.isOver else { return }
         self.strands = nil
+        takeAsideBack()
         if !input.isEmpty || inputEnded || mode == .barrier || isLeaving { worker.ready(self) }
     }
 

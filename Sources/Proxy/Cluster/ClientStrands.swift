@@ -33,6 +33,8 @@ final class ClientStrands {
     var wanted: UInt32?
     /// What is known of commands in flight that nodes have refused, by their places.
     var commands: [UInt32: Command] = [:]
+    /// The blocks among them.
+    var blocks: [UInt32: PlacedBlock] = [:]
     /// Places whose refusal the node has confirmed.
     var confirmed: Set<UInt32> = []
     /// Bytes that are counted as the client's output.
@@ -70,6 +72,11 @@ final class ClientStrands {
         let idle = strands.filter { order.open(on: $0.node) == 0 }
         strands.removeAll { order.open(on: $0.node) == 0 }
         return idle
+    }
+
+    /// A command is answered by Redpool: how many replies the client gets.
+    func takeReplies(of place: UInt32) -> Int {
+        blocks.removeValue(forKey: place)?.replies ?? 1
     }
 
     /// The gather that begins with this place.

@@ -19,7 +19,7 @@ extension UpstreamConnection {
     /// there is none.
     private func canBeRefused(_ entry: InFlight) -> Bool {
         switch entry.expectation {
-        case .plain, .placed: hold == nil
+        case .plain, .placed: hold?.isTainted != true
         case .watch, .subscribe: hold?.isClean == true && inFlight.entries == 1
         default: false
         }
@@ -47,9 +47,25 @@ extension UpstreamConnection {
             bytes: unanswered(entry, start: output.answeredTotal)?.first)
         if isShared {
             client.redirectShared(refused, from: self)
+        } else if let hold, hold.isInTransaction {
+            let queued = client.memberRefused(refusal, isWatching: hold.isWatching)
+            deliver(entry, queued ?? (client.isCrossing ? crossing : reply))
+        } else if let hold, !hold.isClean {
+            client.redirectHeld(refused, from: self)
         } else {
             client.redirectAlone(refused, from: self)
         }
+    }
+
+    private func isOfTransaction(_ entry: InFlight) -> Bool {
+        switch entry.expectation {
+        case .placedBlock, .placedExec, .exec: true
+        default: false
+        }
+    }
+
+    private var crossing: [UInt8] {
+        Array("-CROSSSLOT Keys in request don't hash to the same slot\r\n".utf8)
     }
 
     /// Replies to plain commands, with places or without.
@@ -57,10 +73,10 @@ extension UpstreamConnection {
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
     ) {
         countReplies(finished, entry)
-        if entry.expectation == .placed {
-            deliverPlaced(entry, bytes, count, finished)
-        } else {
-            deliver(entry, bytes, count, finished)
+        switch entry.expectation {
+        case .placed: deliverPlaced(entry, bytes, count, finished)
+        case .placedBlock, .placedExec: deliverBlock(entry, bytes, count, finished)
+        default: deliver(entry, bytes, count, finished)
         }
     }
 
@@ -93,7 +109,8 @@ extension UpstreamConnection {
         behind finished: UInt32, since begin: Int
     ) -> Bool {
         guard span[start] == UInt8(ascii: "-"), finished > 0 || !incoming.isRelaying,
-            canBeRefused(entry), span.count - start <= NodeRefusal.longestLine
+            canBeRefused(entry) || isOfTransaction(entry),
+            span.count - start <= NodeRefusal.longestLine
         else { return false }
         scanner = ReplyScanner()
         incoming.collected = [UInt8](
@@ -126,9 +143,21 @@ extension UpstreamConnection {
         var start = output.answeredTotal
         inFlight.forEach { entry in
             defer { start += Int64(entry.bytes) }
-            guard entry.expectation == .placed, let client = worker.clients[entry.client],
-                client.uses(self)
-            else { return }
+            guard let client = worker.clients[entry.client], client.uses(self) else { return }
+            switch entry.expectation {
+            case .placed: break
+            case .placedBlock:
+                let block = client.strands?.blocks[entry.value]
+                found.append(
+                    PlacedCommand(
+                        client: client, place: entry.value,
+                        bytes: start >= received ? block?.bytes : nil))
+                return
+            case .placedExec where found.last?.place != entry.value:
+                found.append(PlacedCommand(client: client, place: entry.value, bytes: nil))
+                return
+            default: return
+            }
             let commands = unanswered(entry, start: start)
             var end = start + Int64(entry.bytes)
             for command in (commands ?? []) { end -= Int64(command.count) }

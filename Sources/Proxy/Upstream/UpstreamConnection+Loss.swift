@@ -83,7 +83,7 @@ extension UpstreamConnection {
             let start = offset
             offset += Int64(entry.bytes)
             guard let client = worker.clients[entry.client], client.upstream === self,
-                entry.expectation != .placed
+                !entry.expectation.isPlaced
             else { return }
             let place = places[entry.client.raw] ?? claims.count
             if place == claims.count {

@@ -80,6 +80,11 @@ extension UpstreamConnection {
                         meetRefusal(behind: finished, bytes + start, position - start, end - start)
                         return end
                     }
+                    if pool.isRouted {
+                        noteRefusedMember(
+                            entry,
+                            UnsafeRawBufferPointer(start: bytes + position, count: end - position))
+                    }
                 }
                 position = end
                 if measures { gauge(upTo: position, isComplete: true) }
@@ -120,6 +125,9 @@ extension UpstreamConnection {
         case .placed:
             if finished > 0 { countReplies(finished, entry) }
             deliverPlaced(entry, bytes + start, position - start, finished)
+        case .placedBlock, .placedExec:
+            if finished > 0 { countReplies(finished, entry) }
+            deliverBlock(entry, bytes + start, position - start, finished)
         default: handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
         return position
@@ -206,6 +214,7 @@ extension UpstreamConnection {
             takeFencedLogin(entry, bytes, count, isComplete: isComplete)
             return
         }
+        if pool.isRouted, isComplete, endsMulti(entry, bytes, count) { return }
         if entry.expectation == .execWalked {
             walkOn(entry, bytes, count, isComplete: isComplete)
             return

@@ -1,0 +1,246 @@
+// A transaction that comes step by step, in front of a cluster. MULTI is answered by Redpool,
+// because the node is not known before the first key. From then on the client holds an upstream of
+// that node. If a slot moves meanwhile, nothing has run: the transaction, which is remembered, runs
+// on the right node as a block.
+
+import EventLoop
+import Pool
+import RESP
+import Session
+import Topology
+
+/// What is remembered of an open transaction.
+struct OpenMulti {
+    /// Where MULTI itself is.
+    enum Stage {
+        /// Answered by Redpool, and not sent.
+        case promised
+        /// Sent to the node of the upstream that the client holds.
+        case sent
+        /// The node has refused it: the transaction cannot run.
+        case refused
+        /// EXEC has failed because of a slot that has moved: the transaction runs elsewhere.
+        case moving
+    }
+
+    var stage = Stage.promised
+    /// MULTI and the members that were sent; nil if they are too long, or Redpool changes what they
+    /// answer.
+    private(set) var bytes: [UInt8]? = OpenMulti.multi
+    private(set) var members = 0
+    /// The slot of all keys; nil before the first one.
+    private(set) var slot: UInt16?
+    private(set) var isOneSlot = true
+    /// What the node has answered to the first member that it has refused.
+    var refusal: NodeRefusal?
+
+    static let multi = Array("*1\r\n$5\r\nMULTI\r\n".utf8)
+    static let exec = Array("*1\r\n$4\r\nEXEC\r\n".utf8)
+    private static let most = 64 << 10
+
+    /// A member is sent.
+    mutating func add(_ command: UnsafeRawBufferPointer, _ slots: KeySlots) {
+        members += 1
+        switch slots {
+        case .none: break
+        case .one(let new):
+            if let slot, slot != new { isOneSlot = false }
+            slot = slot ?? new
+        case .several, .malformed: isOneSlot = false
+        }
+        guard let kept = bytes else { return }
+        bytes = kept.count + command.count <= OpenMulti.most ? kept + command : nil
+    }
+
+    /// It cannot run elsewhere.
+    mutating func forget() { bytes = nil }
+
+    /// The transaction as a block, which can run on another node; nil if it cannot.
+    var block: PlacedBlock? {
+        guard isOneSlot, let bytes else { return nil }
+        return PlacedBlock(
+            bytes: bytes + OpenMulti.exec, execStart: bytes.count, members: members,
+            canMove: true, hidesMembers: true)
+    }
+}
+
+extension ClientConnection {
+    /// The transaction of this client that Redpool has begun; nil if there is none.
+    var openMulti: OpenMulti? {
+        get { extras?.openMulti }
+        set { if newValue != nil || extras != nil { ownExtras.openMulti = newValue } }
+    }
+
+    /// MULTI without a WATCH before it. Nil for a MULTI that is none.
+    func promiseMulti(_ request: Request) -> Outcome? {
+        guard request.frame.argumentCount == 1, openMulti == nil,
+            !pool.denyList.refuses(request.command)
+        else { return nil }
+        if inFlight > 0 { return waitForReplies() }
+        openMulti = OpenMulti()
+        answerOK()
+        return .answered
+    }
+
+    private func answerOK() {
+        if session.takeSilence() { return }
+        reply("+OK\r\n")
+    }
+
+    /// The command at hand is in a transaction of which the node has nothing yet.
+    func continueMulti(_ request: Request, _ multi: OpenMulti) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        if multi.stage != .promised { return refuseMember(request) }
+        if request.frame.argumentCount == 1 {
+            switch request.command {
+            case .exec:
+                openMulti = nil
+                if !session.takeSilence() { reply("*0\r\n") }
+                return .answered
+            case .discard:
+                openMulti = nil
+                answerOK()
+                return .answered
+            default: break
+            }
+        }
+        guard let target = node(of: request) else { return .answered }
+        turn(to: target)
+        guard let own = lease(.pin, key) else { return withoutLease }
+        upstream = own
+        own.lend(to: self, for: .hold)
+        session.beginTransaction()
+        own.rename(session.identity.name)
+        own.expect(id, .multi, bytes: OpenMulti.multi.count, isSilent: true, command: .multi)
+        own.send(OpenMulti.multi)
+        inFlight = 1
+        openMulti?.stage = .sent
+        // If the node refuses MULTI, the command must not run alone.
+        return waitForReplies()
+    }
+
+    /// The node of a command in a transaction. Nil if it has been answered with an error.
+    private func node(of request: Request) -> Server? {
+        let slots = worker.table.slots(request.command, request.input.span, request.frame)
+        let slot: UInt16
+        switch slots {
+        case .one(let one): slot = one
+        case .several(let first): slot = first
+        case .none, .malformed: return server
+        }
+        if let owner = pool.route?.owner(of: slot) { return owner }
+        openMulti?.stage = .refused
+        replyError("CLUSTERDOWN Hash slot not served")
+        return nil
+    }
+
+    /// The node has refused MULTI, or cannot be found: the transaction ends with EXEC's error.
+    private func refuseMember(_ request: Request) -> Outcome {
+        openMulti?.stage = .refused
+        switch request.command {
+        case .exec:
+            openMulti = nil
+            replyError("EXECABORT Transaction discarded because of previous errors.")
+        case .discard:
+            openMulti = nil
+            answerOK()
+        default: replyError("ERR the node has refused MULTI")
+        }
+        return .answered
+    }
+
+    /// A command is sent in the open transaction on the held upstream.
+    func noteMember(_ request: Request) {
+        guard openMulti != nil else { return }
+        let slots = worker.table.slots(request.command, request.input.span, request.frame)
+        openMulti?.add(request.bytes, slots)
+        if !session.members.isEmpty { openMulti?.forget() }
+    }
+
+    /// The node of the held upstream has refused a member. The client believes it is queued if the
+    /// transaction can still run elsewhere, or fail as after a change of a watched key.
+    func memberRefused(_ refusal: NodeRefusal, isWatching: Bool) -> [UInt8]? {
+        if openMulti == nil {
+            guard isWatching else { return nil }
+            openMulti = OpenMulti()
+            openMulti?.stage = .sent
+            openMulti?.forget()
+        }
+        guard isWatching || openMulti?.block != nil else { return nil }
+        if openMulti?.refusal == nil { openMulti?.refusal = refusal }
+        return Array("+QUEUED\r\n".utf8)
+    }
+
+    /// EXEC has failed, and the transaction was refused by the node: what stands for its reply.
+    enum ExecRefused {
+        /// It runs elsewhere, and EXEC's reply comes from there.
+        case moves
+        /// As after a change of a watched key.
+        case null
+    }
+
+    /// EXEC on the held upstream has answered with an error. Nil if that is the client's.
+    func execRefused(_ own: NodeRefusal?, isWatching: Bool) -> ExecRefused? {
+        guard let multi = openMulti, let refusal = multi.refusal ?? own else { return nil }
+        if isWatching {
+            _ = learn(refusal, slot: multi.slot ?? PlaceSlot.none)
+            openMulti = nil
+            return .null
+        }
+        guard multi.block != nil else {
+            openMulti = nil
+            return nil
+        }
+        openMulti?.refusal = refusal
+        openMulti?.stage = .moving
+        return .moves
+    }
+
+    /// Keys of two slots are in the open transaction.
+    var isCrossing: Bool { openMulti?.isOneSlot == false }
+
+    /// The hold of the transaction is over. If it was refused, it runs elsewhere.
+    func multiEnded() {
+        guard let multi = openMulti, multi.stage != .refused else { return }
+        openMulti = nil
+        guard multi.stage == .moving, let refusal = multi.refusal, let block = multi.block,
+            inFlight == 0, channel.isOpen, let route = pool.route
+        else { return }
+        let slot = multi.slot ?? PlaceSlot.none
+        let target = learn(refusal, slot: slot) ?? server
+        guard let strands = openStrands(under: route.version) else { return }
+        _ = begin(block, in: slot, at: target, strands)
+    }
+}
+
+extension UpstreamConnection {
+    /// A reply to MULTI, EXEC or DISCARD of a holder is complete. True if it has been dealt with.
+    func endsMulti(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
+        guard let client = worker.clients[entry.client], client.upstream === self,
+            client.openMulti != nil
+        else { return false }
+        switch entry.expectation {
+        case .multi where scanner.isError && entry.isSilent: client.openMulti?.stage = .refused
+        case .exec where scanner.isError:
+            let reply = [UInt8](UnsafeRawBufferPointer(start: bytes, count: count))
+            let refusal = server.node.address.flatMap { NodeRefusal(reply, from: $0) }
+            let isWatching = hold?.isWatching == true
+            guard let end = client.execRefused(refusal, isWatching: isWatching) else {
+                return false
+            }
+            takeNote(entry)
+            switch end {
+            case .null:
+                let null = key.protocolVersion == 3 ? "_\r\n" : "*-1\r\n"
+                deliver(entry, Array(null.utf8))
+            case .moves:
+                finishHead()
+                client.answered(1, from: self)
+            }
+            return true
+        case .exec, .execWalked, .discard: client.openMulti = nil
+        default: break
+        }
+        return false
+    }
+}
