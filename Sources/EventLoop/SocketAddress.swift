@@ -78,6 +78,13 @@ package struct SocketAddress: Sendable {
         return Int32(storage.ss_family) == AF_INET6 ? "[\(name)]:\(port)" : "\(name):\(port)"
     }
 
+    /// The numeric host of a TCP address, without brackets.
+    package var hostText: String {
+        let text = description
+        guard let colon = text.lastIndex(of: ":") else { return text }
+        return String(text[..<colon].drop { $0 == "[" }.prefix { $0 != "]" })
+    }
+
     /// Appends `description` for IPv4, without making a string. False for other addresses.
     package func append(to output: inout [UInt8]) -> Bool {
         guard Int32(storage.ss_family) == AF_INET else { return false }

@@ -11,6 +11,8 @@ package enum Expectation: UInt8, Sendable {
     case placedBlock
     /// The EXEC of a block with such a place.
     case placedExec
+    /// Redpool's EXISTS after a refusal that a script may have made up; the number is the place.
+    case confirmation
     /// CLIENT SETNAME: `+OK` records the name.
     case mirrorName
     /// CLIENT SETINFO: `+OK` records a library name or version.
@@ -124,7 +126,8 @@ package enum Expectation: UInt8, Sendable {
     package var isCollected: Bool {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
-            .commandInfo, .lockQuestion, .kill, .identify, .unblocking, .reset, .redirection:
+            .confirmation, .commandInfo, .lockQuestion, .kill, .identify, .unblocking, .reset,
+            .redirection:
             true
         default: false
         }
@@ -132,7 +135,8 @@ package enum Expectation: UInt8, Sendable {
 
     /// True when the bytes sent are not the client's: they cannot be sent again.
     package func isTranslated(_ value: UInt32) -> Bool {
-        self == .kill || self == .unblock || self == .judged || isRedirected(value)
+        self == .kill || self == .unblock || self == .judged || self == .confirmation
+            || isRedirected(value)
     }
 
     /// True for a CLIENT TRACKING that names another client.

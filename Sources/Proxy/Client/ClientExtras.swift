@@ -30,6 +30,7 @@ final class ClientExtras {
     var hasOldInput = false
     var strands: ClientStrands?
     var soleRedirect: SoleRedirect?
+    var soleRefusal: RefusedReply?
     var openMulti: OpenMulti?
     var aside: UpstreamConnection?
     /// Bytes that Redpool remembers for the client and that count as its output.

@@ -17,7 +17,7 @@ extension ClientConnection {
     }
 
     /// Sends the parts of a command, each to a node or to the owner of its slot.
-    private func gather(
+    func gather(
         _ parts: [(slot: UInt16, node: UInt32?, bytes: [UInt8])], _ kind: GatherKind
     ) -> Outcome {
         guard let route = pool.route, let strands = openStrands(under: route.version) else {
@@ -57,9 +57,11 @@ extension ClientConnection {
                 pass(strands.order.answer(reply.span, for: lead), raw, strands)
             }
         } else {
-            answer(
-                "ERR pool \(pool.config.name): the nodes' replies do not make one reply", at: lead,
-                strands)
+            let text =
+                strands.isTooLarge
+                ? "the merged reply is larger than clientOutputLimit"
+                : "the nodes' replies do not make one reply"
+            answer("ERR pool \(pool.config.name): \(text)", at: lead, strands)
         }
     }
 
@@ -67,6 +69,9 @@ extension ClientConnection {
         switch kind {
         case .split(let split, let name):
             split.merged(replies, pool: pool.config.name, name: name)
+        case .nodes(let merge): merge.merged(replies, random: UInt64.random(in: .min ... .max))
+        case .scan(let node, let nodes):
+            replies.first.flatMap { ScanCursor.replacing(in: $0, node: node, nodes: nodes) }
         }
     }
 }

@@ -27,18 +27,51 @@ extension ClientConnection {
         let place = own.inFlight.first.value
         if own.inFlight.first.count > 1 { own.inFlight.first.value &+= 1 }
         own.finishRefused()
-        let target = learn(refused.refusal, slot: strands.order.slot(of: place))
+        judge(refused, at: place, strands, from: own)
+        sendHeldCommands(strands)
+        settleStrands(strands)
+    }
+
+    /// Decides what becomes of a refused command.
+    func judge(
+        _ refused: RefusedReply, at place: UInt32, _ strands: ClientStrands,
+        from own: UpstreamConnection
+    ) {
+        let isConfirmed = strands.confirmed.remove(place) != nil
+        let mayBeMadeUp = CommandTable.runsScript(refused.command)
+        // What a script says must not name nodes.
+        let target =
+            isConfirmed || !mayBeMadeUp
+            ? learn(refused.refusal, slot: strands.order.slot(of: place)) : nil
         var command = RefusedCommand(place: place)
         command.canBeSent = refused.bytes != nil
-        command.isByReplica = false
-        command.mayMakeUpErrors =
-            CommandTable.runsScript(refused.command) || refused.command == .unknown
-        command.isConfirmed = strands.confirmed.remove(place) != nil
+        command.mayMakeUpErrors = mayBeMadeUp
+        command.isConfirmed = isConfirmed
         let action = strands.redirects.judge(
             refused.refusal, of: command, to: target?.number, in: strands.order,
             version: pool.route?.version ?? 0, now: worker.now)
         strands.commands[place] = refused.command
+        if case .confirm(let asking) = action {
+            guard let question = refused.question(worker.table) else {
+                return relay(refused, at: place, strands)
+            }
+            strands.confirms[place] = refused
+            own.server.machine.add(own.id, .shared)
+            own.askWhether(question, for: id, at: place, asking: asking)
+            return
+        }
         carryOut(action, refused, at: place, strands)
+    }
+
+    /// The node has answered whether it refuses the keys of a script.
+    func confirmed(_ reply: [UInt8], at place: UInt32, from own: UpstreamConnection) {
+        guard let strands, let refused = strands.confirms.removeValue(forKey: place) else { return }
+        if reply == refused.reply {
+            strands.confirmed.insert(place)
+            judge(refused, at: place, strands, from: own)
+        } else {
+            relay(refused, at: place, strands)
+        }
         sendHeldCommands(strands)
         settleStrands(strands)
     }

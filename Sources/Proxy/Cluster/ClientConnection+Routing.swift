@@ -36,10 +36,11 @@ extension ClientConnection {
         if request.command == .multi, let outcome = promiseMulti(request) { return outcome }
         if let redirect = soleRedirect {
             if mustPause(redirect) { return waitForReplies() }
-            if let node = redirect.asking, let target = route.server(at: node) {
+            if let node = redirect.node, let target = route.server(at: node) {
                 return send(request, in: PlaceSlot.unknown, to: target)
             }
         }
+        if let outcome = carryOutByRule(request, route) { return outcome }
         let span = request.input.span
         let slots = worker.table.slots(request.command, span, request.frame)
         switch slots {

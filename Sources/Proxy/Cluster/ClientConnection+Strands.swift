@@ -239,7 +239,14 @@ extension ClientConnection {
             worker.countExtras(size - strands.counted)
             strands.counted = size
         }
-        if memory + output.count > max(pool.config.clientOutputLimit, 2 << 20) { closeAtLimit() }
+        let most = max(pool.config.clientOutputLimit, 2 << 20)
+        guard memory + output.count > most else { return }
+        if !strands.gathers.isEmpty, !strands.isTooLarge {
+            strands.isTooLarge = true
+            for gather in strands.gathers { strands.order.dropParts(of: gather.lead) }
+            return boundParked(strands)
+        }
+        closeAtLimit()
     }
 
     private static let freeParked = 16 << 10

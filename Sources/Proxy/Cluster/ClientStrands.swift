@@ -35,6 +35,10 @@ final class ClientStrands {
     var commands: [UInt32: Command] = [:]
     /// The blocks among them.
     var blocks: [UInt32: PlacedBlock] = [:]
+    /// What was kept of the parts of gathers has been dropped, because it was too much.
+    var isTooLarge = false
+    /// Refusals that are being confirmed.
+    var confirms: [UInt32: RefusedReply] = [:]
     /// Places whose refusal the node has confirmed.
     var confirmed: Set<UInt32> = []
     /// Bytes that are counted as the client's output.
@@ -90,6 +94,10 @@ final class ClientStrands {
 enum GatherKind {
     /// Its keys are in several slots.
     case split(Split, name: String)
+    /// It is for several nodes.
+    case nodes(NodeMerge)
+    /// SCAN of one node: the numbers of it and of all nodes are those in cursors.
+    case scan(node: Int, nodes: [Int])
 }
 
 extension ClientConnection {

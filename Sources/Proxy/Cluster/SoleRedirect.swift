@@ -15,6 +15,8 @@ struct SoleRedirect {
     var bytes: [UInt8] = []
     /// The node to which it goes behind ASKING, by its number; nil for the owner of its slot.
     private(set) var asking: UInt32?
+    /// The node that MOVED or ASK has named, by its number.
+    private(set) var node: UInt32?
     /// It is not planned before.
     private(set) var until: MonotonicTime?
     private let deadline: MonotonicTime
@@ -33,6 +35,7 @@ struct SoleRedirect {
         _ refusal: NodeRefusal, to target: UInt32?, now: MonotonicTime
     ) -> Verdict {
         asking = nil
+        node = nil
         until = nil
         switch refusal {
         case .moved(let slot, let address), .ask(let slot, let address):
@@ -41,6 +44,7 @@ struct SoleRedirect {
                 return .answer(.keepsMoving(slot: slot))
             }
             guard let target else { return .answer(.tooManyNodes(slot: slot, address)) }
+            node = target
             if case .ask = refusal { asking = target }
             return .again
         case .tryAgain:
@@ -77,6 +81,39 @@ extension ClientConnection {
 
     /// A node has refused the only command of this client, which has an upstream of its own.
     func redirectAlone(_ refused: RefusedReply, from own: UpstreamConnection) {
+        guard CommandTable.runsScript(refused.command) else {
+            return follow(refused, from: own, isAnswered: false)
+        }
+        guard let question = refused.question(worker.table) else {
+            return own.deliver(own.inFlight.first, refused.reply)
+        }
+        let isAsking = soleRedirect?.asking != nil
+        own.finishRefused()
+        ownExtras.soleRefusal = refused
+        own.askWhether(question, for: id, at: 0, asking: isAsking)
+    }
+
+    /// The node has answered whether it refuses the keys of a script.
+    func confirmedAlone(_ reply: [UInt8], from own: UpstreamConnection) {
+        guard let refused = extras?.soleRefusal else { return }
+        extras?.soleRefusal = nil
+        if reply == refused.reply {
+            follow(refused, from: own, isAnswered: true)
+        } else {
+            tell(refused.reply, from: own, isAnswered: true)
+        }
+    }
+
+    private func tell(_ reply: [UInt8], from own: UpstreamConnection, isAnswered: Bool) {
+        guard isAnswered else { return own.deliver(own.inFlight.first, reply) }
+        reply.withUnsafeBytes { if let base = $0.baseAddress { receive(base, count: $0.count) } }
+        answered(1, from: own)
+    }
+
+    /// - Parameter isAnswered: nothing of the command is in flight any more.
+    private func follow(
+        _ refused: RefusedReply, from own: UpstreamConnection, isAnswered: Bool
+    ) {
         let slot = refused.bytes.map { worker.table.slot(of: $0) } ?? PlaceSlot.unknown
         let target = learn(refused.refusal, slot: slot)
         var redirect =
@@ -89,14 +126,13 @@ extension ClientConnection {
         case .again:
             redirect.bytes = refused.bytes ?? []
             soleRedirect = redirect
-            own.endRefused()
+            if !isAnswered { own.endRefused() }
             answered(1, from: own)
-        case .relay:
-            own.deliver(own.inFlight.first, refused.reply)
+        case .relay: tell(refused.reply, from: own, isAnswered: isAnswered)
         case .answer(let end):
             var bytes: [UInt8] = []
             Encode.error(end.text(pool: pool.config.name), into: &bytes)
-            own.deliver(own.inFlight.first, bytes)
+            tell(bytes, from: own, isAnswered: isAnswered)
         }
     }
 

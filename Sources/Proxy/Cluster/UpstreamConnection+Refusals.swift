@@ -153,6 +153,9 @@ extension UpstreamConnection {
                         client: client, place: entry.value,
                         bytes: start >= received ? block?.bytes : nil))
                 return
+            case .confirmation where isShared:
+                found.append(PlacedCommand(client: client, place: entry.value, bytes: nil))
+                return
             case .placedExec where found.last?.place != entry.value:
                 found.append(PlacedCommand(client: client, place: entry.value, bytes: nil))
                 return
@@ -250,4 +253,32 @@ struct RefusedReply {
     let command: Command
     /// The command itself; nil if it is not kept.
     let bytes: [UInt8]?
+
+    /// EXISTS with the keys of a command; nil if it has none.
+    func question(_ table: CommandTable) -> [UInt8]? {
+        guard let bytes, let spec = table.keySpec(command) else { return nil }
+        var scanner = CommandScanner()
+        guard
+            case .command(let frame) = scanner.scan(
+                bytes.span, frameStart: 0, limits: CommandLimits()),
+            var walk = KeyWalk(spec, bytes.span, frame)
+        else { return nil }
+        var words: [[UInt8]] = [Array("EXISTS".utf8)]
+        while let key = walk.next(bytes.span) {
+            words.append([UInt8](bytes[key.start..<(key.start + key.length)]))
+        }
+        guard words.count > 1 else { return nil }
+        var output: [UInt8] = []
+        Encode.command(words, into: &output)
+        return output
+    }
+}
+
+extension UpstreamConnection {
+    /// Asks the node for keys that it has refused to a script: the script may have made that up.
+    func askWhether(_ question: [UInt8], for client: SlotID, at place: UInt32, asking: Bool) {
+        if asking { sendAsking() }
+        expect(client, .confirmation, bytes: question.count, value: place)
+        send(question)
+    }
 }

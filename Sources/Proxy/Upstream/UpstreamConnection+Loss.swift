@@ -83,7 +83,7 @@ extension UpstreamConnection {
             let start = offset
             offset += Int64(entry.bytes)
             guard let client = worker.clients[entry.client], client.upstream === self,
-                !entry.expectation.isPlaced
+                !entry.expectation.isPlaced, client.strands == nil
             else { return }
             let place = places[entry.client.raw] ?? claims.count
             if place == claims.count {

@@ -90,6 +90,16 @@ extension UpstreamConnection {
                 return
             }
             client?.learnedLock(reply, isLocked: facts.error == .noLogin)
+        case .confirmation:
+            finishHead()
+            guard isShared else {
+                if let client, client.upstream === self { client.confirmedAlone(reply, from: self) }
+                break
+            }
+            countFinished(1)
+            if let client, client.uses(self) {
+                client.confirmed(reply, at: entry.value, from: self)
+            }
         case .identify:
             finishHead()
             identified(reply)

@@ -4,6 +4,7 @@
 package import Config
 package import EventLoop
 import Pool
+import Session
 import Synchronization
 import Topology
 
@@ -222,6 +223,9 @@ final class PoolGroup: Sendable {
     private let isWithoutFence = Atomic<Bool>(false)
     let warnings: PoolWarnings
     private let halted = Atomic<Int>(0)
+    /// The numbers of a cluster's primaries in cursors of SCAN, by their ids. They stay for as long
+    /// as the pool lasts, because clients keep cursors.
+    private let scanNumbers = Mutex<[[UInt8]: Int]>([:])
 
     /// A pool uses only as many workers as it can be spread over.
     ///
@@ -295,6 +299,16 @@ final class PoolGroup: Sendable {
             let node = PoolNode(limits, members: members.count, users: 1, address: address)
             nodes[node.id] = node
             return node
+        }
+    }
+
+    /// The number of a primary in cursors of SCAN; nil when there are too many.
+    func scanNumber(of id: [UInt8]) -> Int? {
+        scanNumbers.withLock { numbers in
+            if let known = numbers[id] { return known }
+            guard numbers.count < ScanCursor.mostNodes else { return nil }
+            numbers[id] = numbers.count
+            return numbers.count - 1
         }
     }
 

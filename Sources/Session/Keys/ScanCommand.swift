@@ -17,6 +17,8 @@ package struct ScanCommand: Equatable, Sendable {
     package let node: Int
     /// What it is sent; all but the cursor is as the client has written it.
     package let command: [UInt8]
+    /// The same with cursor 0, for a node that has to begin.
+    package let fromStart: [UInt8]
 
     /// Nil for a SCAN without a cursor: any server has the right error for it.
     package init?(_ bytes: Span<UInt8>, _ frame: CommandFrame) throws(InvalidCursor) {
@@ -28,17 +30,25 @@ package struct ScanCommand: Equatable, Sendable {
             let own = ScanCursor((0..<cursor.length).map { bytes[cursor.start + $0] })
         else { throw InvalidCursor() }
         node = own.node
-        var output: [UInt8] = []
-        output.reserveCapacity(frame.end - frame.start)
-        Encode.arrayHeader(frame.argumentCount, into: &output)
-        Encode.bulk(bytes, name.start..<(name.start + name.length), into: &output)
-        var digits: [UInt8] = []
-        Encode.decimal(own.server, into: &digits)
-        Encode.bulk(digits, into: &output)
+        var options: [UInt8] = []
         while let word = arguments.next(bytes) {
-            Encode.bulk(bytes, word.start..<(word.start + word.length), into: &output)
+            Encode.bulk(bytes, word.start..<(word.start + word.length), into: &options)
         }
-        command = output
+        var beginning: [UInt8] = []
+        Encode.arrayHeader(frame.argumentCount, into: &beginning)
+        Encode.bulk(bytes, name.start..<(name.start + name.length), into: &beginning)
+        command = ScanCommand.joined(beginning, own.server, options)
+        fromStart = ScanCommand.joined(beginning, 0, options)
+    }
+
+    private static func joined(
+        _ beginning: [UInt8], _ cursor: Int64, _ options: [UInt8]
+    ) -> [UInt8] {
+        var digits: [UInt8] = []
+        Encode.decimal(cursor, into: &digits)
+        var output = beginning
+        Encode.bulk(digits, into: &output)
+        return output + options
     }
 }
 

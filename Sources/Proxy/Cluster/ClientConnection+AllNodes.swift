@@ -1,0 +1,121 @@
+// Commands that are not for the node of a slot: for all nodes, for one after the other, or for
+// Redpool. The column `cluster` of commands.tsv says which.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+import Topology
+
+extension ClientConnection {
+    /// Carries out a command whose rule is not about slots. Nil for any other one.
+    func carryOutByRule(_ request: Request, _ route: ClusterRoute) -> Outcome? {
+        if pool.denyList.refuses(request.command) { return nil }
+        switch worker.table.clusterRule(request.command) {
+        case .slot, .split, .any, .one, .offset: return nil
+        case .all: return sendToAll(route.primaries, request)
+        case .every: return sendToAll(pool.everyNode(route), request)
+        case .scan: return sendScan(request, route)
+        case .front: return answerAsCluster(request, route)
+        case .refuse:
+            let name = worker.table.info(request.command)?.name ?? "this command"
+            return refuse("ERR '\(name)' is refused by Redpool: it is about one node of a cluster")
+        }
+    }
+
+    /// Sends a command to several nodes, and merges their replies. Nil if one suits.
+    private func sendToAll(_ nodes: [Server], _ request: Request) -> Outcome? {
+        guard let merge = NodeMerge(request.command), nodes.count > 1 else { return nil }
+        if worker.table.commandClass(request.command) == .pinFence {
+            // It may bring more than one reply, so it has to be alone on each node.
+            let name = worker.table.info(request.command)?.name ?? "this command"
+            return refuse(
+                "ERR '\(name)' is refused by Redpool: send it to each node of the cluster itself")
+        }
+        let bytes = [UInt8](request.bytes)
+        let parts = nodes.map { (slot: PlaceSlot.none, node: $0.number as UInt32?, bytes: bytes) }
+        return gather(parts, .nodes(merge))
+    }
+
+    // MARK: SCAN
+
+    private func sendScan(_ request: Request, _ route: ClusterRoute) -> Outcome? {
+        let scan: ScanCommand
+        do {
+            guard let read = try ScanCommand(request.input.span, request.frame) else { return nil }
+            scan = read
+        } catch {
+            if inFlight > 0 { return waitForReplies() }
+            if !session.takeSilence() { replyBytes(ScanCommand.invalidCursor) }
+            return .answered
+        }
+        let nodes = pool.scanNumbers(route)
+        // A node that is gone is skipped.
+        guard let node = nodes.keys.filter({ $0 >= scan.node }).min(), let target = nodes[node]
+        else {
+            if inFlight > 0 { return waitForReplies() }
+            if !session.takeSilence() { reply("*2\r\n$1\r\n0\r\n*0\r\n") }
+            return .answered
+        }
+        let command = node == scan.node ? scan.command : scan.fromStart
+        return gather(
+            [(slot: PlaceSlot.none, node: target.number, bytes: command)],
+            .scan(node: node, nodes: Array(nodes.keys)))
+    }
+
+    // MARK: One node, Redpool
+
+    private func answerAsCluster(_ request: Request, _ route: ClusterRoute) -> Outcome? {
+        let span = request.input.span
+        if inFlight > 0 { return waitForReplies() }
+        if let slot = ClusterFace.slot(ofCommand: request.command, span, request.frame) {
+            guard let owner = route.owner(of: slot) else { return nil }
+            turn(to: owner)
+            return forward(
+                .shared, .plain, UInt32(truncatingIfNeeded: route.version), request.bytes)
+        }
+        guard pool.config.cluster?.emulates == true else {
+            replyError("ERR This instance has cluster support disabled")
+            return .answered
+        }
+        guard
+            let answer = clusterFace.reply(
+                to: request.command, span, request.frame, protocolVersion: key.protocolVersion,
+                isCovered: route.served == Slot.count)
+        else { return nil }
+        if !session.takeSilence() { replyBytes(answer) }
+        return .answered
+    }
+
+    /// Where this client finds the cluster's one node: where it has come to, or `announce`.
+    private var clusterFace: ClusterFace {
+        let name = pool.config.name
+        if case .tcp(let host, let port) = pool.config.cluster?.announce {
+            return ClusterFace(pool: name, host: host, port: port)
+        }
+        guard let local = SocketAddress.local(of: channel.descriptor), !local.isUnix else {
+            return ClusterFace(pool: name, host: "", port: 0)
+        }
+        return ClusterFace(pool: name, host: local.hostText, port: local.port)
+    }
+}
+
+extension PoolFront {
+    /// All nodes of the map, replicas too.
+    func everyNode(_ route: ClusterRoute) -> [Server] {
+        (route.map?.nodes ?? []).compactMap { server(of: $0.address) }
+    }
+
+    /// The primaries by the numbers that cursors of SCAN have for them.
+    func scanNumbers(_ route: ClusterRoute) -> [Int: Server] {
+        var found: [Int: Server] = [:]
+        for server in route.primaries {
+            guard let address = server.node.address else { continue }
+            let id = route.map?.nodes.first { $0.address == address }?.id ?? []
+            let name = id.isEmpty ? Array(address.description.utf8) : id
+            if let number = group.scanNumber(of: name) { found[number] = server }
+        }
+        return found
+    }
+}
