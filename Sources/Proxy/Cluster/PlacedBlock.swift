@@ -1,5 +1,5 @@
-// A whole MULTI ... EXEC in front of a cluster. It has one place: its replies are kept until that of
-// EXEC begins, so that it can go to another node as a whole if the first one refuses a member.
+// A whole MULTI ... EXEC in front of a cluster. It has one place: its replies are kept until that
+// of EXEC begins, so that it can go to another node as a whole if the first one refuses a member.
 
 import Pool
 import RESP
