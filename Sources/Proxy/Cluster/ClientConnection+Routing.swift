@@ -9,6 +9,7 @@ import Topology
 extension ClientConnection {
     /// Handles a command of a pool in front of a cluster. Returns its end, or nil if it has to
     /// wait.
+    @inline(never)
     func handleRouted(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
     ) -> Int? {

@@ -215,6 +215,7 @@ extension ClientConnection {
 
 extension UpstreamConnection {
     /// A reply to MULTI, EXEC or DISCARD of a holder is complete. True if it has been dealt with.
+    @inline(never)
     func endsMulti(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
         guard let client = worker.clients[entry.client], client.upstream === self,
             client.openMulti != nil

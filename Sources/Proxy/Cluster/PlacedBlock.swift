@@ -165,6 +165,7 @@ extension UpstreamConnection {
     }
 
     /// Takes replies to a block, or a part of one.
+    @inline(never)
     func deliverBlock(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
     ) {

@@ -9,10 +9,22 @@ import Session
 import Topology
 
 extension UpstreamConnection {
-    /// Whether the error reply to an entry, which is complete, has to be read: it may be a refusal.
-    func mayBeRefusal(_ entry: InFlight) -> Bool {
-        guard pool.isRouted, entry.client != UpstreamConnection.nobody else { return false }
-        return canBeRefused(entry) && NodeRefusal.mayBegin(with: scanner.head)
+    /// The error `bytes[count..<end]` is complete. True if it has been read and dealt with: it may
+    /// be a refusal.
+    @inline(never)
+    func isRefusal(
+        behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, _ end: Int
+    ) -> Bool {
+        let entry = inFlight.first
+        guard entry.client != UpstreamConnection.nobody, NodeRefusal.mayBegin(with: scanner.head)
+        else { return false }
+        if canBeRefused(entry) {
+            meetRefusal(behind: finished, bytes, count, end)
+            return true
+        }
+        noteRefusedMember(
+            entry, UnsafeRawBufferPointer(start: bytes + count, count: end - count))
+        return false
     }
 
     /// Whether a command that the node refuses is sent again: it is plain, or begins a state where
@@ -26,8 +38,7 @@ extension UpstreamConnection {
     }
 
     /// A reply that may be a refusal: `bytes[count..<end]`. The replies before it are complete.
-    @inline(never)
-    func meetRefusal(
+    private func meetRefusal(
         behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, _ end: Int
     ) {
         incoming.isRelaying = false
@@ -87,6 +98,7 @@ extension UpstreamConnection {
     }
 
     /// `deliver` for commands with places.
+    @inline(never)
     func deliverPlaced(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
     ) {
@@ -121,10 +133,12 @@ extension UpstreamConnection {
         return true
     }
 
-    /// The bytes that have come, behind those of an error that were kept.
-    func takeKeptError(_ bytes: UnsafeRawPointer, _ count: Int) -> [UInt8] {
+    /// The bytes behind those of an error that were kept.
+    @inline(never)
+    func receiveBehindError(_ bytes: UnsafeRawPointer, _ count: Int) {
         incoming.isErrorKept = false
-        return takeCollected() + UnsafeRawBufferPointer(start: bytes, count: count)
+        let joined = takeCollected() + UnsafeRawBufferPointer(start: bytes, count: count)
+        joined.withUnsafeBytes { receiveReplies($0.baseAddress!, $0.count) }
     }
 
     // MARK: Losses

@@ -19,9 +19,7 @@ extension UpstreamConnection {
             return
         }
         if incoming.isErrorKept {
-            takeKeptError(bytes, count).withUnsafeBytes {
-                receiveReplies($0.baseAddress!, $0.count)
-            }
+            receiveBehindError(bytes, count)
             return
         }
         let buffer = UnsafeBufferPointer(
@@ -76,14 +74,10 @@ extension UpstreamConnection {
                 }
                 if scanner.isError {
                     noteError()
-                    if mayBeRefusal(entry) {
-                        meetRefusal(behind: finished, bytes + start, position - start, end - start)
+                    if pool.isRouted,
+                        isRefusal(behind: finished, bytes + start, position - start, end - start)
+                    {
                         return end
-                    }
-                    if pool.isRouted {
-                        noteRefusedMember(
-                            entry,
-                            UnsafeRawBufferPointer(start: bytes + position, count: end - position))
                     }
                 }
                 position = end
