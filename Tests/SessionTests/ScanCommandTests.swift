@@ -76,7 +76,7 @@ struct ScanCommandTests {
             "*2\r\n$1\r\n0\r\n*1\r\n*1\r\n$1\r\na\r\n", "*2\r\n$-1\r\n*0\r\n",
             "*2\r\n$0\r\n\r\n*0\r\n", "*2\r\n$2\r\n-1\r\n*0\r\n", "*2\r\n$1\r\nx\r\n*0\r\n",
             "*2\r\n$1\r\n0\r\n*0\r\n*0\r\n", "*3\r\n$1\r\n0\r\n*0\r\n*0\r\n",
-            "*2\r\n$1\r\n0\r\n*2147483647\r\n", "-A\r\n-B\r\n",
+            "*2\r\n$1\r\n0\r\n*2147483647\r\n", "-A\r\n-B\r\n", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r9",
         ])
     func strange(reply: String) {
         #expect(replaced(reply) == nil)

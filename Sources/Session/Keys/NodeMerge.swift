@@ -81,7 +81,7 @@ extension NodeMerge {
     }
 
     /// Whether these bytes are one reply, with nothing around it.
-    private static func isWhole(_ reply: [UInt8]) -> Bool {
+    static func isWhole(_ reply: [UInt8]) -> Bool {
         guard let type = reply.first, type != UInt8(ascii: "|"), type != UInt8(ascii: ">") else {
             return false
         }

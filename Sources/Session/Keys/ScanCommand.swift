@@ -61,11 +61,10 @@ extension ScanCursor {
     ///   - node: the number of the node that has answered.
     ///   - nodes: the numbers of all nodes that there are, in any order.
     package static func replacing(in reply: [UInt8], node: Int, nodes: [Int]) -> [UInt8]? {
+        guard NodeMerge.isWhole(reply) else { return nil }
         var cursor = ReplyCursor(from: 0)
         guard let outer = cursor.next(reply.span) else { return nil }
-        if outer.type == UInt8(ascii: "-") || outer.type == UInt8(ascii: "!") {
-            return cursor.position == reply.count ? reply : nil
-        }
+        if outer.type == UInt8(ascii: "-") || outer.type == UInt8(ascii: "!") { return reply }
         guard outer.type == UInt8(ascii: "*"), outer.value == 2,
             let word = cursor.next(reply.span), word.type == UInt8(ascii: "$"), !word.isNull
         else { return nil }
@@ -73,12 +72,9 @@ extension ScanCursor {
         guard let keys = cursor.next(reply.span), keys.depth == 1, !keys.isNull,
             keys.type == UInt8(ascii: "*") || keys.type == UInt8(ascii: "~")
         else { return nil }
-        var count: Int64 = 0
         while let key = cursor.next(reply.span) {
             guard key.depth == 2, key.type == UInt8(ascii: "$"), !key.isNull else { return nil }
-            count += 1
         }
-        guard count == keys.value, cursor.position == reply.count else { return nil }
         let text = Array(reply[word.range])
         guard (1...ScanCommand.mostDigits).contains(text.count),
             text.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
