@@ -47,12 +47,17 @@ def frame_end(data, kinds=_AGGREGATES):
 @dataclass
 class Fault:
     """What happens to the next `times` commands that contain `marker`: one of the kinds below, or a
-    reply that replaces the server's.
+    reply that replaces the server's: bytes, or a function that is called with the link to send it.
     """
 
     marker: bytes
-    kind: str | bytes
+    kind: object
     times: int = 1
+
+    @staticmethod
+    def is_reply(kind) -> bool:
+        """Whether the server does not get the command."""
+        return isinstance(kind, bytes) or callable(kind)
 
 
 # Faults that strike instead of the command: the server never sees it.
@@ -109,13 +114,14 @@ class Link:
 
     def command(self, frame):
         self.last = frame[:200]
+        self.middleman.heard.append((self, self.last))
         fault = self.middleman.fault_for(frame)
         if fault in BEFORE:
             self.strike_in_turn(fault)
             return
         self.owed.append(fault)
         # A command that the middleman answers itself must have no effect, but keeps its place.
-        self.far.sendall(encode("ECHO", "x") if isinstance(fault, bytes) else frame)
+        self.far.sendall(encode("ECHO", "x") if Fault.is_reply(fault) else frame)
 
     def long_command(self):
         """A fault that strikes instead of the command strikes before the command is complete."""
@@ -153,6 +159,9 @@ class Link:
             return
         if fault:
             self.middleman.struck.append(time.monotonic())
+        if callable(fault):
+            fault(self)
+            return
         half = len(reply) // 2
         if fault == "trickle":
             for byte in reply:
@@ -247,6 +256,8 @@ class Middleman:
         # Counts of commands by marker, and of connections.
         self.seen = collections.Counter()
         self.accepted = 0
+        # The beginnings of the latest commands, with their links.
+        self.heard = collections.deque(maxlen=1000)
         # Bytes that the daemon has sent.
         self.received = 0
         # When faults struck replies, and when connections ended.

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from .certificates import authority, server_certificate
-from .ports import free_port
+from .ports import free_port, free_port_with_bus
 from .waiting import eventually
 from .wire import Address, Connection
 
@@ -34,12 +34,16 @@ class RedisServer:
     The harness talks to it over the unix socket only. So every TCP client that the server lists is
     an upstream of the daemon. On an `island` (see the fault tests) it has the island's address and
     link instead. `binary` is a server program other than DEFAULT. With a `certificate` it has a
-    port for TLS as well, at `tls`; by default that of the harness, with REDPOOL_UPSTREAM=tls.
+    port for TLS as well, at `tls`; by default that of the harness, with REDPOOL_UPSTREAM=tls. A
+    server with a `bus` can be a node of a cluster.
     """
 
-    def __init__(self, *options, password=None, binary=DEFAULT, island=None, certificate=None):
+    def __init__(
+        self, *options, password=None, binary=DEFAULT, island=None, certificate=None, bus=False
+    ):
         self._binary = binary
-        self.port = free_port()
+        chosen = free_port_with_bus if bus else free_port
+        self.port = chosen()
         self._folder = tempfile.TemporaryDirectory(prefix="redpool-redis-")
         self.folder = self._folder.name
         host = island.host if island else "127.0.0.1"
@@ -49,7 +53,7 @@ class RedisServer:
         if not certificate and TLS and not island and has_tls(binary):
             certificate = server_certificate()
         self.certificate = certificate
-        self.tls = Address(host=host, port=free_port(), tls=True) if self.certificate else None
+        self.tls = Address(host=host, port=chosen(), tls=True) if self.certificate else None
         # Where the daemon finds it.
         self.address = self.tls if TLS and self.tls else self.tcp
         self.tcp6 = Address(host="::1", port=self.port)
