@@ -94,11 +94,11 @@ class Node(RedisServer):
         self.is_paused = False
         self.is_tls = tls
         self.middleman = None
-        words = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", *options]
+        words = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]
         # Replicas stay with their primaries. Valkey's SETSLOT, which waits for replicas, goes on with
         # the next cron run only.
         words += ["--cluster-migration-barrier", "100", "--repl-diskless-sync-delay", "0"]
-        words += ["--hz", "100"]
+        words += ["--hz", "100", *options]
         if host:
             words += ["--bind", host, "--protected-mode", "no"]
         if tls:
