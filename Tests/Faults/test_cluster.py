@@ -79,11 +79,12 @@ def test_counters_when_a_primary_is_killed(launch, server, full, slack):
         for victim in cluster.primaries if full else cluster.primaries[:1]:
             served = victim.claim().slots
             hit = [index for index, key in enumerate(keys) if slot_of(key) in served]
-            told, began = len(ledger.errors), time.monotonic()
+            told = len(ledger.errors)
+            ledger.longest = [0.0] * len(keys)
             cluster.kill_primary(victim)
             ledger.go_on(hit)
-            took = max(ledger.ended[index] for index in hit) - began
-            print(f"kill -9: all clients went on after {took:.2f} s")
+            took = max(ledger.longest[index] for index in hit)
+            print(f"kill -9: the first success of each client after {took:.2f} s at most")
             assert took < cluster.timeout / 1000 + 2 + slack
             assert {index for index, _ in ledger.errors[told:]} <= set(hit), ledger.errors[:3]
             ledger.go_on()

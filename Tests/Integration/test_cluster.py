@@ -6,7 +6,7 @@ import pytest
 
 from harness.cluster import Cluster, slot_of, spread
 from harness.servers import FOUND
-from harness.wire import ErrorReply, Push, encode
+from harness.wire import ErrorReply, encode
 
 pytestmark = pytest.mark.daemon
 
@@ -445,18 +445,3 @@ def test_shard_channels(redpool, client, kind):
         assert client.command("SPUBLISH", other, "x") == 0
         assert client.command("PUBSUB", "SHARDCHANNELS") == [one.encode()]
         assert listener.command("SUNSUBSCRIBE", one) == [b"sunsubscribe", one.encode(), 0]
-
-
-def test_invalidations_come_from_the_keys_node(redpool):
-    """As far as one connection can: tracking is of one node."""
-    [key] = spread(1)
-    with redpool.connect() as client, redpool.connect() as another:
-        client.command("HELLO", "3")
-        reply = client.command("CLIENT", "TRACKING", "ON")
-        if isinstance(reply, ErrorReply):
-            # Refused, and told so.
-            assert b"Redpool" in reply or b"cluster" in reply, reply
-            return
-        client.command("GET", key)
-        another.command("SET", key, "1")
-        assert client.read() == Push([b"invalidate", [key.encode()]])

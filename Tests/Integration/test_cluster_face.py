@@ -106,6 +106,14 @@ def test_a_unix_socket_has_no_host(redpool):
         assert not node[0]
 
 
+def test_another_address_is_announced(launch, redpool, cluster):
+    pool = cluster.settings | {"announce": "cache.example.com:7000"}
+    redpool = launch.redpool(None, pool=pool)
+    with redpool.connect() as client:
+        [[_, _, node, *_]] = client.command("CLUSTER", "SLOTS")
+        assert node[:2] == [b"cache.example.com", 7000]
+
+
 def test_questions_about_slots(redpool, cluster):
     with redpool.connect() as client:
         for key in ("a", "{t}a", "x{}", "", "k" * 1_000):
