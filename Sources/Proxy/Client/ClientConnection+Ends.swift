@@ -215,6 +215,7 @@ extension ClientConnection {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
         forgetUpstream()
+        if extras?.tour != nil { tour = nil }
         pool.countRefused(.upstream_lost, text, times: count)
         for _ in 0..<count { replyError(text) }
         worker.ready(self)

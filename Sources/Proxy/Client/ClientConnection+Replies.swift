@@ -27,6 +27,7 @@ extension ClientConnection {
         switch mode {
         case .closing: return
         case .piped: pipeIsAnswered()
+        case .exclusive: if extras != nil, collectTour(bytes, count: count) { return }
         default: break
         }
         var sent = 0
@@ -105,7 +106,10 @@ extension ClientConnection {
                 if hold.isClean { endHold(upstream) }
             }
         }
-        if extras != nil { takeRefusedBack() }
+        if extras != nil {
+            takeRefusedBack()
+            if extras?.tour != nil { continueTour() }
+        }
         if !input.isEmpty || inputEnded || mode == .barrier || isLeaving {
             worker.ready(self)
         }

@@ -15,7 +15,7 @@ extension ClientConnection {
 
     /// True if the success of this command would bring a spread trail back to one upstream.
     func provesWrite(_ command: Command, _ frame: CommandFrame) -> Bool {
-        session.writes.isSpread && CommandTable.provesWrite(command, frame)
+        session.writes.isSpread && !pool.isRouted && CommandTable.provesWrite(command, frame)
     }
 
     /// WAIT or WAITAOF of a client that holds no upstream.

@@ -283,10 +283,7 @@ final class ClientConnection {
             mode = .open
             pipeStranger()
         }
-        if extras != nil, let strands {
-            sendHeldCommands(strands)
-            settleStrands(strands)
-        }
+        if pool.isRouted { resumeRouted() }
         handlePending()
         afterInput()
     }

@@ -31,6 +31,7 @@ final class ClientExtras {
     var strands: ClientStrands?
     var soleRedirect: SoleRedirect?
     var soleRefusal: RefusedReply?
+    var tour: NodeTour?
     var openMulti: OpenMulti?
     var aside: UpstreamConnection?
     /// Bytes that Redpool remembers for the client and that count as its output.

@@ -12,6 +12,7 @@ extension ClientConnection {
     /// Carries out a command whose rule is not about slots. Nil for any other one.
     func carryOutByRule(_ request: Request, _ route: ClusterRoute) -> Outcome? {
         if pool.denyList.refuses(request.command) { return nil }
+        if extras?.tour != nil { return visitNext(request, route) }
         switch worker.table.clusterRule(request.command) {
         case .slot, .split, .any, .one, .offset: return nil
         case .all: return sendToAll(route.primaries, request)
@@ -29,9 +30,7 @@ extension ClientConnection {
         guard let merge = NodeMerge(request.command), nodes.count > 1 else { return nil }
         if worker.table.commandClass(request.command) == .pinFence {
             // It may bring more than one reply, so it has to be alone on each node.
-            let name = worker.table.info(request.command)?.name ?? "this command"
-            return refuse(
-                "ERR '\(name)' is refused by Redpool: send it to each node of the cluster itself")
+            return beginTour(request, of: nodes, merge)
         }
         let bytes = [UInt8](request.bytes)
         let parts = nodes.map { (slot: PlaceSlot.none, node: $0.number as UInt32?, bytes: bytes) }

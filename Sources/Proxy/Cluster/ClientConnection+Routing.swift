@@ -26,6 +26,20 @@ extension ClientConnection {
         return outcome != .blocked ? frame.end : nil
     }
 
+    /// A wait of this client may be over.
+    func resumeRouted() {
+        if let strands {
+            sendHeldCommands(strands)
+            settleStrands(strands)
+        }
+        // Its shard channels have ended with their slots.
+        if mode == .open, inFlight == 0, let upstream, upstream.hold?.isClean == true,
+            upstream.holder === self
+        {
+            endHold(upstream)
+        }
+    }
+
     /// Finds the node, and carries the command out there.
     func carryOutRouted(_ request: Request) -> Outcome {
         if isHolding { return carryOutRoutedHeld(request) }
@@ -51,6 +65,7 @@ extension ClientConnection {
         case .several(let first):
             guard let target = route.owner(of: first) else { return refuseSlot(first) }
             if let split = split(request) { return send(split, request) }
+            if let outcome = refuseOddMSET(request) { return outcome }
             // The server says CROSSSLOT.
             return send(request, in: PlaceSlot.unknown, to: target)
         case .none:
@@ -116,6 +131,14 @@ extension ClientConnection {
         pool.tell(.clusterDown)
         replyError("CLUSTERDOWN Hash slot not served")
         return .answered
+    }
+
+    /// MSET with a key without a value, which cannot be split. The node would say CROSSSLOT.
+    private func refuseOddMSET(_ request: Request) -> Outcome? {
+        guard request.command == .mset, pool.config.cluster?.crossSlot == .all,
+            request.frame.argumentCount % 2 == 0
+        else { return nil }
+        return refuse("ERR wrong number of arguments for 'mset' command")
     }
 
     /// The parts of a command whose keys are in several slots; nil if the pool does not split it.

@@ -167,6 +167,7 @@ extension ClientConnection {
     func answerRefusal() -> Outcome? {
         guard let refusal else { return nil }
         soleRedirect = nil
+        tour = nil
         guard let strands else { return refuseIfDenied() ? .answered : nil }
         // A held command comes before the head of the input, see `sendHeld`.
         self.refusal = nil

@@ -3,6 +3,7 @@
 // that node. If a slot moves meanwhile, nothing has run: the transaction, which is remembered, runs
 // on the right node as a block.
 
+import Config
 import EventLoop
 import Pool
 import RESP
@@ -33,6 +34,8 @@ struct OpenMulti {
     private(set) var isOneSlot = true
     /// What the node has answered to the first member that it has refused.
     var refusal: NodeRefusal?
+    /// A member has been answered with an error.
+    var isLost = false
 
     static let multi = Array("*1\r\n$5\r\nMULTI\r\n".utf8)
     static let exec = Array("*1\r\n$4\r\nEXEC\r\n".utf8)
@@ -57,7 +60,7 @@ struct OpenMulti {
 
     /// The transaction as a block, which can run on another node; nil if it cannot.
     var block: PlacedBlock? {
-        guard isOneSlot, let bytes else { return nil }
+        guard isOneSlot, !isLost, let bytes else { return nil }
         return PlacedBlock(
             bytes: bytes + OpenMulti.exec, execStart: bytes.count, members: members,
             canMove: true, hidesMembers: true)
@@ -177,6 +180,8 @@ extension ClientConnection {
         case moves
         /// As after a change of a watched key.
         case null
+        /// EXEC itself was refused, and the transaction is too large to be remembered.
+        case aborted
     }
 
     /// EXEC on the held upstream has answered with an error. Nil if that is the client's.
@@ -189,15 +194,28 @@ extension ClientConnection {
         }
         guard multi.block != nil else {
             openMulti = nil
-            return nil
+            return own == nil ? nil : .aborted
         }
         openMulti?.refusal = refusal
         openMulti?.stage = .moving
         return .moves
     }
 
-    /// Keys of two slots are in the open transaction.
-    var isCrossing: Bool { openMulti?.isOneSlot == false }
+    /// What the client gets for a member that the node has refused and that cannot be moved.
+    func memberError(_ refusal: NodeRefusal) -> [UInt8] {
+        openMulti?.isLost = true
+        var text = "CROSSSLOT Keys in request don't hash to the same slot"
+        if openMulti?.isOneSlot != false {
+            switch refusal {
+            case .moved(let slot, _), .ask(let slot, _):
+                text = RedirectEnd.notKept(slot: slot).text(pool: pool.config.name)
+            default: text = "TRYAGAIN pool \(pool.config.name): the command did not run"
+            }
+        }
+        var bytes: [UInt8] = []
+        Encode.error(text, into: &bytes)
+        return bytes
+    }
 
     /// The hold of the transaction is over. If it was refused, it runs elsewhere.
     func multiEnded() {
@@ -214,6 +232,9 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
+    private static let aborted =
+        "-EXECABORT Transaction discarded because of previous errors.\r\n"
+
     /// A reply to MULTI, EXEC or DISCARD of a holder is complete. True if it has been dealt with.
     @inline(never)
     func endsMulti(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
@@ -234,6 +255,7 @@ extension UpstreamConnection {
             case .null:
                 let null = key.protocolVersion == 3 ? "_\r\n" : "*-1\r\n"
                 deliver(entry, Array(null.utf8))
+            case .aborted: deliver(entry, Array(UpstreamConnection.aborted.utf8))
             case .moves:
                 finishHead()
                 client.answered(1, from: self)

@@ -28,6 +28,26 @@ struct PlacedBlock {
     /// How many replies the client gets.
     var replies: Int { hidesMembers ? 1 : members + 2 }
 
+    /// `collected`, of a block with keys in several slots: CROSSSLOT stands for a refusal of the
+    /// node, because no other one would do.
+    var crossed: [UInt8] {
+        var output: [UInt8] = []
+        var scanner = ReplyScanner()
+        var position = 0
+        while position < collected.count,
+            case .complete(let end) = scanner.scan(collected.span, from: position)
+        {
+            if scanner.isError, NodeRefusal.mayBegin(with: scanner.head) {
+                Encode.error(
+                    "CROSSSLOT Keys in request don't hash to the same slot", into: &output)
+            } else {
+                output += collected[position..<end]
+            }
+            position = end
+        }
+        return output
+    }
+
     /// It is sent to another node.
     mutating func beginAgain() {
         collected = []
@@ -201,10 +221,9 @@ extension ClientConnection {
             }
             strands.blocks[place]?.isPassing = true
             strands.blocks[place]?.collected = []
-            block.collected.withUnsafeBytes { raw in
-                pass(
-                    strands.order.take(block.collected.span, of: place, completing: 0), raw,
-                    strands)
+            let begun = block.canMove ? block.collected : block.crossed
+            begun.withUnsafeBytes { raw in
+                pass(strands.order.take(begun.span, of: place, completing: 0), raw, strands)
             }
         }
         if isComplete { strands.blocks[place] = nil }

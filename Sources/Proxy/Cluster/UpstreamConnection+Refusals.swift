@@ -22,9 +22,39 @@ extension UpstreamConnection {
             meetRefusal(behind: finished, bytes, count, end)
             return true
         }
+        if let text = crossing(entry) {
+            meetCrossing(behind: finished, bytes, count, text)
+            return true
+        }
         noteRefusedMember(
             entry, UnsafeRawBufferPointer(start: bytes + count, count: end - count))
         return false
+    }
+
+    /// What a client is told whose state on this node allows no key, or shard channel, of another
+    /// one. Nil for other refusals.
+    private func crossing(_ entry: InFlight) -> String? {
+        guard let hold, !hold.isClean else { return nil }
+        switch entry.expectation {
+        case .watch: return "CROSSSLOT Keys in request don't hash to the same slot"
+        case .subscribe:
+            return "CROSSSLOT pool \(pool.config.name): this connection's shard channels are on "
+                + "another node; use another connection"
+        default: return nil
+        }
+    }
+
+    private func meetCrossing(
+        behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, _ text: String
+    ) {
+        incoming.isRelaying = false
+        if finished > 0 { passOn(inFlight.first, bytes, count, finished) }
+        let entry = inFlight.first
+        countReplies(1, entry)
+        takeNote(entry)
+        var reply: [UInt8] = []
+        Encode.error(text, into: &reply)
+        deliver(entry, reply)
     }
 
     /// Whether a command that the node refuses is sent again: it is plain, or begins a state where
@@ -60,7 +90,7 @@ extension UpstreamConnection {
             client.redirectShared(refused, from: self)
         } else if let hold, hold.isInTransaction {
             let queued = client.memberRefused(refusal, isWatching: hold.isWatching)
-            deliver(entry, queued ?? (client.isCrossing ? crossing : reply))
+            deliver(entry, queued ?? client.memberError(refusal))
         } else if let hold, !hold.isClean {
             client.redirectHeld(refused, from: self)
         } else {
@@ -73,10 +103,6 @@ extension UpstreamConnection {
         case .placedBlock, .placedExec, .exec: true
         default: false
         }
-    }
-
-    private var crossing: [UInt8] {
-        Array("-CROSSSLOT Keys in request don't hash to the same slot\r\n".utf8)
     }
 
     /// Replies to plain commands, with places or without.
@@ -139,6 +165,19 @@ extension UpstreamConnection {
         incoming.isErrorKept = false
         let joined = takeCollected() + UnsafeRawBufferPointer(start: bytes, count: count)
         joined.withUnsafeBytes { receiveReplies($0.baseAddress!, $0.count) }
+    }
+
+    // MARK: Shard channels
+
+    /// The slot of a shard channel has moved: the server ends the subscription unasked. With the
+    /// last one the client's state here is over.
+    func endsShard(_ what: SubscriptionKind, _ count: Int) -> Bool {
+        guard pool.isRouted, what == .shard, inFlight.isEmpty, let hold, count < hold.shards,
+            count >= 0
+        else { return false }
+        sole?.state?.confirmed(what, count: count)
+        if let client = holder { worker.ready(client) }
+        return true
     }
 
     // MARK: Losses

@@ -152,6 +152,7 @@ extension UpstreamConnection {
             let all = hold?.confirmations(of: inFlight.first.expectation) ?? 1
             inFlight.first.value = UInt32(clamping: all)
         }
+        if !isAwaited, endsShard(what, count) { return }
         guard isAwaited else {
             // This is no reply: a script has made it up, or a cluster slot has moved.
             taint()
