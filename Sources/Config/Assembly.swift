@@ -124,6 +124,15 @@ extension PoolConfig {
             source = .server(target.address)
             upstreamDatabase = target.database
             upstreamTLS = contents.tls[index]
+        } else if let seeds = draft.seeds {
+            source = .cluster(
+                ClusterSource(
+                    seeds, crossSlot: settings.text(.crossSlot),
+                    refresh: settings.duration(.clusterRefresh),
+                    maxNodes: settings.integer(.maxNodes),
+                    commands: settings.text(.clusterCommands), announce: settings.text(.announce)))
+            upstreamDatabase = 0
+            upstreamTLS = contents.tls[index]
         } else {
             source = .sentinels(
                 SentinelSource(
@@ -135,7 +144,7 @@ extension PoolConfig {
             upstreamDatabase = settings.integer(.primaryDatabase)
             upstreamTLS = settings.boolean(.primaryTls) ? contents.tls[index] : nil
         }
-        username = (usesURL ? draft.upstream?.username : nil) ?? settings.text(.username)
+        username = (usesURL ? draft.userOfURL : nil) ?? settings.text(.username)
         password = contents.passwords[index]
         listenTLS = contents.listenTLS[index]
         clientUsers = contents.clientUsers[index]

@@ -83,12 +83,11 @@ extension KeySpec {
 }
 
 extension PoolDraft {
-    /// The user from the upstream's URL, which overrides a value from `defaults`; nil for any other
+    /// The user from the URL of `upstream` or `cluster`, which overrides a value from `defaults`; nil for any other
     /// key, and if there is none.
     func userFromURL(_ key: Key) -> Setting? {
         guard key == .username, settings[.username]?.origin != .own,
-            var setting = settings[.upstream], case .upstream(let spec) = setting.value,
-            let user = spec.username
+            let user = userOfURL, let source = sourceKey, var setting = settings[source]
         else { return nil }
         setting.value = .text(user)
         setting.text = user

@@ -31,15 +31,15 @@ extension Resolution {
     func checkCredentials(_ pool: PoolDraft) -> [Diagnostic] {
         guard let username = pool.settings[.username], case .text(let name) = username.value,
             case .text(let file)? = pool.settings[.passwordFile]?.value,
-            pool.upstream != nil || pool.settings[.sentinels] != nil
+            let source = pool.sourceKey
         else { return [] }
-        let userOfURL = pool.upstream?.username
+        let userOfURL = pool.userOfURL
         if let user = userOfURL, username.origin == .own, user != name {
-            let message = "\(shown(name)) is not the user of upstream's URL (\(shown(user)))"
+            let message = "\(shown(name)) is not the user of \(source.name)'s URL (\(shown(user)))"
             return [diagnostic(.username, of: pool, message: message)]
         }
         guard file.isEmpty, !(userOfURL ?? name).isEmpty else { return [] }
-        let key: Key = userOfURL == nil ? .username : .upstream
+        let key = userOfURL == nil ? Key.username : source
         return [
             diagnostic(
                 key, of: pool, message: "a user needs passwordFile; AUTH always has a password")
@@ -192,6 +192,9 @@ extension ListenAddress {
     fileprivate func role(in pool: PoolDraft) -> String? {
         if let upstream = pool.upstream {
             return isReached(by: upstream.address) ? "the upstream" : nil
+        }
+        if let seeds = pool.seeds {
+            return seeds.contains { isReached(by: $0.address) } ? "a node" : nil
         }
         guard case .list(let elements)? = pool.settings[.sentinels]?.value else { return nil }
         let isSentinel = elements.contains { element in

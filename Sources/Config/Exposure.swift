@@ -48,6 +48,10 @@ extension PoolDraft {
             return "its place (a server that Sentinels name may take them for clients of its "
                 + "machine)"
         }
+        if settings[.cluster] != nil {
+            return "its place (a node that the cluster names may take them for clients of its "
+                + "machine)"
+        }
         guard let upstream, upstream.address.isOfThisMachine else { return nil }
         return place(upstream.address)
     }

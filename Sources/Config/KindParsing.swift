@@ -23,6 +23,9 @@ extension Kind {
                 throw ValueProblem("\(shown(text)) is not a TCP address")
             }
             return .text(text)
+        case .peerOrNone:
+            if !text.isEmpty { _ = try parsePeer(text) }
+            return .text(text)
         case .mode:
             return .mode(try parseMode(text))
         case .boolean:
@@ -68,6 +71,7 @@ extension Kind {
         case .text: "text"
         case .path: "path"
         case .tcpOrNone: "`host:port`, `[v6]:port`, `*:port`; empty: off"
+        case .peerOrNone: "`host:port`, `[v6]:port`; empty: none"
         case .mode: "three octal digits"
         case .boolean: "true or false"
         case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
@@ -89,6 +93,7 @@ extension ElementKind {
         switch self {
         case .listen: .listen(try parseListen(text))
         case .sentinel: .sentinel(try parseSentinel(text))
+        case .seed: .seed(try parseSeed(text))
         case .command: .command(try parseCommand(text))
         }
     }
@@ -96,7 +101,7 @@ extension ElementKind {
     /// The name of the element kind, for messages.
     var noun: String {
         switch self {
-        case .listen, .sentinel: "address"
+        case .listen, .sentinel, .seed: "address"
         case .command: "command"
         }
     }
@@ -106,14 +111,14 @@ extension ElementKind {
     var isSet: Bool {
         switch self {
         case .listen: false
-        case .sentinel, .command: true
+        case .sentinel, .seed, .command: true
         }
     }
 
     /// The message for an element that is not text.
     var notText: String {
         switch self {
-        case .listen, .sentinel: "an address has to be text; [v6]:port needs quotes"
+        case .listen, .sentinel, .seed: "an address has to be text; [v6]:port needs quotes"
         case .command: "a command has to be text, such as SYNC or SCRIPT DEBUG"
         }
     }
@@ -123,6 +128,7 @@ extension ElementKind {
         switch self {
         case .listen: "`host:port`, `[v6]:port`, `*:port`, `unix:/path`, `rediss://host:port`"
         case .sentinel: "`host`, `host:port`, `[v6]:port`; without a port 26379"
+        case .seed: "`host:port`, `[v6]:port`, `redis://[user@]host[:port]`, `rediss://...`"
         case .command: "NAME or NAME SUBNAME"
         }
     }

@@ -97,6 +97,12 @@ extension PoolConfig {
             || username != new.username || (password == nil) != (new.password == nil)
             || (upstreamTLS == nil) != (new.upstreamTLS == nil)
     }
+
+    /// Whether `new` is another pool that shares only the name: nothing that clients have in front
+    /// of a cluster can go on at other servers.
+    package func isOtherPool(than new: PoolConfig) -> Bool {
+        (cluster != nil || new.cluster != nil) && isMove(to: new)
+    }
 }
 
 extension PoolConfig: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {

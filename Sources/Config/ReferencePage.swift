@@ -6,8 +6,9 @@ extension Config {
         [
             introduction,
             "## Keys of a pool\n\nThey belong in `pools.<name>`. All but `listen`, `upstream`, "
-                + "`sentinels` and\n`primaryName` may also be in `defaults`, which is for every "
-                + "pool; a pool's own value\noverrides it.\n\n" + table(of: Schema.poolKeys),
+                + "`sentinels`,\n`primaryName` and `cluster` may also be in `defaults`, which is "
+                + "for every pool; a pool's\nown value overrides it.\n\n"
+                + table(of: Schema.poolKeys),
             "## Keys at the top of the file\n\n" + table(of: Schema.globalKeys),
             "## Keys of `log`\n\n" + table(of: Schema.logKeys),
             "## Keys of `admin`\n\n" + table(of: Schema.adminKeys),
@@ -91,15 +92,24 @@ extension Config {
           is relative to the directory of the configuration file. Its first line is the password. Both
           files must be regular files, not a FIFO or a device. The same holds for `clientPasswordFile` and
           `clientUsersFile`.
-        - A pool has one of `upstream` and `sentinels`. With `sentinels` belong `primaryName` and, if
+        - A pool has one of `upstream`, `sentinels` and `cluster`. With `sentinels` belong `primaryName` and, if
           needed, `primaryTls`, `primaryDatabase`, `sentinelUsername`, `sentinelPasswordFile` and
-          `sentinelTls`; a pool with `upstream` may have none of them, but for values from
+          `sentinelTls`; a pool without `sentinels` may have none of them, but for values from
           `defaults`, which it ignores. `username` and `passwordFile` are for the servers, never for
           the Sentinels. Each host in `sentinels` may be a name, which stands for all its addresses;
           at most 8 Sentinels are asked. See [Sentinel](sentinel.md).
+        - With `cluster` belong `crossSlot`, `clusterRefresh`, `maxNodes`, `clusterCommands` and
+          `announce`; other pools ignore values from `defaults`. Its addresses are written as in
+          `upstream`, without a database or a unix socket; all have TLS or none, and at most one
+          user. Each host may be a name, which stands for all its addresses. `maxOpen`, `maxPinned`,
+          `maxIdle` and `minIdle` hold for each node. The limit of open files has to have room for
+          the clients and for `maxOpen` connections to each of `maxNodes` nodes. A pool that changes
+          between `cluster` and another source, or to nodes of which none was named before, is a new
+          pool: its clients are closed as those of a removed pool, and connect again.
+          See [Cluster](cluster.md).
         - A pool that lends its clients a login (`passwordFile`, `tlsCertFile`) or a place (its
           `upstream` is a loopback address, a name that `/etc/hosts` has for one, or a unix socket;
-          or it has `sentinels`, which may name such a server)
+          or it has `sentinels` or `cluster`, which may name such a server)
           may listen only on 127.0.0.0/8, `::1` and unix sockets, unless it has
           `clientPasswordFile`, `clientUsersFile` or `allowUnauthenticated: true`
           ([Who may come in](operations.md#who-may-come-in)). Where clients have to log in, the

@@ -25,6 +25,8 @@ extension Config {
             "    # and \(doc(.primaryName, isSentence: false)):",
             "    # sentinels: [10.0.0.1:26379, 10.0.0.2:26379, 10.0.0.3:26379]",
             "    # primaryName: mymaster",
+            "    # Or \(doc(.cluster, isSentence: false)):",
+            "    # cluster: [10.0.0.1:6379, 10.0.0.2:6379, 10.0.0.3:6379]",
             "",
             "# For every pool. A pool may set each of these keys itself.",
             "defaults:",

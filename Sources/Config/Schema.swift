@@ -1,7 +1,8 @@
 /// Every key of the configuration file. The raw value is the key's name.
 enum Key: String, Sendable, CaseIterable {
-    case listen, upstream, sentinels, primaryName
+    case listen, upstream, sentinels, primaryName, cluster
     case primaryTls, primaryDatabase, sentinelUsername, sentinelPasswordFile, sentinelTls
+    case crossSlot, clusterRefresh, maxNodes, clusterCommands, announce
     case username, passwordFile
     case tlsCaFile, tlsVerify, tlsServerName, tlsCertFile, tlsKeyFile, tlsMinVersion
     case listenCertFile, listenKeyFile, listenCaFile, listenClients
@@ -43,6 +44,8 @@ enum Kind: Sendable {
     case upstream, text, path, mode, boolean
     /// A TCP address to listen on; empty for none.
     case tcpOrNone
+    /// The TCP address of a peer; empty for none.
+    case peerOrNone
     case integer(ClosedRange<Int>)
     /// A whole number, or `auto`.
     case integerOrAuto(ClosedRange<Int>)
@@ -60,6 +63,8 @@ enum ElementKind: Sendable {
     case listen
     /// The address of a Sentinel.
     case sentinel
+    /// The address of a node of a cluster.
+    case seed
     /// The name of a command or a subcommand.
     case command
 }
@@ -117,8 +122,8 @@ enum Schema {
 
     /// The keys of a pool.
     static let poolKeys: [KeySpec] =
-        addressKeys + primaryKeys + credentialKeys + tlsKeys + sentinelKeys + listenTLSKeys
-        + loginKeys + sizeKeys + lifeKeys + clientKeys
+        addressKeys + primaryKeys + clusterSourceKeys + credentialKeys + tlsKeys + sentinelKeys
+        + clusterKeys + listenTLSKeys + loginKeys + sizeKeys + lifeKeys + clientKeys
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(
@@ -127,7 +132,7 @@ enum Schema {
             doc: "where clients connect, one address or a list; no two pools share one"),
         KeySpec(
             key: .upstream, scope: .poolOnly, kind: .upstream,
-            standard: .depends("required, or sentinels"), reload: .move,
+            standard: .depends("required, or sentinels, or cluster"), reload: .move,
             doc: "the Redis or Valkey server"),
     ]
 

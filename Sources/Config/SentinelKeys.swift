@@ -2,7 +2,7 @@
 
 extension Schema {
     /// The keys that say where a pool's servers come from. A pool has one of them.
-    static let sources: [Key] = [.upstream, .sentinels]
+    static let sources: [Key] = [.upstream, .sentinels, .cluster]
 
     /// In place of `upstream`.
     static let primaryKeys: [KeySpec] = [
@@ -51,7 +51,7 @@ extension SectionReader {
             return [
                 problem(
                     .upstream, at: position,
-                    "is required, or sentinels (the Redis or Valkey server)")
+                    "is required, or sentinels, or cluster (the Redis or Valkey server)")
             ]
         }
         if given.count > 1 {
@@ -64,8 +64,11 @@ extension SectionReader {
                         + "a pool has one of \(all.joined(separator: ", "))")
             ]
         }
-        return source == .sentinels
-            ? checkPrimaryName(at: position) + checkCount() : checkForeignKeys()
+        switch source {
+        case .sentinels: return checkPrimaryName(at: position) + checkCount() + checkClusterKeys()
+        case .cluster: return checkSeeds() + checkSentinelKeys(of: source)
+        default: return checkSentinelKeys(of: source) + checkClusterKeys()
+        }
     }
 
     private func checkCount() -> [Diagnostic] {
@@ -92,14 +95,15 @@ extension SectionReader {
     }
 
     /// The printed configuration has every key with a default.
-    private func checkForeignKeys() -> [Diagnostic] {
+    private func checkSentinelKeys(of source: Key) -> [Diagnostic] {
         (Schema.primaryKeys + Schema.sentinelKeys).compactMap { spec in
             guard let setting = settings[spec.key], setting.value != spec.standardValue?.value
             else { return nil }
             let hint =
                 switch spec.key {
-                case .primaryTls: " (did you mean upstream: rediss://...?)"
-                case .primaryDatabase: " (did you mean upstream: redis://host/\(setting.text)?)"
+                case .primaryTls: " (did you mean \(source.name): rediss://...?)"
+                case .primaryDatabase where source == .upstream:
+                    " (did you mean upstream: redis://host/\(setting.text)?)"
                 default: ""
                 }
             return problem(
@@ -107,7 +111,7 @@ extension SectionReader {
         }
     }
 
-    private func problem(_ key: Key?, at place: Position, _ message: String) -> Diagnostic {
+    func problem(_ key: Key?, at place: Position, _ message: String) -> Diagnostic {
         Diagnostic(
             line: place.line, column: place.column,
             path: key.map { "\(path).\($0.name)" } ?? path, message: message)
@@ -120,6 +124,7 @@ extension Resolution {
         if case .upstream(let upstream)? = pool.settings[.upstream]?.value {
             return (upstream.isTLS, false)
         }
+        if let seeds = pool.seeds { return (seeds.contains(where: \.isTLS), false) }
         guard pool.settings[.sentinels] != nil else { return (false, false) }
         return (
             pool.settings[.primaryTls]?.value == .boolean(true),

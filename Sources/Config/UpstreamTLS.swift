@@ -106,10 +106,14 @@ extension Resolution {
     /// The keys of TLS belong to an upstream with TLS, and the two of a client certificate to each
     /// other.
     func checkTLS(_ pool: PoolDraft) -> [Diagnostic] {
-        guard pool.upstream != nil || pool.settings[.sentinels] != nil else { return [] }
+        guard let source = pool.sourceKey else { return [] }
         guard securedEnds(of: pool) != (false, false) else {
             let users =
-                pool.upstream == nil ? "primaryTls or sentinelTls" : "an upstream with rediss://"
+                switch source {
+                case .sentinels: "primaryTls or sentinelTls"
+                case .cluster: "a cluster with rediss://"
+                default: "an upstream with rediss://"
+                }
             // The printed configuration has every key, with its default.
             return Schema.tlsKeys.filter { spec in
                 guard let setting = pool.settings[spec.key], setting.origin == .own else {
@@ -205,7 +209,7 @@ extension Resolution {
         text(.tlsCertFile, of: pool).isEmpty == text(.tlsKeyFile, of: pool).isEmpty
     }
 
-    /// The servers that Sentinels name have one each.
+    /// The servers that Sentinels or nodes name have one each.
     private func serverName(of pool: PoolDraft) -> String {
         if let name = UpstreamTLS.canonicalName(text(.tlsServerName, of: pool)) { return name }
         guard case .tcp(let host, _)? = pool.upstream?.address else { return "" }
@@ -246,7 +250,7 @@ extension Resolution {
             case .authorities: .tlsCaFile
             case .certificate: .tlsCertFile
             case .key: .tlsKeyFile
-            case nil: pool.upstream == nil ? .sentinels : .upstream
+            case nil: pool.sourceKey ?? .upstream
             }
         var name = problem.file == nil ? "" : text(key, of: pool)
         if problem.file == .authorities, name.isEmpty { name = systemFile ?? "" }

@@ -30,6 +30,8 @@ enum Element: Sendable, Equatable {
     case listen(ListenAddress)
     /// A TCP address.
     case sentinel(UpstreamAddress)
+    /// A node of a cluster: a TCP address, and the other parts of a URL but the database.
+    case seed(UpstreamSpec)
     /// A command in lower case; a subcommand is `script|debug`.
     case command(String)
 
@@ -38,6 +40,7 @@ enum Element: Sendable, Equatable {
         switch self {
         case .listen(let address): address.description
         case .sentinel(let address): address.description
+        case .seed(let spec): spec.seedText
         case .command(let name): name.uppercased().split(separator: "|").joined(separator: " ")
         }
     }

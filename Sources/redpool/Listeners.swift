@@ -188,7 +188,8 @@ enum Listeners {
                 code: Sysexit.osError,
                 message: "redpool: the limit of open files is \(limit), but "
                     + "\(config.maxClients ?? 1) clients and \(others) other descriptors are "
-                    + "wanted: raise LimitNOFILE (ulimit -n) or lower maxClients or maxOpen")
+                    + "wanted: raise LimitNOFILE (ulimit -n) or lower maxClients, maxOpen or maxNodes"
+            )
         }
         return room
     }
@@ -196,9 +197,14 @@ enum Listeners {
 
 extension PoolConfig {
     /// Those of its upstreams. After a failover some are at the former primary still; the Sentinels
-    /// have two connections each, and a server one that asks for its role.
+    /// have two connections each, and a server one that asks for its role. Each node of a cluster
+    /// may have `maxOpen`, and one that asks for the map.
     fileprivate var descriptors: Int {
-        sentinels == nil ? maxOpen : 2 * maxOpen + 2 * SentinelSource.most + 1
+        switch source {
+        case .server: maxOpen
+        case .sentinels: 2 * maxOpen + 2 * SentinelSource.most + 1
+        case .cluster(let source): (maxOpen + 1) * source.maxNodes + ClusterSource.mostSeeds
+        }
     }
 }
 

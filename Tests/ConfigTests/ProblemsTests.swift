@@ -165,7 +165,8 @@ struct Golden: Sendable, CustomTestStringConvertible {
             "pools: {main: {}}\n",
             "1:9: pools.main.listen: is required (where clients connect, one address or a list; "
                 + "no two pools share one)",
-            "1:9: pools.main.upstream: is required, or sentinels (the Redis or Valkey server)"),
+            "1:9: pools.main.upstream: is required, or sentinels, or cluster (the Redis or Valkey server)"
+        ),
         Golden(
             "pool: {}\n" + pool(), "1:1: pool: unknown key (did you mean pools?)"),
         Golden(

@@ -94,7 +94,7 @@ private func watched(_ lines: String...) -> String {
     }
 
     private static let both =
-        "has both upstream and sentinels; a pool has one of upstream, sentinels"
+        "has both upstream and sentinels; a pool has one of upstream, sentinels, cluster"
 
     static let golden = [
         Golden(watched("upstream: 10.0.0.5:6379"), "6:15: pools.ha: \(both)"),
@@ -102,7 +102,8 @@ private func watched(_ lines: String...) -> String {
             pool("sentinels: [10.0.0.1:26379]", "primaryName: p"), "5:16: pools.main: \(both)"),
         Golden(
             "pools: {a: {listen: 127.0.0.1:1}}\n",
-            "1:9: pools.a.upstream: is required, or sentinels (the Redis or Valkey server)"),
+            "1:9: pools.a.upstream: is required, or sentinels, or cluster (the Redis or Valkey server)"
+        ),
         Golden(
             "pools: {ha: {listen: 127.0.0.1:1, sentinels: [10.0.0.1]}}\n",
             "1:46: pools.ha.sentinels: needs primaryName"),

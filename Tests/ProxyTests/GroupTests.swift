@@ -1,6 +1,7 @@
 import Config
 import EventLoop
 import Pool
+import Session
 import Synchronization
 import TestSupport
 import Testing
@@ -17,7 +18,7 @@ func configuration(
     threads: Int = 1, head: String = "", lines: [String], files: [String: [UInt8]] = [:]
 ) throws -> Config {
     var text = "threads: \(threads)\n\(head)pools:\n  main:\n    listen: 127.0.0.1:6380\n"
-    if !lines.contains(where: { $0.hasPrefix("upstream:") || $0.hasPrefix("sentinels:") }) {
+    if !lines.contains(where: isSource) {
         text += "    upstream: 127.0.0.1:6379\n"
     }
     for line in lines { text += "    \(line)\n" }
@@ -30,6 +31,11 @@ func configuration(
     case .invalid(let problems):
         throw TestFailure("\(problems.map { $0.rendered(file: "test.yaml") })")
     }
+}
+
+/// A line that says where the pool's servers come from.
+private func isSource(_ line: String) -> Bool {
+    ["upstream:", "sentinels:", "cluster:"].contains { line.hasPrefix($0) }
 }
 
 @Suite("WorkerGroup and PoolGroup: what the workers of a process share")
@@ -47,6 +53,22 @@ struct GroupTests {
         serials.append(last.serial)
         #expect(serials == serials.sorted())
         #expect(Set(serials).count == 4)
+    }
+
+    @Test(
+        "a pool that comes to a cluster, leaves one or goes to another one is another pool",
+        arguments: [
+            ("upstream: h:1", "cluster: h:1", true), ("cluster: h:1", "upstream: h:1", true),
+            ("cluster: h:1", "cluster: i:1", true), ("cluster: h:1", "cluster: [i:1, h:1]", false),
+            ("upstream: h:1", "upstream: i:1", false),
+        ])
+    func otherPool(old: String, new: String, isOther: Bool) throws {
+        let group = try #require(WorkerGroup(try configuration(old)))
+        let before = try #require(group.pool("main"))
+        let settings = WorkerSettings(
+            config: try configuration(new), table: CommandTable(), listeners: [], maxClients: 10)
+        group.replace(settings, removing: []) { _ in }
+        #expect((group.pool("main") !== before) == isOther)
     }
 
     @Test("a client goes to the worker with the fewest, and to one that hangs only if all do")

@@ -8,9 +8,11 @@ import Testing
 
 extension World {
     /// Puts another configuration into force with the next turn.
-    fileprivate func reload(at port: UInt16? = nil, head: String = "", _ lines: String...) throws {
-        let upstream = "upstream: 127.0.0.1:\(port ?? server.port)"
-        let config = try configuration(head: head, lines: [upstream] + lines)
+    fileprivate func reload(
+        at port: UInt16? = nil, source: String? = nil, head: String = "", _ lines: String...
+    ) throws {
+        let source = source ?? "upstream: 127.0.0.1:\(port ?? server.port)"
+        let config = try configuration(head: head, lines: [source] + lines)
         let settings = WorkerSettings(
             config: config, table: CommandTable(), listeners: [], maxClients: 1000)
         group.replace(settings, removing: []) { _ in }
@@ -75,6 +77,36 @@ struct ReloadTests {
                 + "$10\r\nvalue of c\r\n")
         #expect(new.count(of: "GET", "c") == 1 && world.server.count(of: "GET", "c") == 0)
         try turn(until: "the old connection's end") { world.server.links[0].hasEnded }
+    }
+
+    @Test("another pool of the same name: clients finish what is in flight, and are closed")
+    func otherPool() throws {
+        let (world, client) = try busyWorld("minIdle: 0")
+        let idle = try world.connect()
+        #expect(try world.ask(idle, "GET", "b") == "$10\r\nvalue of b\r\n")
+        client.send("GET", "held:1")
+        try world.run(until: "it is at the server") {
+            world.server.count(of: "GET", "held:1") == 1
+        }
+        try world.reload(source: "cluster: 127.0.0.1:1", "maxOpen: 4")
+        try world.run(until: "the other one is closed") {
+            world.worker.closeLeaving()
+            return idle.isClosed
+        }
+        #expect(!client.isClosed)
+        let pools = world.worker.pools
+        #expect(pools.count == 2 && pools[0].leavesBy != nil && pools[1].isRouted)
+        world.server.links[0].release()
+        try world.run(until: "the reply and the end") {
+            world.worker.closeLeaving()
+            return client.isClosed
+        }
+        #expect(client.text == "$15\r\nvalue of held:1\r\n")
+        try world.run(until: "the old pool is gone") {
+            world.worker.closeLeaving()
+            return world.worker.pools.count == 1
+        }
+        #expect(world.worker.pools[0].isRouted)
     }
 
     @Test("a move: the user of the pool is another one, and clients of other users stay theirs")

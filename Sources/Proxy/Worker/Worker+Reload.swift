@@ -27,7 +27,10 @@ extension Worker {
         acceptor?.replace(new.settings)
         let configs = new.settings.config.pools
         for pool in pools where pool.leavesBy == nil {
-            if let config = configs.first(where: { $0.name == pool.config.name }) {
+            let name = pool.config.name
+            if let config = configs.first(where: { $0.name == name }),
+                new.groups[name] === pool.group
+            {
                 pool.replace(config, moves: new.moves[config.name] ?? 0)
             } else {
                 pool.leavesBy = now + options.drainTimeout
@@ -45,12 +48,15 @@ extension Worker {
         pools.append(PoolFront(worker: self, config: config, group: group, seed: seed))
     }
 
-    /// Lets the clients of these listeners finish what is in flight, as a drain does.
+    /// Lets the clients of these listeners, and of pools that leave, finish what is in flight, as a
+    /// drain does. The listeners of a pool stay if another one of the name takes its place.
     private func drainClients(of removed: Set<UInt16>) {
-        if removed.isEmpty { return }
+        if removed.isEmpty, pools.allSatisfy({ $0.leavesBy == nil }) { return }
         let until = now + options.drainTimeout
-        for client in clients.all
-        where removed.contains(client.origin.listener) && !client.lists.contains(.leaving) {
+        for client in clients.all where !client.lists.contains(.leaving) {
+            guard removed.contains(client.origin.listener) || client.pool.leavesBy != nil else {
+                continue
+            }
             client.lists.insert(.leaving)
             watched.leaving.append((client.id, until))
             if client.isToBlock { client.closeAfterFlush(.drain) }

@@ -175,11 +175,12 @@ private struct KnownPools {
     /// Also of pools that there were once: no counter falls.
     private(set) var rejected: [String: RejectedClients] = [:]
 
-    /// The pools of another configuration. Those that stay keep their workers.
+    /// The pools of another configuration. Those that stay keep their workers and their group.
     mutating func replace(by config: Config, _ mailboxes: [Mailbox<WorkerMessage>]) {
         var groups: [String: PoolGroup] = [:]
         for (index, pool) in config.pools.enumerated() {
-            let group = present[pool.name]
+            let known = present[pool.name]
+            let group = known?.isOtherPool(than: pool) == false ? known : nil
             group?.replace(pool)
             let counts = rejected[pool.name] ?? RejectedClients()
             rejected[pool.name] = counts
@@ -247,6 +248,11 @@ final class PoolGroup: Sendable {
         desks = (0..<count).map { _ in MonitorDesk() }
         firstNode = PoolNode(config.limits(member: 0, of: count), members: count, users: count)
         nodes = Mutex([firstNode.id: firstNode])
+    }
+
+    /// Whether the pool of this name in another configuration shares only the name.
+    fileprivate func isOtherPool(than new: PoolConfig) -> Bool {
+        config.withLock { $0.isOtherPool(than: new) }
     }
 
     /// Puts another configuration into force. The number of workers stays.
