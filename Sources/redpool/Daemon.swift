@@ -42,6 +42,7 @@ final class Daemon {
     private var console: Console?
     private var monitoring: Monitoring?
     private let sentinels: SentinelDesk
+    private let clusters: ClusterDesk
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -95,6 +96,8 @@ final class Daemon {
             loop: loop, group: group, events: events, status: status)
         sentinels = SentinelDesk(config, loop: loop, group: group, log: log)
         reloader.sentinels = sentinels
+        clusters = ClusterDesk(config, loop: loop, group: group, log: log)
+        reloader.clusters = clusters
         console?.host.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
         monitoring?.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
         reloader.console = console

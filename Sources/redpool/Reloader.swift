@@ -34,6 +34,8 @@ final class Reloader {
     weak var dispatcher: Dispatcher?
     /// Follows the primaries that Sentinels name.
     weak var sentinels: SentinelDesk?
+    /// Follows the maps of clusters.
+    weak var clusters: ClusterDesk?
     /// Its SHOW CONFIG shows what is in force.
     var console: Console?
     /// Its metrics are of what is in force.
@@ -186,6 +188,7 @@ final class Reloader {
         let events = events
         group.replace(settings, removing: removed) { events.post(.reloaded($0)) }
         sentinels?.replace(loaded.config)
+        clusters?.replace(loaded.config)
         dispatcher?.replace(settings)
         console?.adopt(loaded.config, loaded.source, maxClients: limit)
         monitoring?.pools = loaded.config.pools

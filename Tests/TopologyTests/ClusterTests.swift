@@ -292,6 +292,76 @@ struct ClusterTrackerTests {
         #expect(script.tracker.map?.version == 1)
     }
 
+    @Test("a node that MOVED names by another address than it announces is one node")
+    func alias() {
+        let script = Script()
+        script.now = script.now + .seconds(1)
+        script.tracker.moved(5, to: .test(2, 1), now: script.now)
+        #expect(script.owner(5) == .test(2, 1) && script.asks() == [.test(2, 1)])
+        script.tracker.answered(
+            .test(2, 1), [row(0, 1, [0...4, 6...8191]), row(1, 3, [5...5, 8192...16383], true)],
+            now: script.now)
+        #expect(script.owner(5) == .test(1, 1))
+        #expect(script.tracker.map?.nodes.map(\.address) == [.test(1, 0), .test(1, 1)])
+        script.now = script.now + .seconds(1)
+        script.tracker.tick(now: script.now)
+        #expect(script.asks() == [])
+    }
+
+    @Test("a cluster that is made anew at the same addresses is another one")
+    func anew() {
+        let script = Script()
+        func fresh(_ number: Int, _ slots: ClosedRange<UInt16>, _ speaker: Int) -> ClusterNodeRow {
+            ClusterNodeRow(
+                id: Array("fresh \(number)".utf8), address: .test(1, number),
+                isSpeaker: number == speaker, epoch: Int64(number), slots: [slots])
+        }
+        script.tracker.clusterDown(now: script.now)
+        script.now = script.now + .milliseconds(600)
+        script.tracker.tick(now: script.now)
+        #expect(Set(script.asks()) == [.test(1, 0), .test(1, 1)])
+        for number in 0...1 {
+            script.answer(
+                number, [fresh(0, 8192...16383, number), fresh(1, 0...8191, number)])
+        }
+        #expect(script.owner(0) == .test(1, 1) && script.owner(8192) == .test(1, 0))
+        #expect(script.tracker.map?.nodes.map(\.id).contains(Array("node 0".utf8)) == false)
+    }
+
+    @Test("while no node answers, the addresses of the configuration are asked again")
+    func seedsAgain() {
+        let script = Script()
+        script.now = script.now + .seconds(1)
+        script.tracker.setSeeds([.test(3, 0)], now: script.now)
+        #expect(script.asks() == [])
+        for number in 0...1 { script.tracker.lost(.test(1, number), now: script.now) }
+        #expect(Set(script.asks()) == [.test(1, 0), .test(1, 1), .test(3, 0)])
+        let moved = ClusterNodeRow(
+            id: Array("node 0".utf8), address: .test(3, 5), isSpeaker: true, epoch: 1,
+            slots: [0...8191])
+        script.tracker.answered(.test(3, 0), [moved, row(1, 2, [8192...16383])], now: script.now)
+        #expect(script.owner(0) == .test(3, 5))
+    }
+
+    @Test("slots that move together make one map")
+    func together() {
+        let script = Script()
+        script.tracker.moved([1: .test(1, 1), 2: .test(1, 1)], now: script.now)
+        let maps = script.actions().filter { if case .publish = $0 { true } else { false } }
+        #expect(maps.count == 1 && script.owner(1) == .test(1, 1) && script.owner(2) == .test(1, 1))
+    }
+
+    @Test("other limits count at once")
+    func limits() {
+        let script = Script()
+        script.tracker.configure(refreshInterval: .seconds(1), mostNodes: 2, now: script.now)
+        script.tracker.moved(1, to: .test(1, 9), now: script.now)
+        #expect(script.owner(1) == .test(1, 0))
+        script.now = script.now + .seconds(1)
+        script.tracker.tick(now: script.now)
+        #expect(script.asks().count == 1)
+    }
+
     /// scripts/simulate runs many more.
     @Test("whatever happens in the cluster, the map becomes true", arguments: 0..<3)
     func simulation(seed: UInt64) {

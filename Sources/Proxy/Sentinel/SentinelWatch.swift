@@ -44,7 +44,7 @@ final class SentinelWatch {
     var config: PoolConfig
     var source: SentinelSource
     var tracker: SentinelTracker
-    var configured: ConfiguredSentinels
+    var configured: ConfiguredAddresses
     let names: NameLookup
     weak var handler: (any SentinelWatchHandler)?
     var links: [SentinelID: SentinelLink] = [:]
@@ -76,7 +76,8 @@ final class SentinelWatch {
         self.source = source
         self.names = names
         self.handler = handler
-        configured = ConfiguredSentinels(source.addresses, refresh: config.dnsRefresh)
+        configured = ConfiguredAddresses(
+            source.addresses, refresh: config.dnsRefresh, most: SentinelSource.most)
         tracker = SentinelTracker(config, sentinels: [])
         timer = Timer(
             loop: loop, owner: Unmanaged.passUnretained(self).toOpaque(), callback: watchTimer)
@@ -106,7 +107,8 @@ final class SentinelWatch {
         let old = (config: config, source: source)
         (config, source) = (new, newSource)
         if old.source.addresses != source.addresses || old.config.dnsRefresh != new.dnsRefresh {
-            configured = ConfiguredSentinels(source.addresses, refresh: new.dnsRefresh)
+            configured = ConfiguredAddresses(
+                source.addresses, refresh: new.dnsRefresh, most: SentinelSource.most)
         }
         if old.source.primaryName != source.primaryName {
             closeAll()

@@ -52,6 +52,7 @@ final class Watcher {
     private var input: [UInt8] = []
     private var scanned = 0
     private var scanner = ReplyScanner()
+    private let longestReply: Int
 
     /// More than a Sentinel's longest answer, a list of 100 others with their states.
     static let longestReply = 256 << 10
@@ -59,16 +60,19 @@ final class Watcher {
     private static let keepaliveSeconds: Int32 = 15
     private static let userTimeoutMilliseconds: Int32 = 10_000
 
-    /// - Parameter host: what the certificate must have; nil for the host of `address`.
+    /// - Parameters:
+    ///   - host: what the certificate must have; nil for the host of `address`.
+    ///   - longestReply: bounds what is kept of a reply.
     init(
         _ address: NodeAddress, host: String? = nil, login: WatcherLogin, loop: EventLoop,
-        names: NameLookup, owner: any WatcherOwner
+        names: NameLookup, longestReply: Int = Watcher.longestReply, owner: any WatcherOwner
     ) {
         self.address = address
         self.host = host ?? address.hostText
         self.login = login
         self.loop = loop
         self.names = names
+        self.longestReply = longestReply
         self.owner = owner
     }
 
@@ -279,8 +283,8 @@ final class Watcher {
         guard stage != .closed else { return }
         scanned = input.count - start
         input.removeFirst(start)
-        if input.count > Watcher.longestReply {
-            fail("a reply is longer than \(Watcher.longestReply >> 10) KB")
+        if input.count > longestReply {
+            fail("a reply is longer than \(longestReply >> 10) KB")
         }
     }
 

@@ -30,10 +30,13 @@ extension ClusterTracker {
         }
     }
 
-    /// Those of which one can be asked: the nodes, and the seeds while no node has answered.
+    /// Those of which one can be asked: the nodes, and the seeds while no node answers. All nodes
+    /// can have got other addresses, which the names of the configuration then stand for.
     private var candidates: [NodeAddress] {
         let known = nodes.compactMap { $0?.address }
-        let hasAnswered = nodes.contains { !($0?.named.isEmpty ?? true) }
+        let hasAnswered = nodes.contains { node in
+            node.map { !$0.named.isEmpty && !$0.isInTrouble } ?? false
+        }
         return hasAnswered ? known : known + seeds.filter { !known.contains($0) }
     }
 

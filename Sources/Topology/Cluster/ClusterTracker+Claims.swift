@@ -8,6 +8,7 @@ extension ClusterTracker {
         let places = rows.map { place(of: $0) }
         // A seed may be a name that no node has.
         let own = rows.firstIndex { $0.isSpeaker }.flatMap { places[$0] }
+        if let own { identify(own, at: address) }
         if let speaker = own ?? nodes.firstIndex(where: { $0?.address == address }) {
             nodes[speaker]?.named = Set(rows.map(\.id))
             nodes[speaker]?.isInTrouble = false
@@ -25,6 +26,19 @@ extension ClusterTracker {
         }
         if let own { endMoved(to: own, askedAt: askedAt) }
         forgetNodes()
+    }
+
+    /// The node that has answered at this address. MOVED may have named it by another one than it
+    /// announces; and one that was there before has gone, with what it knew.
+    private mutating func identify(_ own: Int, at address: NodeAddress) {
+        for place in nodes.indices where place != own {
+            guard let node = nodes[place], node.address == address else { continue }
+            if node.id.isEmpty {
+                join(place, into: own)
+            } else {
+                nodes[place]?.named = []
+            }
+        }
     }
 
     private mutating func claim(

@@ -72,9 +72,9 @@ package struct ClusterTracker: ~Copyable {
         var isOpen: Bool
     }
 
-    let seeds: [NodeAddress]
-    let refreshInterval: Int64
-    let mostNodes: Int
+    private(set) var seeds: [NodeAddress]
+    private(set) var refreshInterval: Int64
+    private(set) var mostNodes: Int
     var nodes: [Node?] = []
     var claims = [Claim](repeating: Claim(), count: Slot.count)
     var asked: [Asked] = []
@@ -93,7 +93,7 @@ package struct ClusterTracker: ~Copyable {
     private var head = 0
 
     /// - Parameters:
-    ///   - seeds: addresses of the configuration, asked until a node has answered.
+    ///   - seeds: addresses of the configuration, asked while no node answers.
     ///   - refreshInterval: how often one node in turn is asked, 10 % more or less.
     ///   - mostNodes: bounds the nodes that are known.
     ///   - seed: for the jitter.
@@ -102,14 +102,20 @@ package struct ClusterTracker: ~Copyable {
         seed: UInt64, now: MonotonicTime
     ) {
         self.seeds = seeds
-        self.refreshInterval = min(max(refreshInterval, .milliseconds(100)), .seconds(86_400))
-        self.mostNodes = min(max(mostNodes, 1), 10_000)
+        self.refreshInterval = Self.bounded(refreshInterval)
+        self.mostNodes = Self.bounded(mostNodes)
         random = RandomSource(seed: seed)
         clock = now.nanoseconds
         startedAt = clock
         refreshAt = clock
         finish()
     }
+
+    private static func bounded(_ interval: Int64) -> Int64 {
+        min(max(interval, .milliseconds(100)), .seconds(86_400))
+    }
+
+    private static func bounded(_ nodes: Int) -> Int { min(max(nodes, 1), 10_000) }
 
     /// The next thing for the shell to do, or nil.
     package mutating func nextAction() -> ClusterAction? {
@@ -157,8 +163,31 @@ extension ClusterTracker {
 
     /// A node has answered a command with MOVED: this address serves the slot.
     package mutating func moved(_ slot: UInt16, to address: NodeAddress, now: MonotonicTime) {
+        moved([slot: address], now: now)
+    }
+
+    /// The same for several slots: there is one map for all of them.
+    package mutating func moved(_ slots: [UInt16: NodeAddress], now: MonotonicTime) {
         clock = now.nanoseconds
-        takeMoved(slot, to: address)
+        for (slot, address) in slots { takeMoved(slot, to: address) }
+        finish()
+    }
+
+    /// Names of the configuration stand for these addresses from now on.
+    package mutating func setSeeds(_ new: [NodeAddress], now: MonotonicTime) {
+        clock = now.nanoseconds
+        seeds = new
+        finish()
+    }
+
+    /// Other limits are in force. Nodes beyond them stay.
+    package mutating func configure(
+        refreshInterval: Int64, mostNodes: Int, now: MonotonicTime
+    ) {
+        clock = now.nanoseconds
+        self.refreshInterval = Self.bounded(refreshInterval)
+        self.mostNodes = Self.bounded(mostNodes)
+        refreshAt = min(refreshAt, clock + self.refreshInterval)
         finish()
     }
 

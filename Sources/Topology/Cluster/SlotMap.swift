@@ -19,7 +19,7 @@ package struct SlotMap: Equatable, Sendable {
     package let version: UInt64
     package let nodes: [ClusterNode]
     /// For each slot the place of its owner in `nodes`, or `nobody`.
-    private let owners: [UInt16]
+    let owners: [UInt16]
 
     /// How many slots are served.
     package let served: Int

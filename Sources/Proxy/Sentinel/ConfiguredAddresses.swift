@@ -1,4 +1,4 @@
-// The Sentinels of the configuration as addresses. A name stands for all its addresses, which are
+// The Sentinels or nodes of the configuration as addresses. A name stands for all its addresses, which are
 // looked up again and again.
 
 import Config
@@ -6,8 +6,8 @@ import EventLoop
 import Pool
 import Topology
 
-/// The key `sentinels` of one pool.
-struct ConfiguredSentinels {
+/// The key `sentinels` or `cluster` of one pool.
+struct ConfiguredAddresses {
     private struct Entry {
         let host: String
         let port: UInt16
@@ -23,13 +23,17 @@ struct ConfiguredSentinels {
 
     private var entries: [Entry]
     private let refresh: Int64
+    private let most: Int
 
     /// While something is to be found out, names are looked up this often.
     static let searchInterval = Int64.seconds(1)
 
-    /// - Parameter refresh: the time between look-ups in quiet times, in nanoseconds; 0: none.
-    init(_ addresses: [UpstreamAddress], refresh: Int64) {
+    /// - Parameters:
+    ///   - refresh: the time between look-ups in quiet times, in nanoseconds; 0: none.
+    ///   - most: bounds what the entries stand for.
+    init(_ addresses: [UpstreamAddress], refresh: Int64, most: Int) {
         self.refresh = refresh
+        self.most = most
         entries = addresses.compactMap { address in
             guard case .tcp(let host, let port) = address else { return nil }
             let isNumeric = SocketAddress(numericHost: host, port: port) != nil
@@ -38,14 +42,13 @@ struct ConfiguredSentinels {
         }
     }
 
-    /// What the entries stand for, at most `SentinelSource.most`: of each the first one before any
-    /// second one.
+    /// What the entries stand for, at most `most`: of each the first one before any second one.
     var addresses: [NodeAddress] {
         let lists = entries.map { $0.fixed.map { [$0] } ?? $0.found.current }
         var result: [NodeAddress] = []
         for place in 0..<(lists.map(\.count).max() ?? 0) {
             for list in lists where place < list.count && !result.contains(list[place]) {
-                if result.count < SentinelSource.most { result.append(list[place]) }
+                if result.count < most { result.append(list[place]) }
             }
         }
         return result
@@ -95,7 +98,7 @@ struct ConfiguredSentinels {
             entries[index].isAsked = false
             entries[index].problem = answer.addresses.isEmpty ? answer.problem : nil
             _ = entries[index].found.take(
-                answer.addresses.prefix(SentinelSource.most).compactMap(\.node))
+                answer.addresses.prefix(most).compactMap(\.node))
         }
     }
 }

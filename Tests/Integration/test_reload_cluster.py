@@ -1,0 +1,104 @@
+"""Keys of pools in front of a cluster do at a reload what their class says. The clients are there
+before."""
+
+import pytest
+
+from harness.cluster import Cluster
+from harness.waiting import eventually
+from harness.wire import Closed, ErrorReply
+
+from reload_classes import key
+
+pytestmark = pytest.mark.daemon
+# Imported by test_reload_keys.
+KEYS = ("cluster", "crossSlot", "clusterRefresh", "maxNodes", "clusterCommands", "announce")
+
+
+@pytest.fixture(scope="module")
+def cluster(keep):
+    return keep.started(Cluster(2, replicas=0))
+
+
+def start(launch, cluster, **keys):
+    """The daemon, whose map is known, and a client."""
+    redpool = launch.redpool(None, pool=cluster.settings | keys, console=True)
+    eventually(lambda: row(redpool)["state"] != "unknown", what="the map")
+    return redpool, redpool.connect()
+
+
+def row(redpool) -> dict:
+    [found] = redpool.show("CLUSTERS")
+    return found
+
+
+def in_effect(redpool, name):
+    [found] = [line for line in redpool.show("CONFIG", "pools.main") if line["key"].endswith(name)]
+    return found["value"]
+
+
+@key("cluster", "structural")
+def test_cluster(launch, cluster):
+    other = launch.started(Cluster(1, replicas=0))
+    assert cluster.command("SET", "k", "first") == b"OK"
+    assert other.command("SET", "k", "second") == b"OK"
+    seeds = [node.address.text for node in cluster.nodes]
+    redpool, client = start(launch, cluster, cluster=seeds[:1])
+    assert client.command("GET", "k") == b"first"
+    redpool.reload(cluster=seeds)
+    assert client.command("GET", "k") == b"first"
+    assert row(redpool)["version"] == 1, "the same cluster"
+    redpool.reload(**other.settings)
+    with pytest.raises((Closed, OSError)):
+        client.command("GET", "k")
+    eventually(lambda: row(redpool)["state"] == "whole", what="the other map")
+    assert redpool.connect().command("GET", "k") == b"second"
+
+
+@key("crossSlot", "live")
+def test_cross_slot(launch, cluster):
+    redpool, client = start(launch, cluster)
+    assert client.command("MGET", "a", "b") == [None, None]
+    redpool.reload(crossSlot="refuse")
+    reply = client.command("MGET", "a", "b")
+    assert isinstance(reply, ErrorReply) and reply.startswith(b"CROSSSLOT")
+
+
+@key("clusterRefresh", "live")
+def test_cluster_refresh(launch, cluster):
+    def asked() -> int:
+        return sum(
+            int(text.partition("calls=")[2].partition(",")[0])
+            for node in cluster.nodes
+            for text in node.command("INFO", "commandstats").decode().splitlines()
+            if text.startswith("cmdstat_cluster|nodes:"))
+
+    redpool, _ = start(launch, cluster, clusterRefresh="1h")
+    redpool.reload(clusterRefresh="1s")
+    before = asked()
+    # A view of the test's own is one of them.
+    eventually(lambda: asked() >= before + 3, 30, what="questions each second")
+
+
+@key("maxNodes", "live")
+def test_max_nodes(launch, cluster):
+    redpool, _ = start(launch, cluster, maxNodes=1)
+    assert row(redpool)["state"] == "partial" and row(redpool)["nodes"] == 1
+    redpool.reload(maxNodes=2)
+    eventually(lambda: row(redpool)["state"] == "whole", what="both nodes")
+    assert row(redpool)["nodes"] == 2
+
+
+@key("clusterCommands", "live")
+def test_cluster_commands(launch, cluster):
+    redpool, client = start(launch, cluster)
+    redpool.reload(clusterCommands="off")
+    assert in_effect(redpool, ".clusterCommands") == "off"
+    assert client.command("PING") == b"PONG"
+
+
+@key("announce", "live")
+def test_announce(launch, cluster):
+    redpool, client = start(launch, cluster)
+    redpool.reload(announce="redis.example.com:6379")
+    assert in_effect(redpool, ".announce") == "redis.example.com:6379"
+    assert client.command("PING") == b"PONG"
