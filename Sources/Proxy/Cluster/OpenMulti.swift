@@ -186,12 +186,13 @@ extension ClientConnection {
 
     /// EXEC on the held upstream has answered with an error. Nil if that is the client's.
     func execRefused(_ own: NodeRefusal?, isWatching: Bool) -> ExecRefused? {
-        guard let multi = openMulti, let refusal = multi.refusal ?? own else { return nil }
+        guard let refusal = openMulti?.refusal ?? own else { return nil }
         if isWatching {
-            _ = learn(refusal, slot: multi.slot ?? PlaceSlot.none)
+            _ = learn(refusal, slot: openMulti?.slot ?? PlaceSlot.none)
             openMulti = nil
             return .null
         }
+        guard let multi = openMulti else { return nil }
         guard multi.block != nil else {
             openMulti = nil
             return own == nil ? nil : .aborted
@@ -239,7 +240,7 @@ extension UpstreamConnection {
     @inline(never)
     func endsMulti(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
         guard let client = worker.clients[entry.client], client.upstream === self,
-            client.openMulti != nil
+            client.openMulti != nil || hold?.isWatching == true
         else { return false }
         switch entry.expectation {
         case .multi where scanner.isError && entry.isSilent: client.openMulti?.stage = .refused
