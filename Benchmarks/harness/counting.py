@@ -22,6 +22,10 @@ VALUE = b"v" * 16
 GET = encode("GET", "key:000000000001"), b"$16\r\n" + VALUE + b"\r\n"
 SET = encode("SET", "key:000000000001", VALUE), b"+OK\r\n"
 
+# Keys in as many slots, which a cluster of three spreads over its nodes.
+SPREAD = (
+    b"".join(encode("GET", f"key:{number}") for number in range(16)), b"$-1\r\n" * 16)
+
 # name: (clients, commands per client and round, command, rounds of N)
 LOADS = {
     "c1 GET": (1, 1, GET, 1000),
@@ -32,13 +36,16 @@ LOADS = {
     "P16 SET": (50, 16, SET, 8),
     "TLS upstream c50 GET": (50, 1, GET, 40),
     "TLS clients c50 GET": (50, 1, GET, 40),
+    "cluster c50 GET": (50, 1, GET, 40),
+    "cluster P16 GET": (50, 16, GET, 8),
+    "cluster spread P16 GET": (50, 16, SPREAD, 8),
 }
 
 
 def side(load):
-    """Where TLS is spoken under a load: upstream, clients, or an empty string."""
+    """Where TLS is spoken under a load (upstream, clients), or cluster; or an empty string."""
     words = load.split()
-    return words[1] if words[0] == "TLS" else ""
+    return words[1] if words[0] == "TLS" else words[0] if words[0] == "cluster" else ""
 
 
 # The name of each count, and the functions whose calls it adds up. A call from one function of a
@@ -64,6 +71,9 @@ class Crowd:
     def __init__(self, daemon, place, load):
         clients, self.batch, (self.command, self.reply), self.rounds = LOADS[load]
         self.daemon = daemon
+        # Of a spread load it is the whole batch.
+        times = 1 if "spread" in load else self.batch
+        self.request, self.answer = self.command * times, len(self.reply) * times
         enter = self.shake_hands if side(load) == "clients" else processes.connect
         self.links = [enter(place, timeout=60) for _ in range(clients)]
 
@@ -87,11 +97,11 @@ class Crowd:
                 os.kill(self.daemon, signal.SIGSTOP)
                 eventually(lambda: processes.stopped(self.daemon), "the daemon is stopped")
             for link in self.links:
-                link.sendall(self.command * self.batch)
+                link.sendall(self.request)
             if len(self.links) > 1:
                 os.kill(self.daemon, signal.SIGCONT)
             for link in self.links:
-                processes.read_exactly(link, len(self.reply) * self.batch)
+                processes.read_exactly(link, self.answer)
 
     def close(self):
         for link in self.links:

@@ -211,19 +211,54 @@ class Stage:
         self.ready(process, port)
         return process, port, path
 
+    def cluster(self, *options):
+        """A cluster of three primaries without replicas: processes, ports."""
+        nodes = []
+        while len(nodes) < 3:
+            port = free_port()
+            # The port of the bus is 10,000 higher.
+            if port < 55_000:
+                nodes.append((self.start(
+                    need("redis-server"), "--port", port, "--save", "", "--dir", self.directory,
+                    "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf",
+                    "--maxclients", 20000, "--tcp-backlog", 4096, *options), port))
+        for place, (process, port) in enumerate(nodes):
+            self.ready(process, port)
+            first, last = 16384 * place // 3, 16384 * (place + 1) // 3
+            with connect(port) as link:
+                for words in (("CLUSTER", "SET-CONFIG-EPOCH", str(place + 1)),
+                              ("CLUSTER", "MEET", "127.0.0.1", str(nodes[0][1])),
+                              ("CLUSTER", "ADDSLOTS", *map(str, range(first, last)))):
+                    link.sendall(encode(*words))
+                    read_exactly(link, len(b"+OK\r\n"))
+
+        def is_whole():
+            for _, port in nodes:
+                with connect(port) as link:
+                    link.sendall(encode("CLUSTER", "INFO"))
+                    text = link.recv(4096)
+                if b"cluster_state:ok" not in text or b"cluster_known_nodes:3" not in text:
+                    return False
+            return True
+        eventually(is_whole, "the cluster is whole", 60)
+        return [process for process, _ in nodes], [port for _, port in nodes]
+
     def redpool(self, upstream, binary=BINARY, wrapper=(), seconds=30.0, tls_port=None, **keys):
-        """Redpool in front of `upstream`, a port, a path or an address: process, port, path of its
-        unix socket. On `tls_port` it speaks TLS to clients, with the files in `keys`."""
+        """Redpool in front of `upstream`, a port, a path, an address, or the ports of a cluster's
+        nodes: process, port, path of its unix socket. On `tls_port` it speaks TLS to clients, with the files in `keys`."""
         port = free_port()
         path = self.directory / f"redpool-{port}.sock"
         config = self.directory / f"redpool-{port}.yaml"
         where = {int: f"127.0.0.1:{upstream}", str: upstream}.get(
             type(upstream), f"unix:{upstream}")
+        source = f"upstream: \"{where}\""
+        if isinstance(upstream, list):
+            source = f"cluster: [{', '.join(f'127.0.0.1:{node}' for node in upstream)}]"
         secure = f", \"rediss://127.0.0.1:{tls_port}\"" if tls_port else ""
         more = "".join(f", {key}: {value}" for key, value in keys.items())
         config.write_text(
             f"pools: {{main: {{listen: [127.0.0.1:{port}, \"unix:{path}\"{secure}], "
-            f"upstream: \"{where}\"{more}}}}}\n"
+            f"{source}{more}}}}}\n"
             "maxClients: 15000\nlog: {format: text}\n")
         process = self.start(*wrapper, binary, "run", "--config", config)
         self.ready(process, port, seconds)

@@ -273,7 +273,7 @@ extension ClientConnection {
     /// `forward` for a client that holds no upstream. It is inlined because nearly all commands
     /// take this path.
     @inline(__always)
-    private func forwardNow(
+    func forwardNow(
         _ kind: LeaseKind, key wanted: PoolKey?, _ expectation: Expectation,
         _ value: UInt32, _ bytes: UnsafeRawBufferPointer, kept: Int?
     ) -> Outcome {

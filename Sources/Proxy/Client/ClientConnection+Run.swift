@@ -11,7 +11,7 @@ extension ClientConnection {
     /// the trail is not among them: the reply to the next one has to be read (`provesWrite`).
     func forwardRun(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int) -> Int {
         guard case .open = mode, case .on = session.replyMode, !session.writes.isSpread,
-            !isPausedByUpstream, !pool.isRouted, let target = upstream, !target.gauge.measures
+            !isPausedByUpstream, let target = upstream, !target.gauge.measures
         else { return start }
         let run = worker.table.run(
             buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
@@ -32,10 +32,13 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    /// Sends plain commands of a client that has commands in flight here.
-    fileprivate func takeRun(of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer) {
+    /// Sends plain commands of a client that has commands in flight here. `value` is the version of
+    /// the map, in front of a cluster.
+    func takeRun(
+        of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer, value: UInt32 = 0
+    ) {
         server.machine.add(id, count: Int32(truncatingIfNeeded: count))
-        expect(client, .plain, count: count, bytes: bytes.count)
+        expect(client, .plain, count: count, bytes: bytes.count, value: value)
         send(bytes)
     }
 }

@@ -13,6 +13,7 @@ extension ClientConnection {
     func handleRouted(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
     ) -> Int? {
+        if let end = forwardKeyed(buffer, frame, command) { return end }
         if command == .multi, let block = forwardRoutedBlock(buffer, frame) {
             return block.outcome != .blocked ? block.end : nil
         }
@@ -24,6 +25,68 @@ extension ClientConnection {
         let outcome = carryOutRouted(request)
         if outcome == .answered, extras != nil { soleRedirect = nil }
         return outcome != .blocked ? frame.end : nil
+    }
+
+    /// Sends a command with one key at once, and those behind it for the same node: nearly all
+    /// commands. Nil if there is more to it.
+    @inline(__always)
+    private func forwardKeyed(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
+    ) -> Int? {
+        guard worker.table.hasOneKey(command), frame.firstLength >= 0, isUsual, !isHolding,
+            !isLockedOut, !pool.isPaused, !pool.denyList.refuses(command),
+            let routing = pool.routing
+        else { return nil }
+        let slot = Slot.of(buffer.span, start: frame.firstStart, length: frame.firstLength)
+        return routing._withUnsafeGuaranteedRef { route in
+            guard let owner = route.unretainedOwner(of: slot) else { return nil }
+            let isHome = owner.toOpaque() == home.toOpaque()
+            guard isHome || inFlight == 0 else { return nil }
+            if !isHome || granted != nil { turn(to: owner.takeUnretainedValue()) }
+            lastCommand = command
+            let bytes = UnsafeRawBufferPointer(
+                rebasing: UnsafeRawBufferPointer(buffer)[frame.start..<frame.end])
+            let version = UInt32(truncatingIfNeeded: route.version)
+            let outcome = forwardNow(.shared, key: nil, .plain, version, bytes, kept: nil)
+            // It is looked at again when it has waited.
+            guard outcome == .sent else { return outcome == .answered ? frame.end : frame.start }
+            guard frame.end < buffer.count else { return frame.end }
+            return forwardRun(buffer, from: frame.end, route, version)
+        }
+    }
+
+    /// Nothing of a cluster is in progress for this client.
+    @inline(__always)
+    private var isUsual: Bool {
+        guard let extras else { return true }
+        return extras.strands == nil && extras.soleRedirect == nil && extras.openMulti == nil
+            && extras.tour == nil && extras.aside == nil && extras.refusal == nil
+    }
+
+    /// `forwardRun` for commands to one node.
+    private func forwardRun(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, _ route: ClusterRoute,
+        _ version: UInt32
+    ) -> Int {
+        guard case .open = mode, case .on = session.replyMode, !isPausedByUpstream,
+            let target = upstream, !target.gauge.measures
+        else { return start }
+        let run = worker.table.run(
+            buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
+            most: worker.turn.left, of: UInt16(truncatingIfNeeded: server.number),
+            in: UnsafePointer(route.owners))
+        guard run.count > 0 else { return start }
+        worker.turn.spend(Int(run.count) + 1)
+        lastCommand = run.last
+        inFlight += run.count
+        pool.traffic.commandsShared += UInt64(run.count)
+        counted.commands &+= UInt64(run.count)
+        target.takeRun(
+            of: id, run.count,
+            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[start..<run.end]),
+            value: version)
+        if target.isFull(for: self) { pause(.upstreamFull) }
+        return run.end
     }
 
     /// A wait of this client may be over.

@@ -13,9 +13,12 @@ final class ClusterRoute {
     /// The last one that was published; nil before the first.
     private(set) var map: SlotMap?
     /// For each slot the number of its server, or `nobody`.
-    private let owners: UnsafeMutablePointer<UInt16>
+    let owners: UnsafeMutablePointer<UInt16>
     /// The servers by their numbers. A number is free again when its server is gone.
     private var servers: ContiguousArray<Server?> = []
+    /// The same, for what each command asks: without a retain.
+    private var unretained: UnsafeMutablePointer<Unmanaged<Server>?>
+    private var room = 16
 
     /// Clients with commands that wait for a time, or for another map.
     private var paused: ContiguousArray<SlotID> = []
@@ -29,6 +32,8 @@ final class ClusterRoute {
         self.worker = worker
         owners = .allocate(capacity: Slot.count)
         owners.initialize(repeating: ClusterRoute.nobody, count: Slot.count)
+        unretained = .allocate(capacity: room)
+        unretained.initialize(repeating: nil, count: room)
     }
 
     /// The client has commands that wait for a time or for another map.
@@ -65,6 +70,7 @@ final class ClusterRoute {
 
     deinit {
         owners.deallocate()
+        unretained.deallocate()
     }
 
     /// The server of a slot; nil if nobody has it.
@@ -72,6 +78,13 @@ final class ClusterRoute {
     func owner(of slot: UInt16) -> Server? {
         let number = Int(owners[Int(slot) & (Slot.count &- 1)])
         return number < servers.count ? servers[number] : nil
+    }
+
+    /// The same without a retain. The pool keeps a server for as long as a client has it.
+    @inline(__always)
+    func unretainedOwner(of slot: UInt16) -> Unmanaged<Server>? {
+        let number = Int(owners[Int(slot) & (Slot.count &- 1)])
+        return number < room ? unretained[number] : nil
     }
 
     /// The server with this number; nil if it is gone.
@@ -84,6 +97,8 @@ final class ClusterRoute {
         let free = servers.firstIndex { $0 == nil } ?? servers.count
         if free == servers.count { servers.append(nil) }
         servers[free] = server
+        if free >= room { grow() }
+        unretained[free] = Unmanaged.passUnretained(server)
         return UInt32(truncatingIfNeeded: free)
     }
 
@@ -94,6 +109,16 @@ final class ClusterRoute {
             owners[slot] = ClusterRoute.nobody
         }
         servers[number] = nil
+        unretained[number] = nil
+    }
+
+    private func grow() {
+        let bigger = UnsafeMutablePointer<Unmanaged<Server>?>.allocate(capacity: 2 * room)
+        bigger.initialize(repeating: nil, count: 2 * room)
+        for number in 0..<room { bigger[number] = unretained[number] }
+        unretained.deallocate()
+        unretained = bigger
+        room *= 2
     }
 
     /// Another map is in force. `server` gives the server of an owner, which is made if need be;

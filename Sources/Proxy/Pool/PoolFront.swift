@@ -25,6 +25,8 @@ final class PoolFront {
     private(set) var route: ClusterRoute?
     /// There is a route. Kept as a flag, because every command reads it.
     private(set) var isRouted = false
+    /// `route`, for what each command asks: without a retain.
+    private(set) var routing: Unmanaged<ClusterRoute>?
     /// Seeds the random numbers of its servers.
     private var seed: UInt64
     var traffic = ClientTraffic()
@@ -73,7 +75,9 @@ final class PoolFront {
         self.seed = seed &+ UInt64(worker.index)
         secure = listenerContext()
         if config.cluster != nil {
-            route = ClusterRoute(worker: worker)
+            let made = ClusterRoute(worker: worker)
+            route = made
+            routing = Unmanaged.passUnretained(made)
             isRouted = true
         }
         primary = addServer(group.firstNode, at: config.givenAddress)

@@ -28,7 +28,10 @@ package enum ClusterRule: UInt8, Sendable, CaseIterable {
 extension CommandTable {
     /// The rule for a command; `.slot` for one that the table does not have.
     package func clusterRule(_ command: Command) -> ClusterRule {
-        let row = Int(command.rawValue)
+        CommandTable.clusterRule(row: Int(command.rawValue))
+    }
+
+    static func clusterRule(row: Int) -> ClusterRule {
         let rules = CommandTable.clusterRules
         guard row < rules.utf8CodeUnitCount else { return .slot }
         let digit = unsafe rules.utf8Start[row] &- UInt8(ascii: "0")

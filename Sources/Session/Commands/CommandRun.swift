@@ -43,4 +43,32 @@ extension CommandTable {
         }
         return run
     }
+
+    /// The same in front of a cluster: commands with one key, all in slots of one owner.
+    ///
+    /// - Parameter owners: for each slot the number of its owner.
+    package func run(
+        _ bytes: Span<UInt8>, from start: Int, limits: borrowing CommandLimits, denied: DenyList,
+        most: Int, of owner: UInt16, in owners: UnsafePointer<UInt16>
+    ) -> CommandRun {
+        var run = CommandRun(end: start)
+        var scanner = CommandScanner()
+        while run.end < bytes.count, run.end &- start < CommandRun.length, run.count < most {
+            guard
+                case .command(let frame) = scanner.scan(
+                    bytes, frameStart: run.end, limits: limits), frame.isCanonical
+            else { break }
+            let command = find(bytes, frame)
+            guard hasOneKey(command), frame.firstLength >= 0, !denied.refuses(command) else {
+                break
+            }
+            let slot = Slot.of(bytes, start: frame.firstStart, length: frame.firstLength)
+            guard unsafe owners[Int(slot)] == owner else { break }
+            if mayWrite(command) { run.mayWrite = true }
+            run.end = frame.end
+            run.count &+= 1
+            run.last = command
+        }
+        return run
+    }
 }

@@ -90,6 +90,8 @@ package struct CommandTable: @unchecked Sendable {
     private let infos: UnsafeBufferPointer<CommandInfo>
     /// Apart from `infos`: what every command reads stays together.
     private let keySpecs: UnsafeBufferPointer<KeySpec>
+    /// See `hasOneKey`.
+    private let oneKeyed: UnsafeBufferPointer<Bool>
     private static let slotCount = 2048
 
     /// Builds the table from the generated definitions.
@@ -97,6 +99,7 @@ package struct CommandTable: @unchecked Sendable {
         var slots = ContiguousArray(repeating: Slot(), count: CommandTable.slotCount)
         var infos: ContiguousArray<CommandInfo> = []
         var keySpecs: ContiguousArray<KeySpec> = []
+        var oneKeyed: ContiguousArray<Bool> = []
         var container: (name: Substring, row: Int) = ("", 0)
         let text = CommandTable.definitions.description
         for (row, line) in text.split(separator: "\n").enumerated() {
@@ -126,6 +129,9 @@ package struct CommandTable: @unchecked Sendable {
                     command: Command(rawValue: UInt16(row)) ?? .unknown),
                 into: &slots)
             keySpecs.append(keys)
+            let isSlotted =
+                CommandTable.clusterRule(row: row) == .slot && kind == .share && words.count == 1
+            oneKeyed.append(isSlotted && keys == .range(first: 1, last: 1, step: 1))
             let flags = fields[3].split(separator: ",")
             infos.append(
                 CommandInfo(
@@ -148,6 +154,9 @@ package struct CommandTable: @unchecked Sendable {
         let keyPlace = UnsafeMutableBufferPointer<KeySpec>.allocate(capacity: keySpecs.count)
         _ = unsafe keyPlace.initialize(from: keySpecs)
         unsafe self.keySpecs = UnsafeBufferPointer(keyPlace)
+        let onePlace = UnsafeMutableBufferPointer<Bool>.allocate(capacity: oneKeyed.count)
+        _ = unsafe onePlace.initialize(from: oneKeyed)
+        unsafe self.oneKeyed = UnsafeBufferPointer(onePlace)
     }
 
     private static func number(_ text: Substring, in range: ClosedRange<Int64>) -> Int64? {
@@ -192,6 +201,14 @@ package struct CommandTable: @unchecked Sendable {
             return false
         }
         return true
+    }
+
+    /// True for a stateless command with one key, its first argument, whose slot says where it goes
+    /// in front of a cluster. They are nearly all traffic there.
+    @inline(__always)
+    package func hasOneKey(_ command: Command) -> Bool {
+        let row = Int(command.rawValue)
+        return unsafe row < oneKeyed.count && oneKeyed[row]
     }
 
     /// True for commands that may change data, directly or through a script.
