@@ -15,7 +15,8 @@ package enum Slot {
         // Only the first brace counts.
         var mayBeTagged = true
         while index < end {
-            let byte = bytes[index]
+            // The index is below `end`, which is within the bytes.
+            let byte = unsafe bytes[unchecked: index]
             if byte == UInt8(ascii: "{"), mayBeTagged {
                 mayBeTagged = false
                 if let tag = tag(bytes, from: index &+ 1, to: end) {
@@ -44,7 +45,8 @@ package enum Slot {
 
     @inline(__always)
     private static func next(_ sum: UInt16, _ byte: UInt8) -> UInt16 {
-        (sum &<< 8) ^ table[Int((sum &>> 8) ^ UInt16(byte)) & 0xFF]
+        // The mask keeps the index within the table.
+        unsafe (sum &<< 8) ^ table[unchecked: Int((sum &>> 8) ^ UInt16(byte)) & 0xFF]
     }
 
     /// What the high byte of the sum adds, for the polynomial 0x1021.
