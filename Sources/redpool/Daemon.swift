@@ -100,6 +100,8 @@ final class Daemon {
         reloader.clusters = clusters
         console?.host.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
         monitoring?.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
+        console?.host.clusters = { [unowned clusters] in clusters.report(of: $0) }
+        monitoring?.clusters = { [unowned clusters] in clusters.report(of: $0) }
         reloader.console = console
         reloader.monitoring = monitoring
         monitoring?.describe = { [unowned self] facts in

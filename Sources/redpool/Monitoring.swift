@@ -16,6 +16,8 @@ final class Monitoring {
     var describe: (inout ProcessFacts) -> Void = { _ in }
     /// What is known of the Sentinels of a pool; nil for a pool without.
     var sentinels: (_ pool: String) -> SentinelReport? = { _ in nil }
+    /// What is known of the cluster of a pool; nil for a pool without.
+    var clusters: (_ pool: String) -> ClusterReport? = { _ in nil }
     /// The pools of the configuration in force.
     var pools: [PoolConfig] { didSet { certificates = Monitoring.certificates(of: pools) } }
     private var certificates: [CertificateFacts]
@@ -52,7 +54,8 @@ final class Monitoring {
             loop: loop, group: group, collector: collector,
             source: ProcessSource(
                 pools: { [unowned self] in pools }, facts: { [unowned self] in facts },
-                sentinels: { [unowned self] in sentinels($0) }))
+                sentinels: { [unowned self] in sentinels($0) },
+                clusters: { [unowned self] in clusters($0) }))
         center = made
         if let address { serve(made, at: address) }
     }

@@ -73,15 +73,16 @@ extension Subcommand {
         case .status:
             """
             First what is wrong: pools that are down or stalled, clients that wait,
-            Sentinels that are down, a change that needs a restart. Then the pools, the
-            primaries that Sentinels name with their last failovers, latencies, and the
-            last five errors.
+            Sentinels and nodes of clusters that are down, slots without an owner, a
+            change that needs a restart. Then the pools, the primaries that Sentinels
+            name with their last failovers, the maps of clusters, latencies, and the last
+            five errors.
             """
         case .show:
             """
             The words are those of the console's SHOW: pools, clients, upstreams, nodes,
-            sentinels, stats, latency, errors, slowlog, config, memory, version, help. Some
-            take more words:
+            sentinels, clusters, stats, latency, errors, slowlog, config, memory,
+            version, help. Some take more words:
             'show clients main by wait limit 10'.
             """
         case .pause:

@@ -41,6 +41,8 @@ func sampleMetrics(_ name: String = "main", factor: UInt64 = 1) -> PoolMetrics {
     metrics.sight.waiterSince = at(99.5).nanoseconds
     metrics.sight.inFlight = 17
     metrics.sight.commandSince = at(99.75).nanoseconds
+    metrics.cluster = ClusterCounts(
+        moved: 21 * factor, asked: 22 * factor, triedAgain: 23 * factor, split: 24 * factor)
     metrics.leases.atOnce = 50 * factor
     metrics.leases.refused = 4 * factor
     metrics.leases.left = 5 * factor
@@ -95,9 +97,24 @@ func sampleSnapshot() -> Snapshot {
     pool.hasUpstreamTLS = true
     pool.metrics.rejected = (6, 1)
     pool.sentinels = sampleSentinels()
+    pool.cluster = sampleCluster()
     snapshot.pools = [pool]
     snapshot.workers = [WorkerView(index: 0, busy: 2_000_000_001, longestTurn: 3_500_000)]
     return snapshot
+}
+
+/// A cluster of two primaries and a replica, of which so many nodes are down.
+func sampleCluster(down: Int = 0, served: Int = 16384, isKnown: Bool = true) -> ClusterReport {
+    ClusterReport(
+        version: isKnown ? 5 : 0, served: isKnown ? served : 0,
+        changedAt: isKnown ? 1_700_000_003_500_000_000 : 0, changes: 4, failovers: 2,
+        nodes: (0..<3).map { index in
+            ClusterRow(
+                address: "10.0.1.\(index + 1):7000", id: "\(index)", isPrimary: index < 2,
+                primary: index < 2 ? nil : "10.0.1.1:7000", slots: index < 2 ? served / 2 : 0,
+                ranges: index < 2 ? "0-1" : "", state: index < down ? .down : .up,
+                error: index < down ? "connect timed out" : "", heardAt: 0)
+        }, unknownNames: [], lastError: isKnown ? "" : "CLUSTER NODES: ERR no")
 }
 
 /// Two Sentinels, of which so many are down, and a failover.

@@ -132,6 +132,15 @@ struct StatusPageTests {
                 $0.pools[0].outage = "no Sentinel knows mymaster"
             } == ["pool main has no upstream connection: no Sentinel knows mymaster"],
             "said once")
+        #expect(
+            texts { $0.pools[0].cluster = sampleCluster(down: 1, served: 16383) } == [
+                "pool main: 1 slot has no owner",
+                "pool main: node 10.0.1.1:7000 is down: connect timed out",
+            ])
+        #expect(
+            texts { $0.pools[0].cluster = sampleCluster(isKnown: false) } == [
+                "pool main: the cluster's map is not known, last error: CLUSTER NODES: ERR no"
+            ])
         #expect(texts { $0.process.isDraining = true } == ["Redpool is shutting down"])
         #expect(
             texts { $0.process.reload.wasSuccessful = false } == [
@@ -157,6 +166,19 @@ struct StatusPageTests {
                 == .not([
                     "pool main: no Sentinel knows mymaster (10.0.0.1:26379: it names no primary; "
                         + "10.0.0.2:26379: it names no primary)"
+                ]))
+    }
+
+    @Test("without a map a pool is not ready; slots without an owner are no reason")
+    func readinessOfClusters() {
+        var snapshot = well()
+        snapshot.pools[0].cluster = sampleCluster(served: 16000)
+        #expect(Readiness(snapshot, pool: nil) == .ready)
+        snapshot.pools[0].cluster = sampleCluster(isKnown: false)
+        #expect(
+            Readiness(snapshot, pool: "main")
+                == .not([
+                    "pool main: the cluster's map is not known, last error: CLUSTER NODES: ERR no"
                 ]))
     }
 

@@ -17,13 +17,14 @@ pytestmark = pytest.mark.daemon
 def served(keep):
     """The metrics that the daemon serves: the labels of each, by its name."""
     place = f"127.0.0.1:{free_port()}"
-    # Its Sentinel is not there: pools that have some have metrics of their own.
+    # Its Sentinel and its node are not there: pools that have some have metrics of their own.
     watched = {"listen": f"127.0.0.1:{free_port()}", "sentinels": [f"127.0.0.1:{free_port()}"],
                "primaryName": "mymaster"}
+    big = {"listen": f"127.0.0.1:{free_port()}", "cluster": [f"127.0.0.1:{free_port()}"]}
     server = keep.server(certificate=server_certificate())
     keep.redpool(
         server, pool={"upstream": server.tls.text, "tlsCaFile": authority().file},
-        pools={"watched": watched}, settings={"http": {"listen": place}},
+        pools={"watched": watched, "big": big}, settings={"http": {"listen": place}},
     )
     with urllib.request.urlopen(f"http://{place}/metrics", timeout=20) as page:
         text = page.read().decode()
@@ -51,7 +52,7 @@ def misnamed(expression, served) -> list:
 def test_alerts_name_metrics_that_are_served(served):
     text = (ROOT / "packaging/prometheus/redpool.rules.yaml").read_text()
     rules = re.findall(r"- alert: (\w+)\n +expr: (.*)\n", text)
-    assert len(rules) == 12 and len({name for name, _ in rules}) == 12
+    assert len(rules) == 15 and len({name for name, _ in rules}) == 15
     for name, expression in rules:
         assert misnamed(expression, served) == [], name
 

@@ -183,7 +183,7 @@ struct ReportTests {
             return PoolReport(
                 pool: "main", upstream: "u", address: nil, maxOpen: 8, maxPinned: 4,
                 clients: clients, accepted: 1, commands: 2, refused: 3, census: census,
-                sight: PoolSight(), lastError: error, nodes: [node])
+                sight: PoolSight(), cluster: ClusterCounts(), lastError: error, nodes: [node])
         }
         let late = LastError(text: "late", at: at(2))
         let collection = CollectedReports(reports: [

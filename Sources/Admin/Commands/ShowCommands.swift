@@ -23,6 +23,9 @@ enum ShowCommands {
         ConsoleCommand(
             "SHOW SENTINELS", "[pool]", "who names the primary; failovers", arguments: 0...1
         ) { ShowSentinels.answer($0) },
+        ConsoleCommand("SHOW CLUSTERS", "[pool]", "maps of slots", arguments: 0...1) {
+            ShowClusters.answer($0)
+        },
     ]
 
     /// What stands.

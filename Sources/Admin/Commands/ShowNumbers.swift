@@ -88,6 +88,10 @@ enum ShowNumbers {
             ("retried_commands.pinned", pool.commands.retriedPinned),
             ("leases.at_once", pool.leases.atOnce), ("leases.waited", pool.leasesWaited),
             ("leases.refused", pool.leases.refused), ("leases.left", pool.leases.left),
+            ("cluster_redirects.moved", pool.cluster.moved),
+            ("cluster_redirects.asked", pool.cluster.asked),
+            ("cluster_redirects.tryagain", pool.cluster.triedAgain),
+            ("cluster_split_commands", pool.cluster.split),
             ("upstreams_opened", upstreams.opened), ("dials.ok", upstreams.connected),
         ]
         for reason in [CloseReason.connectFailed, .connectTimeout, .handshakeFailed] {

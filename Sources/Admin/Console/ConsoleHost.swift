@@ -34,6 +34,8 @@ package final class ConsoleHost {
     package var isDraining: () -> Bool = { false }
     /// What is known of the Sentinels of a pool; nil for a pool without.
     package var sentinels: (_ pool: String) -> SentinelReport? = { _ in nil }
+    /// What is known of the cluster of a pool; nil for a pool without.
+    package var clusters: (_ pool: String) -> ClusterReport? = { _ in nil }
     /// Nil until the daemon has made it.
     package var metrics: MetricsCenter?
     package let lostLines: () -> UInt64

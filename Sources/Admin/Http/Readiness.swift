@@ -30,6 +30,9 @@ enum Readiness: Equatable {
             } else if let sentinels = pool.sentinels, sentinels.primary == nil {
                 // Clients that hold upstreams of a former primary keep the pool up.
                 reasons.append("pool \(pool.name): \(sentinels.problem)")
+            } else if let cluster = pool.cluster, !cluster.isKnown {
+                // Slots without an owner are the cluster's trouble: the others are served.
+                reasons.append("pool \(pool.name): \(cluster.problem)")
             } else if pool.metrics.census.connected == 0, pool.minIdle > 0 {
                 reasons.append("pool \(pool.name): no upstream yet")
             }

@@ -63,6 +63,7 @@ struct StatusPage {
         case .curves(let index): writeCurves(snapshot.pools[index], histories[index])
         case .foot:
             writeFailovers()
+            writeClusters()
             html.raw(
                 "<footer><a href=/metrics>metrics</a> <a href=/healthz>healthz</a> "
                     + "<a href=/readyz>readyz</a></footer></html>\n")
@@ -165,6 +166,30 @@ struct StatusPage {
                     last.map { Readable.time(wall - $0.at) } ?? "-",
                     last.map { Readable.time($0.duration) } ?? "-",
                 ], bad: Set((report.primary == nil ? [1] : []) + (up == 0 ? [2] : [])))
+        }
+        end()
+    }
+
+    /// The clusters that pools are in front of, and their nodes.
+    private mutating func writeClusters() {
+        let pools = snapshot.pools.compactMap { pool in
+            pool.cluster.map { (name: pool.name, report: $0) }
+        }
+        if pools.isEmpty { return }
+        begin("Clusters", ["pool", "map", "changed", "slots", "nodes", "down", "failovers"])
+        for (name, report) in pools {
+            let down = report.nodes.count { $0.state == .down }
+            html.row(
+                [
+                    name, report.isKnown ? "\(report.version)" : "unknown",
+                    report.isKnown ? Readable.time(wall - report.changedAt) : "-",
+                    "\(report.served)/\(ClusterReport.slots)", "\(report.nodes.count)", "\(down)",
+                    "\(report.failovers)",
+                ],
+                bad: Set(
+                    (report.isKnown ? [] : [1]) + (report.isWhole ? [] : [3])
+                        + (down > 0 ? [5] : [])
+                ))
         }
         end()
     }

@@ -22,6 +22,9 @@ struct Trouble: Equatable {
             if let sentinels = pool.sentinels, sentinels.primary != nil || standing != .down {
                 found += ofSentinels(sentinels).map { "pool \(pool.name): \($0)" }
             }
+            if let cluster = pool.cluster, cluster.isKnown || standing != .down {
+                found += ofCluster(cluster).map { "pool \(pool.name): \($0)" }
+            }
             let sight = pool.metrics.sight
             let waiting = pool.metrics.census.waiting
             let oldest = Readable.time(sight.oldestWait(now: snapshot.at))
@@ -64,6 +67,19 @@ struct Trouble: Equatable {
         if down.count == report.sentinels.count { return ["no Sentinel can be asked"] }
         return down.map { "Sentinel \($0.address) is down: \($0.error)" }
     }
+
+    /// What is wrong with the nodes of a cluster.
+    private static func ofCluster(_ report: ClusterReport) -> [String] {
+        guard report.isKnown else { return [report.problem] }
+        let slots = report.isWhole ? [] : [report.missing]
+        let down = report.nodes.filter { $0.state == .down }
+        let shown = down.prefix(mostNodes).map { "node \($0.address) is down: \($0.error)" }
+        let more = down.count - shown.count
+        return slots + shown + (more > 0 ? ["\(more) more nodes are down"] : [])
+    }
+
+    /// So many nodes are named.
+    private static let mostNodes = 8
 
     private static func clients(_ waiting: Int) -> String {
         waiting == 1 ? "1 client waits" : "\(waiting) clients wait"

@@ -15,14 +15,18 @@ package struct ProcessSource {
     package let facts: () -> ProcessFacts
     /// What is known of the Sentinels of a pool; nil for a pool without.
     package let sentinels: (_ pool: String) -> SentinelReport?
+    /// What is known of the cluster of a pool; nil for a pool without.
+    package let clusters: (_ pool: String) -> ClusterReport?
 
     package init(
         pools: @escaping () -> [PoolConfig], facts: @escaping () -> ProcessFacts,
-        sentinels: @escaping (_ pool: String) -> SentinelReport? = { _ in nil }
+        sentinels: @escaping (_ pool: String) -> SentinelReport? = { _ in nil },
+        clusters: @escaping (_ pool: String) -> ClusterReport? = { _ in nil }
     ) {
         self.pools = pools
         self.facts = facts
         self.sentinels = sentinels
+        self.clusters = clusters
     }
 }
 
@@ -109,6 +113,7 @@ package final class MetricsCenter {
         for (index, config) in configured.enumerated() {
             snapshot.pools[index].configure(config, group)
             snapshot.pools[index].sentinels = source.sentinels(config.name)
+            snapshot.pools[index].cluster = source.clusters(config.name)
         }
         for index in snapshot.pools.indices.dropFirst(configured.count) {
             snapshot.pools[index].isConfigured = false

@@ -97,6 +97,8 @@ package struct PoolView: Sendable {
     package var hasUpstreamTLS = false
     /// Sentinels name its primary; nil for a pool without.
     package var sentinels: SentinelReport?
+    /// The cluster that it is in front of; nil for a pool without.
+    package var cluster: ClusterReport?
     /// It is in the configuration.
     package var isConfigured = true
 

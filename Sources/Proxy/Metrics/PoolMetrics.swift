@@ -24,6 +24,8 @@ package struct PoolMetrics: Sendable {
     package internal(set) var errorReplies = zeros(ErrorWord.allCases.count)
     package internal(set) var census = PoolCensus()
     package internal(set) var sight = PoolSight()
+    /// Zeros for a pool that is not in front of a cluster.
+    package internal(set) var cluster = ClusterCounts()
     package internal(set) var leases = Leases()
     package internal(set) var upstreams = Upstreams()
     /// Handshakes of TLS with the server.
@@ -109,6 +111,7 @@ package struct PoolMetrics: Sendable {
         commands.add(other.commands)
         census.add(other.census)
         sight.add(other.sight)
+        cluster.add(other.cluster)
         leases.atOnce += other.leases.atOnce
         leases.refused += other.leases.refused
         leases.left += other.leases.left

@@ -56,6 +56,7 @@ extension PoolFront {
         found.census = census
         found.sight = sight
         found.sight.waiting = found.census.waiting
+        found.cluster = traffic.cluster
         found.leases.atOnce = counters.hits + meter.directPins
         found.leases.refused = meter.leasesRefused
         found.leases.left = meter.leasesLeft

@@ -94,6 +94,8 @@ package struct PoolReport: Sendable {
     package var refused: UInt64
     package var census: PoolCensus
     package var sight: PoolSight
+    /// Zeros for a pool that is not in front of a cluster.
+    package var cluster: ClusterCounts
     /// The last dial that failed or upstream that was lost in use; nil if there was none.
     package var lastError: LastError?
     /// Its servers, the primary first.
@@ -107,6 +109,7 @@ package struct PoolReport: Sendable {
         refused += other.refused
         census.add(other.census)
         sight.add(other.sight)
+        cluster.add(other.cluster)
         for node in other.nodes {
             if let index = nodes.firstIndex(where: { $0.id == node.id }) {
                 nodes[index].add(node)

@@ -18,6 +18,7 @@ extension PoolFront {
             maxPinned: config.maxPinned, clients: traffic.clients, accepted: traffic.accepted,
             commands: traffic.commandsShared + traffic.commandsPinned + traffic.commandsLocal,
             refused: traffic.refused, census: census, sight: sight,
+            cluster: traffic.cluster,
             lastError: primary.failures.last,
             nodes: servers.sorted { $0 === primary && $1 !== primary }.map(\.report))
     }

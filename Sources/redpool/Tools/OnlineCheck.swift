@@ -12,10 +12,10 @@ struct OnlineReport {
     private(set) var lines: [String] = []
     /// False if clients of the pool would get errors.
     private(set) var isWell = true
-    private let pool: PoolConfig
+    let pool: PoolConfig
 
     /// The parts of CONFIG GET's answers that the configuration depends on.
-    private struct ServerLimits {
+    struct ServerLimits {
         var maxClients: Int64?
         /// Seconds; 0: idle clients are never closed.
         var timeout: Int64?
@@ -24,6 +24,10 @@ struct OnlineReport {
     /// Asks the server. `opened` is the sum of `maxOpen` of all pools of this server.
     init(_ pool: PoolConfig, opened: Int) {
         self.pool = pool
+        if let source = pool.cluster {
+            checkCluster(source, opened: opened)
+            return
+        }
         guard let target = target() else { return }
         let addresses = addresses(target)
         let began = BlockingSocket.now
@@ -44,16 +48,16 @@ struct OnlineReport {
         }
     }
 
-    private mutating func note(_ text: String) {
+    mutating func note(_ text: String) {
         lines.append("pool \(pool.name): \(text)")
     }
 
-    private mutating func complain(_ text: String) {
+    mutating func complain(_ text: String) {
         note(text)
         isWell = false
     }
 
-    private mutating func describe(_ tls: TLSFacts, _ place: String) {
+    mutating func describe(_ tls: TLSFacts, _ place: String) {
         var text = "\(place) speaks \(tls.version) (\(tls.cipher))"
         if tls.expiresAt >= 0 {
             let days = (tls.expiresAt - wallClock() / 1_000_000_000) / 86_400
@@ -117,7 +121,7 @@ struct OnlineReport {
     }
 
     /// AUTH, SELECT and PING, as an upstream does it. False after a complaint.
-    private mutating func logIn(
+    mutating func logIn(
         _ exchange: Exchange, _ place: String
     ) throws(ExchangeFailure) -> Bool {
         if let password = pool.password {
@@ -147,7 +151,7 @@ struct OnlineReport {
         return false
     }
 
-    private static func limits(_ exchange: Exchange) throws(ExchangeFailure) -> ServerLimits {
+    static func limits(_ exchange: Exchange) throws(ExchangeFailure) -> ServerLimits {
         var limits = ServerLimits(
             maxClients: try value(of: "maxclients", exchange),
             timeout: try value(of: "timeout", exchange))
@@ -171,19 +175,19 @@ struct OnlineReport {
     }
 
     /// `Redis 7.0.15`, `Valkey 8.1.0`.
-    private static func version(_ exchange: Exchange) throws(ExchangeFailure) -> String {
+    static func version(_ exchange: Exchange) throws(ExchangeFailure) -> String {
         let info = try exchange.ask(["INFO", "server"])
         if let version = field("valkey_version", info) { return "Valkey \(version)" }
         return field("redis_version", info).map { "Redis \($0)" } ?? "of unknown version"
     }
 
-    private static func field(_ name: String, _ info: Answer) -> String? {
+    static func field(_ name: String, _ info: Answer) -> String? {
         guard case .text(let text) = info else { return nil }
         return text.split(separator: "\n").first { $0.hasPrefix("\(name):") }
             .map { String($0.dropFirst(name.count + 1)) }
     }
 
-    private mutating func compare(_ limits: ServerLimits, opened: Int) {
+    mutating func compare(_ limits: ServerLimits, opened: Int) {
         if let most = limits.maxClients {
             let sum =
                 opened == pool.maxOpen

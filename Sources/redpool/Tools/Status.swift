@@ -2,13 +2,14 @@
 
 import RESP
 
-/// The rows of the tables that the screen is made of. Those of Sentinels, latencies, errors and
-/// keys are nil if the daemon does not have the table.
+/// The rows of the tables that the screen is made of. Those of Sentinels, clusters, latencies,
+/// errors and keys are nil if the daemon does not have the table.
 struct StatusTables {
     /// The facts by their names.
     var version: [String: String] = [:]
     var pools: [[String: String]] = []
     var sentinels: [[String: String]]?
+    var clusters: [[String: String]]?
     var latency: [[String: String]]?
     var errors: [[String: String]]?
     var config: [[String: String]]?
@@ -28,6 +29,7 @@ func status(_ request: ConsoleRequest) throws -> Int32 {
         }
         tables.pools = pools
         tables.sentinels = try console.rows("SENTINELS")
+        tables.clusters = try console.rows("CLUSTERS")
         tables.latency = try console.rows("LATENCY")
         tables.errors = try console.rows("ERRORS")
         tables.config = try console.rows("CONFIG")
@@ -53,7 +55,8 @@ extension ConsoleClient {
 
 /// The screen, made of the tables. It fits 80 columns.
 struct StatusScreen {
-    /// False if a pool is down, stalled or silent, or its Sentinels name no primary.
+    /// False if a pool is down, stalled or silent, its Sentinels name no primary, or slots of its
+    /// cluster have no owner.
     private(set) var isWell = true
     private(set) var lines: [String] = []
     private static let width = 80
@@ -64,12 +67,14 @@ struct StatusScreen {
             (tables.version["draining"] == "yes" ? ["the daemon is draining"] : [])
             + tables.pools.flatMap(StatusScreen.problems)
             + watched.flatMap { StatusScreen.problems($0.pool, ofSentinels: $0.rows) }
+            + (tables.clusters ?? []).flatMap(StatusScreen.problemsOfCluster)
             + (tables.version["last_reload"] == "refused"
                 ? ["the configuration was refused when it was last read: redpool check"] : [])
             + StatusScreen.pending(tables)
         isWell =
             !tables.pools.contains { !["up", "paused"].contains($0["state"]) }
             && !watched.contains { $0.rows.first?["primary"] ?? "-" == "-" }
+            && (tables.clusters ?? []).allSatisfy { $0["state"] == "whole" }
         lines = [StatusScreen.title(tables)]
         if wrong.isEmpty {
             lines.append("Nothing is wrong.")
@@ -78,6 +83,9 @@ struct StatusScreen {
         }
         lines += [""] + StatusScreen.pools(tables.pools)
         if !watched.isEmpty { lines += [""] + StatusScreen.primaries(watched) }
+        if let clusters = tables.clusters, !clusters.isEmpty {
+            lines += [""] + StatusScreen.maps(clusters)
+        }
         if let latency = tables.latency { lines += [""] + StatusScreen.latencies(latency) }
         if let errors = tables.errors { lines += [""] + StatusScreen.errors(errors) }
     }
@@ -175,6 +183,42 @@ struct StatusScreen {
                 "\(rows.count { $0["state"] == "connected" })/\(rows.count)", cell("failovers"),
                 span(cell("last_failover_s")), milliseconds(cell("last_failover_ms")),
                 way.first.map(String.init) ?? "-",
+            ])
+        }
+        return table.lines(width: 400).map { TextTable.cut($0, width) }
+    }
+
+    /// What is wrong with the cluster of a pool.
+    private static func problemsOfCluster(_ row: [String: String]) -> [String] {
+        func cell(_ name: String) -> String { row[name] ?? "-" }
+        let pool = cell("pool")
+        switch cell("state") {
+        case "unknown": return ["\(pool): the cluster's map is not known: \(cell("error"))"]
+        case "partial":
+            return [
+                "\(pool): slots have no owner: \(cell("slots_ok")) of 16384 have one"
+                    + (cell("error") == "-" ? "" : "; \(cell("error"))")
+            ]
+        default:
+            let down = number(cell("down")) ?? 0
+            if down == 0 { return [] }
+            return [
+                "\(pool): \(down) " + (down == 1 ? "node is" : "nodes are")
+                    + " down: \(cell("error"))"
+            ]
+        }
+    }
+
+    /// The map of each cluster.
+    private static func maps(_ rows: [[String: String]]) -> [String] {
+        var table = TextTable([
+            "POOL", "SLOTS", "NODES", "DOWN", "MAP", "CHANGED, AGO", "FAILOVERS",
+        ])
+        for row in rows {
+            func cell(_ name: String) -> String { row[name] ?? "-" }
+            table.add([
+                cell("pool"), cell("slots_ok"), cell("nodes"), cell("down"), cell("version"),
+                span(cell("changed_s")), cell("failovers"),
             ])
         }
         return table.lines(width: 400).map { TextTable.cut($0, width) }
