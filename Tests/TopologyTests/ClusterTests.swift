@@ -343,6 +343,23 @@ struct ClusterTrackerTests {
         #expect(script.owner(0) == .test(3, 5))
     }
 
+    @Test("a node that is missed and has no slots is asked whenever another one is")
+    func missed() {
+        let script = Script()
+        answerLater(script, [row(0, 1, []), row(1, 3, [0...16383], true)])
+        script.now = script.now + .seconds(3)
+        script.tracker.lost(.test(1, 0), now: script.now)
+        _ = script.actions()
+        for _ in 0..<4 {
+            script.tracker.unanswered(.test(1, 0), now: script.now)
+            script.answer(1, [row(0, 1, []), row(1, 3, [0...16383], true)])
+            _ = script.actions()
+            script.now = script.now + .seconds(17)
+            script.tracker.tick(now: script.now)
+            #expect(script.asks().contains(.test(1, 0)))
+        }
+    }
+
     @Test("slots that move together make one map")
     func together() {
         let script = Script()

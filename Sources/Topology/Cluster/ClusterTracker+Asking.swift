@@ -47,6 +47,10 @@ extension ClusterTracker {
         guard !known.isEmpty else { return }
         turn = (turn + 1) % known.count
         askSoon(known[turn], interval: 0)
+        // Those that are missed need not wait for their turn.
+        for node in nodes {
+            if let node, node.isInTrouble { askSoon(node.address, interval: Self.searchInterval) }
+        }
     }
 
     /// Asks, unless the address is being asked or was asked within the interval.
