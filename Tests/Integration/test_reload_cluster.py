@@ -19,9 +19,9 @@ def cluster(keep):
     return keep.started(Cluster(2, replicas=0))
 
 
-def start(launch, cluster, **keys):
+def start(launch, behind, **keys):
     """The daemon, whose map is known, and a client."""
-    redpool = launch.redpool(None, pool=cluster.settings | keys, console=True)
+    redpool = launch.redpool(None, pool=behind.settings | keys, console=True)
     eventually(lambda: row(redpool)["state"] != "unknown", what="the map")
     return redpool, redpool.connect()
 
