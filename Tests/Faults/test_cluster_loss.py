@@ -42,7 +42,9 @@ def bare(three):
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
 def test_a_dead_node_does_not_disturb_the_others(launch, bare, how, slack):
-    redpool = start(launch, bare, poolTimeout="2s", connectTimeout="1s")
+    redpool = start(
+        launch, bare, poolTimeout="2s", connectTimeout="1s", commandTimeout="2s",
+        onUpstreamLoss="error")
     victim, *others = bare.primaries
     [lost] = bare.keys_of(victim, 1)
     keys = [key for node in others for key in bare.keys_of(node, 10)]
@@ -133,7 +135,8 @@ def test_with_the_minority_the_map_stays(launch, cut_off):
     old, (replica,) = cluster.nodes[0], cluster.replicas_of(cluster.nodes[0])
     [key] = cluster.keys_of(old, 1)
     other = next(key for key in spread(3) if cluster.owner(slot_of(key)) is not old)
-    pool = cluster.settings | {"poolTimeout": "1s", "connectTimeout": "1s"}
+    pool = cluster.settings | {
+        "poolTimeout": "1s", "connectTimeout": "1s", "commandTimeout": "2s", "onUpstreamLoss": "error"}
     redpool = launch.redpool(None, pool=pool, console=True, prefix=island.prefix)
 
     with Connection(redpool.unix, timeout=60) as client:
