@@ -153,7 +153,7 @@ def test_with_the_minority_the_map_stays(launch, cut_off):
         # The primary here knows that it is in the minority.
         reply = client.command("SET", key, "lost")
         assert isinstance(reply, ErrorReply) and reply.startswith(b"CLUSTERDOWN "), reply
-        reply = client.command("SET", other, "lost")
+        reply = client.command("GET", other)
         assert isinstance(reply, ErrorReply), reply
         assert served() == before
         island.mend()
