@@ -120,8 +120,12 @@ class Link:
             self.strike_in_turn(fault)
             return
         self.owed.append(fault)
-        # A command that the middleman answers itself must have no effect, but keeps its place.
-        self.far.sendall(encode("ECHO", "x") if Fault.is_reply(fault) else frame)
+        # A command that the middleman answers itself must have no effect, but keeps its place. In a
+        # transaction an error counts: EXEC is refused then.
+        if Fault.is_reply(fault):
+            is_error = isinstance(fault, bytes) and fault.startswith(b"-")
+            frame = encode("ECHO") if is_error else encode("ECHO", "x")
+        self.far.sendall(frame)
 
     def long_command(self):
         """A fault that strikes instead of the command strikes before the command is complete."""
