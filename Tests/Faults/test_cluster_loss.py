@@ -110,7 +110,7 @@ def test_a_primary_that_is_cut_off_gets_no_more_writes(launch, cut_off):
     back."""
     cluster, island = cut_off
     old, (replica,) = cluster.nodes[0], cluster.replicas_of(cluster.nodes[0])
-    redpool = start(launch, cluster, clusterRefresh="1s", poolTimeout="30s")
+    redpool = start(launch, cluster, clusterRefresh="1s", poolTimeout="30s", commandTimeout="2s")
     keys = spread(30)
     hit = {index for index, key in enumerate(keys) if cluster.owner(slot_of(key)) is old}
     with Ledger(redpool.tcp, keys) as ledger:

@@ -118,7 +118,7 @@ def test_pipelines_over_all_nodes_while_slots_move(launch, cluster, full, thread
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "step by step"])
 def test_transactions_while_slots_move(launch, cluster, full, whole):
     redpool = start(launch, cluster)
-    keys = spread(200 if full else 40)
+    keys = spread(200 if full else 12)
     pairs = [(f"a:{key}", f"b:{key}") for key in keys]
     with Transactions(redpool.tcp, pairs, whole) as crowd:
         reshard(cluster, keys, full)
@@ -134,13 +134,13 @@ def test_transactions_while_slots_move(launch, cluster, full, whole):
 def test_watches_while_slots_move(launch, cluster, full):
     """What EXEC has acknowledged has run, and what it has refused has not."""
     redpool = start(launch, cluster)
-    keys = spread(20)
+    keys = spread(50 if full else 8)
     crowd = Watchers(redpool.tcp, keys + keys)
     with crowd:
         reshard(cluster, keys, full)
         crowd.go_on()
     crowd.is_well()
-    first, second = crowd.rounds[:20], crowd.rounds[20:]
+    first, second = crowd.rounds[: len(keys)], crowd.rounds[len(keys) :]
     assert cluster.values(keys) == [one + other for one, other in zip(first, second)]
 
 
