@@ -20,6 +20,7 @@ DATABASES = "a cluster has one database"
 FOREIGN = "a script has to name its keys: those of another node are refused"
 CURSOR = "the cursor says on which node the scan goes on"
 CLUSTER = "clients see a cluster of one node"
+ONE_NODE = "it is about one node, and refused"
 
 # Commands that are answered otherwise in front of a cluster, with reasons. Each must still be.
 DIFFERENCES = {
@@ -32,6 +33,8 @@ DIFFERENCES = {
     "EVAL 'local r = {} for i = 1, 9 do r[i] = redis.pcall(\"GET\", i) end return r' 0": FOREIGN,
     "SCAN 0": CURSOR,
     "CLUSTER INFO": CLUSTER,
+    "CLIENT TRACKING ON": ONE_NODE,
+    "MONITOR": ONE_NODE,
 }
 
 
@@ -42,7 +45,9 @@ def is_left_out(words) -> bool:
         return len(words) == 2 and second.lstrip("-").isdigit() and second != "0"
     if name == "EVAL" and "CALL" in second:
         return "SELECT" in second or ('"GET"' in second and words[2:] == ["0"])
-    return name in ("MOVE", "SWAPDB", "SCAN", "CLUSTER")
+    if name == "CLIENT":
+        return second == "TRACKING"
+    return name in ("MOVE", "SWAPDB", "SCAN", "CLUSTER", "MONITOR")
 
 
 def chosen() -> dict:
