@@ -192,6 +192,7 @@ extension ClientConnection {
         // RESET ends CLIENT REPLY OFF and is answered. CLIENT REPLY SKIP still hides the answer.
         let isSkipped = session.replyMode == .skipNext
         session.reset(to: pool.warmKey)
+        openMulti = nil
         redirect(to: 0)
         monitorFilter = nil
         countKept()

@@ -147,6 +147,9 @@ extension ClientConnection {
         case .discard:
             openMulti = nil
             answerOK()
+        case .reset, .quit:
+            openMulti = nil
+            return carryOutRare(request)
         default: replyError("ERR the node has refused MULTI")
         }
         return .answered
