@@ -83,8 +83,8 @@ extension KeySpec {
 }
 
 extension PoolDraft {
-    /// The user from the URL of `upstream` or `cluster`, which overrides a value from `defaults`; nil for any other
-    /// key, and if there is none.
+    /// The user from the URL of `upstream` or `cluster`, which overrides a value from `defaults`;
+    /// nil for any other key, and if there is none.
     func userFromURL(_ key: Key) -> Setting? {
         guard key == .username, settings[.username]?.origin != .own,
             let user = userOfURL, let source = sourceKey, var setting = settings[source]

@@ -1,5 +1,5 @@
-// The Sentinels or nodes of the configuration as addresses. A name stands for all its addresses, which are
-// looked up again and again.
+// The Sentinels or nodes of the configuration as addresses. A name stands for all its addresses,
+// which are looked up again and again.
 
 import Config
 import EventLoop
