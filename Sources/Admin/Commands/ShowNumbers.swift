@@ -34,7 +34,9 @@ enum ShowNumbers {
             for (pool, history) in pools {
                 let before = history.minuteAgo(now: now)
                 let (present, past) = (counters(of: pool), before.map { counters(of: $0.metrics) })
-                for (index, counter) in present.enumerated() {
+                let isInFront = call.host.clusters(pool.pool) != nil
+                for (index, counter) in present.enumerated()
+                where isInFront || !counter.name.hasPrefix("cluster_") {
                     var rate = Cell.absent
                     if let past, let before {
                         let grown = counter.total - min(counter.total, past[index].total)
