@@ -58,7 +58,8 @@ final class ClusterRoute {
         let waiting = paused
         paused = []
         for id in waiting {
-            if let client = worker.clients[id], client.strands != nil { worker.ready(client) }
+            guard let client = worker.clients[id] else { continue }
+            if client.strands != nil || client.soleRedirect != nil { worker.ready(client) }
         }
     }
 
