@@ -23,11 +23,11 @@ extension ClientConnection {
             }
             return outcome
         }
+        // The reply may be a refusal, and then those behind it would overtake it.
+        if inFlight > 0 { return waitForReplies() }
         guard let held = upstream, let kind = placedKind(request), !isRestricted,
             !pool.denyList.refuses(request.command)
         else { return carryOutRare(request) }
-        // The reply may be a refusal, and then those behind it would overtake it.
-        if inFlight > 0 { return waitForReplies() }
         let slots = worker.table.slots(request.command, request.input.span, request.frame)
         guard case .one(let slot) = slots, let route = pool.route,
             let owner = route.owner(of: slot), owner !== held.server
@@ -41,6 +41,7 @@ extension ClientConnection {
     }
 
     private func setAside(_ held: UpstreamConnection) {
+        leaveSlowReaders(held)
         aside = held
         upstream = nil
     }
@@ -56,16 +57,31 @@ extension ClientConnection {
 
     /// The node of the held upstream has refused the command at hand, outside a transaction.
     func redirectHeld(_ refused: RefusedReply, from own: UpstreamConnection) {
-        let slot = refused.bytes.map { worker.table.slot(of: $0) } ?? PlaceSlot.unknown
-        guard inFlight == 1, let bytes = refused.bytes, let route = pool.route else {
+        guard CommandTable.runsScript(refused.command) else {
+            return followHeld(refused, from: own, isAnswered: false)
+        }
+        // The script may have made that up.
+        guard inFlight == 1, let question = refused.question(worker.table) else {
             return own.deliver(own.inFlight.first, refused.reply)
         }
         own.finishRefused()
+        ownExtras.soleRefusal = refused
+        own.askWhether(question, for: id, at: 0, asking: false)
+    }
+
+    /// - Parameter isAnswered: nothing of the command is in flight any more.
+    func followHeld(_ refused: RefusedReply, from own: UpstreamConnection, isAnswered: Bool) {
+        let slot = refused.bytes.map { worker.table.slot(of: $0) } ?? PlaceSlot.unknown
+        guard inFlight == 1, let bytes = refused.bytes, let route = pool.route else {
+            let reply = refused.notKept(pool: pool.config.name) ?? refused.reply
+            return own.deliver(own.inFlight.first, reply)
+        }
+        if !isAnswered { own.finishRefused() }
         inFlight = 0
         setAside(own)
         let target = learn(refused.refusal, slot: slot)
-        guard let strands = openStrands(under: route.version) else { return }
-        let place = strands.order.openHeld(slot: slot)
+        guard let strands = openStrands(under: route.version) else { return upstreamLost() }
+        let place = strands.order.openHeld(slot: slot, isSilent: refused.isSilent)
         _ = strands.order.hold(place, command: bytes.span)
         strands.commands[place] = refused.command
         inFlight = 1

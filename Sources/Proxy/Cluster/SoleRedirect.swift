@@ -97,16 +97,25 @@ extension ClientConnection {
     func confirmedAlone(_ reply: [UInt8], from own: UpstreamConnection) {
         guard let refused = extras?.soleRefusal else { return }
         extras?.soleRefusal = nil
-        if reply == refused.reply {
-            follow(refused, from: own, isAnswered: true)
+        if reply != refused.reply {
+            tell(refused.reply, of: refused, from: own, isAnswered: true)
+        } else if own.hold?.isClean == false {
+            followHeld(refused, from: own, isAnswered: true)
         } else {
-            tell(refused.reply, from: own, isAnswered: true)
+            follow(refused, from: own, isAnswered: true)
         }
     }
 
-    private func tell(_ reply: [UInt8], from own: UpstreamConnection, isAnswered: Bool) {
+    /// - Parameter isAnswered: nothing of the command is in flight any more.
+    private func tell(
+        _ reply: [UInt8], of refused: RefusedReply, from own: UpstreamConnection, isAnswered: Bool
+    ) {
         guard isAnswered else { return own.deliver(own.inFlight.first, reply) }
-        reply.withUnsafeBytes { if let base = $0.baseAddress { receive(base, count: $0.count) } }
+        if !refused.isSilent {
+            reply.withUnsafeBytes {
+                if let base = $0.baseAddress { receive(base, count: $0.count) }
+            }
+        }
         answered(1, from: own)
     }
 
@@ -119,20 +128,21 @@ extension ClientConnection {
         var redirect =
             soleRedirect ?? SoleRedirect(patience: pool.config.poolTimeout, now: worker.now)
         var verdict = redirect.follow(refused.refusal, to: target?.number, now: worker.now)
-        if case .again = verdict, refused.bytes == nil {
-            verdict = Int(slot) < Slot.count ? .answer(.notKept(slot: slot)) : .relay
-        }
+        if case .again = verdict, refused.bytes == nil { verdict = .relay }
         switch verdict {
         case .again:
             redirect.bytes = refused.bytes ?? []
             soleRedirect = redirect
+            if refused.isSilent { session.setReplyMode(.skipNext) }
             if !isAnswered { own.endRefused() }
             answered(1, from: own)
-        case .relay: tell(refused.reply, from: own, isAnswered: isAnswered)
+        case .relay:
+            let text = refused.bytes == nil ? refused.notKept(pool: pool.config.name) : nil
+            tell(text ?? refused.reply, of: refused, from: own, isAnswered: isAnswered)
         case .answer(let end):
             var bytes: [UInt8] = []
             Encode.error(end.text(pool: pool.config.name), into: &bytes)
-            tell(bytes, from: own, isAnswered: isAnswered)
+            tell(bytes, of: refused, from: own, isAnswered: isAnswered)
         }
     }
 
@@ -144,6 +154,8 @@ extension ClientConnection {
             return
         }
         input.prepend(redirect.bytes, pool: worker.chunks)
+        // A part of the next command may have come, and is not at the head of the input any more.
+        scanner = CommandScanner()
         redirect.bytes = []
         soleRedirect = redirect
     }

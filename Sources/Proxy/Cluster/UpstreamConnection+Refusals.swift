@@ -16,8 +16,11 @@ extension UpstreamConnection {
         behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, _ end: Int
     ) -> Bool {
         let entry = inFlight.first
-        guard entry.client != UpstreamConnection.nobody, NodeRefusal.mayBegin(with: scanner.head)
-        else { return false }
+        guard entry.client != UpstreamConnection.nobody else { return false }
+        guard NodeRefusal.mayBegin(with: scanner.head) else {
+            noteFailedMember(entry)
+            return false
+        }
         if canBeRefused(entry) {
             meetRefusal(behind: finished, bytes, count, end)
             return true
@@ -29,6 +32,15 @@ extension UpstreamConnection {
         noteRefusedMember(
             entry, UnsafeRawBufferPointer(start: bytes + count, count: end - count))
         return false
+    }
+
+    /// An error of the node's that is no refusal. A transaction with such a member does not run on
+    /// another node either, where the member may be queued: the client believes that it is not.
+    private func noteFailedMember(_ entry: InFlight) {
+        guard let hold, hold.isInTransaction, entry.expectation == .plain,
+            let client = worker.clients[entry.client], client.openMulti != nil
+        else { return }
+        client.openMulti?.isLost = true
     }
 
     /// What a client is told whose state on this node allows no key, or shard channel, of another
@@ -85,7 +97,8 @@ extension UpstreamConnection {
         countReplies(1, entry)
         let refused = RefusedReply(
             refusal: refusal, reply: reply, command: entry.command,
-            bytes: unanswered(entry, start: output.answeredTotal)?.first)
+            bytes: unanswered(entry, start: output.answeredTotal)?.first,
+            isSilent: entry.isSilent)
         if isShared {
             client.redirectShared(refused, from: self)
         } else if let hold, hold.isInTransaction {
@@ -306,6 +319,20 @@ struct RefusedReply {
     let command: Command
     /// The command itself; nil if it is not kept.
     let bytes: [UInt8]?
+    /// CLIENT REPLY hides its reply.
+    let isSilent: Bool
+
+    /// What the client is told if the command cannot be sent again, for example because it was
+    /// streamed. Nil if that is the node's answer.
+    func notKept(pool: String) -> [UInt8]? {
+        switch refusal {
+        case .moved(let slot, _), .ask(let slot, _):
+            var bytes: [UInt8] = []
+            Encode.error(RedirectEnd.notKept(slot: slot).text(pool: pool), into: &bytes)
+            return bytes
+        default: return nil
+        }
+    }
 
     /// EXISTS with the keys of a command; nil if it has none.
     func question(_ table: CommandTable) -> [UInt8]? {
