@@ -12,11 +12,12 @@ enum Simulations {
     private static let clusterWorlds: UInt64 = 260
     private static let orderWorlds: UInt64 = 110
     private static let redirectWorlds: UInt64 = 550
+    private static let replicaWorlds: UInt64 = 250
 
     static func main() {
         let found =
             simulatePools() + interleaveWorkers() + findUnreached() + followPrimaries()
-            + followClusters() + orderReplies() + followRedirects()
+            + followClusters() + orderReplies() + followRedirects() + readFromReplicas()
         for failure in found { print(failure) }
         exit(found.isEmpty ? 0 : 1)
     }
@@ -129,6 +130,38 @@ enum Simulations {
                 + "\(sums.pauses) held: \(found.count) failed")
         if min(sums.redirects, sums.asks, sums.pauses, sums.moves) < 1000 {
             found.append("too little is redirected")
+        }
+        return found
+    }
+
+    private static func readFromReplicas() -> [String] {
+        var sums = (steps: 0, reads: 0, replicaReads: 0, failovers: 0, restarts: 0)
+        var found: [String] = []
+        for seed in 0..<replicaWorlds {
+            let world = ReplicaWorld(seed: seed)
+            world.run(steps: 5000)
+            sums.steps += world.steps
+            sums.reads += world.reads
+            sums.replicaReads += world.replicaReads
+            sums.failovers += world.failovers
+            sums.restarts += world.restarts
+            if let failure = world.failure { found.append(failure) }
+        }
+        print(
+            "replicas, seeds 0 to \(replicaWorlds - 1), \(sums.steps) events, "
+                + "\(sums.replicaReads) of \(sums.reads) reads from replicas, "
+                + "\(sums.failovers) failovers, \(sums.restarts) restarts: \(found.count) failed")
+        if sums.replicaReads < sums.reads / 10 || min(sums.failovers, sums.restarts) < 400 {
+            found.append("too little is read from replicas")
+        }
+        for rule in ReplicaWorld.Broken.allCases where rule != .nothing {
+            let seen = (0..<replicaWorlds).count { seed in
+                let world = ReplicaWorld(seed: seed, broken: rule)
+                world.run(steps: 5000)
+                return world.failure != nil
+            }
+            print("replicas without the rule of \(rule): \(seen) of \(replicaWorlds) failed")
+            if seen < Int(replicaWorlds) / 4 { found.append("without \(rule) too little is seen") }
         }
         return found
     }
