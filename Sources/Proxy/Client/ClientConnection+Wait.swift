@@ -10,7 +10,7 @@ import Session
 extension ClientConnection {
     /// Records that a command that may write goes to `target`.
     func noteWrite(_ target: UpstreamConnection) {
-        session.writes.add(target.id)
+        session.writes.add(pool.isRouted ? target.server.trail : target.id)
     }
 
     /// True if the success of this command would bring a spread trail back to one upstream.
@@ -26,6 +26,8 @@ extension ClientConnection {
         }
         if inFlight > 0 { return waitForReplies() }
         if leaveInsteadOfBlocking() { return .answered }
+        // The trail has nodes, and this is one of them, see `waitInCluster`.
+        if pool.isRouted { return waitElsewhere(bytes) }
         if let granted, let trail = session.writes.upstream,
             session.writes.isSpread || granted.upstream.id != trail
         {

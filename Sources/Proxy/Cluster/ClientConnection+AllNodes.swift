@@ -14,7 +14,8 @@ extension ClientConnection {
         if pool.denyList.refuses(request.command) { return nil }
         if extras?.tour != nil { return visitNext(request, route) }
         switch worker.table.clusterRule(request.command) {
-        case .slot, .split, .any, .one, .offset: return nil
+        case .slot, .split, .any, .one: return nil
+        case .offset: return waitInCluster(request, route)
         case .all: return sendToAll(route.primaries, request)
         case .every: return sendToAll(pool.everyNode(route), request)
         case .scan: return sendScan(request, route)
@@ -35,6 +36,18 @@ extension ClientConnection {
         let bytes = [UInt8](request.bytes)
         let parts = nodes.map { (slot: PlaceSlot.none, node: $0.number as UInt32?, bytes: bytes) }
         return gather(parts, .nodes(merge))
+    }
+
+    /// WAIT: on each node that the client may have written to, one after the other if there are
+    /// several. Nil for WAITAOF, and without a write.
+    private func waitInCluster(_ request: Request, _ route: ClusterRoute) -> Outcome? {
+        guard request.command == .wait, let trail = session.writes.upstream,
+            let merge = NodeMerge(request.command)
+        else { return nil }
+        if inFlight > 0 { return waitForReplies() }
+        if session.writes.isSpread { return beginTour(request, of: route.primaries, merge) }
+        if let node = route.server(at: trail.slot) { turn(to: node) }
+        return carryOutRare(request)
     }
 
     // MARK: SCAN
@@ -98,6 +111,11 @@ extension ClientConnection {
         }
         return ClusterFace(pool: name, host: local.hostText, port: local.port)
     }
+}
+
+extension Server {
+    /// What the trail of a client's writes has of a node.
+    var trail: UpstreamID { UpstreamID(slot: number, generation: .max) }
 }
 
 extension PoolFront {

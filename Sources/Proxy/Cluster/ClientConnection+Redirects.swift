@@ -179,6 +179,7 @@ extension ClientConnection {
         guard strands.order.send(held.place, to: own.server.number, into: &bytes) else { return }
         if held.asking { own.sendAsking() }
         if let block = strands.blocks[held.place] {
+            noteWrite(own)
             own.send(block, of: id, at: held.place)
             if own.isFull(for: self) { pause(.upstreamFull) }
             return

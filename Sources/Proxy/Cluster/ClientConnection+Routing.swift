@@ -79,6 +79,7 @@ extension ClientConnection {
         worker.turn.spend(Int(run.count) + 1)
         lastCommand = run.last
         inFlight += run.count
+        if run.mayWrite { noteWrite(target) }
         pool.traffic.commandsShared += UInt64(run.count)
         counted.commands &+= UInt64(run.count)
         target.takeRun(

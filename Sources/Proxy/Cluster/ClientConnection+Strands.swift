@@ -137,6 +137,7 @@ extension ClientConnection {
         _ bytes: UnsafeRawBufferPointer, at place: UInt32, _ command: Command,
         over own: UpstreamConnection
     ) {
+        if worker.table.mayWrite(command) { noteWrite(own) }
         own.expect(id, .placed, bytes: bytes.count, value: place, command: command)
         own.send(bytes)
         if own.isFull(for: self) { pause(.upstreamFull) }

@@ -67,6 +67,18 @@ extension Server {
             + "was lost before the reply (\(reason.word)); the command may or may not have run"
     }
 
+    /// The server is a node of a cluster. If the pool does not follow the cluster, that is logged,
+    /// once for all workers: clients get MOVED.
+    func noteClusterNode() {
+        guard !pool.isRouted, pool.group.isFirstClusterNode() else { return }
+        worker.log.notice(
+            "upstream is a node of a cluster: use cluster",
+            metadata: [
+                "event": "upstream.cluster_node", "pool": "\(pool.config.name)",
+                "address": "\(place)",
+            ])
+    }
+
     /// The server does not accept this form of the fence from this user. The first time that a
     /// user has no form left is logged, once for all workers.
     func fenceRefused(_ form: FenceForm, to user: UInt32) {

@@ -68,6 +68,11 @@ extension UpstreamConnection {
             facts.version = ServerFacts.field("redis_version", in: incoming.collected)
             facts.valkeyVersion = ServerFacts.field("valkey_version", in: incoming.collected)
             facts.runID = ServerFacts.field("run_id", in: incoming.collected)
+            if let mode = ServerFacts.field("redis_mode", in: incoming.collected),
+                Word(mode) == "cluster"
+            {
+                server.noteClusterNode()
+            }
         case .timeout:
             server.looks.asked(now: worker.now)
             if scanner.isError { break }

@@ -222,6 +222,7 @@ final class PoolGroup: Sendable {
     private let moves = Atomic<Int>(0)
     private let rejected: RejectedClients
     private let isWithoutFence = Atomic<Bool>(false)
+    private let isClusterNode = Atomic<Bool>(false)
     let warnings: PoolWarnings
     private let halted = Atomic<Int>(0)
     /// The numbers of a cluster's primaries in cursors of SCAN, by their ids. They stay for as long
@@ -339,6 +340,9 @@ final class PoolGroup: Sendable {
 
     /// True on the first call in the process.
     func isFirstWithoutFence() -> Bool { !isWithoutFence.exchange(true, ordering: .relaxed) }
+
+    /// True on the first call in the process.
+    func isFirstClusterNode() -> Bool { !isClusterNode.exchange(true, ordering: .relaxed) }
 
     /// A member has halted the pool (1) or resumed it (-1). Returns how many have halted it.
     func countHalted(_ change: Int) -> Int {
