@@ -25,6 +25,7 @@ extension ClientConnection {
             return
         }
         if refuseUnfinished(span, start) { return }
+        if pool.isRouted, !isHolding, !routeUnfinished(span, start) { return }
         if isHolding {
             if !streamHeld(span, start) { _ = becomePipe() }
             return
@@ -176,6 +177,8 @@ extension ClientConnection {
         default: return false
         }
         session.streamed()
+        // Its bytes are not kept, so the transaction stays here.
+        if openMulti != nil { openMulti?.forget() }
         if worker.table.mayWrite(lastCommand) { noteWrite(upstream) }
         pool.traffic.commandsPinned += 1
         counted.commands &+= 1

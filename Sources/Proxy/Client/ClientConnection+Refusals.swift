@@ -34,6 +34,7 @@ extension ClientConnection {
         retryUntil = nil
         forgetAskedRedirection()
         placeInLine = .none
+        refuseOpenMulti()
         replyError(refusal)
         return true
     }
@@ -74,6 +75,8 @@ extension ClientConnection {
     }
 
     func sendStandIn() -> Outcome {
+        // Elsewhere the command itself would be sent.
+        if openMulti != nil { openMulti?.isLost = true }
         let stand = ClientConnection.refusedCommand
         return stand.withUnsafeBytes { sendHeld(.plain, 0, $0) }
     }

@@ -107,7 +107,7 @@ extension ClientConnection {
     /// Finds the node, and carries the command out there.
     func carryOutRouted(_ request: Request) -> Outcome {
         if isHolding { return carryOutRoutedHeld(request) }
-        guard !isLockedOut, !pool.isPaused, aside == nil, let route = pool.route else {
+        guard !isLockedOut, aside == nil, let route = pool.route else {
             if inFlight > 0, strands != nil { return waitForReplies() }
             return carryOutRare(request)
         }
@@ -141,7 +141,9 @@ extension ClientConnection {
 
     /// Sends a command without a state beside others in flight; any other one waits for them.
     private func send(_ request: Request, in slot: UInt16, to target: Server) -> Outcome {
-        if let kind = placedKind(request), !pool.denyList.refuses(request.command) {
+        if let kind = placedKind(request), !pool.isPaused,
+            !pool.denyList.refuses(request.command)
+        {
             return sendPlain(kind, request, in: slot, to: target)
         }
         if inFlight > 0 { return waitForReplies() }
@@ -173,6 +175,33 @@ extension ClientConnection {
         }
         return forward(
             kind, .plain, UInt32(truncatingIfNeeded: route.version), request.bytes)
+    }
+
+    /// A large command that is coming in goes to the node of its first key. False if it has to
+    /// wait, or has been answered.
+    func routeUnfinished(_ span: Span<UInt8>, _ start: Int) -> Bool {
+        guard let route = pool.route else { return true }
+        var target: Server? = server
+        let words = CommandArguments.begun(span, from: start, to: start + scanner.scanned)
+        if let slot = worker.table.firstSlot(ofBegun: lastCommand, words) {
+            target = route.owner(of: slot)
+            if target == nil, openMulti == nil {
+                if refuseSlot(slot) == .answered { mode = .swallowing }
+                return false
+            }
+        }
+        if let multi = openMulti {
+            if let target, multi.stage == .promised {
+                if sendMulti(to: target) == .answered { mode = .swallowing }
+            } else {
+                refuseOpenMulti()
+                replyError("ERR the transaction has no node")
+                mode = .swallowing
+            }
+            return false
+        }
+        if let target { turn(to: target) }
+        return true
     }
 
     /// Its next command goes to this server.

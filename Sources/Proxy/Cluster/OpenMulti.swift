@@ -36,6 +36,8 @@ struct OpenMulti {
     var refusal: NodeRefusal?
     /// A member has been answered with an error.
     var isLost = false
+    /// CLIENT REPLY hides EXEC's reply.
+    var isSilent = false
 
     static let multi = Array("*1\r\n$5\r\nMULTI\r\n".utf8)
     static let exec = Array("*1\r\n$4\r\nEXEC\r\n".utf8)
@@ -108,8 +110,18 @@ extension ClientConnection {
             }
         }
         guard let target = node(of: request) else { return .answered }
+        return sendMulti(to: target)
+    }
+
+    /// Sends the promised MULTI. If the node refuses it, the command at hand must not run alone, so
+    /// that waits for the answer.
+    func sendMulti(to target: Server) -> Outcome {
         turn(to: target)
-        guard let own = lease(.pin, key) else { return withoutLease }
+        guard let own = lease(.pin, key) else {
+            // What is refused must not be left out of a transaction that runs.
+            if withoutLease == .answered { refuseOpenMulti() }
+            return withoutLease
+        }
         upstream = own
         own.lend(to: self, for: .hold)
         session.beginTransaction()
@@ -118,8 +130,12 @@ extension ClientConnection {
         own.send(OpenMulti.multi)
         inFlight = 1
         openMulti?.stage = .sent
-        // If the node refuses MULTI, the command must not run alone.
         return waitForReplies()
+    }
+
+    /// A command is answered with an error before its transaction is at a node.
+    func refuseOpenMulti() {
+        if openMulti?.stage == .promised { openMulti?.stage = .refused }
     }
 
     /// The node of a command in a transaction. Nil if it has been answered with an error.
@@ -188,7 +204,9 @@ extension ClientConnection {
     }
 
     /// EXEC on the held upstream has answered with an error. Nil if that is the client's.
-    func execRefused(_ own: NodeRefusal?, isWatching: Bool) -> ExecRefused? {
+    func execRefused(
+        _ own: NodeRefusal?, isWatching: Bool, isSilent: Bool
+    ) -> ExecRefused? {
         guard let refusal = openMulti?.refusal ?? own else { return nil }
         if isWatching {
             _ = learn(refusal, slot: openMulti?.slot ?? PlaceSlot.none)
@@ -202,6 +220,7 @@ extension ClientConnection {
         }
         openMulti?.refusal = refusal
         openMulti?.stage = .moving
+        openMulti?.isSilent = isSilent
         return .moves
     }
 
@@ -231,7 +250,7 @@ extension ClientConnection {
         let slot = multi.slot ?? PlaceSlot.none
         let target = learn(refusal, slot: slot) ?? server
         guard let strands = openStrands(under: route.version) else { return }
-        _ = begin(block, in: slot, at: target, strands)
+        _ = begin(block, in: slot, at: target, strands, isSilent: multi.isSilent)
     }
 }
 
@@ -251,9 +270,9 @@ extension UpstreamConnection {
             let reply = [UInt8](UnsafeRawBufferPointer(start: bytes, count: count))
             let refusal = server.node.address.flatMap { NodeRefusal(reply, from: $0) }
             let isWatching = hold?.isWatching == true
-            guard let end = client.execRefused(refusal, isWatching: isWatching) else {
-                return false
-            }
+            let end = client.execRefused(
+                refusal, isWatching: isWatching, isSilent: entry.isSilent)
+            guard let end else { return false }
             takeNote(entry)
             switch end {
             case .null:

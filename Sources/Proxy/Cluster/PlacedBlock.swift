@@ -115,9 +115,10 @@ extension ClientConnection {
 
     /// Gives a block its place, and sends it as soon as there is an upstream.
     func begin(
-        _ block: PlacedBlock, in slot: UInt16, at target: Server, _ strands: ClientStrands
+        _ block: PlacedBlock, in slot: UInt16, at target: Server, _ strands: ClientStrands,
+        isSilent: Bool = false
     ) -> Outcome {
-        let place = strands.order.openHeld(slot: slot)
+        let place = strands.order.openHeld(slot: slot, isSilent: isSilent)
         _ = strands.order.hold(place, command: block.bytes.span)
         strands.blocks[place] = block
         strands.commands[place] = .multi

@@ -63,6 +63,29 @@ extension CommandTable {
     }
 }
 
+extension CommandTable {
+    /// The slot of the first key of a command that has not come whole: of its arguments there are
+    /// `words`, and the last one may be cut. Nil if the key is not there, or not known.
+    package func firstSlot(ofBegun command: Command, _ words: [[UInt8]]) -> UInt16? {
+        guard let spec = keySpec(command) else { return nil }
+        let index: Int
+        switch spec {
+        case .none: return nil
+        case .range(let first, _, _): index = first
+        case .counted(let at, _, let hasDestination): index = hasDestination ? 1 : at + 1
+        case .sort, .georadius: index = 1
+        case .migrate: index = 3
+        case .streams:
+            let option = words.firstIndex { Word($0) == "STREAMS" }
+            guard let option else { return nil }
+            index = option + 1
+        }
+        guard index < words.count - 1 else { return nil }
+        let key = words[index]
+        return Slot.of(key.span, start: 0, length: key.count)
+    }
+}
+
 /// Numbers of arguments that are keys: a range, and up to three single ones.
 private struct KeyPlaces: Sendable {
     private var first = 0
