@@ -311,3 +311,42 @@ def test_a_watching_client_that_does_not_read(ground):
         client.send(encode("GET", ground.key))
         for _ in range(13):
             assert len(client.read()) == 1_000_000
+
+
+def test_a_client_that_reads_gets_all_of_a_long_pipeline(launch, cluster):
+    ground = Ground(launch, cluster, clientOutputLimit="16MB")
+    keys = [f"{name}:{key}" for name in range(10) for key in (ground.key, ground.other)]
+    with ground.connect() as client:
+        for key in keys:
+            assert client.command("SET", key, "x" * 1_000_000) == b"OK"
+        client.send(b"".join(encode("GET", key) for key in keys) * 10)
+        for _ in range(10 * len(keys)):
+            assert len(client.read()) == 1_000_000
+
+
+def test_a_client_that_reads_gets_all_behind_a_node_that_is_late(launch, cluster):
+    """What the other nodes answer meanwhile is not kept without limit."""
+    ground = Ground(launch, cluster, clientOutputLimit="16MB")
+    with ground.connect() as client:
+        assert client.command("SET", ground.other, "x" * 1_000_000) == b"OK"
+        ground.source.pause()
+        client.send(encode("GET", ground.key) + encode("GET", ground.other) * 100)
+        always(lambda: not client.is_answered(), 0.5, what="a client that waits")
+        ground.source.resume()
+        assert client.read() is None
+        for _ in range(100):
+            assert len(client.read()) == 1_000_000
+
+
+def test_clients_that_do_not_read_leave_nothing_behind(launch, cluster):
+    ground = Ground(launch, cluster, clientOutputLimit="4MB", maxOpen=2)
+    with ground.connect() as client:
+        for key in (ground.key, ground.other):
+            assert client.command("SET", key, "x" * 1_000_000) == b"OK"
+        for _ in range(6):
+            lazy = ground.connect()
+            lazy.send((encode("GET", ground.key) + encode("GET", ground.other)) * 20)
+            eventually(lazy.is_answered, what="a first reply")
+            lazy.reset()
+        for key in (ground.key, ground.other) * 10:
+            assert len(client.command("GET", key)) == 1_000_000

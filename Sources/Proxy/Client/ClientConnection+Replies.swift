@@ -162,6 +162,7 @@ extension ClientConnection {
                 leaveLimit(upstream)
             }
         }
+        if let strands { paceStrands(strands) }
         if inputEnded || isLeaving { worker.ready(self) }
     }
 

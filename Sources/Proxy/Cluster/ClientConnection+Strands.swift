@@ -218,8 +218,12 @@ extension ClientConnection {
     /// Ends strands with nothing in flight, and the order when all replies have gone out.
     func settleStrands(_ strands: ClientStrands) {
         guard channel.isOpen, self.strands === strands else { return }
-        for strand in strands.takeIdle() { leave(strand.upstream) }
+        for strand in strands.takeIdle() {
+            if upstream === strand.upstream { upstream = nil }
+            strand.leave()
+        }
         inFlight = UInt32(truncatingIfNeeded: strands.order.count)
+        paceStrands(strands)
         boundParked(strands)
         guard channel.isOpen, strands.order.isOver else { return }
         self.strands = nil
@@ -227,10 +231,18 @@ extension ClientConnection {
         if !input.isEmpty || inputEnded || mode == .barrier || isLeaving { worker.ready(self) }
     }
 
-    private func leave(_ strand: UpstreamConnection) {
-        if upstream === strand { upstream = nil }
-        strand.takeBack()
-        strand.judgeReading()
+    /// A client that reads slower than its nodes answer is a slow reader of all its strands. While
+    /// much is parked it is one of all but the strand on which it waits for the next reply: that
+    /// one is read, so the others have their turn.
+    func paceStrands(_ strands: ClientStrands) {
+        let parked = strands.order.parkedMemory
+        let wasSlow = strands.isUnread || strands.isFull
+        strands.isUnread = output.count > (strands.isUnread ? outputLowWater : outputHighWater)
+        strands.isFull = parked > ClientConnection.mostParked / (strands.isFull ? 4 : 1)
+        guard wasSlow || strands.isUnread || strands.isFull else { return }
+        let (isUnread, isFull) = (strands.isUnread, strands.isFull)
+        let next = isFull ? strands.order.nextNode : nil
+        strands.pace { isUnread || (isFull && $0 != next) }
     }
 
     /// Replies that cannot go out yet count as output of the client.
@@ -260,8 +272,7 @@ extension ClientConnection {
         strands.counted = 0
         for strand in strands.strands {
             if upstream === strand.upstream { upstream = nil }
-            strand.upstream.takeBack()
-            strand.upstream.judgeReading()
+            strand.leave()
         }
         self.strands = nil
         inFlight = 0

@@ -13,6 +13,15 @@ final class ClientStrands {
         /// The node's number in the route.
         let node: UInt32
         let upstream: UpstreamConnection
+        /// The client counts as a slow reader there.
+        var isSlow = false
+
+        /// The client has nothing in flight there.
+        func leave() {
+            upstream.takeBack()
+            if isSlow { upstream.readerIsQuick() }
+            upstream.judgeReading()
+        }
     }
 
     /// A command with several parts, and how their replies become one.
@@ -43,6 +52,10 @@ final class ClientStrands {
     var confirmed: Set<UInt32> = []
     /// Bytes that are counted as the client's output.
     var counted = 0
+    /// The client reads slower than the nodes answer.
+    var isUnread = false
+    /// Much is parked.
+    var isFull = false
 
     /// - Parameter patience: how long a refused command is tried again: `poolTimeout`.
     init(version: UInt64?, order: consuming ReplyOrder, patience: Int64) {
@@ -68,6 +81,20 @@ final class ClientStrands {
 
     func remove(_ upstream: UpstreamConnection) {
         strands.removeAll { $0.upstream === upstream }
+    }
+
+    /// The client is a slow reader of the strands on these nodes, and of no others.
+    func pace(_ isSlow: (UInt32) -> Bool) {
+        for index in strands.indices where isSlow(strands[index].node) != strands[index].isSlow {
+            strands[index].isSlow.toggle()
+            let strand = strands[index]
+            if strand.isSlow {
+                strand.upstream.readerIsSlow()
+                strand.upstream.judgeReading()
+            } else {
+                strand.upstream.readerIsQuick()
+            }
+        }
     }
 
     /// Removes and returns the strands with nothing in flight.

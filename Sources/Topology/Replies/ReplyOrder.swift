@@ -55,6 +55,18 @@ package struct ReplyOrder: ~Copyable {
     /// read the client, beyond a larger one it closes it.
     package var memory: Int { places.count * MemoryLayout<ReplyPlace>.stride + chunks.memory }
 
+    /// The memory of parked replies and of held commands that are not short, in bytes.
+    package var parkedMemory: Int { chunks.memory }
+
+    /// The node that has the oldest command without its whole reply; nil if that is held.
+    package var nextNode: UInt32? {
+        for offset in 0..<count where places[position(offset)].stage != .done {
+            let next = places[position(offset)]
+            return next.stage == .open ? next.node : nil
+        }
+        return nil
+    }
+
     /// How many of the client's commands are in flight on a node. At 0 the client leaves its
     /// upstream there.
     package func open(on node: UInt32) -> Int {
