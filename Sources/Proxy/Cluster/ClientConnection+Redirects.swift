@@ -87,10 +87,13 @@ extension ClientConnection {
             if target.map({ route.move(slot, to: $0) }) ?? true {
                 pool.tell(.moved(slot: slot, to: address))
             }
+            target?.namedAt = worker.now
             return target
         case .ask(_, let address):
             pool.traffic.asked += 1
-            return pool.server(of: address)
+            let target = pool.server(of: address)
+            target?.namedAt = worker.now
+            return target
         case .tryAgain: pool.traffic.triedAgain += 1
         case .clusterDown:
             pool.traffic.triedAgain += 1
@@ -141,10 +144,10 @@ extension ClientConnection {
         {
             let slot = strands.order.slot(of: held.place)
             let owner = Int(slot) < Slot.count ? route.owner(of: slot) : server
-            guard let target = held.node.map({ route.server(at: $0) }) ?? owner else {
-                answer(
-                    "CLUSTERDOWN Hash slot not served", at: held.place, strands,
-                    times: strands.takeReplies(of: held.place))
+            guard let target = held.node.map({ route.server(at: $0) }) ?? owner,
+                target.departure == nil
+            else {
+                find(held, owner, strands)
                 continue
             }
             turn(to: target)
@@ -170,6 +173,19 @@ extension ClientConnection {
             send(held, strands)
         }
         pauseHeld(strands)
+    }
+
+    /// The node of a held command has left the cluster: the command goes to the owner of its slot,
+    /// or waits until there is one.
+    private func find(_ held: HeldCommand, _ owner: Server?, _ strands: ClientStrands) {
+        let present = owner?.departure == nil ? owner : nil
+        let action = strands.redirects.judge(
+            .notReceived, of: RefusedCommand(place: held.place), to: present?.number,
+            in: strands.order, version: pool.route?.version ?? 0, now: worker.now)
+        if action == .hold { return }
+        answer(
+            "CLUSTERDOWN Hash slot not served", at: held.place, strands,
+            times: strands.takeReplies(of: held.place))
     }
 
     /// Sends a held command over the strand on its node.

@@ -103,12 +103,18 @@ final class ClusterRoute {
         return UInt32(truncatingIfNeeded: free)
     }
 
+    /// Nobody has the slots of this server any more.
+    func disown(_ server: Server) {
+        let number = UInt16(truncatingIfNeeded: server.number)
+        for slot in 0..<Slot.count where owners[slot] == number {
+            owners[slot] = ClusterRoute.nobody
+        }
+    }
+
     /// A server is gone: nobody has its slots.
     func remove(_ server: Server) {
         guard let number = servers.firstIndex(where: { $0 === server }) else { return }
-        for slot in 0..<Slot.count where Int(owners[slot]) == number {
-            owners[slot] = ClusterRoute.nobody
-        }
+        disown(server)
         servers[number] = nil
         unretained[number] = nil
     }

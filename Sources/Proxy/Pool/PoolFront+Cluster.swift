@@ -15,15 +15,27 @@ extension PoolFront {
         guard let route, !isClosed, leavesBy == nil else { return }
         let losers = route.take(map) { server(of: $0.address) }
         preferOwner(route)
-        let known = Set(map.nodes.map(\.address))
-        for server in servers where server.departure == nil {
-            guard let address = server.node.address, !known.contains(address) else { continue }
-            server.leave(
-                Departure(by: worker.now + PoolFront.nodePatience, reason: .nodeRemoved))
-        }
+        leaveForgotten(route)
         for server in losers { replanClients(of: server) }
         for server in servers { server.noteWork() }
         route.wakePaused()
+    }
+
+    /// Leaves nodes that the map does not have. One that MOVED has named a moment ago may be in the
+    /// next map.
+    func leaveForgotten(_ route: ClusterRoute) {
+        guard let map = route.map else { return }
+        let known = Set(map.nodes.map(\.address))
+        for server in servers where server.departure == nil {
+            guard let address = server.node.address, !known.contains(address) else { continue }
+            if let namedAt = server.namedAt, worker.now - namedAt < PoolFront.nodePatience {
+                continue
+            }
+            for client in clientsByWait(of: server) { client.replan() }
+            route.disown(server)
+            server.leave(
+                Departure(by: worker.now + PoolFront.nodePatience, reason: .nodeRemoved))
+        }
     }
 
     /// Commands without keys go to a node that has slots.

@@ -176,6 +176,7 @@ final class PoolFront {
         judgePause()
         if !monitors.isEmpty { takeOwnCommands() }
         forEachServer { $0.tick() }
+        if let route { leaveForgotten(route) }
         letFormerGo()
         if halt != nil { judgeHalt() }
         watch()

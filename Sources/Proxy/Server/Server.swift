@@ -17,6 +17,8 @@ final class Server {
     let node: PoolNode
     /// Its number in the pool's route; 0 without a route.
     var number: UInt32 = 0
+    /// When MOVED or ASK has last named it.
+    var namedAt: MonotonicTime?
     var share: PermitShare
     /// No new work goes to it: another server has taken its place.
     var departure: Departure?
