@@ -90,6 +90,19 @@ def test_replies_are_in_the_order_of_commands(client):
         assert replies[-1] == wanted[4 * 3 + 1]
 
 
+@pytest.mark.parametrize("size", [127_000, 300_000, 3_000_000])
+def test_large_values_go_to_their_nodes(client, size):
+    """Commands that are passed on before they have come whole, from clients of any node."""
+    keys = spread(6)
+    for number, key in enumerate(keys):
+        value = bytes([97 + number]) * size
+        assert client.command("SET", key, value) == b"OK"
+        # In a pipeline, behind commands for other nodes.
+        assert pipeline(client, [
+            ("GET", keys[0]), ("SET", f"b:{key}", value), ("STRLEN", key), ("GET", f"b:{key}")
+        ]) == [b"a" * size, b"OK", size, value]
+
+
 def test_a_half_closed_client_gets_everything(redpool):
     import socket
 
