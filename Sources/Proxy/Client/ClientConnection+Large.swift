@@ -30,6 +30,7 @@ extension ClientConnection {
             if !streamHeld(span, start) { _ = becomePipe() }
             return
         }
+        if pool.isRouted { turnToNodeOfUnfinished(span, start) }
         guard canStream(span, start) else {
             if beginPipe() == .answered { mode = .swallowing }
             return

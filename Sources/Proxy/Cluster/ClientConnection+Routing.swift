@@ -213,6 +213,17 @@ extension ClientConnection {
         if server !== target { home(at: target) }
     }
 
+    /// A large command that is still coming in goes to the node of its first key, if that has come.
+    /// Anywhere else it would be refused, and could not be sent again.
+    func turnToNodeOfUnfinished(_ span: Span<UInt8>, _ start: Int) {
+        guard let route = pool.route, worker.table.hasOneKey(lastCommand),
+            let key = scanner.partialFirst,
+            let owner = route.owner(
+                of: Slot.of(span, start: start + key.start, length: key.length))
+        else { return }
+        turn(to: owner)
+    }
+
     /// Nobody has the slot.
     private func refuseSlot(_ slot: UInt16) -> Outcome {
         // The map may be on its way; until then the command waits for the first one.
