@@ -152,6 +152,9 @@ extension UpstreamConnection {
             let all = hold?.confirmations(of: inFlight.first.expectation) ?? 1
             inFlight.first.value = UInt32(clamping: all)
         }
+        // The end of a slot here can be told at any time, also when the client has left the channel
+        // already: no other client may read that as a reply.
+        if pool.isRouted, what == .shard { spoil(.dirty) }
         if !isAwaited, endsShard(what, count) { return }
         guard isAwaited else {
             // This is no reply: a script has made it up, or a cluster slot has moved.
