@@ -350,3 +350,34 @@ def test_clients_that_do_not_read_leave_nothing_behind(launch, cluster):
             lazy.reset()
         for key in (ground.key, ground.other) * 10:
             assert len(client.command("GET", key)) == 1_000_000
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_scripts_of_a_watching_client_for_other_nodes(ground, warm):
+    script = "return redis.call('INCR', KEYS[1])"
+    with ground.connect() as client:
+        if warm:
+            for key in (ground.key, ground.other):
+                assert client.command("EVAL", script, "1", f"warm:{key}") == 1
+        assert client.command("WATCH", ground.key) == b"OK"
+        assert client.command("EVAL", script, "1", ground.other) == 1
+        assert client.command("EVAL", script, "1", ground.other) == 2
+        client.send(encode("GET", ground.other) + encode("EVAL", script, "1", ground.other))
+        assert client.read() == b"2"
+        assert client.read() == 3
+
+
+def test_no_other_client_gets_the_connection_of_a_shard_subscriber(ground):
+    """The node can tell the end of the channel's slot behind the client's own SUNSUBSCRIBE."""
+    channel = f"channel:{ground.key}"
+
+    def clients():
+        return ground.source.command("CLIENT", "LIST").decode().splitlines()
+
+    with ground.connect() as client:
+        assert client.command("SSUBSCRIBE", channel) == [b"ssubscribe", channel.encode(), 1]
+        [own] = [line.split()[0] for line in clients() if " ssub=1 " in line]
+        assert client.command("SUNSUBSCRIBE", channel) == [b"sunsubscribe", channel.encode(), 0]
+        eventually(lambda: not any(line.startswith(f"{own} ") for line in clients()),
+                   what="a closed connection")
+        assert client.command("INCR", ground.key) == 1

@@ -66,9 +66,9 @@ extension ClientConnection {
     /// The node has answered whether it refuses the keys of a script.
     func confirmed(_ reply: [UInt8], at place: UInt32, from own: UpstreamConnection) {
         guard let strands, let refused = strands.confirms.removeValue(forKey: place) else { return }
-        if reply == refused.reply {
+        if let real = refused.confirmed(by: reply, of: own) {
             strands.confirmed.insert(place)
-            judge(refused, at: place, strands, from: own)
+            judge(real, at: place, strands, from: own)
         } else {
             relay(refused, at: place, strands)
         }

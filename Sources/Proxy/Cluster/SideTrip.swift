@@ -25,13 +25,41 @@ extension ClientConnection {
         }
         // The reply may be a refusal, and then those behind it would overtake it.
         if inFlight > 0 { return waitForReplies() }
-        guard let held = upstream, let kind = placedKind(request), !isRestricted,
-            !pool.denyList.refuses(request.command)
-        else { return carryOutRare(request) }
         let slots = worker.table.slots(request.command, request.input.span, request.frame)
-        guard case .one(let slot) = slots, let route = pool.route,
+        guard let held = upstream, !isRestricted, !pool.denyList.refuses(request.command),
+            case .one(let slot) = slots, let route = pool.route,
             let owner = route.owner(of: slot), owner !== held.server
         else { return carryOutRare(request) }
+        guard let kind = placedKind(request) else {
+            guard let kind = scriptKind(request, at: owner) else { return carryOutRare(request) }
+            switch kind {
+            case .clean: return sendAside(.slow, request, in: slot, to: owner, held, route)
+            case .unknown:
+                owner.askAboutScripts(for: self)
+                return waitForReplies()
+            case .splits:
+                return refuse(
+                    "CROSSSLOT pool \(pool.config.name): this connection's state is on another "
+                        + "node, and a script needs a connection of its own there")
+            }
+        }
+        return sendAside(kind, request, in: slot, to: owner, held, route)
+    }
+
+    /// What is known of scripts at a node; nil for a command that runs none.
+    private func scriptKind(_ request: Request, at owner: Server) -> ScriptTrust.Verdict? {
+        guard CommandTable.runsScript(request.command),
+            case .runScript = worker.table.plan(
+                request.command, request.input.span, request.frame)
+        else { return nil }
+        return owner.scriptVerdict(for: key.user)
+    }
+
+    /// Sends a command to another node than that of the held upstream.
+    private func sendAside(
+        _ kind: LeaseKind, _ request: Request, in slot: UInt16, to owner: Server,
+        _ held: UpstreamConnection, _ route: ClusterRoute
+    ) -> Outcome {
         setAside(held)
         guard let strands = openStrands(under: route.version) else {
             takeAsideBack()

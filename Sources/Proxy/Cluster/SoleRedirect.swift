@@ -97,12 +97,13 @@ extension ClientConnection {
     func confirmedAlone(_ reply: [UInt8], from own: UpstreamConnection) {
         guard let refused = extras?.soleRefusal else { return }
         extras?.soleRefusal = nil
-        if reply != refused.reply {
-            tell(refused.reply, of: refused, from: own, isAnswered: true)
-        } else if own.hold?.isClean == false {
-            followHeld(refused, from: own, isAnswered: true)
+        guard let real = refused.confirmed(by: reply, of: own) else {
+            return tell(refused.reply, of: refused, from: own, isAnswered: true)
+        }
+        if own.hold?.isClean == false {
+            followHeld(real, from: own, isAnswered: true)
         } else {
-            follow(refused, from: own, isAnswered: true)
+            follow(real, from: own, isAnswered: true)
         }
     }
 

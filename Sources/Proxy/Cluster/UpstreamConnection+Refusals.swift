@@ -334,6 +334,17 @@ struct RefusedReply {
         }
     }
 
+    /// The node refuses the keys too, if perhaps with another map than before. Nil if it does not:
+    /// then the script may have made its error up.
+    func confirmed(by reply: [UInt8], of own: UpstreamConnection) -> RefusedReply? {
+        if reply == self.reply { return self }
+        guard let node = own.server.node.address, let now = NodeRefusal(reply, from: node),
+            let slot = now.slot, slot == refusal.slot
+        else { return nil }
+        return RefusedReply(
+            refusal: now, reply: reply, command: command, bytes: bytes, isSilent: isSilent)
+    }
+
     /// EXISTS with the keys of a command; nil if it has none.
     func question(_ table: CommandTable) -> [UInt8]? {
         guard let bytes, let spec = table.keySpec(command) else { return nil }

@@ -17,6 +17,14 @@ package enum NodeRefusal: Equatable, Sendable {
     /// Nothing was answered: the command has provably not been received.
     case notReceived
 
+    /// The slot that MOVED or ASK names.
+    package var slot: UInt16? {
+        switch self {
+        case .moved(let slot, _), .ask(let slot, _): slot
+        default: nil
+        }
+    }
+
     /// The longest line that is read. A longer one is no refusal.
     package static let longestLine = 320
 
