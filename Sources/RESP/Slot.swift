@@ -10,43 +10,66 @@ package enum Slot {
     package static func of(_ bytes: Span<UInt8>, start: Int, length: Int) -> UInt16 {
         let end = min(start &+ length, bytes.count)
         guard start >= 0, start < end else { return 0 }
-        var sum: UInt16 = 0
+        if hasBrace(bytes, from: start, to: end), let tag = tag(bytes, from: start, to: end) {
+            return slot(of: bytes, from: tag.lowerBound, to: tag.upperBound)
+        }
+        return slot(of: bytes, from: start, to: end)
+    }
+
+    /// Whether one of the bytes is `{`. Looks at eight at once, where there are so many.
+    @inline(__always)
+    private static func hasBrace(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> Bool {
         var index = start
-        // Only the first brace counts.
-        var mayBeTagged = true
-        while index < end {
-            // The index is below `end`, which is within the bytes.
-            let byte = unsafe bytes[unchecked: index]
-            if byte == UInt8(ascii: "{"), mayBeTagged {
-                mayBeTagged = false
-                if let tag = tag(bytes, from: index &+ 1, to: end) {
-                    return slot(ofTag: bytes, tag)
-                }
+        while index < end, index <= bytes.count &- 8 {
+            // The eight bytes are within `bytes`; those from `end` on do not count.
+            let eight = unsafe bytes.bytes.unsafeLoadUnaligned(
+                fromByteOffset: index, as: UInt64.self)
+            let wanted = UInt64(truncatingIfNeeded: min(8, end &- index))
+            let other = UInt64(littleEndian: eight) ^ 0x7B7B_7B7B_7B7B_7B7B
+            // Finds a byte that is zero, and nothing where there is none.
+            let found = (other &- 0x0101_0101_0101_0101) & ~other & 0x8080_8080_8080_8080
+            if found &<< (64 &- wanted &* 8) != 0 {
+                return true
             }
-            sum = next(sum, byte)
+            index &+= 8
+        }
+        while index < end {
+            if bytes[index] == UInt8(ascii: "{") { return true }
             index &+= 1
         }
-        return sum & UInt16(count - 1)
+        return false
     }
 
-    /// What is between `from` and the first `}`; nil if there is none, or nothing between them.
+    /// What is between the first `{` and the first `}` behind it; nil if there is no `}`, or
+    /// nothing between them.
     @inline(never)
-    private static func tag(_ bytes: Span<UInt8>, from: Int, to end: Int) -> Range<Int>? {
-        var close = from
+    private static func tag(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> Range<Int>? {
+        var open = start
+        while open < end, bytes[open] != UInt8(ascii: "{") { open &+= 1 }
+        var close = open &+ 1
         while close < end, bytes[close] != UInt8(ascii: "}") { close &+= 1 }
-        return close < end && close > from ? from..<close : nil
+        return close < end && close > open &+ 1 ? (open &+ 1)..<close : nil
     }
 
-    private static func slot(ofTag bytes: Span<UInt8>, _ tag: Range<Int>) -> UInt16 {
-        var sum: UInt16 = 0
-        for index in tag { sum = next(sum, bytes[index]) }
-        return sum & UInt16(count - 1)
-    }
-
+    /// `end` is within the bytes.
     @inline(__always)
-    private static func next(_ sum: UInt16, _ byte: UInt8) -> UInt16 {
-        // The mask keeps the index within the table.
-        unsafe (sum &<< 8) ^ table[unchecked: Int((sum &>> 8) ^ UInt16(byte)) & 0xFF]
+    private static func slot(of bytes: Span<UInt8>, from start: Int, to end: Int) -> UInt16 {
+        var sum: UInt16 = 0
+        var index = start
+        // The masks keep the indices within the tables.
+        while index < end &- 1 {
+            let one = UInt16(unsafe bytes[unchecked: index])
+            let two = UInt16(unsafe bytes[unchecked: index &+ 1])
+            sum =
+                unsafe second[unchecked: Int((sum &>> 8) ^ one) & 0xFF]
+                ^ table[unchecked: Int((sum & 0xFF) ^ two) & 0xFF]
+            index &+= 2
+        }
+        if index < end {
+            let last = UInt16(unsafe bytes[unchecked: index])
+            sum = unsafe (sum &<< 8) ^ table[unchecked: Int((sum &>> 8) ^ last) & 0xFF]
+        }
+        return sum & UInt16(count - 1)
     }
 
     /// What the high byte of the sum adds, for the polynomial 0x1021.
@@ -83,5 +106,41 @@ package enum Slot {
         0x7C26, 0x6C07, 0x5C64, 0x4C45, 0x3CA2, 0x2C83, 0x1CE0, 0x0CC1,
         0xEF1F, 0xFF3E, 0xCF5D, 0xDF7C, 0xAF9B, 0xBFBA, 0x8FD9, 0x9FF8,
         0x6E17, 0x7E36, 0x4E55, 0x5E74, 0x2E93, 0x3EB2, 0x0ED1, 0x1EF0,
+    ]
+
+    /// What the high byte of the sum adds two bytes later.
+    private static let second: InlineArray<256, UInt16> = [
+        0x0000, 0x3331, 0x6662, 0x5553, 0xCCC4, 0xFFF5, 0xAAA6, 0x9997,
+        0x89A9, 0xBA98, 0xEFCB, 0xDCFA, 0x456D, 0x765C, 0x230F, 0x103E,
+        0x0373, 0x3042, 0x6511, 0x5620, 0xCFB7, 0xFC86, 0xA9D5, 0x9AE4,
+        0x8ADA, 0xB9EB, 0xECB8, 0xDF89, 0x461E, 0x752F, 0x207C, 0x134D,
+        0x06E6, 0x35D7, 0x6084, 0x53B5, 0xCA22, 0xF913, 0xAC40, 0x9F71,
+        0x8F4F, 0xBC7E, 0xE92D, 0xDA1C, 0x438B, 0x70BA, 0x25E9, 0x16D8,
+        0x0595, 0x36A4, 0x63F7, 0x50C6, 0xC951, 0xFA60, 0xAF33, 0x9C02,
+        0x8C3C, 0xBF0D, 0xEA5E, 0xD96F, 0x40F8, 0x73C9, 0x269A, 0x15AB,
+        0x0DCC, 0x3EFD, 0x6BAE, 0x589F, 0xC108, 0xF239, 0xA76A, 0x945B,
+        0x8465, 0xB754, 0xE207, 0xD136, 0x48A1, 0x7B90, 0x2EC3, 0x1DF2,
+        0x0EBF, 0x3D8E, 0x68DD, 0x5BEC, 0xC27B, 0xF14A, 0xA419, 0x9728,
+        0x8716, 0xB427, 0xE174, 0xD245, 0x4BD2, 0x78E3, 0x2DB0, 0x1E81,
+        0x0B2A, 0x381B, 0x6D48, 0x5E79, 0xC7EE, 0xF4DF, 0xA18C, 0x92BD,
+        0x8283, 0xB1B2, 0xE4E1, 0xD7D0, 0x4E47, 0x7D76, 0x2825, 0x1B14,
+        0x0859, 0x3B68, 0x6E3B, 0x5D0A, 0xC49D, 0xF7AC, 0xA2FF, 0x91CE,
+        0x81F0, 0xB2C1, 0xE792, 0xD4A3, 0x4D34, 0x7E05, 0x2B56, 0x1867,
+        0x1B98, 0x28A9, 0x7DFA, 0x4ECB, 0xD75C, 0xE46D, 0xB13E, 0x820F,
+        0x9231, 0xA100, 0xF453, 0xC762, 0x5EF5, 0x6DC4, 0x3897, 0x0BA6,
+        0x18EB, 0x2BDA, 0x7E89, 0x4DB8, 0xD42F, 0xE71E, 0xB24D, 0x817C,
+        0x9142, 0xA273, 0xF720, 0xC411, 0x5D86, 0x6EB7, 0x3BE4, 0x08D5,
+        0x1D7E, 0x2E4F, 0x7B1C, 0x482D, 0xD1BA, 0xE28B, 0xB7D8, 0x84E9,
+        0x94D7, 0xA7E6, 0xF2B5, 0xC184, 0x5813, 0x6B22, 0x3E71, 0x0D40,
+        0x1E0D, 0x2D3C, 0x786F, 0x4B5E, 0xD2C9, 0xE1F8, 0xB4AB, 0x879A,
+        0x97A4, 0xA495, 0xF1C6, 0xC2F7, 0x5B60, 0x6851, 0x3D02, 0x0E33,
+        0x1654, 0x2565, 0x7036, 0x4307, 0xDA90, 0xE9A1, 0xBCF2, 0x8FC3,
+        0x9FFD, 0xACCC, 0xF99F, 0xCAAE, 0x5339, 0x6008, 0x355B, 0x066A,
+        0x1527, 0x2616, 0x7345, 0x4074, 0xD9E3, 0xEAD2, 0xBF81, 0x8CB0,
+        0x9C8E, 0xAFBF, 0xFAEC, 0xC9DD, 0x504A, 0x637B, 0x3628, 0x0519,
+        0x10B2, 0x2383, 0x76D0, 0x45E1, 0xDC76, 0xEF47, 0xBA14, 0x8925,
+        0x991B, 0xAA2A, 0xFF79, 0xCC48, 0x55DF, 0x66EE, 0x33BD, 0x008C,
+        0x13C1, 0x20F0, 0x75A3, 0x4692, 0xDF05, 0xEC34, 0xB967, 0x8A56,
+        0x9A68, 0xA959, 0xFC0A, 0xCF3B, 0x56AC, 0x659D, 0x30CE, 0x03FF,
     ]
 }

@@ -33,6 +33,22 @@ private func keys(_ words: [[UInt8]]) throws -> [[UInt8]]? {
     return found
 }
 
+/// Bit by bit.
+private func plainSlot(_ key: ArraySlice<UInt8>) -> UInt16 {
+    var hashed = key
+    if let open = key.firstIndex(of: UInt8(ascii: "{")),
+        let close = key[open...].firstIndex(of: UInt8(ascii: "}")), close > open + 1
+    {
+        hashed = key[(open + 1)..<close]
+    }
+    var sum: UInt16 = 0
+    for byte in hashed {
+        sum ^= UInt16(byte) << 8
+        for _ in 0..<8 { sum = sum & 0x8000 != 0 ? (sum << 1) ^ 0x1021 : sum << 1 }
+    }
+    return sum & 16_383
+}
+
 private func slots(_ text: String) throws -> KeySlots {
     let (bytes, frame) = try framed(words(Array(text.utf8)))
     return table.slots(table.find(bytes.span, frame), bytes.span, frame)
@@ -47,6 +63,21 @@ struct KeyWalkTests {
         for (key, slot) in lines {
             let found = Slot.of(key.span, start: 0, length: key.count)
             #expect(Array("\(found)".utf8) == slot, "\(String(decoding: key, as: UTF8.self))")
+        }
+    }
+
+    @Test("slots of keys of any length, at any place, with braces and without")
+    func anyKey() {
+        var random = SeededRandom(seed: 1)
+        for _ in 0..<20_000 {
+            let isBraced = random.chance(50)
+            let bytes = (0..<(1 + random.below(40))).map { _ in
+                isBraced ? Array("{}ab|z".utf8)[random.below(6)] : UInt8(random.below(256))
+            }
+            let start = random.below(bytes.count)
+            let length = random.below(bytes.count - start + 1)
+            let key = bytes[start..<(start + length)]
+            #expect(Slot.of(bytes.span, start: start, length: length) == plainSlot(key))
         }
     }
 
