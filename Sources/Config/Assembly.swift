@@ -130,7 +130,9 @@ extension PoolConfig {
                     seeds, crossSlot: settings.text(.crossSlot),
                     refresh: settings.duration(.clusterRefresh),
                     maxNodes: settings.integer(.maxNodes),
-                    commands: settings.text(.clusterCommands), announce: settings.text(.announce)))
+                    commands: settings.text(.clusterCommands), announce: settings.text(.announce),
+                    reads: settings.text(.reads),
+                    maxReplicaLag: settings.duration(.maxReplicaLag)))
             upstreamDatabase = 0
             upstreamTLS = contents.tls[index]
         } else {

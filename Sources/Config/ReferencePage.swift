@@ -98,8 +98,8 @@ extension Config {
           `defaults`, which it ignores. `username` and `passwordFile` are for the servers, never for
           the Sentinels. Each host in `sentinels` may be a name, which stands for all its addresses;
           at most 8 Sentinels are asked. See [Sentinel](sentinel.md).
-        - With `cluster` belong `crossSlot`, `clusterRefresh`, `maxNodes`, `clusterCommands` and
-          `announce`; other pools ignore values from `defaults`. Its addresses are written as in
+        - With `cluster` belong `crossSlot`, `clusterRefresh`, `maxNodes`, `clusterCommands`,
+          `announce`, `reads` and `maxReplicaLag`; other pools ignore values from `defaults`. Its addresses are written as in
           `upstream`, without a database or a unix socket; all have TLS or none, and at most one
           user. Each host may be a name, which stands for all its addresses. `maxOpen`, `maxPinned`,
           `maxIdle` and `minIdle` hold for each node. The limit of open files has to have room for

@@ -3,6 +3,7 @@ enum Key: String, Sendable, CaseIterable {
     case listen, upstream, sentinels, primaryName, cluster
     case primaryTls, primaryDatabase, sentinelUsername, sentinelPasswordFile, sentinelTls
     case crossSlot, clusterRefresh, maxNodes, clusterCommands, announce
+    case reads, maxReplicaLag
     case username, passwordFile
     case tlsCaFile, tlsVerify, tlsServerName, tlsCertFile, tlsKeyFile, tlsMinVersion
     case listenCertFile, listenKeyFile, listenCaFile, listenClients
@@ -123,7 +124,7 @@ enum Schema {
     /// The keys of a pool.
     static let poolKeys: [KeySpec] =
         addressKeys + primaryKeys + clusterSourceKeys + credentialKeys + tlsKeys + sentinelKeys
-        + clusterKeys + listenTLSKeys + loginKeys + sizeKeys + lifeKeys + clientKeys
+        + clusterKeys + replicaKeys + listenTLSKeys + loginKeys + sizeKeys + lifeKeys + clientKeys
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(

@@ -36,6 +36,10 @@ private func spread(_ lines: String..., seeds: String = "[10.0.0.1:7000, \"[::1]
         #expect(source.maxNodes == 1000 && !source.emulates)
         #expect(source.announce == .tcp(host: "redis.example.com", port: 6400))
         #expect(try self.source(spread("crossSlot: refuse")).crossSlot == .refuse)
+        #expect(source.reads == .primary && source.maxReplicaLag == 10_000_000_000)
+        let reading = try self.source(spread("reads: client", "maxReplicaLag: 2s"))
+        #expect(reading.reads == .client && reading.maxReplicaLag == 2_000_000_000)
+        #expect(try self.source(spread("reads: replica")).reads == .replica)
         #expect(try self.source(spread("announce: \"[::2]:1\"")).announce?.host == "::2")
     }
 
@@ -130,6 +134,16 @@ private func spread(_ lines: String..., seeds: String = "[10.0.0.1:7000, \"[::1]
             pool("crossSlot: all", "maxNodes: 5", "clusterRefresh: 15s"),
             "5:16: pools.main.crossSlot: is only for a pool with cluster",
             "6:15: pools.main.maxNodes: is only for a pool with cluster"),
+        Golden(
+            pool("reads: replica", "maxReplicaLag: 3s"),
+            "5:12: pools.main.reads: replica needs cluster",
+            "6:20: pools.main.maxReplicaLag: is only for a pool with cluster"),
+        Golden(pool("reads: primary", "maxReplicaLag: 10s")),
+        Golden(
+            spread("reads: replicas", "maxReplicaLag: 1s"),
+            "5:12: pools.big.reads: replicas is not one of primary, replica or client "
+                + "(did you mean replica?)",
+            "6:20: pools.big.maxReplicaLag: 1s is out of range (2s to 1h)"),
         Golden(
             spread("tlsCaFile: ca"),
             "5:16: pools.big.tlsCaFile: is only for a cluster with rediss://"),
