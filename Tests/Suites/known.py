@@ -15,6 +15,8 @@ class Known(NamedTuple):
     why: str
     # False where chance lets it pass now and then.
     always: bool = True
+    # A pattern for what it says.
+    says: str = ""
 
 
 KNOWN = [
@@ -65,21 +67,32 @@ KNOWN = [
 ]
 
 
-def reason(suite, test) -> str:
+def reason(table, suite, test, message) -> str:
     """Why this test may fail, empty when nothing is known."""
-    for known in KNOWN:
+    for known in table:
         if re.search(known.suites, suite) and re.search(known.tests, test):
-            return known.why
+            if re.search(known.says, message):
+                return known.why
     return ""
+
+
+def by_message(table, message) -> bool:
+    """Whether what a test says is reason enough, whatever its name."""
+    return any(known.says and not known.tests and re.search(known.says, message) for known in table)
 
 
 def stale(runs) -> list:
     """Entries whose tests have run, in (suite, outcome, failures) of `runs`, with no failure."""
-    return [f"{known.suites}: {known.tests}" for known in KNOWN if _unneeded(known, runs)]
+    tables = {id(suite.known): suite.known for suite, _, _ in runs}
+    return [
+        f"{known.suites}: {known.tests}{known.says}"
+        for table in tables.values() for known in table if _unneeded(known, runs)]
 
 
 def _unneeded(known, runs) -> bool:
-    mine = [run for run in runs if re.search(known.suites, run[0])]
+    mine = [run for run in runs if re.search(known.suites, run[0].name)]
     ran = any(re.search(known.tests, name) for _, outcome, _ in mine for name in outcome.ran)
-    fails = any(re.search(known.tests, name) for _, _, failed in mine for name in failed)
+    fails = any(
+        re.search(known.tests, name) and re.search(known.says, outcome.messages.get(name, ""))
+        for _, outcome, failed in mine for name in failed)
     return known.always and ran and not fails

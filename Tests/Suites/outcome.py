@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 
+import known
+import known_cluster
+
 
 # What fails when a suite ends otherwise than by its tests' failures.
 PROGRAM = "the program"
@@ -36,6 +39,25 @@ class Suite:
     name = ""
     # Its client can speak TLS.
     speaks_tls = False
+    # Redpool is in front of a cluster, and the direct connection of a cluster-aware client as well.
+    in_front_of_cluster = False
+    is_aware = False
+
+    def has_cluster(self, threads) -> bool:
+        """Whether a stand with so many threads of Redpool's has a cluster."""
+        return self.in_front_of_cluster and (threads > 0 or self.is_aware)
+
+    @property
+    def known(self) -> list:
+        return known_cluster.KNOWN if self.in_front_of_cluster else known.KNOWN
+
+    def reason(self, outcome, test) -> str:
+        """Why this test may fail, empty when nothing is known."""
+        return known.reason(self.known, self.name, test, outcome.messages.get(test, ""))
+
+    def by_message(self, outcome, test) -> bool:
+        """Whether it is known by its message, whatever its name."""
+        return known.by_message(self.known, outcome.messages.get(test, ""))
 
     def prepare(self):
         """Fetches and builds what it needs, if that is not there."""

@@ -38,6 +38,14 @@ SHORT_WITHOUT = [
 # The suite traces every allocation of its own, which takes most of its time.
 PLUGIN = "import tracemalloc\ntracemalloc.start = lambda *_: None\n"
 
+# The suite uses a cluster-aware client where INFO says that the server is a node of a cluster.
+PLAIN = """import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session):
+    session.config.REDIS_INFO["cluster_enabled"] = 0
+"""
+
 SETTINGS = """[pytest]
 asyncio_mode = auto
 timeout = 60
@@ -55,9 +63,12 @@ class RedisPy(Suite):
     """Without a protocol the suite takes the client's own default."""
 
     speaks_tls = True
+    kind = ""
+    plugins = ["untraced"]
+    without, marks = WITHOUT, MARKS
 
     def __init__(self, version, protocol=None, parser="", short=False):
-        words = [f"redis-py {version}", f"RESP{protocol}" if protocol else "", parser]
+        words = [f"redis-py {version}", self.kind, f"RESP{protocol}" if protocol else "", parser]
         self.name = ", ".join(filter(None, words))
         self.version, self.protocol, self.short = version, protocol, short
         extra = [f"{parser}==3.2.1"] if parser else []
@@ -69,21 +80,24 @@ class RedisPy(Suite):
         self.folder = python_source(self.python, "redis", self.version)
         (CACHE / "plugins").mkdir(parents=True, exist_ok=True)
         (CACHE / "plugins" / "untraced.py").write_text(PLUGIN)
+        (CACHE / "plugins" / "plain.py").write_text(PLAIN)
         (CACHE / "plugins" / "pytest.ini").write_text(SETTINGS)
 
     def begin(self, stand, only=None):
         report = stand.folder / "report.xml"
-        ignored = WITHOUT + (SHORT_WITHOUT if self.short else [])
+        ignored = self.without + (SHORT_WITHOUT if self.short else [])
         if self.version >= "6":
             # It imports the client of an identity provider.
             ignored = [*ignored, "credentials"]
         command = [
             self.python, "-m", "pytest", "-c", CACHE / "plugins" / "pytest.ini",
-            "--rootdir", self.folder, "-p", "untraced", "-p", "no:cacheprovider", "-q",
-            "--redis-url", address(stand.port),
+            "--rootdir", self.folder, "-p", "no:cacheprovider", "-q",
+            "--redis-url", address(stand.port), "--redis-cluster-nodes", stand.nodes,
             "--tb", "short", "--junitxml", report,
-            "-m", " and ".join(f"not {mark}" for mark in MARKS),
+            "-m", " and ".join(f"not {mark}" for mark in self.marks),
         ]
+        for name in self.plugins:
+            command += ["-p", name]
         if self.protocol:
             command += ["--protocol", self.protocol]
         for name in ignored:
@@ -121,3 +135,31 @@ class RedisPy(Suite):
             return case.get("name")
         split = files[0]
         return "::".join(["/".join(words[:split]) + ".py", *words[split:], case.get("name")])
+
+
+class PlainRedisPy(RedisPy):
+    """Clients that know nothing of the cluster."""
+
+    kind = "plain"
+    plugins = ["untraced", "plain"]
+
+    def groups(self, names) -> list:
+        """A cluster takes seconds to start."""
+        return [names] if names else []
+
+
+class AwareRedisPy(RedisPy):
+    """RedisCluster, with the tests of its own."""
+
+    kind = "RedisCluster"
+    is_aware = True
+    without = [name for name in WITHOUT if not name.startswith("cluster")]
+    marks = [mark for mark in MARKS if mark != "onlycluster"] + ["onlynoncluster"]
+
+    def prepare(self):
+        super().prepare()
+        # Names of certificates are made from it when a file of tests is imported.
+        (self.folder / "dockers" / "cluster" / "tls").mkdir(parents=True, exist_ok=True)
+
+    def groups(self, names) -> list:
+        return [names] if names else []

@@ -1,0 +1,87 @@
+"""Tests that fail through Redpool in front of a cluster, each with its reason.
+
+docs/compatibility.md, "In front of a cluster", says the same to users.
+"""
+
+from known import Known
+
+# What a test says that fails for the reason of a whole kind, whatever its name.
+KINDS = [
+    Known(
+        r"", r"",
+        "Its keys, or its shard channels, are in several slots.",
+        says=r"CROSSSLOT|ClusterCrossSlotError",
+        always=False,
+    ),
+    Known(
+        r"", r"",
+        "A cluster has database 0 alone.",
+        says=r"(SELECT|SWAPDB|MOVE) is not allowed in cluster mode",
+        always=False,
+    ),
+    Known(
+        r"", r"",
+        "SORT with BY or GET reads keys of any slot, which a cluster refuses.",
+        says=r"(BY|GET) option of SORT denied in Cluster mode",
+        always=False,
+    ),
+    Known(
+        r"", r"",
+        "The command is about one node of the cluster.",
+        says=r"is refused by Redpool: it is about one node of a cluster",
+        always=False,
+    ),
+    Known(
+        r"", r"",
+        "CLUSTER shows one node, which cannot be told to change the cluster.",
+        says=r"CLUSTER \w+ is refused by Redpool: send it to the node itself",
+        always=False,
+    ),
+]
+
+KNOWN = KINDS + [
+    Known(
+        r"redis-py",
+        r"::(test_slowlog_get|test_slowlog_get_limit|test_acl_log)$",
+        "SLOWLOG GET and ACL LOG have the entries of all primaries, up to COUNT of each.",
+    ),
+    Known(
+        r"redis-py .*plain",
+        r"::(test_scan|test_scan_type)$",
+        "SCAN has keys of one primary; it wants all of them from one call.",
+    ),
+    Known(
+        r"redis-py .*plain",
+        r"::test_readonly_invalid_cluster_state$",
+        "READONLY is an error without a cluster.",
+    ),
+    Known(
+        r"redis-py .*plain",
+        r"::test_transaction_with_empty_error_command$",
+        "The keys of its transaction are in several slots: EXECABORT.",
+    ),
+    Known(
+        r"phpredis",
+        r"^(testSortAsc|testSortDesc)$",
+        "SORT with BY or GET reads keys of any slot, which a cluster refuses.",
+    ),
+    Known(
+        r"phpredis",
+        r"^testSwapDB$",
+        "A cluster has database 0 alone.",
+    ),
+    Known(
+        r"phpredis",
+        r"^testScan$",
+        "It counts all keys with INFO, which is one node's.",
+    ),
+    Known(
+        r"redis-py .*RedisCluster",
+        r"::(test_set_default_node_success|test_replace_cluster_node"
+        r"|test_default_node_is_replaced_after_exception|test_cluster_config_resetstat"
+        r"|test_cluster_reset|test_cluster_save_config|test_cluster_set_config_epoch"
+        r"|test_return_previously_acquired_connections|test_function_list_on_cluster"
+        r"|test_timeout_error_topology_refresh_reuse_connections)$",
+        "It wants a cluster of several nodes, and sees one: Redpool.",
+    ),
+]
