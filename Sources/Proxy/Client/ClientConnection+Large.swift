@@ -27,7 +27,8 @@ extension ClientConnection {
         if refuseUnfinished(span, start) { return }
         if pool.isRouted, !isHolding, !routeUnfinished(span, start) { return }
         if isHolding {
-            if !streamHeld(span, start) { _ = becomePipe() }
+            if streamHeld(span, start) { return }
+            if pool.isRouted { closeAfterFlush(.upstream_lost) } else { _ = becomePipe() }
             return
         }
         if pool.isRouted { turnToNodeOfUnfinished(span, start) }

@@ -88,7 +88,8 @@ extension ClientConnection {
     /// client gets a pipe.
     func pipeStranger() {
         guard session.takeQueuedStranger() else { return }
-        if mode == .open, isHolding { _ = becomePipe() }
+        guard mode == .open, isHolding else { return }
+        if pool.isRouted { taintTransaction() } else { _ = becomePipe() }
     }
 
     /// EXEC of a transaction with remembered members. The next command waits for its reply, because

@@ -224,6 +224,26 @@ extension ClientConnection {
         turn(to: owner)
     }
 
+    /// In front of a cluster there are no pipes: a node's MOVED would pass through one unread.
+    func refusePipe() -> Outcome {
+        if lastCommand == .exec {
+            // The transaction stays open at the node.
+            closeAfterFlush(.upstream_lost)
+            return .answered
+        }
+        let name = worker.table.info(lastCommand)?.name ?? "this command"
+        return refuse(
+            "ERR '\(name)' is refused by Redpool: in front of a cluster its effects cannot be "
+                + "followed")
+    }
+
+    /// The node has queued a command that may do anything when EXEC runs it.
+    func taintTransaction() {
+        upstream?.taint()
+        upstream?.noteDoubt()
+        openMulti?.forget()
+    }
+
     /// Nobody has the slot.
     private func refuseSlot(_ slot: UInt16) -> Outcome {
         // The map may be on its way; until then the command waits for the first one.

@@ -36,9 +36,12 @@ struct OpenMulti {
     var refusal: NodeRefusal?
     /// A member has been answered with an error.
     var isLost = false
+    /// The node has answered a member with an error of its own: EXEC will not run it.
+    var isDoomed = false
     /// CLIENT REPLY hides EXEC's reply.
     var isSilent = false
 
+    static let queued = Array("+QUEUED\r\n".utf8)
     static let multi = Array("*1\r\n$5\r\nMULTI\r\n".utf8)
     static let exec = Array("*1\r\n$4\r\nEXEC\r\n".utf8)
     private static let most = 64 << 10
@@ -57,8 +60,14 @@ struct OpenMulti {
         bytes = kept.count + command.count <= OpenMulti.most ? kept + command : nil
     }
 
+    /// Redpool changes what a member answers.
+    private(set) var isSpecial = false
+
     /// It cannot run elsewhere.
-    mutating func forget() { bytes = nil }
+    mutating func forget() {
+        bytes = nil
+        isSpecial = true
+    }
 
     /// The transaction as a block, which can run on another node; nil if it cannot.
     var block: PlacedBlock? {
@@ -188,9 +197,11 @@ extension ClientConnection {
             openMulti?.stage = .sent
             openMulti?.forget()
         }
+        // Where it would have been queued, EXEC fails all the same.
+        if openMulti?.isDoomed == true { return OpenMulti.queued }
         guard isWatching || openMulti?.block != nil else { return nil }
         if openMulti?.refusal == nil { openMulti?.refusal = refusal }
-        return Array("+QUEUED\r\n".utf8)
+        return OpenMulti.queued
     }
 
     /// EXEC has failed, and the transaction was refused by the node: what stands for its reply.
@@ -228,7 +239,15 @@ extension ClientConnection {
     func memberError(_ refusal: NodeRefusal) -> [UInt8] {
         openMulti?.isLost = true
         var text = "CROSSSLOT Keys in request don't hash to the same slot"
-        if openMulti?.isOneSlot != false {
+        if openMulti == nil {
+            text =
+                "CROSSSLOT pool \(pool.config.name): this connection has a state on another node; "
+                + "use another connection"
+        } else if openMulti?.isSpecial == true {
+            text =
+                "CROSSSLOT pool \(pool.config.name): this transaction began on another node; begin "
+                + "it with a command that has a key"
+        } else if openMulti?.isOneSlot != false {
             switch refusal {
             case .moved(let slot, _), .ask(let slot, _):
                 text = RedirectEnd.notKept(slot: slot).text(pool: pool.config.name)

@@ -34,14 +34,19 @@ struct PlacedBlock {
         var output: [UInt8] = []
         var scanner = ReplyScanner()
         var position = 0
+        // Behind an error of the node's, a member is queued and not run.
+        var isDoomed = false
         while position < collected.count,
             case .complete(let end) = scanner.scan(collected.span, from: position)
         {
-            if scanner.isError, NodeRefusal.mayBegin(with: scanner.head) {
+            if scanner.isError, NodeRefusal.mayBegin(with: scanner.head), isDoomed {
+                output += OpenMulti.queued
+            } else if scanner.isError, NodeRefusal.mayBegin(with: scanner.head) {
                 Encode.error(
                     "CROSSSLOT Keys in request don't hash to the same slot", into: &output)
             } else {
                 output += collected[position..<end]
+                isDoomed = isDoomed || scanner.isError
             }
             position = end
         }

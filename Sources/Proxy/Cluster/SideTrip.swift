@@ -85,6 +85,11 @@ extension ClientConnection {
 
     /// The node of the held upstream has refused the command at hand, outside a transaction.
     func redirectHeld(_ refused: RefusedReply, from own: UpstreamConnection) {
+        if let text = restriction(refused.command) {
+            var reply: [UInt8] = []
+            Encode.error(text, into: &reply)
+            return own.deliver(own.inFlight.first, reply)
+        }
         guard CommandTable.runsScript(refused.command) else {
             return followHeld(refused, from: own, isAnswered: false)
         }
@@ -95,6 +100,16 @@ extension ClientConnection {
         own.finishRefused()
         ownExtras.soleRefusal = refused
         own.askWhether(question, for: id, at: 0, asking: false)
+    }
+
+    /// What a server says to a command of a RESP2 client that has subscriptions (Redis 7.0,
+    /// server.c, processCommand). In a cluster it looks at slots first. Nil for other clients.
+    private func restriction(_ command: Command) -> String? {
+        guard key.protocolVersion == 2, (upstream?.hold?.subscriptions ?? 0) > 0 else { return nil }
+        let name = worker.table.info(command)?.name ?? ""
+        let kinds = server.facts.hasOldWords ? "P" : "P|S"
+        return "ERR Can't execute '\(name)': only (\(kinds))SUBSCRIBE / "
+            + "(\(kinds))UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
     }
 
     /// - Parameter isAnswered: nothing of the command is in flight any more.

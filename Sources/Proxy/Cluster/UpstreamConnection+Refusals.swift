@@ -37,10 +37,15 @@ extension UpstreamConnection {
     /// An error of the node's that is no refusal. A transaction with such a member does not run on
     /// another node either, where the member may be queued: the client believes that it is not.
     private func noteFailedMember(_ entry: InFlight) {
-        guard let hold, hold.isInTransaction, entry.expectation == .plain,
+        guard let hold, hold.isInTransaction,
             let client = worker.clients[entry.client], client.openMulti != nil
         else { return }
-        client.openMulti?.isLost = true
+        switch entry.expectation {
+        case .exec, .execWalked, .discard, .multi: return
+        default:
+            client.openMulti?.isLost = true
+            client.openMulti?.isDoomed = true
+        }
     }
 
     /// What a client is told whose state on this node allows no key, or shard channel, of another
@@ -48,7 +53,11 @@ extension UpstreamConnection {
     private func crossing(_ entry: InFlight) -> String? {
         guard let hold, !hold.isClean else { return nil }
         switch entry.expectation {
-        case .watch: return "CROSSSLOT Keys in request don't hash to the same slot"
+        case .watch where hold.isWatching:
+            return "CROSSSLOT Keys in request don't hash to the same slot"
+        case .watch:
+            return "CROSSSLOT pool \(pool.config.name): this connection has a state on another "
+                + "node; use another connection"
         case .subscribe:
             return "CROSSSLOT pool \(pool.config.name): this connection's shard channels are on "
                 + "another node; use another connection"
