@@ -1,13 +1,17 @@
 // A load generator for Redis that costs little itself: one thread, raw epoll, no library.
 //
-//   load [-h port | -s path] [-m mode] [-c clients] [-P pipeline] [-d bytes] [-k keys]
-//        [-n commands] [-r per second] [-a password] [-T | -R] [-w]
+//   load [-h port,... | -s path] [-m mode] [-c clients] [-P pipeline] [-d bytes] [-k keys]
+//        [-n commands] [-r per second] [-a password] [-O nodes] [-T | -R] [-w]
 //
 // Modes: `mix` SET and GET batches in turn; `rate` the same one by one at a fixed rate, however late
 // the replies are; `short` connect, SET, GET, GET, close, with AUTH if there is a password;
 // `multi` MULTI, three commands, EXEC in one write; `steps` the same, waiting for each reply;
-// `queue` half of the clients BLPOP what the other half LPUSH. -T speaks TLS (built
-// with -DTLS) and verifies no certificate. -R does as well, and resumes the session of an earlier
+// `queue` half of the clients BLPOP what the other half LPUSH;
+// `mget` MGET of ten keys in ten slots.
+// Several ports are the nodes of a cluster that share the slots evenly and in order: each client
+// has a connection to every one, and sends each command to the node of its key (`mix`, `mget`).
+// -O takes only keys of the first of so many nodes (not with `mget`). -T speaks TLS (built with
+// -DTLS) and verifies no certificate. -R does as well, and resumes the session of an earlier
 // connection. -w says `ready` when all are connected, and waits for a line before it begins.
 //
 // Prints one line of JSON; latencies are microseconds from the (intended) time of sending to the end
@@ -60,6 +64,7 @@ static int steps;
 
 static void next_batch(struct client *client) {
     if (mode == QUEUE) start_batch(client, queue_batch(client));
+    else if (nodes > 1) start_parts(client, &batches[client->step]);
     else start_batch(client, &batches[client->step]);
 }
 
@@ -101,6 +106,12 @@ static void batch_done(struct client *client) {
     begin(client);
 }
 
+// A client's batch is done when its connections to all nodes have their replies.
+static void answered(struct client *client) {
+    struct client *first = client - client->number % nodes;
+    if (nodes == 1 || !--first->busy) batch_done(first);
+}
+
 static void rate_reply(struct client *client) {
     record(now_ns() - client->ring[client->ring_head++ % RING]);
     done++;
@@ -115,7 +126,7 @@ static int readable(struct client *client) {
     client->waiting -= complete;
     if (client->waiting < 0) fail("a reply too many");
     if (mode == RATE) while (complete--) rate_reply(client);
-    else if (complete && !client->waiting) batch_done(client);
+    else if (complete && !client->waiting) answered(client);
     return 1;
 }
 
@@ -201,7 +212,7 @@ static void run(void) {
     if (mode == SHORT && resumes) first_session();
     for (int i = 0; i < clients && mode != RATE; i++) {
         if (mode == QUEUE && i % 2) next_batch(&all[i]);
-        else begin(&all[i]);
+        else begin(&all[i * nodes]);
     }
     serve_all(timer, origin);
 }
@@ -222,12 +233,14 @@ static void shake_hands(struct client *client) {
 }
 
 static void connect_all(void) {
-    for (int i = 0; i < clients; i++) {
+    for (int i = 0; i < clients * nodes; i++) {
         all[i].number = i;
+        // All of a batch may be for one node. `mix` has its longest commands first.
+        if (nodes > 1 && !(all[i].part.bytes = malloc(batches[0].length))) fail("malloc");
         if (mode == RATE && !(all[i].ring = calloc(RING, sizeof *all[i].ring))) fail("calloc");
         if (mode != SHORT) open_client(&all[i]);
     }
-    for (int i = 0; i < clients && mode != SHORT; i++) {
+    for (int i = 0; i < clients * nodes && mode != SHORT; i++) {
         struct epoll_event event;
         while (all[i].connecting) {
             int n = epoll_wait(poll_fd, &event, 1, 30000);
@@ -243,10 +256,17 @@ static void usage(void) {
     exit(64);
 }
 
+static void read_ports(char *list) {
+    for (nodes = 0; list; nodes++) {
+        if (nodes == MOST_NODES) usage();
+        ports[nodes] = atoi(strsep(&list, ","));
+    }
+}
+
 static void read_options(int count, char **words) {
-    for (int option; (option = getopt(count, words, "h:s:m:c:P:d:k:n:r:a:TRw")) != -1;) {
+    for (int option; (option = getopt(count, words, "h:s:m:c:P:d:k:n:r:a:O:TRw")) != -1;) {
         switch (option) {
-        case 'h': port = atoi(optarg); break;
+        case 'h': read_ports(optarg); break;
         case 's': path = optarg; break;
         case 'c': clients = atoi(optarg); break;
         case 'P': pipeline = atoi(optarg); break;
@@ -255,16 +275,19 @@ static void read_options(int count, char **words) {
         case 'n': total = atoll(optarg); break;
         case 'r': rate = atoll(optarg); break;
         case 'a': password = optarg; break;
+        case 'O': one_of = atoi(optarg); break;
         case 'T': use_tls = 1; break;
         case 'R': use_tls = resumes = 1; break;
         case 'w': waits = 1; break;
         case 'm':
-            for (mode = MIX; mode <= QUEUE && strcmp(mode_names[mode], optarg); mode++) continue;
-            if (mode > QUEUE) usage();
+            for (mode = MIX; mode <= MGET && strcmp(mode_names[mode], optarg); mode++) continue;
+            if (mode > MGET) usage();
             break;
         default: usage();
         }
     }
+    if (nodes > 1 && mode != MIX && mode != MGET) usage();
+    if (mode == MGET && (one_of || key_count < KEYS_OF_MGET || key_count % KEYS_OF_MGET)) usage();
 }
 
 static double cpu_seconds(void) {
@@ -284,9 +307,10 @@ int main(int count, char **words) {
     if (use_tls) fail("built without TLS");
 #endif
     poll_fd = epoll_create1(0);
-    all = calloc((size_t)clients, sizeof *all);
-    if (poll_fd < 0 || !all || (!port && !path)) fail("cannot begin");
+    all = calloc((size_t)(clients * nodes), sizeof *all);
+    if (poll_fd < 0 || !all || (!ports[0] && !path)) fail("cannot begin");
     steps = prepare();
+    prepare_slots();
     connect_all();
     char line[8];
     if (waits && (puts("ready") < 0 || fflush(stdout) || !fgets(line, sizeof line, stdin)))

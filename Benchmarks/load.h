@@ -20,10 +20,12 @@
 #ifdef TLS
 #include <openssl/ssl.h>
 #endif
+#include "slots.h"
 
-enum mode { MIX, RATE, SHORT, MULTI, STEPS, QUEUE };
-static const char *const mode_names[] = {"mix", "rate", "short", "multi", "steps", "queue"};
-enum { KEY_DIGITS = 12, RING = 4096, SUB = 32 };
+enum mode { MIX, RATE, SHORT, MULTI, STEPS, QUEUE, MGET };
+static const char *const mode_names[] = {
+    "mix", "rate", "short", "multi", "steps", "queue", "mget"};
+enum { RING = 4096, SUB = 32, MOST_NODES = 16, KEYS_OF_MGET = 10 };
 
 // Bytes to send: commands whose keys are filled in before every use, always of the same length.
 struct batch {
@@ -50,13 +52,18 @@ struct client {
     int line_length;
     int64_t *ring;     // RATE: intended times of what is in flight
     unsigned ring_head, ring_tail;
+    int busy;          // of the first connection to a cluster: how many have replies to come
+    struct batch part; // to a cluster: what of the batch this connection's node gets
 #ifdef TLS
     SSL *tls;
 #endif
 };
 
 static enum mode mode = MIX;
-static int port, clients = 50, pipeline = 1, value_size = 16, key_count = 1000;
+// Each client has a connection to every node, in the order of all clients' nodes.
+static int ports[MOST_NODES], nodes = 1;
+static int clients = 50, pipeline = 1, value_size = 16, key_count = 1000;
+static int one_of;         // only keys of the first of so many nodes
 static int use_tls, resumes, waits;
 static int64_t total = 100000, rate = 20000;
 static const char *path, *password;
@@ -149,6 +156,14 @@ static void add_set(struct batch *batch) {
     free(value);
 }
 
+static void add_mget(struct batch *batch) {
+    char head[32];
+    add(batch, head, (size_t)snprintf(head, sizeof head, "*%d\r\n", KEYS_OF_MGET + 1));
+    add_text(batch, "$4\r\nMGET\r\n");
+    for (int i = 0; i < KEYS_OF_MGET; i++) add_key(batch);
+    batch->replies++;
+}
+
 static void add_words(struct batch *batch, int count, const char *const *words) {
     char head[32];
     add(batch, head, (size_t)snprintf(head, sizeof head, "*%d\r\n", count));
@@ -188,6 +203,11 @@ static int prepare(void) {
     }
     case QUEUE:
         return 2;
+    case MGET:
+        // The ten keys are in ten slots, so to the nodes themselves these are ten commands.
+        if (nodes == 1) add_mget(&batches[0]);
+        else for (int i = 0; i < KEYS_OF_MGET; i++) add_get(&batches[0]);
+        return 1;
     }
     return 0;
 }
@@ -206,12 +226,22 @@ static struct batch *queue_batch(struct client *client) {
     return batch;
 }
 
+static uint64_t some_number(void) {
+    seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+    return seed;
+}
+
 static void fill_keys(const struct batch *batch) {
+    uint64_t first = 0;
     for (int i = 0; i < batch->keys; i++) {
-        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-        uint64_t key = seed % (uint64_t)key_count;
-        for (int digit = KEY_DIGITS - 1; digit >= 0; digit--, key /= 10)
-            batch->bytes[batch->key_at[i] + (size_t)digit] = (char)('0' + key % 10);
+        char *digits = &batch->bytes[batch->key_at[i]];
+        do {
+            uint64_t key = some_number() % (uint64_t)key_count;
+            // Keys that differ in the last digit only are never in the same slot.
+            if (mode == MGET) key = i ? first + (uint64_t)i : (first = key / 10 * 10);
+            for (int digit = KEY_DIGITS - 1; digit >= 0; digit--, key /= 10)
+                digits[digit] = (char)('0' + key % 10);
+        } while (one_of && node_of(slot_of(digits), one_of));
     }
 }
 
@@ -275,6 +305,23 @@ static void start_batch(struct client *client, const struct batch *batch) {
     push(client);
 }
 
+// Sends each command of a batch to its node. All of them have one key and are equally long.
+static void start_parts(struct client *first, const struct batch *batch) {
+    size_t length = batch->length / (size_t)batch->replies;
+    fill_keys(batch);
+    for (int i = 0; i < nodes; i++) first[i].part.length = 0, first[i].part.replies = 0;
+    for (int i = 0; i < batch->replies; i++) {
+        struct batch *part = &first[node_of(slot_of(&batch->bytes[batch->key_at[i]]), nodes)].part;
+        memcpy(part->bytes + part->length, batch->bytes + (size_t)i * length, length);
+        part->length += length;
+        part->replies++;
+    }
+    first->busy = 0;
+    for (int i = 0; i < nodes; i++) first->busy += first[i].part.replies > 0;
+    for (int i = 0; i < nodes; i++)
+        if (first[i].part.replies) start_batch(&first[i], &first[i].part);
+}
+
 static void open_client(struct client *client) {
     int family = path ? AF_UNIX : AF_INET, one = 1;
     client->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -287,6 +334,7 @@ static void open_client(struct client *client) {
         while ((outcome = connect(client->fd, (void *)&address, sizeof address)) < 0
                && errno == EAGAIN) usleep(100);
     } else {
+        int port = ports[client->number % nodes];
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);

@@ -15,17 +15,32 @@ ABILITIES = {
     "redpool, own AUTH": {"multi", "block", "tls"},
     "redpool, client logins": {"multi", "block", "tls"},
     "redpool, no TLS": {"tls"},
+    "predixy": {"cluster"},
+    "direct, keys of one node": {"cluster"},
+    "predixy, keys of one node": {"cluster"},
+    "redpool, keys of one node": {"cluster"},
+    "redpool, one server": {"cluster"},
 }
 # The first authenticates by itself, and its clients do not. Of the second the clients log in to it,
 # and it to the server.
 PASSWORD_ONLY = {"redpool, own AUTH", "redpool, client logins"}
 # What TLS costs is compared with the same in plain.
 TLS_ONLY = {"direct, TLS resumed", "redpool, no TLS"}
+# What a cluster costs is compared with one server and, where a row asks for it, with one node.
+# The clients of *direct* know the cluster.
+IN_CLUSTERS = {"direct", "predixy", "redpool", "redpool, one server"}
+ONE_NODE = ", keys of one node"
+# They have no package: their paths are options.
+BUILT_BY_HAND = {"predixy"}
 
 
 def takes_part(name, workload):
     """Whether a contender has a place in the row of a workload."""
     abilities = ABILITIES[name]
+    if workload.nodes > 1:
+        return name in IN_CLUSTERS or workload.keys_of_one and name.endswith(ONE_NODE)
+    if "cluster" in abilities:
+        return False
     if workload.needs and workload.needs not in abilities:
         return False
     if name in PASSWORD_ONLY and not workload.password:
@@ -43,11 +58,24 @@ def takes_part(name, workload):
     return not (name.startswith("direct") and workload.mode == "idle")
 
 
-def is_installed(name):
+def is_installed(name, peers):
+    """Whether the program of a contender is here; `peers` are paths of those built by hand."""
     program = name.split()[0].rstrip(",")
+    if program in BUILT_BY_HAND:
+        return program in peers
     if program not in ("nutcracker", "haproxy"):
         return True
     return bool(shutil.which(program) or shutil.which(program, path="/usr/sbin"))
+
+
+def takes_cluster(name, workload):
+    """Whether a contender has a cluster behind it in a workload, and not one server."""
+    return workload.nodes > 1 and name != "redpool, one server"
+
+
+def keys_of_one(name, workload):
+    """The number of nodes, of which the first has all keys that a contender gets, or None."""
+    return workload.nodes if name.endswith(ONE_NODE) else None
 
 
 def client_side(name, workload):

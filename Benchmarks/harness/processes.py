@@ -135,9 +135,10 @@ def reset_peak(pid):
 
 
 @contextlib.contextmanager
-def on_one_processor(pid):
-    """Puts a running process, and those started meanwhile, on one processor, for a `with` block."""
-    threads = [0, *(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())]
+def on_one_processor(*pids):
+    """Puts running processes, and those started meanwhile, on one processor, for a `with` block."""
+    threads = [0, *(int(task.name) for pid in pids
+                    for task in pathlib.Path(f"/proc/{pid}/task").iterdir())]
     before = {thread: os.sched_getaffinity(thread) for thread in threads}
     processor = min(before[0])
     try:
@@ -245,7 +246,8 @@ class Stage:
 
     def redpool(self, upstream, binary=BINARY, wrapper=(), seconds=30.0, tls_port=None, **keys):
         """Redpool in front of `upstream`, a port, a path, an address, or the ports of a cluster's
-        nodes: process, port, path of its unix socket. On `tls_port` it speaks TLS to clients, with the files in `keys`."""
+        nodes: process, port, path of its unix socket. On `tls_port` it speaks TLS to clients, with
+        the files in `keys`."""
         port = free_port()
         path = self.directory / f"redpool-{port}.sock"
         config = self.directory / f"redpool-{port}.yaml"

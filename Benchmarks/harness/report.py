@@ -7,11 +7,14 @@ import re
 import statistics
 import subprocess
 
+from .contenders import ONE_NODE
 from .workloads import WORKLOADS
 
 REFERENCE = "nutcracker"
 OURS = "redpool"
 SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
+SHORT_CLUSTER = ["cluster-c50", "cluster-p16", "cluster-mget10"]
+ONE_SERVER = "redpool, one server"
 SHORT_TLS = ["tls-upstream", "tls-clients", "tls-both", "tls-short", "tls-short-c100"]
 PLAIN = "redpool, no TLS"
 DIRECT_TLS = "direct, TLS"
@@ -30,8 +33,8 @@ def medians(samples):
     return found
 
 
-def machine():
-    """A line about the machine that the figures come from."""
+def machine(peers=None):
+    """A line about the machine and the programs that the figures come from. `peers` are paths."""
     cpu = platform.machine()
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -48,7 +51,8 @@ def machine():
     return (f"{os.cpu_count()} processors ({cpu}), Linux {platform.release().split('-')[0]}, "
             f"redis-server {version('redis-server', '--version')}, "
             f"nutcracker {version('nutcracker', '--version')}, "
-            f"haproxy {version('haproxy', '-v')}")
+            f"haproxy {version('haproxy', '-v')}"
+            + "".join(f", {name} {version(path, '-v')}" for name, path in (peers or {}).items()))
 
 
 def number(value):
@@ -106,16 +110,21 @@ def conditions(about):
         f"load of the machine before: {about['load']:.1f}."])
 
 
+def add_sums(results, rows):
+    """Adds to each contender's figures the CPU of all processes together."""
+    for row in rows:
+        for figures in results[row].values():
+            figures["all_us"] = sum(
+                figures.get(field, 0) for field in ("load_us", "proxy_us", "server_us"))
+
+
 def with_tls(results, about):
     """The tables of the workloads with TLS."""
     rows = [row for row in WORKLOADS if row in results and WORKLOADS[row].tls]
     names, proxies = contenders(results, rows)
     logins = [name for name in proxies if name.startswith(OURS) and name != PLAIN]
     against = [(name, DIRECT_TLS) for name in logins]
-    for row in rows:
-        for figures in results[row].values():
-            figures["all_us"] = sum(
-                figures.get(field, 0) for field in ("load_us", "proxy_us", "server_us"))
+    add_sums(results, rows)
     return "\n\n".join([
         conditions(about),
         "Proxy CPU, µs per command or session:",
@@ -137,10 +146,40 @@ def with_tls(results, about):
     ])
 
 
+def with_cluster(results, about):
+    """The tables of the workloads in front of a cluster."""
+    rows = [row for row in WORKLOADS if row in results and WORKLOADS[row].nodes > 1]
+    names, proxies = contenders(results, rows)
+
+    def against(*pairs):
+        return [(name, base) for name, base in pairs if {name, base} <= set(names)]
+    add_sums(results, rows)
+    both = against((OURS, ONE_SERVER), (OURS, "predixy"))
+    spread = against(*((name, name + ONE_NODE) for name in names), (OURS, "predixy"))
+    return "\n\n".join([
+        conditions(about),
+        "Proxy CPU, µs per command:",
+        table(results, rows, proxies, "proxy_us", both),
+        "CPU of all servers together, µs per command:",
+        table(results, rows, names, "server_us", [*both, *against((OURS, "direct"))]),
+        "Load generator, proxy and servers together, CPU in µs per command:",
+        table(results, rows, names, "all_us", [*both, *against((OURS, "direct"))]),
+        "Commands per second:",
+        table(results, rows, names, "per_second", [*both, *against((OURS, "direct"))]),
+        "Latency of a whole batch, µs, p50 / p99 / p99.9; the ratios are of p50:",
+        table(results, rows, names, "p50", spread, text=latency),
+        "Peak memory, MB:",
+        table(results, rows, proxies, "peak_mb"),
+        "Most connections to the servers at once:",
+        table(results, rows, names, "upstreams"),
+    ])
+
+
 def full(results, about):
     """The tables of Benchmarks/README.md, without those of TLS."""
     rows = [row for row in WORKLOADS
-            if row in results and row != "idle" and not WORKLOADS[row].tls]
+            if row in results and row != "idle" and not WORKLOADS[row].tls
+            and WORKLOADS[row].nodes == 1]
     names, proxies = contenders(results, rows)
     parts = [
         conditions(about),
@@ -186,6 +225,25 @@ def short(results, about):
         f"{about['machine']} (nutcracker is the program of twemproxy); medians of "
         f"{about['rounds']} rounds.",
     ])
+
+
+def short_cluster(results, about):
+    """The table of clusters in the top README, without columns that nobody measured."""
+    columns = [("proxy: predixy", "predixy", "proxy_us"),
+               ("**proxy: Redpool**", OURS, "proxy_us"),
+               ("proxy: Redpool, one server", ONE_SERVER, "proxy_us"),
+               ("servers: clients that know the cluster", "direct", "server_us"),
+               ("**servers: behind Redpool**", OURS, "server_us")]
+    rows = [row for row in SHORT_CLUSTER if row in results]
+    columns = [column for column in columns if any(column[1] in results[row] for row in rows)]
+    lines = ["| | " + " | ".join(title for title, _, _ in columns) + " |",
+             "| --- |" + " ---: |" * len(columns)]
+    for row in rows:
+        cells = [number(results[row].get(name, {}).get(field)) for _, name, field in columns]
+        lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
+    return "\n\n".join([
+        "In front of a cluster of three, CPU time in µs per command, of the servers together:",
+        "\n".join(lines), conditions(about)])
 
 
 def short_tls(results, about):

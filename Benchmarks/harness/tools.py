@@ -26,9 +26,11 @@ def build(stage):
 
 
 def load(stage, place, begin=None, **options):
-    """Runs the load generator against a port or a unix socket. Calls `begin` when all its clients
-    are connected. Returns its report."""
-    words = ["-h" if isinstance(place, int) else "-s", place]
+    """Runs the load generator against a port, the ports of a cluster's nodes, or a unix socket.
+    Calls `begin` when all its clients are connected. Returns its report."""
+    words = ["-h", place] if isinstance(place, int) else ["-s", place]
+    if isinstance(place, list):
+        words = ["-h", ",".join(map(str, place))]
     for name, value in options.items():
         if value is True:
             words.append(f"-{name}")

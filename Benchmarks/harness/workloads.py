@@ -26,6 +26,10 @@ class Workload:
     needs: str = ""
     # All processes share one processor. Waking another processor costs more than the work itself.
     one_processor: bool = False
+    # Behind the contenders: one server, or the nodes of a cluster.
+    nodes: int = 1
+    # Whether the contenders are measured with the keys of one node as well.
+    keys_of_one: bool = False
 
     @property
     def tls(self):
@@ -33,8 +37,9 @@ class Workload:
 
     @property
     def unit(self):
-        return {"mix": "command", "rate": "command", "short": "session", "multi": "transaction",
-                "steps": "transaction", "queue": "job", "idle": "client"}[self.mode]
+        return {"mix": "command", "rate": "command", "mget": "command", "short": "session",
+                "multi": "transaction", "steps": "transaction", "queue": "job",
+                "idle": "client"}[self.mode]
 
 
 WORKLOADS = {
@@ -88,5 +93,16 @@ WORKLOADS = {
                                clients=16, password=True, client_side="tls", upstream_side="tls",
                                slices=8),
     "idle": Workload("10,000 idle clients", 10_000, mode="idle"),
+    "cluster-c50": Workload("cluster, 50 clients", 150_000, nodes=3),
+    "cluster-p16": Workload("cluster, 50 clients, pipeline 16", 60_000, pipeline=16, nodes=3),
+    "cluster-mget10": Workload("cluster, 50 clients, MGET of ten keys in ten slots", 60_000,
+                               mode="mget", nodes=3),
+    # In turns, because latencies of one client are compared.
+    "cluster-lanes": Workload("cluster, 1 client, pipeline 16", 24_000, clients=1, pipeline=16,
+                              slices=12, nodes=3, keys_of_one=True),
+    "cluster-lanes-one-cpu": Workload("cluster, 1 client, pipeline 16, all on one processor",
+                                      24_000, clients=1, pipeline=16, slices=12,
+                                      one_processor=True, nodes=3, keys_of_one=True),
 }
+CLUSTER = [name for name, workload in WORKLOADS.items() if workload.nodes > 1]
 QUICK = ["c1", "c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short", "rate"]

@@ -7,76 +7,11 @@ import itertools
 import pathlib
 import statistics
 import subprocess
-import threading
 
 from . import contenders, footprint, processes, tools
 from .processes import Trouble
+from .servers import Cluster, Server
 from .workloads import Workload
-
-PASSWORD = "a-password-of-the-benchmark"
-
-
-class Server:
-    """A redis-server, with or without password and TLS."""
-
-    def __init__(self, stage, password, tls):
-        self.password = PASSWORD if password else None
-        options = ["--requirepass", PASSWORD] if password else []
-        if tls:
-            self.process, self.port, self.path, self.tls_port = tools.secure_redis(stage, *options)
-        else:
-            self.process, self.port, self.path = stage.redis(*options)
-
-    def ask(self, *words):
-        """The first bytes of a reply. For INFO, CONFIG and other short replies."""
-        with processes.connect(self.port) as link:
-            if self.password:
-                link.sendall(processes.encode("AUTH", self.password))
-                processes.read_exactly(link, 5)
-            link.sendall(processes.encode(*words))
-            return link.recv(65536).decode()
-
-    def number(self, section, name):
-        """A number from INFO."""
-        for line in self.ask("INFO", section).splitlines():
-            if line.startswith(name + ":"):
-                return int(line.partition(":")[2])
-        raise Trouble(f"the server's INFO {section} has no {name}")
-
-    def connections(self):
-        """The number of the server's connections, except the one that asks."""
-        return self.number("clients", "connected_clients") - 1
-
-    @contextlib.contextmanager
-    def watched(self, others=0):
-        """A list with one number: the most connections seen at once, minus `others`. Samples five
-        times a second."""
-        peak, over = [0], threading.Event()
-
-        def look():
-            while not over.wait(0.2):
-                peak[0] = max(peak[0], self.connections() - others)
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
-        try:
-            yield peak
-        finally:
-            over.set()
-            watcher.join()
-
-    def fill(self, workload):
-        """Sets every key of a workload, so that each GET finds one."""
-        with processes.connect(self.port) as link:
-            if self.password:
-                link.sendall(processes.encode("AUTH", self.password))
-                processes.read_exactly(link, 5)
-            link.sendall(processes.encode("FLUSHALL"))
-            processes.read_exactly(link, 5)
-            for key in range(workload.keys):
-                value = b"v" * workload.size
-                link.sendall(processes.encode("SET", f"key:{key:012d}", value))
-                processes.read_exactly(link, 5)
-
 
 @dataclasses.dataclass
 class Running:
@@ -84,9 +19,10 @@ class Running:
 
     name: str
     workload: Workload
-    server: Server
+    server: Server | Cluster
     process: subprocess.Popen | None
-    place: int | pathlib.Path
+    # A port, the ports of a cluster's nodes, or the path of a unix socket.
+    place: int | list | pathlib.Path
 
     def load(self, stage, units, begin=None):
         """The load generator's report for this many units. Calls `begin` when it is connected."""
@@ -96,7 +32,8 @@ class Running:
             stage, self.place, begin, m=workload.mode, c=workload.clients, P=workload.pipeline,
             d=workload.size, k=workload.keys, a=secret, r=workload.rate,
             T=contenders.client_side(self.name, workload) == "tls",
-            R=self.name == "direct, TLS resumed", n=units)
+            R=self.name == "direct, TLS resumed",
+            O=contenders.keys_of_one(self.name, workload), n=units)
 
     def warm_up(self, stage, units):
         self.load(stage, units)
@@ -107,16 +44,18 @@ class Running:
 
     def send(self, stage, units):
         """The figures for this many units."""
-        both = [process.pid for process in (self.server.process, self.process) if process]
+        pid = self.process and self.process.pid
+
+        def cpu_seconds():
+            servers = sum(map(processes.cpu_seconds, self.server.pids))
+            return servers, processes.cpu_seconds(pid) if pid else 0
         before = []
-        report = self.load(
-            stage, units, lambda: before.extend(map(processes.cpu_seconds, both)))
-        after = [processes.cpu_seconds(pid) for pid in both]
+        report = self.load(stage, units, lambda: before.extend(cpu_seconds()))
+        after = cpu_seconds()
         if self.name == "direct, TLS resumed" and report["resumed"] < 0.9 * units:
             raise Trouble(f"of {units} sessions only {report['resumed']} were resumed")
         count = report["units"] * self.workload.pipeline
         used = [(b - a) / count * 1e6 for a, b in zip(before, after)]
-        pid = self.process and self.process.pid
         return {
             "proxy_us": used[1] if pid else None,
             "server_us": used[0],
@@ -137,26 +76,33 @@ def middle(slices):
 class World:
     """Starts contenders in front of servers, a new one for each measurement."""
 
-    def __init__(self, stage, binary):
+    def __init__(self, stage, binary, peers=None):
         self.stage = stage
         self.binary = binary
         self.speaks_tls = tools.build(stage)
+        # Paths of programs that no package has, by name.
+        self.peers = peers or {}
         self.servers = {}
         self.numbers = itertools.count(1)
         # The configuration of Redpool's pool, where it differs from the default.
         self.pool_keys = {}
 
-    def server(self, workload):
-        """The server of a workload. Those without TLS and password share one."""
-        kind = workload.password, workload.password or workload.tls
+    def server(self, name, workload):
+        """The server of a contender in a workload. Those without TLS and password share one."""
+        clustered = contenders.takes_cluster(name, workload)
+        kind = clustered, workload.password, workload.password or workload.tls
         if kind not in self.servers:
-            self.servers[kind] = Server(self.stage, *kind)
+            _, password, tls = kind
+            self.servers[kind] = (
+                Cluster(self.stage) if clustered else Server(self.stage, password, tls))
         return self.servers[kind]
 
     def contenders(self, workload):
         """The names of the contenders that support a workload here."""
         for name in contenders.ABILITIES:
-            if not contenders.takes_part(name, workload) or not contenders.is_installed(name):
+            if not contenders.takes_part(name, workload):
+                continue
+            if not contenders.is_installed(name, self.peers):
                 continue
             if contenders.client_side(name, workload) == "tls" and not self.speaks_tls:
                 continue
@@ -165,7 +111,9 @@ class World:
     def start(self, name, workload):
         """Starts a contender for a workload. Returns its process (None when direct) and its address
         for clients."""
-        server = self.server(workload)
+        server = self.server(name, workload)
+        if isinstance(server, Cluster):
+            return self.start_before(name, server)
         side = contenders.client_side(name, workload)
         secure = contenders.upstream_side(name, workload) == "tls"
         upstream = server.path if workload.upstream_side == "unix" else server.port
@@ -187,6 +135,28 @@ class World:
             process = self.nutcracker(name, server, upstream, port, path)
         self.stage.ready(process, port)
         return process, {"tcp": port, "unix": path, "tls": tls_port}[side]
+
+    def start_before(self, name, cluster):
+        """Starts a contender in front of a cluster. Returns the same as `start`."""
+        if name.startswith("direct"):
+            return None, cluster.ports
+        if name.startswith("redpool"):
+            process, port, _ = self.stage.redpool(cluster.ports, self.binary, **self.pool_keys)
+        else:
+            port = processes.free_port()
+            process = self.predixy(cluster, port)
+            self.stage.ready(process, port)
+        processes.eventually(lambda: cluster.is_reached(port), f"{name} has found all nodes")
+        return process, port
+
+    def predixy(self, cluster, port):
+        nodes = "".join(f"        + 127.0.0.1:{node}\n" for node in cluster.ports)
+        config = self.stage.directory / f"predixy-{port}.conf"
+        config.write_text(
+            f"Name bench\nBind 127.0.0.1:{port}\nWorkerThreads 1\n"
+            "Authority {\n    Auth {\n        Mode write\n    }\n}\n"
+            f"ClusterServerPool {{\n    Servers {{\n{nodes}    }}\n}}\n")
+        return self.stage.start(self.peers["predixy"], config)
 
     @staticmethod
     def straight(side, server, workload):
@@ -246,18 +216,18 @@ class World:
     def running(self, name, workload):
         process, place = self.start(name, workload)
         try:
-            yield Running(name, workload, self.server(workload), process, place)
+            yield Running(name, workload, self.server(name, workload), process, place)
         finally:
             if process:
                 self.stage.end(process)
 
     def measure(self, name, workload):
         """One run: starts a contender, warms it up and loads it. Returns its figures."""
-        server = self.server(workload)
+        server = self.server(name, workload)
         server.fill(workload)
         with contextlib.ExitStack() as conditions:
             if workload.one_processor:
-                conditions.enter_context(processes.on_one_processor(server.process.pid))
+                conditions.enter_context(processes.on_one_processor(*server.pids))
             running = conditions.enter_context(self.running(name, workload))
             if workload.mode == "idle":
                 return self.idle(running.process, running.place, workload)
@@ -270,14 +240,18 @@ class World:
     def measure_in_turns(self, names, workload):
         """The figures of contenders that all run at once, by name. They get the load in turns, a
         slice each, so that disturbances of the host affect all of them."""
-        server = self.server(workload)
-        server.fill(workload)
+        servers = {name: self.server(name, workload) for name in names}
+        different = list(dict.fromkeys(servers.values()))
+        for server in different:
+            server.fill(workload)
         units = {name: contenders.units(name, workload) // workload.slices for name in names}
         with contextlib.ExitStack() as stack:
             if workload.one_processor:
-                stack.enter_context(processes.on_one_processor(server.process.pid))
+                pids = [pid for server in different for pid in server.pids]
+                stack.enter_context(processes.on_one_processor(*pids))
             crowd, upstreams = [], {}
             for name in names:
+                server = servers[name]
                 others = server.connections()
                 running = stack.enter_context(self.running(name, workload))
                 crowd.append(running)
