@@ -113,6 +113,8 @@ package enum Expectation: UInt8, Sendable {
     case unblock
     /// Redpool's CLIENT ID.
     case identify
+    /// Redpool's INFO replication; the number is that of the question.
+    case replication
     /// A command of Redpool's that unblocks clients during a drain; the number says which.
     case unblocking
     /// A command of Redpool's that is sent for its effect; the reply is ignored.
@@ -127,7 +129,7 @@ package enum Expectation: UInt8, Sendable {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
             .confirmation, .commandInfo, .lockQuestion, .kill, .identify, .unblocking, .reset,
-            .redirection:
+            .redirection, .replication:
             true
         default: false
         }

@@ -42,7 +42,8 @@ func sampleMetrics(_ name: String = "main", factor: UInt64 = 1) -> PoolMetrics {
     metrics.sight.inFlight = 17
     metrics.sight.commandSince = at(99.75).nanoseconds
     metrics.cluster = ClusterCounts(
-        moved: 21 * factor, asked: 22 * factor, triedAgain: 23 * factor, split: 24 * factor)
+        moved: 21 * factor, asked: 22 * factor, triedAgain: 23 * factor, split: 24 * factor,
+        replicaReads: 25 * factor)
     metrics.leases.atOnce = 50 * factor
     metrics.leases.refused = 4 * factor
     metrics.leases.left = 5 * factor

@@ -11,7 +11,8 @@ from reload_classes import key
 
 pytestmark = pytest.mark.daemon
 # Imported by test_reload_keys.
-KEYS = ("cluster", "crossSlot", "clusterRefresh", "maxNodes", "clusterCommands", "announce")
+KEYS = ("cluster", "crossSlot", "clusterRefresh", "maxNodes", "clusterCommands", "announce", "reads",
+        "maxReplicaLag")
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,48 @@ def test_announce(launch, cluster):
     redpool, client = start(launch, cluster)
     redpool.reload(announce="redis.example.com:6399")
     assert b"redis.example.com:6399" in client.command("CLUSTER", "NODES")
+
+
+def calls(node) -> int:
+    """How often a node has executed STRLEN."""
+    text = node.command("INFO", "commandstats").decode().partition("cmdstat_strlen:calls=")[2]
+    return int(text.partition(",")[0] or 0)
+
+
+@pytest.fixture(scope="module")
+def pair(keep):
+    """A primary and its replica."""
+    made = keep.started(Cluster(1, replicas=1))
+    return made, made.replicas_of(made.primaries[0])[0]
+
+
+def is_read(client, replica) -> bool:
+    before = calls(replica)
+    assert client.command("STRLEN", "k") == 0
+    return calls(replica) > before
+
+
+@key("reads", "live")
+def test_reads(launch, pair):
+    cluster, replica = pair
+    redpool, client = start(launch, cluster)
+    assert not is_read(client, replica)
+    redpool.reload(reads="replica")
+    eventually(lambda: is_read(client, replica), what="reads from the replica")
+    redpool.reload(reads="client")
+    assert not is_read(client, replica)
+    assert client.command("READONLY") == b"OK"
+    eventually(lambda: is_read(client, replica), what="reads from the replica")
+
+
+@key("maxReplicaLag", "live")
+def test_max_replica_lag(launch, pair):
+    cluster, replica = pair
+    redpool, client = start(launch, cluster, reads="replica")
+    eventually(lambda: is_read(client, replica), what="reads from the replica")
+    redpool.reload(maxReplicaLag="2s")
+    [found] = [
+        line for line in redpool.show("CONFIG", "pools.main")
+        if line["key"].endswith(".maxReplicaLag")]
+    assert found["value"] == "2s"
+    assert is_read(client, replica)

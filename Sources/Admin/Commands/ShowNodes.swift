@@ -85,7 +85,7 @@ enum ShowNodes {
 enum ShowClusters {
     static let columns = [
         "pool", "state", "version", "slots_ok", "nodes", "down", "changes", "changed_s",
-        "failovers", "moved", "asked", "tryagain", "split", "error",
+        "failovers", "moved", "asked", "tryagain", "split", "replica_reads", "error",
     ]
 
     static func answer(_ call: Call) {
@@ -115,7 +115,8 @@ enum ShowClusters {
             .count(report.nodes.count), .count(down.count), .count(report.changes),
             .seconds(report.isKnown ? wallClock() - report.changedAt : nil),
             .count(report.failovers), .count(counts?.moved), .count(counts?.asked),
-            .count(counts?.triedAgain), .count(counts?.split), .plain(error, longest: 100),
+            .count(counts?.triedAgain), .count(counts?.split), .count(counts?.replicaReads),
+            .plain(error, longest: 100),
         ]
     }
 }

@@ -94,6 +94,7 @@ enum ShowNumbers {
             ("cluster_redirects.asked", pool.cluster.asked),
             ("cluster_redirects.tryagain", pool.cluster.triedAgain),
             ("cluster_split_commands", pool.cluster.split),
+            ("cluster_replica_reads", pool.cluster.replicaReads),
             ("upstreams_opened", upstreams.opened), ("dials.ok", upstreams.connected),
         ]
         for reason in [CloseReason.connectFailed, .connectTimeout, .handshakeFailed] {

@@ -59,5 +59,11 @@ extension PrometheusMetrics {
         for pool in pools {
             text.sample([Label("pool", pool.name)], pool.metrics.cluster.split)
         }
+        text.metric(
+            "redpool_cluster_replica_reads_total", .counter,
+            "Commands, and parts of commands, that were sent to replicas.")
+        for pool in pools {
+            text.sample([Label("pool", pool.name)], pool.metrics.cluster.replicaReads)
+        }
     }
 }

@@ -174,6 +174,9 @@ extension ClientConnection {
     /// An inline command, as an array.
     private func carryOut(_ request: Request) -> Outcome {
         if pool.isRouted {
+            if pool.readsReplicas, mustAwaitReads(before: request.command) {
+                return waitForReplies()
+            }
             if let outcome = answerRefusal() { return outcome }
             lastCommand = request.command
             return carryOutRouted(request)

@@ -25,6 +25,7 @@ extension ClientConnection {
             return
         }
         if refuseUnfinished(span, start) { return }
+        if pool.readsReplicas { _ = mustAwaitReads(before: .unknown) }
         if pool.isRouted, !isHolding, !routeUnfinished(span, start) { return }
         if isHolding {
             if streamHeld(span, start) { return }

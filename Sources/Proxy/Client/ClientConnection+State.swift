@@ -193,6 +193,7 @@ extension ClientConnection {
         let isSkipped = session.replyMode == .skipNext
         session.reset(to: pool.warmKey)
         openMulti = nil
+        extras?.reads.isReadOnly = false
         redirect(to: 0)
         monitorFilter = nil
         countKept()

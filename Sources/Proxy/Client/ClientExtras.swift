@@ -34,6 +34,7 @@ final class ClientExtras {
     var tour: NodeTour?
     var openMulti: OpenMulti?
     var aside: UpstreamConnection?
+    var reads = ReplicaReads()
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }

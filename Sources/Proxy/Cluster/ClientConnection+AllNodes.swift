@@ -96,6 +96,7 @@ extension ClientConnection {
                 to: request.command, span, request.frame, protocolVersion: key.protocolVersion,
                 isCovered: route.served == Slot.count)
         else { return nil }
+        if answer.first == UInt8(ascii: "+") { noteReadOnly(request.command) }
         if !session.takeSilence() { replyBytes(answer) }
         return .answered
     }

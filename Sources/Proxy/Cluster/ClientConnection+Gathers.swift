@@ -10,7 +10,9 @@ extension ClientConnection {
     /// Sends a command whose keys are in several slots, in parts.
     func send(_ split: Split, _ request: Request) -> Outcome {
         let name = worker.table.info(request.command)?.name ?? ""
-        let parts = split.parts.map { (slot: $0.slot, node: nil as UInt32?, bytes: $0.command) }
+        let parts = split.parts.map {
+            (slot: $0.slot, node: replica(for: request, in: $0.slot)?.number, bytes: $0.command)
+        }
         let outcome = gather(parts, .split(split, name: name))
         if outcome == .sent { pool.traffic.split += 1 }
         return outcome

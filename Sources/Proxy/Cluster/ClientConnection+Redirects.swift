@@ -37,6 +37,7 @@ extension ClientConnection {
         _ refused: RefusedReply, at place: UInt32, _ strands: ClientStrands,
         from own: UpstreamConnection
     ) {
+        if own.origin.isReadOnly, judgeReplica(refused, at: place, strands, from: own) { return }
         let isConfirmed = strands.confirmed.remove(place) != nil
         let mayBeMadeUp = CommandTable.runsScript(refused.command)
         // What a script says must not name nodes.
@@ -89,8 +90,9 @@ extension ClientConnection {
             }
             target?.namedAt = worker.now
             return target
-        case .ask(_, let address):
+        case .ask(let slot, let address):
             pool.traffic.asked += 1
+            route.leaves(slot)
             let target = pool.server(of: address)
             target?.namedAt = worker.now
             return target
@@ -103,7 +105,7 @@ extension ClientConnection {
         return Int(slot) < Slot.count ? route.owner(of: slot) : nil
     }
 
-    private func carryOut(
+    func carryOut(
         _ action: RedirectAction, _ refused: RefusedReply, at place: UInt32,
         _ strands: ClientStrands
     ) {
@@ -143,10 +145,8 @@ extension ClientConnection {
                 in: strands.order, version: route.version, now: worker.now)
         {
             let slot = strands.order.slot(of: held.place)
-            let owner = Int(slot) < Slot.count ? route.owner(of: slot) : server
-            guard let target = held.node.map({ route.server(at: $0) }) ?? owner,
-                target.departure == nil
-            else {
+            let owner = Int(slot) < Slot.count ? route.owner(of: slot) : anyServer
+            guard let target = target(of: held, owner, strands), target.departure == nil else {
                 find(held, owner, strands)
                 continue
             }

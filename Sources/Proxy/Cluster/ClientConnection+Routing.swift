@@ -13,7 +13,14 @@ extension ClientConnection {
     func handleRouted(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
     ) -> Int? {
-        if let end = forwardKeyed(buffer, frame, command) { return end }
+        if pool.readsReplicas {
+            if mustAwaitReads(before: command) {
+                mode = .barrier
+                return nil
+            }
+        } else if let end = forwardKeyed(buffer, frame, command) {
+            return end
+        }
         if command == .multi, let block = forwardRoutedBlock(buffer, frame) {
             return block.outcome != .blocked ? block.end : nil
         }
@@ -109,6 +116,10 @@ extension ClientConnection {
         if isHolding { return carryOutRoutedHeld(request) }
         guard !isLockedOut, aside == nil, let route = pool.route else {
             if inFlight > 0, strands != nil { return waitForReplies() }
+            if server.isReplica {
+                if inFlight > 0 { return waitForReplies() }
+                turn(to: anyServer)
+            }
             return carryOutRare(request)
         }
         if let multi = openMulti { return continueMulti(request, multi) }
@@ -125,6 +136,11 @@ extension ClientConnection {
         switch slots {
         case .one(let slot):
             guard let target = route.owner(of: slot) else { return refuseSlot(slot) }
+            if pool.readsReplicas,
+                let outcome = sendToReplica(request, in: slot, of: target, route)
+            {
+                return outcome
+            }
             return send(request, in: slot, to: target)
         case .several(let first):
             guard let target = route.owner(of: first) else { return refuseSlot(first) }
@@ -133,9 +149,9 @@ extension ClientConnection {
             // The server says CROSSSLOT.
             return send(request, in: PlaceSlot.unknown, to: target)
         case .none:
-            return send(request, in: PlaceSlot.none, to: server)
+            return send(request, in: PlaceSlot.none, to: anyServer)
         case .malformed:
-            return send(request, in: PlaceSlot.unknown, to: server)
+            return send(request, in: PlaceSlot.unknown, to: anyServer)
         }
     }
 

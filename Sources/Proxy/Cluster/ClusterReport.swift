@@ -34,6 +34,8 @@ package struct ClusterCounts: Equatable, Sendable {
     package var triedAgain: UInt64 = 0
     /// Commands that were sent in parts.
     package var split: UInt64 = 0
+    /// Commands, and parts, that were sent to replicas.
+    package var replicaReads: UInt64 = 0
 
     /// Adds those of another worker.
     mutating func add(_ other: ClusterCounts) {
@@ -41,13 +43,16 @@ package struct ClusterCounts: Equatable, Sendable {
         asked += other.asked
         triedAgain += other.triedAgain
         split += other.split
+        replicaReads += other.replicaReads
     }
 }
 
 extension ClientTraffic {
     /// Its part that is about a cluster.
     var cluster: ClusterCounts {
-        ClusterCounts(moved: moved, asked: asked, triedAgain: triedAgain, split: split)
+        ClusterCounts(
+            moved: moved, asked: asked, triedAgain: triedAgain, split: split,
+            replicaReads: replicaReads)
     }
 }
 

@@ -20,6 +20,11 @@ final class ClusterRoute {
     private var unretained: UnsafeMutablePointer<Unmanaged<Server>?>
     private var room = 16
 
+    /// When a slot has last left a node, wholly or in part, as far as is known here; nil if none has.
+    private(set) var changedAt: MonotonicTime?
+    /// Slots on their way to another node: keys of them are there already.
+    private var leaving: Set<UInt16> = []
+
     /// Clients with commands that wait for a time, or for another map.
     private var paused: ContiguousArray<SlotID> = []
     private let worker: Worker
@@ -149,8 +154,12 @@ final class ClusterRoute {
             hasChanged = true
             losers.insert(owners[slot])
             owners[slot] = number
+            leaving.remove(UInt16(slot))
         }
-        if hasChanged { version += 1 }
+        if hasChanged {
+            if version > 0 { changedAt = worker.now }
+            version += 1
+        }
         return servers.compactMap { server in
             server.flatMap { losers.contains(UInt16(truncatingIfNeeded: $0.number)) ? $0 : nil }
         }
@@ -162,8 +171,26 @@ final class ClusterRoute {
         guard owners[Int(slot)] != number else { return false }
         owners[Int(slot)] = number
         version += 1
+        changedAt = worker.now
+        leaving.remove(slot)
+        server.setReplica(false)
         return true
     }
+
+    /// A node has said in ASK that it gives this slot away.
+    func leaves(_ slot: UInt16) {
+        changedAt = worker.now
+        leaving.insert(slot)
+    }
+
+    /// Whether keys of a slot may be on two nodes. A replica of Redis does not say so: for it, keys
+    /// that have left its primary do not exist. Where one slot leaves, others follow.
+    func mayBeLeaving(_ slot: UInt16, now: MonotonicTime) -> Bool {
+        guard let changedAt else { return false }
+        return now - changedAt < ClusterRoute.unrest || leaving.contains(slot)
+    }
+
+    private static let unrest = Int64.seconds(5)
 
     /// The servers that have slots, each once, in the order of their first slots.
     var primaries: [Server] {
@@ -178,6 +205,12 @@ final class ClusterRoute {
             }
         }
         return found
+    }
+
+    /// Whether this server has slots.
+    func hasSlots(_ server: Server) -> Bool {
+        let number = UInt16(truncatingIfNeeded: server.number)
+        return (0..<Slot.count).contains { owners[$0] == number }
     }
 
     /// How many slots have a server.

@@ -154,7 +154,7 @@ extension ClientConnection {
         switch slots {
         case .one(let one): slot = one
         case .several(let first): slot = first
-        case .none, .malformed: return server
+        case .none, .malformed: return anyServer
         }
         if let owner = pool.route?.owner(of: slot) { return owner }
         openMulti?.stage = .refused

@@ -97,7 +97,7 @@ extension ClientConnection {
             let route = pool.route, var block = findBlock(buffer, after: first)
         else { return nil }
         let keys = slot(of: block, from: first.end, buffer.span)
-        let target = keys.map { route.owner(of: $0.slot) } ?? server
+        let target = keys.map { route.owner(of: $0.slot) } ?? anyServer
         guard let target else { return nil }
         if target !== server {
             // What may stand in a block is a matter of the node.

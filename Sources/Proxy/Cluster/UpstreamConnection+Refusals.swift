@@ -17,7 +17,7 @@ extension UpstreamConnection {
     ) -> Bool {
         let entry = inFlight.first
         guard entry.client != UpstreamConnection.nobody else { return false }
-        guard NodeRefusal.mayBegin(with: scanner.head) else {
+        guard NodeRefusal.mayBegin(with: scanner.head) || lacksScript else {
             noteFailedMember(entry)
             return false
         }
@@ -46,6 +46,11 @@ extension UpstreamConnection {
             client.openMulti?.isLost = true
             client.openMulti?.isDoomed = true
         }
+    }
+
+    /// A replica does not know a script. The primary may: SCRIPT LOAD is not replicated.
+    private var lacksScript: Bool {
+        origin.isReadOnly && scanner.head.starts(with: "NOSCRIPT ")
     }
 
     /// What a client is told whose state on this node allows no key, or shard channel, of another
@@ -98,7 +103,7 @@ extension UpstreamConnection {
         let reply = [UInt8](UnsafeRawBufferPointer(start: bytes + count, count: end - count))
         let client = worker.clients[entry.client]
         guard let client, client.uses(self), let node = server.node.address,
-            let refusal = NodeRefusal(reply, from: node)
+            let refusal = NodeRefusal(reply, from: node) ?? (origin.isReadOnly ? .notServing : nil)
         else {
             passOn(entry, bytes + count, end - count, 1)
             return

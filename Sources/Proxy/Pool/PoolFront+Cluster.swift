@@ -16,6 +16,7 @@ extension PoolFront {
         let losers = route.take(map) { server(of: $0.address) }
         preferOwner(route)
         leaveForgotten(route)
+        followReplicas()
         for server in losers { replanClients(of: server) }
         for server in servers { server.noteWork() }
         route.wakePaused()
@@ -62,6 +63,7 @@ extension PoolFront {
         }
         let server = addServer(node, at: target)
         if isHalted { server.halt() }
+        if readsReplicas { judgeRole(of: server) }
         return server
     }
 

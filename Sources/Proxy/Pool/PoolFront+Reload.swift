@@ -22,6 +22,7 @@ extension PoolFront {
             if old.password != new.password { renewPassword() }
         }
         if old.clientUsers != new.clientUsers { replaceClientUsers() }
+        if old.cluster?.reads != new.cluster?.reads { followReplicas() }
         self.moves = moves
         forEachServer { $0.noteWork() }
     }

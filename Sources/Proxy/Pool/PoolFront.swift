@@ -27,6 +27,8 @@ final class PoolFront {
     private(set) var isRouted = false
     /// `route`, for what each command asks: without a retain.
     private(set) var routing: Unmanaged<ClusterRoute>?
+    /// Which commands go to replicas. Kept here for the same reason.
+    private(set) var reads = ClusterSource.Reads.primary
     /// Seeds the random numbers of its servers.
     private var seed: UInt64
     var traffic = ClientTraffic()
@@ -79,6 +81,7 @@ final class PoolFront {
             route = made
             routing = Unmanaged.passUnretained(made)
             isRouted = true
+            reads = config.cluster?.reads ?? .primary
         }
         primary = addServer(group.firstNode, at: config.givenAddress)
     }
@@ -105,6 +108,8 @@ final class PoolFront {
     /// Closes what is left of a server's connections. Nobody may have it any more.
     func remove(_ server: Server) {
         server.closeEverything()
+        server.leaveShard()
+        server.setReplicas([])
         worker.work.departed.add(server)
         servers.removeAll { $0 === server }
         route?.remove(server)
@@ -134,6 +139,7 @@ final class PoolFront {
         meter.setSlowLog(new.slowLog)
         let isOtherTLS = new.listenTLS != config.listenTLS
         config = new
+        reads = new.cluster?.reads ?? .primary
         if isOtherTLS { secure = listenerContext() }
     }
 
@@ -178,6 +184,7 @@ final class PoolFront {
         forEachServer { $0.tick() }
         if let route { leaveForgotten(route) }
         letFormerGo()
+        if readsReplicas { watchReplicas() }
         if halt != nil { judgeHalt() }
         watch()
     }

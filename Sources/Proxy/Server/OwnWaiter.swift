@@ -11,6 +11,8 @@ enum OwnWaiter: UInt64, CaseIterable {
     case users
     /// The release of blocked clients.
     case unblocker
+    /// The question about a server's replication.
+    case replication
 
     init?(_ waiter: WaiterID) { self.init(rawValue: .max - waiter.raw) }
 

@@ -26,6 +26,7 @@ extension Server {
     /// `runID` is the new one's, if it is known.
     func forgetServer(_ runID: [UInt8]?) {
         processes.epoch &+= 1
+        doubtReplica()
         pool.knownKeys.forgetAll()
         pool.unknownCommands = UnknownCommands()
         scripts.forget()

@@ -8,7 +8,7 @@ extension Server {
     /// 100 ms is enough.
     func tell(_ trouble: PrimaryTrouble) {
         if let node = node.address {
-            guard departure == nil, trouble == .lost || trouble == .dialFailed,
+            guard departure == nil, !isReplica, trouble == .lost || trouble == .dialFailed,
                 looks.mayTell(trouble, now: worker.now)
             else { return }
             return pool.tell(.lost(node))

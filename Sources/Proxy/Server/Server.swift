@@ -46,6 +46,8 @@ final class Server {
     var looks = Looks()
     /// Users of whom it is not known whether the server still accepts them.
     var checks = UserChecks()
+    /// What clients that read from replicas have to know of it.
+    var replication = Replication()
     private var deadlineTimer: DeadlineTimer?
     private var hasWork = false
     /// Clients have waited for an upstream since before the last tick.
@@ -232,6 +234,8 @@ final class Server {
         case .unblocker: unblockFailed(refusalText(refusal))
         // `checkUsers` ends it at its deadline.
         case .users: break
+        // The next round asks again.
+        case .replication: break
         case nil:
             if let client = worker.clients[SlotID(raw: waiter.raw)] {
                 let reason = RefusedReason(word: refusal.word)
@@ -252,6 +256,7 @@ final class Server {
             if let upstream = self[id] { upstream.beginUnblocking() } else { endUnblocking() }
         case .users:
             if let upstream = self[id] { giveBack(upstream) }
+        case .replication: self[id]?.askReplication()
         case nil: grantClient(waiter, id)
         }
     }
@@ -343,6 +348,7 @@ extension Server {
         failures.dialFailed(text, at: worker.now)
         names.failed()
         names.suspect(self)
+        doubtReplica()
         if reason == .connectFailed || reason == .connectTimeout { tell(.dialFailed) }
         machine.connectFailed(id, reason, now: worker.now)
         noteWork()
@@ -364,6 +370,7 @@ extension Server {
     /// A connection was lost while in use.
     func noteLoss(_ reason: CloseReason, at address: String) {
         failures.lost(reason, at: worker.now)
+        doubtReplica()
         if reason == .upstreamClosed || reason == .upstreamReset {
             names.suspect(self)
             tell(.lost)

@@ -20,6 +20,8 @@ struct Handshake {
         case transactions
         case role
         case clientLine
+        /// A replica of a cluster then answers reads.
+        case readOnly
         case setName([UInt8])
         case setLibrary(StaticString, [UInt8])
     }
@@ -83,6 +85,7 @@ struct Handshake {
         case .transactions: "COMMAND INFO"
         case .role, .primary: "ROLE"
         case .clientLine: "CLIENT INFO"
+        case .readOnly: "READONLY"
         case .setName: "CLIENT SETNAME"
         case .setLibrary: "CLIENT SETINFO"
         case nil: "the handshake"

@@ -55,7 +55,7 @@ extension UpstreamConnection {
 
     private func excess(_ expectation: Expectation) -> Excess {
         switch expectation {
-        case .commandInfo, .identify, .reset: .dropped
+        case .commandInfo, .identify, .reset, .replication: .dropped
         case .rewriteList: scanner.isError ? .impossible : .dropped
         // TRACKINGINFO ends with all prefixes.
         case .redirection: scanner.isError ? .impossible : .relayed

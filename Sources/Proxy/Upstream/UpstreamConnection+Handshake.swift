@@ -37,6 +37,7 @@ extension UpstreamConnection {
         } else if server.looks.isTimeoutDoubtful, key.user == 0 {
             steps += Handshake.changing
         }
+        if server.isReplica { steps.append(.readOnly) }
         start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
     }
 
@@ -126,6 +127,7 @@ extension UpstreamConnection {
             words = ["COMMAND", "INFO", "multi", "exec"].map { Array($0.utf8) }
         case .role, .primary: words = [Array("ROLE".utf8)]
         case .clientLine: words = [Array("CLIENT".utf8), Array("INFO".utf8)]
+        case .readOnly: words = [Array("READONLY".utf8)]
         case .setName(let name): words = [Array("CLIENT".utf8), Array("SETNAME".utf8), name]
         case .setLibrary(let what, let value):
             words = [Array("CLIENT".utf8), Array("SETINFO".utf8), Array("\(what)".utf8), value]
@@ -203,6 +205,9 @@ extension UpstreamConnection {
         case .information:
             learnWhoAnswers()
             return nil
+        case .readOnly:
+            origin.isReadOnly = scanner.head.matches("OK") && !scanner.isError
+            return origin.isReadOnly ? nil : refusal()
         case .primary: return judgeRole()
         case .timeout, .outputLimit, .transactions, .role, .clientLine:
             learn(learned(from: step))
@@ -336,6 +341,7 @@ extension UpstreamConnection {
             startGauge()
             server.connected(self)
             if origin.epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
+            if origin.isReadOnly != server.isReplica { leaveRole() }
         case .convert(let newKey):
             key = newKey
             server.machine.converted(id, now: worker.now)

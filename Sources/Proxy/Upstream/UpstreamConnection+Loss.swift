@@ -14,6 +14,9 @@
 // With TLS, both kernels count ciphertext, and a record is opened only as a whole: the bound is
 // the end of the last record that the peer's kernel has (`Channel.receivedBound`). The FIN decides
 // there too, and never close_notify, which may come before the last acknowledgement.
+//
+// A connection to a replica that clients read from carries reads only. These are sent again without
+// proof, because a read changes nothing.
 
 import Config
 import EventLoop
@@ -44,7 +47,8 @@ extension UpstreamConnection {
             client.sendAgain([])
         }
         guard !inFlight.isEmpty else { return }
-        let received = received(reason)
+        // Reads can be repeated, whether they have run or not.
+        let received = origin.isReadOnly ? 0 : received(reason)
         let claims = claims(receivedUpTo: received)
         let placed = pool.isRouted ? placedCommands(receivedUpTo: received) : []
         let wasShared = isShared

@@ -103,6 +103,10 @@ extension UpstreamConnection {
         case .identify:
             finishHead()
             identified(reply)
+        case .replication:
+            finishHead()
+            if isShared { countFinished(1) }
+            server.replicationAnswered(reply, to: entry.value, from: self)
         case .unblocking:
             finishHead()
             unblockReplied(reply, to: entry.value)

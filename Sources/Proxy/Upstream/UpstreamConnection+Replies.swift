@@ -146,7 +146,8 @@ extension UpstreamConnection {
                     || scanner.head.starts(with: "MASTERDOWN ")
             else { return }
         }
-        server.failoverSign(.readOnly)
+        // What a replica says of itself is no sign of a failover.
+        if origin.isReadOnly { server.doubtReplica() } else { server.failoverSign(.readOnly) }
     }
 
     /// The reply may be to a command that blocks. A script does not block, but can make up any

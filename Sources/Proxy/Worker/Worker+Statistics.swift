@@ -69,6 +69,8 @@ struct ClientTraffic: Sendable {
     var triedAgain: UInt64 = 0
     /// Commands that were sent in parts because their keys are in several slots.
     var split: UInt64 = 0
+    /// Commands, and parts, that were sent to replicas.
+    var replicaReads: UInt64 = 0
 
     mutating func add(_ other: ClientTraffic) {
         clients += other.clients
@@ -85,6 +87,7 @@ struct ClientTraffic: Sendable {
         asked += other.asked
         triedAgain += other.triedAgain
         split += other.split
+        replicaReads += other.replicaReads
     }
 }
 

@@ -61,6 +61,9 @@ package struct CommandInfo: Sendable {
     package let isBlocking: Bool
     /// May write, directly or through a script (the server's WRITE and MAY_REPLICATE flags).
     package let mayWrite: Bool
+    /// Only reads data, and writes nothing anywhere (the server's READONLY flag without
+    /// MAY_REPLICATE).
+    let isReadOnly: Bool
 
     /// The number of words; if negative, the least number. 0 if it is not known.
     package let arity: Int8
@@ -138,6 +141,7 @@ package struct CommandTable: @unchecked Sendable {
                     name: words.joined(separator: "|").lowercased(), commandClass: kind,
                     mayStandInBlock: fields[2] == "ok", isBlocking: flags.contains("BLOCKING"),
                     mayWrite: flags.contains("WRITE") || flags.contains("MAY_REPLICATE"),
+                    isReadOnly: flags.contains("READONLY") && !flags.contains("MAY_REPLICATE"),
                     arity: Int8(CommandTable.number(fields[5], in: -128...127) ?? 0),
                     releases: (
                         CommandTable.number(fields[6], in: 0...9_999).map { UInt16($0) } ?? .max,
@@ -215,6 +219,12 @@ package struct CommandTable: @unchecked Sendable {
     package func mayWrite(_ command: Command) -> Bool {
         let row = Int(command.rawValue)
         return unsafe row >= infos.count || infos[row].mayWrite
+    }
+
+    /// True for commands that only read data: a replica can answer them.
+    package func isReadOnly(_ command: Command) -> Bool {
+        let row = Int(command.rawValue)
+        return unsafe row < infos.count && infos[row].isReadOnly
     }
 
     /// Finds the command of a frame. A container with an unknown subcommand is unknown: a newer

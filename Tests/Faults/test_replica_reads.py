@@ -1,0 +1,382 @@
+"""Reads from the replicas of a cluster: no client misses a write of its own, whatever happens."""
+
+import contextlib
+import signal
+import time
+
+import pytest
+
+from harness.cluster import Cluster, key_in, spread
+from harness.relay import Relay
+from harness.servers import FOUND
+from harness.waiting import always, eventually
+from harness.wire import ErrorReply, encode
+
+pytestmark = [pytest.mark.daemon]
+
+OTHERS = ("redis 6.2", "valkey 8.0")
+SERVERS = [server for server in FOUND if server in FOUND[:1] or server.name in OTHERS]
+
+
+def calls(node, command) -> int:
+    """How often a node has executed a command."""
+    for line in node.command("INFO", "commandstats").decode().splitlines():
+        if line.startswith(f"cmdstat_{command}:"):
+            return int(line.partition("calls=")[2].partition(",")[0])
+    return 0
+
+
+def reads_from(client, key, node) -> bool:
+    """Whether a read of the key goes to this node."""
+    before = calls(node, "strlen")
+    client.command("STRLEN", key)
+    return calls(node, "strlen") > before
+
+
+def start(launch, cluster, reads="replica", **pool):
+    redpool = launch.redpool(None, pool=cluster.settings | {"reads": reads} | pool, console=True)
+    cluster.wait_for_map(redpool)
+    return redpool
+
+
+def wait_for_replica(client, key, replicas):
+    eventually(lambda: any([reads_from(client, key, node) for node in replicas]),
+               what="reads from replicas")
+
+
+@pytest.fixture(scope="module", params=SERVERS, ids=str)
+def two(keep, request):
+    """One primary with two replicas."""
+    return keep.started(Cluster(1, replicas=2, binary=request.param.path))
+
+
+@pytest.fixture
+def pair(two):
+    two.settle()
+    [primary] = two.primaries
+    return two, primary, two.replicas_of(primary)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_replicas_answer_reads_and_nothing_else(launch, pair, protocol):
+    cluster, primary, replicas = pair
+    redpool = start(launch, cluster)
+    with redpool.connect() as client, redpool.connect() as writer:
+        if protocol == 3:
+            assert client.command("HELLO", "3")[b"proto"] == 3
+        assert writer.command("SET", "k", "one") == b"OK"
+        wait_for_replica(client, "k", replicas)
+        written = calls(primary, "set")
+        before = [calls(node, "get") for node in (primary, *replicas)]
+        for _ in range(50):
+            assert client.command("GET", "k") == b"one"
+        after = [calls(node, "get") for node in (primary, *replicas)]
+        assert sum(after) - sum(before) == 50
+        assert after[0] - before[0] <= 5, "reads go to replicas"
+        assert 0 in (after[1] - before[1], after[2] - before[2]), "a client keeps its replica"
+        # Commands of other kinds find the primary behind a read on a replica.
+        assert client.command("SET", "k", "two") == b"OK"
+        assert client.command("GET", "k") == b"two"
+        assert client.command("PUBLISH", "nobody", "x") == 0
+        assert client.command("EVAL", "return redis.call('SET', KEYS[1], 'three')", 1, "k") == b"OK"
+        assert client.command("EVAL", "return 7", 0) == 7
+        client.send(encode("MULTI") + encode("GET", "k") + encode("EXEC"))
+        assert [client.read() for _ in range(3)] == [b"OK", b"QUEUED", [b"three"]]
+        assert client.command("WATCH", "k") == b"OK"
+        assert client.command("GET", "k") == b"three"
+        assert client.command("UNWATCH") == b"OK"
+        assert client.command("DBSIZE") == 1
+        assert client.command("SCAN", 0)[1] == [b"k"]
+        assert calls(primary, "set") >= written + 1
+    assert "upstream.desync" not in redpool.log()
+
+
+def test_clients_are_spread_over_replicas(launch, pair):
+    cluster, primary, replicas = pair
+    redpool = start(launch, cluster)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(24)]
+        wait_for_replica(clients[0], "k", replicas)
+        before = [calls(node, "get") for node in replicas]
+        for client in clients:
+            assert client.command("GET", "k") is None
+        assert all(calls(node, "get") > old for node, old in zip(replicas, before))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pipelines_keep_their_order(launch, pair, threads):
+    """A write waits for the reads before it, and a read behind it sees it."""
+    cluster, _, replicas = pair
+    settings = cluster.settings | {"reads": "replica"}
+    redpool = launch.redpool(None, pool=settings, settings={"threads": threads})
+    cluster.wait_for_map(redpool)
+    with redpool.connect() as client:
+        wait_for_replica(client, "k", replicas)
+        for number in range(200):
+            client.send(b"".join((
+                encode("GET", "k"), encode("GET", "k"), encode("SET", "k", number),
+                encode("GET", "k"), encode("INCR", "k"), encode("GET", "k"))))
+            old = str(number).encode() if number else None
+            new, next_ = str(number).encode(), str(number + 1).encode()
+            assert [client.read() for _ in range(6)] == [old, old, b"OK", new, number + 1, next_]
+            if number % 50 == 0:
+                time.sleep(0.3)
+    assert "upstream.desync" not in redpool.log()
+
+
+def test_reads_of_clients_that_ask_for_it(launch, pair):
+    cluster, primary, replicas = pair
+    redpool = start(launch, cluster, reads="client")
+    with redpool.connect() as asking, redpool.connect() as other:
+        assert asking.command("READONLY") == b"OK"
+        wait_for_replica(asking, "k", replicas)
+        always(lambda: reads_from(other, "k", primary), 0.3)
+        assert asking.command("READWRITE") == b"OK"
+        assert reads_from(asking, "k", primary)
+        assert asking.command("READONLY") == b"OK"
+        wait_for_replica(asking, "k", replicas)
+        assert asking.command("RESET") == b"RESET"
+        assert reads_from(asking, "k", primary)
+
+
+def test_reads_can_be_changed_at_a_reload(launch, pair):
+    cluster, primary, replicas = pair
+    redpool = start(launch, cluster, reads="primary")
+    with redpool.connect() as client:
+        assert client.command("READONLY") == b"OK"
+        always(lambda: reads_from(client, "k", primary), 0.3)
+        redpool.reload(reads="client")
+        wait_for_replica(client, "k", replicas)
+        redpool.reload(reads="primary")
+        eventually(lambda: reads_from(client, "k", primary), what="reads from the primary")
+        always(lambda: reads_from(client, "k", primary), 0.3)
+
+
+def test_scripts_that_only_read(launch, pair):
+    cluster, primary, replicas = pair
+    if primary.command("EVAL_RO", "return 1", 0) != 1:
+        pytest.skip("this server has no EVAL_RO")
+    redpool = start(launch, cluster)
+    with redpool.connect() as client:
+        wait_for_replica(client, "k", replicas)
+        name = client.command("SCRIPT", "LOAD", "return redis.call('STRLEN', KEYS[1])").decode()
+        for node in replicas:
+            assert node.command("SCRIPT", "FLUSH") == b"OK"
+        # NOSCRIPT of a replica: the primary has it.
+        for _ in range(20):
+            assert client.command("EVALSHA_RO", name, 1, "k") == 0
+        for _ in range(20):
+            assert client.command("EVAL_RO", "return #KEYS", 1, "k") == 1
+        reply = client.command("EVAL_RO", "return redis.call('SET', KEYS[1], 1)", 1, "k")
+        assert isinstance(reply, ErrorReply)
+
+
+def test_own_writes_while_replication_stands_still(launch, full):
+    """The link is up, and nothing comes over it."""
+    relays = []
+
+    def front(node):
+        relays.append(Relay(node))
+        return relays[-1]
+
+    cluster = launch.started(Cluster(1, replicas=2, tls=False, front=front))
+    [primary] = cluster.primaries
+    replicas = cluster.replicas_of(primary)
+    redpool = start(launch, cluster)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(50)]
+        reader = stack.enter_context(redpool.connect())
+        keys = [key_in(17 * index, "own") for index in range(50)]
+        for client, key in zip(clients, keys):
+            assert client.command("SET", key, 0) == b"OK"
+        wait_for_replica(reader, keys[0], replicas)
+        relays[cluster.nodes.index(primary)].hold()
+        until = time.monotonic() + (30 if full else 3)
+        rounds = stale = 0
+        while time.monotonic() < until:
+            rounds += 1
+            for client, key in zip(clients, keys):
+                assert client.command("SET", key, rounds) == b"OK"
+            for client, key in zip(clients, keys):
+                assert client.command("GET", key) == str(rounds).encode()
+            # Who has not written may read old values: the rule is what protects the others.
+            stale += reader.command("GET", keys[0]) != str(rounds).encode()
+        assert stale > 0
+        with cluster.connect(replicas[0]) as direct:
+            assert direct.command("READONLY") == b"OK"
+            assert direct.command("GET", keys[0]) == b"0", "replication stood still"
+        relays[cluster.nodes.index(primary)].release()
+        for client, key in zip(clients[:3], keys):
+            wait_for_replica(client, key, replicas)
+            assert client.command("GET", key) == str(rounds).encode()
+    assert "upstream.desync" not in redpool.log()
+
+
+def test_a_replica_that_lags_is_left(launch):
+    relays = []
+
+    def front(node):
+        relays.append(Relay(node))
+        return relays[-1]
+
+    cluster = launch.started(Cluster(1, replicas=1, tls=False, front=front))
+    [primary] = cluster.primaries
+    redpool = start(launch, cluster, maxReplicaLag="2s")
+    with redpool.connect() as reader, redpool.connect() as writer:
+        assert writer.command("SET", "k", "old") == b"OK"
+        wait_for_replica(reader, "k", cluster.replicas_of(primary))
+        relays[cluster.nodes.index(primary)].hold()
+        assert writer.command("SET", "k", "new") == b"OK"
+        eventually(lambda: reader.command("GET", "k") == b"new", 5, what="the new value")
+        always(lambda: reader.command("GET", "k") == b"new", 2)
+        relays[cluster.nodes.index(primary)].release()
+        wait_for_replica(reader, "k", cluster.replicas_of(primary))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_reads_while_replicas_go(launch, two, how):
+    """Reads in flight there go to the primary: nobody sees an error."""
+    two.settle()
+    [primary] = two.primaries
+    replicas = two.replicas_of(primary)
+    redpool = start(launch, two)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(20)]
+        for client in clients:
+            assert client.command("SET", "k", "v") == b"OK"
+        wait_for_replica(clients[0], "k", replicas)
+
+        def read():
+            for client in clients:
+                client.send(encode("GET", "k") * 10)
+            for client in clients:
+                assert [client.read() for _ in range(10)] == [b"v"] * 10
+
+        for replica in replicas:
+            for _ in range(20):
+                read()
+            for client in clients:
+                client.send(encode("GET", "k") * 10)
+            replica.stop(how)
+            for client in clients:
+                assert [client.read() for _ in range(10)] == [b"v"] * 10
+            read()
+        assert reads_from(clients[0], "k", primary)
+        for replica in replicas:
+            replica.start()
+        wait_for_replica(clients[0], "k", replicas)
+    assert "upstream.desync" not in redpool.log()
+
+
+def test_a_replica_that_does_not_answer_is_left(launch, pair):
+    """Its clients wait until it goes on; others read elsewhere from then on."""
+    cluster, primary, replicas = pair
+    redpool = start(launch, cluster)
+    with redpool.connect() as client, redpool.connect() as other:
+        wait_for_replica(client, "k", replicas)
+        for replica in replicas:
+            replica.pause()
+        time.sleep(2.5)
+        assert other.command("GET", "k") is None
+        assert reads_from(other, "k", primary)
+        for replica in replicas:
+            replica.resume()
+        wait_for_replica(other, "k", replicas)
+
+
+def test_reads_of_keys_in_several_slots(launch):
+    """The parts of a split command are read from replicas, and written keys from primaries."""
+    cluster = launch.started(Cluster(replicas=1))
+    redpool = start(launch, cluster)
+    replicas = [node for primary in cluster.primaries for node in cluster.replicas_of(primary)]
+    keys = spread(12)
+    with redpool.connect() as client, redpool.connect() as reader:
+        for key in keys:
+            assert client.command("SET", key, key) == b"OK"
+
+        def shares():
+            before = [calls(node, "mget") + calls(node, "exists") for node in replicas]
+            assert reader.command("MGET", *keys) == [key.encode() for key in keys]
+            assert reader.command("EXISTS", *keys) == len(keys)
+            after = [calls(node, "mget") + calls(node, "exists") for node in replicas]
+            return all(new > old for new, old in zip(after, before))
+
+        eventually(shares, what="parts at all replicas")
+        for number in range(50):
+            client.send(encode("SET", keys[3], number) + encode("MGET", *keys)
+                        + encode("SET", keys[3], "later"))
+            values = [key.encode() for key in keys]
+            values[3] = str(number).encode()
+            assert [client.read() for _ in range(3)] == [b"OK", values, b"OK"]
+            reader.send(encode("MGET", *keys) * 20)
+            assert all(len(reader.read()) == len(keys) for _ in range(20))
+    assert "upstream.desync" not in redpool.log()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("server", SERVERS, ids=str)
+def test_own_writes_while_primaries_change(launch, server, full):
+    """A replica becomes the primary, and the primary a replica."""
+    cluster = launch.started(Cluster(replicas=1, binary=server.path))
+    redpool = start(launch, cluster)
+    keys = spread(30)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect(60)) for _ in keys]
+        counts = [0] * len(keys)
+
+        def write_and_read(times):
+            for _ in range(times):
+                for index, client in enumerate(clients):
+                    counts[index] += 1
+                    client.send(encode("INCR", keys[index]) + encode("GET", keys[index]))
+                for index, client in enumerate(clients):
+                    value = str(counts[index]).encode()
+                    assert client.read() == counts[index] and client.read() == value
+                for index, client in enumerate(clients):
+                    assert client.command("GET", keys[index]) == str(counts[index]).encode()
+
+        write_and_read(20)
+        for primary in cluster.primaries:
+            [new, *_] = cluster.replicas_of(primary)
+            assert new.command("CLUSTER", "FAILOVER") == b"OK"
+            eventually(lambda: write_and_read(1) or new.claim().is_primary, 30,
+                       what="another primary")
+            write_and_read(10)
+            cluster.wait_ok()
+            write_and_read(10)
+        [key] = cluster.keys_of(new, 1)
+        with redpool.connect() as reader:
+            wait_for_replica(reader, key, cluster.replicas_of(new))
+    assert "upstream.desync" not in redpool.log()
+
+
+def test_own_writes_while_a_slot_moves(launch):
+    """Keys that are on their way are read where they are."""
+    cluster = launch.started(Cluster(2, replicas=1))
+    redpool = start(launch, cluster)
+    source, target = cluster.primaries
+    slot = min(source.claim().slots)
+    keys = [key_in(slot, f"n{index}") for index in range(20)]
+    with redpool.connect() as client:
+        for key in keys:
+            assert client.command("SET", key, key) == b"OK"
+        wait_for_replica(client, keys[0], cluster.replicas_of(source))
+        cluster.begin_move(slot, target)
+        # An absent key is written where the slot goes, and is read there.
+        new = key_in(slot, "new")
+        assert client.command("SET", new, "there") == b"OK"
+        assert client.command("GET", new) == b"there"
+        cluster.carry(source, target, keys[:10])
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert client.command("GET", new) == b"there"
+            for key in keys:
+                assert client.command("GET", key) == key.encode()
+        cluster.end_move(slot, source, target)
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert client.command("GET", new) == b"there"
+            for key in keys:
+                assert client.command("GET", key) == key.encode()
+        wait_for_replica(client, new, cluster.replicas_of(target))
+    assert "upstream.desync" not in redpool.log()
