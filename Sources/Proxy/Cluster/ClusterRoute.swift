@@ -20,7 +20,7 @@ final class ClusterRoute {
     private var unretained: UnsafeMutablePointer<Unmanaged<Server>?>
     private var room = 16
 
-    /// When a slot has last left a node, wholly or in part, as far as is known here; nil if none has.
+    /// When a slot has last left a node, wholly or in part, as far as is known; nil if none has.
     private(set) var changedAt: MonotonicTime?
     /// Slots on their way to another node: keys of them are there already.
     private var leaving: Set<UInt16> = []
