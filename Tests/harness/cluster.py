@@ -347,8 +347,12 @@ class Cluster:
         while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 100):
             self.carry(source, target, keys)
         others = [node for node in self.primaries if node not in (source, target)]
-        for node in (target, source, *others):
+        for node in (target, source):
             self._set_slot(node, slot, "NODE", target.id)
+        for node in others:
+            reply = node.command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+            # Another failover may have made it a replica, which hears of the slot all the same.
+            assert reply in (b"OK", b"ERR Please use SETSLOT only with masters."), reply
 
     def move_slots(self, slots, source, target, between=None):
         """Moves slots one after the other, as `redis-cli --cluster reshard` does. `between(slot)`
