@@ -127,13 +127,25 @@ struct RedirectsTests {
     private let moved = NodeRefusal.moved(slot: 7, to: .test(1, 2))
     private let ask = NodeRefusal.ask(slot: 7, to: .test(1, 2))
 
-    @Test("MOVED and ASK are followed five times in a row")
+    @Test("MOVED and ASK are followed five times in a row, the last three after pauses")
     func inARow() {
         let script = Script()
         for number in 0..<5 {
             let isAsk = number % 2 == 1
-            #expect(script.judge(isAsk ? ask : moved) == .send(to: 2, asking: isAsk))
-            #expect(script.move(0, to: 2))
+            let action = script.judge(isAsk ? ask : moved)
+            guard number >= 2 else {
+                #expect(action == .send(to: 2, asking: isAsk))
+                #expect(script.move(0, to: 2))
+                continue
+            }
+            #expect(action == .hold)
+            #expect(script.hold(0))
+            #expect(script.next() == nil)
+            let due = script.now + Int64.milliseconds(10) << Int64(number - 2)
+            #expect(script.deadline() == due)
+            script.now = due
+            #expect(script.next() == HeldCommand(place: 0, node: 2, asking: isAsk))
+            #expect(script.send(0, to: 2) == [7])
         }
         #expect(script.judge(moved) == .answer(.keepsMoving(slot: 7)))
         #expect(

@@ -10,6 +10,9 @@ package import Pool
 package struct Redirects: ~Copyable {
     /// The most redirects of a command in a row.
     package static let mostInARow = 5
+    /// So many of them are followed at once, the others after pauses: two nodes that name each
+    /// other may take a while to agree.
+    private static let mostAtOnce = 2
     /// TRYAGAIN: the first pause and the longest one; each is twice the one before it.
     package static let shortestPause = Int64.milliseconds(10)
     package static let longestPause = Int64.milliseconds(320)
@@ -75,7 +78,8 @@ package struct Redirects: ~Copyable {
             guard let node else { return .answer(.tooManyNodes(slot: slot, address)) }
             entry.redirects += 1
             if case .ask = refusal { entry.asking = true } else { entry.asking = false }
-            return send(&entry, to: node, in: order)
+            let pause = Redirects.pause(behind: entry.redirects)
+            return send(&entry, to: node, in: order, at: now + pause, now)
         case .tryAgain:
             guard canBeSent else { return .relay }
             return pause(command, node: order.node(of: place), in: order, now)
@@ -89,12 +93,12 @@ package struct Redirects: ~Copyable {
             }
             entry.hasLeftReplica = true
             entry.asking = false
-            return send(&entry, to: node, in: order)
+            return send(&entry, to: node, in: order, at: now, now)
         case .notReceived:
             var entry = entry(of: place, in: order, now)
             guard canBeSent, now < entry.deadline else { return .relay }
             entry.asking = false
-            if let node { return send(&entry, to: node, in: order) }
+            if let node { return send(&entry, to: node, in: order, at: now, now) }
             entry.node = nil
             entry.at = now + Redirects.downPause
             entry.version = version
@@ -135,16 +139,24 @@ package struct Redirects: ~Copyable {
         return next
     }
 
+    /// The pause before a command follows so many MOVED and ASK in a row.
+    package static func pause(behind redirects: Int) -> Int64 {
+        redirects <= mostAtOnce ? 0 : shortestPause << Int64(min(redirects - mostAtOnce - 1, 5))
+    }
+
     // MARK: Entries
 
     private mutating func send(
-        _ entry: inout Refused, to node: UInt32, in order: borrowing ReplyOrder
+        _ entry: inout Refused, to node: UInt32, in order: borrowing ReplyOrder,
+        at time: MonotonicTime, _ now: MonotonicTime
     ) -> RedirectAction {
         entry.node = node
         entry.version = nil
-        entry.at = MonotonicTime(nanoseconds: 0)
+        entry.at = time
         store(entry, in: order)
-        guard order.canMove(entry.place), order.mayGo(entry.place, to: node) else { return .hold }
+        guard time <= now, order.canMove(entry.place), order.mayGo(entry.place, to: node) else {
+            return .hold
+        }
         return .send(to: node, asking: entry.asking)
     }
 
