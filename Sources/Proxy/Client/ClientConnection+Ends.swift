@@ -122,7 +122,7 @@ extension ClientConnection {
         }
         if let unused = granted {
             granted = nil
-            server.giveBack(unused.upstream)
+            unused.upstream.server.giveBack(unused.upstream)
         }
         if extras != nil {
             dropStrands()

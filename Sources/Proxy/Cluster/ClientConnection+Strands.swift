@@ -226,6 +226,8 @@ extension ClientConnection {
         paceStrands(strands)
         boundParked(strands)
         guard channel.isOpen, strands.order.isOver else { return }
+        // A command for another node waits there for its upstream.
+        if case .waiting = mode, aside != nil { return }
         self.strands = nil
         takeAsideBack()
         if !input.isEmpty || inputEnded || mode == .barrier || isLeaving { worker.ready(self) }

@@ -29,7 +29,11 @@ extension ClientConnection {
         guard let held = upstream, !isRestricted, !pool.denyList.refuses(request.command),
             case .one(let slot) = slots, let route = pool.route,
             let owner = route.owner(of: slot), owner !== held.server
-        else { return carryOutRare(request) }
+        else {
+            // The command may have waited for an upstream of another node.
+            if let upstream { turn(to: upstream.server) }
+            return carryOutRare(request)
+        }
         guard let kind = placedKind(request) else {
             guard let kind = scriptKind(request, at: owner) else { return carryOutRare(request) }
             switch kind {
