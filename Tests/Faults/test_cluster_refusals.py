@@ -367,6 +367,17 @@ def test_refusals_that_a_script_makes_up(ground, words):
     assert ground.value == 1
 
 
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_a_shard_channel_that_has_left_before_its_subscriber(ground, version):
+    """The node has forgotten the subscription."""
+    client, channel = ground.client, f"channel:{ground.key}"
+    client.command("HELLO", version)
+    assert client.command("SSUBSCRIBE", channel) == [b"ssubscribe", channel.encode(), 1]
+    ground.arm(ground.a, ground.moved(ground.b), marker=channel)
+    client.send(encode("SUNSUBSCRIBE", channel))
+    assert client.read() == [b"sunsubscribe", channel.encode(), 1]
+
+
 def test_a_queued_command_that_is_refused(ground):
     """Nothing has run: the whole transaction goes again, unseen."""
     ground.arm(ground.a, ground.moved(ground.b), marker="second")

@@ -70,11 +70,29 @@ extension ClientConnection {
         if let real = refused.confirmed(by: reply, of: own) {
             strands.confirmed.insert(place)
             judge(real, at: place, strands, from: own)
+        } else if let text = doubt(about: refused, from: own) {
+            answer(text, at: place, strands)
         } else {
             relay(refused, at: place, strands)
         }
         sendHeldCommands(strands)
         settleStrands(strands)
+    }
+
+    /// What a client is told whose script was answered as the node would refuse it, by a node that
+    /// serves its keys now: the slot may have come back meanwhile. Nil if only a script says that.
+    func doubt(about refused: RefusedReply, from own: UpstreamConnection) -> String? {
+        guard let slot = refused.refusal.slot, let bytes = refused.bytes,
+            worker.table.slot(of: bytes) == slot
+        else { return nil }
+        switch refused.refusal {
+        case .moved(_, let address), .ask(_, let address):
+            let isOther = pool.servers.contains {
+                $0 !== own.server && $0.node.address == address
+            }
+            return isOther ? RedirectEnd.inDoubt(slot: slot).text(pool: pool.config.name) : nil
+        default: return nil
+        }
     }
 
     /// Changes the map as a refusal says. Returns the node that it names, or the one that has the

@@ -45,6 +45,8 @@ struct SoleRedirect {
             }
             guard let target else { return .answer(.tooManyNodes(slot: slot, address)) }
             node = target
+            let pause = Redirects.pause(behind: redirects)
+            if pause > 0 { until = now + pause }
             if case .ask = refusal { asking = target }
             return .again
         case .tryAgain:
@@ -98,7 +100,10 @@ extension ClientConnection {
         guard let refused = extras?.soleRefusal else { return }
         extras?.soleRefusal = nil
         guard let real = refused.confirmed(by: reply, of: own) else {
-            return tell(refused.reply, of: refused, from: own, isAnswered: true)
+            var text: [UInt8] = []
+            if let doubt = doubt(about: refused, from: own) { Encode.error(doubt, into: &text) }
+            let reply = text.isEmpty ? refused.reply : text
+            return tell(reply, of: refused, from: own, isAnswered: true)
         }
         if own.hold?.isClean == false {
             followHeld(real, from: own, isAnswered: true)

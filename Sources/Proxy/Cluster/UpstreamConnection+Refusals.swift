@@ -25,8 +25,8 @@ extension UpstreamConnection {
             meetRefusal(behind: finished, bytes, count, end)
             return true
         }
-        if let text = crossing(entry) {
-            meetCrossing(behind: finished, bytes, count, text)
+        if let reply = crossing(entry) ?? goneShards(entry) {
+            meetRefusal(behind: finished, bytes, count, with: reply)
             return true
         }
         noteRefusedMember(
@@ -55,31 +55,55 @@ extension UpstreamConnection {
 
     /// What a client is told whose state on this node allows no key, or shard channel, of another
     /// one. Nil for other refusals.
-    private func crossing(_ entry: InFlight) -> String? {
+    private func crossing(_ entry: InFlight) -> [UInt8]? {
         guard let hold, !hold.isClean else { return nil }
+        var reply: [UInt8] = []
         switch entry.expectation {
         case .watch where hold.isWatching:
-            return "CROSSSLOT Keys in request don't hash to the same slot"
+            Encode.error("CROSSSLOT Keys in request don't hash to the same slot", into: &reply)
         case .watch:
-            return "CROSSSLOT pool \(pool.config.name): this connection has a state on another "
-                + "node; use another connection"
+            Encode.error(
+                "CROSSSLOT pool \(pool.config.name): this connection has a state on another "
+                    + "node; use another connection", into: &reply)
         case .subscribe:
-            return "CROSSSLOT pool \(pool.config.name): this connection's shard channels are on "
-                + "another node; use another connection"
+            Encode.error(
+                "CROSSSLOT pool \(pool.config.name): this connection's shard channels are on "
+                    + "another node; use another connection", into: &reply)
         default: return nil
         }
+        return reply
     }
 
-    private func meetCrossing(
-        behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, _ text: String
+    /// The slot of shard channels has left the node, and the subscriptions with it, before
+    /// SUNSUBSCRIBE came there: what the client gets. Nil for other commands.
+    private func goneShards(_ entry: InFlight) -> [UInt8]? {
+        guard entry.expectation == .unsubscribeShards,
+            let command = unanswered(entry, start: output.answeredTotal)?.first
+        else { return nil }
+        var scanner = CommandScanner()
+        guard
+            case .command(let frame) = scanner.scan(
+                command.span, frameStart: 0, limits: worker.limits.loggedIn)
+        else { return nil }
+        var reply: [UInt8] = []
+        for channel in CommandTable.words(command.span, frame).dropFirst() {
+            reply += key.protocolVersion == 3 ? Array(">3\r\n".utf8) : Array("*3\r\n".utf8)
+            Encode.bulk(Array("sunsubscribe".utf8), into: &reply)
+            Encode.bulk(channel, into: &reply)
+            Encode.integer(Int64(hold?.shards ?? 0), into: &reply)
+        }
+        return reply.isEmpty ? nil : reply
+    }
+
+    /// The client gets another reply than the node's.
+    private func meetRefusal(
+        behind finished: UInt32, _ bytes: UnsafeRawPointer, _ count: Int, with reply: [UInt8]
     ) {
         incoming.isRelaying = false
         if finished > 0 { passOn(inFlight.first, bytes, count, finished) }
         let entry = inFlight.first
         countReplies(1, entry)
         takeNote(entry)
-        var reply: [UInt8] = []
-        Encode.error(text, into: &reply)
         deliver(entry, reply)
     }
 
@@ -132,6 +156,13 @@ extension UpstreamConnection {
         }
     }
 
+    private func isOfState(_ entry: InFlight) -> Bool {
+        switch entry.expectation {
+        case .watch, .subscribe, .unsubscribeShards: true
+        default: false
+        }
+    }
+
     /// Replies to plain commands, with places or without.
     private func passOn(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
@@ -174,7 +205,7 @@ extension UpstreamConnection {
         behind finished: UInt32, since begin: Int
     ) -> Bool {
         guard span[start] == UInt8(ascii: "-"), finished > 0 || !incoming.isRelaying,
-            canBeRefused(entry) || isOfTransaction(entry),
+            canBeRefused(entry) || isOfTransaction(entry) || isOfState(entry),
             span.count - start <= NodeRefusal.longestLine
         else { return false }
         scanner = ReplyScanner()
@@ -323,67 +354,5 @@ extension CommandTable {
         case .one(let slot): return slot
         case .several, .malformed: return PlaceSlot.unknown
         }
-    }
-}
-
-/// A command that a node has refused, and what it has answered.
-struct RefusedReply {
-    let refusal: NodeRefusal
-    let reply: [UInt8]
-    let command: Command
-    /// The command itself; nil if it is not kept.
-    let bytes: [UInt8]?
-    /// CLIENT REPLY hides its reply.
-    let isSilent: Bool
-
-    /// What the client is told if the command cannot be sent again, for example because it was
-    /// streamed. Nil if that is the node's answer.
-    func notKept(pool: String) -> [UInt8]? {
-        switch refusal {
-        case .moved(let slot, _), .ask(let slot, _):
-            var bytes: [UInt8] = []
-            Encode.error(RedirectEnd.notKept(slot: slot).text(pool: pool), into: &bytes)
-            return bytes
-        default: return nil
-        }
-    }
-
-    /// The node refuses the keys too, if perhaps with another map than before. Nil if it does not:
-    /// then the script may have made its error up.
-    func confirmed(by reply: [UInt8], of own: UpstreamConnection) -> RefusedReply? {
-        if reply == self.reply { return self }
-        guard let node = own.server.node.address, let now = NodeRefusal(reply, from: node),
-            let slot = now.slot, slot == refusal.slot
-        else { return nil }
-        return RefusedReply(
-            refusal: now, reply: reply, command: command, bytes: bytes, isSilent: isSilent)
-    }
-
-    /// EXISTS with the keys of a command; nil if it has none.
-    func question(_ table: CommandTable) -> [UInt8]? {
-        guard let bytes, let spec = table.keySpec(command) else { return nil }
-        var scanner = CommandScanner()
-        guard
-            case .command(let frame) = scanner.scan(
-                bytes.span, frameStart: 0, limits: CommandLimits()),
-            var walk = KeyWalk(spec, bytes.span, frame)
-        else { return nil }
-        var words: [[UInt8]] = [Array("EXISTS".utf8)]
-        while let key = walk.next(bytes.span) {
-            words.append([UInt8](bytes[key.start..<(key.start + key.length)]))
-        }
-        guard words.count > 1 else { return nil }
-        var output: [UInt8] = []
-        Encode.command(words, into: &output)
-        return output
-    }
-}
-
-extension UpstreamConnection {
-    /// Asks the node for keys that it has refused to a script: the script may have made that up.
-    func askWhether(_ question: [UInt8], for client: SlotID, at place: UInt32, asking: Bool) {
-        if asking { sendAsking() }
-        expect(client, .confirmation, bytes: question.count, value: place)
-        send(question)
     }
 }

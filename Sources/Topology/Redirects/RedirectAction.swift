@@ -37,6 +37,8 @@ package enum RedirectAction: Equatable, Sendable {
 package enum RedirectEnd: Equatable, Sendable {
     case keepsMoving(slot: UInt16)
     case notKept(slot: UInt16)
+    /// A script has got an answer that it can have made up, and that can be the node's.
+    case inDoubt(slot: UInt16)
     case tooManyNodes(slot: UInt16, NodeAddress)
 
     /// What the client is told; it begins with the error's code.
@@ -47,6 +49,9 @@ package enum RedirectEnd: Equatable, Sendable {
                 + "(\(Redirects.mostInARow) redirects)"
         case .notKept(let slot):
             "TRYAGAIN pool \(pool): slot \(slot) has moved; the command did not run"
+        case .inDoubt(let slot):
+            "TRYAGAIN pool \(pool): slot \(slot) has moved and come back; it is not known whether "
+                + "the script has run"
         case .tooManyNodes(let slot, let address):
             "CLUSTERDOWN pool \(pool): slot \(slot) has moved to \(address), "
                 + "and maxNodes are known already"
