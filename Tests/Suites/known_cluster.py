@@ -73,7 +73,7 @@ KNOWN = KINDS + [
     ),
     Known(
         r"redis-py .*plain",
-        r"::test_transaction_with_empty_error_command(\[.*\])?$",
+        r"::(test_transaction_with_empty_error_command|test_exec_error_raised)(\[.*\])?$",
         "The keys of its transaction are in several slots: EXECABORT.",
     ),
     Known(

@@ -153,6 +153,8 @@ class AwareRedisPy(RedisPy):
 
     kind = "RedisCluster"
     is_aware = True
+    # The nodes have no port for TLS.
+    speaks_tls = False
     without = [name for name in WITHOUT if not name.startswith("cluster")]
     marks = [mark for mark in MARKS if mark != "onlycluster"] + ["onlynoncluster"]
 
