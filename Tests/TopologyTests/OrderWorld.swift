@@ -76,7 +76,11 @@ final class OrderWorld {
     func begin() {
         let open = random.below(6)
         let hasBegun = open > 0 && random.chance(30)
-        order = ReplyOrder(open: open, on: 0, hasBegun: hasBegun)
+        if order.isOver, random.chance(50) {
+            order.begin(open: open, on: 0, hasBegun: hasBegun)
+        } else {
+            order = ReplyOrder(open: open, on: 0, hasBegun: hasBegun)
+        }
         owed = Array(repeating: [], count: Int(OrderWorld.nodes))
         (held, parts, waiting, gathers) = ([], [:], [:], [:])
         (dropped, silentGathers) = ([], [])

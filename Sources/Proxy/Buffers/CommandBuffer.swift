@@ -157,6 +157,24 @@ struct CommandBuffer: ~Copyable {
         }
     }
 
+    /// `count` bytes, from `offset` after the first kept byte, where they are: nil if they are not
+    /// all in one chunk. They stay there until the buffer changes.
+    func piece(offset: Int, count: Int) -> UnsafeRawBufferPointer? {
+        var skip = offset
+        var next = first
+        while let chunk = next {
+            let size = chunk.pointee.tail - chunk.pointee.head
+            if skip < size {
+                guard count <= size - skip else { return nil }
+                return UnsafeRawBufferPointer(
+                    start: chunk.bytes + chunk.pointee.head + skip, count: count)
+            }
+            skip -= size
+            next = chunk.pointee.next
+        }
+        return nil
+    }
+
     /// A copy of `count` bytes, from `offset` after the first kept byte.
     func copy(offset: Int, count: Int) -> [UInt8] {
         var bytes: [UInt8] = []

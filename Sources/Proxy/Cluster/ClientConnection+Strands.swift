@@ -10,6 +10,8 @@ import Topology
 extension ClientConnection {
     /// Replies that are parked are bounded: beyond this, nothing more is sent.
     private static let mostParked = 1 << 20
+    /// The worker keeps no more memory than this for what goes out.
+    private static let mostDrained = 64 << 10
 
     /// The strands of this client, which begin if need be. Nil if the command at hand has to wait
     /// until nothing is in flight.
@@ -22,7 +24,7 @@ extension ClientConnection {
             return strands
         }
         guard !isSlow else { return nil }
-        guard inFlight > 0 else { return beginStrands(ReplyOrder(open: 0, on: 0), under: version) }
+        guard inFlight > 0 else { return beginStrands(on: 0, hasBegun: false, under: version) }
         guard let upstream, upstream.isShared else { return nil }
         return beginStrands(on: upstream, under: version)
     }
@@ -30,31 +32,29 @@ extension ClientConnection {
     /// The commands in flight on this upstream get places. Nil if some of them cannot, or were sent
     /// under another map than that with `version`.
     func beginStrands(on upstream: UpstreamConnection, under version: UInt64?) -> ClientStrands? {
-        let known = upstream.placed(of: id, worker.table)
         guard
             upstream.inFlight.place(
                 id, under: version.map { UInt32(truncatingIfNeeded: $0) }) == inFlight
         else { return nil }
         let node = upstream.server.number
-        var order = ReplyOrder(
-            open: Int(inFlight), on: node, hasBegun: upstream.hasBegun(replyTo: id))
-        for (place, command) in known.enumerated() {
-            order.describe(
-                UInt32(truncatingIfNeeded: place), slot: command.slot, isSilent: command.isSilent)
-        }
         if isSlow { leaveSlowReaders(upstream) }
-        let strands = beginStrands(order, under: version)
+        let strands = beginStrands(
+            on: node, hasBegun: upstream.hasBegun(replyTo: id), under: version)
+        upstream.describePlaced(of: id, in: strands)
         strands.add(upstream, on: node)
         return strands
     }
 
+    /// All commands in flight are on one node.
     private func beginStrands(
-        _ order: consuming ReplyOrder, under version: UInt64?
+        on node: UInt32, hasBegun: Bool, under version: UInt64?
     ) -> ClientStrands {
-        let made = ClientStrands(
-            version: version, order: order, patience: pool.config.poolTimeout)
-        strands = made
-        return made
+        let begun = worker.takeStrands()
+        begun.begin(
+            version: version, open: inFlight, on: node, hasBegun: hasBegun,
+            patience: pool.config.poolTimeout)
+        strands = begun
+        return begun
     }
 
     /// Sends a command that gets a place.
@@ -188,7 +188,7 @@ extension ClientConnection {
         let way = strands.order.take(buffer.span, of: place, completing: replies)
         pass(way, bytes, strands)
         if replies > 0 {
-            retryUntil = nil
+            if retryUntil != nil { retryUntil = nil }
             noteWaited()
             if strands.order.heldCount > 0 { sendHeldCommands(strands) }
         }
@@ -206,21 +206,27 @@ extension ClientConnection {
             close(.upstream_lost)
             return
         }
-        while strands.order.isReady, channel.isOpen {
-            var ready: [UInt8] = []
-            strands.order.drain(into: &ready)
-            ready.withUnsafeBytes {
-                if let base = $0.baseAddress { receive(base, count: $0.count) }
-            }
+        while strands.order.isReady, channel.isOpen { drain(strands) }
+    }
+
+    private func drain(_ strands: ClientStrands) {
+        var ready: [UInt8] = []
+        swap(&ready, &worker.work.drained)
+        strands.order.drain(into: &ready)
+        ready.withUnsafeBytes {
+            if let base = $0.baseAddress { receive(base, count: $0.count) }
         }
+        guard ready.capacity <= ClientConnection.mostDrained else { return }
+        ready.removeAll(keepingCapacity: true)
+        swap(&ready, &worker.work.drained)
     }
 
     /// Ends strands with nothing in flight, and the order when all replies have gone out.
     func settleStrands(_ strands: ClientStrands) {
         guard channel.isOpen, self.strands === strands else { return }
-        for strand in strands.takeIdle() {
-            if upstream === strand.upstream { upstream = nil }
-            strand.leave()
+        while let idle = strands.takeIdle() {
+            if upstream === idle.upstream { upstream = nil }
+            idle.leave()
         }
         inFlight = UInt32(truncatingIfNeeded: strands.order.count)
         paceStrands(strands)
@@ -229,6 +235,7 @@ extension ClientConnection {
         // A command for another node waits there for its upstream.
         if case .waiting = mode, aside != nil { return }
         self.strands = nil
+        worker.keep(strands)
         takeAsideBack()
         if !input.isEmpty || inputEnded || mode == .barrier || isLeaving { worker.ready(self) }
     }

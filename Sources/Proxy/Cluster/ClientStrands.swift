@@ -33,9 +33,9 @@ final class ClientStrands {
 
     /// The version of the map under which the oldest commands were sent. Nothing new is sent under
     /// another one. Nil when some were sent under others.
-    let version: UInt64?
-    var order: ReplyOrder
-    var redirects: Redirects
+    private(set) var version: UInt64?
+    var order = ReplyOrder(open: 0, on: 0)
+    var redirects = Redirects(patience: 0)
     private(set) var strands: [Strand] = []
     var gathers: [Gather] = []
     /// The held command for which the client waits for an upstream.
@@ -57,11 +57,24 @@ final class ClientStrands {
     /// Much is parked.
     var isFull = false
 
-    /// - Parameter patience: how long a refused command is tried again: `poolTimeout`.
-    init(version: UInt64?, order: consuming ReplyOrder, patience: Int64) {
+    /// The strands of a client with `open` commands in flight on one node begin.
+    ///
+    /// - Parameters:
+    ///   - hasBegun: the client has got a part of the oldest one's reply.
+    ///   - patience: how long a refused command is tried again: `poolTimeout`.
+    func begin(
+        version: UInt64?, open: UInt32, on node: UInt32, hasBegun: Bool, patience: Int64
+    ) {
         self.version = version
-        self.order = order
+        order.begin(open: Int(open), on: node, hasBegun: hasBegun)
         redirects = Redirects(patience: patience)
+    }
+
+    /// Nothing is left of their use, so they can begin anew.
+    var isClean: Bool {
+        order.isOver && order.nodes == 0 && strands.isEmpty && gathers.isEmpty && wanted == nil
+            && commands.isEmpty && blocks.isEmpty && !isTooLarge && confirms.isEmpty
+            && confirmed.isEmpty && counted == 0 && !isUnread && !isFull
     }
 
     /// The upstream of the strand on a node; nil if there is none.
@@ -70,9 +83,18 @@ final class ClientStrands {
         return nil
     }
 
+    /// The same without a retain: the strand keeps it.
+    func unretained(on node: UInt32) -> Unmanaged<UpstreamConnection>? {
+        for index in strands.indices where strands[index].node == node {
+            return Unmanaged.passUnretained(strands[index].upstream)
+        }
+        return nil
+    }
+
     /// Whether the client has commands in flight on this upstream.
     func has(_ upstream: UpstreamConnection) -> Bool {
-        strands.contains { $0.upstream === upstream }
+        for index in strands.indices where strands[index].upstream === upstream { return true }
+        return false
     }
 
     func add(_ upstream: UpstreamConnection, on node: UInt32) {
@@ -97,12 +119,13 @@ final class ClientStrands {
         }
     }
 
-    /// Removes and returns the strands with nothing in flight.
-    func takeIdle() -> [Strand] {
-        guard strands.contains(where: { order.open(on: $0.node) == 0 }) else { return [] }
-        let idle = strands.filter { order.open(on: $0.node) == 0 }
-        strands.removeAll { order.open(on: $0.node) == 0 }
-        return idle
+    /// Removes and returns a strand with nothing in flight; nil if there is none.
+    func takeIdle() -> Strand? {
+        guard order.nodes < strands.count else { return nil }
+        for index in strands.indices where order.open(on: strands[index].node) == 0 {
+            return strands.remove(at: index)
+        }
+        return nil
     }
 
     /// A command is answered by Redpool: how many replies the client gets.
@@ -125,6 +148,20 @@ enum GatherKind {
     case nodes(NodeMerge)
     /// SCAN of one node: the numbers of it and of all nodes are those in cursors.
     case scan(node: Int, nodes: [Int])
+}
+
+extension Worker {
+    /// The most that are kept of those that no client has: some 150 KB.
+    private static let mostSpare = 64
+
+    /// Strands for a client. Former ones of another client have their memory already.
+    func takeStrands() -> ClientStrands { work.spareStrands.popLast() ?? ClientStrands() }
+
+    /// A client's strands have ended.
+    func keep(_ strands: ClientStrands) {
+        guard strands.isClean, work.spareStrands.count < Worker.mostSpare else { return }
+        work.spareStrands.append(strands)
+    }
 }
 
 extension ClientConnection {

@@ -181,22 +181,6 @@ extension UpstreamConnection {
         if isShared { countFinished(1) }
     }
 
-    /// `deliver` for commands with places.
-    @inline(never)
-    func deliverPlaced(
-        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
-    ) {
-        if finished > 0 {
-            finishHead(finished)
-            if entry.count > finished { inFlight.first.value &+= finished }
-            countFinished(finished)
-        }
-        guard let client = worker.clients[entry.client], client.uses(self) else { return }
-        client.receivePlaced(
-            UnsafeRawBufferPointer(start: bytes, count: count), of: entry.value,
-            completing: finished)
-    }
-
     /// True when the error that begins at `start` has not come whole and is kept. The complete
     /// replies before it have been passed on.
     @inline(never)
@@ -304,23 +288,6 @@ extension UpstreamConnection {
         incoming.isRelaying && inFlight.first.client == client
     }
 
-    /// What is known of a client's commands in flight here, in their order.
-    func placed(of client: SlotID, _ table: CommandTable) -> [(slot: UInt16, isSilent: Bool)] {
-        var found: [(slot: UInt16, isSilent: Bool)] = []
-        var start = output.answeredTotal
-        inFlight.forEach { entry in
-            defer { start += Int64(entry.bytes) }
-            guard entry.client == client else { return }
-            let commands = unanswered(entry, start: start)
-            for index in 0..<Int(entry.count) {
-                let bytes = commands.flatMap { index < $0.count ? $0[index] : nil }
-                found.append(
-                    (bytes.map { table.slot(of: $0) } ?? PlaceSlot.unknown, entry.isSilent))
-            }
-        }
-        return found
-    }
-
     /// The unanswered commands of an entry that begins at `start` in the outgoing stream; nil if
     /// their bytes are not kept.
     func unanswered(_ entry: InFlight, start: Int64) -> [[UInt8]]? {
@@ -338,21 +305,5 @@ extension UpstreamConnection {
         }
         guard position == all.count, commands.count >= Int(entry.count) else { return nil }
         return Array(commands.suffix(Int(entry.count)))
-    }
-}
-
-extension CommandTable {
-    /// The slot of a whole command, or one of `PlaceSlot`.
-    func slot(of command: [UInt8]) -> UInt16 {
-        var scanner = CommandScanner()
-        guard
-            case .command(let frame) = scanner.scan(
-                command.span, frameStart: 0, limits: CommandLimits())
-        else { return PlaceSlot.unknown }
-        switch slots(find(command.span, frame), command.span, frame) {
-        case .none: return PlaceSlot.none
-        case .one(let slot): return slot
-        case .several, .malformed: return PlaceSlot.unknown
-        }
     }
 }

@@ -59,6 +59,7 @@ extension UpstreamConnection {
         let entry = inFlight.first
         var position = start
         var finished: UInt32 = 0
+        var piece = 0
         let measures = beginGauging(entry, at: start)
         while position < span.count, finished < entry.count {
             if !isShared, hold != nil, !scanner.isInside {
@@ -94,6 +95,7 @@ extension UpstreamConnection {
                 {
                     return span.count
                 }
+                piece = span.count - position
                 position = span.count
             case .invalid(let error):
                 poison(
@@ -116,12 +118,8 @@ extension UpstreamConnection {
         case .plain, .block:
             if finished > 0 { countReplies(finished, entry) }
             deliver(entry, bytes + start, position - start, finished)
-        case .placed:
-            if finished > 0 { countReplies(finished, entry) }
-            deliverPlaced(entry, bytes + start, position - start, finished)
-        case .placedBlock, .placedExec:
-            if finished > 0 { countReplies(finished, entry) }
-            deliverBlock(entry, bytes + start, position - start, finished)
+        case .placed, .placedBlock, .placedExec:
+            relayPlaced(entry, bytes + start, position - start, finished, piece)
         default: handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
         return position

@@ -135,6 +135,10 @@ struct WorkerWork: ~Copyable {
     var carriedOver: ContiguousArray<SlotID> = []
     /// Clients whose handshakes of TLS are to go on, the first to come first.
     var shaking: ContiguousArray<SlotID> = []
+    /// See `takeStrands`.
+    var spareStrands: [ClientStrands] = []
+    /// Memory for parked replies that go out. Empty at all other times.
+    var drained: [UInt8] = []
     /// What the lists above may still refer to.
     var departed = Departed()
 

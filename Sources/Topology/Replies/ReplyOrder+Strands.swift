@@ -18,9 +18,11 @@ extension ReplyOrder {
     }
 
     mutating func leaveStrand(_ node: UInt32, _ replies: Int) {
-        guard let index = strands.firstIndex(where: { $0.node == node }) else { return }
-        strands[index].open -= replies
-        if strands[index].open <= 0 { strands.remove(at: index) }
+        for index in strands.indices where strands[index].node == node {
+            strands[index].open -= replies
+            if strands[index].open <= 0 { strands.remove(at: index) }
+            return
+        }
     }
 
     // MARK: What is known of places

@@ -36,6 +36,8 @@ package struct ReplyOrder: ~Copyable {
     package internal(set) var heldCount = 0
 
     private static let smallest = 16
+    /// An order that is over keeps no more places than these for the next commands: 2 KB.
+    private static let kept = 32
     /// The most bytes, but for the last piece, that `drain` hands over in one call.
     private static let mostDrained = 64 << 10
 
@@ -44,6 +46,12 @@ package struct ReplyOrder: ~Copyable {
     ///
     /// - Parameter hasBegun: the client has got a part of the oldest one's reply.
     package init(open: Int, on node: UInt32, hasBegun: Bool = false) {
+        begin(open: open, on: node, hasBegun: hasBegun)
+    }
+
+    /// The same for an order that is over. Its memory is used again.
+    package mutating func begin(open: Int, on node: UInt32, hasBegun: Bool = false) {
+        first = 0
         for _ in 0..<max(open, 0) { _ = self.open(slot: PlaceSlot.unknown, on: node) }
         self.hasBegun = hasBegun && count > 0
     }
@@ -51,9 +59,11 @@ package struct ReplyOrder: ~Copyable {
     /// All replies have gone out; nothing is kept.
     package var isOver: Bool { count == 0 }
 
-    /// The memory of what is kept, in bytes. The caller bounds it: beyond some number it does not
-    /// read the client, beyond a larger one it closes it.
-    package var memory: Int { places.count * MemoryLayout<ReplyPlace>.stride + chunks.memory }
+    /// The memory of what is kept, in bytes; 0 when it is over. The caller bounds it: beyond some
+    /// number it does not read the client, beyond a larger one it closes it.
+    package var memory: Int {
+        isOver ? 0 : places.count * MemoryLayout<ReplyPlace>.stride + chunks.memory
+    }
 
     /// The memory of parked replies and of held commands that are not short, in bytes.
     package var parkedMemory: Int { chunks.memory }
@@ -70,8 +80,12 @@ package struct ReplyOrder: ~Copyable {
     /// How many of the client's commands are in flight on a node. At 0 the client leaves its
     /// upstream there.
     package func open(on node: UInt32) -> Int {
-        strands.first { $0.node == node }?.open ?? 0
+        for strand in strands where strand.node == node { return strand.open }
+        return 0
     }
+
+    /// On how many nodes they are.
+    package var nodes: Int { strands.count }
 
     // MARK: Commands
 
@@ -194,8 +208,7 @@ package struct ReplyOrder: ~Copyable {
             chunks.append(bytes, from: 0, to: &places[index].chunk)
             return
         }
-        for offset in 0..<bytes.count { places[index].bytes[old + offset] = bytes[offset] }
-        places[index].count = UInt8(old + bytes.count)
+        places[index].append(bytes)
     }
 
     /// Frees what is kept in a place.
@@ -227,7 +240,7 @@ package struct ReplyOrder: ~Copyable {
         first &+= UInt32(truncatingIfNeeded: gone)
         count -= gone
         if count == 0 {
-            places = []
+            if places.count > ReplyOrder.kept { places = [] }
             head = 0
         } else {
             head = position(gone)

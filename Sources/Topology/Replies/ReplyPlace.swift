@@ -59,4 +59,17 @@ struct ReplyPlace {
 
     /// Nothing is kept here.
     var isEmpty: Bool { count == 0 && chunk == ParkedChunks.none }
+
+    /// Keeps bytes for which there is room, behind those that are there.
+    mutating func append(_ new: Span<UInt8>) {
+        let old = Int(count)
+        guard new.count <= ReplyPlace.room - old else { return }
+        unsafe new.withUnsafeBytes { source in
+            unsafe withUnsafeMutableBytes(of: &bytes) { room in
+                unsafe UnsafeMutableRawBufferPointer(rebasing: room[old...]).copyMemory(
+                    from: source)
+            }
+        }
+        count += UInt8(new.count)
+    }
 }
