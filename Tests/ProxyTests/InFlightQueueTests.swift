@@ -203,6 +203,24 @@ struct InFlightQueueTests {
         #expect(queue.place(client(2), under: nil) == 0)
     }
 
+    @Test("replies for places that follow each other are one entry, if the command is the same")
+    func runsOfPlaces() {
+        var queue = InFlightQueue()
+        #expect(!queue.join(client(1), bytes: 7, place: 0, stamp: 1, command: .hello))
+        queue.append(client(1), .placed, bytes: 7, value: .max, stamp: 1, command: .hello)
+        #expect(queue.join(client(1), bytes: 7, place: 0, stamp: 1, command: .hello))
+        #expect(queue.join(client(1), bytes: 7, place: 1, stamp: 1, command: .hello))
+        #expect(!queue.join(client(1), bytes: 7, place: 3, stamp: 1, command: .hello))
+        #expect(!queue.join(client(1), bytes: 7, place: 2, stamp: 1, command: .eval))
+        #expect(!queue.join(client(1), bytes: 7, place: 2, stamp: 2, command: .hello))
+        #expect(!queue.join(client(2), bytes: 7, place: 2, stamp: 1, command: .hello))
+        #expect(!queue.join(client(1), bytes: 32 << 10, place: 2, stamp: 1, command: .hello))
+        #expect(queue.entries == 1)
+        #expect((queue.first.value, queue.first.count, queue.first.bytes) == (.max, 3, 21))
+        #expect(queue.finish(2) == 0)
+        #expect(queue.finish() == 21)
+    }
+
     @Test("thousands of entries come out in order, more than once")
     func large() {
         var queue = InFlightQueue()

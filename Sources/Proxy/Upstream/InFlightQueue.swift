@@ -74,6 +74,23 @@ struct InFlightQueue: ~Copyable {
         entries += 1
     }
 
+    /// Makes the reply for a place, which is no part of a gather, one of the last entry, if that is
+    /// for the place before, of the same client, turn and command. False if it is not.
+    mutating func join(
+        _ client: SlotID, bytes: Int, place: UInt32, stamp: UInt32, command: Command
+    ) -> Bool {
+        guard entries > 0 else { return false }
+        let last = ring! + ((head + entries - 1) & (capacity - 1))
+        guard case .placed = last.pointee.expectation, last.pointee.client == client,
+            last.pointee.value &+ last.pointee.count == place, last.pointee.command == command,
+            !last.pointee.isSilent, last.pointee.stamp == stamp, last.pointee.bytes > 0, bytes > 0,
+            Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
+        else { return false }
+        last.pointee.count += 1
+        last.pointee.bytes += UInt32(bytes)
+        return true
+    }
+
     /// Gives the plain commands of a client places, from 0 on. Returns how many have one; 0, and
     /// nothing has changed, if one of its entries is not plain, or has another number than
     /// `version`.
