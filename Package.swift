@@ -79,7 +79,7 @@ let package = Package(
         .target(
             name: "Session", dependencies: ["RESP", "Pool"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),
-        .target(name: "Topology", dependencies: ["RESP", "Pool"], swiftSettings: pure + small),
+        .target(name: "Topology", dependencies: ["RESP", "Pool"], swiftSettings: pure),
         .target(
             name: "EventLoop", dependencies: ["CLibevent", "CTLS"], swiftSettings: shell),
         .target(
