@@ -58,14 +58,16 @@ extension ClientConnection {
         }
         let target = pool.client(serial: serial)
         let blocked = target?.blockedUpstream
-        var serverID = blocked?.knownServerID
+        var place = blocked?.blockedPlace
         if target == nil {
             let question = WorkerQuestion.blocked(pool: pool.config.name, serial: serial)
-            guard let answer = otherConnection(question) else { return .blocked }
-            serverID = answer
+            guard let answers = askOthers(question) else { return .blocked }
+            for case .blocked(let found?) in answers { place = found }
         }
-        // The command may go to the old server, whose ids are others.
+        var serverID = place?.serverID
+        // The command may go to the old server, or to another node, whose ids are others.
         if pool.isMoving || upstream?.origin.departure != nil { serverID = nil }
+        if let place, !turns(to: place.node) { serverID = nil }
         let outcome = sendControl(
             .unblock, UnblockOrder.standIn(words, as: serverID ?? 0), isUnderstood: true)
         if outcome == .sent {
@@ -73,6 +75,16 @@ extension ClientConnection {
             blocked?.spoil(.dirty)
         }
         return outcome
+    }
+
+    /// Whether the client's next command can go to this node, and then it does. A client that holds
+    /// an upstream stays there.
+    private func turns(to node: NodeID) -> Bool {
+        guard pool.isRouted else { return true }
+        if isHolding { return upstream?.server.node.id == node }
+        guard let server = pool.server(of: node) else { return false }
+        turn(to: server)
+        return true
     }
 
     /// The upstream on which this client may be blocked.
@@ -289,6 +301,11 @@ extension UpstreamConnection {
     func beginBlocking() {
         identify()
         setBlocking(true)
+    }
+
+    /// Where a client is blocked here; nil while it is not known.
+    var blockedPlace: BlockedPlace? {
+        knownServerID.map { BlockedPlace(node: server.node.id, serverID: $0) }
     }
 
     static let whoAmI = Array("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n".utf8)

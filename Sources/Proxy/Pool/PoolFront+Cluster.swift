@@ -67,6 +67,11 @@ extension PoolFront {
         return server
     }
 
+    /// The server that is this node; nil once the node has left.
+    func server(of node: NodeID) -> Server? {
+        servers.first { $0.node.id == node && $0.departure == nil }
+    }
+
     /// Clients that wait at a server that has lost slots ask again: their commands may be for
     /// these.
     private func replanClients(of server: Server) {

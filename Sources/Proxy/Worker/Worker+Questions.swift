@@ -30,7 +30,16 @@ package enum WorkerAnswer: Sendable {
     case killed(Int)
     /// The server's id of a connection; nil if there is none.
     case connection(Int64?)
+    /// The connection on which a client is blocked; nil if there is none.
+    case blocked(BlockedPlace?)
     case statistics(PoolStatisticsList)
+}
+
+/// A connection on which a client is blocked.
+package struct BlockedPlace: Sendable {
+    let node: NodeID
+    /// The node's id of the connection.
+    let serverID: Int64
 }
 
 /// Answers that are still outstanding.
@@ -93,7 +102,7 @@ extension Worker {
             let upstream = pool(name)?.client(serial: serial)?.blockedUpstream
             // The next user of this connection could be unblocked by mistake.
             upstream?.spoil(.dirty)
-            return .connection(upstream?.knownServerID)
+            return .blocked(upstream?.blockedPlace)
         case .exists(let name, let serial):
             return .connection(pool(name)?.client(serial: serial) == nil ? nil : 0)
         case .target: return .connection(nil)
