@@ -95,7 +95,7 @@ extension ClientConnection {
 
     /// The replica that a command with keys of one slot goes to; nil if it goes to the primary.
     func replica(for request: Request, in slot: UInt16) -> Server? {
-        guard pool.readsReplicas, worker.table.isReadOnly(request.command),
+        guard pool.readsReplicas, !pool.isPaused, worker.table.isReadOnly(request.command),
             pool.reads == .replica || extras?.reads.isReadOnly == true,
             let route = pool.route, let primary = route.owner(of: slot),
             let shard = primary.replication.shard
@@ -209,9 +209,10 @@ extension ClientConnection {
         return true
     }
 
-    /// Where a held command is sent. Nil if nobody has its slot.
+    /// Where a held command is sent. Nil if that node is gone, or nobody has its slot.
     func target(of held: HeldCommand, _ owner: Server?, _ strands: ClientStrands) -> Server? {
-        guard let node = held.node.flatMap({ pool.route?.server(at: $0) }) else { return owner }
+        guard let number = held.node else { return owner }
+        guard let node = pool.route?.server(at: number) else { return nil }
         guard node.isReplica, strands.upstream(on: node.number) == nil else { return node }
         guard lend(.shared, node) else { return owner }
         pool.traffic.replicaReads += 1
