@@ -87,7 +87,8 @@ def test_console_status_and_page(launch, cluster):
 def test_failover_is_seen(launch):
     # With two primaries nobody could vote.
     cluster = launch.started(Cluster(3, replicas=1))
-    redpool = launch.redpool(None, pool=cluster.settings, console=True)
+    pool = cluster.settings | {"clusterRefresh": "1s"}
+    redpool = launch.redpool(None, pool=pool, console=True)
     cluster.wait_for_map(redpool)
     old = cluster.primaries[0]
     new = cluster.kill_primary(old)

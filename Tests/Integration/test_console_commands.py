@@ -119,6 +119,7 @@ TABLES = {
                 {"name": "draining", "value": "no"}],
     "POOLS": [POOL],
     "SENTINELS": [],
+    "CLUSTERS": [],
     "LATENCY": [
         {"pool": "main", "what": what, "since": since, "count": 9, "p50_us": p50, "p90_us": 1,
          "p99_us": p99 if since == "minute" else 999}
