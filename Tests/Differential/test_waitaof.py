@@ -35,6 +35,8 @@ def writes_lent_out(server, count=1, **pool):
     """Clients that have written, one that blocks on the connection of those writes, and another."""
     # The one that was used last is pinned first, and another one is left to share.
     sizes = {"maxOpen": 3, "maxPinned": 2, "minIdle": 2}
+    # Those of the daemon before would be counted below.
+    eventually(lambda: server.client_count() == 0)
     with daemon(server, **sizes, **pool) as redpool, contextlib.ExitStack() as stack:
         eventually(lambda: server.client_count() == 2)
         writers = [stack.enter_context(redpool.connect()) for _ in range(count)]
