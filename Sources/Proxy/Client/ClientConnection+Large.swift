@@ -32,7 +32,6 @@ extension ClientConnection {
             if pool.isRouted { closeAfterFlush(.upstream_lost) } else { _ = becomePipe() }
             return
         }
-        if pool.isRouted { turnToNodeOfUnfinished(span, start) }
         guard canStream(span, start) else {
             if beginPipe() == .answered { mode = .swallowing }
             return

@@ -16,6 +16,15 @@ extension ClientConnection {
         let run = worker.table.run(
             buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
             most: worker.turn.left, hasWrites: session.writes.stays(on: target.id))
+        return send(run, buffer, from: start, over: target)
+    }
+
+    /// Sends a run. `value` is the version of the map, in front of a cluster.
+    @inline(__always)
+    func send(
+        _ run: CommandRun, _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int,
+        over target: UpstreamConnection, value: UInt32 = 0
+    ) -> Int {
         guard run.count > 0 else { return start }
         worker.turn.spend(Int(run.count) + 1)
         lastCommand = run.last
@@ -25,17 +34,17 @@ extension ClientConnection {
         counted.commands &+= UInt64(run.count)
         target.takeRun(
             of: id, run.count,
-            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[start..<run.end]))
+            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[start..<run.end]),
+            value: value)
         if target.isFull(for: self) { pause(.upstreamFull) }
         return run.end
     }
 }
 
 extension UpstreamConnection {
-    /// Sends plain commands of a client that has commands in flight here. `value` is the version of
-    /// the map, in front of a cluster.
-    func takeRun(
-        of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer, value: UInt32 = 0
+    /// Sends plain commands of a client that has commands in flight here.
+    fileprivate func takeRun(
+        of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer, value: UInt32
     ) {
         server.machine.add(id, count: Int32(truncatingIfNeeded: count))
         expect(client, .plain, count: count, bytes: bytes.count, value: value)

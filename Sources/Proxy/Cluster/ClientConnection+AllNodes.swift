@@ -16,8 +16,8 @@ extension ClientConnection {
         switch worker.table.clusterRule(request.command) {
         case .slot, .split, .any, .one: return nil
         case .offset: return waitInCluster(request, route)
-        case .all: return sendToAll(route.primaries, request)
-        case .every: return sendToAll(pool.everyNode(route), request)
+        case .all: return sendToAll(route.primaries, request, route)
+        case .every: return sendToAll(pool.everyNode(route), request, route)
         case .scan: return sendScan(request, route)
         case .front: return answerAsCluster(request, route)
         case .refuse:
@@ -27,11 +27,13 @@ extension ClientConnection {
     }
 
     /// Sends a command to several nodes, and merges their replies. Nil if one suits.
-    private func sendToAll(_ nodes: [Server], _ request: Request) -> Outcome? {
+    private func sendToAll(
+        _ nodes: [Server], _ request: Request, _ route: ClusterRoute
+    ) -> Outcome? {
         guard let merge = NodeMerge(request.command), nodes.count > 1 else { return nil }
         if worker.table.commandClass(request.command) == .pinFence {
             // It may bring more than one reply, so it has to be alone on each node.
-            return beginTour(request, of: nodes, merge)
+            return beginTour(request, of: nodes, merge, route)
         }
         let bytes = [UInt8](request.bytes)
         let parts = nodes.map { (slot: PlaceSlot.none, node: $0.number as UInt32?, bytes: bytes) }
@@ -45,8 +47,11 @@ extension ClientConnection {
             let merge = NodeMerge(request.command)
         else { return nil }
         if inFlight > 0 { return waitForReplies() }
-        if session.writes.isSpread { return beginTour(request, of: route.primaries, merge) }
-        if let node = route.server(at: trail.slot) { turn(to: node) }
+        // The node of the writes may have left: then its number can be another one's.
+        guard !session.writes.isSpread, let node = route.server(at: trail.slot),
+            node.trail == trail
+        else { return beginTour(request, of: route.primaries, merge, route) }
+        turn(to: node)
         return carryOutRare(request)
     }
 
@@ -81,15 +86,15 @@ extension ClientConnection {
     private func answerAsCluster(_ request: Request, _ route: ClusterRoute) -> Outcome? {
         let span = request.input.span
         if inFlight > 0 { return waitForReplies() }
+        guard pool.config.cluster?.emulates == true else {
+            replyError("ERR This instance has cluster support disabled")
+            return .answered
+        }
         if let slot = ClusterFace.slot(ofCommand: request.command, span, request.frame) {
             guard let owner = route.owner(of: slot) else { return nil }
             turn(to: owner)
             return forward(
                 .shared, .plain, UInt32(truncatingIfNeeded: route.version), request.bytes)
-        }
-        guard pool.config.cluster?.emulates == true else {
-            replyError("ERR This instance has cluster support disabled")
-            return .answered
         }
         guard
             let answer = clusterFace.reply(
@@ -116,7 +121,7 @@ extension ClientConnection {
 
 extension Server {
     /// What the trail of a client's writes has of a node.
-    var trail: UpstreamID { UpstreamID(slot: number, generation: .max) }
+    var trail: UpstreamID { UpstreamID(slot: number, generation: node.id.mark) }
 }
 
 extension PoolFront {

@@ -9,7 +9,9 @@ import Topology
 extension ClientConnection {
     /// Sends a command whose keys are in several slots, in parts.
     func send(_ split: Split, _ request: Request) -> Outcome {
-        let name = worker.table.info(request.command)?.name ?? ""
+        // All letters, in the case in which Redis writes commands.
+        let letters = worker.table.info(request.command)?.name.utf8.map { $0 & 0xDF } ?? []
+        let name = String(decoding: letters, as: UTF8.self)
         let parts = split.parts.map {
             (slot: $0.slot, node: replica(for: request, in: $0.slot)?.number, bytes: $0.command)
         }
@@ -52,6 +54,8 @@ extension ClientConnection {
     /// All parts of a command are answered.
     func finishGather(_ lead: UInt32, _ strands: ClientStrands) {
         guard let kind = strands.takeGather(lead) else { return }
+        let isTooLarge = strands.isTooLarge
+        if strands.gathers.isEmpty { strands.isTooLarge = false }
         var reply: [UInt8]?
         if let replies = strands.order.takeParts(of: lead) { reply = merge(replies, kind) }
         if let reply {
@@ -60,7 +64,7 @@ extension ClientConnection {
             }
         } else {
             let text =
-                strands.isTooLarge
+                isTooLarge
                 ? "the merged reply is larger than clientOutputLimit"
                 : "the nodes' replies do not make one reply"
             answer("ERR pool \(pool.config.name): \(text)", at: lead, strands)

@@ -51,7 +51,6 @@ extension ClientConnection {
         let action = strands.redirects.judge(
             refused.refusal, of: command, to: target?.number, in: strands.order,
             version: pool.route?.version ?? 0, now: worker.now)
-        strands.commands[place] = refused.command
         if case .confirm(let asking) = action {
             guard let question = refused.question(worker.table) else {
                 return relay(refused, at: place, strands)
@@ -132,6 +131,7 @@ extension ClientConnection {
             guard let bytes = refused.bytes, strands.order.hold(place, command: bytes.span) else {
                 return relay(refused, at: place, strands)
             }
+            strands.commands[place] = refused.command
         case .confirm, .relay: relay(refused, at: place, strands)
         case .answer(let end): answer(end.text(pool: pool.config.name), at: place, strands)
         }
@@ -202,7 +202,7 @@ extension ClientConnection {
             in: strands.order, version: pool.route?.version ?? 0, now: worker.now)
         if action == .hold { return }
         answer(
-            "CLUSTERDOWN Hash slot not served", at: held.place, strands,
+            ClusterWords.notServed, at: held.place, strands,
             times: strands.takeReplies(of: held.place))
     }
 
@@ -218,7 +218,7 @@ extension ClientConnection {
             if own.isFull(for: self) { pause(.upstreamFull) }
             return
         }
-        let command = strands.commands[held.place] ?? .unknown
+        let command = strands.commands.removeValue(forKey: held.place) ?? .unknown
         bytes.withUnsafeBytes { send($0, at: held.place, command, over: own) }
     }
 

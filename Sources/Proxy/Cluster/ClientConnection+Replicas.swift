@@ -201,7 +201,6 @@ extension ClientConnection {
         var command = RefusedCommand(place: place)
         command.canBeSent = refused.bytes != nil
         command.isByReplica = true
-        strands.commands[place] = refused.command
         let action = strands.redirects.judge(
             .notServing, of: command, to: owner.number, in: strands.order, version: route.version,
             now: worker.now)

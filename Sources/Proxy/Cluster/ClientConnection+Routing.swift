@@ -125,19 +125,7 @@ extension ClientConnection {
             buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
             most: worker.turn.left, of: UInt16(truncatingIfNeeded: server.number),
             in: UnsafePointer(route.owners))
-        guard run.count > 0 else { return start }
-        worker.turn.spend(Int(run.count) + 1)
-        lastCommand = run.last
-        inFlight += run.count
-        if run.mayWrite { noteWrite(target) }
-        pool.traffic.commandsShared += UInt64(run.count)
-        counted.commands &+= UInt64(run.count)
-        target.takeRun(
-            of: id, run.count,
-            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[start..<run.end]),
-            value: version)
-        if target.isFull(for: self) { pause(.upstreamFull) }
-        return run.end
+        return send(run, buffer, from: start, over: target, value: version)
     }
 
     /// A wait of this client may be over.
@@ -272,17 +260,6 @@ extension ClientConnection {
         if server !== target { home(at: target) }
     }
 
-    /// A large command that is still coming in goes to the node of its first key, if that has come.
-    /// Anywhere else it would be refused, and could not be sent again.
-    func turnToNodeOfUnfinished(_ span: Span<UInt8>, _ start: Int) {
-        guard let route = pool.route, worker.table.hasOneKey(lastCommand),
-            let key = scanner.partialFirst,
-            let owner = route.owner(
-                of: Slot.of(span, start: start + key.start, length: key.length))
-        else { return }
-        turn(to: owner)
-    }
-
     /// In front of a cluster there are no pipes: a node's MOVED would pass through one unread.
     func refusePipe() -> Outcome {
         if lastCommand == .exec {
@@ -312,7 +289,7 @@ extension ClientConnection {
         }
         if inFlight > 0 { return waitForReplies() }
         pool.tell(.clusterDown)
-        replyError("CLUSTERDOWN Hash slot not served")
+        replyError(ClusterWords.notServed)
         return .answered
     }
 

@@ -17,7 +17,7 @@ extension ClientConnection {
     /// until nothing is in flight.
     func openStrands(under version: UInt64) -> ClientStrands? {
         if let strands {
-            guard strands.version == version, strands.order.heldCount == 0,
+            guard strands.maySend(under: version),
                 strands.order.memory <= ClientConnection.mostParked,
                 output.count <= outputHighWater
             else { return nil }

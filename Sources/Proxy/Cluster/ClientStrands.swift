@@ -31,18 +31,18 @@ final class ClientStrands {
         let kind: GatherKind
     }
 
-    /// The version of the map under which the oldest commands were sent. Nothing new is sent under
-    /// another one. Nil when some were sent under others.
-    private(set) var version: UInt64?
+    /// Under which map the commands were sent; nil when they were sent under several: then nothing
+    /// more is sent.
+    private var sent: SentVersion?
     var order = ReplyOrder(open: 0, on: 0)
     var redirects = Redirects(patience: 0)
     private(set) var strands: [Strand] = []
     var gathers: [Gather] = []
     /// The held command for which the client waits for an upstream.
     var wanted: UInt32?
-    /// What is known of commands in flight that nodes have refused, by their places.
+    /// The held commands, by their places.
     var commands: [UInt32: Command] = [:]
-    /// The blocks among them.
+    /// The blocks in flight or held, by their places.
     var blocks: [UInt32: PlacedBlock] = [:]
     /// What was kept of the parts of gathers has been dropped, because it was too much.
     var isTooLarge = false
@@ -65,9 +65,15 @@ final class ClientStrands {
     func begin(
         version: UInt64?, open: UInt32, on node: UInt32, hasBegun: Bool, patience: Int64
     ) {
-        self.version = version
+        sent = version.map { SentVersion(under: $0) }
         order.begin(open: Int(open), on: node, hasBegun: hasBegun)
         redirects = Redirects(patience: patience)
+    }
+
+    /// Whether the client may send another command under the present map.
+    func maySend(under version: UInt64) -> Bool {
+        order.heldCount == 0
+            && sent?.maySend(under: version, inFlight: order.count) == true
     }
 
     /// Nothing is left of their use, so they can begin anew.
@@ -130,7 +136,8 @@ final class ClientStrands {
 
     /// A command is answered by Redpool: how many replies the client gets.
     func takeReplies(of place: UInt32) -> Int {
-        blocks.removeValue(forKey: place)?.replies ?? 1
+        commands[place] = nil
+        return blocks.removeValue(forKey: place)?.replies ?? 1
     }
 
     /// The gather that begins with this place.

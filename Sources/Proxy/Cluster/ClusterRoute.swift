@@ -25,6 +25,13 @@ final class ClusterRoute {
     /// Slots on their way to another node: keys of them are there already.
     private var leaving: Set<UInt16> = []
 
+    /// What the main thread has been told since `toldSince`.
+    private var told: Set<ClusterSign.Kind> = []
+    private var toldSince = MonotonicTime(nanoseconds: 0)
+    private static let tellInterval = Int64.milliseconds(100)
+    /// There are no more slots than this, so more is made up.
+    private static let mostTold = Slot.count
+
     /// Clients with commands that wait for a time, or for another map.
     private var paused: ContiguousArray<SlotID> = []
     private let worker: Worker
@@ -39,6 +46,15 @@ final class ClusterRoute {
         owners.initialize(repeating: ClusterRoute.nobody, count: Slot.count)
         unretained = .allocate(capacity: room)
         unretained.initialize(repeating: nil, count: room)
+    }
+
+    /// Whether the main thread is to be told. One sign of each kind in 100 ms is enough.
+    func isNews(_ kind: ClusterSign.Kind) -> Bool {
+        if worker.now - toldSince >= ClusterRoute.tellInterval {
+            told.removeAll(keepingCapacity: true)
+            toldSince = worker.now
+        }
+        return told.count < ClusterRoute.mostTold && told.insert(kind).inserted
     }
 
     /// The client has commands that wait for a time or for another map.

@@ -1,6 +1,7 @@
 // A command for several nodes that may bring more than one reply, such as FUNCTION LOAD. It cannot
 // share an upstream, so it visits one node after the other, with an upstream of its own on each.
 
+import Config
 import EventLoop
 import Pool
 import RESP
@@ -33,13 +34,15 @@ struct NodeTour {
         reply.append(contentsOf: bytes.prefix(NodeTour.longestReply - reply.count))
     }
 
-    /// The present node has answered. True if there is another one.
-    mutating func goesOn() -> Bool {
+    /// The present node has answered.
+    mutating func answered() {
         replies.append(reply)
         reply = []
         nodes.removeFirst()
-        return !nodes.isEmpty
     }
+
+    /// The present node has left the cluster.
+    mutating func skip() { nodes.removeFirst() }
 }
 
 extension ClientConnection {
@@ -49,43 +52,52 @@ extension ClientConnection {
         set { if newValue != nil || extras != nil { ownExtras.tour = newValue } }
     }
 
-    /// Sends the command at hand to the next node of its tour.
-    func visitNext(_ request: Request, _ route: ClusterRoute) -> Outcome? {
-        guard let tour, let node = tour.nodes.first, let target = route.server(at: node) else {
-            self.tour = nil
-            return nil
-        }
+    /// Sends the command at hand to the next node of its tour. Those that are gone are left out.
+    func visitNext(_ request: Request, _ route: ClusterRoute) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        turn(to: target)
-        let outcome = carryOutRare(request)
-        if outcome == .answered { self.tour = nil }
-        return outcome
+        while let node = tour?.nodes.first {
+            guard let target = route.server(at: node), target.departure == nil else {
+                tour?.skip()
+                continue
+            }
+            turn(to: target)
+            let outcome = carryOutRare(request)
+            if outcome == .answered { tour = nil }
+            return outcome
+        }
+        endTour()
+        return .answered
     }
 
     /// Begins a tour of these nodes.
-    func beginTour(_ request: Request, of nodes: [Server], _ merge: NodeMerge) -> Outcome {
+    func beginTour(
+        _ request: Request, of nodes: [Server], _ merge: NodeMerge, _ route: ClusterRoute
+    ) -> Outcome {
         if inFlight > 0 { return waitForReplies() }
-        guard let route = pool.route else { return .answered }
         tour = NodeTour(
             [UInt8](request.bytes), nodes: nodes.map(\.number), merge: merge,
             isSilent: session.replyMode != .on)
-        return visitNext(request, route) ?? .answered
+        return visitNext(request, route)
     }
 
     /// Called when a node of the tour has answered, and nothing is in flight.
     func continueTour() {
-        guard var tour, channel.isOpen else { return }
-        if tour.goesOn() {
-            self.tour = tour
-            input.prepend(tour.bytes, pool: worker.chunks)
-            return
-        }
+        guard channel.isOpen else { return }
+        tour?.answered()
+        guard let tour, !tour.nodes.isEmpty else { return endTour() }
+        input.prepend(tour.bytes, pool: worker.chunks)
+    }
+
+    /// All nodes have answered.
+    private func endTour() {
+        guard let tour else { return }
         self.tour = nil
         guard !tour.isSilent else { return }
         if let reply = tour.merge.merged(tour.replies, random: 0) {
             replyBytes(reply)
         } else {
-            replyError("ERR the nodes' replies do not make one reply")
+            replyError(
+                "ERR pool \(pool.config.name): the nodes' replies do not make one reply")
         }
     }
 

@@ -158,7 +158,7 @@ extension ClientConnection {
         }
         if let owner = pool.route?.owner(of: slot) { return owner }
         openMulti?.stage = .refused
-        replyError("CLUSTERDOWN Hash slot not served")
+        replyError(ClusterWords.notServed)
         return nil
     }
 
@@ -168,7 +168,7 @@ extension ClientConnection {
         switch request.command {
         case .exec:
             openMulti = nil
-            replyError("EXECABORT Transaction discarded because of previous errors.")
+            replyError(ClusterWords.aborted)
         case .discard:
             openMulti = nil
             answerOK()
@@ -238,7 +238,7 @@ extension ClientConnection {
     /// What the client gets for a member that the node has refused and that cannot be moved.
     func memberError(_ refusal: NodeRefusal) -> [UInt8] {
         openMulti?.isLost = true
-        var text = "CROSSSLOT Keys in request don't hash to the same slot"
+        var text = ClusterWords.crossing
         if openMulti == nil {
             text =
                 "CROSSSLOT pool \(pool.config.name): this connection has a state on another node; "
@@ -274,9 +274,6 @@ extension ClientConnection {
 }
 
 extension UpstreamConnection {
-    private static let aborted =
-        "-EXECABORT Transaction discarded because of previous errors.\r\n"
-
     /// A reply to MULTI, EXEC or DISCARD of a holder is complete. True if it has been dealt with.
     @inline(never)
     func endsMulti(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
@@ -297,7 +294,7 @@ extension UpstreamConnection {
             case .null:
                 let null = key.protocolVersion == 3 ? "_\r\n" : "*-1\r\n"
                 deliver(entry, Array(null.utf8))
-            case .aborted: deliver(entry, Array(UpstreamConnection.aborted.utf8))
+            case .aborted: deliver(entry, Array("-\(ClusterWords.aborted)\r\n".utf8))
             case .moves:
                 finishHead()
                 client.answered(1, from: self)

@@ -1,6 +1,7 @@
 // A whole MULTI ... EXEC in front of a cluster. It has one place: its replies are kept until that
 // of EXEC begins, so that it can go to another node as a whole if the first one refuses a member.
 
+import Config
 import Pool
 import RESP
 import Session
@@ -25,12 +26,14 @@ struct PlacedBlock {
     /// What the node has answered to the first member that it has refused.
     var refusal: NodeRefusal?
 
+    /// More than all members of a block can be answered with before EXEC, errors included.
+    static let mostCollected = 8 << 20
+
     /// How many replies the client gets.
     var replies: Int { hidesMembers ? 1 : members + 2 }
 
-    /// `collected`, of a block with keys in several slots: CROSSSLOT stands for a refusal of the
-    /// node, because no other one would do.
-    var crossed: [UInt8] {
+    /// `collected`, with this error in place of each refusal of the node.
+    func reworded(_ text: String) -> [UInt8] {
         var output: [UInt8] = []
         var scanner = ReplyScanner()
         var position = 0
@@ -39,14 +42,13 @@ struct PlacedBlock {
         while position < collected.count,
             case .complete(let end) = scanner.scan(collected.span, from: position)
         {
-            if scanner.isError, NodeRefusal.mayBegin(with: scanner.head), isDoomed {
-                output += OpenMulti.queued
-            } else if scanner.isError, NodeRefusal.mayBegin(with: scanner.head) {
-                Encode.error(
-                    "CROSSSLOT Keys in request don't hash to the same slot", into: &output)
-            } else {
+            if !scanner.isError || !NodeRefusal.mayBegin(with: scanner.head) {
                 output += collected[position..<end]
                 isDoomed = isDoomed || scanner.isError
+            } else if isDoomed {
+                output += OpenMulti.queued
+            } else {
+                Encode.error(text, into: &output)
             }
             position = end
         }
@@ -126,7 +128,6 @@ extension ClientConnection {
         let place = strands.order.openHeld(slot: slot, isSilent: isSilent)
         _ = strands.order.hold(place, command: block.bytes.span)
         strands.blocks[place] = block
-        strands.commands[place] = .multi
         _ = strands.redirects.judge(
             .notReceived, of: RefusedCommand(place: place), to: target.number,
             in: strands.order, version: pool.route?.version ?? 0, now: worker.now)
@@ -153,15 +154,34 @@ extension ClientConnection {
                 strands.blocks[place]?.beginAgain()
                 break
             }
-            fallthrough
-        case .relay, .confirm, .answer:
-            strands.blocks[place] = nil
-            let reply = block.collected + exec
-            reply.withUnsafeBytes { raw in
-                pass(strands.order.take(reply.span, of: place, completing: 1), raw, strands)
-            }
+            end(block, block.collected, exec, at: place, strands)
+        case .relay, .confirm: end(block, block.collected, exec, at: place, strands)
+        case .answer(let reason):
+            let text = reason.text(pool: pool.config.name)
+            end(block, block.reworded(text), exec, at: place, strands)
         }
         sendHeldCommands(strands)
+    }
+
+    /// The client gets the replies to a block that no node runs.
+    private func end(
+        _ block: PlacedBlock, _ members: [UInt8], _ exec: [UInt8], at place: UInt32,
+        _ strands: ClientStrands
+    ) {
+        strands.blocks[place] = nil
+        let reply = members + ClientConnection.execError(exec)
+        reply.withUnsafeBytes { raw in
+            pass(strands.order.take(reply.span, of: place, completing: 1), raw, strands)
+        }
+    }
+
+    /// What the client gets of EXEC's error: a node's MOVED means that it has run nothing.
+    private static func execError(_ reply: [UInt8]) -> [UInt8] {
+        var scanner = ReplyScanner()
+        guard case .complete = scanner.scan(reply.span, from: 0),
+            scanner.head.starts(with: "MOVED ") || scanner.head.starts(with: "ASK ")
+        else { return reply }
+        return Array("-\(ClusterWords.aborted)\r\n".utf8)
     }
 }
 
@@ -205,9 +225,10 @@ extension UpstreamConnection {
         else { return }
         let piece = UnsafeRawBufferPointer(start: bytes, count: count)
         if entry.expectation == .placedBlock {
-            if strands.blocks[entry.value]?.hidesMembers == false {
-                strands.blocks[entry.value]?.collected += piece
-            }
+            guard strands.blocks[entry.value]?.hidesMembers == false else { return }
+            let kept = strands.blocks[entry.value]?.collected.count ?? 0
+            guard kept + count <= PlacedBlock.mostCollected else { return client.closeAtLimit() }
+            strands.blocks[entry.value]?.collected += piece
             return
         }
         client.receiveExec(piece, isError: isError, isComplete: finished > 0, of: entry.value)
@@ -221,15 +242,23 @@ extension ClientConnection {
     ) {
         guard let strands, let block = strands.blocks[place] else { return }
         if !block.isPassing {
-            if isError, let refusal = block.refusal, block.canMove {
-                redirect(block, refusal, [UInt8](bytes), at: place, strands)
+            if isError, let refusal = block.refusal {
+                let exec = [UInt8](bytes)
+                if block.canMove {
+                    redirect(block, refusal, exec, at: place, strands)
+                } else {
+                    // No other node would do.
+                    end(block, block.reworded(ClusterWords.crossing), exec, at: place, strands)
+                    sendHeldCommands(strands)
+                }
                 return settleStrands(strands)
             }
             strands.blocks[place]?.isPassing = true
             strands.blocks[place]?.collected = []
-            let begun = block.canMove ? block.collected : block.crossed
-            begun.withUnsafeBytes { raw in
-                pass(strands.order.take(begun.span, of: place, completing: 0), raw, strands)
+            block.collected.withUnsafeBytes { raw in
+                pass(
+                    strands.order.take(block.collected.span, of: place, completing: 0), raw,
+                    strands)
             }
         }
         if isComplete { strands.blocks[place] = nil }

@@ -66,3 +66,10 @@ extension UpstreamConnection {
         send(question)
     }
 }
+
+/// What a node of a cluster says where Redpool has to say it.
+enum ClusterWords {
+    static let crossing = "CROSSSLOT Keys in request don't hash to the same slot"
+    static let notServed = "CLUSTERDOWN Hash slot not served"
+    static let aborted = "EXECABORT Transaction discarded because of previous errors."
+}

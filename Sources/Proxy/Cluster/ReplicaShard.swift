@@ -32,12 +32,8 @@ final class ReplicaShard {
     func follow(_ new: [NodeAddress]) {
         addresses = new
         for replica in replicas {
-            guard let address = replica.node.address, new.contains(address), replica.isReplica,
-                replica.departure == nil
-            else {
-                replica.leaveShard()
-                continue
-            }
+            let isNamed = replica.node.address.map { new.contains($0) } ?? false
+            if !isNamed || !replica.isReplica || replica.departure != nil { replica.leaveShard() }
         }
     }
 

@@ -27,8 +27,7 @@ struct SoleRedirect {
     /// - Parameter patience: how long it is tried again: `poolTimeout`.
     init(patience: Int64, now: MonotonicTime) { deadline = now + patience }
 
-    /// Nil if it can be sent again, else what the client is told: nothing stands for the node's own
-    /// answer.
+    /// Says what becomes of the command.
     ///
     /// - Parameter target: the node that MOVED or ASK names; nil if there is no room for it.
     mutating func follow(

@@ -60,7 +60,7 @@ extension UpstreamConnection {
         var reply: [UInt8] = []
         switch entry.expectation {
         case .watch where hold.isWatching:
-            Encode.error("CROSSSLOT Keys in request don't hash to the same slot", into: &reply)
+            Encode.error(ClusterWords.crossing, into: &reply)
         case .watch:
             Encode.error(
                 "CROSSSLOT pool \(pool.config.name): this connection has a state on another "
@@ -112,6 +112,7 @@ extension UpstreamConnection {
     private func canBeRefused(_ entry: InFlight) -> Bool {
         switch entry.expectation {
         case .plain, .placed: hold?.isTainted != true
+        case .ofModule: hold == nil
         case .watch, .subscribe: hold?.isClean == true && inFlight.entries == 1
         default: false
         }

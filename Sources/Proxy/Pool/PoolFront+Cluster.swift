@@ -83,6 +83,7 @@ extension PoolFront {
 
     /// Tells the main thread what this worker has seen.
     func tell(_ kind: ClusterSign.Kind) {
+        guard let route, route.isNews(kind) else { return }
         worker.group.clusterSigns.post(ClusterSign(pool: config.name, kind: kind))
     }
 }

@@ -9,6 +9,9 @@ import Topology
 package struct NodeID: Hashable, Sendable {
     fileprivate let number: UInt64
 
+    /// Tells nodes apart that have the same number in a route, one after the other.
+    var mark: UInt32 { UInt32(truncatingIfNeeded: number) }
+
     private static let last = Atomic<UInt64>(0)
 
     /// A new one.

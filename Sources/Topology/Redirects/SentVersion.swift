@@ -9,6 +9,9 @@ package struct SentVersion: Equatable, Sendable {
     /// For a client that has sent nothing.
     package init() {}
 
+    /// For a client that has sent commands under one map.
+    package init(under version: UInt64) { self.version = version }
+
     /// Whether the client may send a command under the present map; if not, it waits until nothing
     /// of it is in flight.
     ///
