@@ -213,6 +213,38 @@ def test_ask_and_the_command_are_in_one_piece(ground):
     assert ground.incr() == 51
 
 
+def test_a_block_that_keeps_moving(ground):
+    """No client sees MOVED, also not in place of a member's reply."""
+    ground.arm(ground.a, ground.moved(ground.a), 1000)
+    ground.client.send(encode("MULTI") + encode("INCR", ground.key) + encode("EXEC"))
+    assert ground.client.read() == b"OK"
+    assert ground.client.read() == ground.keeps_moving()
+    assert ground.client.read().startswith(b"EXECABORT ")
+    ground.a.middleman.disarm()
+    assert ground.incr() == 1
+
+
+def test_a_command_of_a_module_follows_moved(ground):
+    """The node that is asked first is any one: where the keys are is not known."""
+    info = b"*1\r\n*7\r\n$7\r\nfoo.bar\r\n:2\r\n*2\r\n+write\r\n+module\r\n:1\r\n:1\r\n:1\r\n*0\r\n"
+    asked = ground.b
+    assert ground.client.command("GET", ground.other) is None
+    ground.arm(asked, info, marker="foo.bar")
+    ground.arm(asked, ground.moved(ground.a), marker="foo.bar")
+    ground.arm(ground.a, b":1\r\n", marker="foo.bar")
+    assert ground.client.command("foo.bar", ground.key) == 1
+    assert ground.incr() == 1
+
+
+def test_a_split_command_that_one_node_refuses(ground):
+    assert ground.incr() == 1
+    assert ground.client.command("SET", ground.other, "1") == b"OK"
+    ground.arm(ground.b, b"-OOM no memory\r\n", marker=ground.other)
+    assert ground.client.command("DEL", ground.key, ground.other) == (
+        b"PARTIAL pool main: DEL ran for 1 of 2 slots: OOM no memory")
+    assert ground.value == 0
+
+
 def test_ask_for_a_node_that_takes_nothing_over(ground):
     ground.arm(ground.a, ground.ask(ground.b))
     assert ground.incr() == 1 and ground.value == 1

@@ -9,15 +9,21 @@ import Topology
 extension ClientConnection {
     /// Sends a command whose keys are in several slots, in parts.
     func send(_ split: Split, _ request: Request) -> Outcome {
-        // All letters, in the case in which Redis writes commands.
-        let letters = worker.table.info(request.command)?.name.utf8.map { $0 & 0xDF } ?? []
-        let name = String(decoding: letters, as: UTF8.self)
         let parts = split.parts.map {
             (slot: $0.slot, node: replica(for: request, in: $0.slot)?.number, bytes: $0.command)
         }
-        let outcome = gather(parts, .split(split, name: name))
+        let outcome = gather(parts, .split(split, name: name(of: request.command)))
         if outcome == .sent { pool.traffic.split += 1 }
         return outcome
+    }
+
+    /// For the error of a split command that has changed data in part.
+    private func name(of command: Command) -> String {
+        switch command {
+        case .del: "DEL"
+        case .unlink: "UNLINK"
+        default: "MSET"
+        }
     }
 
     /// Sends the parts of a command, each to a node or to the owner of its slot.
