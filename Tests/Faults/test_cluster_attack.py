@@ -1,7 +1,6 @@
 """What one client can do to itself or to others in front of a cluster, on purpose or by accident."""
 
 import socket
-import time
 
 import pytest
 
@@ -312,7 +311,8 @@ def test_a_watching_client_that_does_not_read(ground):
         assert client.command("SET", ground.key, "x" * 1_000_000) == b"OK"
         assert client.command("WATCH", f"w:{ground.key}") == b"OK"
         client.send(encode("GET", ground.key) * 12)
-        time.sleep(0.5)
+        eventually(lambda: any(row["waiting_bytes"] > 0 for row in ground.redpool.show("CLIENTS")),
+                   what="output that waits")
         ground.move()
         client.send(encode("GET", ground.key))
         for _ in range(13):
@@ -415,7 +415,9 @@ def test_a_watching_client_that_leaves_while_it_waits_for_another_node(launch, c
         ground.target.command("CLIENT", "PAUSE", "1500", "WRITE")
         waiter.send(encode("INCR", ground.other) * 3)
         client.send(encode("INCR", f"x:{ground.other}"))
-        time.sleep(0.3)
+        eventually(lambda: [row["cmd"] for row in ground.redpool.show("CLIENTS")
+                            if row["state"] == "active"] == ["incr", "incr"],
+                   what="both at work")
         if how == "half-closed":
             client.socket.shutdown(socket.SHUT_WR)
         elif how == "reset":

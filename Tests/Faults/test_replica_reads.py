@@ -120,7 +120,7 @@ def test_pipelines_keep_their_order(launch, pair, threads):
             new, next_ = str(number).encode(), str(number + 1).encode()
             assert [client.read() for _ in range(6)] == [old, old, b"OK", new, number + 1, next_]
             if number % 50 == 0:
-                time.sleep(0.3)
+                wait_for_replica(client, "k", replicas)
     assert "upstream.desync" not in redpool.log()
 
 
@@ -277,7 +277,15 @@ def test_a_replica_that_does_not_answer_is_left(launch, pair):
         wait_for_replica(client, "k", replicas)
         for replica in replicas:
             replica.pause()
-        time.sleep(2.5)
+
+        def is_left():
+            with redpool.connect(1) as probe:
+                try:
+                    return probe.command("GET", "k") is None
+                except TimeoutError:
+                    return False
+
+        eventually(is_left, what="reads from the primary")
         assert other.command("GET", "k") is None
         assert reads_from(other, "k", primary)
         for replica in replicas:
