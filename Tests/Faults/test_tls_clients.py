@@ -84,7 +84,7 @@ def cpu_time(redpool) -> float:
 
 
 def test_others_have_their_turns_in_a_storm(launch):
-    """One turn goes on with at most 8 handshakes, or for 5 ms. What is measured is the time that the
+    """One turn goes on with at most 4 handshakes, or for 1 ms. What is measured is the time that the
     daemon works between a command and its answer: on a busy machine it is the same."""
     redpool = launch.redpool(launch.server(), tls=True)
     with storm(redpool.tcp.port, 700) as process, Connection(redpool.tcp6) as client:

@@ -6,9 +6,9 @@ import Pool
 
 extension Worker {
     /// The most steps of handshakes in one turn.
-    private static let mostSteps = 8
+    private static let mostSteps = 4
     /// After this time no further step is begun in this turn, in nanoseconds.
-    private static let stepTime: Int64 = 5_000_000
+    private static let stepTime: Int64 = 1_000_000
 
     /// Begins TLS with a client that has just been accepted. Its pool has a context.
     func secure(_ client: ClientConnection) {
