@@ -1,0 +1,125 @@
+// What the shell tells `Subscriptions`, and what it is told to do.
+
+/// A client as `Subscriptions` knows it. A value may be used again once its client has left.
+package struct ClientRef: Hashable, Sendable {
+    package let raw: UInt64
+    package init(_ raw: UInt64) { self.raw = raw }
+}
+
+/// A hub: one for each node and user that have subscribers. The shell chooses the value.
+package struct HubRef: Hashable, Sendable {
+    package let raw: UInt32
+    package init(_ raw: UInt32) { self.raw = raw }
+}
+
+/// A command of the SUBSCRIBE family.
+package enum SubscribeVerb: Sendable {
+    case subscribe
+    case psubscribe
+    case ssubscribe
+    case unsubscribe
+    case punsubscribe
+    case sunsubscribe
+
+    /// What the command subscribes to, or ends.
+    package var kind: SubscriptionKind {
+        switch self {
+        case .subscribe, .unsubscribe: .channel
+        case .psubscribe, .punsubscribe: .pattern
+        case .ssubscribe, .sunsubscribe: .shard
+        }
+    }
+
+    /// Whether it ends subscriptions.
+    package var isEnd: Bool {
+        switch self {
+        case .subscribe, .psubscribe, .ssubscribe: false
+        case .unsubscribe, .punsubscribe, .sunsubscribe: true
+        }
+    }
+
+    /// The command's name in lower case, which is also the first element of its confirmations.
+    package var word: StaticString {
+        switch self {
+        case .subscribe: "subscribe"
+        case .psubscribe: "psubscribe"
+        case .ssubscribe: "ssubscribe"
+        case .unsubscribe: "unsubscribe"
+        case .punsubscribe: "punsubscribe"
+        case .sunsubscribe: "sunsubscribe"
+        }
+    }
+}
+
+/// The ends of all subscriptions of a client at once.
+package enum SubscriptionEnd: Sendable {
+    /// RESET.
+    case reset
+    /// QUIT.
+    case quit
+    /// The client's connection is closed: it is told nothing more.
+    case gone
+}
+
+/// Why a client with subscriptions is closed.
+package enum HubLoss: Sendable {
+    /// Its hub is lost, and clients are not kept.
+    case lost
+    /// One of its names was refused when it was subscribed anew.
+    case refused
+    /// Its hub was lost, and no new one came in time.
+    case gaveUp
+}
+
+/// What the shell has to do. Actions are carried out in the order in which they come.
+package enum SubscriptionAction: Equatable, Sendable {
+    /// Nobody has the hub: lease an upstream and call `opened` or `failed`.
+    case open(HubRef)
+    /// Send one command. Its answers are one confirmation for each name or one error, and come in
+    /// the order of all that was sent on that hub.
+    case send(HubRef, SubscribeVerb, [[UInt8]])
+    /// Show the client a confirmation; without a name it has a null name.
+    case confirm(ClientRef, SubscribeVerb, name: [UInt8]?, count: Int)
+    /// The error at hand answers the client: the one in `refused` or `failed`.
+    case relayError(ClientRef)
+    /// The client's oldest ask is over: its next command may go on.
+    case answered(ClientRef)
+    /// All subscriptions of the client are over: write +RESET or +OK.
+    case finish(ClientRef, SubscriptionEnd)
+    /// Close the client. It is forgotten already.
+    case close(ClientRef, HubLoss)
+    /// Nobody wants anything on the hub and nothing is under way: the upstream goes back to the
+    /// pool. It is not clean when a name on it could not be unsubscribed: it is closed then.
+    case release(HubRef, isClean: Bool)
+    /// The steady number of listeners to a name has changed, for `SubscriberCounts`.
+    case steady(SteadyChange)
+}
+
+/// How many listeners to a name are steady on a hub: confirmed, while no ask that concerns the name
+/// is open. It is 0 while one is.
+package struct SteadyChange: Equatable, Sendable {
+    package var hub: HubRef
+    package var kind: SubscriptionKind
+    package var name: [UInt8]
+    /// What was said last; 0 at first.
+    package var before: Int
+    package var listeners: Int
+
+    package init(hub: HubRef, kind: SubscriptionKind, name: [UInt8], before: Int, listeners: Int) {
+        self.hub = hub
+        self.kind = kind
+        self.name = name
+        self.before = before
+        self.listeners = listeners
+    }
+
+    /// By how much the number of hubs with steady listeners changes.
+    package var hubs: Int { (listeners > 0 ? 1 : 0) - (before > 0 ? 1 : 0) }
+}
+
+/// The clients that get a message. It stays as it is when subscriptions change meanwhile.
+package struct Listeners: Sendable {
+    package var clients: [ClientRef]
+
+    package init(_ clients: [ClientRef]) { self.clients = clients }
+}
