@@ -66,14 +66,14 @@ def test_console_status_and_page(launch, cluster):
     assert (row["state"], row["slots_ok"], row["nodes"], row["down"]) == ("whole", 16384, 4, 0)
     assert row["error"] is None and row["version"] >= 1
     nodes = {row["node"]: row for row in redpool.show("NODES")}
-    assert set(nodes) == {node.address.text for node in cluster.nodes}
+    assert set(nodes) == {node.address.place for node in cluster.nodes}
     for node in cluster.primaries:
-        row = nodes[node.address.text]
+        row = nodes[node.address.place]
         assert row["role"] == "primary" and row["id"] == node.id
         assert row["slots"] == len(node.claim().slots) and row["open"] >= 1
     replica = cluster.replicas_of(cluster.primaries[0])[0]
-    row = nodes[replica.address.text]
-    assert row["role"] == "replica" and row["primary"] == cluster.primaries[0].address.text
+    row = nodes[replica.address.place]
+    assert row["role"] == "replica" and row["primary"] == cluster.primaries[0].address.place
     assert row["slots"] == 0
     with urllib.request.urlopen(f"http://{page}/metrics", timeout=20) as answer:
         text = answer.read().decode()
@@ -95,10 +95,10 @@ def test_failover_is_seen(launch):
     eventually(lambda: redpool.show("CLUSTERS")[0]["failovers"] == 1, 30, what="the failover")
     eventually(lambda: redpool.show("CLUSTERS")[0]["down"] == 1, 30, what="the node that is down")
     rows = {row["node"]: row for row in redpool.show("NODES")}
-    assert rows[old.address.text]["state"] == "down" and rows[old.address.text]["last_error"]
-    assert rows[new.address.text]["role"] == "primary" and rows[new.address.text]["slots"] > 0
+    assert rows[old.address.place]["state"] == "down" and rows[old.address.place]["last_error"]
+    assert rows[new.address.place]["role"] == "primary" and rows[new.address.place]["slots"] > 0
     [line] = [line for line in redpool.log().splitlines() if "event=failover" in line]
-    assert f"primary={new.address.text}" in line and f"old={old.address.text}" in line
+    assert f"primary={new.address.place}" in line and f"old={old.address.place}" in line
     assert any("event=node.down" in line for line in redpool.log().splitlines())
     old.start()
     eventually(lambda: redpool.show("CLUSTERS")[0]["down"] == 0, 60, what="the node is back")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .certificates import authority, server_certificate
 from .ports import BUS
-from .server import DEFAULT, TLS, RedisServer
+from .server import DEFAULT, TLS, RedisServer, has_tls
 from .waiting import comes, eventually
 from .wire import Connection, ErrorReply
 
@@ -171,6 +171,8 @@ class Cluster:
     def __init__(self, primaries=3, replicas=1, *, binary=DEFAULT, timeout=NODE_TIMEOUT,
                  password=None, tls=TLS, places=None, front=None, options=()):
         self._stack = contextlib.ExitStack()
+        # As servers alone: those without TLS are spoken to without it.
+        tls = tls and has_tls(binary)
         self.timeout, self.password, self.is_tls = timeout, password, tls
         self.nodes = []
         try:

@@ -40,9 +40,13 @@ class Address:
         """The address in the syntax of the configuration file."""
         if self.path:
             return f"unix:{self.path}"
-        scheme = "rediss://" if self.tls else ""
+        return ("rediss://" if self.tls else "") + self.place
+
+    @property
+    def place(self) -> str:
+        """The TCP address, whether TLS is spoken there or not."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}{host}:{self.port}"
+        return f"{host}:{self.port}"
 
     @property
     def cli(self) -> list:
