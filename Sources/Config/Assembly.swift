@@ -163,6 +163,7 @@ extension PoolConfig {
         slowLog = settings.duration(.slowLog)
         dnsRefresh = settings.duration(.dnsRefresh)
         onUpstreamLoss = OnUpstreamLoss(rawValue: settings.text(.onUpstreamLoss)) ?? .close
+        pubsub = PubSub(settings.text(.pubsub), loss: settings.text(.pubsubLoss))
         denyCommands = settings.commands(.denyCommands)
         maxPipeline = settings.integer(.maxPipeline)
         clientIdleTimeout = settings.duration(.clientIdleTimeout)

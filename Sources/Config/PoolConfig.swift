@@ -60,6 +60,8 @@ package struct PoolConfig: Sendable, Equatable {
     package let dnsRefresh: Int64
     /// What a client sees when a connection is lost with its commands in flight.
     package let onUpstreamLoss: OnUpstreamLoss
+    /// What becomes of clients that subscribe.
+    package let pubsub: PubSub
     /// The commands and subcommands that are denied: lower case, each once, a subcommand as
     /// `script|debug`. Empty: none.
     package let denyCommands: [String]

@@ -80,6 +80,7 @@ struct Resolution {
         }
         for pool in pools {
             diagnostics += checkSizes(pool) + checkTimes(pool) + checkCredentials(pool)
+            diagnostics += checkPubSub(pool)
             diagnostics += checkSentinelCredentials(pool)
             diagnostics += checkTLS(pool) + checkListenTLS(pool) + checkExposure(pool)
         }

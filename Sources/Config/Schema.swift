@@ -11,6 +11,7 @@ enum Key: String, Sendable, CaseIterable {
     case maxOpen, maxPinned, maxIdle, minIdle
     case maxLifetime, idleTimeout, pingInterval, keepalive
     case connectTimeout, poolTimeout, commandTimeout, slowLog, dnsRefresh, maxPipeline
+    case pubsub, pubsubLoss
     case onUpstreamLoss, denyCommands
     case clientIdleTimeout, transactionTimeout, clientOutputLimit
     case socketMode, socketGroup
@@ -125,6 +126,7 @@ enum Schema {
     static let poolKeys: [KeySpec] =
         addressKeys + primaryKeys + clusterSourceKeys + credentialKeys + tlsKeys + sentinelKeys
         + clusterKeys + replicaKeys + listenTLSKeys + loginKeys + sizeKeys + lifeKeys + clientKeys
+        + pubSubKeys
 
     private static let addressKeys: [KeySpec] = [
         KeySpec(

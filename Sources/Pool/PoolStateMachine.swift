@@ -62,7 +62,8 @@ package struct PoolStateMachine: ~Copyable {
     var gate = DialGate()
     var fixedUsers = FixedUsers()
     var random: RandomSource
-    var pingInterval: Int64
+    /// The time from a connection's last answer to its probe, in nanoseconds; 0: none are probed.
+    package internal(set) var pingInterval: Int64
     /// No probe has a deadline before this; `.max` if none is under way.
     var probeDeadline = Int64.max
     /// The `now` of the latest call.

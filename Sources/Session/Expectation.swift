@@ -115,6 +115,14 @@ package enum Expectation: UInt8, Sendable {
     case identify
     /// Redpool's INFO replication; the number is that of the question.
     case replication
+    /// A command of the SUBSCRIBE family on a hub: confirmations, or an error.
+    case ask
+    /// A client's command that goes over a hub, so that it is answered in the order of messages.
+    case relayed
+    /// Redpool's PING on a hub.
+    case hubProbe
+    /// A command that the server is to refuse on a subscribed connection, see `Gate`.
+    case gated
     /// A command of Redpool's that unblocks clients during a drain; the number says which.
     case unblocking
     /// A command of Redpool's that is sent for its effect; the reply is ignored.

@@ -116,13 +116,16 @@ extension ClientConnection {
     ) -> Int? {
         let command = worker.table.find(buffer.span, frame)
         if pool.isRouted { return handleRouted(buffer, frame, command) }
-        if case .multi = command, case .open = mode, !isHolding, refusal == nil, !pool.isPaused,
+        // Only a client with extras, which few have, can have been refused a lease.
+        if extras != nil {
+            if refuseIfDenied() { return frame.end }
+            if isSubscribing { return handleSubscribing(buffer, frame, command) }
+        }
+        if case .multi = command, case .open = mode, !isHolding, !pool.isPaused,
             let block = findBlock(buffer, after: frame)
         {
             return forwardBlock(buffer, frame, block) != .blocked ? block.end : nil
         }
-        // Only a client with extras, which few have, can have been refused a lease.
-        if extras != nil, refuseIfDenied() { return frame.end }
         lastCommand = command
         guard isPlain(command), !pool.denyList.refuses(command) else {
             let request = Request(
@@ -183,6 +186,7 @@ extension ClientConnection {
         }
         if refuseIfDenied() { return .answered }
         lastCommand = request.command
+        if isSubscribing { return carryOutSubscribing(request) }
         return carryOutRare(request)
     }
 
@@ -252,6 +256,8 @@ extension ClientConnection {
         case .hold(.trackingOn, let options):
             return track(request, TrackingOptions(rawValue: options))
         case .hold(.monitor, _): return monitor(request)
+        case .hold(.subscribe, _) where mayShare(request):
+            return SubscribeVerb(request.command).map { ask($0, request) } ?? .answered
         case .hold(let expectation, let value): return beginHold(request, expectation, value)
         case .ask: return carryOutUnknown(request)
         case let other: return carryOutState(other, request)

@@ -55,9 +55,9 @@ extension ClientConnection {
             server.machine.retire(upstream.id, .clientGone, now: worker.now)
             server.noteWork()
         }
-        guard mode == .open || mode == .loggedOut, inFlight == 0, !lists.contains(.ready) else {
-            return
-        }
+        guard mode == .open || mode == .loggedOut, inFlight == 0, !awaitsHub,
+            !lists.contains(.ready)
+        else { return }
         if inputEnded {
             closeAfterFlush(.client_closed)
         } else if input.isEmpty, !isHolding || isQuiet {
@@ -127,6 +127,7 @@ extension ClientConnection {
         if extras != nil {
             dropStrands()
             takeAsideBack()
+            leaveHubs()
         }
         guard let upstream else { return }
         leaveSlowReaders(upstream)

@@ -20,7 +20,8 @@ extension ClientConnection {
             mode = .swallowing
             return
         }
-        if inFlight > 0 || mustAwaitResume {
+        if collectForHub(span, start) { return }
+        if inFlight > 0 || mustAwaitResume || awaitsHub {
             mode = .barrier
             return
         }

@@ -252,7 +252,7 @@ extension ClientConnection {
     // MARK: For good
 
     func beginPipe() -> Outcome {
-        if pool.isRouted { return refusePipe() }
+        if pool.isRouted || isSubscribing { return refusePipe() }
         if inFlight > 0 { return waitForReplies() }
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
@@ -276,7 +276,7 @@ extension ClientConnection {
 
     /// Turns the held upstream into a pipe, because its state cannot be followed any more.
     func becomePipe() -> Outcome {
-        if pool.isRouted { return refusePipe() }
+        if pool.isRouted || isSubscribing { return refusePipe() }
         guard let upstream else { return .answered }
         if inFlight > 0 { return waitForReplies() }
         if session.replyMode != .on, upstream.hold?.isInTransaction == true {

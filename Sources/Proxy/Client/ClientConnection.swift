@@ -177,7 +177,7 @@ final class ClientConnection {
 
     /// Nothing of this client is in progress. Closing it loses no reply.
     var isQuiet: Bool {
-        guard inFlight == 0, input.isEmpty, isAllWritten else { return false }
+        guard inFlight == 0, input.isEmpty, isAllWritten, !awaitsHub else { return false }
         switch mode {
         case .open: return isHolding ? upstream?.hold?.isListening == true : !lists.contains(.ready)
         case .piped(let pipe): return !pipe.isOwed
@@ -262,6 +262,9 @@ final class ClientConnection {
 
     private var inputLimit: Int {
         if isBlocked { return blockedInputLimit }
+        if extras?.collectsAsk == true, unfinished != nil {
+            return ClientConnection.longestAsk + ClientConnection.turn
+        }
         switch mode {
         case .waiting, .barrier, .exclusive: return ClientConnection.waitingInputLimit
         default: return ClientConnection.inputLimit

@@ -35,6 +35,9 @@ final class ClientExtras {
     var openMulti: OpenMulti?
     var aside: UpstreamConnection?
     var reads = ReplicaReads()
+    var subscribing: Subscribing?
+    /// The head command is long, and is kept until it is whole.
+    var collectsAsk = false
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }
@@ -220,7 +223,8 @@ extension ClientConnection {
     /// while the client holds an upstream.
     func countKept() {
         guard channel.isOpen else { return }
-        let size = max(0, session.size + (order?.size ?? 0) - ClientConnection.free)
+        let kept = session.size + (order?.size ?? 0) + (extras?.subscribing?.asked ?? 0)
+        let size = max(0, kept - ClientConnection.free)
         guard size != extraBytes else { return }
         worker.countExtras(size - extraBytes)
         ownExtras.counted = size

@@ -109,6 +109,7 @@ struct LineTemplate: Sendable {
     private func append(_ piece: Piece, of client: ClientConnection, to output: inout [UInt8]) {
         let now = client.worker.now.nanoseconds
         let hold = client.upstream?.hold
+        let shared = client.sharedSubscriptions
         switch piece.field {
         case .id: number(client.serial, &output)
         case .addr: client.appendPeer(to: &output)
@@ -119,9 +120,9 @@ struct LineTemplate: Sendable {
         case .idle: number((now - client.lastActivity) / 1_000_000_000, &output)
         case .flags: flags(of: client, &output)
         case .db: number(client.key.database, &output)
-        case .sub: number(hold?.channels ?? 0, &output)
-        case .psub: number(hold?.patterns ?? 0, &output)
-        case .ssub: number(hold?.shards ?? 0, &output)
+        case .sub: number((hold?.channels ?? 0) + shared.channels, &output)
+        case .psub: number((hold?.patterns ?? 0) + shared.patterns, &output)
+        case .ssub: number((hold?.shards ?? 0) + shared.shards, &output)
         case .multi: number(hold?.isInTransaction == true ? 0 : -1, &output)
         case .cmd:
             let name = client.worker.table.info(client.lastCommand)?.name ?? "NULL"
@@ -162,7 +163,7 @@ struct LineTemplate: Sendable {
         }
         // In Redis's order.
         show("O", if: hold?.isMonitoring)
-        show("P", if: (hold?.subscriptions ?? 0) > 0)
+        show("P", if: (hold?.subscriptions ?? 0) > 0 || client.isListener)
         show("x", if: hold?.isInTransaction)
         show("b", if: client.isBlockedAlone)
         show("t", if: hold?.isTracking)

@@ -268,9 +268,9 @@ extension ClientConnection {
             return .answered
         }
         let name = worker.table.info(lastCommand)?.name ?? "this command"
+        let place = pool.isRouted ? "in front of a cluster" : "beside shared subscriptions"
         return refuse(
-            "ERR '\(name)' is refused by Redpool: in front of a cluster its effects cannot be "
-                + "followed")
+            "ERR '\(name)' is refused by Redpool: \(place) its effects cannot be followed")
     }
 
     /// The node has queued a command that may do anything when EXEC runs it.

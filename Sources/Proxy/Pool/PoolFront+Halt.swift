@@ -245,7 +245,8 @@ extension UpstreamConnection {
             if state.subscriptions > 0 { return .subscribed }
             return state.isTracking ? .tracking : .bound
         case .piped(let client): return client.isPipeOwed ? .inFlight : .piped
-        case .exclusive, .cleaning, .asking, .unblocking, .abandoned: return .inFlight
+        case .hub: return inFlight.isEmpty ? .subscribed : .inFlight
+        case .exclusive, .cleaning, .asking, .unblocking, .gate, .abandoned: return .inFlight
         }
     }
 }

@@ -58,6 +58,8 @@ final class PoolFront {
     var pause = PauseBelief()
     /// The waits for an upstream that have ended since the last statistics.
     private var waits = LatencyHistogram()
+    /// Subscriptions that clients share; nil until the first.
+    private(set) var subscriberDesk: SubscriberDesk?
     /// Nil unless an operator has paused the pool.
     var halt: PoolHalt?
 
@@ -161,6 +163,14 @@ final class PoolFront {
         return sum
     }
 
+    /// The subscriptions that clients share.
+    var subscribers: SubscriberDesk {
+        if let subscriberDesk { return subscriberDesk }
+        let made = SubscriberDesk(self)
+        subscriberDesk = made
+        return made
+    }
+
     /// A client no longer waits for an upstream, whatever came of it.
     func waitEnded(_ wait: LeaseWait) { waits.record(worker.now - wait.since) }
 
@@ -185,6 +195,7 @@ final class PoolFront {
         if let route { leaveForgotten(route) }
         letFormerGo()
         if readsReplicas { watchReplicas() }
+        subscriberDesk?.tick()
         if halt != nil { judgeHalt() }
         watch()
     }

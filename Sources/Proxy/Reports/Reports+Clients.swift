@@ -87,7 +87,10 @@ extension ClientConnection {
 
     /// A client that waits for no reply.
     private var resting: Standing {
-        if output.isEmpty { return Standing(state: .idle, reason: nil, since: idleTime) }
+        if output.isEmpty {
+            return Standing(
+                state: .idle, reason: isSubscribing ? "subscribe" : nil, since: idleTime)
+        }
         return Standing(state: .active, reason: "unread", since: idleTime)
     }
 

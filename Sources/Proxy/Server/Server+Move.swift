@@ -91,7 +91,8 @@ extension UpstreamConnection {
     /// do not leave now must not reach it later, nor may the rest of one that is still coming in.
     private var isUselessElsewhere: Bool {
         guard stage == .ready else { return false }
-        return hold != nil || piped != nil || sole?.isBlocking == true || !output.isAllSent
+        return hold != nil || piped != nil || sole?.hub != nil || sole?.isBlocking == true
+            || !output.isAllSent
             || uploader?.isStreaming == true
     }
 }

@@ -102,7 +102,7 @@ extension UpstreamConnection {
         else { return false }
         switch sole.kind {
         case .exclusive, .held: return true
-        case .cleaning, .piped, .asking, .unblocking, .abandoned: return false
+        case .cleaning, .piped, .asking, .unblocking, .hub, .gate, .abandoned: return false
         }
     }
 

@@ -236,6 +236,7 @@ final class Server {
         case .users: break
         // The next round asks again.
         case .replication: break
+        case .hub(let ref): pool.subscribers.refused(ref, by: self, refusal)
         case nil:
             if let client = worker.clients[SlotID(raw: waiter.raw)] {
                 let reason = RefusedReason(word: refusal.word)
@@ -257,6 +258,7 @@ final class Server {
         case .users:
             if let upstream = self[id] { giveBack(upstream) }
         case .replication: self[id]?.askReplication()
+        case .hub(let ref): pool.subscribers.granted(ref, id, by: self)
         case nil: grantClient(waiter, id)
         }
     }

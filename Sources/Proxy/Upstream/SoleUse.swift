@@ -20,6 +20,10 @@ final class SoleUse {
         case asking(ScriptQuestion)
         /// Redpool's own commands that unblock clients during a drain.
         case unblocking
+        /// Many clients, whose subscriptions are on it.
+        case hub(PushHub)
+        /// A command that the server is to refuse.
+        case gate(Gate)
         /// No user any more. The pool closes the connection, and bytes that still come are dropped.
         case abandoned
     }
@@ -48,15 +52,16 @@ final class SoleUse {
     var client: ClientConnection? {
         switch kind {
         case .held(let client, _), .piped(let client): client
-        case .exclusive, .cleaning, .asking, .unblocking, .abandoned: nil
+        case .gate(let gate): gate.client
+        case .exclusive, .cleaning, .asking, .unblocking, .hub, .abandoned: nil
         }
     }
 
     /// The number of clients with this use: one or none.
     var clients: Int {
         switch kind {
-        case .exclusive, .held, .piped: 1
-        case .cleaning, .asking, .unblocking, .abandoned: 0
+        case .exclusive, .held, .piped, .gate: 1
+        case .cleaning, .asking, .unblocking, .hub, .abandoned: 0
         }
     }
 
@@ -66,7 +71,7 @@ final class SoleUse {
         get {
             switch kind {
             case .held(_, let state), .cleaning(let state): state
-            case .exclusive, .piped, .asking, .unblocking, .abandoned: nil
+            case .exclusive, .piped, .asking, .unblocking, .hub, .gate, .abandoned: nil
             }
         }
         _modify {
@@ -76,7 +81,7 @@ final class SoleUse {
             switch kind {
             case .held(let client, _): kind = .held(client, state)
             case .cleaning: kind = .cleaning(state)
-            case .exclusive, .piped, .asking, .unblocking, .abandoned: break
+            case .exclusive, .piped, .asking, .unblocking, .hub, .gate, .abandoned: break
             }
         }
     }
@@ -86,6 +91,9 @@ final class SoleUse {
         get { if case .asking(let question) = kind { question } else { nil } }
         set { if let newValue, case .asking = kind { kind = .asking(newValue) } }
     }
+
+    /// The hub that is on the connection; nil if there is none.
+    var hub: PushHub? { if case .hub(let hub) = kind { hub } else { nil } }
 
     /// The holder has left.
     func beginCleaning() {

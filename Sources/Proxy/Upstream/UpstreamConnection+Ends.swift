@@ -22,6 +22,7 @@ extension UpstreamConnection {
         noteSlowLost()
         trace("upstream.lost", ["reason": reason.word])
         let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
+        let lostHub = takeHub()
         rescueUnreceived(reason)
         destroy()
         if wasInUse, reason != .clientGone { noteLoss(reason) }
@@ -30,6 +31,7 @@ extension UpstreamConnection {
         let isClosedByServer = reason == .upstreamClosed || reason == .upstreamReset
         if isClosedByServer, origin.departure == nil { server.doubt(key.user) }
         server.noteWork()
+        if let lostHub { pool.subscribers.lost(lostHub.hub, lostHub.relayed) }
     }
 
     private func noteLoss(_ reason: CloseReason) {
@@ -42,6 +44,9 @@ extension UpstreamConnection {
         if isShared {
             server.machine.retire(id, reason, now: worker.now)
             server.noteWork()
+        } else if sole?.hub != nil, stage == .ready {
+            // It is in use as long as anybody listens.
+            lose(reason)
         } else {
             spoil(reason)
         }
@@ -222,6 +227,7 @@ extension UpstreamConnection {
     /// Nobody gets more replies from here. The outcome of unanswered commands is unknown, so their
     /// clients are closed.
     private func dismissClients() {
+        if let lost = takeHub() { pool.subscribers.lost(lost.hub, lost.relayed) }
         let last = sole
         abandon()
         last?.client?.upstreamLost()

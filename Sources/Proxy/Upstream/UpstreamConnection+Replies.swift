@@ -11,13 +11,7 @@ extension UpstreamConnection {
     static let nobody = SlotID(slot: .max, generation: .max)
 
     func receiveReplies(_ bytes: UnsafeRawPointer, _ count: Int) {
-        if let sole, sole.messages.isPlusKept {
-            sole.messages.isPlusKept = false
-            let joined =
-                [UInt8(ascii: "+")] + UnsafeRawBufferPointer(start: bytes, count: count)
-            joined.withUnsafeBytes { receiveReplies($0.baseAddress!, $0.count) }
-            return
-        }
+        if let sole, receiveAlone(sole, bytes, count) { return }
         if incoming.isErrorKept {
             receiveBehindError(bytes, count)
             return
@@ -52,6 +46,21 @@ extension UpstreamConnection {
             }
             if stage != .ready { return }
         }
+    }
+
+    /// Handles what comes on a connection of one user, if it is not framed as replies are.
+    private func receiveAlone(_ sole: SoleUse, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
+        switch sole.kind {
+        case .hub(let hub): receiveHub(hub, bytes, count)
+        case .gate: receiveGate(bytes, count)
+        default:
+            guard sole.messages.isPlusKept else { return false }
+            sole.messages.isPlusKept = false
+            let joined =
+                [UInt8(ascii: "+")] + UnsafeRawBufferPointer(start: bytes, count: count)
+            joined.withUnsafeBytes { receiveReplies($0.baseAddress!, $0.count) }
+        }
+        return true
     }
 
     /// Passes on replies to the oldest entry, as far as they have come. Returns the next position.

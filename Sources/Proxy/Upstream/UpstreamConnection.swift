@@ -221,6 +221,18 @@ final class UpstreamConnection {
         use(.unblocking, isBlocking: true)
     }
 
+    /// Lends the connection to the subscriptions of many clients. It is not read slowly for any.
+    func lend(to hub: PushHub) {
+        assert(sharers == 0, "a connection that others share is lent to a hub")
+        use(.hub(hub))
+    }
+
+    /// Lends the connection to a command that the server is to refuse, or notes how far that is.
+    func lend(to gate: Gate) {
+        assert(sharers == 0, "a connection that others share is lent to a gate")
+        use(.gate(gate))
+    }
+
     /// Ends one client's use. Nothing is in flight for it, and no state is tied to the connection.
     @inline(__always)
     func takeBack() {

@@ -1,0 +1,313 @@
+// Where the commands of a client go whose subscriptions are on hubs (`pubsub: shared`). What it
+// subscribes to, PING in RESP2 and PUBLISH in RESP3 go over its hub, so they are answered in the
+// order of its messages. Other commands of RESP3 go where any client's go; in RESP2 the server
+// refuses them, in its own words (`Gate`). Between a hub and elsewhere the client waits for its
+// answers, so that they keep their order.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+/// What Redpool has to know of a client that subscribes on hubs.
+struct Subscribing {
+    /// The commands of the SUBSCRIBE family that are not answered yet, oldest first: whether CLIENT
+    /// REPLY hides an error.
+    private(set) var asks: [(isSilent: Bool, bytes: Int)] = []
+    /// The bytes of names that Redpool keeps for them.
+    private(set) var asked = 0
+    /// Commands of it that are in flight on a hub, for another answer.
+    var relayed = 0
+    /// RESET or QUIT waits for the end of its subscriptions.
+    var isEnding = false
+    /// The hub that its last command went over.
+    var hub: HubRef?
+
+    var isWaiting: Bool { !asks.isEmpty || relayed > 0 || isEnding }
+
+    mutating func asks(isSilent: Bool, bytes: Int) {
+        asks.append((isSilent: isSilent, bytes: bytes))
+        asked += bytes
+    }
+
+    mutating func askAnswered() { asked -= asks.removeFirst().bytes }
+
+    /// How many answers of hubs a client may wait for.
+    static let mostAsks = 1024
+}
+
+extension ClientConnection {
+    /// Its number among the subscribers of its pool.
+    var subscriber: ClientRef { ClientRef(id.raw) }
+
+    /// Its subscriptions are on hubs, or it waits for one there.
+    @inline(__always)
+    var isSubscribing: Bool { extras?.subscribing != nil }
+
+    /// It gets messages from a hub.
+    var isListener: Bool { isSubscribing && pool.subscribers.anyName(of: self) != nil }
+
+    /// How many subscriptions it has on hubs.
+    var sharedSubscriptions: (channels: Int, patterns: Int, shards: Int) {
+        isSubscribing ? pool.subscribers.count(self) : (channels: 0, patterns: 0, shards: 0)
+    }
+
+    /// A hub owes it an answer.
+    var awaitsHub: Bool { extras?.subscribing?.isWaiting == true }
+
+    /// Handles a command of such a client.
+    func handleSubscribing(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
+    ) -> Int? {
+        lastCommand = command
+        let request = Request(command: command, frame: frame, input: UnsafeBufferPointer(buffer))
+        return carryOutSubscribing(request) != .blocked ? frame.end : nil
+    }
+
+    func carryOutSubscribing(_ request: Request) -> Outcome {
+        worker.turn.spend(Turn.special)
+        if extras?.subscribing?.isEnding == true { return waitForReplies() }
+        let command = request.command
+        if pool.denyList.refuses(command) {
+            return awaitsHub ? waitForReplies() : refuseCommand()
+        }
+        if let verb = SubscribeVerb(command), verb.isEnd || request.frame.argumentCount > 1 {
+            return ask(verb, request)
+        }
+        switch command {
+        case .reset where request.frame.argumentCount == 1: return endSubscriptions(.reset)
+        case .quit: return endSubscriptions(.quit)
+        case .ping where key.protocolVersion == 2 && request.frame.argumentCount <= 2:
+            return relay(request)
+        case .publish where isRelayedPublish(request), .spublish where isRelayedPublish(request):
+            return relay(request)
+        default: break
+        }
+        if awaitsHub { return waitForReplies() }
+        if key.protocolVersion == 2 { return enterGate(request) }
+        return carryOutRare(request)
+    }
+
+    /// In RESP3 a client gets its own message before the reply to PUBLISH, or behind it, as the
+    /// server has it. A CLIENT PAUSE would hold up all that is on the hub.
+    private func isRelayedPublish(_ request: Request) -> Bool {
+        key.protocolVersion == 3 && request.frame.argumentCount == 3 && !pool.isPaused
+            && !isHolding
+    }
+
+    // MARK: The SUBSCRIBE family
+
+    /// Whether a SUBSCRIBE of a client without subscriptions goes to a hub.
+    func mayShare(_ request: Request) -> Bool {
+        guard pool.config.pubsub.isShared, !isHolding, inFlight == 0 || !pool.isRouted,
+            pool.canShareSubscriptions
+        else { return false }
+        // It may be the target of a redirection, which is a connection of its own.
+        return !CommandTable.words(request.input.span, request.frame).dropFirst()
+            .contains { $0 == ClientConnection.invalidations }
+    }
+
+    /// SUBSCRIBE of a client that has no subscriptions, or more of one that has.
+    func ask(_ verb: SubscribeVerb, _ request: Request) -> Outcome {
+        if inFlight > 0 { return waitForReplies() }
+        if isHolding, session.isSendingTransaction {
+            return refuse(
+                "ERR '\(verb.word)' is refused by Redpool: in MULTI it cannot follow the "
+                    + "subscriptions that are shared")
+        }
+        guard mayGoOn else { return waitForReplies() }
+        let hub = pool.subscribers.hub(for: self)
+        let names = CommandTable.words(request.input.span, request.frame)
+        begin(on: hub)
+        ownExtras.subscribing?.asks(
+            isSilent: session.takeSilence(), bytes: request.bytes.count)
+        counted.commands &+= 1
+        pool.traffic.commandsShared += 1
+        pool.subscribers.ask(self, verb, Array(names.dropFirst()), on: hub)
+        countKept()
+        return .answered
+    }
+
+    /// Where a redirection's target gets invalidations (Redis 7.0 tracking.c).
+    private static let invalidations = Array("__redis__:invalidate".utf8)
+
+    /// It may send one more command over its hub.
+    private var mayGoOn: Bool {
+        if pool.isHalted { return false }
+        guard let subscribing = extras?.subscribing else { return true }
+        return subscribing.asks.count + subscribing.relayed < Subscribing.mostAsks
+            && subscribing.asked < ClientConnection.longestAsk && !isPausedByUpstream
+    }
+
+    private func begin(on hub: PushHub) {
+        if extras?.subscribing == nil {
+            ownExtras.subscribing = Subscribing()
+        }
+        extras?.subscribing?.hub = hub.ref
+        if let upstream = hub.upstream, upstream.isFull(for: self) { pause(.upstreamFull) }
+    }
+
+    /// RESET or QUIT: the answer comes behind the last message.
+    private func endSubscriptions(_ end: SubscriptionEnd) -> Outcome {
+        if inFlight > 0 || awaitsHub || pool.isHalted { return waitForReplies() }
+        extras?.subscribing?.isEnding = true
+        pool.subscribers.leave(self, end)
+        return .answered
+    }
+
+    // MARK: Other commands on the hub
+
+    /// Sends a command that is answered in the order of its messages.
+    private func relay(_ request: Request) -> Outcome {
+        if inFlight > 0 || !mayGoOn { return waitForReplies() }
+        guard let hub = pool.subscribers.anyName(of: self)?.hub, let upstream = hub.upstream,
+            extras?.subscribing?.hub == hub.ref || !awaitsHub
+        else {
+            return awaitsHub ? waitForReplies() : carryOutRare(request)
+        }
+        extras?.subscribing?.relayed += 1
+        if worker.table.mayWrite(request.command) { noteWrite(upstream) }
+        pool.traffic.commandsShared += 1
+        counted.commands &+= 1
+        upstream.sendRelayed(self, request.bytes)
+        begin(on: hub)
+        return .answered
+    }
+
+    /// The reply to it has come.
+    func relayed(_ reply: UnsafeRawBufferPointer, isSilent: Bool, command: Command) {
+        guard isSubscribing, channel.isOpen else { return }
+        extras?.subscribing?.relayed -= 1
+        if !isSilent {
+            if command == .ping, key.protocolVersion == 2 {
+                receiveOwn(ClientConnection.restrictedPong(reply))
+            } else if let base = reply.baseAddress {
+                receive(base, count: reply.count)
+                boundMessages()
+            }
+        }
+        hubAnswered()
+    }
+
+    /// A subscribed client of RESP2 gets PONG as an array (Redis 6.2 to 8.0, server.c,
+    /// pingCommand).
+    private static func restrictedPong(_ reply: UnsafeRawBufferPointer) -> [UInt8] {
+        switch reply.first {
+        case UInt8(ascii: "+"): Array("*2\r\n$4\r\npong\r\n$0\r\n\r\n".utf8)
+        case UInt8(ascii: "$"): Array("*2\r\n$4\r\npong\r\n".utf8) + reply
+        default: Array(reply)
+        }
+    }
+
+    /// The hub was lost with a command of it in flight.
+    func relayLost() {
+        guard isSubscribing, channel.isOpen else { return }
+        extras?.subscribing?.relayed -= 1
+        upstreamLost()
+    }
+
+    // MARK: What the hub says
+
+    /// Shows a confirmation.
+    func confirm(_ verb: SubscribeVerb, _ name: [UInt8]?, _ count: Int) {
+        var bytes: [UInt8] = []
+        bytes.append(key.protocolVersion == 3 ? UInt8(ascii: ">") : UInt8(ascii: "*"))
+        bytes.append(contentsOf: "3\r\n".utf8)
+        Encode.bulk(verb.word.withUTF8Buffer { Array($0) }, into: &bytes)
+        if let name {
+            Encode.bulk(name, into: &bytes)
+        } else {
+            Encode.null(key.protocolVersion == 3 ? .resp3 : .resp2, into: &bytes)
+        }
+        Encode.integer(Int64(count), into: &bytes)
+        receiveOwn(bytes)
+    }
+
+    /// Takes a message, as it comes on a hub. False if more waits for the client than may.
+    func receiveMessage(_ frame: UnsafeRawBufferPointer) -> Bool {
+        guard channel.isOpen else { return true }
+        if key.protocolVersion == 3 {
+            output.append(frame.baseAddress!, count: frame.count, pool: worker.chunks)
+        } else {
+            output.append("*", pool: worker.chunks)
+            output.append(frame.baseAddress! + 1, count: frame.count - 1, pool: worker.chunks)
+        }
+        worker.markDirty(self)
+        return output.count <= pool.longestMessage
+    }
+
+    private func receiveOwn(_ bytes: [UInt8]) {
+        guard channel.isOpen else { return }
+        output.append(bytes, pool: worker.chunks)
+        worker.markDirty(self)
+        boundMessages()
+    }
+
+    /// The server has refused the oldest command.
+    func refuseAsk(_ error: [UInt8]) {
+        if extras?.subscribing?.asks.first?.isSilent == false { receiveOwn(error) }
+    }
+
+    /// The oldest command is answered.
+    func askAnswered() {
+        guard extras?.subscribing?.asks.isEmpty == false else { return }
+        extras?.subscribing?.askAnswered()
+        if !awaitsHub, !pool.subscribers.isListening(self) { extras?.subscribing = nil }
+        countKept()
+        hubAnswered()
+    }
+
+    private func hubAnswered() {
+        guard channel.isOpen else { return }
+        if !input.isEmpty || inputEnded || mode == .barrier || isLeaving { worker.ready(self) }
+    }
+
+    /// All its subscriptions are over, because of RESET or QUIT.
+    func finish(_ end: SubscriptionEnd) {
+        guard isSubscribing, channel.isOpen else { return }
+        extras?.subscribing = nil
+        switch end {
+        case .reset: answerReset()
+        case .quit:
+            if !session.takeSilence() { reply("+OK\r\n") }
+            closeAfterFlush(.client_closed)
+        case .gone: break
+        }
+        hubAnswered()
+    }
+
+    /// The client leaves.
+    func leaveHubs() {
+        guard isSubscribing else { return }
+        extras?.subscribing = nil
+        pool.subscribers.leave(self, .gone)
+    }
+
+    /// More than `clientOutputLimit` waits for it: nobody else waits for that.
+    func boundMessages() {
+        if output.count > pool.longestMessage { closeAtLimit() }
+    }
+}
+
+extension PoolFront {
+    /// The most that may wait for a client, in bytes; a longer message reaches nobody.
+    var longestMessage: Int { max(config.clientOutputLimit, ClientConnection.outputHighWater) }
+
+    /// The server has RESP3, which hubs speak, as far as is known.
+    var canShareSubscriptions: Bool { primary.facts.release.map { $0 >= 600 } ?? true }
+}
+
+extension SubscribeVerb {
+    init?(_ command: Command) {
+        switch command {
+        case .subscribe: self = .subscribe
+        case .psubscribe: self = .psubscribe
+        case .ssubscribe: self = .ssubscribe
+        case .unsubscribe: self = .unsubscribe
+        case .punsubscribe: self = .punsubscribe
+        case .sunsubscribe: self = .sunsubscribe
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,133 @@
+// An upstream that the subscriptions of many clients are on: one for each user of a worker's pool
+// that subscribes with `pubsub: shared`. It speaks RESP3, whatever its clients speak, so that a
+// message cannot be taken for a reply.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+/// One hub. `SubscriberDesk` decides what it is used for.
+final class PushHub {
+    enum State {
+        /// Nobody needs it.
+        case closed
+        /// It waits for an upstream; without a ticket it is about to ask.
+        case waiting(WaitTicket?)
+        /// It is on this upstream.
+        case open(UpstreamConnection)
+        /// Its upstream is lost, and another one is tried until this time; with a ticket while that
+        /// is waited for.
+        case lost(since: MonotonicTime, WaitTicket?)
+    }
+
+    let ref: HubRef
+    let user: UInt32
+    /// The server whose upstream it has, or waits for.
+    private(set) var server: Server
+    private(set) var state = State.closed
+    /// A frame that has not come whole.
+    var frame = PartialPush()
+    /// When it was probed last, or was opened.
+    var probedAt = MonotonicTime(nanoseconds: 0)
+
+    init(_ ref: HubRef, user: UInt32, at server: Server) {
+        self.ref = ref
+        self.user = user
+        self.server = server
+    }
+
+    /// For how long a lost upstream is replaced.
+    static let patience = Int64.seconds(30)
+
+    var upstream: UpstreamConnection? {
+        if case .open(let upstream) = state { upstream } else { nil }
+    }
+
+    /// Since when it is lost; nil if it is not.
+    var lostSince: MonotonicTime? {
+        if case .lost(let since, _) = state { since } else { nil }
+    }
+
+    private var ticket: WaitTicket? {
+        switch state {
+        case .waiting(let ticket): ticket
+        case .lost(_, let ticket): ticket
+        case .closed, .open: nil
+        }
+    }
+
+    /// Asks for an upstream at this server.
+    func ask(_ server: Server, now: MonotonicTime) -> LeaseOutcome {
+        cancel()
+        self.server = server
+        // In front of a cluster, and with databases, messages are the same everywhere.
+        let key = PoolKey(user: user, protocolVersion: 3, database: 0)
+        let outcome = server.machine.lease(
+            .pin, key: key, for: OwnWaiter.hub(ref).id, now: now)
+        server.noteWork()
+        if case .queued(let ticket) = outcome {
+            state = lostSince.map { .lost(since: $0, ticket) } ?? .waiting(ticket)
+        } else if lostSince == nil {
+            state = .waiting(nil)
+        }
+        return outcome
+    }
+
+    func opened(_ upstream: UpstreamConnection, now: MonotonicTime) {
+        frame = PartialPush()
+        probedAt = now
+        state = .open(upstream)
+    }
+
+    /// It has no upstream any more, and tries for another one.
+    func lost(now: MonotonicTime) {
+        frame = PartialPush()
+        state = .lost(since: now, nil)
+    }
+
+    /// What it has waited for has come, or does not come.
+    func waitEnded() {
+        switch state {
+        case .waiting: state = .waiting(nil)
+        case .lost(let since, _): state = .lost(since: since, nil)
+        case .closed, .open: break
+        }
+    }
+
+    /// It needs an upstream, and has none.
+    var isWanted: Bool {
+        switch state {
+        case .waiting, .lost: true
+        case .closed, .open: false
+        }
+    }
+
+    /// It is not needed any more. Returns the upstream that it had.
+    func close() -> UpstreamConnection? {
+        cancel()
+        defer {
+            state = .closed
+            frame = PartialPush()
+        }
+        return upstream
+    }
+
+    private func cancel() {
+        guard let ticket else { return }
+        server.machine.cancel(ticket)
+        server.noteWork()
+        waitEnded()
+    }
+}
+
+/// A frame of a hub that is coming in.
+struct PartialPush {
+    /// Its bytes so far; empty between two frames, and while it is skipped.
+    var bytes: [UInt8] = []
+    /// It is longer than what a listener may have waiting, and is dropped as it comes.
+    var isSkipped = false
+
+    var isEmpty: Bool { bytes.isEmpty && !isSkipped }
+}

@@ -1,0 +1,225 @@
+// The subscriptions of a pool's clients on hubs, in one worker: joins `Subscriptions`, which
+// decides, with hubs and clients.
+
+import Config
+import EventLoop
+import Pool
+import RESP
+import Session
+
+/// One for each pool and worker. It has nothing until a client subscribes with `pubsub: shared`.
+final class SubscriberDesk {
+    private unowned let pool: PoolFront
+    private var core = Subscriptions()
+    private(set) var hubs: [PushHub] = []
+    /// The error that answers the asks which `core` names next.
+    private var error: [UInt8] = []
+    /// Actions are being carried out: what they lead to joins them.
+    private var isBusy = false
+    /// Messages that clients have got.
+    var traffic = SubscriberTraffic()
+
+    init(_ pool: PoolFront) { self.pool = pool }
+
+    private var worker: Worker { pool.worker }
+
+    // MARK: Clients
+
+    /// The hub that a client's next subscription goes to.
+    func hub(for client: ClientConnection) -> PushHub {
+        let user = client.key.user
+        if let known = hubs.first(where: { $0.user == user }) { return known }
+        let made = PushHub(HubRef(UInt32(hubs.count)), user: user, at: pool.primary)
+        hubs.append(made)
+        return made
+    }
+
+    func ask(
+        _ client: ClientConnection, _ verb: SubscribeVerb, _ names: [[UInt8]], on hub: PushHub
+    ) {
+        core.ask(client.subscriber, verb, names, on: hub.ref)
+        carryOut()
+    }
+
+    /// The client ends all that it has on hubs.
+    func leave(_ client: ClientConnection, _ end: SubscriptionEnd) {
+        core.leave(client.subscriber, end)
+        carryOut()
+    }
+
+    func isListening(_ client: ClientConnection) -> Bool { core.isListening(client.subscriber) }
+
+    func count(_ client: ClientConnection) -> (channels: Int, patterns: Int, shards: Int) {
+        core.count(client.subscriber)
+    }
+
+    /// A name that the client listens to, with its hub.
+    func anyName(
+        of client: ClientConnection
+    ) -> (hub: PushHub, kind: SubscriptionKind, name: [UInt8])? {
+        core.anyName(of: client.subscriber).map {
+            (hub: hubs[Int($0.hub.raw)], kind: $0.kind, name: $0.name)
+        }
+    }
+
+    // MARK: Hubs
+
+    /// The pool has granted an upstream to a hub that has waited.
+    func granted(_ ref: HubRef, _ id: UpstreamID, by server: Server) {
+        let hub = hubs[Int(ref.raw)]
+        hub.waitEnded()
+        if let upstream = server[id], hub.isWanted, hub.server === server {
+            take(upstream, for: hub)
+            return
+        }
+        // The connection was lost after the decision, or is not needed any more.
+        if let upstream = server[id] { server.giveBack(upstream) }
+        if hub.isWanted { open(hub) }
+    }
+
+    private func take(_ upstream: UpstreamConnection, for hub: PushHub) {
+        let since = hub.lostSince
+        upstream.lend(to: hub)
+        hub.opened(upstream, now: worker.now)
+        core.opened(hub.ref)
+        carryOut()
+        if let since { traffic.gaps += worker.now - since }
+    }
+
+    /// The pool refuses one to a hub that has waited.
+    func refused(_ ref: HubRef, by server: Server, _ refusal: Refusal) {
+        let hub = hubs[Int(ref.raw)]
+        hub.waitEnded()
+        // Another server has taken the place of this one.
+        if hub.isWanted, pool.primary !== server { return open(hub) }
+        refused(hub, server.refusalText(refusal))
+    }
+
+    private func refused(_ hub: PushHub, _ text: String) {
+        if hub.lostSince != nil { return }
+        _ = hub.close()
+        setError(text)
+        core.failed(hub.ref)
+        carryOut()
+    }
+
+    /// The hub's upstream is gone. `relayed`: whose commands were in flight on it.
+    func lost(_ hub: PushHub, _ relayed: [SlotID]) {
+        let isKept = pool.config.pubsub == .shared(loss: .resubscribe)
+        if isKept { hub.lost(now: worker.now) } else { _ = hub.close() }
+        for id in relayed { worker.clients[id]?.relayLost() }
+        traffic.losses += 1
+        core.lost(hub.ref, keep: isKept)
+        carryOut()
+    }
+
+    /// Called with every tick.
+    func tick() {
+        for hub in hubs {
+            if let upstream = hub.upstream {
+                upstream.probeHub(hub)
+            } else if let since = hub.lostSince {
+                if worker.now - since >= PushHub.patience {
+                    _ = hub.close()
+                    core.gaveUp(hub.ref)
+                    carryOut()
+                } else if case .lost(_, nil) = hub.state {
+                    open(hub)
+                }
+            }
+        }
+    }
+
+    private func open(_ hub: PushHub) {
+        switch hub.ask(pool.primary, now: worker.now) {
+        case .granted(let id): take(hub.server.lent(id), for: hub)
+        case .queued: break
+        case .refused(let refusal): refused(hub, hub.server.refusalText(refusal))
+        }
+    }
+
+    private func setError(_ text: String) {
+        error = []
+        Encode.error(text, into: &error)
+    }
+
+    // MARK: What comes on a hub
+
+    func refused(_ hub: PushHub, _ error: [UInt8]) {
+        self.error = error
+        core.refused(hub.ref)
+        carryOut()
+    }
+
+    func confirmed(
+        _ hub: PushHub, _ verb: SubscribeVerb, _ name: UnsafeRawBufferPointer?
+    ) -> Subscriptions.Confirmed {
+        guard let name else { return core.confirmed(hub.ref, verb, nil) }
+        return core.confirmed(hub.ref, verb, name.bindMemory(to: UInt8.self).span)
+    }
+
+    func deliver(
+        _ frame: UnsafeRawBufferPointer, _ hub: PushHub, _ kind: SubscriptionKind,
+        _ name: UnsafeRawBufferPointer?
+    ) {
+        guard let name else { return }
+        traffic.messages += 1
+        let listeners = core.listeners(hub.ref, kind, name.bindMemory(to: UInt8.self).span)
+        var full: [ClientConnection] = []
+        for ref in listeners.clients {
+            guard let client = worker.clients[SlotID(raw: ref.raw)] else { continue }
+            traffic.deliveries += 1
+            if !client.receiveMessage(frame) { full.append(client) }
+        }
+        for client in full { client.closeAtLimit() }
+    }
+
+    /// A message is longer than a client may have waiting.
+    func overlong(_ hub: PushHub, _ kind: SubscriptionKind, _ name: UnsafeRawBufferPointer?) {
+        guard let name else { return }
+        var closing: [ClientConnection] = []
+        for ref in core.listeners(hub.ref, kind, name.bindMemory(to: UInt8.self).span).clients {
+            if let client = worker.clients[SlotID(raw: ref.raw)] { closing.append(client) }
+        }
+        for client in closing { client.closeAtLimit() }
+    }
+
+    /// The reply to a command of a client that went over a hub.
+    func relay(_ reply: UnsafeRawBufferPointer, to entry: InFlight) {
+        guard let client = worker.clients[entry.client] else { return }
+        client.relayed(reply, isSilent: entry.isSilent, command: entry.command)
+    }
+
+    // MARK: Decisions
+
+    /// Carries out what `core` has decided.
+    func carryOut() {
+        if isBusy { return }
+        isBusy = true
+        while let action = core.nextAction() { carryOut(action) }
+        isBusy = false
+    }
+
+    private func carryOut(_ action: SubscriptionAction) {
+        switch action {
+        case .open(let ref):
+            let hub = hubs[Int(ref.raw)]
+            if hub.lostSince == nil { open(hub) }
+        case .send(let ref, let verb, let names):
+            hubs[Int(ref.raw)].upstream?.sendAsk(verb, names)
+        case .confirm(let ref, let verb, let name, let count):
+            client(ref)?.confirm(verb, name, count)
+        case .relayError(let ref): client(ref)?.refuseAsk(error)
+        case .answered(let ref): client(ref)?.askAnswered()
+        case .finish(let ref, let end): client(ref)?.finish(end)
+        case .close(let ref, _): client(ref)?.upstreamLost()
+        case .release(let ref, let isClean):
+            hubs[Int(ref.raw)].close()?.leaveHub(isClean: isClean)
+        case .steady: break
+        }
+    }
+
+    private func client(_ ref: ClientRef) -> ClientConnection? {
+        worker.clients[SlotID(raw: ref.raw)]
+    }
+}
