@@ -20,7 +20,7 @@ struct CommandRunTests {
     private let denied = DenyList(["getset"], table: table)
 
     private func run(_ bytes: [UInt8], from start: Int = 0, most: Int = 1000) -> CommandRun {
-        table.run(bytes.span, from: start, limits: CommandLimits(), denied: denied, most: most)
+        table.run(bytes.span, from: start, limits: CommandLimits(), stopped: denied, most: most)
     }
 
     @Test("it has all commands, and knows the last one and whether one may write")
@@ -77,7 +77,7 @@ struct CommandRunTests {
         let reads = encoded(["GET a", "STRLEN a"])
         let found = table.run(
             (reads + encoded(["SET a 1", "GET a"])).span, from: 0, limits: CommandLimits(),
-            denied: denied, most: 9, hasWrites: false)
+            stopped: denied, most: 9, hasWrites: false)
         #expect((found.end, found.count, found.mayWrite) == (reads.count, 2, false))
     }
 
@@ -91,7 +91,7 @@ struct CommandRunTests {
         var limits = CommandLimits()
         limits.maxArguments = 2
         let found = table.run(
-            encoded(["GET a", "SET a 1"]).span, from: 0, limits: limits, denied: denied, most: 9)
+            encoded(["GET a", "SET a 1"]).span, from: 0, limits: limits, stopped: denied, most: 9)
         #expect(found.count == 1)
     }
 }

@@ -127,7 +127,7 @@ extension ClientConnection {
             return forwardBlock(buffer, frame, block) != .blocked ? block.end : nil
         }
         lastCommand = command
-        guard isPlain(command), !pool.denyList.refuses(command) else {
+        guard isPlain(command), !pool.denyList.stops(command) else {
             let request = Request(
                 command: command, frame: frame, input: UnsafeBufferPointer(buffer))
             return carryOutRare(request) != .blocked ? frame.end : nil
@@ -182,7 +182,7 @@ extension ClientConnection {
             }
             if let outcome = answerRefusal() { return outcome }
             lastCommand = request.command
-            return carryOutRouted(request)
+            return isSubscribing ? carryOutSubscribing(request) : carryOutRouted(request)
         }
         if refuseIfDenied() { return .answered }
         lastCommand = request.command

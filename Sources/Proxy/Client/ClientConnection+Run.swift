@@ -14,7 +14,7 @@ extension ClientConnection {
             !isPausedByUpstream, let target = upstream, !target.gauge.measures
         else { return start }
         let run = worker.table.run(
-            buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
+            buffer.span, from: start, limits: worker.limits.loggedIn, stopped: pool.denyList,
             most: worker.turn.left, hasWrites: session.writes.stays(on: target.id))
         return send(run, buffer, from: start, over: target)
     }

@@ -21,7 +21,7 @@ extension ClientConnection {
         } else if let end = forwardKeyed(buffer, frame, command) {
             return end
         }
-        if command == .multi, let block = forwardRoutedBlock(buffer, frame) {
+        if command == .multi, !isSubscribing, let block = forwardRoutedBlock(buffer, frame) {
             return block.outcome != .blocked ? block.end : nil
         }
         if extras != nil, let outcome = answerRefusal() {
@@ -29,7 +29,7 @@ extension ClientConnection {
         }
         lastCommand = command
         let request = Request(command: command, frame: frame, input: UnsafeBufferPointer(buffer))
-        let outcome = carryOutRouted(request)
+        let outcome = isSubscribing ? carryOutSubscribing(request) : carryOutRouted(request)
         if outcome == .answered, extras != nil { soleRedirect = nil }
         return outcome != .blocked ? frame.end : nil
     }
@@ -41,7 +41,7 @@ extension ClientConnection {
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame, _ command: Command
     ) -> Int? {
         guard worker.table.hasOneKey(command), frame.firstLength >= 0, isUsual, !isHolding,
-            !isLockedOut, !pool.isPaused, !pool.denyList.refuses(command),
+            !isLockedOut, !pool.isPaused, !pool.denyList.stops(command),
             let routing = pool.routing
         else { return nil }
         let slot = Slot.of(buffer.span, start: frame.firstStart, length: frame.firstLength)
@@ -110,7 +110,7 @@ extension ClientConnection {
     private var isUsual: Bool {
         guard let extras else { return true }
         return extras.soleRedirect == nil && extras.openMulti == nil && extras.tour == nil
-            && extras.aside == nil && extras.refusal == nil
+            && extras.aside == nil && extras.refusal == nil && extras.subscribing == nil
     }
 
     /// `forwardRun` for commands to one node.
@@ -122,7 +122,7 @@ extension ClientConnection {
             let target = upstream, !target.gauge.measures
         else { return start }
         let run = worker.table.run(
-            buffer.span, from: start, limits: worker.limits.loggedIn, denied: pool.denyList,
+            buffer.span, from: start, limits: worker.limits.loggedIn, stopped: pool.denyList,
             most: worker.turn.left, of: UInt16(truncatingIfNeeded: server.number),
             in: UnsafePointer(route.owners))
         return send(run, buffer, from: start, over: target, value: version)

@@ -79,14 +79,20 @@ extension ClientConnection {
         case .reset where request.frame.argumentCount == 1: return endSubscriptions(.reset)
         case .quit: return endSubscriptions(.quit)
         case .ping where key.protocolVersion == 2 && request.frame.argumentCount <= 2:
-            return relay(request)
+            guard let hub = pool.subscribers.anyName(of: self)?.hub else { break }
+            return relay(request, over: hub)
         case .publish where isRelayedPublish(request), .spublish where isRelayedPublish(request):
-            return relay(request)
+            guard let hub = pool.subscribers.hub(forPublish: request, of: self) else { break }
+            return relay(request, over: hub)
         default: break
         }
         if awaitsHub { return waitForReplies() }
-        if key.protocolVersion == 2 { return enterGate(request) }
-        return carryOutRare(request)
+        return key.protocolVersion == 2 ? enterGate(request) : carryOutElsewhere(request)
+    }
+
+    /// Carries out a command as that of any client.
+    private func carryOutElsewhere(_ request: Request) -> Outcome {
+        pool.isRouted ? carryOutRouted(request) : carryOutRare(request)
     }
 
     /// In RESP3 a client gets its own message before the reply to PUBLISH, or behind it, as the
@@ -100,9 +106,9 @@ extension ClientConnection {
 
     /// Whether a SUBSCRIBE of a client without subscriptions goes to a hub.
     func mayShare(_ request: Request) -> Bool {
-        guard pool.config.pubsub.isShared, !isHolding, inFlight == 0 || !pool.isRouted,
-            pool.canShareSubscriptions
-        else { return false }
+        guard pool.config.pubsub.isShared, !isHolding, pool.canShareSubscriptions else {
+            return false
+        }
         // It may be the target of a redirection, which is a connection of its own.
         return !CommandTable.words(request.input.span, request.frame).dropFirst()
             .contains { $0 == ClientConnection.invalidations }
@@ -117,14 +123,19 @@ extension ClientConnection {
                     + "subscriptions that are shared")
         }
         guard mayGoOn else { return waitForReplies() }
-        let hub = pool.subscribers.hub(for: self)
-        let names = CommandTable.words(request.input.span, request.frame)
+        let names = Array(
+            CommandTable.words(request.input.span, request.frame).dropFirst())
+        guard let hub = pool.subscribers.hub(for: self, verb, names) else {
+            if awaitsHub { return waitForReplies() }
+            replyError(ClusterWords.notServed)
+            return .answered
+        }
         begin(on: hub)
         ownExtras.subscribing?.asks(
             isSilent: session.takeSilence(), bytes: request.bytes.count)
         counted.commands &+= 1
         pool.traffic.commandsShared += 1
-        pool.subscribers.ask(self, verb, Array(names.dropFirst()), on: hub)
+        pool.subscribers.ask(self, verb, names, on: hub)
         countKept()
         return .answered
     }
@@ -159,12 +170,13 @@ extension ClientConnection {
     // MARK: Other commands on the hub
 
     /// Sends a command that is answered in the order of its messages.
-    private func relay(_ request: Request) -> Outcome {
+    private func relay(_ request: Request, over hub: PushHub) -> Outcome {
         if inFlight > 0 || !mayGoOn { return waitForReplies() }
-        guard let hub = pool.subscribers.anyName(of: self)?.hub, let upstream = hub.upstream,
-            extras?.subscribing?.hub == hub.ref || !awaitsHub
-        else {
-            return awaitsHub ? waitForReplies() : carryOutRare(request)
+        if extras?.subscribing?.hub != hub.ref, awaitsHub { return waitForReplies() }
+        guard let upstream = hub.upstream else {
+            // It is lost, and another one is tried.
+            pool.subscribers.waitForHub(self)
+            return waitForReplies()
         }
         extras?.subscribing?.relayed += 1
         if worker.table.mayWrite(request.command) { noteWrite(upstream) }

@@ -31,12 +31,13 @@ struct Gate {
 extension ClientConnection {
     /// Asks the server to refuse a command.
     func enterGate(_ request: Request) -> Outcome {
-        guard let (_, kind, name) = pool.subscribers.anyName(of: self) else {
+        guard let (hub, kind, name) = pool.subscribers.anyName(of: self) else {
             // Its last subscription has ended meanwhile.
             extras?.subscribing = nil
             return carryOutRare(request)
         }
         if let outcome = refuseImpossibleName(request.input.span, request.frame) { return outcome }
+        if pool.isRouted { turn(to: hub.server) }
         guard let own = lease(.pin, key) else { return withoutLease }
         upstream = own
         inFlight = 1

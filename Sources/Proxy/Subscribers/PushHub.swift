@@ -22,8 +22,18 @@ final class PushHub {
         case lost(since: MonotonicTime, WaitTicket?)
     }
 
+    /// Where its messages come from.
+    enum Place: Equatable {
+        /// Channels and patterns, and shard channels of a pool that is not in front of a cluster:
+        /// the primary; in a cluster, a primary that the worker keeps to.
+        case anyPrimary
+        /// The shard channels of a node.
+        case shards(of: NodeID)
+    }
+
     let ref: HubRef
     let user: UInt32
+    let place: Place
     /// The server whose upstream it has, or waits for.
     private(set) var server: Server
     private(set) var state = State.closed
@@ -32,9 +42,10 @@ final class PushHub {
     /// When it was probed last, or was opened.
     var probedAt = MonotonicTime(nanoseconds: 0)
 
-    init(_ ref: HubRef, user: UInt32, at server: Server) {
+    init(_ ref: HubRef, user: UInt32, _ place: Place, at server: Server) {
         self.ref = ref
         self.user = user
+        self.place = place
         self.server = server
     }
 

@@ -9,11 +9,13 @@ import Session
 
 /// One for each pool and worker. It has nothing until a client subscribes with `pubsub: shared`.
 final class SubscriberDesk {
-    private unowned let pool: PoolFront
+    unowned let pool: PoolFront
     private var core = Subscriptions()
-    private(set) var hubs: [PushHub] = []
+    var hubs: [PushHub] = []
     /// The error that answers the asks which `core` names next.
     private var error: [UInt8] = []
+    /// Clients whose next command waits until their hub is open.
+    private var waiting: [SlotID] = []
     /// Actions are being carried out: what they lead to joins them.
     private var isBusy = false
     /// Messages that clients have got.
@@ -21,18 +23,9 @@ final class SubscriberDesk {
 
     init(_ pool: PoolFront) { self.pool = pool }
 
-    private var worker: Worker { pool.worker }
+    var worker: Worker { pool.worker }
 
     // MARK: Clients
-
-    /// The hub that a client's next subscription goes to.
-    func hub(for client: ClientConnection) -> PushHub {
-        let user = client.key.user
-        if let known = hubs.first(where: { $0.user == user }) { return known }
-        let made = PushHub(HubRef(UInt32(hubs.count)), user: user, at: pool.primary)
-        hubs.append(made)
-        return made
-    }
 
     func ask(
         _ client: ClientConnection, _ verb: SubscribeVerb, _ names: [[UInt8]], on hub: PushHub
@@ -46,6 +39,9 @@ final class SubscriberDesk {
         core.leave(client.subscriber, end)
         carryOut()
     }
+
+    /// The client's next command goes on when its hub is open.
+    func waitForHub(_ client: ClientConnection) { waiting.append(client.id) }
 
     func isListening(_ client: ClientConnection) -> Bool { core.isListening(client.subscriber) }
 
@@ -84,6 +80,9 @@ final class SubscriberDesk {
         core.opened(hub.ref)
         carryOut()
         if let since { traffic.gaps += worker.now - since }
+        let waiting = waiting
+        self.waiting = []
+        for id in waiting { worker.clients[id].map { worker.ready($0) } }
     }
 
     /// The pool refuses one to a hub that has waited.
@@ -91,7 +90,7 @@ final class SubscriberDesk {
         let hub = hubs[Int(ref.raw)]
         hub.waitEnded()
         // Another server has taken the place of this one.
-        if hub.isWanted, pool.primary !== server { return open(hub) }
+        if hub.isWanted, self.server(at: hub.place) !== server { return open(hub) }
         refused(hub, server.refusalText(refusal))
     }
 
@@ -131,7 +130,10 @@ final class SubscriberDesk {
     }
 
     private func open(_ hub: PushHub) {
-        switch hub.ask(pool.primary, now: worker.now) {
+        guard let server = server(at: hub.place) else {
+            return refused(hub, ClusterWords.notServed)
+        }
+        switch hub.ask(server, now: worker.now) {
         case .granted(let id): take(hub.server.lent(id), for: hub)
         case .queued: break
         case .refused(let refusal): refused(hub, hub.server.refusalText(refusal))
@@ -141,6 +143,12 @@ final class SubscriberDesk {
     private func setError(_ text: String) {
         error = []
         Encode.error(text, into: &error)
+    }
+
+    /// Nobody has anything on the hub, so that its number can be another one's.
+    func isUnused(_ hub: PushHub) -> Bool {
+        if case .closed = hub.state { return core.hasNothing(hub.ref) }
+        return false
     }
 
     // MARK: What comes on a hub

@@ -21,7 +21,7 @@ extension CommandTable {
     /// encoders write; at most `most`. A run ends before the first other command, and without
     /// `hasWrites` before one that may change data.
     package func run(
-        _ bytes: Span<UInt8>, from start: Int, limits: borrowing CommandLimits, denied: DenyList,
+        _ bytes: Span<UInt8>, from start: Int, limits: borrowing CommandLimits, stopped: DenyList,
         most: Int, hasWrites: Bool = true
     ) -> CommandRun {
         var run = CommandRun(end: start)
@@ -32,7 +32,7 @@ extension CommandTable {
                     bytes, frameStart: run.end, limits: limits), frame.isCanonical
             else { break }
             let command = find(bytes, frame)
-            guard isStateless(command), !denied.refuses(command) else { break }
+            guard isStateless(command), !stopped.stops(command) else { break }
             if mayWrite(command) {
                 if !hasWrites { break }
                 run.mayWrite = true
@@ -48,7 +48,7 @@ extension CommandTable {
     ///
     /// - Parameter owners: for each slot the number of its owner.
     package func run(
-        _ bytes: Span<UInt8>, from start: Int, limits: borrowing CommandLimits, denied: DenyList,
+        _ bytes: Span<UInt8>, from start: Int, limits: borrowing CommandLimits, stopped: DenyList,
         most: Int, of owner: UInt16, in owners: UnsafePointer<UInt16>
     ) -> CommandRun {
         var run = CommandRun(end: start)
@@ -59,7 +59,7 @@ extension CommandTable {
                     bytes, frameStart: run.end, limits: limits), frame.isCanonical
             else { break }
             let command = find(bytes, frame)
-            guard hasOneKey(command), frame.firstLength >= 0, !denied.refuses(command) else {
+            guard hasOneKey(command), frame.firstLength >= 0, !stopped.stops(command) else {
                 break
             }
             let slot = Slot.of(bytes, start: frame.firstStart, length: frame.firstLength)
