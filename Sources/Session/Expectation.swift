@@ -119,6 +119,11 @@ package enum Expectation: UInt8, Sendable {
     case ask
     /// A client's command that goes over a hub, so that it is answered in the order of messages.
     case relayed
+    /// PUBLISH and SPUBLISH: the number is what is to be added, see `SubscriberCorrection`.
+    case published
+    /// PUBSUB NUMSUB and SHARDNUMSUB: hubs are replaced by their clients.
+    case subscriberNumbers
+    case shardNumbers
     /// Redpool's PING on a hub.
     case hubProbe
     /// A command that the server is to refuse on a subscribed connection, see `Gate`.
@@ -137,7 +142,7 @@ package enum Expectation: UInt8, Sendable {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
             .confirmation, .commandInfo, .lockQuestion, .kill, .identify, .unblocking, .reset,
-            .redirection, .replication:
+            .redirection, .replication, .published, .subscriberNumbers, .shardNumbers:
             true
         default: false
         }

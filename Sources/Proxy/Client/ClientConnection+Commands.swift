@@ -233,6 +233,8 @@ extension ClientConnection {
             return forward(.shared, .write, 0, bytes)
         case .send(.trackingOff, let options):
             return endTracking(request.input.span, request.frame, options)
+        case .send(.plain, _) where pool.denyList.corrects(request.command):
+            return forwardCounted(request)
         case .send(let expectation, let value):
             return forward(.shared, expectation, value, bytes)
         case .sendSlow: return forward(.slow, .plain, 0, bytes)

@@ -60,6 +60,8 @@ final class PoolFront {
     private var waits = LatencyHistogram()
     /// Subscriptions that clients share; nil until the first.
     private(set) var subscriberDesk: SubscriberDesk?
+    /// Who subscribes at the server on hubs; nil if no pool of the process shares subscriptions.
+    private(set) var book: SubscriberBook?
     /// Nil unless an operator has paused the pool.
     var halt: PoolHalt?
 
@@ -68,7 +70,9 @@ final class PoolFront {
         self.worker = worker
         self.config = config
         meter = PoolMeter(config)
-        denyList = DenyList(config.denyCommands, table: worker.table)
+        book = worker.group.book(of: config)
+        denyList = DenyList(
+            config.denyCommands, table: worker.table, countsSubscribers: book != nil)
         deniedStrangers = DeniedStrangers(config.denyCommands, table: worker.table)
         users = UserTable(name: config.username, password: config.password)
         warmKey = config.warmKey
@@ -133,16 +137,24 @@ final class PoolFront {
 
     /// Puts another configuration into force, except for what clients have to move for.
     func setConfig(_ new: PoolConfig) {
-        if new.denyCommands != config.denyCommands {
-            denyList.destroy()
-            denyList = DenyList(new.denyCommands, table: worker.table)
-            deniedStrangers = DeniedStrangers(new.denyCommands, table: worker.table)
-        }
+        let isOtherList = new.denyCommands != config.denyCommands
         meter.setSlowLog(new.slowLog)
         let isOtherTLS = new.listenTLS != config.listenTLS
         config = new
         reads = new.cluster?.reads ?? .primary
         if isOtherTLS { secure = listenerContext() }
+        if isOtherList { deniedStrangers = DeniedStrangers(new.denyCommands, table: worker.table) }
+        takeBook(isOtherList: isOtherList)
+    }
+
+    /// Another pool may have begun to share subscriptions at the server.
+    private func takeBook(isOtherList: Bool) {
+        let found = worker.group.book(of: config)
+        guard isOtherList || found !== book else { return }
+        book = found
+        denyList.destroy()
+        denyList = DenyList(
+            config.denyCommands, table: worker.table, countsSubscribers: found != nil)
     }
 
     /// Another server, user or database: nothing that is known of the former one applies any more.

@@ -21,9 +21,6 @@ struct Subscribing {
     var relayed = 0
     /// RESET or QUIT waits for the end of its subscriptions.
     var isEnding = false
-    /// The hub that its last command went over.
-    var hub: HubRef?
-
     var isWaiting: Bool { !asks.isEmpty || relayed > 0 || isEnding }
 
     mutating func asks(isSilent: Bool, bytes: Int) {
@@ -122,11 +119,11 @@ extension ClientConnection {
                 "ERR '\(verb.word)' is refused by Redpool: in MULTI it cannot follow the "
                     + "subscriptions that are shared")
         }
-        guard mayGoOn else { return waitForReplies() }
+        // In a cluster the server may name another node.
+        guard mayGoOn, !(pool.isRouted && awaitsHub) else { return waitForReplies() }
         let names = Array(
             CommandTable.words(request.input.span, request.frame).dropFirst())
         guard let hub = pool.subscribers.hub(for: self, verb, names) else {
-            if awaitsHub { return waitForReplies() }
             replyError(ClusterWords.notServed)
             return .answered
         }
@@ -155,7 +152,6 @@ extension ClientConnection {
         if extras?.subscribing == nil {
             ownExtras.subscribing = Subscribing()
         }
-        extras?.subscribing?.hub = hub.ref
         if let upstream = hub.upstream, upstream.isFull(for: self) { pause(.upstreamFull) }
     }
 
@@ -172,7 +168,8 @@ extension ClientConnection {
     /// Sends a command that is answered in the order of its messages.
     private func relay(_ request: Request, over hub: PushHub) -> Outcome {
         if inFlight > 0 || !mayGoOn { return waitForReplies() }
-        if extras?.subscribing?.hub != hub.ref, awaitsHub { return waitForReplies() }
+        // What it waits for may be on another hub.
+        if awaitsHub, pool.subscribers.hubs.count > 1 { return waitForReplies() }
         guard let upstream = hub.upstream else {
             // It is lost, and another one is tried.
             pool.subscribers.waitForHub(self)
@@ -182,18 +179,34 @@ extension ClientConnection {
         if worker.table.mayWrite(request.command) { noteWrite(upstream) }
         pool.traffic.commandsShared += 1
         counted.commands &+= 1
-        upstream.sendRelayed(self, request.bytes)
+        let correction = request.command == .ping ? nil : pool.book?.correction(of: request)
+        upstream.sendRelayed(self, request.bytes, value: correction?.value ?? 0)
         begin(on: hub)
         return .answered
     }
 
+    /// Sends a command whose reply counts subscribers, and is corrected.
+    func forwardCounted(_ request: Request) -> Outcome {
+        switch request.command {
+        case .pubsubNumsub: return forward(.shared, .subscriberNumbers, 0, request.bytes)
+        case .pubsubShardnumsub: return forward(.shared, .shardNumbers, 0, request.bytes)
+        default:
+            guard let found = pool.book?.correction(of: request) else {
+                return forward(.shared, .plain, 0, request.bytes)
+            }
+            return forward(.shared, .published, found.value, request.bytes)
+        }
+    }
+
     /// The reply to it has come.
-    func relayed(_ reply: UnsafeRawBufferPointer, isSilent: Bool, command: Command) {
+    func relayed(_ reply: UnsafeRawBufferPointer, _ entry: InFlight) {
         guard isSubscribing, channel.isOpen else { return }
         extras?.subscribing?.relayed -= 1
-        if !isSilent {
-            if command == .ping, key.protocolVersion == 2 {
+        if !entry.isSilent {
+            if entry.command == .ping, key.protocolVersion == 2 {
                 receiveOwn(ClientConnection.restrictedPong(reply))
+            } else if entry.value > 0 {
+                receiveOwn(SubscriberCorrection(value: entry.value).apply(to: Array(reply)))
             } else if let base = reply.baseAddress {
                 receive(base, count: reply.count)
                 boundMessages()

@@ -194,8 +194,7 @@ final class SubscriberDesk {
 
     /// The reply to a command of a client that went over a hub.
     func relay(_ reply: UnsafeRawBufferPointer, to entry: InFlight) {
-        guard let client = worker.clients[entry.client] else { return }
-        client.relayed(reply, isSilent: entry.isSilent, command: entry.command)
+        worker.clients[entry.client]?.relayed(reply, entry)
     }
 
     // MARK: Decisions
@@ -223,7 +222,7 @@ final class SubscriberDesk {
         case .close(let ref, _): client(ref)?.upstreamLost()
         case .release(let ref, let isClean):
             hubs[Int(ref.raw)].close()?.leaveHub(isClean: isClean)
-        case .steady: break
+        case .steady(let change): pool.book?.note(change)
         }
     }
 

@@ -120,10 +120,12 @@ extension UpstreamConnection {
     }
 
     /// Sends a command of a client that is answered here, in the order of the messages.
-    func sendRelayed(_ client: ClientConnection, _ bytes: UnsafeRawBufferPointer) {
+    func sendRelayed(
+        _ client: ClientConnection, _ bytes: UnsafeRawBufferPointer, value: UInt32
+    ) {
         expect(
-            client.id, .relayed, bytes: bytes.count, isSilent: client.session.takeSilence(),
-            command: client.lastCommand)
+            client.id, .relayed, bytes: bytes.count, value: value,
+            isSilent: client.session.takeSilence(), command: client.lastCommand)
         send(bytes)
     }
 

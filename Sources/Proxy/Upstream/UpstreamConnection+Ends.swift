@@ -21,7 +21,8 @@ extension UpstreamConnection {
         pool.countClosed(reason, text)
         noteSlowLost()
         trace("upstream.lost", ["reason": reason.word])
-        let wasInUse = !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil
+        let wasInUse =
+            !(inFlight.isEmpty || owesOnlyFence) || sole?.client != nil || sole?.hub != nil
         let lostHub = takeHub()
         rescueUnreceived(reason)
         destroy()

@@ -117,6 +117,11 @@ extension UpstreamConnection {
             } else {
                 cleanOrphan()
             }
+        case .published:
+            deliver(entry, SubscriberCorrection(value: entry.value).apply(to: reply))
+        case .subscriberNumbers, .shardNumbers:
+            let kind = entry.expectation == .shardNumbers ? SubscriptionKind.shard : .channel
+            deliver(entry, isGood ? pool.book?.corrected(reply, kind) ?? reply : reply)
         case .rewriteList, .kill: judged(entry, reply, isGood: isGood)
         case .hello, .helloChange:
             if facts.error == .noLogin, entry.expectation == .hello { noteHelloRefused() }

@@ -55,6 +55,11 @@ package final class WorkerGroup: Sendable {
     /// The workers of the pool with this name; nil if the configuration does not have it.
     func pool(_ name: String) -> PoolGroup? { pools.withLock { $0.present[name] } }
 
+    /// Who subscribes on hubs at the pool's server; nil if nobody can.
+    func book(of pool: PoolConfig) -> SubscriberBook? {
+        pools.withLock { $0.books[BookKey(pool)] }
+    }
+
     /// The groups of all pools, by name.
     var poolGroups: [String: PoolGroup] { pools.withLock { $0.present } }
 
@@ -170,6 +175,8 @@ package final class WorkerGroup: Sendable {
 
 /// The pools by name.
 private struct KnownPools {
+    /// Of servers at which a pool shares subscriptions. They stay: clients of former times may.
+    private(set) var books: [BookKey: SubscriberBook] = [:]
     /// Those of the configuration.
     private(set) var present: [String: PoolGroup] = [:]
     /// Also of pools that there were once: no counter falls.
@@ -179,6 +186,9 @@ private struct KnownPools {
     mutating func replace(by config: Config, _ mailboxes: [Mailbox<WorkerMessage>]) {
         var groups: [String: PoolGroup] = [:]
         for (index, pool) in config.pools.enumerated() {
+            if pool.pubsub.isShared, pool.cluster == nil, books[BookKey(pool)] == nil {
+                books[BookKey(pool)] = SubscriberBook()
+            }
             let known = present[pool.name]
             let group = known?.isOtherPool(than: pool) == false ? known : nil
             group?.replace(pool)
@@ -190,6 +200,13 @@ private struct KnownPools {
         }
         present = groups
     }
+}
+
+/// A server, whatever pools lead to it.
+private struct BookKey: Hashable {
+    private let source: String
+
+    init(_ pool: PoolConfig) { source = "\(pool.source)" }
 }
 
 /// Connections to a pool that were not taken.

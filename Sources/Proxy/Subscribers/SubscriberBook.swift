@@ -1,0 +1,101 @@
+// How many clients of this process listen to what at one server, and on how many hubs: so that a
+// reply that counts subscribers counts clients, as it would without hubs.
+
+import Config
+import Pool
+import RESP
+import Session
+import Synchronization
+
+/// The subscribers of one server in all workers and pools of the process. Only what is steady
+/// counts: while a subscription begins or ends, the server's own number stands.
+final class SubscriberBook: Sendable {
+    private let counts = Mutex(SubscriberCounts())
+    /// There is nothing in it: commands need not look.
+    private let isEmpty = Atomic(true)
+
+    /// The number of steady listeners to a name on a hub has changed.
+    func note(_ change: SteadyChange) {
+        counts.withLock {
+            $0.change(
+                change.kind, change.name, listeners: change.listeners - change.before,
+                hubs: change.hubs)
+            isEmpty.store($0.isEmpty, ordering: .releasing)
+        }
+    }
+
+    /// What to add to the reply to PUBLISH or SPUBLISH that is sent now; nil for nothing.
+    func correction(of request: Request) -> SubscriberCorrection? {
+        if isEmpty.load(ordering: .acquiring) { return nil }
+        let frame = request.frame
+        guard frame.argumentCount == 3,
+            let channel = CommandTable.argument(1, request.input.span, frame)
+        else { return nil }
+        let isShard = request.command == .spublish
+        let reach = counts.withLock {
+            isShard ? $0.publishedToShard(channel) : $0.published(channel)
+        }
+        return reach.flatMap { SubscriberCorrection($0) }
+    }
+
+    /// The reply to PUBSUB NUMSUB or SHARDNUMSUB with clients in place of hubs.
+    func corrected(_ reply: [UInt8], _ kind: SubscriptionKind) -> [UInt8] {
+        if isEmpty.load(ordering: .acquiring) { return reply }
+        var result: [UInt8] = []
+        var cursor = ReplyCursor(from: 0)
+        var copied = 0
+        var name: Range<Int>?
+        while let item = cursor.next(reply.span) {
+            if item.type == UInt8(ascii: "$") {
+                name = item.range
+            } else if item.type == UInt8(ascii: ":"), let channel = name {
+                let reach = counts.withLock { $0.subscribed(kind, Array(reply[channel])) }
+                result.append(contentsOf: reply[copied..<item.range.lowerBound])
+                let number = SubscriberCorrection(reach)?.apply(to: item.value) ?? item.value
+                Encode.decimal(number, into: &result)
+                copied = item.range.upperBound
+                name = nil
+            }
+        }
+        return result + reply[copied...]
+    }
+}
+
+/// By how much more clients listen than the server knows of.
+struct SubscriberCorrection: Equatable {
+    private let more: UInt32
+    private let hubs: UInt32
+
+    /// Nil if there is nothing to correct, or if it does not fit into `value`.
+    init?(_ reach: SubscriberCounts.Reach) {
+        let more = reach.listeners - reach.hubs
+        guard (1..<1 << 8).contains(reach.hubs), (1..<1 << 24).contains(more) else { return nil }
+        self.more = UInt32(more)
+        hubs = UInt32(reach.hubs)
+    }
+
+    /// As the number of an expectation.
+    init(value: UInt32) {
+        more = value >> 8
+        hubs = value & 0xFF
+    }
+
+    var value: UInt32 { more << 8 | hubs }
+
+    /// The number of clients, where the server counts `number` connections. A server that counts
+    /// fewer connections than there are hubs has lost one of them just now.
+    func apply(to number: Int64) -> Int64 {
+        number < hubs ? number : number &+ Int64(more)
+    }
+
+    /// The reply `:number` with the number of clients.
+    func apply(to reply: [UInt8]) -> [UInt8] {
+        var cursor = ReplyCursor(from: 0)
+        guard let item = cursor.next(reply.span), item.type == UInt8(ascii: ":") else {
+            return reply
+        }
+        var result: [UInt8] = []
+        Encode.integer(apply(to: item.value), into: &result)
+        return result
+    }
+}
