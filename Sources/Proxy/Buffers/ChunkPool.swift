@@ -30,7 +30,7 @@ extension UnsafeMutablePointer<Chunk> {
 /// all reference counting. The owner must call `destroy` before it drops the value.
 struct ChunkPool {
     /// Block sizes in bytes, header included.
-    private static let sizes = (small: 512, medium: 4096, large: 32768)
+    static let sizes = (small: 512, medium: 4096, large: 32768)
     /// Free memory kept per size, in bytes; more is returned to the allocator.
     private static let keptBytes = 1 << 20
     /// A trim takes time; it is done only after this many bytes were freed.
@@ -47,6 +47,7 @@ struct ChunkPool {
         var small = FreeList()
         var medium = FreeList()
         var large = FreeList()
+        var references = FreeList()
         var bytesInUse = 0
         var outputBytes = 0
         /// Bytes freed since the heap was last trimmed, and as many of them at the last tick.
@@ -76,6 +77,7 @@ struct ChunkPool {
         ChunkPool.release(&state.pointee.small)
         ChunkPool.release(&state.pointee.medium)
         ChunkPool.release(&state.pointee.large)
+        ChunkPool.release(&state.pointee.references)
         state.deallocate()
     }
 
@@ -91,6 +93,27 @@ struct ChunkPool {
             return take(&state.pointee.medium, ChunkPool.sizes.medium)
         }
         return take(&state.pointee.large, ChunkPool.sizes.large)
+    }
+
+    /// A chunk with room for exactly `room` bytes.
+    func take(exactly room: Int) -> ChunkPointer {
+        var none = FreeList()
+        return take(&none, room + MemoryLayout<Chunk>.stride)
+    }
+
+    /// A node for a part of a shared block. It counts as output until it is given back.
+    func takeReference() -> ChunkPointer {
+        let size = MemoryLayout<BlockReference>.stride
+        countOutput(size)
+        return take(&state.pointee.references, size)
+    }
+
+    /// Returns a node of `takeReference` to its list.
+    func giveReference(_ node: ChunkPointer) {
+        let size = MemoryLayout<BlockReference>.stride
+        countOutput(-size)
+        state.pointee.bytesInUse -= size
+        state.pointee.freedBytes += ChunkPool.give(node, to: &state.pointee.references, size)
     }
 
     private func take(_ list: inout FreeList, _ size: Int) -> ChunkPointer {
@@ -110,7 +133,7 @@ struct ChunkPool {
         return chunk
     }
 
-    /// Returns a chunk to its list.
+    /// Returns a chunk to the list of its size. One of another size is freed.
     func give(_ chunk: ChunkPointer) {
         let size = chunk.size
         state.pointee.bytesInUse -= size
@@ -120,7 +143,8 @@ struct ChunkPool {
             switch size {
             case ChunkPool.sizes.small: ChunkPool.give(chunk, to: &state.pointee.small, size)
             case ChunkPool.sizes.medium: ChunkPool.give(chunk, to: &state.pointee.medium, size)
-            default: ChunkPool.give(chunk, to: &state.pointee.large, size)
+            case ChunkPool.sizes.large: ChunkPool.give(chunk, to: &state.pointee.large, size)
+            default: ChunkPool.free(chunk, size)
             }
         state.pointee.freedBytes += freed
     }
@@ -140,14 +164,17 @@ struct ChunkPool {
 
     /// Keeps a chunk for later use, or frees it. Returns the number of freed bytes.
     private static func give(_ chunk: ChunkPointer, to list: inout FreeList, _ size: Int) -> Int {
-        if list.count * size >= keptBytes {
-            UnsafeMutableRawPointer(chunk).deallocate()
-            return size
-        }
+        if list.count * size >= keptBytes { return free(chunk, size) }
         chunk.pointee.next = list.first
         list.first = chunk
         list.count += 1
         return 0
+    }
+
+    /// Frees a chunk. Returns its size.
+    private static func free(_ chunk: ChunkPointer, _ size: Int) -> Int {
+        UnsafeMutableRawPointer(chunk).deallocate()
+        return size
     }
 
     private static func release(_ list: inout FreeList) {

@@ -1,5 +1,5 @@
-// Bytes on their way to a socket: a chain of chunks that is filled during a loop iteration and
-// written once at its end.
+// Bytes on their way to a socket: a chain that is filled during a loop iteration and written once
+// at its end. Its nodes are chunks, and references to parts of shared blocks.
 
 import EventLoop
 import Glibc
@@ -20,6 +20,35 @@ enum FlushResult {
 
     /// For what `Channel.drain` has returned.
     static func drained(_ result: Int) -> FlushResult { result == 0 ? .empty : refused(result) }
+}
+
+/// A node that has no bytes of its own, but refers to a part of a block. The header is the first
+/// field, so that a pointer to it is a pointer to the whole. Its `capacity` is 0, which no chunk's
+/// is, and so is its `tail`: it has no room. Its `head` is the first unsent byte in the block.
+struct BlockReference {
+    var header: Chunk
+    let block: SharedBlock
+    /// The end of the part in the block.
+    var end: Int
+}
+
+extension UnsafeMutablePointer<Chunk> {
+    fileprivate var isReference: Bool { pointee.capacity == 0 }
+
+    /// The whole of a node that is a reference.
+    fileprivate var reference: UnsafeMutablePointer<BlockReference> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: BlockReference.self)
+    }
+
+    /// The bytes of this node from `offset` on.
+    @inline(__always)
+    fileprivate func part(from offset: Int) -> (start: UnsafeMutableRawPointer, count: Int) {
+        if isReference {
+            (reference.pointee.block.bytes + offset, reference.pointee.end - offset)
+        } else {
+            (bytes + offset, pointee.tail - offset)
+        }
+    }
 }
 
 /// A queue of bytes. Holds no memory while empty. The owner must call `drop` before it drops the
@@ -61,29 +90,67 @@ struct OutputBuffer: ~Copyable {
     }
 
     private mutating func grow(for wanted: Int, pool: ChunkPool) {
-        let chunk = pool.take(for: wanted, queued: count)
+        let chunk: ChunkPointer
+        if let tail = last {
+            // What waits in blocks says nothing of the bytes behind it.
+            chunk = pool.take(for: wanted, queued: tail.isReference ? 0 : count)
+            tail.pointee.next = chunk
+        } else {
+            chunk = pool.take(for: wanted, queued: 0)
+            first = chunk
+        }
         pool.countOutput(chunk.size)
-        if let tail = last { tail.pointee.next = chunk } else { first = chunk }
         last = chunk
+    }
+
+    /// Adds a part of a block, without its bytes.
+    mutating func append(_ part: BlockPart, pool: ChunkPool) {
+        count += part.count
+        if let tail = last, tail.isReference, tail.reference.pointee.block == part.block,
+            tail.reference.pointee.end == part.start
+        {
+            tail.reference.pointee.end = part.end
+            return
+        }
+        part.block.retain()
+        let node = pool.takeReference()
+        node.reference.initialize(
+            to: BlockReference(
+                header: Chunk(next: nil, capacity: 0, head: part.start, tail: 0),
+                block: part.block, end: part.end))
+        if let tail = last { tail.pointee.next = node } else { first = node }
+        last = node
+    }
+
+    /// Moves everything of another buffer to the end of this one.
+    mutating func append(all other: inout OutputBuffer) {
+        guard let node = other.first else { return }
+        if let tail = last { tail.pointee.next = node } else { first = node }
+        last = other.last
+        count += other.count
+        other.first = nil
+        other.last = nil
+        other.count = 0
     }
 
     /// Writes as much as the socket accepts. An empty buffer frees its memory. With TLS, bytes that
     /// were taken may still have to be written: then the result is not `empty`.
     mutating func flush(to channel: borrowing Channel, pool: ChunkPool) -> FlushResult {
-        guard count > 0 else { return .drained(channel.drain()) }
-        repeat {
-            let offered: Int
-            let written: Int
-            if let chunk = first, chunk.pointee.next == nil {
-                offered = chunk.pointee.tail - chunk.pointee.head
-                written = channel.offer(chunk.bytes + chunk.pointee.head, count: offered)
-            } else {
-                (offered, written) = sendChain(
-                    from: first, offset: first?.pointee.head ?? 0, to: channel)
-            }
+        guard var node = first else { return .drained(channel.drain()) }
+        while node.pointee.next != nil {
+            let (offered, written) = sendChain(from: node, offset: node.pointee.head, to: channel)
             guard written == offered else { return stopped(written, of: offered, pool: pool) }
             consume(written, pool: pool)
-        } while count > 0
+            guard let next = first else { return .empty }
+            node = next
+        }
+        let part = node.part(from: node.pointee.head)
+        let written = channel.offer(part.start, count: part.count)
+        guard written == part.count else { return stopped(written, of: part.count, pool: pool) }
+        first = nil
+        last = nil
+        count = 0
+        give(node, pool: pool)
         return .empty
     }
 
@@ -100,18 +167,29 @@ struct OutputBuffer: ~Copyable {
     private mutating func consume(_ written: Int, pool: ChunkPool) {
         var left = written
         count -= written
-        while let chunk = first {
-            let size = chunk.pointee.tail - chunk.pointee.head
+        while let node = first {
+            let size = node.part(from: node.pointee.head).count
             if left < size {
-                chunk.pointee.head += left
+                node.pointee.head += left
                 return
             }
             left -= size
-            first = chunk.pointee.next
+            first = node.pointee.next
             if first == nil { last = nil }
-            chunk.pointee.next = nil
-            pool.countOutput(-chunk.size)
-            pool.give(chunk)
+            give(node, pool: pool)
+        }
+    }
+
+    /// Gives back a node that has left the chain.
+    @inline(__always)
+    private func give(_ node: ChunkPointer, pool: ChunkPool) {
+        node.pointee.next = nil
+        if node.isReference {
+            node.reference.pointee.block.release(pool: pool)
+            pool.giveReference(node)
+        } else {
+            pool.countOutput(-node.size)
+            pool.give(node)
         }
     }
 
@@ -124,8 +202,8 @@ struct OutputBuffer: ~Copyable {
 /// The most pieces of one vectored write.
 private let partsPerWrite = 32
 
-/// Writes a chain of chunks to a socket with one system call, starting at `offset` in the first
-/// chunk. Returns the number of bytes offered, and what `Channel.offer` says.
+/// Writes a chain to a socket with one system call, starting at `offset` in the first
+/// node. Returns the number of bytes offered, and what `Channel.offer` says.
 func sendChain(
     from first: ChunkPointer?, offset: Int, to channel: borrowing Channel
 ) -> (offered: Int, written: Int) {
@@ -134,12 +212,12 @@ func sendChain(
         var offered = 0
         var next = first
         var offset = offset
-        while let chunk = next, used < parts.count {
-            let size = chunk.pointee.tail - offset
-            parts.initializeElement(at: used, to: IOPart(base: chunk.bytes + offset, count: size))
+        while let node = next, used < parts.count {
+            let part = node.part(from: offset)
+            parts.initializeElement(at: used, to: IOPart(base: part.start, count: part.count))
             used += 1
-            offered += size
-            next = chunk.pointee.next
+            offered += part.count
+            next = node.pointee.next
             offset = next?.pointee.head ?? 0
         }
         let written = channel.offer(UnsafeMutableBufferPointer(rebasing: parts[..<used]))
