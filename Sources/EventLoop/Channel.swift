@@ -101,6 +101,12 @@ package struct Channel: ~Copyable {
         }
     }
 
+    /// The owner is to be called when the socket accepts bytes again.
+    package var isAwaitingWritable: Bool {
+        guard let rare else { return false }
+        return rare.pointee.stream?.awaitsOpening == true || isWriteArmed
+    }
+
     private var isWriteArmed: Bool {
         guard let rare, rare.pointee.hasWriteEvent else { return false }
         return event_pending(rare.writeEvent, redpool_ev_write, nil) != 0
@@ -251,6 +257,12 @@ package struct Channel: ~Copyable {
     /// unix socket, not read.
     package func bytesWaiting() -> Int {
         Int(redpool_bytes_waiting(descriptor)) + (rare?.pointee.stream?.unsent ?? 0)
+    }
+
+    /// Bounds what the kernel takes and has not sent yet, in bytes; 0 for no bound. Only TCP has
+    /// one: the kernel keeps little for a unix socket.
+    package func limitUnsent(to bytes: Int32) {
+        _ = redpool_set_option(descriptor, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, bytes)
     }
 
     /// The socket's pending error as a positive errno; 0 when it is connected without an error.

@@ -57,7 +57,7 @@ extension ClientConnection {
     }
 
     /// Counted memory that this client needs, in bytes.
-    var bytesHeld: Int { output.count + channel.bytesKept + keptInput }
+    var bytesHeld: Int { output.count + parkedBytes + channel.bytesKept + keptInput }
 
     /// Counts a long input buffer in the sum over all clients.
     func countInput() {

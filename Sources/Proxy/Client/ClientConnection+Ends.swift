@@ -128,6 +128,7 @@ extension ClientConnection {
             dropStrands()
             takeAsideBack()
             leaveHubs()
+            dropParked()
         }
         guard let upstream else { return }
         leaveSlowReaders(upstream)

@@ -22,7 +22,7 @@ extension ClientConnection {
         if replies > 0 { answered(replies, from: upstream) }
     }
 
-    /// Takes bytes of a reply. Large pieces go to the socket at once and are not copied.
+    /// Takes bytes of a reply.
     func receive(_ bytes: UnsafeRawPointer, count: Int) {
         switch mode {
         case .closing: return
@@ -30,6 +30,12 @@ extension ClientConnection {
         case .exclusive: if extras != nil, collectTour(bytes, count: count) { return }
         default: break
         }
+        if listening.isEmpty { put(bytes, count: count) } else { follow(bytes, count: count) }
+    }
+
+    /// Queues bytes to be written. Large pieces go to the socket at once and are not copied.
+    @inline(__always)
+    func put(_ bytes: UnsafeRawPointer, count: Int) {
         var sent = 0
         if output.isEmpty, count >= 16 << 10 {
             let result = channel.send(bytes, count: count)
@@ -263,7 +269,8 @@ extension ClientConnection {
     func closeAtLimit() {
         pool.warnLimit(
             "client.output_limit", reason: ClientCloseReason.output_limit.word,
-            "closing a client that does not read, or too slowly: \(output.count) bytes wait for it")
+            "closing a client that does not read, or too slowly: "
+                + "\(output.count + parkedBytes) bytes wait for it")
         close(.output_limit)
     }
 

@@ -60,6 +60,8 @@ final class ClientConnection {
         static let leaving = WorkLists(rawValue: 8)
         /// Its handshake of TLS is to go on.
         static let shaking = WorkLists(rawValue: 16)
+        /// Messages are to be written, see `FanOut`.
+        static let fanOut = WorkLists(rawValue: 32)
     }
 
     /// What it has sent since it connected.
@@ -95,6 +97,7 @@ final class ClientConnection {
     /// The output has passed the high water mark and counts as slow on its upstream.
     var isSlow = false
     var lastCommand = Command.unknown
+    var listening: Listening = []
     var input = InputBuffer()
     /// Commands sent and not answered yet.
     var inFlight: UInt32 = 0

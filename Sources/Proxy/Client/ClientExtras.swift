@@ -38,6 +38,7 @@ final class ClientExtras {
     var subscribing: Subscribing?
     /// The head command is long, and is kept until it is whole.
     var collectsAsk = false
+    var openFrame: OpenFrame?
     /// Bytes that Redpool remembers for the client and that count as its output.
     var counted = 0
 }

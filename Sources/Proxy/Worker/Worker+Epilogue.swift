@@ -12,6 +12,7 @@ extension Worker {
         settleAndResume()
         flushAll()
         boundOutput()
+        if fanOut.hasWork, !work.isDelayed { writeFanOut() }
         // A flush can lose a connection, which can free a place for a waiter.
         if shakeHands() || !work.readyClients.isEmpty || !work.servers.isEmpty {
             settleAndResume()

@@ -81,6 +81,8 @@ package final class Worker {
     var acceptor: Acceptor?
     var lifecycle = Lifecycle.running
     var work = WorkerWork()
+    /// What is to be done for listeners of messages.
+    var fanOut = FanOut()
     /// Here rather than global: a global is asked for with each command whether it is there.
     let limits = WireLimits()
     /// What the client that is being handled may still do in this iteration.
@@ -148,9 +150,6 @@ package final class Worker {
         started()
         while lifecycle != .stopped {
             if !work.carriedOver.isEmpty { readyCarriedOver() }
-            let isIdle =
-                !work.isDelayed && work.readyClients.isEmpty && work.shaking.isEmpty
-                && !hasOrderToCarryOut
             if !loop.runOnce(waiting: isIdle) {
                 log.critical("the event loop failed", metadata: ["event": "loop.failed"])
                 return false
@@ -162,6 +161,7 @@ package final class Worker {
             }
         }
         closeEverything()
+        fanOut.drop(chunks)
         // These refer to this worker.
         acceptor = nil
         work.servers.removeAll()
@@ -172,6 +172,13 @@ package final class Worker {
         work.departed.letGo()
         pools.removeAll()
         return true
+    }
+
+    /// Nothing is left that the next iteration could do without an event.
+    @inline(__always)
+    var isIdle: Bool {
+        !work.isDelayed && work.readyClients.isEmpty && work.shaking.isEmpty
+            && !hasOrderToCarryOut && !fanOut.hasWork
     }
 
     /// The pool of that name; nil when there is none, or a reload has removed it.
@@ -207,6 +214,7 @@ package final class Worker {
         serveTargets()
         endGatherings()
         logWhatIsDue()
+        fanOut.trim(chunks)
         chunks.trimAfterBurst()
         watched.atLimit.removeAll { clients[$0]?.checkLimit() != true }
         if case .draining(let deadline) = lifecycle { continueDrain(deadline) }
