@@ -371,6 +371,29 @@ struct MessageTests {
         listeners.checkNothingLeft()
     }
 
+    @Test("a message for one client alone keeps its place among the others")
+    func alone() throws {
+        let listeners = try Listeners(3)
+        func confirm(_ index: Int) {
+            utf8(">3\r\n+own\r\n_\r\n:1\r\n").withUnsafeBytes {
+                listeners.far[index].receive(alone: $0)
+            }
+        }
+        listeners.relay("$4\r\nab", to: 2)
+        for index in 1..<3 {
+            confirm(index)
+            listeners.publish("m", to: index..<index + 1)
+            confirm(index)
+        }
+        listeners.relay("cd\r\n", to: 2)
+        listeners.worker.epilogue()
+        listeners.read()
+        let own = ">3\r\n+own\r\n_\r\n:1\r\n"
+        #expect(listeners.near[1].take() == own + listeners.frame("m", 1) + own)
+        #expect(listeners.near[2].take() == "$4\r\nabcd\r\n" + own + listeners.frame("m", 2) + own)
+        listeners.checkNothingLeft()
+    }
+
     @Test("bytes that are no frames end the listener")
     func nonsense() throws {
         let listeners = try Listeners(2)

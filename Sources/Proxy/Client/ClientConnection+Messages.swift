@@ -61,6 +61,20 @@ extension ClientConnection {
         if messageBytes > ClientConnection.outputHighWater { boundMessages() }
     }
 
+    /// Takes a message that nobody else gets, in the form that this client wants. It is copied.
+    func receive(alone frame: UnsafeRawBufferPointer) {
+        guard channel.isOpen, !listening.contains(.isDoomed), let base = frame.baseAddress
+        else { return }
+        if case .closing = mode { return }
+        if listening.contains(.isInside), let open = extras?.openFrame {
+            open.parked.append(base, count: frame.count, pool: worker.chunks)
+        } else {
+            output.append(base, count: frame.count, pool: worker.chunks)
+            worker.markDirty(self)
+        }
+        if messageBytes > ClientConnection.outputHighWater { boundMessages() }
+    }
+
     /// Bytes that wait for the client.
     private var messageBytes: Int { output.count + parkedBytes }
 

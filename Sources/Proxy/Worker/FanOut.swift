@@ -5,7 +5,8 @@
 //     for id in listeners { worker.clients[id]?.receive(&message) }
 //     worker.endMessage(message)                               // frees what nobody has taken
 //
-// `receive` neither writes nor closes: a loop over listeners may hold what a close would change.
+// A frame for one client alone, such as a confirmation with its own count, goes to
+// `receive(alone:)`. `receive` neither writes nor closes: a loop over listeners may hold what a close would change.
 // Both come in the epilogue, after all other writes of the iteration.
 
 import EventLoop
@@ -134,9 +135,7 @@ extension Worker {
         var writes = 0
         while writes < FanOut.mostWrites, let id = fanOut.takeNext() {
             guard let client = clients.unretained(id) else { continue }
-            let hasWritten = client._withUnsafeGuaranteedRef { $0.writeMessages() }
-            guard hasWritten else { continue }
-            writes += 1
+            if client._withUnsafeGuaranteedRef({ $0.writeMessages() }) { writes += 1 }
             if EventLoop.now() >= end { break }
         }
         fanOut.rest()
