@@ -151,6 +151,7 @@ extension ClientConnection {
     private func begin(on hub: PushHub) {
         if extras?.subscribing == nil {
             ownExtras.subscribing = Subscribing()
+            beginListening()
         }
         if let upstream = hub.upstream, upstream.isFull(for: self) { pause(.upstreamFull) }
     }
@@ -207,9 +208,8 @@ extension ClientConnection {
                 receiveOwn(ClientConnection.restrictedPong(reply))
             } else if entry.value > 0 {
                 receiveOwn(SubscriberCorrection(value: entry.value).apply(to: Array(reply)))
-            } else if let base = reply.baseAddress {
-                receive(base, count: reply.count)
-                boundMessages()
+            } else {
+                receive(alone: reply)
             }
         }
         hubAnswered()
@@ -249,25 +249,7 @@ extension ClientConnection {
         receiveOwn(bytes)
     }
 
-    /// Takes a message, as it comes on a hub. False if more waits for the client than may.
-    func receiveMessage(_ frame: UnsafeRawBufferPointer) -> Bool {
-        guard channel.isOpen else { return true }
-        if key.protocolVersion == 3 {
-            output.append(frame.baseAddress!, count: frame.count, pool: worker.chunks)
-        } else {
-            output.append("*", pool: worker.chunks)
-            output.append(frame.baseAddress! + 1, count: frame.count - 1, pool: worker.chunks)
-        }
-        worker.markDirty(self)
-        return output.count <= pool.longestMessage
-    }
-
-    private func receiveOwn(_ bytes: [UInt8]) {
-        guard channel.isOpen else { return }
-        output.append(bytes, pool: worker.chunks)
-        worker.markDirty(self)
-        boundMessages()
-    }
+    private func receiveOwn(_ bytes: [UInt8]) { bytes.withUnsafeBytes { receive(alone: $0) } }
 
     /// The server has refused the oldest command.
     func refuseAsk(_ error: [UInt8]) {
@@ -278,7 +260,7 @@ extension ClientConnection {
     func askAnswered() {
         guard extras?.subscribing?.asks.isEmpty == false else { return }
         extras?.subscribing?.askAnswered()
-        if !awaitsHub, !pool.subscribers.isListening(self) { extras?.subscribing = nil }
+        if !awaitsHub, !pool.subscribers.isListening(self) { endSubscribing() }
         countKept()
         hubAnswered()
     }
@@ -291,7 +273,7 @@ extension ClientConnection {
     /// All its subscriptions are over, because of RESET or QUIT.
     func finish(_ end: SubscriptionEnd) {
         guard isSubscribing, channel.isOpen else { return }
-        extras?.subscribing = nil
+        endSubscribing()
         switch end {
         case .reset: answerReset()
         case .quit:
@@ -302,22 +284,23 @@ extension ClientConnection {
         hubAnswered()
     }
 
+    /// It has no subscriptions on hubs any more.
+    func endSubscribing() {
+        extras?.subscribing = nil
+        endListening()
+    }
+
     /// The client leaves.
     func leaveHubs() {
         guard isSubscribing else { return }
         extras?.subscribing = nil
         pool.subscribers.leave(self, .gone)
     }
-
-    /// More than `clientOutputLimit` waits for it: nobody else waits for that.
-    func boundMessages() {
-        if output.count > pool.longestMessage { closeAtLimit() }
-    }
 }
 
 extension PoolFront {
     /// The most that may wait for a client, in bytes; a longer message reaches nobody.
-    var longestMessage: Int { max(config.clientOutputLimit, ClientConnection.outputHighWater) }
+    var longestMessage: Int { config.clientOutputLimit }
 
     /// The server has RESP3, which hubs speak, as far as is known.
     var canShareSubscriptions: Bool { primary.facts.release.map { $0 >= 600 } ?? true }

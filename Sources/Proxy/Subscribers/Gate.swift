@@ -33,7 +33,7 @@ extension ClientConnection {
     func enterGate(_ request: Request) -> Outcome {
         guard let (hub, kind, name) = pool.subscribers.anyName(of: self) else {
             // Its last subscription has ended meanwhile.
-            extras?.subscribing = nil
+            endSubscribing()
             return carryOutRare(request)
         }
         if let outcome = refuseImpossibleName(request.input.span, request.frame) { return outcome }

@@ -173,13 +173,13 @@ final class SubscriberDesk {
         guard let name else { return }
         traffic.messages += 1
         let listeners = core.listeners(hub.ref, kind, name.bindMemory(to: UInt8.self).span)
-        var full: [ClientConnection] = []
+        traffic.deliveries += UInt64(listeners.clients.count)
+        var message = worker.beginMessage(frame)
         for ref in listeners.clients {
-            guard let client = worker.clients[SlotID(raw: ref.raw)] else { continue }
-            traffic.deliveries += 1
-            if !client.receiveMessage(frame) { full.append(client) }
+            guard let client = worker.clients.unretained(SlotID(raw: ref.raw)) else { continue }
+            client._withUnsafeGuaranteedRef { $0.receive(&message) }
         }
-        for client in full { client.closeAtLimit() }
+        worker.endMessage(message)
     }
 
     /// A message is longer than a client may have waiting.

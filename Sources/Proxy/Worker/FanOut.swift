@@ -6,7 +6,8 @@
 //     worker.endMessage(message)                               // frees what nobody has taken
 //
 // A frame for one client alone, such as a confirmation with its own count, goes to
-// `receive(alone:)`. `receive` neither writes nor closes: a loop over listeners may hold what a close would change.
+// `receive(alone:)`. `receive` neither writes nor closes: a loop over listeners may hold what a
+// close would change.
 // Both come in the epilogue, after all other writes of the iteration.
 
 import EventLoop
