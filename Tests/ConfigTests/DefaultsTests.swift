@@ -38,6 +38,7 @@ private let second: Int64 = 1_000_000_000
         #expect(pool.dnsRefresh == 30 * second)
         #expect(pool.maxPipeline == 1024)
         #expect(pool.onUpstreamLoss == .close)
+        #expect(pool.pubsub == .pinned)
         #expect(
             pool.denyCommands == [
                 "sync", "psync", "replconf", "debug", "script|debug", "module|load",
@@ -85,6 +86,8 @@ private let second: Int64 = 1_000_000_000
                 commandTimeout: 1500ms
                 dnsRefresh: 2m
                 onUpstreamLoss: error
+                pubsub: shared
+                pubsubLoss: resubscribe
                 denyCommands: [FLUSHALL, Config Set, script|KILL]
                 maxPipeline: 13
                 clientIdleTimeout: 14m
@@ -122,6 +125,7 @@ private let second: Int64 = 1_000_000_000
         #expect(pool.commandTimeout == 1500 * millisecond)
         #expect(pool.dnsRefresh == 120 * second)
         #expect(pool.onUpstreamLoss == .error)
+        #expect(pool.pubsub == .shared(loss: .resubscribe))
         #expect(pool.denyCommands == ["flushall", "config|set", "script|kill"])
         #expect(pool.maxPipeline == 13)
         #expect(pool.clientIdleTimeout == 840 * second)

@@ -103,6 +103,18 @@ struct Golden: Sendable, CustomTestStringConvertible {
             pool("onUpstreamLoss: closed"),
             "5:21: pools.main.onUpstreamLoss: closed is not one of close or error "
                 + "(did you mean close?)"),
+        Golden(pool("pubsub: shared", "pubsubLoss: resubscribe")),
+        Golden(
+            pool("pubsub: share"),
+            "5:13: pools.main.pubsub: share is not one of pinned or shared "
+                + "(did you mean shared?)"),
+        Golden(
+            pool("pubsub: shared", "maxPinned: 0"),
+            "5:13: pools.main.pubsub: shared needs maxPinned of at least 1"),
+        Golden(
+            pool("pubsubLoss: resubscribe"),
+            "5:17: warning: pools.main.pubsubLoss: has no effect with pubsub: pinned"),
+        Golden("defaults: {pubsubLoss: resubscribe}\n" + pool()),
         Golden(
             pool("commandTimeout: 61m"),
             "5:21: pools.main.commandTimeout: 61m is out of range (1ms to 1h, or 0s (none))"),

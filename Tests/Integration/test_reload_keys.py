@@ -15,6 +15,7 @@ from harness.wire import Address, Closed, Connection, ErrorReply, encode
 
 import test_reload_cluster  # Its tests are of keys as well, and so are those of the next ones.
 import test_reload_listeners
+import test_reload_pubsub
 import test_reload_sentinels
 import test_reload_tls
 from reload_classes import TESTS, key
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.daemon
 
 def test_every_key_has_a_test_of_its_class():
     assert test_reload_tls.KEYS and test_reload_listeners.KEYS and test_reload_sentinels.KEYS
-    assert test_reload_cluster.KEYS
+    assert test_reload_cluster.KEYS and test_reload_pubsub.KEYS
     text = (ROOT / "docs" / "configuration.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([a-z ]+) \|$", text, re.M)
     assert set(rows) == TESTS

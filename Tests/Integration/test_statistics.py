@@ -1,5 +1,6 @@
 """The summary line of each pool: its own numbers, over all workers."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -98,6 +99,12 @@ def test_what_hangs_and_who_waits(launch, threads):
     eventually(lambda: last_line(redpool, "main")["in_flight"] == "0")
 
 
+def answers(address) -> bool:
+    with contextlib.suppress(OSError), Connection(address) as client:
+        return client.command("PING") == b"PONG"
+    return False
+
+
 def test_lost_lines_are_counted(launch, tmp_path):
     """Nobody reads the log: its lines are dropped, and the first that gets through says how many."""
     server = launch.server()
@@ -110,7 +117,7 @@ def test_lost_lines_are_counted(launch, tmp_path):
     daemon = subprocess.Popen([BINARY, "run", "--config", path], stderr=subprocess.PIPE)
     try:
         address = Address(path=f"{tmp_path}/main.sock")
-        eventually(lambda: (tmp_path / "main.sock").exists())
+        eventually(lambda: answers(address), what="the socket that is listened on")
         # One page: it has room for a line only when it is empty.
         fcntl.fcntl(daemon.stderr, fcntl.F_SETPIPE_SZ, 4096)
         os.set_blocking(daemon.stderr.fileno(), False)
