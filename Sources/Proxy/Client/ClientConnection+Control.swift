@@ -11,7 +11,9 @@ extension ClientConnection {
     var ageSeconds: Int64 { (worker.now.nanoseconds - origin.connectedAt) / 1_000_000_000 }
 
     /// The client's type, as CLIENT LIST TYPE and CLIENT KILL TYPE mean it.
-    var type: ClientType { (upstream?.hold?.subscriptions ?? 0) > 0 ? .pubsub : .normal }
+    var type: ClientType {
+        (upstream?.hold?.subscriptions ?? 0) > 0 || isListener ? .pubsub : .normal
+    }
 
     /// Sends CLIENT KILL or CLIENT UNBLOCK over an upstream on which it cannot queue behind its
     /// target.

@@ -43,7 +43,7 @@ extension ClientConnection {
         // What a script says must not name nodes.
         let target =
             isConfirmed || !mayBeMadeUp
-            ? learn(refused.refusal, slot: strands.order.slot(of: place)) : nil
+            ? pool.learn(refused.refusal, slot: strands.order.slot(of: place)) : nil
         var command = RefusedCommand(place: place)
         command.canBeSent = refused.bytes != nil
         command.mayMakeUpErrors = mayBeMadeUp
@@ -92,34 +92,6 @@ extension ClientConnection {
             return isOther ? RedirectEnd.inDoubt(slot: slot).text(pool: pool.config.name) : nil
         default: return nil
         }
-    }
-
-    /// Changes the map as a refusal says. Returns the node that it names, or the one that has the
-    /// slot; nil if there is none, or no room for it.
-    func learn(_ refusal: NodeRefusal, slot: UInt16) -> Server? {
-        guard let route = pool.route else { return nil }
-        switch refusal {
-        case .moved(let slot, let address):
-            pool.traffic.moved += 1
-            let target = pool.server(of: address)
-            if target.map({ route.move(slot, to: $0) }) ?? true {
-                pool.tell(.moved(slot: slot, to: address))
-            }
-            target?.namedAt = worker.now
-            return target
-        case .ask(let slot, let address):
-            pool.traffic.asked += 1
-            route.leaves(slot)
-            let target = pool.server(of: address)
-            target?.namedAt = worker.now
-            return target
-        case .tryAgain: pool.traffic.triedAgain += 1
-        case .clusterDown:
-            pool.traffic.triedAgain += 1
-            pool.tell(.clusterDown)
-        case .notServing, .notReceived: break
-        }
-        return Int(slot) < Slot.count ? route.owner(of: slot) : nil
     }
 
     func carryOut(

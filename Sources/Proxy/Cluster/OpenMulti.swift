@@ -220,7 +220,7 @@ extension ClientConnection {
     ) -> ExecRefused? {
         guard let refusal = openMulti?.refusal ?? own else { return nil }
         if isWatching {
-            _ = learn(refusal, slot: openMulti?.slot ?? PlaceSlot.none)
+            _ = pool.learn(refusal, slot: openMulti?.slot ?? PlaceSlot.none)
             openMulti = nil
             return .null
         }
@@ -267,7 +267,7 @@ extension ClientConnection {
             inFlight == 0, channel.isOpen, let route = pool.route
         else { return }
         let slot = multi.slot ?? PlaceSlot.none
-        let target = learn(refusal, slot: slot) ?? server
+        let target = pool.learn(refusal, slot: slot) ?? server
         guard let strands = openStrands(under: route.version) else { return }
         _ = begin(block, in: slot, at: target, strands, isSilent: multi.isSilent)
     }

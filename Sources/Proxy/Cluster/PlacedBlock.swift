@@ -144,7 +144,7 @@ extension ClientConnection {
         _ block: PlacedBlock, _ refusal: NodeRefusal, _ exec: [UInt8], at place: UInt32,
         _ strands: ClientStrands
     ) {
-        let target = learn(refusal, slot: strands.order.slot(of: place))
+        let target = pool.learn(refusal, slot: strands.order.slot(of: place))
         let action = strands.redirects.judge(
             refusal, of: RefusedCommand(place: place), to: target?.number, in: strands.order,
             version: pool.route?.version ?? 0, now: worker.now)

@@ -126,7 +126,7 @@ extension ClientConnection {
         if !isAnswered { own.finishRefused() }
         inFlight = 0
         setAside(own)
-        let target = learn(refused.refusal, slot: slot)
+        let target = pool.learn(refused.refusal, slot: slot)
         guard let strands = openStrands(under: route.version) else { return upstreamLost() }
         let place = strands.order.openHeld(slot: slot, isSilent: refused.isSilent)
         _ = strands.order.hold(place, command: bytes.span)

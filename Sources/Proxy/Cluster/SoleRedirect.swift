@@ -129,7 +129,7 @@ extension ClientConnection {
         _ refused: RefusedReply, from own: UpstreamConnection, isAnswered: Bool
     ) {
         let slot = refused.bytes.map { worker.table.slot(of: $0) } ?? PlaceSlot.unknown
-        let target = learn(refused.refusal, slot: slot)
+        let target = pool.learn(refused.refusal, slot: slot)
         var redirect =
             soleRedirect ?? SoleRedirect(patience: pool.config.poolTimeout, now: worker.now)
         var verdict = redirect.follow(refused.refusal, to: target?.number, now: worker.now)

@@ -3,6 +3,7 @@
 import Config
 import EventLoop
 import Pool
+import RESP
 import Topology
 
 extension PoolFront {
@@ -79,6 +80,34 @@ extension PoolFront {
             guard case .waiting = client.mode else { continue }
             client.replan()
         }
+    }
+
+    /// Changes the map as a refusal says. Returns the node that it names, or the one that has the
+    /// slot; nil if there is none, or no room for it.
+    func learn(_ refusal: NodeRefusal, slot: UInt16) -> Server? {
+        guard let route else { return nil }
+        switch refusal {
+        case .moved(let slot, let address):
+            traffic.moved += 1
+            let target = server(of: address)
+            if target.map({ route.move(slot, to: $0) }) ?? true {
+                tell(.moved(slot: slot, to: address))
+            }
+            target?.namedAt = worker.now
+            return target
+        case .ask(let slot, let address):
+            traffic.asked += 1
+            route.leaves(slot)
+            let target = server(of: address)
+            target?.namedAt = worker.now
+            return target
+        case .tryAgain: traffic.triedAgain += 1
+        case .clusterDown:
+            traffic.triedAgain += 1
+            tell(.clusterDown)
+        case .notServing, .notReceived: break
+        }
+        return Int(slot) < Slot.count ? route.owner(of: slot) : nil
     }
 
     /// Tells the main thread what this worker has seen.

@@ -35,7 +35,9 @@ extension SubscriberDesk {
         return found?.upstream == nil ? nil : found
     }
 
-    private func hub(of user: UInt32, _ place: PushHub.Place, at server: Server?) -> PushHub? {
+    fileprivate func hub(
+        of user: UInt32, _ place: PushHub.Place, at server: Server?
+    ) -> PushHub? {
         if let known = hubs.first(where: { $0.user == user && $0.place == place }) { return known }
         guard let server else { return nil }
         if let old = hubs.firstIndex(where: { isUnused($0) }) {
@@ -58,5 +60,17 @@ extension SubscriberDesk {
                 .sorted { $0.number < $1.number }
             return primaries.isEmpty ? nil : primaries[worker.index % primaries.count]
         }
+    }
+}
+
+extension PushHub {
+    /// The hub at the node that an error names in MOVED, for the same user; nil for any other
+    /// error.
+    func named(by error: [UInt8], from server: Server, _ desk: SubscriberDesk) -> HubRef? {
+        guard let asked = server.node.address,
+            let refusal = NodeRefusal(error, from: asked), case .moved(let slot, _) = refusal,
+            let target = desk.pool.learn(refusal, slot: slot)
+        else { return nil }
+        return desk.hub(of: user, .shards(of: target.node.id), at: target)?.ref
     }
 }

@@ -104,7 +104,9 @@ final class SubscriberDesk {
 
     /// The hub's upstream is gone. `relayed`: whose commands were in flight on it.
     func lost(_ hub: PushHub, _ relayed: [SlotID]) {
-        let isKept = pool.config.pubsub == .shared(loss: .resubscribe)
+        // Shard channels are where their slot is, which may have another node now.
+        let isKept =
+            hub.place == .anyPrimary && pool.config.pubsub == .shared(loss: .resubscribe)
         if isKept { hub.lost(now: worker.now) } else { _ = hub.close() }
         for id in relayed { worker.clients[id]?.relayLost() }
         traffic.losses += 1
@@ -153,9 +155,10 @@ final class SubscriberDesk {
 
     // MARK: What comes on a hub
 
-    func refused(_ hub: PushHub, _ error: [UInt8]) {
+    func refused(_ hub: PushHub, _ error: [UInt8], by server: Server) {
         self.error = error
-        core.refused(hub.ref)
+        let other = hub.named(by: error, from: server, self)
+        if other.map({ core.moved(hub.ref, to: $0) }) != true { core.refused(hub.ref) }
         carryOut()
     }
 

@@ -73,7 +73,7 @@ extension UpstreamConnection {
             }
             pool.countErrorReply(ErrorWord(scanner.head))
             finishHead()
-            pool.subscribers.refused(hub, Array(frame))
+            pool.subscribers.refused(hub, Array(frame), by: server)
         case .relayed:
             if scanner.isError { pool.countErrorReply(ErrorWord(scanner.head)) }
             countRareReply(entry)

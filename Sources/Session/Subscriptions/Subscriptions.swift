@@ -3,34 +3,29 @@
 
 /// The subscriptions of a pool's clients in one worker that are on hubs. After each call the shell
 /// carries out all actions.
-package struct Subscriptions {
-    struct Key: Hashable {
-        var hub: HubRef
-        var kind: SubscriptionKind
-        var name: [UInt8]
-    }
-
-    struct Entry {
-        var listeners: [ClientRef] = []
-        var messages: UInt64 = 0
-    }
-
-    struct Ask {
-        var client: ClientRef
-        var verb: SubscribeVerb
-        var names: [[UInt8]]
-        var sent: [[UInt8]] = []
-        var confirmed = 0
-    }
-
-    struct Hub {
-        var isOpen = false
-        var asks: [Ask] = []
-    }
-
+///
+/// A client begins to listen when its own SUBSCRIBE is confirmed, and ceases when its own
+/// UNSUBSCRIBE, or a fence in its stead, is: so it gets exactly what a connection of its own would.
+/// A client's asks are answered in their order. They are sent at once as long as all are on one
+/// hub; an ask for another hub waits for those before it.
+package struct Subscriptions: ~Copyable {
     var hubs: [HubRef: Hub] = [:]
-    var entries: [Key: Entry] = [:]
-    var actions: [SubscriptionAction] = []
+    var entries = EntryTable()
+    var clients = Numbered<Client>()
+    var clientNumbers: [ClientRef: Int] = [:]
+    var asks = Numbered<Ask>()
+    var actions = Fifo<SubscriptionAction>()
+    /// Clients whose next ask may start, or that may be over.
+    var unsettled: [ClientRef] = []
+    /// Hubs that may have something of their own to send, or be over.
+    var restless: [HubRef] = []
+    /// Entries whose steady listeners may have changed.
+    var unsteady: [UInt32] = []
+    var fences = FenceNames()
+    /// Entries with listeners.
+    var listened = KindCounts()
+    /// Subscriptions that are confirmed.
+    var listening = 0
 
     package init() {}
 
@@ -49,159 +44,79 @@ package struct Subscriptions {
     package mutating func ask(
         _ client: ClientRef, _ verb: SubscribeVerb, _ names: [[UInt8]], on hub: HubRef
     ) {
-        if hubs[hub] == nil {
-            hubs[hub] = Hub()
-            actions.append(.open(hub))
+        if !verb.isEnd {
+            add(.begin(verb, names), of: client, on: hub)
+        } else if names.isEmpty {
+            add(.endAll(verb), of: client, on: hub)
+        } else {
+            add(.end(verb, names), of: client, on: hub)
         }
-        let ask = Ask(client: client, verb: verb, names: names)
-        hubs[hub]?.asks.append(ask)
-        if hubs[hub]?.isOpen == true { actions.append(.send(hub, verb, names)) }
     }
 
-    /// All subscriptions of a client are to end.
+    /// All subscriptions of a client are to end. RESET and QUIT come in the order of its asks.
     package mutating func leave(_ client: ClientRef, _ end: SubscriptionEnd) {
-        for key in entries.keys { entries[key]?.listeners.removeAll { $0 == client } }
-        if end != .gone { actions.append(.finish(client, end)) }
-    }
-
-    /// The hub has an upstream.
-    package mutating func opened(_ hub: HubRef) {
-        hubs[hub]?.isOpen = true
-        for ask in hubs[hub]?.asks ?? [] { actions.append(.send(hub, ask.verb, ask.names)) }
-    }
-
-    /// The hub could not be opened: its open asks are answered with the error at hand. A kept hub
-    /// stays so until it is opened or given up.
-    package mutating func failed(_ hub: HubRef) {
-        for ask in hubs[hub]?.asks ?? [] {
-            actions.append(.relayError(ask.client))
-            actions.append(.answered(ask.client))
+        let number = clientNumbers[client]
+        if end == .gone {
+            if let number { forget(number) }
+            return settle()
         }
-        hubs[hub] = nil
+        guard let number else { return actions.append(.finish(client, end)) }
+        // It has no place of its own: it ends where the client's subscriptions are.
+        let hub = clients[number].hubs.first?.hub ?? HubRef(0)
+        add(.leave(end), of: client, on: hub)
     }
 
-    /// The hub's upstream is lost. Its listeners are kept, or closed.
-    package mutating func lost(_ hub: HubRef, keep: Bool) {
-        hubs[hub] = nil
-    }
-
-    /// A kept hub got no new upstream in time.
-    package mutating func gaveUp(_ hub: HubRef) {
-        hubs[hub] = nil
-    }
-
-    /// An error answers the oldest command on the hub.
-    package mutating func refused(_ hub: HubRef) {
-        guard let ask = hubs[hub]?.asks.first else { return }
-        hubs[hub]?.asks.removeFirst()
-        actions.append(.relayError(ask.client))
-        actions.append(.answered(ask.client))
-    }
-
-    /// The server confirms a name, or null. A SUNSUBSCRIBE that nobody has asked for says that the
-    /// slot has moved: it ends its listeners' subscriptions.
-    package mutating func confirmed(
-        _ hub: HubRef, _ verb: SubscribeVerb, _ name: Span<UInt8>?
-    ) -> Confirmed {
-        guard var ask = hubs[hub]?.asks.first, ask.verb == verb else { return .unasked }
-        let name = ask.names[ask.confirmed]
-        let key = Key(hub: hub, kind: verb.kind, name: name)
-        entries[key, default: Entry()].listeners.removeAll { $0 == ask.client }
-        if !verb.isEnd { entries[key]?.listeners.append(ask.client) }
-        let counts = count(ask.client)
-        let count = verb.kind == .shard ? counts.shards : counts.channels + counts.patterns
-        actions.append(.confirm(ask.client, verb, name: name, count: count))
-        ask.confirmed += 1
-        guard ask.confirmed == ask.names.count else {
-            hubs[hub]?.asks[0] = ask
-            return .within
-        }
-        hubs[hub]?.asks.removeFirst()
-        actions.append(.answered(ask.client))
-        return .ends
-    }
-
-    /// Who gets a message that came on the hub: call it once for each message, it counts.
+    /// Who gets a message that came on the hub. Call it once for each message: it counts them.
     package mutating func listeners(
         _ hub: HubRef, _ kind: SubscriptionKind, _ name: Span<UInt8>
     ) -> Listeners {
-        let name = name.indices.map { name[$0] }
-        let key = Key(hub: hub, kind: kind, name: name)
-        entries[key]?.messages += 1
-        return Listeners(entries[key]?.listeners ?? [])
+        guard let entry = entries.find(hub, kind, name), !entries[entry].listeners.isEmpty else {
+            return Listeners([])
+        }
+        entries[entry].messages &+= 1
+        return Listeners(entries[entry].listeners)
     }
 
     /// The next thing to do, if there is one.
     package mutating func nextAction() -> SubscriptionAction? {
-        actions.isEmpty ? nil : actions.removeFirst()
-    }
-
-    /// Whether the client has a subscription, or an open ask.
-    package func isListening(_ client: ClientRef) -> Bool {
-        hasOpenAsk(client) || entries.values.contains { $0.listeners.contains(client) }
-    }
-
-    /// Whether an ask of the client, RESET or QUIT is under way.
-    package func hasOpenAsk(_ client: ClientRef) -> Bool {
-        hubs.values.contains { $0.asks.contains { $0.client == client } }
-    }
-
-    /// What the client is subscribed to, as far as it has been told.
-    package func count(_ client: ClientRef) -> (channels: Int, patterns: Int, shards: Int) {
-        func of(_ kind: SubscriptionKind) -> Int {
-            entries.count { $0.key.kind == kind && $0.value.listeners.contains(client) }
+        if let action = actions.popFirst() { return action }
+        for hub in restless where sendOwn(hub) { return actions.popFirst() }
+        if let change = nextSteady() { return .steady(change) }
+        while let hub = restless.popLast() {
+            hubs[hub]?.isRestless = false
+            if let action = release(hub) { return action }
         }
-        return (of(.channel), of(.pattern), of(.shard))
+        return nil
     }
 
-    /// One of the client's subscriptions.
-    package func anyName(
-        of client: ClientRef
-    ) -> (hub: HubRef, kind: SubscriptionKind, name: [UInt8])? {
-        guard let key = entries.first(where: { $0.value.listeners.contains(client) })?.key else {
-            return nil
+    private mutating func nextSteady() -> SteadyChange? {
+        while let number = unsteady.popLast().map({ Int($0) }) {
+            guard entries.has(number), entries[number].isUnsteady else { continue }
+            entries[number].isUnsteady = false
+            let listeners = entries[number].steady
+            guard listeners != entries[number].reported else { continue }
+            return report(number, listeners)
         }
-        return (key.hub, key.kind, key.name)
+        return nil
     }
 
-    /// Whether nobody wants anything on the hub and nothing is under way there.
-    package func hasNothing(_ hub: HubRef) -> Bool {
-        hubs[hub]?.asks.isEmpty ?? true
-            && !entries.contains { $0.key.hub == hub && !$0.value.listeners.isEmpty }
+    mutating func report(_ number: Int, _ listeners: UInt32) -> SteadyChange {
+        let entry = entries[number]
+        entries[number].reported = listeners
+        return SteadyChange(
+            hub: entry.hub, kind: entry.kind, name: entry.name, before: Int(entry.reported),
+            listeners: Int(listeners))
     }
 
-    /// Calls `body` for each entry that has listeners.
-    package func forEachEntry(
-        _ body: (HubRef, SubscriptionKind, [UInt8], _ listeners: Int, _ messages: UInt64) -> Void
-    ) {
-        for (key, entry) in entries where !entry.listeners.isEmpty {
-            body(key.hub, key.kind, key.name, entry.listeners.count, entry.messages)
+    private mutating func release(_ ref: HubRef) -> SubscriptionAction? {
+        guard let hub = hubs[ref], hub.state == .open, hub.sends.isEmpty,
+            hub.entries == hub.stuck
+        else { return nil }
+        let isClean = hub.entries == 0
+        for number in entries.numbers where entries.has(number) && entries[number].hub == ref {
+            entries.remove(number)
         }
-    }
-
-    /// How much there is of what.
-    package struct Totals: Equatable, Sendable {
-        package var hubs = 0
-        /// Entries with listeners.
-        package var channels = 0
-        package var patterns = 0
-        package var shards = 0
-        /// Subscriptions of clients.
-        package var listeners = 0
-    }
-
-    /// For metrics.
-    package var totals: Totals {
-        var totals = Totals()
-        totals.hubs = hubs.count
-        forEachEntry { _, kind, _, listeners, _ in
-            switch kind {
-            case .channel: totals.channels += 1
-            case .pattern: totals.patterns += 1
-            case .shard: totals.shards += 1
-            }
-            totals.listeners += listeners
-        }
-        return totals
+        hubs[ref] = nil
+        return .release(ref, isClean: isClean)
     }
 }
