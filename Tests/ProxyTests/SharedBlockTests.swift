@@ -188,6 +188,15 @@ struct SharedOutputTests {
         #expect(node == 48)
         for _ in 0..<10 { world.share(utf8(">1\r\n+a\r\n"), .push, to: [0, 1]) }
         #expect(pool.bytesInUse == 32_768 + 2 * node)
+        // The same place in another block is no part that follows.
+        for _ in 0..<10 { world.share(utf8(">1\r\n+a\r\n"), .array, to: [2]) }
+        world.share(utf8(">1\r\n+b\r\n"), .array, to: [0])
+        #expect(pool.bytesInUse == 2 * 32_768 + 4 * node)
+        world.outputs[2].drop(pool)
+        world.outputs[0].finish(pool)
+        world.share(utf8(">1\r\n+b\r\n"), .push, to: [0])
+        world.blocks.trim(pool: pool)
+        #expect(pool.bytesInUse == 32_768 + 2 * node)
         // Bytes behind many messages take a small chunk.
         for _ in 0..<100 { world.share(utf8(">1\r\n+a\r\n"), .push, to: [0]) }
         world.add(utf8("+OK\r\n"), to: 0)
