@@ -44,6 +44,18 @@ func sampleMetrics(_ name: String = "main", factor: UInt64 = 1) -> PoolMetrics {
     metrics.cluster = ClusterCounts(
         moved: 21 * factor, asked: 22 * factor, triedAgain: 23 * factor, split: 24 * factor,
         replicaReads: 25 * factor)
+    metrics.subscribers.isShared = true
+    metrics.subscribers.traffic.messages = 41 * factor
+    metrics.subscribers.traffic.deliveries = 42 * factor
+    metrics.subscribers.traffic.losses = 43 * factor
+    metrics.subscribers.traffic.gaps = 44_500_000_000 * Int64(factor)
+    metrics.subscribers.present.hubs = 45
+    metrics.subscribers.present.clients = 46
+    metrics.subscribers.present.channels = 47
+    metrics.subscribers.present.patterns = 48
+    metrics.subscribers.present.shards = 49
+    metrics.subscribers.present.subscriptions = 50
+    metrics.subscribers.present.backlog = 51
     metrics.leases.atOnce = 50 * factor
     metrics.leases.refused = 4 * factor
     metrics.leases.left = 5 * factor

@@ -37,6 +37,16 @@ struct StatusPageTests {
         #expect(text.hasPrefix("<!doctype html>") && text.hasSuffix("</html>\n"))
     }
 
+    @Test("subscriptions are on it where they are shared")
+    func subscriptions() {
+        var snapshot = well()
+        #expect(page(snapshot).contains("Shared subscriptions"))
+        let row = ["45", "46", "144", "50", "41", "42", "51", "43"]
+        #expect(page(snapshot).contains(row.map { "<td>\($0)</td>" }.joined()))
+        snapshot.pools[0].metrics.subscribers = SubscriberMetrics()
+        #expect(!page(snapshot).contains("Shared subscriptions"))
+    }
+
     @Test("it is written in parts, none for more than one pool")
     func parts() {
         func parts(pools: Int) -> Int {

@@ -21,10 +21,12 @@ def served(keep):
     watched = {"listen": f"127.0.0.1:{free_port()}", "sentinels": [f"127.0.0.1:{free_port()}"],
                "primaryName": "mymaster"}
     big = {"listen": f"127.0.0.1:{free_port()}", "cluster": [f"127.0.0.1:{free_port()}"]}
+    news = {"listen": f"127.0.0.1:{free_port()}", "upstream": f"127.0.0.1:{free_port()}",
+            "pubsub": "shared"}
     server = keep.server(certificate=server_certificate())
     keep.redpool(
         server, pool={"upstream": server.tls.text, "tlsCaFile": authority().file},
-        pools={"watched": watched, "big": big}, settings={"http": {"listen": place}},
+        pools={"watched": watched, "big": big, "news": news}, settings={"http": {"listen": place}},
     )
     with urllib.request.urlopen(f"http://{place}/metrics", timeout=20) as page:
         text = page.read().decode()
@@ -52,7 +54,7 @@ def misnamed(expression, served) -> list:
 def test_alerts_name_metrics_that_are_served(served):
     text = (ROOT / "packaging/prometheus/redpool.rules.yaml").read_text()
     rules = re.findall(r"- alert: (\w+)\n +expr: (.*)\n", text)
-    assert len(rules) == 15 and len({name for name, _ in rules}) == 15
+    assert len(rules) == 16 and len({name for name, _ in rules}) == 16
     for name, expression in rules:
         assert misnamed(expression, served) == [], name
 

@@ -17,13 +17,15 @@ pytestmark = pytest.mark.daemon
 
 # The header of each table.
 TABLES = {
-    "POOLS": "pool", "CLIENTS": "id", "UPSTREAMS": "id", "NODES": "pool", "SENTINELS": "pool",
+    "POOLS": "pool", "CLIENTS": "id", "UPSTREAMS": "id", "SUBSCRIPTIONS": "pool",
+    "NODES": "pool", "SENTINELS": "pool",
     "STATS": "pool", "LATENCY": "pool", "ERRORS": "pool", "SLOWLOG": "time", "CONFIG": "key", "MEMORY": "term", "VERSION": "name",
     "HELP": "command",
 }
 VARIANTS = [
     "SHOW CLIENTS main BY wait LIMIT 3", "SHOW CLIENTS BY idle", "SHOW CLIENTS BY commands",
     "SHOW CLIENTS BY bytes", "SHOW CLIENTS BY pinned", "SHOW UPSTREAMS main", "SHOW STATS main",
+    "SHOW SUBSCRIPTIONS main LIMIT 3",
     "SHOW LATENCY main", "SHOW ERRORS main", "SHOW SLOWLOG 3", "SHOW CONFIG log.",
 ]
 # What they answer, everywhere.

@@ -22,6 +22,8 @@ final class Link {
     /// At most so many bytes of replies are written at a time.
     var pace = Int.max
     private var isInTransaction = false
+    /// It speaks RESP3.
+    private var isNewProtocol = false
     private var queued: [[String]] = []
     /// Replies to commands whose first argument begins with this word wait for `release`.
     var withheld: String?
@@ -138,9 +140,13 @@ final class Link {
         case "CLIENT" where words[1].uppercased() == "UNBLOCK": return utf8(":0\r\n")
         case "AUTH" where words.last != "good":
             return utf8("-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+        case "HELLO":
+            isNewProtocol = words.count > 1 && words[1] == "3"
+            return utf8("+OK\r\n")
         case "SUBSCRIBE":
             return words.dropFirst().enumerated().flatMap { index, name in
-                utf8("*3\r\n") + bulk("subscribe") + bulk(name) + utf8(":\(index + 1)\r\n")
+                utf8(isNewProtocol ? ">3\r\n" : "*3\r\n") + bulk("subscribe") + bulk(name)
+                    + utf8(":\(index + 1)\r\n")
             }
         case "UNSUBSCRIBE":
             return utf8("*3\r\n") + bulk("unsubscribe") + bulk("news") + utf8(":0\r\n")

@@ -157,6 +157,39 @@ struct ReportTests {
         #expect(parts == 6 && found == [1, 2])
     }
 
+    @Test("names on hubs come in parts, those with most listeners first")
+    func subscriptions() throws {
+        let world = try World("maxOpen: 4", "pubsub: shared")
+        let main = try MainThread(world)
+        let selection = SubscriptionSelection()
+        #expect(try main.ask(.subscriptions(selection)).subscriptions(selection).isEmpty)
+        let clients = try (0..<2).map { _ in try world.connect() }
+        #expect(try world.ask(clients[0], "SUBSCRIBE", "a").contains("subscribe"))
+        #expect(try world.ask(clients[1], "SUBSCRIBE", "b").contains("subscribe"))
+        #expect(try world.ask(clients[0], "SUBSCRIBE", "b").contains("subscribe"))
+        let found = try main.ask(.subscriptions(selection)).subscriptions(selection)
+        #expect(found.map { text($0.name) } == ["b", "a"] && found.map(\.listeners) == [2, 1])
+        #expect(found.allSatisfy { $0.kind == "channel" && text($0.user) == "default" })
+        let one = SubscriptionSelection(limit: 1)
+        #expect(try main.ask(.subscriptions(one)).subscriptions(one) == [found[0]])
+        let other = SubscriptionSelection(pool: "other")
+        #expect(try main.ask(.subscriptions(other)).subscriptions(other).isEmpty)
+        #expect(try main.ask(.upstreams(pool: nil)).upstreams.count { $0.state == "hub" } == 1)
+
+        let box = try #require(Mailbox<ReportPart>())
+        let job = ReportJob(token: 7, box: box, worker: 0)
+        job.tellSubscriptions(selection, try [#require(world.worker.pools[0].subscriberDesk)])
+        var told = 0
+        for part in 1...10 where !job.isDone {
+            // The time is up at once.
+            job.work(until: 0, world.worker)
+            let came = box.takeAll()
+            #expect(came.count == 1 && came.allSatisfy { $0.isLast == job.isDone }, "\(part)")
+            for case .subscriptions(let names) in came.map(\.report) { told += names.count }
+        }
+        #expect(job.isDone && told == 2)
+    }
+
     @Test("a worker that does not answer in time is silent, and what it says later is dropped")
     func silence() throws {
         let world = try World()

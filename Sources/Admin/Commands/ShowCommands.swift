@@ -17,6 +17,7 @@ enum ShowCommands {
         ConsoleCommand("SHOW UPSTREAMS", "[pool]", "connections to servers", arguments: 0...1) {
             ShowUpstreams.answer($0)
         },
+        ShowSubscriptions.command,
         ConsoleCommand("SHOW NODES", "[pool]", "servers of a pool", arguments: 0...1) {
             ShowNodes.answer($0)
         },
@@ -147,12 +148,8 @@ enum ShowClients {
                 }
                 next += 2
             case "limit" where hasValue:
-                guard let number = Word.integer(call.arguments[next + 1], in: 1...1_000_000_000)
-                else {
-                    call.fail("LIMIT is a number above 0")
-                    return nil
-                }
-                limit = Int(number)
+                guard let number = call.limit(at: next + 1) else { return nil }
+                limit = number
                 next += 2
             default:
                 let isKeyword = ["by", "limit"].contains(call.word(next))
@@ -182,9 +179,11 @@ enum ShowClients {
     }
 
     /// The row of a worker that does not answer.
-    static func silentRow(_ worker: Int, _ columns: [String], state: Int) -> [Cell] {
+    static func silentRow(
+        _ number: Int, _ columns: [String], state: Int, worker: Int = 2
+    ) -> [Cell] {
         var cells = [Cell](repeating: .absent, count: columns.count)
-        cells[2] = .count(worker)
+        cells[worker] = .count(number)
         cells[state] = .text("silent")
         return cells
     }

@@ -36,7 +36,9 @@ enum ShowNumbers {
                 let (present, past) = (counters(of: pool), before.map { counters(of: $0.metrics) })
                 let isInFront = call.host.clusters(pool.pool) != nil
                 for (index, counter) in present.enumerated()
-                where isInFront || !counter.name.hasPrefix("cluster_") {
+                where (isInFront || !counter.name.hasPrefix("cluster_"))
+                    && (pool.subscribers.isShared || !counter.name.hasPrefix("pubsub_"))
+                {
                     var rate = Cell.absent
                     if let past, let before {
                         let grown = counter.total - min(counter.total, past[index].total)
@@ -75,6 +77,7 @@ enum ShowNumbers {
     /// Every counter of a pool. The names are those of the metrics, with their labels.
     static func counters(of pool: PoolMetrics) -> [(name: String, total: UInt64)] {
         let upstreams = pool.upstreams
+        let second: Int64 = .seconds(1)
         var all: [(String, UInt64)] = [
             ("clients_accepted", pool.accepted),
             ("clients_rejected.max_clients", pool.rejected.atLimit),
@@ -95,6 +98,10 @@ enum ShowNumbers {
             ("cluster_redirects.tryagain", pool.cluster.triedAgain),
             ("cluster_split_commands", pool.cluster.split),
             ("cluster_replica_reads", pool.cluster.replicaReads),
+            ("pubsub_messages", pool.subscribers.traffic.messages),
+            ("pubsub_deliveries", pool.subscribers.traffic.deliveries),
+            ("pubsub_hub_losses", pool.subscribers.traffic.losses),
+            ("pubsub_gap_seconds", UInt64(max(0, pool.subscribers.traffic.gaps / second))),
             ("upstreams_opened", upstreams.opened), ("dials.ok", upstreams.connected),
         ]
         for reason in [CloseReason.connectFailed, .connectTimeout, .handshakeFailed] {

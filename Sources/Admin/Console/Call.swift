@@ -56,6 +56,15 @@ final class Call {
         index < arguments.count ? Word(arguments[index]) : Word([])
     }
 
+    /// The number that follows LIMIT at `index`. Answers and returns nil if it is none.
+    func limit(at index: Int) -> Int? {
+        guard let number = Word.integer(arguments[index], in: 1...1_000_000_000) else {
+            fail("LIMIT is a number above 0")
+            return nil
+        }
+        return Int(number)
+    }
+
     /// The pool that the argument at `index` names. Answers and returns nil if there is no such
     /// pool.
     func pool(at index: Int) -> String? {

@@ -64,6 +64,7 @@ struct StatusPage {
         case .foot:
             writeFailovers()
             writeClusters()
+            writeSubscribers()
             html.raw(
                 "<footer><a href=/metrics>metrics</a> <a href=/healthz>healthz</a> "
                     + "<a href=/readyz>readyz</a></footer></html>\n")
@@ -190,6 +191,31 @@ struct StatusPage {
                     (report.isKnown ? [] : [1]) + (report.isWhole ? [] : [3])
                         + (down > 0 ? [5] : [])
                 ))
+        }
+        end()
+    }
+
+    /// The subscriptions that clients share.
+    private mutating func writeSubscribers() {
+        let pools = snapshot.pools.filter { $0.metrics.subscribers.isShared }
+        if pools.isEmpty { return }
+        begin(
+            "Shared subscriptions",
+            [
+                "pool", "hubs", "listeners", "names", "subscriptions", "messages", "deliveries",
+                "bytes waiting", "hubs lost", "gaps",
+            ])
+        for pool in pools {
+            let (present, traffic) = (
+                pool.metrics.subscribers.present, pool.metrics.subscribers.traffic
+            )
+            html.row(
+                [
+                    pool.name, "\(present.hubs)", "\(present.clients)",
+                    "\(present.channels + present.patterns + present.shards)",
+                    "\(present.subscriptions)", "\(traffic.messages)", "\(traffic.deliveries)",
+                    "\(present.backlog)", "\(traffic.losses)", Readable.time(traffic.gaps),
+                ])
         }
         end()
     }

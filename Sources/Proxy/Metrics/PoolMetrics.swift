@@ -4,7 +4,7 @@ package import Pool
 package import Telemetry
 
 /// The numbers of a pool, on one worker or on several. Totals since the start, but for `clients`,
-/// `waitingBytes`, `census` and `sight`, which are those of the moment.
+/// `waitingBytes`, `census`, `sight` and a part of `subscribers`, which are those of the moment.
 package struct PoolMetrics: Sendable {
     package let pool: String
     package internal(set) var clients = 0
@@ -26,6 +26,8 @@ package struct PoolMetrics: Sendable {
     package internal(set) var sight = PoolSight()
     /// Zeros for a pool that is not in front of a cluster.
     package internal(set) var cluster = ClusterCounts()
+    /// Subscriptions that clients share.
+    package internal(set) var subscribers = SubscriberMetrics()
     package internal(set) var leases = Leases()
     package internal(set) var upstreams = Upstreams()
     /// Handshakes of TLS with the server.
@@ -88,13 +90,14 @@ package struct PoolMetrics: Sendable {
     /// All waits for an upstream, zeros included.
     package var allWaits: UInt64 { leases.atOnce + waits.count }
 
-    /// The same without what is of the moment only: clients, bytes that wait, upstreams.
+    /// The same without what is of the moment only: clients, bytes that wait, upstreams, hubs.
     package var totals: PoolMetrics {
         var totals = self
         totals.clients = 0
         totals.waitingBytes = 0
         totals.census = PoolCensus()
         totals.sight = PoolSight()
+        totals.subscribers.present = SubscriberMetrics.Present()
         return totals
     }
 
@@ -112,6 +115,7 @@ package struct PoolMetrics: Sendable {
         census.add(other.census)
         sight.add(other.sight)
         cluster.add(other.cluster)
+        subscribers.add(other.subscribers)
         leases.atOnce += other.leases.atOnce
         leases.refused += other.leases.refused
         leases.left += other.leases.left

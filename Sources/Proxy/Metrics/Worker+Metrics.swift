@@ -13,6 +13,11 @@ extension Worker {
             found[index].waitingBytes += client.bytesHeld + client.extraBytes
             found[index].bytes.fromClients &+= client.counted.bytesIn
             found[index].bytes.toClients &+= client.bytesTaken
+            if client.isSubscribing {
+                found[index].subscribers.present.clients += 1
+                found[index].subscribers.present.backlog +=
+                    client.output.count + client.parkedBytes
+            }
         }
         return WorkerMetrics(
             worker: index, at: now, busy: EventLoop.threadTime(), longestTurn: clock.longestTurn,
@@ -37,7 +42,7 @@ extension Worker {
 }
 
 extension PoolFront {
-    /// This worker's part of the pool, but for the bytes of clients that are connected.
+    /// This worker's part of the pool, but for what is known of its connected clients only.
     var metrics: PoolMetrics {
         var found = PoolMetrics(pool: config.name)
         let counters = counters
@@ -57,6 +62,8 @@ extension PoolFront {
         found.sight = sight
         found.sight.waiting = found.census.waiting
         found.cluster = traffic.cluster
+        found.subscribers = subscriberDesk?.metrics ?? SubscriberMetrics()
+        if config.pubsub.isShared { found.subscribers.isShared = true }
         found.leases.atOnce = counters.hits + meter.directPins
         found.leases.refused = meter.leasesRefused
         found.leases.left = meter.leasesLeft

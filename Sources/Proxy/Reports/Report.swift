@@ -12,6 +12,8 @@ package enum ReportKind: Sendable {
     case upstreams(pool: String?)
     /// Its clients.
     case clients(ClientSelection)
+    /// The names that clients are subscribed to on hubs.
+    case subscriptions(SubscriptionSelection)
     /// Its memory.
     case memory
     /// The numbers of all of its pools.
@@ -28,6 +30,7 @@ package enum Report: Sendable {
     case pools([PoolReport])
     case upstreams([UpstreamReport])
     case clients([ClientReport])
+    case subscriptions([SubscriptionReport])
     case memory(MemoryReport)
     case metrics(WorkerMetrics)
     case errors([ErrorRow])
@@ -57,6 +60,39 @@ package struct ClientSelection: Sendable {
         self.pool = pool
         self.rank = rank
         self.limit = limit
+    }
+}
+
+/// Which names are reported: those with most listeners come first.
+package struct SubscriptionSelection: Sendable {
+    /// Those of this pool; nil for all.
+    package let pool: String?
+    /// At most so many, the first ones.
+    package let limit: Int
+
+    package init(pool: String? = nil, limit: Int = .max) {
+        self.pool = pool
+        self.limit = limit
+    }
+}
+
+/// A channel, pattern or shard channel on a hub.
+package struct SubscriptionReport: Equatable, Sendable {
+    package let pool: String
+    package let worker: Int
+    /// Whose hub it is on.
+    package let user: [UInt8]
+    /// `channel`, `pattern` or `shard`.
+    package let kind: String
+    package let name: [UInt8]
+    package let listeners: Int
+    /// Messages for it, since it was subscribed on the hub.
+    package let messages: UInt64
+
+    /// Its place is before that of the other one.
+    func isBefore(_ other: SubscriptionReport) -> Bool {
+        if listeners != other.listeners { return listeners > other.listeners }
+        return name.lexicographicallyPrecedes(other.name)
     }
 }
 

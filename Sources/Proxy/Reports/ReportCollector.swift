@@ -37,6 +37,15 @@ package struct CollectedReports: Sendable {
         return found.sorted { $0.id < $1.id }
     }
 
+    /// The names that `selection` means, in its order.
+    package func subscriptions(_ selection: SubscriptionSelection) -> [SubscriptionReport] {
+        var found: [SubscriptionReport] = []
+        for case .subscriptions(let names) in reports { found += names }
+        found.sort { $0.isBefore($1) }
+        if found.count > selection.limit { found.removeLast(found.count - selection.limit) }
+        return found
+    }
+
     /// What has gone wrong, the latest first.
     package var errors: [ErrorRow] {
         var found: [ErrorRow] = []

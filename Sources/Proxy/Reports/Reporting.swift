@@ -63,6 +63,9 @@ extension Worker {
             job.tellUpstreams(meant.flatMap { $0.allUpstreams })
         case .clients(let selection):
             job.tellClients(selection)
+        case .subscriptions(let selection):
+            let meant = pools.filter { selection.pool == nil || $0.config.name == selection.pool }
+            job.tellSubscriptions(selection, meant.compactMap(\.subscriberDesk))
         case .metrics:
             job.post(.metrics(metrics), isLast: true)
             return
@@ -88,6 +91,10 @@ final class ReportJob {
         /// Tells of the clients that were found, from this one on.
         case clients(next: Int)
         case upstreams([UpstreamConnection], next: Int)
+        /// Collects names of these desks, from this one of the first desk on.
+        case collecting(SubscriptionSelection, [SubscriberDesk], next: Int)
+        /// Tells of the names that were found, from this one on.
+        case subscriptions(next: Int)
         case done
     }
 
@@ -107,6 +114,7 @@ final class ReportJob {
     private let worker: Int
     private var stage = Stage.done
     private var found: [Found] = []
+    private var names: [SubscriptionReport] = []
 
     init(token: UInt64, box: Mailbox<ReportPart>, worker: Int) {
         self.token = token
@@ -120,6 +128,10 @@ final class ReportJob {
 
     func tellClients(_ selection: ClientSelection) { stage = .searching(selection, slot: 0) }
 
+    func tellSubscriptions(_ selection: SubscriptionSelection, _ desks: [SubscriberDesk]) {
+        stage = .collecting(selection, desks, next: 0)
+    }
+
     func post(_ report: Report, isLast: Bool) {
         box.post(ReportPart(token: token, worker: worker, report: report, isLast: isLast))
     }
@@ -130,11 +142,16 @@ final class ReportJob {
         if case .searching(let selection, let slot) = stage {
             search(selection, from: slot, until: deadline, worker)
         }
+        if case .collecting(let selection, let desks, let next) = stage {
+            collect(selection, desks, from: next, until: deadline)
+        }
         switch stage {
         case .clients(let next): tellClients(from: next, until: deadline, worker)
         case .upstreams(let all, let next): tell(all, from: next, until: deadline)
+        case .subscriptions(let next): tellSubscriptions(from: next, until: deadline)
         // The main thread sees that the worker is at work.
         case .searching: post(.clients([]), isLast: false)
+        case .collecting: post(.subscriptions([]), isLast: false)
         case .done: break
         }
     }
@@ -185,6 +202,50 @@ final class ReportJob {
         let isLast = next >= found.count
         stage = isLast ? .done : .clients(next: next)
         post(.clients(reports), isLast: isLast)
+    }
+
+    private func collect(
+        _ selection: SubscriptionSelection, _ desks: [SubscriberDesk], from first: Int,
+        until deadline: Int64
+    ) {
+        var (desks, number) = (desks, first)
+        repeat {
+            guard let desk = desks.first else {
+                select(names: selection.limit)
+                stage = .subscriptions(next: 0)
+                return
+            }
+            guard number < desk.listingEnd else {
+                desks.removeFirst()
+                number = 0
+                continue
+            }
+            if let name = desk.listing(number) { names.append(name) }
+            if names.count >= 4096, names.count / 2 >= selection.limit {
+                select(names: selection.limit)
+            }
+            number += 1
+        } while EventLoop.now() < deadline
+        stage = .collecting(selection, desks, next: number)
+    }
+
+    private func select(names limit: Int) {
+        guard names.count > limit else { return }
+        names.sort { $0.isBefore($1) }
+        names.removeLast(names.count - limit)
+    }
+
+    private func tellSubscriptions(from first: Int, until deadline: Int64) {
+        var next = first
+        var reports: [SubscriptionReport] = []
+        while next < names.count {
+            reports.append(names[next])
+            next += 1
+            if EventLoop.now() >= deadline { break }
+        }
+        let isLast = next >= names.count
+        stage = isLast ? .done : .subscriptions(next: next)
+        post(.subscriptions(reports), isLast: isLast)
     }
 
     private func tell(_ all: [UpstreamConnection], from first: Int, until deadline: Int64) {

@@ -36,9 +36,14 @@ extension ClientConnection {
             age: worker.now.nanoseconds - origin.connectedAt,
             idle: worker.now.nanoseconds - lastActivity, state: standing.state,
             since: standing.since, reason: standing.reason, command: commandName,
-            upstream: upstream?.origin.serial, commands: counted.commands,
+            upstream: (upstream ?? hubUpstream)?.origin.serial, commands: counted.commands,
             bytesIn: counted.bytesIn, bytesOut: bytesTaken,
             bytesWaiting: output.count + input.count, tls: channel.tlsFacts, rank: rank)
+    }
+
+    /// The upstream that its messages come from.
+    private var hubUpstream: UpstreamConnection? {
+        isSubscribing ? pool.subscribers.anyName(of: self)?.hub.upstream : nil
     }
 
     /// Its address; of a unix client, its process and user.

@@ -34,7 +34,8 @@ extension UpstreamConnection {
         let oldest = inFlight.oldest(skippingFirst: false)
         return UpstreamReport(
             id: origin.serial, pool: pool.config.name, worker: worker.index,
-            address: origin.address, serverID: origin.serverID, state: view.state,
+            address: origin.address, serverID: origin.serverID,
+            state: sole?.hub == nil ? view.state : "hub",
             user: pool.users.name(of: key.user), database: key.database,
             protocolVersion: key.protocolVersion, age: worker.now - origin.dialledAt,
             retiresIn: view.retiresIn, idle: view.idle, inFlight: commandsInFlight,

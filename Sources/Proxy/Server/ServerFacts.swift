@@ -43,6 +43,19 @@ struct ServerFacts {
     var clientLine = ""
     /// MULTI and EXEC are not renamed. Only then is a block sure to end.
     var hasTransactions = false
+    var newProtocol = NewProtocol.unknown
+
+    /// Whether the server speaks RESP3, as HELLO has shown.
+    enum NewProtocol {
+        case unknown, spoken
+        /// It has no HELLO, or not under this name.
+        case refused
+    }
+
+    /// The server has RESP3, as far as is known.
+    var mayHaveNewProtocol: Bool {
+        newProtocol != .refused && release.map { $0 >= 600 } ?? true
+    }
 }
 
 extension ServerFacts {

@@ -114,6 +114,7 @@ extension Server {
                 client.closeAfterFlush(isLogin ? .user_refused : .upstream_lost)
             }
         }
+        pool.subscriberDesk?.stateRefused(key, by: self, isLogin: isLogin)
         endCheck { $0.key == key }
         if isLogin { loginRefused(key.user) }
         // No other client wants a connection of this user, so the state machine must not dial one

@@ -21,6 +21,8 @@ struct Subscribing {
     var relayed = 0
     /// RESET or QUIT waits for the end of its subscriptions.
     var isEnding = false
+    /// The hub that its last command went over.
+    var hub: HubRef?
     var isWaiting: Bool { !asks.isEmpty || relayed > 0 || isEnding }
 
     mutating func asks(isSilent: Bool, bytes: Int) {
@@ -103,7 +105,9 @@ extension ClientConnection {
 
     /// Whether a SUBSCRIBE of a client without subscriptions goes to a hub.
     func mayShare(_ request: Request) -> Bool {
-        guard pool.config.pubsub.isShared, !isHolding, pool.canShareSubscriptions else {
+        guard pool.config.pubsub.isShared, !isHolding else { return false }
+        guard pool.canShareSubscriptions else {
+            pool.notePinnedSubscribers()
             return false
         }
         // It may be the target of a redirection, which is a connection of its own.
@@ -128,8 +132,9 @@ extension ClientConnection {
             return .answered
         }
         begin(on: hub)
-        ownExtras.subscribing?.asks(
-            isSilent: session.takeSilence(), bytes: request.bytes.count)
+        let isSilent = session.takeSilence()
+        ownExtras.subscribing?.asks(isSilent: isSilent, bytes: request.bytes.count)
+        hub.keepUnsent(request.bytes, of: id, isSilent: isSilent)
         counted.commands &+= 1
         pool.traffic.commandsShared += 1
         pool.subscribers.ask(self, verb, names, on: hub)
@@ -153,6 +158,7 @@ extension ClientConnection {
             ownExtras.subscribing = Subscribing()
             beginListening()
         }
+        extras?.subscribing?.hub = hub.ref
         if let upstream = hub.upstream, upstream.isFull(for: self) { pause(.upstreamFull) }
     }
 
@@ -290,6 +296,24 @@ extension ClientConnection {
         endListening()
     }
 
+    /// The hub that its command has waited for cannot be: the server has no RESP3. The command goes
+    /// back to the front of the input, and is planned again.
+    func planAgain(_ ask: UnsentAsk) {
+        guard channel.isOpen else { return }
+        if case .closing = mode { return }
+        scanner = CommandScanner()
+        extras?.collectsAsk = false
+        input.prepend(ask.bytes, pool: worker.chunks)
+        if ask.isSilent, session.replyMode == .on {
+            var skip: [UInt8] = []
+            Encode.command(["CLIENT", "REPLY", "SKIP"].map { Array($0.utf8) }, into: &skip)
+            input.prepend(skip, pool: worker.chunks)
+        }
+        counted.commands &-= 1
+        pool.traffic.commandsShared -= 1
+        worker.ready(self)
+    }
+
     /// The client leaves.
     func leaveHubs() {
         guard isSubscribing else { return }
@@ -302,8 +326,8 @@ extension PoolFront {
     /// The most that may wait for a client, in bytes; a longer message reaches nobody.
     var longestMessage: Int { config.clientOutputLimit }
 
-    /// The server has RESP3, which hubs speak, as far as is known.
-    var canShareSubscriptions: Bool { primary.facts.release.map { $0 >= 600 } ?? true }
+    /// No server is known to lack RESP3, which hubs speak.
+    var canShareSubscriptions: Bool { servers.allSatisfy { $0.facts.mayHaveNewProtocol } }
 }
 
 extension SubscribeVerb {

@@ -39,6 +39,11 @@ final class PushHub {
     private(set) var state = State.closed
     /// A frame that has not come whole.
     var frame = PartialPush()
+    /// Commands that wait for its first upstream, while it is not known whether the server has
+    /// RESP3.
+    private var unsent: [UnsentAsk] = []
+    /// Since when kept clients are without messages: it is open again, and not all is subscribed.
+    private(set) var gapSince: MonotonicTime?
     /// When it was probed last, or was opened.
     var probedAt = MonotonicTime(nanoseconds: 0)
 
@@ -88,6 +93,8 @@ final class PushHub {
 
     func opened(_ upstream: UpstreamConnection, now: MonotonicTime) {
         frame = PartialPush()
+        unsent = []
+        gapSince = lostSince
         probedAt = now
         state = .open(upstream)
     }
@@ -95,7 +102,30 @@ final class PushHub {
     /// It has no upstream any more, and tries for another one.
     func lost(now: MonotonicTime) {
         frame = PartialPush()
-        state = .lost(since: now, nil)
+        state = .lost(since: gapSince ?? now, nil)
+        gapSince = nil
+    }
+
+    /// All is subscribed anew. Returns since when clients were without messages.
+    func takeGap() -> MonotonicTime? {
+        defer { gapSince = nil }
+        return gapSince
+    }
+
+    /// Keeps a command that is about to wait for the first upstream.
+    func keepUnsent(_ bytes: UnsafeRawBufferPointer, of client: SlotID, isSilent: Bool) {
+        switch state {
+        case .closed, .waiting:
+            guard server.facts.newProtocol == .unknown else { return }
+            unsent.append(UnsentAsk(client: client, bytes: Array(bytes), isSilent: isSilent))
+        case .open, .lost: break
+        }
+    }
+
+    /// The commands that have waited, the oldest first.
+    func takeUnsent() -> [UnsentAsk] {
+        defer { unsent = [] }
+        return unsent
     }
 
     /// What it has waited for has come, or does not come.
@@ -106,6 +136,9 @@ final class PushHub {
         case .closed, .open: break
         }
     }
+
+    /// It waits for this server's answer to a dial.
+    func waits(for server: Server) -> Bool { ticket != nil && self.server === server }
 
     /// It needs an upstream, and has none.
     var isWanted: Bool {
@@ -121,16 +154,26 @@ final class PushHub {
         defer {
             state = .closed
             frame = PartialPush()
+            unsent = []
+            gapSince = nil
         }
         return upstream
     }
 
-    private func cancel() {
+    /// It waits no longer.
+    func cancel() {
         guard let ticket else { return }
         server.machine.cancel(ticket)
         server.noteWork()
         waitEnded()
     }
+}
+
+/// A client's command that waits for a hub, as it came.
+struct UnsentAsk {
+    let client: SlotID
+    let bytes: [UInt8]
+    let isSilent: Bool
 }
 
 /// A frame of a hub that is coming in.

@@ -10,7 +10,7 @@ import Session
 /// One for each pool and worker. It has nothing until a client subscribes with `pubsub: shared`.
 final class SubscriberDesk {
     unowned let pool: PoolFront
-    private var core = Subscriptions()
+    private(set) var core = Subscriptions()
     var hubs: [PushHub] = []
     /// The error that answers the asks which `core` names next.
     private var error: [UInt8] = []
@@ -18,6 +18,8 @@ final class SubscriberDesk {
     private var waiting: [SlotID] = []
     /// Actions are being carried out: what they lead to joins them.
     private var isBusy = false
+    /// The clients that were closed by them, and the word for the reason.
+    var closed = (clients: 0, reason: "")
     /// Messages that clients have got.
     var traffic = SubscriberTraffic()
 
@@ -74,15 +76,23 @@ final class SubscriberDesk {
     }
 
     private func take(_ upstream: UpstreamConnection, for hub: PushHub) {
-        let since = hub.lostSince
         upstream.lend(to: hub)
         hub.opened(upstream, now: worker.now)
         core.opened(hub.ref)
         carryOut()
-        if let since { traffic.gaps += worker.now - since }
+        settle(hub)
         let waiting = waiting
         self.waiting = []
         for id in waiting { worker.clients[id].map { worker.ready($0) } }
+    }
+
+    /// Something of the hub may be answered. Once all is, kept clients get messages again.
+    func settle(_ hub: PushHub) {
+        guard hub.gapSince != nil, let upstream = hub.upstream, upstream.inFlight.isEmpty,
+            let since = hub.takeGap()
+        else { return }
+        traffic.gaps += worker.now - since
+        logGap(hub, since)
     }
 
     /// The pool refuses one to a hub that has waited.
@@ -102,14 +112,50 @@ final class SubscriberDesk {
         carryOut()
     }
 
-    /// The hub's upstream is gone. `relayed`: whose commands were in flight on it.
-    func lost(_ hub: PushHub, _ relayed: [SlotID]) {
+    /// The server refuses connections in the state `key`, which a hub may wait for. If it has no
+    /// RESP3, clients get upstreams of their own; else those whose commands wait are closed, as
+    /// clients are that wait for such an upstream themselves.
+    func stateRefused(_ key: PoolKey, by server: Server, isLogin: Bool) {
+        guard key.protocolVersion == 3, key.database == 0 else { return }
+        for hub in hubs where hub.user == key.user && hub.waits(for: server) {
+            if hub.lostSince != nil {
+                // The next tick tries again.
+                hub.cancel()
+                continue
+            }
+            let unsent = hub.takeUnsent()
+            let waiting = clients(on: hub) { $0.awaitsHub }
+            let isProtocol = server.facts.newProtocol == .refused
+            _ = hub.close()
+            error = []
+            core.failed(hub.ref)
+            carryOut()
+            for client in waiting where !isProtocol || client.isSubscribing {
+                client.closeAfterFlush(isLogin ? .user_refused : .upstream_lost)
+            }
+            guard isProtocol else { continue }
+            for ask in unsent.reversed() { worker.clients[ask.client]?.planAgain(ask) }
+        }
+    }
+
+    /// The pool's clients whose last command went to this hub.
+    func clients(
+        on hub: PushHub, where isMeant: (ClientConnection) -> Bool
+    ) -> [ClientConnection] {
+        worker.clients.all.filter {
+            $0.pool === pool && $0.extras?.subscribing?.hub == hub.ref && isMeant($0)
+        }
+    }
+
+    /// The hub's upstream is gone, for `reason`. `relayed`: whose commands were in flight on it.
+    func lost(_ hub: PushHub, _ relayed: [SlotID], _ reason: CloseReason) {
         // Shard channels are where their slot is, which may have another node now.
         let isKept =
             hub.place == .anyPrimary && pool.config.pubsub == .shared(loss: .resubscribe)
         if isKept { hub.lost(now: worker.now) } else { _ = hub.close() }
         for id in relayed { worker.clients[id]?.relayLost() }
         traffic.losses += 1
+        closed.reason = reason.word
         core.lost(hub.ref, keep: isKept)
         carryOut()
     }
@@ -122,6 +168,7 @@ final class SubscriberDesk {
             } else if let since = hub.lostSince {
                 if worker.now - since >= PushHub.patience {
                     _ = hub.close()
+                    closed.reason = "given_up"
                     core.gaveUp(hub.ref)
                     carryOut()
                 } else if case .lost(_, nil) = hub.state {
@@ -208,6 +255,7 @@ final class SubscriberDesk {
         isBusy = true
         while let action = core.nextAction() { carryOut(action) }
         isBusy = false
+        logClosed()
     }
 
     private func carryOut(_ action: SubscriptionAction) {
@@ -222,7 +270,11 @@ final class SubscriberDesk {
         case .relayError(let ref): client(ref)?.refuseAsk(error)
         case .answered(let ref): client(ref)?.askAnswered()
         case .finish(let ref, let end): client(ref)?.finish(end)
-        case .close(let ref, _): client(ref)?.upstreamLost()
+        case .close(let ref, let loss):
+            guard let client = client(ref) else { return }
+            closed.clients += 1
+            if loss == .refused { closed.reason = "refused" }
+            client.upstreamLost()
         case .release(let ref, let isClean):
             hubs[Int(ref.raw)].close()?.leaveHub(isClean: isClean)
         case .steady(let change): pool.book?.note(change)

@@ -18,3 +18,45 @@ package struct SubscriberTraffic: Equatable, Sendable {
         gaps &+= other.gaps
     }
 }
+
+/// The numbers of the subscriptions of a pool on hubs, on one worker or on several.
+package struct SubscriberMetrics: Equatable, Sendable {
+    /// The pool shares subscriptions, or has shared some.
+    package var isShared = false
+    package var traffic = SubscriberTraffic()
+    package var present = Present()
+
+    /// What there is at the moment.
+    package struct Present: Equatable, Sendable {
+        /// Hubs that have an upstream.
+        package var hubs = 0
+        /// Clients with subscriptions on hubs, or that wait for one.
+        package var clients = 0
+        /// Names on hubs, those of each hub for themselves.
+        package var channels = 0
+        package var patterns = 0
+        package var shards = 0
+        /// Subscriptions of clients to these names.
+        package var subscriptions = 0
+        /// Bytes that wait for such clients.
+        package var backlog = 0
+    }
+
+    package mutating func add(_ other: SubscriberMetrics) {
+        isShared = isShared || other.isShared
+        traffic.add(other.traffic)
+        present.add(other.present)
+    }
+}
+
+extension SubscriberMetrics.Present {
+    fileprivate mutating func add(_ other: Self) {
+        hubs += other.hubs
+        clients += other.clients
+        channels += other.channels
+        patterns += other.patterns
+        shards += other.shards
+        subscriptions += other.subscriptions
+        backlog += other.backlog
+    }
+}

@@ -74,6 +74,7 @@ extension UpstreamConnection {
             pool.countErrorReply(ErrorWord(scanner.head))
             finishHead()
             pool.subscribers.refused(hub, Array(frame), by: server)
+            pool.subscribers.settle(hub)
         case .relayed:
             if scanner.isError { pool.countErrorReply(ErrorWord(scanner.head)) }
             countRareReply(entry)
@@ -100,6 +101,7 @@ extension UpstreamConnection {
             case .within, .unasked: break
             }
             pool.subscribers.carryOut()
+            pool.subscribers.settle(hub)
         }
     }
 

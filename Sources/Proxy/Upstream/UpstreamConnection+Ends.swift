@@ -32,7 +32,7 @@ extension UpstreamConnection {
         let isClosedByServer = reason == .upstreamClosed || reason == .upstreamReset
         if isClosedByServer, origin.departure == nil { server.doubt(key.user) }
         server.noteWork()
-        if let lostHub { pool.subscribers.lost(lostHub.hub, lostHub.relayed) }
+        if let lostHub { pool.subscribers.lost(lostHub.hub, lostHub.relayed, reason) }
     }
 
     private func noteLoss(_ reason: CloseReason) {
@@ -64,7 +64,7 @@ extension UpstreamConnection {
             return
         }
         // In a pipe the server's remaining bytes still go to the client.
-        if piped == nil { dismissClients() }
+        if piped == nil { dismissClients(reason) }
         handshake = Handshake()
         stage = .closing
         deadline = worker.now + UpstreamConnection.closeTimeout
@@ -215,7 +215,7 @@ extension UpstreamConnection {
         pool.meter.upstreamSentBefore &+= UInt64(output.sentTotal)
         output.drop(pool: worker.chunks)
         handshake = Handshake()
-        dismissClients()
+        dismissClients(.drain)
         if let left = ending.lastToLeave { worker.clients[left]?.close(.client_closed) }
         let waiting = flow.feeders
         flow.feeders = []
@@ -227,8 +227,8 @@ extension UpstreamConnection {
 
     /// Nobody gets more replies from here. The outcome of unanswered commands is unknown, so their
     /// clients are closed.
-    private func dismissClients() {
-        if let lost = takeHub() { pool.subscribers.lost(lost.hub, lost.relayed) }
+    private func dismissClients(_ reason: CloseReason) {
+        if let lost = takeHub() { pool.subscribers.lost(lost.hub, lost.relayed, reason) }
         let last = sole
         abandon()
         last?.client?.upstreamLost()

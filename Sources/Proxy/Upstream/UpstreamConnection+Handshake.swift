@@ -196,9 +196,11 @@ extension UpstreamConnection {
         switch step {
         case .authenticate, .select, .setName, .setLibrary:
             return scanner.head.matches("OK") && !scanner.isError ? nil : refusal()
-        case .hello:
+        case .hello(let version):
             noteDefault()
-            return scanner.isError ? refusal() : nil
+            if scanner.isError { return refusal() }
+            if version == 3 { server.facts.newProtocol = .spoken }
+            return nil
         case .fence(let form):
             noteDefault()
             return judgeFence(form)
@@ -266,6 +268,13 @@ extension UpstreamConnection {
         }
     }
 
+    /// The server has no HELLO, whoever sends it.
+    private var isRefusalOfProtocol: Bool {
+        guard case .hello(3) = handshake.current, scanner.isError else { return false }
+        return scanner.head.starts(with: "ERR unknown comm")
+            || scanner.head.starts(with: "NOPROTO")
+    }
+
     /// This user has no right to the command of the current step.
     private var isForbidden: Bool { scanner.isError && scanner.head.starts(with: "NOPERM") }
 
@@ -299,16 +308,21 @@ extension UpstreamConnection {
     private func handshakeFailed(_ text: String) {
         let line = refusedWith
         incoming.collected = []
+        let lacksProtocol = isRefusalOfProtocol
+        if lacksProtocol { server.facts.newProtocol = .refused }
         switch handshake.purpose {
         case .dial where isBusy, .convert where isBusy:
             stayWhereItIs(line)
         case .dial where isRefusalOfClient:
-            let isLogin = isLogin
+            let isLogin = isLogin && !lacksProtocol
             destroy()
             server.stateRefused(id, key, isLogin: isLogin && key.user != 0, text)
         case .dial:
             fail(.handshakeFailed, text)
-        case .convert:
+        case .convert(let newKey):
+            if lacksProtocol {
+                pool.subscriberDesk?.stateRefused(newKey, by: server, isLogin: false)
+            }
             pool.warnLimit(
                 "upstream.conversion_failed", reason: CloseReason.conversionFailed.word,
                 "cannot change the state of a connection to \(server.place): \(text)")

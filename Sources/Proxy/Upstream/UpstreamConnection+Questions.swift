@@ -29,6 +29,12 @@ extension UpstreamConnection {
         facts.version = found.version
         facts.valkeyVersion = found.valkeyVersion
         facts.runID = found.runID
+        // This connection, or failed ones before the first, have shown it already.
+        if key.protocolVersion == 3 {
+            facts.newProtocol = .spoken
+        } else if server.facts.runID == nil {
+            facts.newProtocol = server.facts.newProtocol
+        }
         if !isOnly {
             if server.facts.runID != nil, let runID = found.runID {
                 server.serverChanged(to: self, runID)

@@ -240,6 +240,7 @@ final class PoolGroup: Sendable {
     private let rejected: RejectedClients
     private let isWithoutFence = Atomic<Bool>(false)
     private let isClusterNode = Atomic<Bool>(false)
+    private let isPinningSubscribers = Atomic<Bool>(false)
     let warnings: PoolWarnings
     private let halted = Atomic<Int>(0)
     /// The numbers of a cluster's primaries in cursors of SCAN, by their ids. They stay for as long
@@ -360,6 +361,11 @@ final class PoolGroup: Sendable {
 
     /// True on the first call in the process.
     func isFirstClusterNode() -> Bool { !isClusterNode.exchange(true, ordering: .relaxed) }
+
+    /// True on the first call in the process.
+    func isFirstPinnedSubscriber() -> Bool {
+        !isPinningSubscribers.exchange(true, ordering: .relaxed)
+    }
 
     /// A member has halted the pool (1) or resumed it (-1). Returns how many have halted it.
     func countHalted(_ change: Int) -> Int {

@@ -43,6 +43,7 @@ struct OnlineReport {
             let version = try OnlineReport.version(exchange)
             note("\(place) is \(version), connected and logged in in \(time) us")
             compare(try OnlineReport.limits(exchange), opened: opened)
+            try checkPubSub(exchange)
         } catch {
             complain("\(place): \(error.text)")
         }
