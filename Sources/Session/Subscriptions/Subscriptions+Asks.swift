@@ -68,7 +68,7 @@ extension Subscriptions {
         }
     }
 
-    /// The hubs on which an ask gets a place; none for RESET and QUIT of a client that has nothing.
+    /// The hubs on which an ask gets a place: none for RESET and QUIT of a client that has nothing.
     private func places(_ ask: Ask, _ targets: [Ask.Target]) -> [HubRef] {
         var places: [HubRef] = []
         for target in targets {

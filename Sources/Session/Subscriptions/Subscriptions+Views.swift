@@ -53,13 +53,19 @@ extension Subscriptions {
         package var shards = 0
         /// Subscriptions that are confirmed.
         package var listeners = 0
+
+        package init() {}
     }
 
     /// For metrics.
     package var totals: Totals {
-        Totals(
-            hubs: hubs.count, channels: listened[.channel], patterns: listened[.pattern],
-            shards: listened[.shard], listeners: listening)
+        var totals = Totals()
+        totals.hubs = hubs.count
+        totals.channels = listened[.channel]
+        totals.patterns = listened[.pattern]
+        totals.shards = listened[.shard]
+        totals.listeners = listening
+        return totals
     }
 
     /// True when nothing is left of all clients and hubs.
