@@ -175,6 +175,8 @@ extension ClientConnection {
     /// Sends a command that is answered in the order of its messages.
     private func relay(_ request: Request, over hub: PushHub) -> Outcome {
         if inFlight > 0 || !mayGoOn { return waitForReplies() }
+        // Behind what ends its last subscription the command is that of any client.
+        if extras?.subscribing?.asks.isEmpty == false { return waitForReplies() }
         // What it waits for may be on another hub.
         if awaitsHub, pool.subscribers.hubs.count > 1 { return waitForReplies() }
         guard let upstream = hub.upstream else {
