@@ -14,7 +14,7 @@ import pytest
 
 from harness.http import Http, check_growth, check_identities, read_all, total
 from harness.tasks import stopped, tasks
-from harness.waiting import always, eventually
+from harness.waiting import always, comes, eventually
 from harness.wire import Closed, Connection, encode
 
 pytestmark = pytest.mark.daemon
