@@ -290,13 +290,6 @@ static void read_options(int count, char **words) {
     if (mode == MGET && (one_of || key_count < KEYS_OF_MGET || key_count % KEYS_OF_MGET)) usage();
 }
 
-static double cpu_seconds(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
-        + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 int main(int count, char **words) {
     read_options(count, words);
 #ifdef TLS

@@ -1,4 +1,4 @@
-// Of the load generator (load.c): latencies, what is sent, and sockets.
+// Of the load generator (load.c): what is sent, and sockets.
 #pragma once
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -21,11 +20,12 @@
 #include <openssl/ssl.h>
 #endif
 #include "slots.h"
+#include "timing.h"
 
 enum mode { MIX, RATE, SHORT, MULTI, STEPS, QUEUE, MGET };
 static const char *const mode_names[] = {
     "mix", "rate", "short", "multi", "steps", "queue", "mget"};
-enum { RING = 4096, SUB = 32, MOST_NODES = 16, KEYS_OF_MGET = 10 };
+enum { RING = 4096, MOST_NODES = 16, KEYS_OF_MGET = 10 };
 
 // Bytes to send: commands whose keys are filled in before every use, always of the same length.
 struct batch {
@@ -71,47 +71,12 @@ static int poll_fd;
 static struct client *all;
 static struct batch batches[8];
 static int64_t begun, done, commands_done, resumed;
-static uint64_t buckets[64 * SUB];
 static uint64_t seed = 88172645463325252ull;
 static char input[256 * 1024];
 #ifdef TLS
 static SSL_CTX *tls_context;
 static SSL_SESSION *last_session;   // the newest ticket, for the next connection
 #endif
-
-static void fail(const char *what) {
-    fprintf(stderr, "load: %s: %s\n", what, errno ? strerror(errno) : "unexpected");
-    exit(1);
-}
-
-static int64_t now_ns(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-// --- latencies: buckets that are at most 3 % wide
-
-static void record(int64_t ns) {
-    if (ns < 1) ns = 1;
-    int exponent = 63 - __builtin_clzll((uint64_t)ns);
-    int sub = exponent >= 5 ? (int)((uint64_t)ns >> (exponent - 5)) & (SUB - 1) : 0;
-    buckets[exponent * SUB + sub]++;
-}
-
-static double percentile(double share) {
-    uint64_t count = 0, seen = 0;
-    for (int i = 0; i < 64 * SUB; i++) count += buckets[i];
-    for (int i = 0; i < 64 * SUB; i++) {
-        seen += buckets[i];
-        if (count && (double)seen >= share * (double)count) {
-            int exponent = i / SUB;
-            double width = exponent >= 5 ? (double)(1ull << (exponent - 5)) : 1;
-            return ((double)(1ull << exponent) + (i % SUB + 0.5) * width) / 1e3;
-        }
-    }
-    return 0;
-}
 
 // --- what is sent
 

@@ -30,6 +30,9 @@ TLS_ONLY = {"direct, TLS resumed", "redpool, no TLS"}
 # The clients of *direct* know the cluster.
 IN_CLUSTERS = {"direct", "predixy", "redpool", "redpool, one server"}
 ONE_NODE = ", keys of one node"
+# With subscribers the server itself is compared with Redpool, which shares their subscriptions.
+SHARING = "redpool"
+WITH_LISTENERS = ["direct", SHARING]
 # They have no package: their paths are options.
 BUILT_BY_HAND = {"predixy"}
 
@@ -37,6 +40,8 @@ BUILT_BY_HAND = {"predixy"}
 def takes_part(name, workload):
     """Whether a contender has a place in the row of a workload."""
     abilities = ABILITIES[name]
+    if workload.listeners:
+        return name in WITH_LISTENERS
     if workload.nodes > 1:
         return name in IN_CLUSTERS or workload.keys_of_one and name.endswith(ONE_NODE)
     if "cluster" in abilities:

@@ -12,6 +12,7 @@ from .workloads import WORKLOADS
 
 REFERENCE = "nutcracker"
 OURS = "redpool"
+DIRECT = "direct"
 SHORT = ["c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short"]
 SHORT_CLUSTER = ["cluster-c50", "cluster-p16", "cluster-mget10"]
 ONE_SERVER = "redpool, one server"
@@ -55,10 +56,13 @@ def machine(peers=None):
             + "".join(f", {name} {version(path, '-v')}" for name, path in (peers or {}).items()))
 
 
-def number(value):
+def number(value, decimals=2):
+    """Three significant digits or so; of values below 20 so many decimals."""
     if value is None:
         return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 20 else f"{value:.2f}"
+    if value >= 20:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.{decimals}f}"
 
 
 def ratio(row, field, name, base):
@@ -84,8 +88,8 @@ def table(results, rows, names, field, ratios=(), text=None):
     return "\n".join(lines)
 
 
-def latency(figures):
-    return " / ".join(number(figures[field]) for field in ("p50", "p99", "p999"))
+def latency(figures, prefix=""):
+    return " / ".join(number(figures[prefix + field]) for field in ("p50", "p99", "p999"))
 
 
 def busy(figures):
@@ -175,11 +179,64 @@ def with_cluster(results, about):
     ])
 
 
+def with_listeners(results, about):
+    """The tables of the workloads with many subscribers."""
+    rows = [row for row in WORKLOADS if row in results and WORKLOADS[row].listeners]
+    delivered = [row for row in rows if not WORKLOADS[row].rate]
+    beside = [row for row in rows if WORKLOADS[row].rate]
+    names = contenders(results, rows)[0]
+    both = [(OURS, DIRECT)]
+    parts = [conditions(about)]
+    if delivered:
+        parts += [
+            "CPU of each process, µs per delivered message:", spent(results, delivered),
+            "Time until the last listener has it, ms, p50 / p99; the ratio is of p50:",
+            table(results, delivered, names, "last_p50", both, text=last),
+            "Delivered messages per second:",
+            table(results, delivered, names, "per_second", both),
+            "Subscribers of the message that the server itself sees:",
+            table(results, delivered, names, "receivers"),
+            "Peak memory, MB:",
+            table(results, delivered, names, "peak_mb"),
+        ]
+    if beside:
+        parts += [
+            "Latency of others, µs, p50 / p99 / p99.9, without messages:",
+            table(results, beside, names, "quiet_p50",
+                  text=lambda figures: latency(figures, "quiet_")),
+            "While messages go to all listeners:",
+            table(results, beside, names, "p50", text=latency),
+            "What the messages add to the p99 of others, ms:",
+            table(results, beside, names, "added_ms"),
+            "Time until the last listener has a message meanwhile, ms, p50 / p99:",
+            table(results, beside, names, "last_p50", both, text=last),
+        ]
+    return "\n\n".join(parts)
+
+
+def spent(results, rows):
+    """A table of what server and proxy take for a delivered message."""
+    columns = [(DIRECT, "server_us"), (OURS, "server_us"), (OURS, "proxy_us")]
+    lines = ["| | server, direct | server behind redpool | redpool | redpool / server, direct "
+             "| server behind redpool / direct |", "| --- |" + " ---: |" * 5]
+    for row in rows:
+        server, behind, proxy = (results[row].get(name, {}).get(field) for name, field in columns)
+        cells = [number(server), number(behind, 3), number(proxy)]
+        cells += [f"{value / server:.3g}" if server and value is not None else ""
+                  for value in (proxy, behind)]
+        lines.append(f"| {WORKLOADS[row].title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def last(figures):
+    return " / ".join(number(figures[field] / 1000) for field in ("last_p50", "last_p99"))
+
+
 def full(results, about):
     """The tables of Benchmarks/README.md, without those of TLS."""
     rows = [row for row in WORKLOADS
             if row in results and row != "idle" and not WORKLOADS[row].tls
-            and WORKLOADS[row].nodes == 1]
+            and WORKLOADS[row].nodes == 1 and not WORKLOADS[row].listeners]
     names, proxies = contenders(results, rows)
     parts = [
         conditions(about),

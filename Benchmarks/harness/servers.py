@@ -52,7 +52,10 @@ class Server(Watched):
             process, self.port, self.path, self.tls_port = tools.secure_redis(stage, *options)
         else:
             process, self.port, self.path = stage.redis(*options)
-        self.pids = [process.pid]
+        self.process, self.pids = process, [process.pid]
+
+    def end(self, stage):
+        stage.end(self.process)
 
     def ask(self, *words):
         """The first bytes of a reply. For INFO, CONFIG and other short replies."""

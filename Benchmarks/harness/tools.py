@@ -11,12 +11,12 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 
 
 def build(stage):
-    """Compiles `load` and `floor` in the directory of the stage. Returns whether `load` supports
-    TLS."""
+    """Compiles the programs in the directory of the stage. Returns whether `load` supports TLS."""
     compiler = processes.need("cc")
     flags = ["-O2", "-Wall", "-Wextra"]
-    subprocess.run(
-        [compiler, *flags, "-o", stage.directory / "floor", HERE / "floor.c"], check=True)
+    for name in ("floor", "listen"):
+        subprocess.run(
+            [compiler, *flags, "-o", stage.directory / name, HERE / f"{name}.c"], check=True)
     load = [compiler, *flags, "-o", stage.directory / "load", HERE / "load.c"]
     with_tls = subprocess.run(
         [*load, "-DTLS", "-lssl", "-lcrypto"], capture_output=True, check=False)

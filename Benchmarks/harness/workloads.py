@@ -30,6 +30,10 @@ class Workload:
     nodes: int = 1
     # Whether the contenders are measured with the keys of one node as well.
     keys_of_one: bool = False
+    # Subscribers on so many channels. `units` are batches of messages then (listen.c); with a rate,
+    # commands of others.
+    listeners: int = 0
+    channels: int = 1
 
     @property
     def tls(self):
@@ -39,7 +43,7 @@ class Workload:
     def unit(self):
         return {"mix": "command", "rate": "command", "mget": "command", "short": "session",
                 "multi": "transaction", "steps": "transaction", "queue": "job",
-                "idle": "client"}[self.mode]
+                "idle": "client", "pubsub": "message"}[self.mode]
 
 
 WORKLOADS = {
@@ -103,6 +107,21 @@ WORKLOADS = {
     "cluster-lanes-one-cpu": Workload("cluster, 1 client, pipeline 16, all on one processor",
                                       24_000, clients=1, pipeline=16, slices=12,
                                       one_processor=True, nodes=3, keys_of_one=True),
+    # In turns. Every listener has a message of 100 bytes before the next one is published, unless
+    # said.
+    "pubsub-1000": Workload("1,000 on one channel", 800, mode="pubsub", size=100, slices=8,
+                            listeners=1000),
+    "pubsub-10000": Workload("10,000 on one channel", 160, mode="pubsub", size=100, slices=8,
+                             listeners=10_000),
+    "pubsub-100-channels": Workload("10,000 on 100 channels", 16_000, mode="pubsub", size=100,
+                                    slices=8, listeners=10_000, channels=100),
+    "pubsub-p16": Workload("1,000 on one channel, PUBLISH in pipelines of 16", 480, mode="pubsub",
+                           size=100, pipeline=16, slices=8, listeners=1000),
+    "pubsub-10k": Workload("1,000 on one channel, 10 KB", 400, mode="pubsub", size=10_240,
+                           slices=8, listeners=1000),
+    "pubsub-others": Workload("50 clients, 5,000 commands/s, 10,000 on one channel", 60_000,
+                              mode="pubsub", size=100, slices=6, listeners=10_000, rate=5_000),
 }
 CLUSTER = [name for name, workload in WORKLOADS.items() if workload.nodes > 1]
+PUBSUB = [name for name, workload in WORKLOADS.items() if workload.listeners]
 QUICK = ["c1", "c1-one-cpu", "c50", "c50-unix", "c1000", "p16", "p64", "short", "rate"]

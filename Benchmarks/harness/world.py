@@ -8,7 +8,7 @@ import pathlib
 import statistics
 import subprocess
 
-from . import contenders, footprint, processes, tools
+from . import contenders, footprint, processes, pubsub, tools
 from .processes import Trouble
 from .servers import Cluster, Server
 from .workloads import Workload
@@ -240,6 +240,8 @@ class World:
     def measure_in_turns(self, names, workload):
         """The figures of contenders that all run at once, by name. They get the load in turns, a
         slice each, so that disturbances of the host affect all of them."""
+        if workload.listeners:
+            return pubsub.measure(self, names, workload)
         servers = {name: self.server(name, workload) for name in names}
         different = list(dict.fromkeys(servers.values()))
         for server in different:
