@@ -326,7 +326,7 @@ extension ClientConnection {
 
 extension PoolFront {
     /// The most that may wait for a client, in bytes; a longer message reaches nobody.
-    var longestMessage: Int { config.clientOutputLimit }
+    var longestMessage: Int { max(config.clientOutputLimit, ClientConnection.outputHighWater) }
 
     /// No server is known to lack RESP3, which hubs speak.
     var canShareSubscriptions: Bool { servers.allSatisfy { $0.facts.mayHaveNewProtocol } }

@@ -233,13 +233,9 @@ final class SubscriberDesk {
     }
 
     /// A message is longer than a client may have waiting.
-    func overlong(_ hub: PushHub, _ kind: SubscriptionKind, _ name: UnsafeRawBufferPointer?) {
-        guard let name else { return }
-        var closing: [ClientConnection] = []
-        for ref in core.listeners(hub.ref, kind, name.bindMemory(to: UInt8.self).span).clients {
-            if let client = worker.clients[SlotID(raw: ref.raw)] { closing.append(client) }
-        }
-        for client in closing { client.closeAtLimit() }
+    func overlong(_ hub: PushHub, _ kind: SubscriptionKind, _ name: [UInt8]) {
+        let listeners = core.listeners(hub.ref, kind, name.span)
+        for ref in listeners.clients { worker.clients[SlotID(raw: ref.raw)]?.closeAtLimit() }
     }
 
     /// The reply to a command of a client that went over a hub.

@@ -27,24 +27,31 @@ extension UpstreamConnection {
                 return
             }
         }
+        // Nobody wants the hub any more: what is left came on a connection like any other.
+        if position < count, stage == .ready { receiveReplies(bytes + position, count - position) }
     }
 
-    /// A part of a frame has come.
+    /// A part of a frame has come. Replies and confirmations are not longer than what clients have
+    /// sent. A message that is longer than what may wait for a listener is dropped as it comes, as
+    /// soon as it is known whose it is.
     private func keep(_ hub: PushHub, _ part: UnsafeRawBufferPointer) {
         if hub.frame.isSkipped { return }
         hub.frame.bytes.append(contentsOf: part)
         guard hub.frame.bytes.count > pool.longestMessage else { return }
         let begun = hub.frame.bytes
-        hub.frame = PartialPush(isSkipped: true)
-        guard scanner.isPush else {
-            poison("a reply that is longer than any on a hub")
+        let message = begun.withUnsafeBytes { scanner.isPush ? HubPush($0)?.message($0) : nil }
+        guard let message else {
+            if begun.count > UpstreamConnection.longestHubFrame {
+                poison("a frame that is longer than any on a hub")
+            }
             return
         }
-        begun.withUnsafeBytes { begun in
-            guard let push = HubPush(begun), case .message(let kind) = push.what else { return }
-            pool.subscribers.overlong(hub, kind, push.name(begun))
-        }
+        hub.frame = PartialPush(isSkipped: true)
+        pool.subscribers.overlong(hub, message.kind, message.name)
     }
+
+    /// The longest frame on a hub but for messages: it has the names of one command.
+    private static let longestHubFrame = 2 * ClientConnection.longestAsk
 
     private func finishFrame(_ hub: PushHub, _ end: UnsafeRawBufferPointer) {
         if hub.frame.isSkipped {
@@ -201,6 +208,12 @@ struct HubPush {
 
     func name(_ frame: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         place.map { UnsafeRawBufferPointer(rebasing: frame[$0]) }
+    }
+
+    /// What kind of message it is, and for which name; nil for a confirmation.
+    func message(_ frame: UnsafeRawBufferPointer) -> (kind: SubscriptionKind, name: [UInt8])? {
+        guard case .message(let kind) = what, let name = name(frame) else { return nil }
+        return (kind, Array(name))
     }
 
     private static let verbs: [SubscribeVerb] = [
