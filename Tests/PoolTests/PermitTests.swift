@@ -133,9 +133,9 @@ struct PermitTests {
     }
 
     /// All connections are idle on worker 0, and a client waits on worker 1.
-    private func waiting() -> PermitWorld {
+    private func waiting(upTo poolTimeout: Int64 = .seconds(20)) -> PermitWorld {
         let world = PermitWorld(
-            PoolLimits(maxOpen: 4, maxPinned: 2, poolTimeout: .seconds(20), workers: 3), members: 3)
+            PoolLimits(maxOpen: 4, maxPinned: 2, poolTimeout: poolTimeout, workers: 3), members: 3)
         for kind in [LeaseKind.pin, .pin, .control] { world.lease(kind, on: 0) }
         world.advance(.milliseconds(300))
         world.lease(.shared, on: 0)
@@ -165,6 +165,21 @@ struct PermitTests {
         #expect(world.members[1].shared.isEmpty)
         world.advance(.milliseconds(300))
         #expect(world.members[1].shared.count == 1)
+        #expect(world.failure == nil)
+    }
+
+    @Test("it is forgotten too if no client waits for as long as that")
+    func forgottenPromiseOfShortWaits() {
+        let world = waiting(upTo: .milliseconds(50))
+        _ = world.book.promise(PoolPermits(open: 9, control: 9, pins: 9), to: 1)
+        world.awake = []
+        for _ in 0..<10 {
+            // Between two of them there is none.
+            world.advance(.milliseconds(250))
+            #expect(world.members[1].waits.isEmpty)
+            world.lease(.shared, on: 1)
+        }
+        #expect(!world.members[1].shared.isEmpty)
         #expect(world.failure == nil)
     }
 

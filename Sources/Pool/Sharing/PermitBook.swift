@@ -98,6 +98,9 @@ package struct PermitBook<Cell: PermitCell>: Sendable {
         add(permits, to: Place.credit(of: member))
     }
 
+    /// Whether anything is promised to `member`.
+    func hasPromises(to member: Int) -> Bool { !load(Place.promised(to: member)).isEmpty }
+
     /// Drops the promises to `member`, so that others make new ones.
     package func forgetPromises(to member: Int) {
         let first = Place.promised(to: member)

@@ -26,7 +26,8 @@ package struct PermitKeeper {
     /// Permits were collected since, which the book has taken off the need.
     private var isOutdated = false
     /// Since when promises to this worker count. Payments do not renew it: a kind that is paid must
-    /// not prolong the wait for a kind that is only promised.
+    /// not prolong the wait for a kind that is only promised. Nor does another need while there are
+    /// promises: clients that wait for short times would never outlive one.
     private var promisesSince: Int64 = 0
     /// How long a promise counts. It is kept when a connection has closed, within a second as a
     /// rule, but a promised pin may never end. What is given twice because of that is given back.
@@ -99,7 +100,9 @@ package struct PermitKeeper {
         if need.permits.isEmpty { need = PermitNeed() }
         let isNew = need != published || isOutdated
         guard isNew || (isTick && !need.permits.isEmpty) else { return hasChanged }
-        if published == PermitNeed() { promisesSince = now.nanoseconds }
+        if published == PermitNeed(), !book.hasPromises(to: member) {
+            promisesSince = now.nanoseconds
+        }
         if isTick { forgetOldPromises(book, now) }
         // A tick publishes the whole need as if it were new, and so repairs what was lost.
         let known = isOutdated || isTick ? PoolPermits() : published.permits
