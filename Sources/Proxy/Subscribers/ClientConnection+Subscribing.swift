@@ -71,7 +71,9 @@ extension ClientConnection {
         if pool.denyList.refuses(command) {
             return awaitsHub ? waitForReplies() : refuseCommand()
         }
-        if let verb = SubscribeVerb(command), verb.isEnd || request.frame.argumentCount > 1 {
+        if let verb = SubscribeVerb(command), pool.primary.knows(verb),
+            verb.isEnd || request.frame.argumentCount > 1
+        {
             return ask(verb, request)
         }
         switch command {
@@ -105,7 +107,9 @@ extension ClientConnection {
 
     /// Whether a SUBSCRIBE of a client without subscriptions goes to a hub.
     func mayShare(_ request: Request) -> Bool {
-        guard pool.config.pubsub.isShared, !isHolding else { return false }
+        guard pool.config.pubsub.isShared, !isHolding,
+            SubscribeVerb(request.command).map({ pool.primary.knows($0) }) == true
+        else { return false }
         guard pool.canShareSubscriptions else {
             pool.notePinnedSubscribers()
             return false
@@ -330,6 +334,12 @@ extension PoolFront {
 
     /// No server is known to lack RESP3, which hubs speak.
     var canShareSubscriptions: Bool { servers.allSatisfy { $0.facts.mayHaveNewProtocol } }
+}
+
+extension Server {
+    /// Redis before 7.0 has no shard channels. It words its refusal with the name as the client has
+    /// written it, so the command goes where others go.
+    func knows(_ verb: SubscribeVerb) -> Bool { verb.kind != .shard || !facts.hasOldWords }
 }
 
 extension SubscribeVerb {
