@@ -38,10 +38,12 @@ OLD = {"-client|id": "-client", "-client|setname": "+client|reply", "-client|rep
 
 class World:
     """The two sides. `direct` and `proxied` are addresses, everything behind them is equal. With a
-    `password` nobody is logged in at the start, and Redpool does not know it."""
+    `password` nobody is logged in at the start, and Redpool does not know it. A `relay` is made to
+    stand in front of Redpool's server."""
 
     def __init__(
-        self, noise=True, pool=None, server=servers.DEFAULT, password=None, threads=1
+        self, noise=True, pool=None, server=servers.DEFAULT, password=None, threads=1,
+        relay=None,
     ):
         self.server = server
         # Frees what was started when a later part does not start.
@@ -56,6 +58,8 @@ class World:
             front = self.pooled
             if TLS and STUNNEL and not self.pooled.tls:
                 front = self._keep(Stunnel(self.pooled, ""))
+            if relay:
+                front = self._keep(relay(front))
             self.redpool = self._keep(
                 Redpool(front, pool=POOL | (pool or {}), settings={"threads": threads})
             )

@@ -28,6 +28,9 @@ THREADS = os.environ.get("REDPOOL_THREADS")
 # Clients on 127.0.0.1 speak TLS; those on ::1 and the unix socket do not.
 TLS = os.environ.get("REDPOOL_LISTEN") == "tls"
 
+# How pools treat subscribers, unless a test chooses it itself: `pinned` or `shared`.
+PUBSUB = os.environ.get("REDPOOL_PUBSUB")
+
 
 def yaml(value, indent=0) -> str:
     """The text of the configuration file for nested dicts, lists and scalars."""
@@ -134,6 +137,8 @@ class Redpool:
             main["tlsCaFile"] = authority().file
         if tls and "listen" not in (pool or {}):
             main |= listener_files()
+        if PUBSUB:
+            main["pubsub"] = PUBSUB
         main |= pool or {}
         self.config_path = self.folder / "redpool.yaml"
         self.admin = Address(path=str(self.folder / "admin.sock"))
