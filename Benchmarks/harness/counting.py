@@ -26,7 +26,12 @@ SET = encode("SET", "key:000000000001", VALUE), b"+OK\r\n"
 SPREAD = (
     b"".join(encode("GET", f"key:{number}") for number in range(16)), b"$-1\r\n" * 16)
 
-# name: (clients, commands per client and round, command, rounds of N)
+# What is published, and what each listener gets of it.
+NEWS = b"m" * 100
+MESSAGE = encode("PUBLISH", "news", NEWS), encode("message", "news", NEWS)
+
+# name: (clients, commands per client and round, command, rounds of N). Of listeners a command is a
+# message that one of them gets.
 LOADS = {
     "c1 GET": (1, 1, GET, 1000),
     "c1 SET": (1, 1, SET, 1000),
@@ -39,13 +44,18 @@ LOADS = {
     "cluster c50 GET": (50, 1, GET, 40),
     "cluster P16 GET": (50, 16, GET, 8),
     "cluster spread P16 GET": (50, 16, SPREAD, 8),
+    "listeners c100 message": (100, 1, MESSAGE, 20),
+    "listeners P16 message": (100, 16, MESSAGE, 8),
 }
 
 
 def side(load):
-    """Where TLS is spoken under a load (upstream, clients), or cluster; or an empty string."""
+    """Where TLS is spoken under a load (upstream, clients), cluster or listeners; or an empty
+    string."""
     words = load.split()
-    return words[1] if words[0] == "TLS" else words[0] if words[0] == "cluster" else ""
+    if words[0] in ("cluster", "listeners"):
+        return words[0]
+    return words[1] if words[0] == "TLS" else ""
 
 
 # The name of each count, and the functions whose calls it adds up. A call from one function of a
@@ -68,7 +78,7 @@ FUNCTIONS = {
 class Crowd:
     """The clients of one load. They send in step."""
 
-    def __init__(self, daemon, place, load):
+    def __init__(self, daemon, place, load, upstream):
         clients, self.batch, (self.command, self.reply), self.rounds = LOADS[load]
         self.daemon = daemon
         # Of a spread load it is the whole batch.
@@ -76,6 +86,11 @@ class Crowd:
         self.request, self.answer = self.command * times, len(self.reply) * times
         enter = self.shake_hands if side(load) == "clients" else processes.connect
         self.links = [enter(place, timeout=60) for _ in range(clients)]
+        self.begin(upstream)
+
+    def begin(self, _):
+        self.links[0].sendall(SET[0])
+        processes.read_exactly(self.links[0], len(SET[1]))
 
     @property
     def commands(self):
@@ -108,12 +123,31 @@ class Crowd:
             link.close()
 
 
+class Audience(Crowd):
+    """The listeners of one load, and a publisher at the server."""
+
+    def begin(self, upstream):
+        self.publisher = processes.connect(upstream, timeout=60)
+        for link in self.links:
+            link.sendall(encode("SUBSCRIBE", "news"))
+            processes.read_exactly(link, len(encode("subscribe", "news") + b":1\r\n"))
+
+    def run(self, times):
+        for _ in range(self.rounds * times):
+            self.publisher.sendall(self.request)
+            processes.read_exactly(self.publisher, len(b":1\r\n") * self.batch)
+            for link in self.links:
+                processes.read_exactly(link, self.answer)
+
+    def close(self):
+        self.publisher.close()
+        super().close()
+
+
 @contextlib.contextmanager
-def crowd(daemon, place, load):
-    people = Crowd(daemon, place, load)
+def crowd(daemon, place, load, upstream):
+    people = (Audience if side(load) == "listeners" else Crowd)(daemon, place, load, upstream)
     try:
-        people.links[0].sendall(SET[0])
-        processes.read_exactly(people.links[0], len(SET[1]))
         people.run(1)
         yield people
     finally:
@@ -146,7 +180,7 @@ class Callgrind:
     names of functions; otherwise it counts once the start is complete."""
 
     def __init__(self, stage, upstream, binary, from_start=False, max_open=1, **keys):
-        self.stage = stage
+        self.stage, self.upstream = stage, upstream
         self.output = stage.directory / "callgrind.out"
         self.prefix = stage.directory / "vgdb"
         self.dumps = 0
@@ -191,7 +225,7 @@ class Callgrind:
 
     def measure(self, load):
         """Instructions and calls per command, by the names in FUNCTIONS."""
-        with crowd(self.process.pid, self.place, load) as people:
+        with crowd(self.process.pid, self.place, load, self.upstream) as people:
             steady = per_command(people, self.count)
         found = {"instructions": steady["instructions"]}
         for name, functions in FUNCTIONS.items():
@@ -228,9 +262,9 @@ def read_callgrind(text):
 class Strace:
     """Redpool itself, with strace attached while counting."""
 
-    def __init__(self, stage, upstream, binary, **keys):
-        self.stage = stage
-        self.process, self.port, _ = stage.redpool(upstream, binary, maxOpen=1, **keys)
+    def __init__(self, stage, upstream, binary, max_open=1, **keys):
+        self.stage, self.upstream = stage, upstream
+        self.process, self.port, _ = stage.redpool(upstream, binary, maxOpen=max_open, **keys)
         self.place = keys.get("tls_port", self.port)
 
     def traced(self):
@@ -264,5 +298,5 @@ class Strace:
 
     def measure(self, load):
         """System calls per command, by name."""
-        with crowd(self.process.pid, self.place, load) as people:
+        with crowd(self.process.pid, self.place, load, self.upstream) as people:
             return per_command(people, self.count)

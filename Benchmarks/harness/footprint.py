@@ -13,6 +13,8 @@ from .processes import Trouble, connect, cpu_seconds, encode, eventually, memory
 IDLE_CLIENTS = 4000
 ACTIVE_CLIENTS = 1000
 STARTS = 5
+FURTHER_CHANNELS = 100
+PING = encode("PING"), b"+PONG\r\n"
 
 
 def stripped_size(stage, binary):
@@ -77,13 +79,32 @@ def idle_client(daemon, place, count=IDLE_CLIENTS):
     room = processes.raise_file_limit(count + 1000) - 200
     if room < count:
         raise Trouble(f"{count} clients need a limit of {count + 200} open files (ulimit -Hn)")
-    ping, pong = encode("PING"), b"+PONG\r\n"
     with clients(100, place) as first:
-        ask(first, ping, pong, 10)
+        ask(first, *PING, 10)
         before = settled(daemon.pid)
         with clients(count, place) as many:
-            ask(many, ping, pong, 10)
+            ask(many, *PING, 10)
             return (settled(daemon.pid) - before) / count
+
+
+def listener(daemon, place, count=IDLE_CLIENTS):
+    """Resident bytes that an idle client takes more when it has subscribed to a channel, and for
+    each further channel."""
+    names, words = [f"news:{number}" for number in range(FURTHER_CHANNELS)], b""
+    for number, name in enumerate(names, 2):
+        words += encode("subscribe", name) + b":%d\r\n" % number
+    first = encode("SUBSCRIBE", "news"), encode("subscribe", "news") + b":1\r\n"
+    more = encode("SUBSCRIBE", *names), words
+    with clients(100, place) as before:
+        for command, reply in (PING, first, more):
+            ask(before, command, reply, 10)
+        with clients(count, place) as many:
+            looks = []
+            for command, reply in (PING, first, more):
+                ask(many, command, reply, 10)
+                looks.append(settled(daemon.pid))
+    idle, one, all_of_them = looks
+    return (one - idle) / count, (all_of_them - one) / count / FURTHER_CHANNELS
 
 
 def begin_peak(pid):
@@ -162,6 +183,9 @@ def measure(stage, server, upstream, binary):
     stage.end(daemon)
     daemon, port, _ = stage.redpool(upstream, binary)
     found["memory per idle client"] = idle_client(daemon, port)
+    stage.end(daemon)
+    daemon, port, _ = stage.redpool(upstream, binary, pubsub="shared")
+    found["memory per listener"], found["memory per subscription"] = listener(daemon, port)
     stage.end(daemon)
     daemon, port, _ = stage.redpool(upstream, binary, poolTimeout="60s")
     found["memory per active client"] = active_client(daemon, server, port)
