@@ -195,8 +195,8 @@ def test_every_metric_is_served_in_the_sandbox(guest):
     served = set(re.findall(r"^(\w+)", page.read().decode(), re.M))
     manual = (ROOT / "docs/monitoring.md").read_text()
     wanted = set(re.findall(r"^\| `(\w+)` \| (?:gauge|counter)", manual, re.M))
-    # A pool without TLS and without Sentinels has none of these.
-    others = ("tls_", "sentinels", "primary_", "failovers_", "last_failover_", "cluster_")
+    # A pool with none of that has none of these.
+    others = ("tls_", "sentinels", "primary_", "failovers_", "last_failover_", "cluster_", "pubsub_")
     wanted = {name for name in wanted if not name.removeprefix("redpool_").startswith(others)}
     assert len(wanted) > 30 and wanted - served == set()
 
