@@ -248,6 +248,34 @@ struct SharedOutputTests {
         #expect(pool.bytesInUse == 0)
     }
 
+    @Test("bytes that wait for long keep little more than themselves")
+    func waitsLong() throws {
+        let world = try Shared(room: 4096)
+        let (quick, stalled) = (world.outputs[0], world.outputs[1])
+        let pool = world.pool
+        func add(_ frame: [UInt8]) {
+            let part = frame.withUnsafeBytes { world.blocks.append($0, as: .push, pool: pool) }
+            stalled.buffer.append(part, waitsLong: true, pool: pool)
+            stalled.model += frame
+            part.block.release(pool: pool)
+        }
+        // Others read what comes between the short messages, so that blocks begin anew.
+        for number in 0..<2000 {
+            add(utf8(">1\r\n:\(number)\r\n"))
+            for _ in 0..<10 { world.share(utf8(">1\r\n$4\r\nmore\r\n"), .push, to: [0]) }
+            quick.finish(pool)
+        }
+        world.blocks.trim(pool: pool)
+        #expect(pool.outputBytes < stalled.buffer.count + 2 * 32_768)
+        let before = pool.outputBytes
+        // A long one is not copied, and neither is what follows it.
+        let long = utf8(">1\r\n$5000\r\n") + [UInt8](repeating: 120, count: 5000) + utf8("\r\n")
+        add(long)
+        for _ in 0..<100 { add(utf8(">0\r\n")) }
+        #expect(pool.outputBytes == before + 32_768 + MemoryLayout<BlockReference>.stride)
+        world.finish()
+    }
+
     @Test("nobody who reads waits for one who does not, and that one keeps the blocks")
     func stalled() throws {
         let world = try Shared(room: 4096)

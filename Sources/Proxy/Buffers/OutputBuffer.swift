@@ -106,10 +106,8 @@ struct OutputBuffer: ~Copyable {
     /// Adds a part of a block, without its bytes.
     mutating func append(_ part: BlockPart, pool: ChunkPool) {
         count += part.count
-        if let tail = last, tail.isReference, tail.reference.pointee.block == part.block,
-            tail.reference.pointee.end == part.start
-        {
-            tail.reference.pointee.end = part.end
+        if isFollowed(by: part), let last {
+            last.reference.pointee.end = part.end
             return
         }
         part.block.retain()
@@ -120,6 +118,27 @@ struct OutputBuffer: ~Copyable {
                 block: part.block, end: part.end))
         if let tail = last { tail.pointee.next = node } else { first = node }
         last = node
+    }
+
+    /// The same where the bytes may wait for long. They would keep a whole block for each short
+    /// part that does not follow the last one, so of such a part there is a copy.
+    mutating func append(_ part: BlockPart, waitsLong: Bool, pool: ChunkPool) {
+        if waitsLong, part.count <= OutputBuffer.mostCopied, !isFollowed(by: part) {
+            append(part.block.bytes + part.start, count: part.count, pool: pool)
+        } else {
+            append(part, pool: pool)
+        }
+    }
+
+    /// The longest part that is copied, in bytes: a longer one keeps at most eight times its
+    /// length.
+    private static let mostCopied = 4096
+
+    /// The last bytes are those that stand before a part in its block.
+    private func isFollowed(by part: BlockPart) -> Bool {
+        guard let last, last.isReference else { return false }
+        return last.reference.pointee.block == part.block
+            && last.reference.pointee.end == part.start
     }
 
     /// Moves everything of another buffer to the end of this one.

@@ -53,10 +53,11 @@ extension ClientConnection {
         assert(listening.contains(.isOn), "a message for a client that does not listen")
         let part = worker.part(of: &message, as: key.protocolVersion == 3 ? .push : .array)
         if listening.contains(.isInside), let open = extras?.openFrame {
-            open.parked.append(part, pool: worker.chunks)
+            open.parked.append(part, waitsLong: true, pool: worker.chunks)
         } else {
-            output.append(part, pool: worker.chunks)
-            worker.writeLater(self)
+            let isFull = channel.isAwaitingWritable
+            output.append(part, waitsLong: isFull, pool: worker.chunks)
+            if !isFull { worker.writeLater(self) }
         }
         if messageBytes > ClientConnection.outputHighWater { boundMessages() }
     }

@@ -116,10 +116,9 @@ extension Worker {
     }
 
     /// Queues a listener for a write in this iteration or one of the next. One that is queued as
-    /// any client gets it there, and one whose socket is full when it accepts bytes again.
+    /// any client gets it there.
     func writeLater(_ client: ClientConnection) {
         if !client.lists.isDisjoint(with: [.dirty, .fanOut]) { return }
-        if client.channel.isAwaitingWritable { return }
         client.lists.insert(.fanOut)
         fanOut.add(client.id)
     }

@@ -63,8 +63,7 @@ extension Worker {
         clients.forEach { client in
             let limit = client.pool.config.clientIdleTimeout
             if limit > 0, client.mode == .open || client.mode == .loggedOut, !client.isHolding,
-                !client.isSubscribing,
-                client.isQuiet,
+                !client.isSubscribing, client.isQuiet,
                 now.nanoseconds - client.lastActivity > limit
             {
                 idle.append(client)
