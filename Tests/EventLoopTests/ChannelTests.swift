@@ -107,6 +107,9 @@ struct ChannelTests {
         pair.near.channel.stopReading()
         pair.near.channel.awaitWritable()
         pair.near.channel.forgetWritable()
+        pair.near.channel.limitUnsent(to: 1)
+        let isAwaiting = pair.near.channel.isAwaitingWritable
+        #expect(!isAwaiting)
         pair.turn()
         #expect(pair.near.readableCalls == 0)
         #expect(pair.near.writableCalls == 0)
@@ -148,6 +151,20 @@ struct ChannelTests {
             received += pair.far.readAll().bytes.count
             return received == sent && pair.near.channel.bytesWaiting() == 0
         }
+    }
+
+    @Test("what the kernel takes for a peer that does not read can be bounded")
+    func unsentLimit() throws {
+        func taken(_ limit: Int32) throws -> Int {
+            let pair = try Connection(.tcp)
+            pair.near.channel.limitUnsent(to: limit)
+            return pair.near.fill()
+        }
+        #expect(try taken(65_536) < taken(0) / 2)
+        // A unix socket has no such bound, and works as before.
+        let pair = try Connection(.unix)
+        pair.near.channel.limitUnsent(to: 65_536)
+        #expect(pair.near.send([1]) == 1)
     }
 
     @Test("a connection that nobody takes ends with an error")

@@ -105,14 +105,20 @@ struct InterestTests {
     @Test("a forgotten wish to write is not fulfilled, and can be had again")
     func forgotten() throws {
         let pair = try Connection(.unix)
+        func isAwaiting() -> Bool { pair.near.channel.isAwaitingWritable }
+        #expect(!isAwaiting())
         pair.near.channel.awaitWritable()
+        #expect(isAwaiting())
         pair.near.channel.forgetWritable()
         pair.near.channel.forgetWritable()
+        #expect(!isAwaiting())
         pair.turn(2)
         #expect(pair.near.writableCalls == 0)
         pair.near.channel.awaitWritable()
+        #expect(isAwaiting())
         pair.turn(2)
         #expect(pair.near.writableCalls == 1)
+        #expect(!isAwaiting())
     }
 
     /// What a reader can do between two turns.
