@@ -98,6 +98,12 @@ struct SubscriptionTable {
         return found
     }
 
+    /// Those whose end the client is not told of, in order.
+    var endedEntries: [Int] {
+        rows.filter { $0.entry != Subscription.gone && $0.standing == .ended }
+            .map { Int($0.entry) }
+    }
+
     /// The first one that the client listens to.
     var firstEntry: Int? {
         rows.first { $0.entry != Subscription.gone && $0.isListening }.map { Int($0.entry) }

@@ -11,7 +11,7 @@ struct Ask {
         case leave(SubscriptionEnd)
     }
 
-    /// A subscription that the ask begins or ends. It has counted it as an open ask.
+    /// A subscription that the ask begins or ends, on a hub where it is sent.
     struct Target {
         let entry: Int
         /// The index of the name in the command, where it has names.

@@ -40,7 +40,7 @@ extension Subscriptions {
             }
             clients[client].started += 1
             clients[client].active = places.count == 1 ? places.first : nil
-            start(ask, of: client, targets, at: places)
+            start(ask, at: places)
         }
     }
 
@@ -80,15 +80,9 @@ extension Subscriptions {
         return [ask.hub]
     }
 
-    private mutating func start(
-        _ ask: Int, of client: Int, _ targets: [Ask.Target], at places: [HubRef]
-    ) {
+    /// The ask gets a place on each of these hubs.
+    mutating func start(_ ask: Int, at places: [HubRef]) {
         for place in places where hubs[place] == nil { makeHub(place) }
-        asks[ask].targets = targets
-        for target in targets { open(target.entry, of: client, begins: false) }
-        if case .begin(let verb, let names) = asks[ask].wish {
-            beginTargets(ask, of: client, verb.kind, names)
-        }
         asks[ask].openPlaces = places.count
         for place in places {
             if hubs[place]!.state == .open {
@@ -108,43 +102,76 @@ extension Subscriptions {
         actions.append(.open(ref))
     }
 
-    mutating func beginTargets(
-        _ ask: Int, of client: Int, _ kind: SubscriptionKind, _ names: [[UInt8]]
-    ) {
-        let hub = asks[ask].hub
-        asks[ask].targets.reserveCapacity(names.count)
-        for (index, name) in names.enumerated() {
-            let entry: Int
-            if let known = entries.find(hub, kind, name.span) {
-                entry = known
-            } else {
-                entry = entries.add(hub, kind, name)
-                hubs[hub]!.entries += 1
-            }
-            open(entry, of: client, begins: true)
-            asks[ask].targets.append(Ask.Target(entry: entry, name: index))
-        }
-    }
-
     /// Sends what the ask needs on the hub: a begin as it is, but for names that are confirmed; an
-    /// end as the names that nobody wants, or as a fence.
+    /// end as the names that nobody wants, or as a fence. Only now it counts for what is wanted:
+    /// an ask that is sent before it must not unsubscribe what its client still listens to.
     mutating func issue(_ ask: Int, on hub: HubRef) {
+        guard let client = asks[ask].client else { return close(place: ask) }
         switch asks[ask].wish {
-        case .begin(let verb, let names):
-            let from = asks[ask].confirmed
-            let rest = from == 0 ? names : Array(names[from...])
-            let numbers = asks[ask].targets[from...].map { UInt32($0.entry) }
-            send(verb, rest, numbers, on: hub, for: .ask(ask))
+        case .begin(let verb, let names): issueBegin(ask, of: client, verb, names)
         case .end(let verb, let names):
+            addEndTargets(ask, on: hub)
             issueEnd(ask, on: hub, verb, names)
         case .endAll(let verb):
+            addEndTargets(ask, on: hub)
             issueEndAll(ask, on: hub, verb)
         case .leave:
+            addEndTargets(ask, on: hub)
             // Its place is that of the first command, whatever kind that ends: the server carries
             // it out as a whole. What nobody wants then is unsubscribed behind it.
             let verb = firstUnwanted(of: ask, on: hub).map { entries[$0].kind.end } ?? .unsubscribe
             issueEndAll(ask, on: hub, verb)
         }
+    }
+
+    private mutating func issueBegin(
+        _ ask: Int, of client: Int, _ verb: SubscribeVerb, _ names: [[UInt8]]
+    ) {
+        let hub = asks[ask].hub
+        let first = asks[ask].confirmed
+        var numbers: [UInt32] = []
+        numbers.reserveCapacity(names.count - first)
+        for index in first..<names.count {
+            let name = names[index]
+            let entry: Int
+            if let known = entries.find(hub, verb.kind, name.span) {
+                entry = known
+            } else {
+                entry = entries.add(hub, verb.kind, name)
+                hubs[hub]!.entries += 1
+            }
+            open(entry, of: client, begins: true)
+            asks[ask].targets.append(Ask.Target(entry: entry, name: index))
+            numbers.append(UInt32(entry))
+        }
+        let rest = first == 0 ? names : Array(names[first...])
+        send(verb, rest, numbers, on: hub, for: .ask(ask))
+    }
+
+    mutating func addEndTargets(_ ask: Int, on hub: HubRef) {
+        guard let client = asks[ask].client else { return }
+        let targets = endTargets(asks[ask].wish, of: client)
+        for target in targets where entries[target.entry].hub == hub {
+            open(target.entry, of: client, begins: false)
+            asks[ask].targets.append(target)
+        }
+    }
+
+    /// The hub is lost: the ask does not count until it is sent again.
+    mutating func withdraw(_ ask: Int, from hub: HubRef) {
+        guard let client = asks[ask].client else { return }
+        let targets = asks[ask].targets
+        let isHere = targets.map { entries[$0.entry].hub == hub }
+        asks[ask].targets = zip(targets, isHere).filter { !$0.1 }.map { $0.0 }
+        for (target, isHere) in zip(targets, isHere) where isHere {
+            closeTarget(target, of: ask, client)
+        }
+    }
+
+    /// Of a begin some names may be confirmed.
+    private mutating func closeTarget(_ target: Ask.Target, of ask: Int, _ client: Int) {
+        if case .begin = asks[ask].wish, target.name < asks[ask].confirmed { return }
+        close(target.entry, of: client)
     }
 
     private func isUnwanted(_ entry: Int, on hub: HubRef) -> Bool {
@@ -249,15 +276,7 @@ extension Subscriptions {
         switch ask.wish {
         case .begin: break
         case .end(let verb, let names): finishEnd(ask, client, verb, names)
-        case .endAll(let verb):
-            var isAny = false
-            for target in ask.targets {
-                let name = entries[target.entry].name
-                guard end(target.entry, of: client), !ask.isRefused else { continue }
-                isAny = true
-                confirm(client, verb, name)
-            }
-            if !isAny, !ask.isRefused { confirm(client, verb, nil) }
+        case .endAll(let verb): finishEndAll(ask, client, verb)
         case .leave(let end):
             for target in ask.targets { _ = self.end(target.entry, of: client) }
             actions.append(.finish(clients[client].ref, end))
@@ -268,13 +287,30 @@ extension Subscriptions {
     private mutating func finishEnd(
         _ ask: Ask, _ client: Int, _ verb: SubscribeVerb, _ names: [[UInt8]]
     ) {
+        // Those of several hubs were added hub by hub.
+        let targets = ask.targets.sorted { $0.name < $1.name }
         var next = 0
         for (index, name) in names.enumerated() {
-            while next < ask.targets.count, ask.targets[next].name == index {
-                _ = end(ask.targets[next].entry, of: client)
+            while next < targets.count, targets[next].name == index {
+                _ = end(targets[next].entry, of: client)
                 next += 1
             }
             if !ask.isRefused { confirm(client, verb, name) }
+        }
+    }
+
+    /// In the order in which the client was told of them, which may have changed since it asked.
+    private mutating func finishEndAll(_ ask: Ask, _ client: Int, _ verb: SubscribeVerb) {
+        let ended = clients[client].subscriptions.endedEntries
+        for entry in ended {
+            let name = entries[entry].name
+            _ = end(entry, of: client)
+            if !ask.isRefused { confirm(client, verb, name) }
+        }
+        if ended.isEmpty, !ask.isRefused { confirm(client, verb, nil) }
+        let all = Set(ended)
+        for target in ask.targets where !all.contains(target.entry) {
+            close(target.entry, of: client)
         }
     }
 
@@ -296,9 +332,7 @@ extension Subscriptions {
         if !asks[ask].isRefused { actions.append(.relayError(clients[client].ref)) }
         asks[ask].isRefused = true
         if case .begin = asks[ask].wish {
-            for target in asks[ask].targets[asks[ask].confirmed...] {
-                close(target.entry, of: client)
-            }
+            for target in asks[ask].targets { closeTarget(target, of: ask, client) }
         }
         close(place: ask)
     }

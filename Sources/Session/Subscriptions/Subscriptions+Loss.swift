@@ -11,7 +11,7 @@ extension Subscriptions {
         let waiting = hubs[hub]!.waiting
         hubs[hub]!.waiting = []
         for ask in waiting {
-            if asks[ask].client == nil { close(place: ask) } else { issue(ask, on: hub) }
+            issue(ask, on: hub)
         }
         setRestless(hub)
         settle()
@@ -77,6 +77,7 @@ extension Subscriptions {
         hubs[hub]!.waiting = []
         for ask in waiting {
             if case .leave = asks[ask].wish {
+                addEndTargets(ask, on: hub)
                 reached(ask, on: hub)
             } else {
                 refuse(ask)
@@ -102,6 +103,7 @@ extension Subscriptions {
             if asks[ask].client == nil {
                 close(place: ask)
             } else {
+                withdraw(ask, from: hub)
                 hubs[hub]!.waiting.append(ask)
             }
         }

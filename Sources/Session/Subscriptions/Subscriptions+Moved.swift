@@ -7,20 +7,18 @@ extension Subscriptions {
     /// the shell calls `refused`.
     package mutating func moved(_ hub: HubRef, to other: HubRef) -> Bool {
         guard let known = hubs[hub], !known.sends.isEmpty, hub != other,
-            case .ask(let ask) = known.sends.first.purpose,
-            case .begin(let verb, let names) = asks[ask].wish,
+            case .ask(let ask) = known.sends.first.purpose, case .begin = asks[ask].wish,
             let client = asks[ask].client, clients[client].started == 1,
             asks[ask].hops < Subscriptions.mostHops
         else { return false }
         guard let send = hubs[hub]!.sends.popFirst() else { return false }
-        asks[ask].hops += 1
         for number in send.entries { entries[Int(number)].openSends -= 1 }
-        for target in asks[ask].targets { close(target.entry, of: client) }
+        withdraw(ask, from: hub)
         for number in send.entries where entries.has(Int(number)) { touch(Int(number)) }
+        asks[ask].hops += 1
         asks[ask].hub = other
-        asks[ask].targets = []
         clients[client].active = other
-        begin(ask, of: client, verb, names)
+        start(ask, at: [other])
         setRestless(hub)
         settle()
         return true
@@ -28,20 +26,4 @@ extension Subscriptions {
 
     /// Nodes that disagree about a slot could name each other for ever.
     static let mostHops = 5
-
-    private mutating func begin(
-        _ ask: Int, of client: Int, _ verb: SubscribeVerb, _ names: [[UInt8]]
-    ) {
-        let hub = asks[ask].hub
-        if hubs[hub] == nil {
-            hubs[hub] = Hub()
-            actions.append(.open(hub))
-        }
-        beginTargets(ask, of: client, verb.kind, names)
-        if hubs[hub]!.state == .open {
-            issue(ask, on: hub)
-        } else {
-            hubs[hub]!.waiting.append(ask)
-        }
-    }
 }
