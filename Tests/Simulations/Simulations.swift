@@ -1,8 +1,8 @@
 import Glibc
 import Pool
 
-// The simulators of Tests/PoolTests and Tests/TopologyTests at their full size; scripts/simulate
-// builds it with them.
+// The simulators of Tests/PoolTests, Tests/TopologyTests and Tests/SessionTests at their full size;
+// scripts/simulate builds it with them.
 
 @main
 enum Simulations {
@@ -13,11 +13,13 @@ enum Simulations {
     private static let orderWorlds: UInt64 = 110
     private static let redirectWorlds: UInt64 = 550
     private static let replicaWorlds: UInt64 = 250
+    private static let subscriptionWorlds: UInt64 = 340
 
     static func main() {
         let found =
             simulatePools() + interleaveWorkers() + findUnreached() + followPrimaries()
             + followClusters() + orderReplies() + followRedirects() + readFromReplicas()
+            + shareSubscriptions()
         for failure in found { print(failure) }
         exit(found.isEmpty ? 0 : 1)
     }
@@ -163,6 +165,36 @@ enum Simulations {
             print("replicas without the rule of \(rule): \(seen) of \(replicaWorlds) failed")
             if seen < Int(replicaWorlds) / 4 { found.append("without \(rule) too little is seen") }
         }
+        return found
+    }
+
+    private static func shareSubscriptions() -> [String] {
+        var sums = (steps: 0, messages: 0, refusals: 0, losses: 0, ends: 0)
+        var found: [String] = []
+        for seed in 0..<subscriptionWorlds {
+            let world = SubscriptionWorld(seed: seed)
+            world.run(steps: 3000)
+            sums.steps += world.steps
+            sums.messages += world.messages
+            sums.refusals += world.refusals
+            sums.losses += world.losses
+            sums.ends += world.ends
+            if let failure = world.failure { found.append(failure) }
+        }
+        print(
+            "subscriptions, seeds 0 to \(subscriptionWorlds - 1), \(sums.steps) events, "
+                + "\(sums.messages) messages, \(sums.refusals) refusals, \(sums.losses) losses, "
+                + "\(sums.ends) clients vanished: \(found.count) failed")
+        if min(sums.messages, sums.refusals, sums.losses, sums.ends) < 1000 {
+            found.append("too little happens to subscriptions")
+        }
+        let seen = (UInt64(0)..<50).count { seed in
+            let world = SubscriptionWorld(seed: seed, broken: .confirmsAtOnce)
+            world.run(steps: 3000)
+            return world.failure != nil
+        }
+        print("subscriptions confirmed at once: \(seen) of 50 failed")
+        if seen < 50 { found.append("confirming at once is not seen") }
         return found
     }
 
