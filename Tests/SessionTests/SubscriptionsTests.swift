@@ -1,6 +1,226 @@
 import Session
 import Testing
 
+private let hub = HubRef(1)
+private let one = ClientRef(1)
+private let two = ClientRef(2)
+
+private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+private let fence = bytes("redpool:fence")
+
+extension Subscriptions {
+    /// All actions, without the numbers for `SubscriberCounts`.
+    fileprivate mutating func drained() -> [SubscriptionAction] {
+        var actions: [SubscriptionAction] = []
+        while let action = nextAction() {
+            if case .steady = action { continue }
+            actions.append(action)
+        }
+        return actions
+    }
+
+    /// The server confirms the names of one command.
+    fileprivate mutating func confirm(_ verb: SubscribeVerb, _ names: String...) {
+        for name in names { _ = confirmed(hub, verb, bytes(name).span) }
+    }
+
+    /// Each client has the channel, and nothing is under way.
+    fileprivate mutating func subscribe(_ clients: [ClientRef], to name: String) {
+        for client in clients { ask(client, .subscribe, [bytes(name)], on: hub) }
+        _ = drained()
+        opened(hub)
+        _ = drained()
+        for _ in clients { confirm(.subscribe, name) }
+        _ = drained()
+    }
+
+    fileprivate mutating func listeners(to name: String) -> [ClientRef] {
+        listeners(hub, .channel, bytes(name).span).clients
+    }
+}
+
+@Suite struct SubscriptionsTests {
+    @Test func aClientListensFromItsConfirmationOn() {
+        var subscriptions = Subscriptions()
+        subscriptions.ask(one, .subscribe, [bytes("a"), bytes("b"), bytes("a")], on: hub)
+        #expect(subscriptions.drained() == [.open(hub)])
+        subscriptions.opened(hub)
+        let names = [bytes("a"), bytes("b"), bytes("a")]
+        #expect(subscriptions.drained() == [.send(hub, .subscribe, names)])
+        #expect(subscriptions.listeners(to: "a") == [])
+        #expect(subscriptions.confirmed(hub, .subscribe, bytes("a").span) == .within)
+        #expect(subscriptions.listeners(to: "a") == [one])
+        #expect(subscriptions.confirmed(hub, .subscribe, bytes("x").span) == .unasked)
+        #expect(subscriptions.confirmed(hub, .psubscribe, bytes("b").span) == .unasked)
+        #expect(subscriptions.confirmed(hub, .subscribe, nil) == .unasked)
+        #expect(subscriptions.confirmed(hub, .subscribe, bytes("b").span) == .within)
+        #expect(subscriptions.confirmed(hub, .subscribe, bytes("a").span) == .ends)
+        #expect(
+            subscriptions.drained() == [
+                .confirm(one, .subscribe, name: bytes("a"), count: 1),
+                .confirm(one, .subscribe, name: bytes("b"), count: 2),
+                .confirm(one, .subscribe, name: bytes("a"), count: 2), .answered(one),
+            ])
+    }
+
+    @Test func theLastOneUnsubscribesTheOthersAreFenced() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one, two], to: "a")
+        subscriptions.ask(one, .unsubscribe, [], on: hub)
+        #expect(subscriptions.drained() == [.send(hub, .unsubscribe, [fence])])
+        #expect(subscriptions.listeners(to: "a").contains(one))
+        subscriptions.confirm(.unsubscribe, "redpool:fence")
+        #expect(subscriptions.listeners(to: "a") == [two])
+        #expect(
+            subscriptions.drained() == [
+                .confirm(one, .unsubscribe, name: bytes("a"), count: 0), .answered(one),
+            ])
+        subscriptions.leave(two, .reset)
+        #expect(subscriptions.drained() == [.send(hub, .unsubscribe, [bytes("a")])])
+        subscriptions.confirm(.unsubscribe, "a")
+        #expect(subscriptions.drained() == [.finish(two, .reset), .release(hub, isClean: true)])
+        #expect(subscriptions.isEmpty)
+    }
+
+    @Test func unsubscribingFromNothingIsConfirmedWithNull() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one], to: "a")
+        subscriptions.ask(one, .punsubscribe, [], on: hub)
+        #expect(subscriptions.drained() == [.send(hub, .punsubscribe, [fence])])
+        subscriptions.confirm(.punsubscribe, "redpool:fence")
+        #expect(
+            subscriptions.drained() == [
+                .confirm(one, .punsubscribe, name: nil, count: 1), .answered(one),
+            ])
+    }
+
+    /// Its command is on its way when it vanishes, and its value is used again.
+    @Test func aClientVanishesWithAnOpenAsk() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([two], to: "b")
+        subscriptions.ask(one, .subscribe, [bytes("a")], on: hub)
+        _ = subscriptions.drained()
+        subscriptions.leave(one, .gone)
+        #expect(subscriptions.drained() == [.send(hub, .unsubscribe, [bytes("a")])])
+        subscriptions.ask(one, .subscribe, [bytes("c")], on: hub)
+        _ = subscriptions.drained()
+        subscriptions.confirm(.subscribe, "a")
+        #expect(subscriptions.listeners(to: "a") == [])
+        subscriptions.confirm(.unsubscribe, "a")
+        #expect(subscriptions.drained() == [])
+        subscriptions.confirm(.subscribe, "c")
+        #expect(subscriptions.listeners(to: "c") == [one])
+    }
+
+    /// Nobody wants the name, but its listener's UNSUBSCRIBE may be refused: it waits for that.
+    @Test func aRefusedAskBehindALeavingClient() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one], to: "a")
+        subscriptions.ask(two, .subscribe, [bytes("a")], on: hub)
+        subscriptions.ask(one, .unsubscribe, [bytes("a")], on: hub)
+        _ = subscriptions.drained()
+        subscriptions.refused(hub)
+        #expect(subscriptions.drained() == [.relayError(two), .answered(two)])
+        subscriptions.confirm(.unsubscribe, "redpool:fence")
+        #expect(
+            subscriptions.drained() == [
+                .confirm(one, .unsubscribe, name: bytes("a"), count: 0), .answered(one),
+                .send(hub, .unsubscribe, [bytes("a")]),
+            ])
+    }
+
+    /// Rights have changed between two commands: the only gap there is.
+    @Test func anUnsubscribeGoesThroughBehindARefusedOne() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one, two], to: "a")
+        subscriptions.ask(one, .unsubscribe, [bytes("a")], on: hub)
+        subscriptions.ask(two, .unsubscribe, [bytes("a")], on: hub)
+        _ = subscriptions.drained()
+        subscriptions.refused(hub)
+        subscriptions.confirm(.unsubscribe, "a")
+        let actions = subscriptions.drained()
+        #expect(actions.first == .relayError(one))
+        #expect(actions.last == .send(hub, .subscribe, [bytes("a")]))
+        #expect(subscriptions.listeners(to: "a") == [one])
+    }
+
+    @Test func aHubIsNotCleanWhenEndsAreRefused() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one], to: "a")
+        subscriptions.leave(one, .gone)
+        #expect(subscriptions.drained() == [.send(hub, .unsubscribe, [bytes("a")])])
+        subscriptions.refused(hub)
+        #expect(subscriptions.drained() == [.release(hub, isClean: false)])
+        #expect(subscriptions.isEmpty)
+    }
+
+    @Test func refusedNamesAreFoundByHalvesAfterALoss() {
+        var subscriptions = Subscriptions()
+        for (client, name) in [(one, "a"), (two, "b"), (one, "c")] {
+            subscriptions.subscribe([client], to: name)
+        }
+        subscriptions.lost(hub, keep: true)
+        #expect(subscriptions.drained() == [.open(hub)])
+        subscriptions.opened(hub)
+        var sent = subscriptions.drained()
+        var closed: [SubscriptionAction] = []
+        // The server refuses b.
+        while !sent.isEmpty {
+            guard case .send(_, let verb, let names) = sent.removeFirst(), verb == .subscribe else {
+                continue
+            }
+            if names.contains(bytes("b")) {
+                subscriptions.refused(hub)
+            } else {
+                for name in names { _ = subscriptions.confirmed(hub, verb, name.span) }
+            }
+            let actions = subscriptions.drained()
+            closed += actions.filter { if case .close = $0 { true } else { false } }
+            sent += actions.filter { if case .send = $0 { true } else { false } }
+        }
+        #expect(closed == [.close(two, .refused)])
+        #expect(subscriptions.listeners(to: "a") == [one])
+        #expect(subscriptions.listeners(to: "c") == [one])
+    }
+
+    @Test func anAskIsSentOnceMoreWhenItsHubIsLost() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one], to: "a")
+        subscriptions.ask(two, .subscribe, [bytes("b")], on: hub)
+        _ = subscriptions.drained()
+        subscriptions.lost(hub, keep: false)
+        #expect(subscriptions.drained() == [.close(one, .lost), .open(hub)])
+        subscriptions.opened(hub)
+        #expect(subscriptions.drained() == [.send(hub, .subscribe, [bytes("b")])])
+        subscriptions.lost(hub, keep: false)
+        #expect(subscriptions.drained() == [.close(two, .lost)])
+        #expect(subscriptions.isEmpty)
+    }
+
+    /// Large numbers: quadratic time would take minutes here.
+    @Test func manyClientsAndManyNames() {
+        var subscriptions = Subscriptions()
+        let clients = (1...10_000).map { ClientRef($0) }
+        subscriptions.subscribe(clients, to: "a")
+        let names = (0..<10_000).map { bytes("\($0)") }
+        subscriptions.ask(one, .subscribe, names, on: hub)
+        _ = subscriptions.drained()
+        for name in names { _ = subscriptions.confirmed(hub, .subscribe, name.span) }
+        #expect(subscriptions.count(one).channels == 10_001)
+        #expect(subscriptions.totals.listeners == 20_000)
+        _ = subscriptions.drained()
+        for client in clients { subscriptions.leave(client, .gone) }
+        let sent = subscriptions.drained()
+        #expect(sent.count == 10_001 / 512 + 1)
+        for case .send(_, let verb, let names) in sent {
+            for name in names { _ = subscriptions.confirmed(hub, verb, name.span) }
+        }
+        #expect(subscriptions.drained() == [.release(hub, isClean: true)])
+        #expect(subscriptions.isEmpty)
+    }
+}
+
 @Suite struct SubscriptionSimulationTests {
     /// scripts/simulate runs more of them.
     @Test(arguments: UInt64(0)..<12)

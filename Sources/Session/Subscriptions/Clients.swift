@@ -168,6 +168,8 @@ struct SubscriptionTable {
 struct Client {
     let ref: ClientRef
     var subscriptions = SubscriptionTable()
+    /// How many it has of each kind, confirmed or asked for.
+    var all = KindCounts()
     /// How many it has been told of.
     var told = KindCounts()
     /// The hubs of its subscriptions, and how many are on each.

@@ -60,6 +60,8 @@ extension Subscriptions {
             }
             return targets
         case .endAll(let verb):
+            // Else such commands would be slow for a client with many others.
+            if clients[client].all[verb.kind] == 0 { return [] }
             return clients[client].subscriptions.entries
                 .filter { entries[$0].kind == verb.kind }
                 .map { Ask.Target(entry: $0, name: 0) }

@@ -19,6 +19,7 @@ extension Subscriptions {
         } else {
             row = clients[client].subscriptions.add(entry)
             clients[client].use(entries[entry].hub, 1)
+            clients[client].all[entries[entry].kind] += 1
             entries[entry].subscriptions += 1
             setStuck(entry, false)
         }
@@ -41,6 +42,7 @@ extension Subscriptions {
         guard subscription.openAsks == 0, !subscription.isTold else { return }
         clients[client].subscriptions.remove(row)
         clients[client].use(entries[entry].hub, -1)
+        clients[client].all[entries[entry].kind] -= 1
         entries[entry].subscriptions -= 1
     }
 
