@@ -68,20 +68,74 @@ COMMANDS = [
 LEAVINGS = [GONE, CLOSED, QUIT]
 
 
+class Subscribed:
+    """What a client is subscribed to, as far as its commands tell."""
+
+    def __init__(self):
+        self._names = set()
+
+    def is_end_of_nothing(self, command) -> bool:
+        """Such an end holds an upstream of the client's own, and so does what follows in one write;
+        there counts are the server's."""
+        return "UNSUBSCRIBE" in command and not self._names
+
+    def follow(self, command):
+        verb, *names = command.split()
+        kind = verb.partition("SUBSCRIBE")[0].replace("UN", "")
+        if verb in ("RESET", "QUIT"):
+            self._names.clear()
+        elif verb.endswith("UNSUBSCRIBE"):
+            self._names -= {
+                one for one in self._names if one[0] == kind and (not names or one[1] in names)
+            }
+        elif verb.endswith("SUBSCRIBE"):
+            self._names |= {(kind, name) for name in names}
+
+
+def tells_counts(sequence) -> bool:
+    """Whether the counts of a sequence have to be those of direct connections."""
+    clients = {}
+    for who, what in sequence:
+        if not isinstance(what, tuple):
+            clients.pop(who, None)
+            continue
+        known = clients.setdefault(who, Subscribed())
+        for command in what:
+            # Who is refused channels is not followed.
+            if known.is_end_of_nothing(command) or command.startswith("AUTH ann"):
+                return False
+            known.follow(command)
+    return True
+
+
 def steps(seed) -> list:
     """The sequence of a seed: pairs of a client's number, and its commands or how it leaves."""
     r = random.Random(seed * 2_654_435_761)
     clients = r.randint(2, 5)
     weights = [weight for weight, _ in COMMANDS]
+    known = None if r.random() < 0.3 else [Subscribed() for _ in range(clients)]
     made = [(one, ("HELLO 3",)) for one in range(clients) if r.random() < 0.45]
     for _ in range(r.randint(8, 40)):
         who = r.randrange(clients)
         if r.random() < 0.04:
             made.append((who, r.choice(LEAVINGS)))
+            if known:
+                known[who] = Subscribed()
             continue
         size = 1 if r.random() < 0.7 else r.randint(2, 4)
-        chosen = r.choices(COMMANDS, weights, k=size)
-        made.append((who, tuple(make(r) for _, make in chosen)))
+        chosen = [make(r) for _, make in r.choices(COMMANDS, weights, k=size)]
+        made.append((who, tuple(_told(chosen, known[who]) if known else chosen)))
+    return made
+
+
+def _told(commands, known) -> list:
+    """Commands whose counts are told: without ends of nothing."""
+    made = []
+    for command in commands:
+        if known.is_end_of_nothing(command) or command.startswith("AUTH ann"):
+            command = "PING"
+        known.follow(command)
+        made.append(command)
     return made
 
 
@@ -211,7 +265,7 @@ class Lane:
     def play(self, sequence, seed):
         """None, or what differs."""
         self.world.empty()
-        clients, found, counts = {}, [], self.counts
+        clients, found, counts = {}, [], self.counts and tells_counts(sequence)
         try:
             for who, what in sequence:
                 twins = clients.get(who) or clients.setdefault(who, Twins(self.world))
