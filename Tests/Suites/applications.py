@@ -9,7 +9,9 @@ from outcome import Outcome, Suite, finish, start
 REQUIREMENTS = [
     "redis==6.4.0", "hiredis==3.2.1", "rq==2.6.0", "celery==5.5.3", "huey==2.5.3",
     "dramatiq==1.18.0", "Flask==3.1.2", "Flask-Session==0.8.0", "Django==5.2.6",
-    "django-redis==6.0.0", "pytest==8.4.2", "pytest-timeout==2.4.0",
+    "django-redis==6.0.0", "Flask-SocketIO==5.7.0", "python-socketio==5.18.1",
+    "simple-websocket==1.1.0", "aiohttp==3.14.5", "channels==4.3.2", "channels_redis==4.3.0",
+    "pytest==8.4.2", "pytest-timeout==2.4.0",
 ]
 
 
