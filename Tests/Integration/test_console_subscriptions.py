@@ -199,6 +199,38 @@ def test_clients_that_are_closed_with_their_hub(launch):
     assert "clients=3" in line and "reason=killed" in line and "pool=main" in line
 
 
+def test_reconnect_is_a_loss(launch):
+    redpool = launch.redpool(launch.server(), pool=SHARED, console=True, settings={"threads": 1})
+    with subscribed(redpool, ("SUBSCRIBE", "a")) as client:
+        with redpool.console() as console:
+            assert console.command("RECONNECT", "main").startswith(b"OK")
+        with pytest.raises(Closed):
+            client.read()
+    eventually(lambda: events(redpool, "pubsub.lost"), what="the line")
+    assert "reason=reconnect" in events(redpool, "pubsub.lost")[0]
+
+
+def test_pause_with_close(launch):
+    """Nobody stays on the server, and a transaction of a listener goes on to its end."""
+    redpool = launch.redpool(launch.server(), pool=SHARED, console=True, settings={"threads": 1})
+    with subscribed(redpool, ("SUBSCRIBE", "a")) as client, redpool.connect() as three, \
+            redpool.console() as console:
+        three.command("HELLO", "3")
+        assert three.command("SUBSCRIBE", "b")[2] == 1
+        assert three.command("MULTI") == b"OK" and three.command("SET", "k", "v") == b"QUEUED"
+        console.send(encode("PAUSE", "main", "MAX", "30s", "CLOSE"))
+        with pytest.raises(Closed):
+            client.read()
+        assert three.command("EXEC") == [b"OK"]
+        with pytest.raises(Closed):
+            three.read()
+        assert console.read() == b"OK"
+        assert show(redpool, "SUBSCRIPTIONS") == []
+        assert console.command("RESUME", "main") == b"OK"
+    reasons = {row["word"]: row["count"] for row in show(redpool, "ERRORS")}
+    assert reasons["paused"] >= 2
+
+
 def test_clients_that_are_kept(launch):
     http = Http()
     server = launch.server()

@@ -163,6 +163,7 @@ extension PoolFront {
     private func closeHolders() {
         for upstream in allUpstreams where upstream.use.isHeld {
             upstream.sole?.client?.closeAfterFlush(.paused)
+            if upstream.sole?.hub != nil { subscribers.closeResting(.paused) }
         }
     }
 

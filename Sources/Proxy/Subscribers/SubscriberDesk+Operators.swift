@@ -32,6 +32,16 @@ extension SubscriberDesk {
         closed = (clients: 0, reason: "")
     }
 
+    /// Closes the clients that only listen.
+    func closeResting(_ reason: ClientCloseReason) {
+        for client in worker.clients.all
+        where client.pool === pool && client.isSubscribing && !client.awaitsHub
+            && client.inFlight == 0 && !client.isHolding
+        {
+            client.closeAfterFlush(reason)
+        }
+    }
+
     /// The numbers of this worker.
     var metrics: SubscriberMetrics {
         let totals = core.totals

@@ -56,7 +56,8 @@ extension Server {
     func replaceAll(_ reason: CloseReason) -> Int {
         names.doubt()
         let all = allUpstreams
-        for upstream in all where !upstream.isShared { upstream.spoil(reason) }
+        // A hub is never free while anybody listens.
+        for upstream in all where !upstream.isShared { upstream.retireWhenFree(reason) }
         machine.replaceAll(reason, now: worker.now)
         noteWork()
         return all.count
