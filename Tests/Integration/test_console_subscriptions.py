@@ -175,6 +175,24 @@ def test_user_without_resp3_keeps_its_login(launch):
     assert "user_refused" not in redpool.log()
 
 
+def test_user_that_is_gone(launch):
+    """Its clients are closed, as they are when they want an upstream of their own."""
+    server = launch.server("--user", "app", "on", ">pw", "~*", "&*", "+@all")
+    redpool = launch.redpool(server, pool=SHARED, console=True)
+    with redpool.connect() as one, redpool.connect() as two, redpool.connect() as other:
+        for client in (one, two):
+            assert client.command("AUTH", "app", "pw") == b"OK"
+            assert client.command("PING") == b"PONG"
+        assert server.connect().command("ACL", "DELUSER", "app") == 1
+        for client in (one, two):
+            with pytest.raises(Closed):
+                client.command("SUBSCRIBE", "a")
+        assert other.command("SUBSCRIBE", "a")[2] == 1
+    reasons = {row["word"]: row["count"] for row in show(redpool, "ERRORS")
+               if row["kind"] == "client"}
+    assert reasons["user_refused"] == 2
+
+
 def test_silence_holds_for_a_command_that_is_planned_again(launch):
     redpool = launch.redpool(launch.server("--rename-command", "HELLO", ""), pool=SHARED)
     with redpool.connect() as client:
