@@ -316,11 +316,14 @@ def test_the_loss_key_changes_under_live_subscribers(launch, lossy):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_reconnect_of_the_console_closes_nobody(launch, lossy, loss):
+def test_reconnect_of_the_console_is_a_loss(launch, lossy, loss):
     redpool = start(launch, lossy, loss)
     with Listening(redpool, 4) as listening:
         with redpool.console() as console:
             assert not isinstance(console.command("RECONNECT", "main"), ErrorReply)
+        if loss == "close":
+            listening.are_closed()
+            return
         come_back(lossy)
         skip_probes(listening)
         tell(lossy, "after")
