@@ -69,6 +69,8 @@ extension SubscriptionWorld {
             asks[0].isSpread = hubs.count > 1
         }
 
+        var isHalfConfirmed: Bool { asks.first.map { $0.isBegin && $0.confirmed > 0 } ?? false }
+
         func count(_ kind: SubscriptionKind) -> Int {
             subscriptions.count { ($0.topic.kind == .shard) == (kind == .shard) }
         }
@@ -232,6 +234,10 @@ extension SubscriptionWorld {
             if !isDue { fail("\(ref) has nothing on \(hub)") }
         case (.gaveUp(let hub), .gaveUp):
             if !player.subscriptions.contains(where: { $0.hub == hub }) { fail("\(ref) has none") }
+        case (.read, .refused) where player.isHalfConfirmed,
+            (.failed, .refused) where player.isHalfConfirmed,
+            (.gaveUp, .refused) where player.isHalfConfirmed:
+            break
         case (.read(let hub, _), .refused):
             let isDue = player.subscriptions.contains { held in
                 held.hub == hub && isRefused(hub, begin(held.topic.kind), [held.topic.name])

@@ -65,7 +65,8 @@ package enum SubscriptionEnd: Sendable {
 package enum HubLoss: Sendable {
     /// Its hub is lost, and clients are not kept.
     case lost
-    /// One of its names was refused when it was subscribed anew.
+    /// One of its names was refused when it was subscribed anew, or the rest of a command of which
+    /// names had been confirmed.
     case refused
     /// Its hub was lost, and no new one came in time.
     case gaveUp
@@ -80,11 +81,12 @@ package enum SubscriptionAction: Equatable, Sendable {
     case send(HubRef, SubscribeVerb, [[UInt8]])
     /// Show the client a confirmation; without a name it has a null name.
     case confirm(ClientRef, SubscribeVerb, name: [UInt8]?, count: Int)
-    /// The error at hand answers the client: the one in `refused` or `failed`.
+    /// The error at hand answers the client: the one in `refused`, `failed` or `gaveUp`. `answered`
+    /// follows.
     case relayError(ClientRef)
     /// The client's oldest ask is over: its next command may go on.
     case answered(ClientRef)
-    /// All subscriptions of the client are over: write +RESET or +OK.
+    /// All subscriptions of the client are over: write +RESET or +OK. No `answered` follows.
     case finish(ClientRef, SubscriptionEnd)
     /// Close the client. It is forgotten already.
     case close(ClientRef, HubLoss)

@@ -331,6 +331,11 @@ extension Subscriptions {
     mutating func refuse(_ ask: Int) {
         guard let client = asks[ask].client else { return close(place: ask) }
         if case .leave = asks[ask].wish { return close(place: ask) }
+        if asks[ask].confirmed > 0 {
+            // Names were confirmed before a loss: no error fits behind them.
+            close(clients[client].ref, .refused)
+            return close(place: ask)
+        }
         if !asks[ask].isRefused { actions.append(.relayError(clients[client].ref)) }
         asks[ask].isRefused = true
         if case .begin = asks[ask].wish {

@@ -86,7 +86,7 @@ extension Subscriptions {
     }
 
     /// The hub's upstream is lost. Its listeners are kept, or closed. Asks of clients that have
-    /// nothing on it are sent once more.
+    /// nothing on it are sent once more. A hub that is not open yet fails instead.
     package mutating func lost(_ hub: HubRef, keep: Bool) {
         guard hubs[hub]?.state == .open else { return }
         removeActions(hub)
