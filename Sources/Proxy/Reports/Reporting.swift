@@ -211,7 +211,7 @@ final class ReportJob {
         var (desks, number) = (desks, first)
         repeat {
             guard let desk = desks.first else {
-                select(names: selection.limit)
+                selectNames(selection.limit)
                 stage = .subscriptions(next: 0)
                 return
             }
@@ -221,16 +221,19 @@ final class ReportJob {
                 continue
             }
             if let name = desk.listing(number) { names.append(name) }
-            if names.count >= 4096, names.count / 2 >= selection.limit {
-                select(names: selection.limit)
-            }
+            if names.count >= ReportJob.mostSorted { selectNames(selection.limit) }
             number += 1
         } while EventLoop.now() < deadline
         stage = .collecting(selection, desks, next: number)
     }
 
-    private func select(names limit: Int) {
-        guard names.count > limit else { return }
+    /// Names take long to sort. So many take a part of a slice; of more the main thread keeps the
+    /// first ones.
+    private static let mostSorted = 1024
+
+    /// Keeps the first ones, if they are few.
+    private func selectNames(_ limit: Int) {
+        guard names.count > limit, limit <= ReportJob.mostSorted / 2 else { return }
         names.sort { $0.isBefore($1) }
         names.removeLast(names.count - limit)
     }
