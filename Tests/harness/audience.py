@@ -1,7 +1,6 @@
 """Many subscribers in one thread, which keep every byte."""
 
 import selectors
-import socket
 import time
 
 from .wire import Address, Connection, encode
@@ -83,8 +82,6 @@ class Audience:
         """They do not read any more."""
         for one in listeners:
             one.is_stalled = True
-            # The kernel keeps little for them.
-            one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             self._selector.unregister(one.socket)
 
     def wake(self, listeners):
