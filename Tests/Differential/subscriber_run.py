@@ -255,7 +255,8 @@ class Lane:
 
     def __init__(self, mode, server=servers.DEFAULT, threads=1, late=False, counts=True):
         self.mode, self.counts = mode, counts
-        pool = {"pubsub": "shared"} if mode == "shared" else {"maxOpen": 16}
+        # Each user has a hub on each thread, and who holds an upstream stays there.
+        pool = {"pubsub": mode, "maxOpen": 24}
         relay = Laggard if late else None
         self.world = World(server=server, threads=threads, pool=pool, relay=relay)
 
