@@ -74,3 +74,33 @@ def test_patterns_match_as_the_server_matches(launch, seed, full):
             ends = 0
             while ends < len(patterns):
                 ends += client.read()[0] == b"punsubscribe"
+
+
+def test_clients_with_an_upstream_of_their_own_count_as_others_do(launch):
+    redpool = launch.redpool(launch.server(), pool={"pubsub": "shared"})
+    listeners = [redpool.connect() for _ in range(2)]
+    for listener in listeners:
+        subscribed(listener, "SUBSCRIBE", "c")
+    holder = redpool.connect()
+    holder.command("HELLO", 3)
+    assert holder.command("CLIENT", "TRACKING", "ON") == b"OK"
+    assert holder.command("PUBLISH", "c", "m") == 2
+    assert holder.command("PUBSUB", "NUMSUB", "c") == [b"c", 2]
+    # In a transaction the server's number stands.
+    assert holder.command("MULTI") == b"OK"
+    assert holder.command("PUBLISH", "c", "m") == b"QUEUED"
+    assert holder.command("EXEC") == [1]
+
+
+def test_a_publish_when_the_own_hub_is_about_to_go(launch):
+    """The new user's hub has nothing of the client: what it is told of is on that of the old one."""
+    server = launch.server()
+    server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "&*", "+@all")
+    redpool = launch.redpool(server, pool={"pubsub": "shared"})
+    with redpool.connect() as client:
+        client.command("HELLO", 3)
+        subscribed(client, "PSUBSCRIBE", "p*")
+        assert client.command("AUTH", "bob", "pw") == b"OK"
+        client.send(encode("PSUBSCRIBE", "p*") + encode("PUBLISH", "c", "m"))
+        assert client.read() == [b"psubscribe", b"p*", 1]
+        assert client.read() == 0

@@ -154,6 +154,9 @@ extension ClientConnection {
             return execDoubtful(request.bytes)
         case .send(.exec, _) where !session.members.isEmpty || hearsInSilence:
             return execMembers(request.bytes)
+        case .send(.plain, _)
+        where pool.denyList.corrects(request.command) && !session.isSendingTransaction:
+            return forwardCounted(request)
         case .send(.plain, _):
             let wanted = expectation(ofPlain: request.frame)
             return sendHeld(wanted.0, wanted.1, request.bytes)

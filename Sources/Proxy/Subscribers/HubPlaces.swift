@@ -20,7 +20,7 @@ extension SubscriberDesk {
     }
 
     /// The open hub over which a PUBLISH is answered in the order of its client's own messages; nil
-    /// if there is none.
+    /// if there is none. Without a subscription there the client would not keep it open.
     func hub(forPublish request: Request, of client: ClientConnection) -> PushHub? {
         var place = PushHub.Place.anyPrimary
         if request.command == .spublish, let route = pool.route {
@@ -32,7 +32,8 @@ extension SubscriberDesk {
         }
         let user = client.key.user
         let found = hubs.first { $0.user == user && $0.place == place }
-        return found?.upstream == nil ? nil : found
+        guard let found, found.upstream != nil, isOn(found, client) else { return nil }
+        return found
     }
 
     fileprivate func hub(

@@ -47,6 +47,11 @@ final class SubscriberDesk {
 
     func isListening(_ client: ClientConnection) -> Bool { core.isListening(client.subscriber) }
 
+    /// Whether the client has a subscription on the hub, which stays while it does.
+    func isOn(_ hub: PushHub, _ client: ClientConnection) -> Bool {
+        core.isOn(hub.ref, client.subscriber)
+    }
+
     func count(_ client: ClientConnection) -> (channels: Int, patterns: Int, shards: Int) {
         core.count(client.subscriber)
     }

@@ -142,7 +142,7 @@ extension UpstreamConnection {
     /// user, if nobody is subscribed on it and nothing more comes.
     func leaveHub(isClean: Bool) {
         guard isClean, inFlight.isEmpty, !scanner.isInside else {
-            abandon()
+            for id in takeHub()?.relayed ?? [] { worker.clients[id]?.relayLost() }
             server.machine.retire(id, .clientGone, now: worker.now)
             server.noteWork()
             return

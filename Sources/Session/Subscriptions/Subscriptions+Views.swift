@@ -9,6 +9,11 @@ extension Subscriptions {
         clientNumbers[client].map { !clients[$0].asks.isEmpty } ?? false
     }
 
+    /// Whether the client has a subscription on the hub, or an open ask that begins or ends one.
+    package func isOn(_ hub: HubRef, _ client: ClientRef) -> Bool {
+        clientNumbers[client].map { clients[$0].hubs.contains { $0.0 == hub } } ?? false
+    }
+
     /// What the client is subscribed to, as far as it has been told.
     package func count(_ client: ClientRef) -> (channels: Int, patterns: Int, shards: Int) {
         guard let number = clientNumbers[client] else { return (0, 0, 0) }
