@@ -61,6 +61,14 @@ def apart(found) -> list:
             + [frame for frame, is_push in zip(found, over_hub) if not is_push])
 
 
+def errors_apart(found) -> list:
+    """What a RESP2 subscriber may not send is refused on another upstream than its messages come
+    over: they may overtake each other."""
+    return [frame for frame in found if not frame.startswith(b"-")] + [
+        frame for frame in found if frame.startswith(b"-")
+    ]
+
+
 def settled(found) -> list:
     """Sorts what several patterns have made of one message: their order hangs on the server's
     seed."""

@@ -20,7 +20,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import frames  # noqa: E402
-from documented_subscriptions import apart, settled, unordered  # noqa: E402
+from documented_subscriptions import apart, errors_apart, settled, unordered  # noqa: E402
 from harness import servers  # noqa: E402
 from harness.laggard import Laggard  # noqa: E402
 from harness.wire import encode  # noqa: E402
@@ -240,6 +240,8 @@ class Twins:
                 found = unordered(found)
             elif mode == "shared" and self.was_three:
                 found = apart(found)
+            elif mode == "shared":
+                found = errors_apart(found)
             sides.append(b"".join(found))
         return frames.difference(*sides)
 
