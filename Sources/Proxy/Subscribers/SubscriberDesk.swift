@@ -148,7 +148,7 @@ final class SubscriberDesk {
         on hub: PushHub, where isMeant: (ClientConnection) -> Bool
     ) -> [ClientConnection] {
         worker.clients.all.filter {
-            $0.pool === pool && $0.extras?.subscribing?.hub == hub.ref && isMeant($0)
+            $0.pool === pool && $0.subscribing?.hub == hub.ref && isMeant($0)
         }
     }
 
@@ -230,10 +230,7 @@ final class SubscriberDesk {
         let listeners = core.listeners(hub.ref, kind, name.bindMemory(to: UInt8.self).span)
         traffic.deliveries += UInt64(listeners.clients.count)
         var message = worker.beginMessage(frame)
-        for ref in listeners.clients {
-            guard let client = worker.clients.unretained(SlotID(raw: ref.raw)) else { continue }
-            client._withUnsafeGuaranteedRef { $0.receive(&message) }
-        }
+        worker.give(&message, to: listeners.clients)
         worker.endMessage(message)
     }
 
@@ -284,5 +281,16 @@ final class SubscriberDesk {
 
     private func client(_ ref: ClientRef) -> ClientConnection? {
         worker.clients[SlotID(raw: ref.raw)]
+    }
+}
+
+extension Worker {
+    /// Gives a message to listeners. A method of the worker, because elsewhere the loop would
+    /// retain the table of clients for each of them.
+    fileprivate func give(_ message: inout SharedMessage, to listeners: [ClientRef]) {
+        for ref in listeners {
+            guard let client = clients.unretained(SlotID(raw: ref.raw)) else { continue }
+            client._withUnsafeGuaranteedRef { $0.receive(&message) }
+        }
     }
 }
