@@ -109,6 +109,7 @@ final class ClientConnection {
     /// The command at the head of the input, while it has not come whole.
     var unfinished: UnfinishedCommand?
     var extras: ClientExtras?
+    var subscribing: Subscribing?
     /// The id that the client sees; never used twice.
     let serial: UInt64
     var lastActivity: Int64

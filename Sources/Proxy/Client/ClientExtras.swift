@@ -35,7 +35,6 @@ final class ClientExtras {
     var openMulti: OpenMulti?
     var aside: UpstreamConnection?
     var reads = ReplicaReads()
-    var subscribing: Subscribing?
     /// The head command is long, and is kept until it is whole.
     var collectsAsk = false
     var openFrame: OpenFrame?
@@ -224,7 +223,7 @@ extension ClientConnection {
     /// while the client holds an upstream.
     func countKept() {
         guard channel.isOpen else { return }
-        let kept = session.size + (order?.size ?? 0) + (extras?.subscribing?.asked ?? 0)
+        let kept = session.size + (order?.size ?? 0) + (subscribing?.asked ?? 0)
         let size = max(0, kept - ClientConnection.free)
         guard size != extraBytes else { return }
         worker.countExtras(size - extraBytes)

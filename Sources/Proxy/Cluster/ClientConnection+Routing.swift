@@ -108,9 +108,10 @@ extension ClientConnection {
     /// Nothing of a cluster is in progress for this client, but that it may have strands.
     @inline(__always)
     private var isUsual: Bool {
+        if subscribing != nil { return false }
         guard let extras else { return true }
         return extras.soleRedirect == nil && extras.openMulti == nil && extras.tour == nil
-            && extras.aside == nil && extras.refusal == nil && extras.subscribing == nil
+            && extras.aside == nil && extras.refusal == nil
     }
 
     /// `forwardRun` for commands to one node.

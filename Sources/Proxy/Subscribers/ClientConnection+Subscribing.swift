@@ -10,8 +10,9 @@ import Pool
 import RESP
 import Session
 
-/// What Redpool has to know of a client that subscribes on hubs.
-struct Subscribing {
+/// What Redpool has to know of a client that subscribes on hubs. There may be thousands of those,
+/// and this is small beside `ClientExtras`.
+final class Subscribing {
     /// The commands of the SUBSCRIBE family that are not answered yet, oldest first: whether CLIENT
     /// REPLY hides an error.
     private(set) var asks: [(isSilent: Bool, bytes: Int)] = []
@@ -25,12 +26,16 @@ struct Subscribing {
     var hub: HubRef?
     var isWaiting: Bool { !asks.isEmpty || relayed > 0 || isEnding }
 
-    mutating func asks(isSilent: Bool, bytes: Int) {
+    func asks(isSilent: Bool, bytes: Int) {
         asks.append((isSilent: isSilent, bytes: bytes))
         asked += bytes
     }
 
-    mutating func askAnswered() { asked -= asks.removeFirst().bytes }
+    func askAnswered() {
+        asked -= asks.removeFirst().bytes
+        // Most clients ask once and then listen: no memory is kept for the next one.
+        if asks.isEmpty { asks = [] }
+    }
 
     /// How many answers of hubs a client may wait for.
     static let mostAsks = 1024
@@ -42,7 +47,7 @@ extension ClientConnection {
 
     /// Its subscriptions are on hubs, or it waits for one there.
     @inline(__always)
-    var isSubscribing: Bool { extras?.subscribing != nil }
+    var isSubscribing: Bool { subscribing != nil }
 
     /// It gets messages from a hub.
     var isListener: Bool { isSubscribing && pool.subscribers.anyName(of: self) != nil }
@@ -53,7 +58,7 @@ extension ClientConnection {
     }
 
     /// A hub owes it an answer.
-    var awaitsHub: Bool { extras?.subscribing?.isWaiting == true }
+    var awaitsHub: Bool { subscribing?.isWaiting == true }
 
     /// Handles a command of such a client.
     func handleSubscribing(
@@ -66,7 +71,7 @@ extension ClientConnection {
 
     func carryOutSubscribing(_ request: Request) -> Outcome {
         worker.turn.spend(Turn.special)
-        if extras?.subscribing?.isEnding == true { return waitForReplies() }
+        if subscribing?.isEnding == true { return waitForReplies() }
         let command = request.command
         if pool.denyList.refuses(command) {
             return awaitsHub ? waitForReplies() : refuseCommand()
@@ -137,7 +142,7 @@ extension ClientConnection {
         }
         begin(on: hub)
         let isSilent = session.takeSilence()
-        ownExtras.subscribing?.asks(isSilent: isSilent, bytes: request.bytes.count)
+        subscribing?.asks(isSilent: isSilent, bytes: request.bytes.count)
         hub.keepUnsent(request.bytes, of: id, isSilent: isSilent)
         counted.commands &+= 1
         pool.traffic.commandsShared += 1
@@ -152,24 +157,24 @@ extension ClientConnection {
     /// It may send one more command over its hub.
     private var mayGoOn: Bool {
         if pool.isHalted { return false }
-        guard let subscribing = extras?.subscribing else { return true }
+        guard let subscribing else { return true }
         return subscribing.asks.count + subscribing.relayed < Subscribing.mostAsks
             && subscribing.asked < ClientConnection.longestAsk && !isPausedByUpstream
     }
 
     private func begin(on hub: PushHub) {
-        if extras?.subscribing == nil {
-            ownExtras.subscribing = Subscribing()
+        if subscribing == nil {
+            subscribing = Subscribing()
             beginListening()
         }
-        extras?.subscribing?.hub = hub.ref
+        subscribing?.hub = hub.ref
         if let upstream = hub.upstream, upstream.isFull(for: self) { pause(.upstreamFull) }
     }
 
     /// RESET or QUIT: the answer comes behind the last message.
     private func endSubscriptions(_ end: SubscriptionEnd) -> Outcome {
         if inFlight > 0 || awaitsHub || pool.isHalted { return waitForReplies() }
-        extras?.subscribing?.isEnding = true
+        subscribing?.isEnding = true
         pool.subscribers.leave(self, end)
         return .answered
     }
@@ -180,7 +185,7 @@ extension ClientConnection {
     private func relay(_ request: Request, over hub: PushHub) -> Outcome {
         if inFlight > 0 || !mayGoOn { return waitForReplies() }
         // Behind what ends its last subscription the command is that of any client.
-        if extras?.subscribing?.asks.isEmpty == false { return waitForReplies() }
+        if subscribing?.asks.isEmpty == false { return waitForReplies() }
         // What it waits for may be on another hub.
         if awaitsHub, pool.subscribers.hubs.count > 1 { return waitForReplies() }
         guard let upstream = hub.upstream else {
@@ -188,7 +193,7 @@ extension ClientConnection {
             pool.subscribers.waitForHub(self)
             return waitForReplies()
         }
-        extras?.subscribing?.relayed += 1
+        subscribing?.relayed += 1
         if worker.table.mayWrite(request.command) { noteWrite(upstream) }
         pool.traffic.commandsShared += 1
         counted.commands &+= 1
@@ -214,7 +219,7 @@ extension ClientConnection {
     /// The reply to it has come.
     func relayed(_ reply: UnsafeRawBufferPointer, _ entry: InFlight) {
         guard isSubscribing, channel.isOpen else { return }
-        extras?.subscribing?.relayed -= 1
+        subscribing?.relayed -= 1
         if !entry.isSilent {
             if entry.command == .ping, key.protocolVersion == 2 {
                 receiveOwn(ClientConnection.restrictedPong(reply))
@@ -240,7 +245,7 @@ extension ClientConnection {
     /// The hub was lost with a command of it in flight.
     func relayLost() {
         guard isSubscribing, channel.isOpen else { return }
-        extras?.subscribing?.relayed -= 1
+        subscribing?.relayed -= 1
         upstreamLost()
     }
 
@@ -265,13 +270,13 @@ extension ClientConnection {
 
     /// The server has refused the oldest command.
     func refuseAsk(_ error: [UInt8]) {
-        if extras?.subscribing?.asks.first?.isSilent == false { receiveOwn(error) }
+        if subscribing?.asks.first?.isSilent == false { receiveOwn(error) }
     }
 
     /// The oldest command is answered.
     func askAnswered() {
-        guard extras?.subscribing?.asks.isEmpty == false else { return }
-        extras?.subscribing?.askAnswered()
+        guard subscribing?.asks.isEmpty == false else { return }
+        subscribing?.askAnswered()
         if !awaitsHub, !pool.subscribers.isListening(self) { endSubscribing() }
         countKept()
         hubAnswered()
@@ -298,7 +303,7 @@ extension ClientConnection {
 
     /// It has no subscriptions on hubs any more.
     func endSubscribing() {
-        extras?.subscribing = nil
+        subscribing = nil
         endListening()
     }
 
@@ -323,7 +328,7 @@ extension ClientConnection {
     /// The client leaves.
     func leaveHubs() {
         guard isSubscribing else { return }
-        extras?.subscribing = nil
+        subscribing = nil
         pool.subscribers.leave(self, .gone)
     }
 }
