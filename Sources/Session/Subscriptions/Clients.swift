@@ -173,7 +173,7 @@ struct Client {
     /// How many it has been told of.
     var told = KindCounts()
     /// The hubs of its subscriptions, and how many are on each.
-    var hubs: [(hub: HubRef, count: Int)] = []
+    private(set) var hubs = HubUses()
     /// Its open asks, oldest first. The first `started` of them have places on hubs.
     var asks = Fifo<Int>()
     var started = 0
@@ -186,13 +186,45 @@ struct Client {
 
     var isOver: Bool { asks.isEmpty && subscriptions.count == 0 }
 
-    mutating func use(_ hub: HubRef, _ change: Int) {
-        guard let place = hubs.firstIndex(where: { $0.hub == hub }) else {
-            hubs.append((hub, change))
-            return
+    mutating func use(_ hub: HubRef, _ change: Int) { hubs.use(hub, change) }
+
+    /// The oldest ask is answered. Most clients ask once and then listen: no memory is kept for the
+    /// next one.
+    mutating func endAsk() {
+        _ = asks.popFirst()
+        if asks.isEmpty { asks = Fifo() }
+        started -= 1
+    }
+}
+
+/// How many subscriptions a client has on each hub. Nearly all have one hub, which takes no memory
+/// of its own.
+struct HubUses: Sequence, IteratorProtocol {
+    private typealias Use = (hub: HubRef, count: Int32)
+    private var one: Use?
+    private var others: [Use] = []
+
+    var first: HubRef? { one?.hub }
+    var areSeveral: Bool { !others.isEmpty }
+
+    mutating func next() -> HubRef? {
+        guard let hub = one?.hub else { return nil }
+        one = others.isEmpty ? nil : others.removeFirst()
+        return hub
+    }
+
+    fileprivate mutating func use(_ hub: HubRef, _ change: Int) {
+        if let use = one, use.hub == hub {
+            let count = use.count + Int32(change)
+            if count > 0 { one?.count = count } else { _ = next() }
+        } else if one == nil {
+            one = (hub, Int32(change))
+        } else if let place = others.firstIndex(where: { $0.hub == hub }) {
+            others[place].count += Int32(change)
+            if others[place].count == 0 { others.remove(at: place) }
+        } else {
+            others.append((hub, Int32(change)))
         }
-        hubs[place].count += change
-        if hubs[place].count == 0 { hubs.remove(at: place) }
     }
 }
 

@@ -51,7 +51,7 @@ extension Subscriptions {
         case .end(let verb, let names):
             var targets: [Ask.Target] = []
             for (index, name) in names.enumerated() {
-                for (hub, _) in clients[client].hubs {
+                for hub in clients[client].hubs {
                     guard let entry = entries.find(hub, verb.kind, name.span),
                         clients[client].subscriptions.find(entry) != nil
                     else { continue }
@@ -322,8 +322,7 @@ extension Subscriptions {
             actions.append(.answered(clients[client].ref))
         }
         asks.remove(number)
-        _ = clients[client].asks.popFirst()
-        clients[client].started -= 1
+        clients[client].endAsk()
         unsettled.append(clients[client].ref)
     }
 

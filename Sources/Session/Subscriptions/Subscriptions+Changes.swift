@@ -63,8 +63,8 @@ extension Subscriptions {
     }
 
     private func isTold(_ client: Int, elsewhere entry: Int) -> Bool {
-        guard clients[client].hubs.count > 1 else { return false }
-        for (hub, _) in clients[client].hubs where hub != entries[entry].hub {
+        guard clients[client].hubs.areSeveral else { return false }
+        for hub in clients[client].hubs where hub != entries[entry].hub {
             guard
                 let other = entries.find(hub, entries[entry].kind, entries[entry].name.span),
                 let row = clients[client].subscriptions.find(other)

@@ -62,7 +62,7 @@ package struct Subscriptions: ~Copyable {
         }
         guard let number else { return actions.append(.finish(client, end)) }
         // It has no place of its own: it ends where the client's subscriptions are.
-        let hub = clients[number].hubs.first?.hub ?? HubRef(0)
+        let hub = clients[number].hubs.first ?? HubRef(0)
         add(.leave(end), of: client, on: hub)
     }
 
