@@ -33,7 +33,7 @@ class Audience:
         found = self.process.stdout.readline()
         if not found.startswith(word or "{"):
             self.process.kill()
-            errors = self.process.communicate()[1].strip()
+            errors = self.process.stderr.read().strip()
             raise Trouble(f"{' '.join(map(str, self.process.args))}: {errors}")
         return found
 
