@@ -117,10 +117,8 @@ extension ClientConnection {
         let command = worker.table.find(buffer.span, frame)
         if pool.isRouted { return handleRouted(buffer, frame, command) }
         // Only a client with extras, which few have, can have been refused a lease.
-        if extras != nil {
-            if refuseIfDenied() { return frame.end }
-            if isSubscribing { return handleSubscribing(buffer, frame, command) }
-        }
+        if extras != nil, refuseIfDenied() { return frame.end }
+        if isSubscribing { return handleSubscribing(buffer, frame, command) }
         if case .multi = command, case .open = mode, !isHolding, !pool.isPaused,
             let block = findBlock(buffer, after: frame)
         {

@@ -127,9 +127,9 @@ extension ClientConnection {
         if extras != nil {
             dropStrands()
             takeAsideBack()
-            leaveHubs()
             dropParked()
         }
+        leaveHubs()
         guard let upstream else { return }
         leaveSlowReaders(upstream)
         self.upstream = nil
