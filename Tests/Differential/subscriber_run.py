@@ -218,6 +218,11 @@ class Twins:
         self.proxied.answers(count)
 
     def leave(self, how):
+        if self.was_another:
+            # Messages of its own may come behind the last reply.
+            wanted = len(self.direct.frames)
+            while len(self.proxied.frames) < wanted and self.proxied.next() is not None:
+                pass
         for end in (self.direct, self.proxied):
             if how == CLOSED:
                 end.socket.shutdown(1)

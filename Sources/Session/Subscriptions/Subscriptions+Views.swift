@@ -11,7 +11,7 @@ extension Subscriptions {
 
     /// Whether the client has a subscription on the hub, or an open ask that begins or ends one.
     package func isOn(_ hub: HubRef, _ client: ClientRef) -> Bool {
-        clientNumbers[client].map { clients[$0].hubs.contains { $0.0 == hub } } ?? false
+        clientNumbers[client].map { clients[$0].hubs.contains { $0 == hub } } ?? false
     }
 
     /// What the client is subscribed to, as far as it has been told.
