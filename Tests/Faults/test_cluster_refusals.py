@@ -2,6 +2,8 @@
 say what no healthy cluster says so often, so early or in such pieces."""
 
 import itertools
+import os
+import signal
 import threading
 import time
 
@@ -396,6 +398,31 @@ def test_refusals_that_a_script_makes_up(ground, words):
     script = f"redis.call('INCR', KEYS[1]) return redis.error_reply('{text}')"
     reply = ground.client.command("EVAL", script, "1", ground.key)
     assert reply == text.encode()
+    assert ground.value == 1
+
+
+@pytest.mark.parametrize("words", ["TRYAGAIN later", "CLUSTERDOWN later"])
+def test_a_script_whose_first_way_was_lost_makes_up_a_refusal(ground, words):
+    """It has run once, although the node that it was sent to first has provably not received it."""
+    script = f"redis.call('INCR', KEYS[1]) return redis.error_reply('{words}')"
+    pid = ground.redpool.process.pid
+    # Both nodes have an idle upstream.
+    for key in (ground.key, ground.other):
+        assert ground.client.command("EVAL", "return 1", 1, key) == 1
+
+    def moved(link):
+        """The daemon reads of the move and of the other node's end in one go."""
+        os.kill(pid, signal.SIGSTOP)
+        link.send(ground.moved(ground.b))
+        ground.b.middleman.strike("close")
+        os.kill(pid, signal.SIGCONT)
+
+    # The script is refused, and so is the question whether it has made that up.
+    ground.arm(ground.a, ground.moved(ground.b))
+    ground.arm(ground.a, moved)
+    reply = ground.client.command("EVAL", script, 1, ground.key)
+    # It has come to `b` in the end, which has sent it back.
+    assert reply == words.encode()
     assert ground.value == 1
 
 

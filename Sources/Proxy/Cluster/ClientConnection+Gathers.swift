@@ -42,7 +42,6 @@ extension ClientConnection {
             let place = lead &+ UInt32(truncatingIfNeeded: index)
             strands.order.describe(place, slot: part.slot, isSilent: false)
             _ = strands.order.hold(place, command: part.bytes.span)
-            strands.commands[place] = lastCommand
             let owner = part.node ?? route.owner(of: part.slot)?.number
             _ = strands.redirects.judge(
                 .notReceived, of: RefusedCommand(place: place), to: owner, in: strands.order,

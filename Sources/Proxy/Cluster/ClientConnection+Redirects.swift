@@ -33,12 +33,13 @@ extension ClientConnection {
     }
 
     /// Decides what becomes of a refused command.
+    ///
+    /// - Parameter isConfirmed: the node refuses its keys too.
     func judge(
         _ refused: RefusedReply, at place: UInt32, _ strands: ClientStrands,
-        from own: UpstreamConnection
+        from own: UpstreamConnection, isConfirmed: Bool = false
     ) {
         if own.origin.isReadOnly, judgeReplica(refused, at: place, strands, from: own) { return }
-        let isConfirmed = strands.confirmed.remove(place) != nil
         let mayBeMadeUp = CommandTable.runsScript(refused.command)
         // What a script says must not name nodes.
         let target =
@@ -67,8 +68,7 @@ extension ClientConnection {
     func confirmed(_ reply: [UInt8], at place: UInt32, from own: UpstreamConnection) {
         guard let strands, let refused = strands.confirms.removeValue(forKey: place) else { return }
         if let real = refused.confirmed(by: reply, of: own) {
-            strands.confirmed.insert(place)
-            judge(real, at: place, strands, from: own)
+            judge(real, at: place, strands, from: own, isConfirmed: true)
         } else if let text = doubt(about: refused, from: own) {
             answer(text, at: place, strands)
         } else {
@@ -103,7 +103,6 @@ extension ClientConnection {
             guard let bytes = refused.bytes, strands.order.hold(place, command: bytes.span) else {
                 return relay(refused, at: place, strands)
             }
-            strands.commands[place] = refused.command
         case .confirm, .relay: relay(refused, at: place, strands)
         case .answer(let end): answer(end.text(pool: pool.config.name), at: place, strands)
         }
@@ -190,7 +189,7 @@ extension ClientConnection {
             if own.isFull(for: self) { pause(.upstreamFull) }
             return
         }
-        let command = strands.commands.removeValue(forKey: held.place) ?? .unknown
+        let command = worker.table.command(of: bytes)
         bytes.withUnsafeBytes { send($0, at: held.place, command, over: own) }
     }
 

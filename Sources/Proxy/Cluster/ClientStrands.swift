@@ -40,16 +40,12 @@ final class ClientStrands {
     var gathers: [Gather] = []
     /// The held command for which the client waits for an upstream.
     var wanted: UInt32?
-    /// The held commands, by their places.
-    var commands: [UInt32: Command] = [:]
     /// The blocks in flight or held, by their places.
     var blocks: [UInt32: PlacedBlock] = [:]
     /// What was kept of the parts of gathers has been dropped, because it was too much.
     var isTooLarge = false
     /// Refusals that are being confirmed.
     var confirms: [UInt32: RefusedReply] = [:]
-    /// Places whose refusal the node has confirmed.
-    var confirmed: Set<UInt32> = []
     /// Bytes that are counted as the client's output.
     var counted = 0
     /// The client reads slower than the nodes answer.
@@ -79,8 +75,8 @@ final class ClientStrands {
     /// Nothing is left of their use, so they can begin anew.
     var isClean: Bool {
         order.isOver && order.nodes == 0 && strands.isEmpty && gathers.isEmpty && wanted == nil
-            && commands.isEmpty && blocks.isEmpty && !isTooLarge && confirms.isEmpty
-            && confirmed.isEmpty && counted == 0 && !isUnread && !isFull
+            && blocks.isEmpty && !isTooLarge && confirms.isEmpty && counted == 0 && !isUnread
+            && !isFull
     }
 
     /// The upstream of the strand on a node; nil if there is none.
@@ -136,8 +132,7 @@ final class ClientStrands {
 
     /// A command is answered by Redpool: how many replies the client gets.
     func takeReplies(of place: UInt32) -> Int {
-        commands[place] = nil
-        return blocks.removeValue(forKey: place)?.replies ?? 1
+        blocks.removeValue(forKey: place)?.replies ?? 1
     }
 
     /// The gather that begins with this place.

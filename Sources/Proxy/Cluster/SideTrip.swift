@@ -130,7 +130,6 @@ extension ClientConnection {
         guard let strands = openStrands(under: route.version) else { return upstreamLost() }
         let place = strands.order.openHeld(slot: slot, isSilent: refused.isSilent)
         _ = strands.order.hold(place, command: bytes.span)
-        strands.commands[place] = refused.command
         inFlight = 1
         let action = strands.redirects.judge(
             refused.refusal, of: RefusedCommand(place: place), to: target?.number,

@@ -112,6 +112,16 @@ extension UpstreamConnection {
 }
 
 extension CommandTable {
+    /// Which one a whole command is.
+    func command(of bytes: [UInt8]) -> Command {
+        var scanner = CommandScanner()
+        guard
+            case .command(let frame) = scanner.scan(
+                bytes.span, frameStart: 0, limits: CommandLimits())
+        else { return .unknown }
+        return find(bytes.span, frame)
+    }
+
     /// The slot of a whole command, or one of `PlaceSlot`.
     func slot(of command: [UInt8]) -> UInt16 {
         var scanner = CommandScanner()

@@ -134,9 +134,10 @@ extension UpstreamConnection {
             return
         }
         countReplies(1, entry)
+        let sent = unanswered(entry, start: output.answeredTotal)?.first
         let refused = RefusedReply(
-            refusal: refusal, reply: reply, command: entry.command,
-            bytes: unanswered(entry, start: output.answeredTotal)?.first,
+            refusal: refusal, reply: reply,
+            command: sent.map { worker.table.command(of: $0) } ?? entry.command, bytes: sent,
             isSilent: entry.isSilent)
         if isShared {
             client.redirectShared(refused, from: self)
