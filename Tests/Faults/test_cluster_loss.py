@@ -1,5 +1,6 @@
 """A cluster that loses a node, a slot or the link to one of them."""
 
+import os
 import signal
 
 import pytest
@@ -161,3 +162,20 @@ def test_with_the_minority_the_map_stays(launch, cut_off):
         eventually(lambda: client.command("GET", key) == b"meanwhile", 60, what="the new primary")
         assert client.command("GET", other) == b"before"
         assert served() != before
+
+
+def test_commands_that_were_never_written_are_sent_again(launch, bare):
+    """The daemon reads them, and in the same turn of its loop the end of all its connections."""
+    redpool = start(launch, bare)
+    keys = spread(24)
+    pid = redpool.process.pid
+    with redpool.connect(60) as client:
+        for round in range(1, 21):
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                client.send(b"".join(encode("INCR", key) for key in keys))
+                for node in bare.primaries:
+                    node.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert [client.read() for _ in keys] == [round] * len(keys)

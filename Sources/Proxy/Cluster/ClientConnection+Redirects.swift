@@ -236,8 +236,9 @@ extension ClientConnection {
         guard let strands, channel.isOpen else { return }
         strands.remove(own)
         if upstream === own { upstream = nil }
-        sendHeldCommands(strands)
         settleStrands(strands)
+        // Held commands go later: the pool could still lend the upstream that is going.
+        worker.ready(self)
     }
 }
 
