@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from harness.cluster import Cluster, key_in, spread
+from harness.cluster import Cluster, key_in, slot_of, spread
+from harness.middleman import Middleman
 from harness.relay import Relay
 from harness.servers import FOUND
 from harness.waiting import always, eventually
-from harness.wire import ErrorReply, encode
+from harness.wire import Closed, ErrorReply, encode
 
 pytestmark = [pytest.mark.daemon]
 
@@ -393,3 +394,23 @@ def test_own_writes_while_a_slot_moves(launch):
                 assert client.command("GET", key) == key.encode()
         wait_for_replica(client, new, cluster.replicas_of(target))
     assert "upstream.desync" not in redpool.log()
+
+
+def test_a_write_asked_of_a_replica_does_not_run_twice(launch):
+    """A node hands a slot over to one that is a replica by the daemon's map, which is behind. What
+    is lost there may have run, whatever the connection was made for."""
+    cluster = launch.started(Cluster(2, replicas=1, front=Middleman))
+    redpool = start(launch, cluster)
+    source, target = cluster.primaries
+    [replica] = cluster.replicas_of(target)
+    [key], [other] = cluster.keys_of(source, 1), cluster.keys_of(target, 1)
+    place = f"{replica.address.host}:{replica.address.port}"
+    source.middleman.arm(key.encode(), f"-ASK {slot_of(key)} {place}\r\n".encode(), 1)
+    replica.middleman.arm(key.encode(), "close", 1)
+    with redpool.connect() as reader, redpool.connect() as client:
+        wait_for_replica(reader, other, [replica])
+        client.send(encode("INCR", key))
+        with pytest.raises(Closed):
+            client.read()
+    assert replica.middleman.seen[key.encode()] == 1
+    assert source.middleman.seen[key.encode()] == 1

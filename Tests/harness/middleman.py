@@ -81,6 +81,8 @@ class Link:
         self.pending = None
         self.is_stalled = False
         self.is_deaf = False
+        # A replica's link to its primary: what comes is no replies.
+        self.is_raw = False
         self.last = b""
         for end, handler in ((near, self.near_readable), (self.far, self.far_readable)):
             middleman.selector.register(end, selectors.EVENT_READ, handler)
@@ -98,6 +100,9 @@ class Link:
         if not data:
             self.close()
             return
+        if self.is_raw:
+            self.far.sendall(data)
+            return
         self.from_near += data
         self.middleman.received += len(data)
         while self.is_working and (end := frame_end(self.from_near)):
@@ -114,6 +119,7 @@ class Link:
 
     def command(self, frame):
         self.last = frame[:200]
+        self.is_raw = self.is_raw or b"PSYNC" in self.last
         self.middleman.heard.append((self, self.last))
         fault = self.middleman.fault_for(frame)
         if fault in BEFORE:
@@ -147,6 +153,9 @@ class Link:
             data = b""
         if not data:
             self.close()
+            return
+        if self.is_raw:
+            self.send(data)
             return
         self.from_far += data
         while self in self.middleman.links and (end := frame_end(self.from_far)):

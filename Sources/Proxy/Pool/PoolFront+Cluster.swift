@@ -100,6 +100,9 @@ extension PoolFront {
             route.leaves(slot)
             let target = server(of: address)
             target?.namedAt = worker.now
+            // It is sent writes, and on a connection for reads these would be sent again when the
+            // connection is lost.
+            target?.setReplica(false)
             return target
         case .tryAgain: traffic.triedAgain += 1
         case .clusterDown:
