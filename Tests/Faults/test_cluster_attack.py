@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from harness.cluster import Cluster, slot_of
+from harness.servers import FOUND
 from harness.waiting import always, eventually
 from harness.wire import ErrorReply, encode
 
@@ -186,6 +187,17 @@ def test_a_script_of_a_watching_client_follows_its_slot(ground):
         ground.move()
         assert client.command("EVAL", "return redis.call('INCR', KEYS[1])", "1", ground.key) == 2
         assert client.command("GET", ground.key) == b"2"
+
+
+@pytest.mark.parametrize("server", [one for one in FOUND if one.splits_replies], ids=str)
+def test_a_script_that_can_make_up_replies_follows_its_slot(launch, server):
+    """There each script has a fence behind it."""
+    ground = Ground(launch, launch.started(Cluster(replicas=0, binary=server.path)))
+    script = "return redis.call('INCR', KEYS[1])"
+    with ground.connect() as client:
+        for round in range(1, 4):
+            assert client.command("EVAL", script, "1", ground.key) == round
+            ground.move()
 
 
 @pytest.mark.parametrize("word", ["QUIT", "RESET"])
