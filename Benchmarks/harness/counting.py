@@ -25,6 +25,8 @@ SET = encode("SET", "key:000000000001", VALUE), b"+OK\r\n"
 # Keys in as many slots, which a cluster of three spreads over its nodes.
 SPREAD = (
     b"".join(encode("GET", f"key:{number}") for number in range(16)), b"$-1\r\n" * 16)
+# The same with one command for ten of them.
+SPLIT = encode("MGET", *(f"key:{number}" for number in range(10))), b"*10\r\n" + b"$-1\r\n" * 10
 
 # What is published, and what each listener gets of it.
 NEWS = b"m" * 100
@@ -44,6 +46,7 @@ LOADS = {
     "cluster c50 GET": (50, 1, GET, 40),
     "cluster P16 GET": (50, 16, GET, 8),
     "cluster spread P16 GET": (50, 16, SPREAD, 8),
+    "cluster MGET": (50, 1, SPLIT, 10),
     "listeners c100 message": (100, 1, MESSAGE, 20),
     "listeners P16 message": (100, 16, MESSAGE, 8),
 }

@@ -54,10 +54,10 @@ private func checkSplit(_ name: [UInt8], _ pieces: [[UInt8]]) {
     guard let split = Split(command, bytes.span, frame, includesMSET: true) else { return }
     var count = 0
     for part in split.parts {
-        precondition(isCommand(part.command), "a part that is no command")
-        count += part.keys.count
+        precondition(isCommand(Array(split.commands[part.range])), "a part that is no command")
+        count += part.keyCount
     }
-    precondition(count == split.keyCount, "a key without a part")
+    precondition(count == split.partOfKey.count, "a key without a part")
     let replies = Array(pieces.suffix(split.parts.count))
     guard let reply = split.merged(replies, pool: "main", name: "NAME") else { return }
     // It gets whole replies, and passes errors on unread.

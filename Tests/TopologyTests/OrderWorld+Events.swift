@@ -39,8 +39,16 @@ extension OrderWorld {
         for part in 0..<UInt32(count) {
             // Not known before the parts are: what the client gets.
             expected.append([])
-            parts[lead &+ part] = newReply()
-            held.append(Held(place: lead &+ part, command: [], isSilent: false, isPart: true))
+            let place = lead &+ part
+            let reply = newReply()
+            parts[place] = reply
+            if random.chance(50) {
+                let node = anyNode()
+                order.sendPart(place, slot: UInt16(random.below(9)), to: node)
+                owe(place, reply, false, true, on: node)
+            } else {
+                held.append(Held(place: place, command: [], isSilent: false, isPart: true))
+            }
         }
         for place in lead..<(lead &+ UInt32(count)) where random.chance(80) { send(place) }
     }

@@ -36,8 +36,10 @@ extension ClientConnection {
             return beginTour(request, of: nodes, merge, route)
         }
         let bytes = [UInt8](request.bytes)
-        let parts = nodes.map { (slot: PlaceSlot.none, node: $0.number as UInt32?, bytes: bytes) }
-        return gather(parts, .nodes(merge))
+        let parts = nodes.map {
+            GatherPart(slot: PlaceSlot.none, node: $0.number, range: bytes.indices)
+        }
+        return gather(parts, bytes, .nodes(merge))
     }
 
     /// WAIT: on each node that the client may have written to, one after the other if there are
@@ -77,8 +79,8 @@ extension ClientConnection {
         }
         let command = node == scan.node ? scan.command : scan.fromStart
         return gather(
-            [(slot: PlaceSlot.none, node: target.number, bytes: command)],
-            .scan(node: node, nodes: Array(nodes.keys)))
+            [GatherPart(slot: PlaceSlot.none, node: target.number, range: command.indices)],
+            command, .scan(node: node, nodes: Array(nodes.keys)))
     }
 
     // MARK: One node, Redpool

@@ -6,13 +6,25 @@ import RESP
 import Session
 import Topology
 
+/// A part of a command.
+struct GatherPart {
+    /// The slot of its keys, or one of `PlaceSlot`.
+    let slot: UInt16
+    /// The number of its node; nil for the owner of its slot.
+    let node: UInt32?
+    /// Where it is in the bytes of all parts.
+    let range: Range<Int>
+}
+
 extension ClientConnection {
     /// Sends a command whose keys are in several slots, in parts.
     func send(_ split: Split, _ request: Request) -> Outcome {
         let parts = split.parts.map {
-            (slot: $0.slot, node: replica(for: request, in: $0.slot)?.number, bytes: $0.command)
+            GatherPart(
+                slot: $0.slot, node: replica(for: request, in: $0.slot)?.number, range: $0.range)
         }
-        let outcome = gather(parts, .split(split, name: name(of: request.command)))
+        let outcome = gather(
+            parts, split.commands, .split(split, name: name(of: request.command)))
         if outcome == .sent { pool.traffic.split += 1 }
         return outcome
     }
@@ -26,10 +38,8 @@ extension ClientConnection {
         }
     }
 
-    /// Sends the parts of a command, each to a node or to the owner of its slot.
-    func gather(
-        _ parts: [(slot: UInt16, node: UInt32?, bytes: [UInt8])], _ kind: GatherKind
-    ) -> Outcome {
+    /// Sends the parts of a command. `commands` has the bytes of all of them.
+    func gather(_ parts: [GatherPart], _ commands: [UInt8], _ kind: GatherKind) -> Outcome {
         guard let route = pool.route, let strands = openStrands(under: route.version) else {
             return waitForReplies()
         }
@@ -38,22 +48,75 @@ extension ClientConnection {
                 parts: parts.count, isSilent: session.takeSilence())
         else { return waitForReplies() }
         strands.gathers.append(ClientStrands.Gather(lead: lead, kind: kind))
-        for (index, part) in parts.enumerated() {
-            let place = lead &+ UInt32(truncatingIfNeeded: index)
-            strands.order.describe(place, slot: part.slot, isSilent: false)
-            _ = strands.order.hold(place, command: part.bytes.span)
-            let owner = part.node ?? route.owner(of: part.slot)?.number
-            _ = strands.redirects.judge(
-                .notReceived, of: RefusedCommand(place: place), to: owner, in: strands.order,
-                version: route.version, now: worker.now)
+        var sent = 0
+        while sent < parts.count,
+            send(parts[sent], commands, at: lead &+ UInt32(sent), strands, route)
+        {
+            sent += 1
+        }
+        for index in sent..<parts.count {
+            hold(parts[index], commands, at: lead &+ UInt32(index), strands, route)
         }
         inFlight = UInt32(truncatingIfNeeded: strands.order.count)
         pool.traffic.commandsShared += 1
         counted.commands &+= 1
         worker.turn.spend(Turn.special + parts.count)
-        sendHeldCommands(strands)
-        settleStrands(strands)
+        if sent < parts.count {
+            sendHeldCommands(strands)
+            settleStrands(strands)
+        }
         return .sent
+    }
+
+    /// Sends a part at once. False if there is no upstream for it.
+    private func send(
+        _ part: GatherPart, _ commands: [UInt8], at place: UInt32, _ strands: ClientStrands,
+        _ route: ClusterRoute
+    ) -> Bool {
+        let target = part.node.map { route.server(at: $0) } ?? route.owner(of: part.slot)
+        guard let target, target.departure == nil, let own = strand(for: target, strands) else {
+            return false
+        }
+        strands.order.sendPart(place, slot: part.slot, to: target.number)
+        commands.withUnsafeBytes {
+            send(
+                UnsafeRawBufferPointer(rebasing: $0[part.range]), at: place, lastCommand, over: own)
+        }
+        return true
+    }
+
+    /// The strand on a node, which begins if the pool has an upstream now; nil if it does not.
+    private func strand(for target: Server, _ strands: ClientStrands) -> UpstreamConnection? {
+        if let own = strands.upstream(on: target.number) {
+            target.machine.add(own.id)
+            return own
+        }
+        guard granted == nil, !target.isReplica else { return nil }
+        switch target.lease(.shared, key, for: id) {
+        case .granted(let id):
+            let own = target.lent(id)
+            own.share()
+            strands.add(own, on: target.number)
+            return own
+        case .queued(let ticket):
+            target.machine.cancel(ticket)
+            target.noteWork()
+        case .refused: break
+        }
+        return nil
+    }
+
+    /// A part is sent later.
+    private func hold(
+        _ part: GatherPart, _ commands: [UInt8], at place: UInt32, _ strands: ClientStrands,
+        _ route: ClusterRoute
+    ) {
+        strands.order.describe(place, slot: part.slot, isSilent: false)
+        _ = strands.order.hold(place, command: commands.span.extracting(part.range))
+        let owner = part.node ?? route.owner(of: part.slot)?.number
+        _ = strands.redirects.judge(
+            .notReceived, of: RefusedCommand(place: place), to: owner, in: strands.order,
+            version: route.version, now: worker.now)
     }
 
     /// All parts of a command are answered.

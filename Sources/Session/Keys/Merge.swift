@@ -79,7 +79,7 @@ extension Split {
             var cursor = ReplyCursor(from: 0)
             // As many as it has keys at most.
             guard let item = cursor.next(reply.span), item.type == UInt8(ascii: ":"),
-                (0...Int64(part.keys.count)).contains(item.value), cursor.position == reply.count
+                (0...Int64(part.keyCount)).contains(item.value), cursor.position == reply.count
             else { return nil }
             let count = item.value
             sum += count
@@ -91,31 +91,54 @@ extension Split {
 
     /// The elements in the order of the command's keys, as they came.
     private func array(_ replies: [[UInt8]]) -> [UInt8]? {
-        var elements = [(reply: Int, bytes: Range<Int>)](repeating: (0, 0..<0), count: keyCount)
-        for (index, part) in parts.enumerated() {
+        // In each reply the next element.
+        var positions = [Int](repeating: 0, count: parts.count)
+        var size = 16
+        for index in parts.indices {
             let reply = replies[index]
-            var cursor = ReplyCursor(from: 0)
-            guard let outer = cursor.next(reply.span), outer.type == UInt8(ascii: "*"),
-                outer.value == Int64(part.keys.count)
-            else { return nil }
-            for key in part.keys {
-                let start = cursor.position
-                guard let item = cursor.next(reply.span), item.depth == 1, Split.isValue(item)
-                else {
-                    return nil
-                }
-                elements[key] = (index, start..<cursor.position)
+            size += reply.count
+            guard let start = Split.elements(of: reply.span, count: parts[index].keyCount) else {
+                return nil
             }
-            guard cursor.position == reply.count else { return nil }
+            positions[index] = start
         }
         var output: [UInt8] = []
-        output.reserveCapacity(16 + replies.reduce(0) { $0 + $1.count })
-        Encode.arrayHeader(keyCount, into: &output)
-        for element in elements { output += replies[element.reply][element.bytes] }
+        output.reserveCapacity(size)
+        Encode.arrayHeader(partOfKey.count, into: &output)
+        for part in partOfKey {
+            let index = Int(part)
+            let start = positions[index]
+            let reply = replies[index]
+            guard let end = Split.endOfValue(reply.span, from: start) else { return nil }
+            output += reply[start..<end]
+            positions[index] = end
+        }
+        for index in parts.indices where positions[index] != replies[index].count { return nil }
         return output
     }
 
-    private static func isValue(_ item: ReplyItem) -> Bool {
-        item.type == UInt8(ascii: "$") || item.type == UInt8(ascii: "_")
+    /// Where the elements of an array begin; nil if it is none of so many.
+    private static func elements(of reply: Span<UInt8>, count: Int) -> Int? {
+        guard reply.count > 3, reply[0] == UInt8(ascii: "*") else { return nil }
+        var value = 0
+        var position = 1
+        while position < min(reply.count, 12), (48...57).contains(reply[position]) {
+            value = 10 * value + Int(reply[position] - 48)
+            position += 1
+        }
+        guard position > 1, value == count, position + 1 < reply.count, reply[position] == 13,
+            reply[position + 1] == 10
+        else { return nil }
+        return position + 2
+    }
+
+    /// The end of the value or null that begins here; nil if it is something else.
+    private static func endOfValue(_ reply: Span<UInt8>, from start: Int) -> Int? {
+        guard start < reply.count,
+            reply[start] == UInt8(ascii: "$") || reply[start] == UInt8(ascii: "_")
+        else { return nil }
+        var scanner = ReplyScanner()
+        guard case .complete(let end) = scanner.scan(reply, from: start) else { return nil }
+        return end
     }
 }

@@ -4,7 +4,7 @@
 
 extension ReplyOrder {
     /// A command of several parts begins, 1 to 65,535; nil for other numbers. Returns the place of
-    /// the first part; the others follow. All are held and have no bytes until `hold` or `send`.
+    /// the first part; the others follow. All are held and have no bytes until `hold` or `sendPart`.
     package mutating func openGather(parts: Int, isSilent: Bool = false) -> UInt32? {
         guard (1...Int(UInt16.max)).contains(parts) else { return nil }
         let lead = first &+ UInt32(truncatingIfNeeded: count)
@@ -18,6 +18,19 @@ extension ReplyOrder {
         places[index].missing = UInt16(parts)
         places[index].isSilentGather = isSilent
         return lead
+    }
+
+    /// A part that has no bytes is sent to a node: it is not held any more.
+    package mutating func sendPart(_ place: UInt32, slot: UInt16, to node: UInt32) {
+        guard let offset = offset(of: place), places[position(offset)].stage == .held else {
+            return
+        }
+        let index = position(offset)
+        places[index].slot = slot
+        places[index].stage = .open
+        places[index].node = node
+        heldCount -= 1
+        joinStrand(node)
     }
 
     /// Parts are too large together, or nobody wants them: what is kept of their replies is
