@@ -16,6 +16,12 @@ extension ClientConnection {
         return self.upstream === upstream
     }
 
+    /// The strands of this client, if one of them is on this upstream.
+    func strands(over upstream: UpstreamConnection) -> ClientStrands? {
+        guard channel.isOpen, let strands, strands.has(upstream) else { return nil }
+        return strands
+    }
+
     /// A node has refused the oldest command on a shared upstream.
     func redirectShared(_ refused: RefusedReply, from own: UpstreamConnection) {
         guard let strands = strands ?? beginStrands(on: own, under: nil) else {

@@ -35,10 +35,6 @@ struct ReplicaReads {
 }
 
 extension PoolFront {
-    /// Some of its clients read from replicas.
-    @inline(__always)
-    var readsReplicas: Bool { reads != .primary }
-
     /// A replica that is further behind is not read from, in nanoseconds.
     var maxReplicaLag: Int64 { config.cluster?.maxReplicaLag ?? 0 }
 }

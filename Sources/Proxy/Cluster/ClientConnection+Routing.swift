@@ -21,7 +21,7 @@ extension ClientConnection {
         } else if let end = forwardKeyed(buffer, frame, command) {
             return end
         }
-        if command == .multi, !isSubscribing, let block = forwardRoutedBlock(buffer, frame) {
+        if case .multi = command, !isSubscribing, let block = forwardRoutedBlock(buffer, frame) {
             return block.outcome != .blocked ? block.end : nil
         }
         if extras != nil, let outcome = answerRefusal() {

@@ -181,9 +181,9 @@ extension ClientConnection {
 
     /// Takes replies to placed commands, or a part of one.
     func receivePlaced(
-        _ bytes: UnsafeRawBufferPointer, of place: UInt32, completing replies: UInt32
+        _ bytes: UnsafeRawBufferPointer, of place: UInt32, completing replies: UInt32,
+        _ strands: ClientStrands
     ) {
-        guard let strands else { return }
         let buffer = bytes.assumingMemoryBound(to: UInt8.self)
         let way = strands.order.take(buffer.span, of: place, completing: replies)
         pass(way, bytes, strands)

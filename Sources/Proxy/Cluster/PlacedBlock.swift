@@ -262,6 +262,8 @@ extension ClientConnection {
             }
         }
         if isComplete { strands.blocks[place] = nil }
-        receivePlaced(bytes, of: place, completing: isComplete ? 1 : 0)
+        // The client may have been closed meanwhile.
+        guard self.strands === strands else { return }
+        receivePlaced(bytes, of: place, completing: isComplete ? 1 : 0, strands)
     }
 }

@@ -37,10 +37,10 @@ extension UpstreamConnection {
             countFinished(finished)
         }
         worker.clients.unretained(entry.client)?._withUnsafeGuaranteedRef { client in
-            guard client.uses(self) else { return }
+            guard let strands = client.strands(over: self) else { return }
             client.receivePlaced(
                 UnsafeRawBufferPointer(start: bytes, count: count), of: entry.value,
-                completing: finished)
+                completing: finished, strands)
         }
     }
 

@@ -28,7 +28,12 @@ final class PoolFront {
     /// `route`, for what each command asks: without a retain.
     private(set) var routing: Unmanaged<ClusterRoute>?
     /// Which commands go to replicas. Kept here for the same reason.
-    private(set) var reads = ClusterSource.Reads.primary
+    private(set) var reads = ClusterSource.Reads.primary {
+        didSet { readsReplicas = reads != .primary }
+    }
+    /// Some of its clients read from replicas. Kept as a flag, because every command in front of a
+    /// cluster reads it.
+    private(set) var readsReplicas = false
     /// Seeds the random numbers of its servers.
     private var seed: UInt64
     var traffic = ClientTraffic()
@@ -88,6 +93,7 @@ final class PoolFront {
             routing = Unmanaged.passUnretained(made)
             isRouted = true
             reads = config.cluster?.reads ?? .primary
+            readsReplicas = reads != .primary
         }
         primary = addServer(group.firstNode, at: config.givenAddress)
     }

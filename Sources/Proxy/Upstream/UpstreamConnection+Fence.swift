@@ -138,8 +138,8 @@ extension UpstreamConnection {
     @inline(never)
     func isFenceAhead(_ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
         // A login with a fence behind it may stay unanswered; see `takeFencedLogin`.
-        guard entry.expectation != .fence, !entry.expectation.isLogin,
-            count >= Fence.replyLength, let fence
+        guard count >= Fence.replyLength, let fence, entry.expectation != .fence,
+            !entry.expectation.isLogin
         else {
             return false
         }
