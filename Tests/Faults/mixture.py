@@ -56,7 +56,7 @@ class Mixture(Crowd):
     """Clients that share the lists of `slots`. `told` has the words of errors, `commands` is how many
     commands there were."""
 
-    def __init__(self, address, clients, slots, *, seed, functions=True):
+    def __init__(self, address, clients, slots, *, seed, functions=True, splits=False):
         super().__init__(address, clients)
         self.slots = slots
         self.commands = 0
@@ -70,6 +70,9 @@ class Mixture(Crowd):
             self._plain, self._script, self._sha, self._several, self._half_way, self._made_up,
             self._pipeline, self._pipeline, self._block, self._steps, self._watched,
             self._popped_again, self._split]
+        # A script that can make up replies has a connection of its own, so a client with a state on
+        # another node cannot have it.
+        self._beside = [self._plain] if splits else [self._plain, self._script, self._half_way]
         if functions:
             self._ways += [self._function, self._half_way_function]
 
@@ -262,7 +265,7 @@ class Mixture(Crowd):
         if await self._ask(client, "WATCH", members[0][1]) != b"OK":
             return
         # Perhaps for another node, and perhaps a script.
-        await self._random.choice([self._plain, self._script, self._half_way])(None, client)
+        await self._random.choice(self._beside)(None, client)
         if await self._ask(client, "MULTI") == b"OK":
             for words in members:
                 await self._ask(client, *words)

@@ -99,7 +99,8 @@ def test_each_command_runs_once(launch, server, full, onUpstreamLoss):
     for others in ([], [weather.fail_over, weather.kill]):
         events = [weather.move] * 40 + [weather.close_connections] * 2 + others
         mixture = Mixture(
-            redpool.tcp, 40 if full else 16, slots, seed=seed, functions=has_functions)
+            redpool.tcp, 40 if full else 16, slots, seed=seed, functions=has_functions,
+            splits=server.splits_replies)
         with mixture:
             until = time.monotonic() + (600 if full else 6)
             while time.monotonic() < until:
