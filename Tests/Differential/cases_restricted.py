@@ -128,6 +128,11 @@ def rights() -> dict:
         HELLO3, do("AUTH bob pw", "SUBSCRIBE a"), do("AUTH kim pw", "SUBSCRIBE a b", n=3), say("a"),
         more(1), do("UNSUBSCRIBE a"), say("a"), say("b"), more(1), do("PING"),
     ]
+    made["AUTH as another user, a name that one has, RESP3"] = [
+        HELLO3, do("SUBSCRIBE a c", n=2), do("AUTH bob pw"),
+        do("SUBSCRIBE a", "PUBLISH none x"), do("PUBLISH none x"), say("a"),
+        more(1), do("UNSUBSCRIBE a", "PUBLISH none x"), do("PING"),
+    ]
     made["AUTH wrong while subscribed, RESP3"] = [
         HELLO3, do("SUBSCRIBE c"), do("AUTH bob wrong"), do("ACL WHOAMI"), say(), more(1),
     ]
