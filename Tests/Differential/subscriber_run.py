@@ -254,7 +254,7 @@ class Twins:
 def _without_count(frame):
     if frame.startswith(b":"):
         return b":?\r\n"
-    return b"<counts>" if frame.startswith((b"*8\r\n", b"*4\r\n$1\r\na\r\n")) else frame
+    return b"+<counts>\r\n" if frame.startswith((b"*8\r\n", b"*4\r\n$1\r\na\r\n")) else frame
 
 
 class Lane:
