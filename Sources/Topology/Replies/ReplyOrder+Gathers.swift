@@ -4,7 +4,7 @@
 
 extension ReplyOrder {
     /// A command of several parts begins, 1 to 65,535; nil for other numbers. Returns the place of
-    /// the first part; the others follow. All are held and have no bytes until `hold` or `sendPart`.
+    /// the first part; the others follow. They are held, without bytes until `hold` or `sendPart`.
     package mutating func openGather(parts: Int, isSilent: Bool = false) -> UInt32? {
         guard (1...Int(UInt16.max)).contains(parts) else { return nil }
         let lead = first &+ UInt32(truncatingIfNeeded: count)
