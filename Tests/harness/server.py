@@ -10,7 +10,7 @@ import tempfile
 from .certificates import authority, server_certificate
 from .ports import free_port, free_port_with_bus
 from .waiting import eventually
-from .wire import Address, Connection
+from .wire import Address, Closed, Connection
 
 # The server for tests that name none: a program on PATH, or a path.
 DEFAULT = os.environ.get("REDPOOL_SERVER", "redis-server")
@@ -148,7 +148,13 @@ class RedisServer:
         self._forget_control()
 
     def info(self, field: str) -> str:
-        found = re.search(rf"^{field}:(.*?)\r?$", self.command("INFO", "everything").decode(), re.M)
+        try:
+            text = self.command("INFO", "everything")
+        except Closed:
+            # A Sentinel has closed the connection with the command on its way.
+            self._forget_control()
+            text = self.command("INFO", "everything")
+        found = re.search(rf"^{field}:(.*?)\r?$", text.decode(), re.M)
         assert found, f"INFO has no {field}"
         return found.group(1)
 
