@@ -392,3 +392,21 @@ def test_client_kill_of_a_subscriber(launch, lossy):
         listening.hear("after")
         assert other.command("CLIENT", "KILL", "TYPE", "pubsub") == 4
         listening.are_closed()
+
+
+def test_a_confirmation_that_nobody_has_asked_for(launch):
+    """The server's subscriptions are not those that Redpool knows of: nobody is left to wait for
+    messages that may not come."""
+    middleman = launch.middleman(launch.server())
+    redpool = launch.redpool(middleman, pool={"pubsub": "shared"})
+    with redpool.connect() as one, redpool.connect() as two:
+        one.send(encode("SUBSCRIBE", "one"))
+        assert one.read() == [b"subscribe", b"one", 1]
+        middleman.arm(
+            b"other", b">3\r\n$9\r\nsubscribe\r\n$5\r\nother\r\n:2\r\n"
+            b">3\r\n$11\r\nunsubscribe\r\n$3\r\none\r\n:1\r\n")
+        two.send(encode("SUBSCRIBE", "other"))
+        assert two.read() == [b"subscribe", b"other", 1]
+        for client in (one, two):
+            assert client.read_until_closed() == b""
+    assert "upstream.desync" in redpool.log()

@@ -58,6 +58,19 @@ import Testing
         }
     }
 
+    /// The bound is for all patterns together: one client may have thousands.
+    @Test func manyPatternsTakeTooLongTogether() {
+        var counts = SubscriberCounts()
+        let name = [UInt8](repeating: UInt8(ascii: "a"), count: 200)
+        for number in 0..<100 {
+            counts.change(
+                .pattern, bytes("*" + String(repeating: "a", count: 100) + "b\(number)"),
+                listeners: 1, hubs: 1)
+            if number < 10 { #expect(counts.published(name) == .init()) }
+        }
+        #expect(counts.published(name) == nil)
+    }
+
     @Test func whatTakesTooLongIsNotCorrected() {
         var counts = SubscriberCounts()
         let pattern = "*" + String(repeating: "a", count: 3000) + "b"

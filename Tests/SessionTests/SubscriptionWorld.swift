@@ -243,7 +243,6 @@ final class SubscriptionWorld {
         }
         if found != wanted { fail("\(ref) has \(wanted), not \(found)") }
         if subscriptions.isListening(ref) == player.subscriptions.isEmpty { fail("isListening") }
-        if subscriptions.hasOpenAsk(ref) { fail("hasOpenAsk") }
         let first = player.subscriptions.first
         let any = subscriptions.anyName(of: ref)
         if any?.hub != first?.hub || any?.name != first?.topic.name { fail("anyName") }

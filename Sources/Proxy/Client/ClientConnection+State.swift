@@ -180,12 +180,9 @@ extension ClientConnection {
         worker.ready(self)
     }
 
-    /// The subscriptions that a RESET ends are over.
-    func answerReset() { reset() }
-
     /// RESET: the client's state is that of a new connection. Library name and version stay, as in
     /// Redis.
-    private func reset() {
+    func reset() {
         if let upstream, upstream.hold != nil {
             leaveSlowReaders(upstream)
             self.upstream = nil

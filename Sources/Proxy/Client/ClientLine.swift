@@ -109,7 +109,6 @@ struct LineTemplate: Sendable {
     private func append(_ piece: Piece, of client: ClientConnection, to output: inout [UInt8]) {
         let now = client.worker.now.nanoseconds
         let hold = client.upstream?.hold
-        let shared = client.sharedSubscriptions
         switch piece.field {
         case .id: number(client.serial, &output)
         case .addr: client.appendPeer(to: &output)
@@ -120,9 +119,9 @@ struct LineTemplate: Sendable {
         case .idle: number((now - client.lastActivity) / 1_000_000_000, &output)
         case .flags: flags(of: client, &output)
         case .db: number(client.key.database, &output)
-        case .sub: number((hold?.channels ?? 0) + shared.channels, &output)
-        case .psub: number((hold?.patterns ?? 0) + shared.patterns, &output)
-        case .ssub: number((hold?.shards ?? 0) + shared.shards, &output)
+        case .sub: number((hold?.channels ?? 0) + client.sharedSubscriptions.channels, &output)
+        case .psub: number((hold?.patterns ?? 0) + client.sharedSubscriptions.patterns, &output)
+        case .ssub: number((hold?.shards ?? 0) + client.sharedSubscriptions.shards, &output)
         case .multi: number(hold?.isInTransaction == true ? 0 : -1, &output)
         case .cmd:
             let name = client.worker.table.info(client.lastCommand)?.name ?? "NULL"

@@ -92,7 +92,6 @@ extension UpstreamConnection {
     private var isUselessElsewhere: Bool {
         guard stage == .ready else { return false }
         return hold != nil || piped != nil || sole?.hub != nil || sole?.isBlocking == true
-            || !output.isAllSent
-            || uploader?.isStreaming == true
+            || !output.isAllSent || uploader?.isStreaming == true
     }
 }

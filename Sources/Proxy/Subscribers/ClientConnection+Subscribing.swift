@@ -292,7 +292,7 @@ extension ClientConnection {
         guard isSubscribing, channel.isOpen else { return }
         endSubscribing()
         switch end {
-        case .reset: answerReset()
+        case .reset: reset()
         case .quit:
             if !session.takeSilence() { reply("+OK\r\n") }
             closeAfterFlush(.client_closed)

@@ -182,6 +182,4 @@ struct PartialPush {
     var bytes: [UInt8] = []
     /// It is longer than what a listener may have waiting, and is dropped as it comes.
     var isSkipped = false
-
-    var isEmpty: Bool { bytes.isEmpty && !isSkipped }
 }

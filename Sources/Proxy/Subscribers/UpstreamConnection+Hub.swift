@@ -105,7 +105,13 @@ extension UpstreamConnection {
                     return
                 }
                 finishHead()
-            case .within, .unasked: break
+            case .within: break
+            case .unasked:
+                // Only the end of a slot is told without a command.
+                guard verb == .sunsubscribe, name != nil else {
+                    poison("a confirmation that nobody has asked for on a hub")
+                    return
+                }
             }
             pool.subscribers.carryOut()
             pool.subscribers.settle(hub)

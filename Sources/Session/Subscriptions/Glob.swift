@@ -2,14 +2,14 @@
 
 /// Redis's glob-style patterns: `*`, `?`, `[a-z]`, `[^a]`, and `\` before a literal character.
 package enum Glob {
-    /// Whether the pattern matches the whole name. Nil if that takes more than `steps` comparisons:
-    /// a pattern of many `*` takes the product of both lengths.
+    /// Whether the pattern matches the whole name. Nil if that takes more than `left` comparisons,
+    /// of which it takes those that it makes: a pattern of many `*` takes the product of both
+    /// lengths.
     package static func matches(
-        _ pattern: Span<UInt8>, _ name: Span<UInt8>, steps: Int = 100_000
+        _ pattern: Span<UInt8>, _ name: Span<UInt8>, left: inout Int
     ) -> Bool? {
         // A pattern of `*` alone does not match the empty name.
         if name.isEmpty { return pattern.isEmpty }
-        var left = steps
         var place = 0
         var next = 0
         // Where to go on if the rest behind the last `*` does not match: it takes one byte more.

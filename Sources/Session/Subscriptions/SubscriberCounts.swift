@@ -29,6 +29,10 @@ package struct SubscriberCounts: Sendable {
     /// long to match; forgotten when a pattern comes or goes.
     private var matched: [[UInt8]: Reach?] = [:]
 
+    /// The most comparisons with patterns for one channel, over all patterns: the workers wait for
+    /// them.
+    package static let mostSteps = 500_000
+
     /// So many channels are remembered.
     package static let mostMatched = 1024
 
@@ -79,8 +83,9 @@ package struct SubscriberCounts: Sendable {
         if patterns.isEmpty { return Reach() }
         if let known = matched[channel] { return known }
         var reach: Reach? = Reach()
+        var left = SubscriberCounts.mostSteps
         for (pattern, one) in patterns {
-            guard let isMatch = Glob.matches(pattern.span, channel.span) else {
+            guard let isMatch = Glob.matches(pattern.span, channel.span, left: &left) else {
                 reach = nil
                 break
             }

@@ -4,11 +4,6 @@ extension Subscriptions {
     /// Whether the client has a subscription, or an open ask.
     package func isListening(_ client: ClientRef) -> Bool { clientNumbers[client] != nil }
 
-    /// Whether an ask of the client, RESET or QUIT is under way.
-    package func hasOpenAsk(_ client: ClientRef) -> Bool {
-        clientNumbers[client].map { !clients[$0].asks.isEmpty } ?? false
-    }
-
     /// Whether the client has a subscription on the hub, or an open ask that begins or ends one.
     package func isOn(_ hub: HubRef, _ client: ClientRef) -> Bool {
         clientNumbers[client].map { clients[$0].hubs.contains { $0 == hub } } ?? false
