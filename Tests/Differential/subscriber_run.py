@@ -281,10 +281,11 @@ class Lane:
                     twins.do(what)
                     continue
                 clients.pop(who)
-                if what == GONE:
-                    # When the server has noticed is not known.
-                    twins.vanish()
+                if what != QUIT:
+                    # When the server has noticed is not known; the hub is told behind the client.
                     counts = False
+                if what == GONE:
+                    twins.vanish()
                 else:
                     twins.leave(what)
                     found.append((who, twins))
