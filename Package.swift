@@ -80,13 +80,14 @@ let package = Package(
             name: "Session", dependencies: ["RESP", "Pool"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),
         .target(name: "Topology", dependencies: ["RESP", "Pool"], swiftSettings: pure),
+        .target(name: "HandOver", dependencies: ["Pool", "Session"], swiftSettings: pure),
         .target(
             name: "EventLoop", dependencies: ["CLibevent", "CTLS"], swiftSettings: shell),
         .target(
             name: "Proxy",
             dependencies: [
-                "RESP", "Pool", "Config", "Telemetry", "Session", "Topology", "EventLoop",
-                .product(name: "Logging", package: "swift-log"),
+                "RESP", "Pool", "Config", "Telemetry", "Session", "Topology", "HandOver",
+                "EventLoop", .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell),
         .target(
             name: "Admin",
@@ -97,8 +98,8 @@ let package = Package(
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "Topology", "RESP",
-                "CBuild",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "Topology",
+                "HandOver", "RESP", "CBuild",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell + small, linkerSettings: leanLinking),
         .target(
