@@ -87,7 +87,8 @@ struct MetricsTests {
 
     @Test("a command that blocks has no time of a reply, and its wait for an upstream counts")
     func blocking() throws {
-        let world = try World("maxOpen: 2", "maxPinned: 1", "slowLog: 1ms")
+        let world = try World(
+            "maxOpen: 2", "maxPinned: 1", "slowLog: 1ms", "poolTimeout: 60s")
         let (first, second) = (try world.connect(), try world.connect())
         _ = try world.ask(first, "GET", "a")
         _ = try world.ask(first, "GET", "b")
