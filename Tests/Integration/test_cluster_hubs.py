@@ -17,8 +17,10 @@ def cluster(keep):
     return keep.started(Cluster(3, replicas=0))
 
 
-def start(launch, cluster, **pool):
-    redpool = launch.redpool(None, pool=cluster.settings | {"pubsub": "shared"} | pool, console=True)
+def start(launch, cluster, threads=1, **pool):
+    redpool = launch.redpool(
+        None, pool=cluster.settings | {"pubsub": "shared"} | pool, settings={"threads": threads},
+        console=True)
     cluster.wait_for_map(redpool)
     return redpool
 
@@ -27,6 +29,11 @@ def subscribers(cluster):
     return sum(
         len(node.command("CLIENT", "LIST", "TYPE", "pubsub").decode().splitlines())
         for node in cluster.nodes)
+
+
+def subscribers_on(cluster, shard):
+    """How many connections a shard channel has at its node."""
+    return sum(node.command("PUBSUB", "SHARDNUMSUB", shard)[1] for node in cluster.nodes)
 
 
 def told(client, verb, *names):
@@ -96,4 +103,80 @@ def test_a_slot_that_has_moved(launch):
         other.command("SPUBLISH", name, "m")
         for client in (one, two):
             assert client.read() == [b"smessage", name.encode(), b"m"]
+    assert "desync" not in redpool.log()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_clients_count(launch, cluster, threads):
+    """A node counts hubs, and only those that are there. Clients of Redpool count wherever their hub
+    is, and whichever node carries the command out."""
+    redpool = start(launch, cluster, threads=threads)
+    names = [key_in(slot) for slot in (1, 6000, 12000)]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(8)]
+        for number, client in enumerate(clients):
+            client.command("HELLO", 2 + number % 2)
+            told(client, "SUBSCRIBE", "a", f"own{number}")
+            for name in names:
+                told(client, "SSUBSCRIBE", name)
+        for client in clients[:3]:
+            told(client, "PSUBSCRIBE", "a*")
+        # One on each node: PUBLISH counts that of its node, NUMSUB all.
+        apart = [stack.enter_context(node.connect()) for node in cluster.nodes]
+        for client in apart:
+            told(client, "SUBSCRIBE", "a")
+        other = stack.enter_context(redpool.connect())
+        for slot in (1, 6000, 12000) * 3:
+            # What it asks next goes to the node that it was on last.
+            other.command("SET", key_in(slot, "turn"), "1")
+            eventually(lambda: other.command("PUBLISH", "a", "m") == 8 + 3 + 1, what="all counted")
+            assert other.command("PUBLISH", "ab", "m") == 3
+            assert other.command("PUBLISH", "own5", "m") == 1
+            assert other.command("PUBLISH", "b", "m") == 0
+        for name in names:
+            assert other.command("SPUBLISH", name, "m") == 8
+        assert other.command("PUBSUB", "NUMSUB", "a", "own1", "b") == [
+            b"a", 8 + 3, b"own1", 1, b"b", 0]
+        wanted = [part for name in names for part in (name.encode(), 8)]
+        assert other.command("PUBSUB", "SHARDNUMSUB", *names, "x") == wanted + [b"x", 0]
+        # In the order of what is in flight on several nodes.
+        other.send(b"".join(
+            encode("SET", name, "v") + encode("PUBLISH", "own2", "m") + encode("SPUBLISH", name, "m")
+            + encode("PUBSUB", "NUMSUB", "own3") for name in names))
+        for _ in names:
+            assert [other.read() for _ in range(4)] == [b"OK", 1, 8, [b"own3", 1]]
+        # A client with an upstream of its own. In MULTI, and for SPUBLISH, the node's number stands.
+        holder = stack.enter_context(redpool.connect())
+        assert holder.command("WATCH", names[1]) == b"OK"
+        assert holder.command("PUBLISH", "own2", "m") == 1
+        assert holder.command("PUBLISH", "ab", "m") == 3
+        assert holder.command("PUBSUB", "NUMSUB", "own1") == [b"own1", 1]
+        hubs = subscribers_on(cluster, names[1])
+        assert holder.command("SPUBLISH", names[1], "m") == hubs
+        assert holder.command("MULTI") == b"OK"
+        assert holder.command("SPUBLISH", names[1], "m") == b"QUEUED"
+        assert holder.command("EXEC") == [hubs]
+        for client in clients[4:]:
+            client.close()
+        eventually(lambda: other.command("PUBLISH", "a", "m") == 4 + 3 + 1, what="those that left")
+        eventually(lambda: other.command("SPUBLISH", names[0], "m") == 4, what="those that left")
+
+
+def test_a_count_follows_its_slot(launch):
+    """SPUBLISH that a node refuses is sent to the one that it names, and counted there."""
+    cluster = launch.started(Cluster(3, replicas=0))
+    redpool = start(launch, cluster, clusterRefresh="1h")
+    name = key_in(1)
+    with redpool.connect() as one, redpool.connect() as two, redpool.connect() as other:
+        for client in (one, two):
+            told(client, "SSUBSCRIBE", name)
+        eventually(lambda: other.command("SPUBLISH", name, "m") == 2, what="both being counted")
+        cluster.move_slots([1], cluster.primaries[0], cluster.primaries[1])
+        assert other.command("SPUBLISH", name, "m") == 0
+        for client in (one, two):
+            frames = [client.read()]
+            while frames[-1][0] != b"sunsubscribe":
+                frames.append(client.read())
+            told(client, "SSUBSCRIBE", name)
+        eventually(lambda: other.command("SPUBLISH", name, "m") == 2, what="both being counted")
     assert "desync" not in redpool.log()

@@ -91,6 +91,10 @@ extension SubscriptionWorld {
             case .open(let hub):
                 if case .lost(hub, _) = context {} else { kept.remove(hub) }
                 guard connections[hub] == nil else { return fail("\(hub) is open") }
+                // It may be opened at another node.
+                if book[hub]?.values.contains(where: { $0 > 0 }) == true {
+                    fail("\(hub) has steady listeners, and no connection")
+                }
                 opening.insert(hub)
             case .send(let hub, let verb, let names): send(hub, verb, names)
             case .confirm(let client, let verb, let name, let count):

@@ -13,6 +13,9 @@ extension ClientConnection {
     func carryOutByRule(_ request: Request, _ route: ClusterRoute) -> Outcome? {
         if pool.denyList.refuses(request.command) { return nil }
         if extras?.tour != nil { return visitNext(request, route) }
+        if pool.denyList.corrects(request.command), let outcome = sendCounted(request, route) {
+            return outcome
+        }
         switch worker.table.clusterRule(request.command) {
         case .slot, .split, .any, .one: return nil
         case .offset: return waitInCluster(request, route)

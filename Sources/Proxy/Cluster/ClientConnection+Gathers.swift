@@ -144,6 +144,11 @@ extension ClientConnection {
         case .split(let split, let name):
             split.merged(replies, pool: pool.config.name, name: name)
         case .nodes(let merge): merge.merged(replies, random: UInt64.random(in: .min ... .max))
+        case .published(let correction): replies.first.map { correction.apply(to: $0) }
+        case .subscribed(let kind):
+            NodeMerge.counts.merged(replies, random: 0).map {
+                pool.book?.corrected($0, kind, at: .all) ?? $0
+            }
         case .scan(let node, let nodes):
             replies.first.flatMap { ScanCursor.replacing(in: $0, node: node, nodes: nodes) }
         }

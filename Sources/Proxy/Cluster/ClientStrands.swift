@@ -148,6 +148,10 @@ enum GatherKind {
     case split(Split, name: String)
     /// It is for several nodes.
     case nodes(NodeMerge)
+    /// PUBLISH or SPUBLISH of one node.
+    case published(SubscriberCorrection)
+    /// PUBSUB NUMSUB and SHARDNUMSUB.
+    case subscribed(SubscriptionKind)
     /// SCAN of one node: the numbers of it and of all nodes are those in cursors.
     case scan(node: Int, nodes: [Int])
 }

@@ -197,23 +197,12 @@ extension ClientConnection {
         if worker.table.mayWrite(request.command) { noteWrite(upstream) }
         pool.traffic.commandsShared += 1
         counted.commands &+= 1
-        let correction = request.command == .ping ? nil : pool.book?.correction(of: request)
+        let correction =
+            request.command == .ping
+            ? nil : pool.book?.correction(of: request, at: hub.server.node.address)
         upstream.sendRelayed(self, request.bytes, value: correction?.value ?? 0)
         begin(on: hub)
         return .answered
-    }
-
-    /// Sends a command whose reply counts subscribers, and is corrected.
-    func forwardCounted(_ request: Request) -> Outcome {
-        switch request.command {
-        case .pubsubNumsub: return forward(.shared, .subscriberNumbers, 0, request.bytes)
-        case .pubsubShardnumsub: return forward(.shared, .shardNumbers, 0, request.bytes)
-        default:
-            guard let found = pool.book?.correction(of: request) else {
-                return forward(.shared, .plain, 0, request.bytes)
-            }
-            return forward(.shared, .published, found.value, request.bytes)
-        }
     }
 
     /// The reply to it has come.

@@ -275,7 +275,8 @@ final class SubscriberDesk {
             client.upstreamLost()
         case .release(let ref, let isClean):
             hubs[Int(ref.raw)].close()?.leaveHub(isClean: isClean)
-        case .steady(let change): pool.book?.note(change)
+        case .steady(let change):
+            pool.book?.note(change, at: hubs[Int(change.hub.raw)].server.node.address)
         }
     }
 

@@ -121,7 +121,8 @@ extension UpstreamConnection {
             deliver(entry, SubscriberCorrection(value: entry.value).apply(to: reply))
         case .subscriberNumbers, .shardNumbers:
             let kind = entry.expectation == .shardNumbers ? SubscriptionKind.shard : .channel
-            deliver(entry, isGood ? pool.book?.corrected(reply, kind) ?? reply : reply)
+            let found = pool.book?.corrected(reply, kind, at: .one(server.node.address))
+            deliver(entry, isGood ? found ?? reply : reply)
         case .rewriteList, .kill: judged(entry, reply, isGood: isGood)
         case .hello, .helloChange:
             if facts.error == .noLogin, entry.expectation == .hello { noteHelloRefused() }

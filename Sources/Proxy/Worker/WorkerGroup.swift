@@ -55,7 +55,7 @@ package final class WorkerGroup: Sendable {
     /// The workers of the pool with this name; nil if the configuration does not have it.
     func pool(_ name: String) -> PoolGroup? { pools.withLock { $0.present[name] } }
 
-    /// Who subscribes on hubs at the pool's server; nil if nobody can.
+    /// Who subscribes on hubs at the pool's server or cluster; nil if nobody can.
     func book(of pool: PoolConfig) -> SubscriberBook? {
         pools.withLock { $0.books[BookKey(pool)] }
     }
@@ -175,7 +175,8 @@ package final class WorkerGroup: Sendable {
 
 /// The pools by name.
 private struct KnownPools {
-    /// Of servers at which a pool shares subscriptions. They stay: clients of former times may.
+    /// Of servers and clusters at which a pool shares subscriptions. They stay: clients of former
+    /// times may.
     private(set) var books: [BookKey: SubscriberBook] = [:]
     /// Those of the configuration.
     private(set) var present: [String: PoolGroup] = [:]
@@ -186,7 +187,7 @@ private struct KnownPools {
     mutating func replace(by config: Config, _ mailboxes: [Mailbox<WorkerMessage>]) {
         var groups: [String: PoolGroup] = [:]
         for (index, pool) in config.pools.enumerated() {
-            if pool.pubsub.isShared, pool.cluster == nil, books[BookKey(pool)] == nil {
+            if pool.pubsub.isShared, books[BookKey(pool)] == nil {
                 books[BookKey(pool)] = SubscriberBook()
             }
             let known = present[pool.name]
@@ -202,7 +203,7 @@ private struct KnownPools {
     }
 }
 
-/// A server, whatever pools lead to it.
+/// A server or a cluster, whatever pools lead to it.
 private struct BookKey: Hashable {
     private let source: String
 

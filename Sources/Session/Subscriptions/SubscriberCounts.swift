@@ -16,7 +16,7 @@ package struct SubscriberCounts: Sendable {
 
         fileprivate var isNone: Bool { listeners == 0 && hubs == 0 }
 
-        fileprivate mutating func add(_ other: Reach) {
+        mutating func add(_ other: Reach) {
             listeners += other.listeners
             hubs += other.hubs
         }
@@ -42,11 +42,10 @@ package struct SubscriberCounts: Sendable {
     /// Nobody listens to anything.
     package var isEmpty: Bool { channels.isEmpty && shards.isEmpty && patterns.isEmpty }
 
-    /// The number of hubs and of clients that listen to a name has changed by so much.
+    /// What a message to a name reaches has changed by so much.
     package mutating func change(
-        _ kind: SubscriptionKind, _ name: [UInt8], listeners: Int, hubs: Int
+        _ kind: SubscriptionKind, _ name: [UInt8], by difference: Reach
     ) {
-        let difference = Reach(listeners: listeners, hubs: hubs)
         switch kind {
         case .channel: SubscriberCounts.change(&channels, name, difference)
         case .shard: SubscriberCounts.change(&shards, name, difference)
@@ -71,10 +70,8 @@ package struct SubscriberCounts: Sendable {
         return reach
     }
 
-    /// Whom SPUBLISH would reach.
-    package func publishedToShard(_ channel: [UInt8]) -> Reach { shards[channel] ?? Reach() }
-
-    /// Who is subscribed to a channel: PUBSUB NUMSUB does not count patterns.
+    /// Who is subscribed to a channel, and would get SPUBLISH: PUBSUB NUMSUB does not count
+    /// patterns.
     package func subscribed(_ kind: SubscriptionKind, _ channel: [UInt8]) -> Reach {
         (kind == .shard ? shards[channel] : channels[channel]) ?? Reach()
     }

@@ -115,8 +115,11 @@ package struct SteadyChange: Equatable, Sendable {
         self.listeners = listeners
     }
 
-    /// By how much the number of hubs with steady listeners changes.
-    package var hubs: Int { (listeners > 0 ? 1 : 0) - (before > 0 ? 1 : 0) }
+    /// By how much it changes what a message reaches.
+    package var difference: SubscriberCounts.Reach {
+        SubscriberCounts.Reach(
+            listeners: listeners - before, hubs: (listeners > 0 ? 1 : 0) - (before > 0 ? 1 : 0))
+    }
 }
 
 /// The clients that get a message. It stays as it is when subscriptions change meanwhile.

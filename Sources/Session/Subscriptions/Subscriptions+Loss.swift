@@ -97,7 +97,11 @@ extension Subscriptions {
         let sends = hubs[hub]!.sends.takeAll()
         hubs[hub] = lost
         let numbers = entries.numbers.filter { entries.has($0) && entries[$0].hub == hub }
-        for number in numbers { entries[number].forgetServer() }
+        for number in numbers {
+            entries[number].forgetServer()
+            // Before the hub is opened, maybe at another node.
+            if entries[number].reported > 0 { actions.append(.steady(report(number, 0))) }
+        }
         for send in sends {
             guard case .ask(let ask) = send.purpose else { continue }
             if asks[ask].client == nil {
