@@ -73,6 +73,9 @@ def test_the_dashboard_names_metrics_that_are_served(served):
     assert len(found) > 20
     for title, expression in found:
         assert misnamed(expression, served) == [], title
+    text = " ".join(expression for _, expression in found)
+    shown = set(re.findall(r"\bredpool_pubsub_[a-z_]+\b", text))
+    assert shown == {name for name in served if name.startswith("redpool_pubsub_")}
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     for panel in board["panels"]:
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]
