@@ -92,7 +92,7 @@ extension SubscriptionWorld {
                 if case .lost(hub, _) = context {} else { kept.remove(hub) }
                 guard connections[hub] == nil else { return fail("\(hub) is open") }
                 // It may be opened at another node.
-                if book[hub]?.values.contains(where: { $0 > 0 }) == true {
+                if book[hub]?.values.contains(where: { $0 != Reach() }) == true {
                     fail("\(hub) has steady listeners, and no connection")
                 }
                 opening.insert(hub)
@@ -106,9 +106,9 @@ extension SubscriptionWorld {
             case .release(let hub, let isClean): released(hub, isClean)
             case .steady(let change):
                 let topic = Topic(kind: change.kind, name: change.name)
-                if book[change.hub]?[topic] ?? 0 != change.before { fail("steady before") }
-                if change.before == change.listeners { fail("steady is not changed") }
-                book[change.hub, default: [:]][topic] = change.listeners
+                if book[change.hub]?[topic] ?? Reach() != change.before { fail("steady before") }
+                if change.before == change.after { fail("steady is not changed") }
+                book[change.hub, default: [:]][topic] = change.after
             }
         }
         if case .lost(let hub, _) = context, !opening.contains(hub) { kept.remove(hub) }

@@ -26,6 +26,8 @@ final class SubscriptionWorld {
         case confirmsAtOnce
     }
 
+    typealias Reach = SubscriberCounts.Reach
+
     static let hubs = [HubRef(7), HubRef(8)]
     static let clients = 8
 
@@ -53,7 +55,7 @@ final class SubscriptionWorld {
     /// The stamp of the last frame that was read.
     var read: [HubRef: Int] = [:]
     var context = Context.command
-    var book: [HubRef: [Topic: Int]] = [:]
+    var book: [HubRef: [Topic: Reach]] = [:]
     /// Those that have to be closed because their hub is lost.
     var toClose: Set<ClientRef> = []
 
@@ -226,10 +228,11 @@ final class SubscriptionWorld {
             }
             if connections[hub] != nil, names.isEmpty { fail("hub \(hub) is not released") }
             if subscriptions.hasNothing(hub) != names.isEmpty { fail("hasNothing is wrong") }
-            let counted = (book[hub] ?? [:]).filter { $0.value > 0 }
-            if counted != wanted[hub] ?? [:] {
-                fail("steady are \(counted), \(wanted[hub] ?? [:]) are there")
-            }
+            let counted = (book[hub] ?? [:]).filter { $0.value != Reach() }
+            var right = (wanted[hub] ?? [:]).mapValues { Reach(listeners: $0, hubs: 1) }
+            // Those that the hub may not end.
+            for topic in there.subtracting(names) { right[topic] = Reach(leaving: 1) }
+            if counted != right { fail("steady are \(counted), \(right) are there") }
         }
         checkTotals(wanted)
     }

@@ -20,6 +20,15 @@ extension Subscriptions {
         return actions
     }
 
+    /// What the names reach now, as far as it has changed.
+    fileprivate mutating func reaches() -> [SubscriberCounts.Reach] {
+        var reaches: [SubscriberCounts.Reach] = []
+        while let action = nextAction() {
+            if case .steady(let change) = action { reaches.append(change.after) }
+        }
+        return reaches
+    }
+
     /// The server confirms the names of one command.
     fileprivate mutating func confirm(_ verb: SubscribeVerb, _ names: String...) {
         for name in names { _ = confirmed(hub, verb, bytes(name).span) }
@@ -62,6 +71,45 @@ extension Subscriptions {
                 .confirm(one, .subscribe, name: bytes("b"), count: 2),
                 .confirm(one, .subscribe, name: bytes("a"), count: 2), .answered(one),
             ])
+    }
+
+    /// From a listener's end to the server's answer the server counts a hub for nobody.
+    @Test func aNameThatNobodyWantsCountsForNobody() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one, two], to: "a")
+        subscriptions.leave(one, .gone)
+        #expect(subscriptions.reaches() == [.init(listeners: 1, hubs: 1)])
+        subscriptions.leave(two, .gone)
+        #expect(subscriptions.reaches() == [.init(leaving: 1)])
+        subscriptions.confirm(.unsubscribe, "a")
+        #expect(subscriptions.reaches() == [.init()])
+    }
+
+    /// A name that the user may not unsubscribe does so until the hub is over.
+    @Test func aStuckNameCountsForNobody() {
+        var subscriptions = Subscriptions()
+        subscriptions.subscribe([one], to: "a")
+        subscriptions.ask(two, .subscribe, [bytes("b")], on: hub)
+        subscriptions.confirm(.subscribe, "b")
+        #expect(subscriptions.reaches() == [.init(listeners: 1, hubs: 1)])
+        subscriptions.leave(one, .gone)
+        #expect(subscriptions.reaches() == [.init(leaving: 1)])
+        subscriptions.refused(hub)
+        #expect(subscriptions.reaches() == [])
+        subscriptions.ask(one, .subscribe, [bytes("a")], on: hub)
+        #expect(subscriptions.reaches() == [.init()])
+        subscriptions.confirm(.subscribe, "a")
+        #expect(subscriptions.reaches() == [.init(listeners: 1, hubs: 1)])
+        subscriptions.leave(one, .gone)
+        #expect(subscriptions.reaches() == [.init(leaving: 1)])
+        subscriptions.refused(hub)
+        subscriptions.leave(two, .gone)
+        #expect(subscriptions.reaches() == [.init(leaving: 1)])
+        subscriptions.confirm(.unsubscribe, "b")
+        // The hub is over, and its upstream is closed.
+        #expect(subscriptions.reaches() == [.init(), .init()])
+        let isEmpty = subscriptions.isEmpty
+        #expect(isEmpty)
     }
 
     @Test func theLastOneUnsubscribesTheOthersAreFenced() {

@@ -30,10 +30,10 @@ struct Entry: Hashed {
     var isUnwanted = false
     /// In a list of names that Redpool subscribes anew.
     var isSubscribedAnew = false
-    /// In the list of names whose steady listeners may have changed.
+    /// In the list of names whose steady state may have changed.
     var isUnsteady = false
-    /// The number of steady listeners that was reported last.
-    var reported: UInt32 = 0
+    /// The steady state that was reported last.
+    var reported = Steady.not
     var messages: UInt64 = 0
 
     /// Whether the server will have it subscribed once it has answered all that is sent.
@@ -42,9 +42,29 @@ struct Entry: Hashed {
     /// Nothing needs it any more.
     var isOver: Bool { subscriptions == 0 && openSends == 0 && !isSubscribed }
 
-    var steady: UInt32 {
-        guard openAsks == 0, openSends == 0, isSubscribed else { return 0 }
-        return UInt32(truncatingIfNeeded: listeners.count)
+    /// What is known of the one by which the server counts the hub for this name.
+    enum Steady: Equatable {
+        /// Something begins or ends: it is not known whether the server counts it.
+        case not
+        /// It stands for so many listeners, which are 1 or more.
+        case listeners(UInt32)
+        /// It stands for nobody: the name is about to be unsubscribed, or stuck.
+        case leaving
+
+        var reach: SubscriberCounts.Reach {
+            switch self {
+            case .not: .init()
+            case .listeners(let count): .init(listeners: Int(count), hubs: 1)
+            case .leaving: .init(leaving: 1)
+            }
+        }
+    }
+
+    var steady: Steady {
+        guard openAsks == 0, isSubscribed else { return .not }
+        if subscriptions == 0 { return openSends == 0 || !isSubscribing ? .leaving : .not }
+        guard openSends == 0, !listeners.isEmpty else { return .not }
+        return .listeners(UInt32(truncatingIfNeeded: listeners.count))
     }
 }
 

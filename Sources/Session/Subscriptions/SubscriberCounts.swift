@@ -8,17 +8,21 @@ package struct SubscriberCounts: Sendable {
         package var listeners: Int
         /// Hubs: what the server counts in their place.
         package var hubs: Int
+        /// Hubs that the server counts for nobody: they are about to unsubscribe, or may not.
+        package var leaving: Int
 
-        package init(listeners: Int = 0, hubs: Int = 0) {
+        package init(listeners: Int = 0, hubs: Int = 0, leaving: Int = 0) {
             self.listeners = listeners
             self.hubs = hubs
+            self.leaving = leaving
         }
 
-        fileprivate var isNone: Bool { listeners == 0 && hubs == 0 }
+        fileprivate var isNone: Bool { listeners == 0 && hubs == 0 && leaving == 0 }
 
         mutating func add(_ other: Reach) {
             listeners += other.listeners
             hubs += other.hubs
+            leaving += other.leaving
         }
     }
 

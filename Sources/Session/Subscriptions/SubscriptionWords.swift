@@ -93,32 +93,35 @@ package enum SubscriptionAction: Equatable, Sendable {
     /// Nobody wants anything on the hub and nothing is under way: the upstream goes back to the
     /// pool. It is not clean when a name on it could not be unsubscribed: it is closed then.
     case release(HubRef, isClean: Bool)
-    /// The steady number of listeners to a name has changed, for `SubscriberCounts`.
+    /// What a message to a name reaches has changed, for `SubscriberCounts`.
     case steady(SteadyChange)
 }
 
-/// How many listeners to a name are steady on a hub: confirmed, while no ask that concerns the name
-/// is open. It is 0 while one is.
+/// What the server counts a hub for, for one name. It is nothing while an ask that concerns the
+/// name is open, as it is not known then what the server counts.
 package struct SteadyChange: Equatable, Sendable {
     package var hub: HubRef
     package var kind: SubscriptionKind
     package var name: [UInt8]
-    /// What was said last; 0 at first.
-    package var before: Int
-    package var listeners: Int
+    /// What was said last; nothing at first.
+    package var before: SubscriberCounts.Reach
+    package var after: SubscriberCounts.Reach
 
-    package init(hub: HubRef, kind: SubscriptionKind, name: [UInt8], before: Int, listeners: Int) {
+    package init(
+        hub: HubRef, kind: SubscriptionKind, name: [UInt8], before: SubscriberCounts.Reach,
+        after: SubscriberCounts.Reach
+    ) {
         self.hub = hub
         self.kind = kind
         self.name = name
         self.before = before
-        self.listeners = listeners
+        self.after = after
     }
 
-    /// By how much it changes what a message reaches.
     package var difference: SubscriberCounts.Reach {
         SubscriberCounts.Reach(
-            listeners: listeners - before, hubs: (listeners > 0 ? 1 : 0) - (before > 0 ? 1 : 0))
+            listeners: after.listeners - before.listeners, hubs: after.hubs - before.hubs,
+            leaving: after.leaving - before.leaving)
     }
 }
 

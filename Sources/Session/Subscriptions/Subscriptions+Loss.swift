@@ -100,7 +100,7 @@ extension Subscriptions {
         for number in numbers {
             entries[number].forgetServer()
             // Before the hub is opened, maybe at another node.
-            if entries[number].reported > 0 { actions.append(.steady(report(number, 0))) }
+            reportNothing(number)
         }
         for send in sends {
             guard case .ask(let ask) = send.purpose else { continue }

@@ -38,7 +38,7 @@ extension Subscriptions {
     private mutating func remove(_ number: Int) {
         let hub = entries[number].hub
         setStuck(number, false)
-        if entries[number].reported > 0 { actions.append(.steady(report(number, 0))) }
+        reportNothing(number)
         entries.remove(number)
         hubs[hub]?.entries -= 1
         setRestless(hub)

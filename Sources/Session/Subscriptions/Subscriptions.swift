@@ -19,7 +19,7 @@ package struct Subscriptions: ~Copyable {
     var unsettled: [ClientRef] = []
     /// Hubs that may have something of their own to send, or be over.
     var restless: [HubRef] = []
-    /// Entries whose steady listeners may have changed.
+    /// Entries whose steady state may have changed.
     var unsteady: [UInt32] = []
     var fences = FenceNames()
     /// Entries with listeners.
@@ -93,19 +93,25 @@ package struct Subscriptions: ~Copyable {
         while let number = unsteady.popLast().map({ Int($0) }) {
             guard entries.has(number), entries[number].isUnsteady else { continue }
             entries[number].isUnsteady = false
-            let listeners = entries[number].steady
-            guard listeners != entries[number].reported else { continue }
-            return report(number, listeners)
+            let steady = entries[number].steady
+            guard steady != entries[number].reported else { continue }
+            return report(number, steady)
         }
         return nil
     }
 
-    mutating func report(_ number: Int, _ listeners: UInt32) -> SteadyChange {
+    mutating func report(_ number: Int, _ steady: Entry.Steady) -> SteadyChange {
         let entry = entries[number]
-        entries[number].reported = listeners
+        entries[number].reported = steady
         return SteadyChange(
-            hub: entry.hub, kind: entry.kind, name: entry.name, before: Int(entry.reported),
-            listeners: Int(listeners))
+            hub: entry.hub, kind: entry.kind, name: entry.name, before: entry.reported.reach,
+            after: steady.reach)
+    }
+
+    /// The entry does not count any more.
+    mutating func reportNothing(_ number: Int) {
+        guard entries[number].reported != .not else { return }
+        actions.append(.steady(report(number, .not)))
     }
 
     private mutating func release(_ ref: HubRef) -> SubscriptionAction? {
@@ -114,9 +120,11 @@ package struct Subscriptions: ~Copyable {
         else { return nil }
         let isClean = hub.entries == 0
         for number in entries.numbers where entries.has(number) && entries[number].hub == ref {
+            reportNothing(number)
             entries.remove(number)
         }
         hubs[ref] = nil
-        return .release(ref, isClean: isClean)
+        actions.append(.release(ref, isClean: isClean))
+        return actions.popFirst()
     }
 }
