@@ -2,10 +2,11 @@
 those of their slots."""
 
 import contextlib
+import re
 
 import pytest
 
-from harness.cluster import Cluster, key_in
+from harness.cluster import Cluster, key_in, slot_of
 from harness.waiting import eventually
 from harness.wire import ErrorReply, encode
 
@@ -179,4 +180,84 @@ def test_a_count_follows_its_slot(launch):
                 frames.append(client.read())
             told(client, "SSUBSCRIBE", name)
         eventually(lambda: other.command("SPUBLISH", name, "m") == 2, what="both being counted")
+    assert "desync" not in redpool.log()
+
+
+class Ears:
+    """Clients that listen to one name, one of RESP2 and one of RESP3."""
+
+    def __init__(self, redpool, stack, verb, name):
+        self.name = name
+        self.kind = b"smessage" if verb == "SSUBSCRIBE" else b"message"
+        self.clients = [stack.enter_context(redpool.connect(60)) for _ in range(2)]
+        for number, client in enumerate(self.clients):
+            client.command("HELLO", 2 + number)
+            assert told(client, verb, name) == [[verb.lower().encode(), name.encode(), 1]]
+
+    def hear(self, node, text):
+        """Each gets this message next: nothing has happened to it."""
+        verb = "PUBLISH" if self.kind == b"message" else "SPUBLISH"
+        assert node.command(verb, self.name, text) == 1
+        for client in self.clients:
+            assert client.read() == [self.kind, self.name.encode(), text.encode()]
+
+    def are_closed(self):
+        for client in self.clients:
+            assert client.read_until_closed() == b""
+
+
+def events(redpool, name) -> list:
+    """How many clients each line about this names."""
+    lines = [line for line in redpool.log().splitlines() if f"event={name} " in line]
+    return [int(re.search(r"clients=(\d+)", line)[1]) for line in lines]
+
+
+def node_of(cluster, channel):
+    """The node that has the hub of a channel; None if there is none."""
+    found = [node for node in cluster.alive if node.command("PUBSUB", "NUMSUB", channel)[1]]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("loss", ["close", "resubscribe"])
+def test_a_lost_node(launch, loss):
+    """It closes the listeners of what was there, or channels come again elsewhere; others notice
+    nothing."""
+    cluster = launch.started(Cluster(3, replicas=1))
+    redpool = start(launch, cluster, pubsubLoss=loss)
+    with contextlib.ExitStack() as stack:
+        channel = Ears(redpool, stack, "SUBSCRIBE", "all")
+        home = node_of(cluster, "all")
+        [remote, last] = [node for node in cluster.primaries if node is not home]
+        shards = {
+            node: Ears(redpool, stack, "SSUBSCRIBE", cluster.keys_of(node, 1)[0])
+            for node in (home, remote, last)
+        }
+
+        # A node with shard hubs alone.
+        cluster.kill_primary(remote)
+        shards[remote].are_closed()
+        cluster.wait_for_map(redpool)
+        channel.hear(home, "one")
+        for node in (home, last):
+            shards[node].hear(node, "one")
+        anew = Ears(redpool, stack, "SSUBSCRIBE", shards[remote].name)
+        anew.hear(cluster.owner(slot_of(anew.name)), "two")
+        assert events(redpool, "pubsub.lost") == [2]
+
+        # That with the channels.
+        heir = cluster.kill_primary(home)
+        shards[home].are_closed()
+        cluster.wait_for_map(redpool)
+        if loss == "close":
+            channel.are_closed()
+            channel = Ears(redpool, stack, "SUBSCRIBE", "all")
+        eventually(lambda: node_of(cluster, "all") is not None, 60, what="the hub elsewhere")
+        channel.hear(node_of(cluster, "all"), "three")
+        anew.hear(cluster.owner(slot_of(anew.name)), "three")
+        shards[last].hear(last, "three")
+        late = Ears(redpool, stack, "SSUBSCRIBE", shards[home].name)
+        late.hear(heir, "four")
+        assert events(redpool, "pubsub.gap") == ([2] if loss == "resubscribe" else [])
+        assert sum(events(redpool, "pubsub.lost")) == (4 if loss == "resubscribe" else 6)
     assert "desync" not in redpool.log()
