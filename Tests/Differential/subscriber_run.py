@@ -281,10 +281,9 @@ class Lane:
                     twins.do(what)
                     continue
                 clients.pop(who)
-                if what != QUIT:
-                    # When the server has noticed is not known; the hub is told behind the client.
-                    counts = False
                 if what == GONE:
+                    # When the server has noticed is not known.
+                    counts = False
                     twins.vanish()
                 else:
                     twins.leave(what)
