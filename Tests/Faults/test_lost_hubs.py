@@ -410,3 +410,33 @@ def test_a_confirmation_that_nobody_has_asked_for(launch):
         for client in (one, two):
             assert client.read_until_closed() == b""
     assert "upstream.desync" in redpool.log()
+
+
+def test_many_names_are_subscribed_anew_at_once(launch, lossy):
+    """100,000 names: within a second with a server nearby, where nothing else runs."""
+    redpool = start(launch, lossy, "resubscribe", clientOutputLimit="64mb")
+    count, at_once = 100_000, 1000
+    with redpool.connect(60) as one, redpool.connect(60) as two:
+        for first in range(0, count, at_once):
+            client = one if first % (2 * at_once) else two
+            client.send(encode("SUBSCRIBE", *(f"room:{first + n}" for n in range(at_once))))
+            for _ in range(at_once):
+                client.read()
+
+        def is_complete():
+            return [row["sub"] for row in hubs(lossy)] == [str(count)]
+
+        assert is_complete()
+        started = time.monotonic()
+        kill_hub(lossy)
+        eventually(lambda: lossy.command("PUBSUB", "NUMSUB", f"room:{count - 1}")[1] == 1
+                   and is_complete(), 60, 0.005, what="all names")
+        taken = time.monotonic() - started
+        for client, name in ((two, "room:0"), (one, f"room:{count - 1}")):
+            assert lossy.command("PUBLISH", name, "m") == 1
+            assert client.read() == [b"message", name.encode(), b"m"]
+    eventually(lambda: "event=pubsub.gap" in redpool.log(), what="the line")
+    [line] = [line for line in redpool.log().splitlines() if "event=pubsub.gap" in line]
+    print(f"{count} names subscribed anew in {taken:.3f} s: {line}")
+    assert "clients=2 " in line and f"channels={count} " in line
+    assert taken < 2
