@@ -113,18 +113,22 @@ extension SubscriptionWorld {
         if connections[hub]?.topics.contains(topic) == true { lose(hub) }
     }
 
-    private var isAnyEndOpen: Bool {
+    private var isAnyEndAsked: Bool {
         players.values.contains { $0.asks.contains { !$0.isBegin } }
+    }
+
+    private var isAnyEndOpen: Bool {
+        isAnyEndAsked
             || connections.values.contains { $0.isEndOnItsWay }
             || !opening.isEmpty
     }
 
-    /// A slot moves away, or comes back. Not while an end of one of its names is on its way: its
-    /// confirmation cannot be told from what the server says by itself.
+    /// A slot moves away, or comes back. Not while a client's end is on its way: the client is told
+    /// of it where its twin gets an error.
     func cut() {
         let slot = Array(shard(UInt8(random.below(3)), 0x61).name[0..<3])
         if moved.remove(slot) != nil { return }
-        guard !isAnyEndOpen else { return }
+        guard !isAnyEndAsked else { return }
         moved.insert(slot)
         now += 1
         for hub in connections.keys {

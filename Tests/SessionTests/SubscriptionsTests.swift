@@ -170,7 +170,7 @@ extension Subscriptions {
         subscriptions.ask(one, .unsubscribe, [bytes("a")], on: hub)
         _ = subscriptions.drained()
         subscriptions.refused(hub)
-        #expect(subscriptions.drained() == [.relayError(two), .answered(two)])
+        #expect(subscriptions.drained() == [.relayError(two, of: hub), .answered(two)])
         subscriptions.confirm(.unsubscribe, "redpool:fence")
         #expect(
             subscriptions.drained() == [
@@ -189,9 +189,60 @@ extension Subscriptions {
         subscriptions.refused(hub)
         subscriptions.confirm(.unsubscribe, "a")
         let actions = subscriptions.drained()
-        #expect(actions.first == .relayError(one))
+        #expect(actions.first == .relayError(one, of: hub))
         #expect(actions.last == .send(hub, .subscribe, [bytes("a")]))
         #expect(subscriptions.listeners(to: "a") == [one])
+    }
+
+    /// A slot moves away while the end of its channel is on its way. What the server says by itself
+    /// is not taken for the answer, which is an error then, or comes behind it if the slot is back.
+    @Test(arguments: [false, true], [false, true])
+    func anEndThatASlotOvertakes(isAsked: Bool, isBack: Bool) {
+        var subscriptions = Subscriptions()
+        let name = bytes("x")
+        subscriptions.ask(one, .ssubscribe, [name], on: hub)
+        _ = subscriptions.drained()
+        subscriptions.opened(hub)
+        subscriptions.confirm(.ssubscribe, "x")
+        _ = subscriptions.drained()
+        if isAsked {
+            subscriptions.ask(one, .sunsubscribe, [name], on: hub)
+        } else {
+            subscriptions.leave(one, .gone)
+        }
+        #expect(subscriptions.drained() == [.send(hub, .sunsubscribe, [name, name])])
+        #expect(subscriptions.confirmed(hub, .sunsubscribe, name.span) == .within)
+        #expect(subscriptions.drained() == [])
+        if isBack {
+            #expect(subscriptions.confirmed(hub, .sunsubscribe, name.span) == .ends)
+        } else {
+            subscriptions.refused(hub)
+        }
+        let told: [SubscriptionAction] = [
+            .confirm(one, .sunsubscribe, name: name, count: 0), .answered(one),
+        ]
+        let release = SubscriptionAction.release(hub, isClean: true)
+        #expect(subscriptions.drained() == (isAsked ? told : []) + [release])
+        #expect(subscriptions.confirmed(hub, .sunsubscribe, name.span) == .unasked)
+        #expect(subscriptions.drained() == [])
+        let isEmpty = subscriptions.isEmpty
+        #expect(isEmpty)
+    }
+
+    /// Two hubs fail before anybody is told: each client gets the error of its own.
+    @Test func eachHubHasItsError() {
+        var subscriptions = Subscriptions()
+        let other = HubRef(2)
+        subscriptions.ask(one, .subscribe, [bytes("a")], on: hub)
+        subscriptions.ask(two, .subscribe, [bytes("a")], on: other)
+        _ = subscriptions.drained()
+        subscriptions.failed(hub)
+        subscriptions.failed(other)
+        #expect(
+            subscriptions.drained() == [
+                .relayError(one, of: hub), .answered(one),
+                .relayError(two, of: other), .answered(two),
+            ])
     }
 
     @Test func aHubIsNotCleanWhenEndsAreRefused() {

@@ -12,8 +12,9 @@ final class SubscriberDesk {
     unowned let pool: PoolFront
     private(set) var core = Subscriptions()
     var hubs: [PushHub] = []
-    /// The error that answers the asks which `core` names next.
-    private var error: [UInt8] = []
+    /// The error of each hub that answers the asks which `core` names next. Several hubs can fail
+    /// before the actions of the first are carried out.
+    private var errors: [HubRef: [UInt8]] = [:]
     /// Clients whose next command waits until their hub is open.
     private var waiting: [SlotID] = []
     /// Actions are being carried out: what they lead to joins them.
@@ -112,7 +113,7 @@ final class SubscriberDesk {
     private func refused(_ hub: PushHub, _ text: String) {
         if hub.lostSince != nil { return }
         _ = hub.close()
-        setError(text)
+        setError(text, of: hub)
         core.failed(hub.ref)
         carryOut()
     }
@@ -132,7 +133,7 @@ final class SubscriberDesk {
             let waiting = clients(on: hub) { $0.awaitsHub }
             let isProtocol = server.facts.newProtocol == .refused
             _ = hub.close()
-            error = []
+            errors[hub.ref] = nil
             core.failed(hub.ref)
             carryOut()
             for client in waiting where !isProtocol || client.isSubscribing {
@@ -174,6 +175,7 @@ final class SubscriberDesk {
                 if worker.now - since >= PushHub.patience {
                     _ = hub.close()
                     closed.reason = "given_up"
+                    setError(hub.server.errorText(.upstreamDown), of: hub)
                     core.gaveUp(hub.ref)
                     carryOut()
                 } else if case .lost(_, nil) = hub.state {
@@ -194,9 +196,10 @@ final class SubscriberDesk {
         }
     }
 
-    private func setError(_ text: String) {
-        error = []
+    private func setError(_ text: String, of hub: PushHub) {
+        var error: [UInt8] = []
         Encode.error(text, into: &error)
+        errors[hub.ref] = error
     }
 
     /// Nobody has anything on the hub, so that its number can be another one's.
@@ -208,7 +211,7 @@ final class SubscriberDesk {
     // MARK: What comes on a hub
 
     func refused(_ hub: PushHub, _ error: [UInt8], by server: Server) {
-        self.error = error
+        errors[hub.ref] = error
         let other = hub.named(by: error, from: server, self)
         if other.map({ core.moved(hub.ref, to: $0) }) != true { core.refused(hub.ref) }
         carryOut()
@@ -253,6 +256,7 @@ final class SubscriberDesk {
         isBusy = true
         while let action = core.nextAction() { carryOut(action) }
         isBusy = false
+        if !errors.isEmpty { errors = [:] }
         logClosed()
     }
 
@@ -265,7 +269,7 @@ final class SubscriberDesk {
             hubs[Int(ref.raw)].upstream?.sendAsk(verb, names)
         case .confirm(let ref, let verb, let name, let count):
             client(ref)?.confirm(verb, name, count)
-        case .relayError(let ref): client(ref)?.refuseAsk(error)
+        case .relayError(let ref, let hub): client(ref)?.refuseAsk(errors[hub] ?? [])
         case .answered(let ref): client(ref)?.askAnswered()
         case .finish(let ref, let end): client(ref)?.finish(end)
         case .close(let ref, let loss):

@@ -81,9 +81,9 @@ package enum SubscriptionAction: Equatable, Sendable {
     case send(HubRef, SubscribeVerb, [[UInt8]])
     /// Show the client a confirmation; without a name it has a null name.
     case confirm(ClientRef, SubscribeVerb, name: [UInt8]?, count: Int)
-    /// The error at hand answers the client: the one in `refused`, `failed` or `gaveUp`. `answered`
-    /// follows.
-    case relayError(ClientRef)
+    /// The error of the hub answers the client: the last one for which the shell has called
+    /// `refused`, `failed` or `gaveUp`. `answered` follows.
+    case relayError(ClientRef, of: HubRef)
     /// The client's oldest ask is over: its next command may go on.
     case answered(ClientRef)
     /// All subscriptions of the client are over: write +RESET or +OK. No `answered` follows.

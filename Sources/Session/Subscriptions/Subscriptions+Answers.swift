@@ -79,7 +79,11 @@ extension Subscriptions {
         }
         switch send.purpose {
         case .ask(let ask):
-            if send.verb.isEnd { refusedEnd(ask, on: hub) } else { refuse(ask) }
+            if send.verb.isEnd {
+                refusedEnd(ask, on: hub, isBegun: send.confirmed > 0)
+            } else {
+                refuse(ask, on: hub)
+            }
         case .unwanted: refusedUnwanted(send, on: hub)
         case .anew: refusedAnew(send, on: hub)
         }
@@ -91,9 +95,11 @@ extension Subscriptions {
     }
 
     /// RESET and QUIT do not fail: the error is their place as well. An end has nothing to be
-    /// refused if the server has ended all of it meanwhile.
-    private mutating func refusedEnd(_ ask: Int, on hub: HubRef) {
+    /// refused if the server has ended all of it meanwhile; what it said then was taken for a
+    /// confirmation if the end has begun.
+    private mutating func refusedEnd(_ ask: Int, on hub: HubRef, isBegun: Bool) {
         guard let client = asks[ask].client else { return close(place: ask) }
+        if isBegun { return reached(ask, on: hub) }
         if case .leave = asks[ask].wish { return reached(ask, on: hub) }
         let here = asks[ask].targets.filter { entries[$0.entry].hub == hub }
         let isAnyLeft = here.contains { target in
@@ -101,12 +107,12 @@ extension Subscriptions {
                 clients[client].subscriptions[$0].isListening
             } ?? false
         }
-        if here.isEmpty || isAnyLeft { refuse(ask) } else { reached(ask, on: hub) }
+        if here.isEmpty || isAnyLeft { refuse(ask, on: hub) } else { reached(ask, on: hub) }
     }
 
     /// The user may not unsubscribe. The names stay, until the hub is over or somebody wants them.
     private mutating func refusedUnwanted(_ send: Send, on hub: HubRef) {
-        for number in send.entries {
+        for number in send.entries[send.confirmed...] {
             let entry = Int(number)
             let isLeft = entries[entry].isSubscribed && entries[entry].subscriptions == 0
             if isLeft { setStuck(entry, true) }

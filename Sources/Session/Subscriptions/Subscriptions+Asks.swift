@@ -326,8 +326,8 @@ extension Subscriptions {
         unsettled.append(clients[client].ref)
     }
 
-    /// The error at hand answers the ask, on all places if it has several.
-    mutating func refuse(_ ask: Int) {
+    /// The hub's error answers the ask, on all places if it has several.
+    mutating func refuse(_ ask: Int, on hub: HubRef) {
         guard let client = asks[ask].client else { return close(place: ask) }
         if case .leave = asks[ask].wish { return close(place: ask) }
         if asks[ask].confirmed > 0 {
@@ -335,7 +335,9 @@ extension Subscriptions {
             close(clients[client].ref, .refused)
             return close(place: ask)
         }
-        if !asks[ask].isRefused { actions.append(.relayError(clients[client].ref)) }
+        if !asks[ask].isRefused {
+            actions.append(.relayError(clients[client].ref, of: hub))
+        }
         asks[ask].isRefused = true
         if case .begin = asks[ask].wish {
             for target in asks[ask].targets { closeTarget(target, of: ask, client) }

@@ -54,7 +54,7 @@ extension Subscriptions {
         batch = Batch(batch.verb)
     }
 
-    /// The hub could not be opened: its open asks are answered with the error at hand. A kept hub
+    /// The hub could not be opened: its open asks are answered with its error. A kept hub
     /// stays so until it is opened or given up.
     package mutating func failed(_ hub: HubRef) {
         guard case .opening(let isKept)? = hubs[hub]?.state else { return }
@@ -80,7 +80,7 @@ extension Subscriptions {
                 addEndTargets(ask, on: hub)
                 reached(ask, on: hub)
             } else {
-                refuse(ask)
+                refuse(ask, on: hub)
             }
         }
     }

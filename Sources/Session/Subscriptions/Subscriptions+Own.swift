@@ -54,6 +54,16 @@ extension Subscriptions {
         _ verb: SubscribeVerb, _ names: [[UInt8]], _ numbers: [UInt32], on hub: HubRef,
         for purpose: Send.Purpose
     ) {
+        var names = names
+        var numbers = numbers
+        if verb == .sunsubscribe, let name = names.last, let number = numbers.last,
+            number != Send.noEntry
+        {
+            // When the slot moves away, the server says the same by itself for each name once, and
+            // then refuses the command. What is in it twice tells the two apart.
+            names.append(name)
+            numbers.append(number)
+        }
         actions.append(.send(hub, verb, names))
         hubs[hub]!.sends.append(
             Send(verb: verb, names: names, entries: numbers, purpose: purpose))
