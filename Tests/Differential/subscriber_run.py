@@ -218,8 +218,8 @@ class Twins:
         self.proxied.answers(count)
 
     def leave(self, how):
-        if self.was_another:
-            # Messages of its own may come behind the last reply.
+        if self.was_another or how == CLOSED:
+            # Messages may come behind the last reply, and are lost to who closes before.
             wanted = len(self.direct.frames)
             while len(self.proxied.frames) < wanted and self.proxied.next() is not None:
                 pass
