@@ -261,3 +261,30 @@ def test_a_lost_node(launch, loss):
         assert events(redpool, "pubsub.gap") == ([2] if loss == "resubscribe" else [])
         assert sum(events(redpool, "pubsub.lost")) == (4 if loss == "resubscribe" else 6)
     assert "desync" not in redpool.log()
+
+
+def test_a_slot_that_moves_while_its_channel_ends(launch):
+    """What a node says by itself when a slot leaves is not taken for the answer to SUNSUBSCRIBE of
+    Redpool's own: the hub stays, and so do its other listeners."""
+    cluster = launch.started(Cluster(2, replicas=0))
+    redpool = start(launch, cluster)
+    one, two = cluster.primaries
+    [still] = cluster.keys_of(one, 1)
+    with redpool.connect() as steady, cluster.connect(one) as mover:
+        assert told(steady, "SSUBSCRIBE", still) == [[b"ssubscribe", still.encode(), 1]]
+        for slot in range(1000, 1010):
+            leaver = redpool.connect()
+            told(leaver, "SSUBSCRIBE", key_in(slot))
+            cluster.begin_move(slot, two)
+            assert two.command("CLUSTER", "SETSLOT", slot, "NODE", two.id) == b"OK"
+            one.pause()
+            # It finds both when it goes on, this one first.
+            mover.send(encode("CLUSTER", "SETSLOT", slot, "NODE", two.id))
+            leaver.close()
+            eventually(lambda: len(redpool.show("CLIENTS")) == 1, what="the client being gone")
+            one.resume()
+            assert mover.read() == b"OK"
+            assert one.command("SPUBLISH", still, str(slot)) == 1
+            assert steady.read() == [b"smessage", still.encode(), str(slot).encode()]
+    eventually(lambda: subscribers(cluster) == 0, what="the hubs being given back")
+    assert "desync" not in redpool.log() and "pubsub.lost" not in redpool.log()
