@@ -68,6 +68,8 @@ class Hall:
             self.process, self.place, _ = world.stage.redpool(
                 self.server.port, world.binary, **{**KEYS, **world.pool_keys})
         self.audience = Audience(world.stage, self.place, self.server, workload)
+        # Its clients feel the processors alone.
+        self.idle = Server(world.stage, False, False) if workload.rate else None
 
     def warm_up(self, batches):
         self.audience.begin(batches)
@@ -109,19 +111,24 @@ class Hall:
             raise Trouble(f"{self.name} does not share its subscriptions")
 
     def send_beside(self, units):
-        """The latencies of others with this many commands, without messages and with them."""
+        """The latencies of others with this many commands, without messages and with them; and
+        those of clients of a server that has nothing to do with them, meanwhile."""
         workload = self.workload
         options = {"m": "rate", "c": workload.clients, "r": workload.rate, "n": units}
         quiet = tools.load(self.stage, self.place, **options)
         messages = max(1, units * 1000 // workload.rate // INTERVAL_MS)
-        busy = tools.load(self.stage, self.place, **options,
-                          begin=lambda: self.audience.begin(messages, INTERVAL_MS))
-        report = self.audience.finish()
-        self.check_receivers(report)
+        found = []
+        for place in (self.place, self.idle.port):
+            found.append(tools.load(self.stage, place, **options,
+                                    begin=lambda: self.audience.begin(messages, INTERVAL_MS)))
+            report = self.audience.finish()
+            self.check_receivers(report)
+        busy, idle = found
         return {
             "last_p50": report["p50"], "last_p99": report["p99"],
             **{f"quiet_{field}": quiet[field] for field in ("p50", "p99", "p999")},
             **{field: busy[field] for field in ("p50", "p99", "p999")},
+            **{f"idle_{field}": idle[field] for field in ("p50", "p99", "p999")},
             "added_ms": (busy["p99"] - quiet["p99"]) / 1000,
         }
 
@@ -130,6 +137,8 @@ class Hall:
         if self.process:
             self.stage.end(self.process)
         self.server.end(self.stage)
+        if self.idle:
+            self.idle.end(self.stage)
 
 
 def middle(slices):
