@@ -124,6 +124,11 @@ def rights() -> dict:
         do("PSUBSCRIBE c*"),
         say("c"), more(2), say("a"), more(1), do("ACL WHOAMI"), do("UNSUBSCRIBE", n=2), do("PING"),
     ]
+    made["AUTH as a user without the channel, then RESP2"] = [
+        HELLO3, do("SUBSCRIBE a"), do("AUTH ann pw"), do("HELLO 2"), do("GET k"),
+        do("NOSUCH", "GET", "CLIENT GETNAME", "PING"), say("a"), more(1), do("HELLO 3"),
+        do("PSUBSCRIBE c*"), do("UNSUBSCRIBE a"), do("PING"),
+    ]
     made["AUTH as another user and back, RESP3"] = [
         HELLO3, do("AUTH bob pw", "SUBSCRIBE a"), do("AUTH kim pw", "SUBSCRIBE a b", n=3), say("a"),
         more(1), do("UNSUBSCRIBE a"), say("a"), say("b"), more(1), do("PING"),

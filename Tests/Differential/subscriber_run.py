@@ -202,12 +202,14 @@ class Twins:
     def __init__(self, world):
         self.direct, self.proxied = End(world.direct), End(world.proxied)
         # Messages and other replies come over two upstreams: see documented_subscriptions.
-        self.was_three = self.was_another = False
+        self.was_three = self.was_another = self.was_less = False
 
     def do(self, commands):
         data = b"".join(encode(*words(command)) for command in commands)
         self.was_three = self.was_three or "HELLO 3" in commands
         self.was_another = self.was_another or any(one.startswith("AUTH") for one in commands)
+        # After this one an error may be worded for another user.
+        self.was_less = self.was_less or "AUTH ann pw" in commands
         self.proxied.write(data)
         self.direct.write(data + encode("PING", TOKEN))
         count = 0
@@ -241,6 +243,8 @@ class Twins:
             found = settled(end.frames) + ([b"<%s>" % end.failed.encode()] if end.failed else [])
             if not counts:
                 found = [_without_count(frame) for frame in found]
+            if mode == "shared" and self.was_less:
+                found = [b"-<error>\r\n" if frame[:1] == b"-" else frame for frame in found]
             if mode == "shared" and self.was_another:
                 found = unordered(found)
             elif mode == "shared" and self.was_three:

@@ -22,6 +22,9 @@ final class Subscribing {
     var relayed = 0
     /// RESET or QUIT waits for the end of its subscriptions.
     var isEnding = false
+    /// Its next command is refused on a connection of the user who has its subscription: see
+    /// `Gate`.
+    var isAskedAsSubscriber = false
     /// The hub that its last command went over.
     var hub: HubRef?
     var isWaiting: Bool { !asks.isEmpty || relayed > 0 || isEnding }
@@ -301,17 +304,22 @@ extension ClientConnection {
     func planAgain(_ ask: UnsentAsk) {
         guard channel.isOpen else { return }
         if case .closing = mode { return }
+        putBack(ask.bytes, isSilent: ask.isSilent)
+        pool.traffic.commandsShared -= 1
+        worker.ready(self)
+    }
+
+    /// A command becomes again what the client has sent last.
+    func putBack(_ command: [UInt8], isSilent: Bool) {
         scanner = CommandScanner()
         extras?.collectsAsk = false
-        input.prepend(ask.bytes, pool: worker.chunks)
-        if ask.isSilent, session.replyMode == .on {
+        input.prepend(command, pool: worker.chunks)
+        if isSilent, session.replyMode == .on {
             var skip: [UInt8] = []
             Encode.command(["CLIENT", "REPLY", "SKIP"].map { Array($0.utf8) }, into: &skip)
             input.prepend(skip, pool: worker.chunks)
         }
         counted.commands &-= 1
-        pool.traffic.commandsShared -= 1
-        worker.ready(self)
     }
 
     /// The client leaves.

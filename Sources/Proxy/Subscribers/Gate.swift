@@ -20,6 +20,10 @@ struct Gate {
     }
 
     let client: ClientConnection
+    /// Whose connection it is.
+    let user: UInt32
+    /// Who has subscribed to the name: the client may have become another user since.
+    let subscriber: UInt32
     /// What ends the subscription.
     let end: SubscribeVerb
     let name: [UInt8]
@@ -38,7 +42,11 @@ extension ClientConnection {
         }
         if let outcome = refuseImpossibleName(request.input.span, request.frame) { return outcome }
         if pool.isRouted { turn(to: hub.server) }
-        guard let own = lease(.pin, key) else { return withoutLease }
+        let user = subscribing?.isAskedAsSubscriber == true ? hub.user : key.user
+        let wanted = PoolKey(
+            user: user, protocolVersion: key.protocolVersion, database: key.database)
+        guard let own = lease(.pin, wanted) else { return withoutLease }
+        subscribing?.isAskedAsSubscriber = false
         upstream = own
         inFlight = 1
         mode = .exclusive
@@ -46,9 +54,19 @@ extension ClientConnection {
         pool.traffic.commandsPinned += 1
         own.enter(
             Gate(
-                client: self, end: kind.end, name: name, command: Array(request.bytes),
-                isSilent: session.takeSilence()))
+                client: self, user: user, subscriber: hub.user, end: kind.end, name: name,
+                command: Array(request.bytes), isSilent: session.takeSilence()))
         return .answered
+    }
+
+    /// The client's user may not subscribe to the name, which another one has: that one's
+    /// connection is asked.
+    fileprivate func enterAgain(_ gate: Gate, from own: UpstreamConnection) {
+        guard channel.isOpen, upstream === own else { return }
+        subscribing?.isAskedAsSubscriber = true
+        putBack(gate.command, isSilent: gate.isSilent)
+        pool.traffic.commandsPinned -= 1
+        answered(1, from: own)
     }
 }
 
@@ -139,6 +157,10 @@ extension UpstreamConnection {
             lend(to: next)
             if gate.isSilent { return }
             frame.withUnsafeBytes { gate.client.receive($0.baseAddress!, count: $0.count) }
+        case .subscribing where scanner.isError && gate.user != gate.subscriber:
+            finishHead()
+            keepSent()
+            gate.client.enterAgain(gate, from: self)
         case .subscribing where scanner.isError:
             // The right to the channel is gone: the server closes those who are subscribed to it.
             lose(.notUnderstood)
