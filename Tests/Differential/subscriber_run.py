@@ -211,15 +211,21 @@ class Twins:
         # After this one an error may be worded for another user.
         self.was_less = self.was_less or "AUTH ann pw" in commands
         self.proxied.write(data)
+        self.proxied.answers(self._direct_answers(data))
+
+    def _direct_answers(self, data) -> int:
+        """Sends this to the direct side, and reads all that comes. Returns the number of answers."""
         self.direct.write(data + encode("PING", TOKEN))
         count = 0
         while (frame := self.direct.next()) is not None and TOKEN not in frame:
             count += not is_message(frame)
         if frame:
             self.direct.frames.pop()
-        self.proxied.answers(count)
+        return count
 
     def leave(self, how):
+        if how == CLOSED:
+            self._direct_answers(b"")
         if self.was_another or how == CLOSED:
             # Messages may come behind the last reply, and are lost to who closes before.
             wanted = len(self.direct.frames)
