@@ -108,9 +108,19 @@ extension SubscriptionWorld {
         let hub = SubscriptionWorld.hubs[random.below(2)]
         let kinds: [SubscriptionKind] = [.channel, .pattern]
         let topic = topic(kinds[random.below(2)])
-        if forbidden[hub]?.remove(topic) != nil { return }
+        if forbidden[hub]?.contains(topic) == true {
+            // What is read has to be what holds.
+            if !isAnyErrorOnItsWay { forbidden[hub]?.remove(topic) }
+            return
+        }
         forbidden[hub, default: []].insert(topic)
         if connections[hub]?.topics.contains(topic) == true { lose(hub) }
+    }
+
+    private var isAnyErrorOnItsWay: Bool {
+        connections.values.contains { connection in
+            connection.toHub.contains { if case .error = $0.frame { true } else { false } }
+        }
     }
 
     private var isAnyEndAsked: Bool {
@@ -127,7 +137,10 @@ extension SubscriptionWorld {
     /// of it where its twin gets an error.
     func cut() {
         let slot = Array(shard(UInt8(random.below(3)), 0x61).name[0..<3])
-        if moved.remove(slot) != nil { return }
+        if moved.contains(slot) {
+            if !isAnyErrorOnItsWay { moved.remove(slot) }
+            return
+        }
         guard !isAnyEndAsked else { return }
         moved.insert(slot)
         now += 1
