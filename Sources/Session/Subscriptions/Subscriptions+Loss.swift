@@ -125,9 +125,11 @@ extension Subscriptions {
         settle()
     }
 
+    /// A listener whose end is not answered on another hub may stay: the end may be refused.
     private func isWanted(_ hub: HubRef) -> Bool {
         entries.numbers.contains {
-            entries.has($0) && entries[$0].hub == hub && entries[$0].wanted > 0
+            entries.has($0) && entries[$0].hub == hub
+                && (entries[$0].wanted > 0 || !entries[$0].listeners.isEmpty)
         }
     }
 
