@@ -1,7 +1,7 @@
 // What is expected of the next reply on an upstream, and what that reply means.
 
 /// How to treat a reply. Where noted, a number belongs to it.
-package enum Expectation: UInt8, Sendable {
+package enum Expectation: UInt8, CaseIterable, Sendable {
     /// Relayed unchanged.
     case plain
     /// The same, of a client with commands in flight on several nodes: the number is the command's

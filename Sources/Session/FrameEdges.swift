@@ -3,7 +3,7 @@
 internal import RESP
 
 /// The kind of subscription that a confirmation is for.
-package enum SubscriptionKind: Sendable {
+package enum SubscriptionKind: CaseIterable, Sendable {
     case channel
     case pattern
     case shard

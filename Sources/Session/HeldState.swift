@@ -32,6 +32,23 @@ package struct HeldState: Equatable, Sendable {
 
     package init() {}
 
+    /// The state of an upstream that another process held.
+    package init(carried: CarriedHold) {
+        isInTransaction = carried.isInTransaction
+        isWatching = carried.isWatching
+        channels = Int(carried.channels)
+        patterns = Int(carried.patterns)
+        shards = Int(carried.shards)
+        isTracking = carried.isTracking
+        isBroadcast = carried.isBroadcast
+        isMonitoring = carried.isMonitoring
+        flags = carried.flags
+        hasMembers = carried.hasMembers
+        remembersKeys = carried.remembersKeys
+        isTarget = carried.isTarget
+        isTainted = carried.isTainted
+    }
+
     package var subscriptions: Int { channels + patterns + shards }
 
     /// True when no state ties the connection to its client.

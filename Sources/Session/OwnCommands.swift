@@ -20,6 +20,24 @@ package struct OwnCommands: Sendable {
 
     package init() {}
 
+    /// Those of another process.
+    package init(carried: CarriedOwnCommands) {
+        for sent in carried.sent { self.sent(sent.text, from: sent.address) }
+        for alias in carried.aliases { aliases[alias.seen] = alias.local }
+    }
+
+    /// For each connection in the order in which they were sent.
+    package var carried: CarriedOwnCommands {
+        CarriedOwnCommands(
+            sent: sent.sorted { $0.key.lexicographicallyPrecedes($1.key) }.flatMap {
+                address, texts in
+                texts.map { CarriedOwnCommands.Sent(address: address, text: $0) }
+            },
+            aliases: aliases.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map {
+                CarriedOwnCommands.Alias(seen: $0.key, local: $0.value)
+            })
+    }
+
     /// True when no line is expected.
     package var isEmpty: Bool { count == 0 }
 

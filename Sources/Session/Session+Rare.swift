@@ -32,8 +32,13 @@ package struct Redirection: Equatable, Sendable {
     package fileprivate(set) var asked: UInt64 = 0
 }
 
+extension Redirection {
+    /// One that the server has accepted.
+    init(current: UInt64) { self.current = current }
+}
+
 extension Session {
-    private var state: RareState {
+    var state: RareState {
         _read {
             if case .some(let state) = rare { yield state } else { yield RareState() }
         }
@@ -47,7 +52,7 @@ extension Session {
         }
     }
 
-    private var isPlain: Bool { if case .none = rare { true } else { false } }
+    var isPlain: Bool { if case .none = rare { true } else { false } }
 
     /// Bytes whose number the client decides. The members of a transaction are not among them: they
     /// have their own limit, `QueuedMember.most`.

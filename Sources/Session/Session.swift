@@ -5,7 +5,7 @@ package import Pool
 package import RESP
 
 /// How replies reach the client (CLIENT REPLY).
-package enum ReplyMode: UInt8, Sendable {
+package enum ReplyMode: UInt8, CaseIterable, Sendable {
     /// -> `off`, `skipNext`.
     case on
     /// -> `on`.
@@ -45,6 +45,20 @@ package struct Session: Sendable {
     package var isSendingTransaction: Bool { transaction.isOpen }
 
     package var memberCount: UInt32 { transaction.memberCount }
+
+    /// A session of another process. Its redirection and its members are set in `Session+Rare`.
+    init(
+        key: PoolKey, writes: WriteTrail, openTransaction: UInt32?, replyMode: ReplyMode,
+        hasReset: Bool, hasSelected: Bool
+    ) {
+        self.key = key
+        self.writes = writes
+        transaction.isOpen = openTransaction != nil
+        transaction.memberCount = openTransaction ?? 0
+        self.replyMode = replyMode
+        self.hasReset = hasReset
+        self.hasSelected = hasSelected
+    }
 
     /// RESET has been carried out: the state is that of a new connection. Library name and version
     /// stay, as in Redis; where the writes went is Redpool's.

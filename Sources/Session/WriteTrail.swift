@@ -12,6 +12,12 @@ package struct WriteTrail: Equatable, Sendable {
 
     package init() {}
 
+    /// A trail of another process. Without an upstream nothing is spread.
+    package init(upstream: UpstreamID?, isSpread: Bool) {
+        self.upstream = upstream
+        self.isSpread = isSpread && upstream != nil
+    }
+
     /// A command that may write goes to this upstream.
     package mutating func add(_ id: UpstreamID) {
         if upstream == id { return }

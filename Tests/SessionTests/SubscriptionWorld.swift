@@ -65,6 +65,7 @@ final class SubscriptionWorld {
     var refusals = 0
     var losses = 0
     var ends = 0
+    var handOvers = 0
     var failure: String?
 
     init(seed: UInt64, broken: Broken = .nothing) {
@@ -188,8 +189,31 @@ final class SubscriptionWorld {
 
     // MARK: - Quiet
 
-    /// Everything on its way arrives. Then all has to be as the twins have it.
+    /// Everything on its way arrives. Then all has to be as the twins have it, also for another
+    /// process that takes over.
     private func quiet() {
+        arrive()
+        if failure == nil { compare() }
+        if failure == nil { handOver() }
+        arrive()
+        if failure == nil { compare() }
+    }
+
+    private func handOver() {
+        guard let carried = subscriptions.carried else {
+            return fail("it is quiet, and cannot be carried")
+        }
+        var next = Subscriptions()
+        next.adopt(carried)
+        if let again = next.carried, again != carried { fail("\(again) is not \(carried)") }
+        subscriptions = next
+        book = [:]
+        context = .command
+        drain()
+        handOvers += 1
+    }
+
+    private func arrive() {
         var turns = 0
         while failure == nil, isBusy, turns < 100_000 {
             turns += 1
@@ -202,7 +226,6 @@ final class SubscriptionWorld {
         if let open = players.first(where: { !$0.value.asks.isEmpty }) {
             fail("an ask of \(open.key) is not answered")
         }
-        compare()
     }
 
     private var isBusy: Bool {

@@ -169,7 +169,7 @@ enum Simulations {
     }
 
     private static func shareSubscriptions() -> [String] {
-        var sums = (steps: 0, messages: 0, refusals: 0, losses: 0, ends: 0)
+        var sums = (steps: 0, messages: 0, refusals: 0, losses: 0, ends: 0, handOvers: 0)
         var found: [String] = []
         for seed in 0..<subscriptionWorlds {
             let world = SubscriptionWorld(seed: seed)
@@ -179,13 +179,15 @@ enum Simulations {
             sums.refusals += world.refusals
             sums.losses += world.losses
             sums.ends += world.ends
+            sums.handOvers += world.handOvers
             if let failure = world.failure { found.append(failure) }
         }
         print(
             "subscriptions, seeds 0 to \(subscriptionWorlds - 1), \(sums.steps) events, "
                 + "\(sums.messages) messages, \(sums.refusals) refusals, \(sums.losses) losses, "
-                + "\(sums.ends) clients vanished: \(found.count) failed")
-        if min(sums.messages, sums.refusals, sums.losses, sums.ends) < 1000 {
+                + "\(sums.ends) clients vanished, \(sums.handOvers) hand-overs: "
+                + "\(found.count) failed")
+        if min(sums.messages, sums.refusals, sums.losses, sums.ends, sums.handOvers) < 1000 {
             found.append("too little happens to subscriptions")
         }
         let seen = (UInt64(0)..<50).count { seed in
