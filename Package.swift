@@ -119,6 +119,9 @@ let package = Package(
             name: "TopologyTests", dependencies: ["Topology", "RESP", "Pool", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "HandOverTests", dependencies: ["HandOver", "Session", "Pool", "TestSupport"],
+            exclude: ["Files"], swiftSettings: strict),
+        .testTarget(
             name: "ProxyTests",
             dependencies: [
                 "Proxy", "RESP", "Pool", "Config", "Session", "Topology", "EventLoop", "Telemetry",

@@ -30,8 +30,10 @@ package enum HandOverError: Error, Equatable, Sendable {
     case number(UInt64, of: String)
     /// A position at which there is nothing.
     case reference(UInt32, to: String)
-    /// Two things have the same descriptor, or the same place.
+    /// Two things have the same number.
     case twice(UInt64, of: String)
+    /// Two parts of the file do not fit together.
+    case contradiction(String)
 }
 
 extension HandOverError {
@@ -65,6 +67,7 @@ extension HandOverError {
         case .number(let number, let what): "\(what) \(number) is out of range"
         case .reference(let position, let what): "there is no number \(position) of \(what)"
         case .twice(let number, let what): "\(what) \(number) is there twice"
+        case .contradiction(let text): text
         }
     }
 }

@@ -2,6 +2,7 @@
 // and hubs refer to each other by their positions.
 
 package import Pool
+package import Session
 
 /// What one worker has.
 package struct CarriedCell: Equatable, Sendable {
@@ -36,6 +37,8 @@ package struct CarriedPool: Equatable, Sendable {
     package var selectedKeys: [PoolKey] = []
     package var pause: CarriedPause?
     package var halt: CarriedHalt?
+    /// Who listens to what on the cell's hubs. Clients and hubs have their positions there.
+    package var subscriptions = CarriedSubscriptions()
 
     package init(name: String) { self.name = name }
 }
@@ -106,6 +109,12 @@ package struct CarriedServer: Equatable, Sendable {
     /// What the present process at the address has said of itself, and its epoch.
     package var runID: [UInt8]?
     package var epoch: Int64
+    /// The `run_id`s of processes before the present one, the latest last.
+    package var formerRunIDs: [[UInt8]] = []
+    /// The address leads to several servers by turns.
+    package var areSeveral = false
+    /// No new work goes to it: another server has taken its place.
+    package var departure: CarriedDeparture?
     /// Users who may not send ECHO as a fence.
     package var fences: [CarriedFenceForm] = []
 

@@ -25,8 +25,8 @@ package struct CarriedClient: Equatable, Sendable {
     package var lastCommand = ""
     /// It has ended its input; commands that have come before may be left.
     package var hasEnded = false
-    /// What is known of it as a monitor; nil unless it monitors.
-    package var monitor: CarriedMonitor?
+    /// The commands of Redpool's own that it is not to see; nil unless it monitors.
+    package var monitor: CarriedOwnCommands?
     /// The ids of clients whose invalidations go to it.
     package var trackers: [UInt64] = []
     /// How many bytes of replies it had been sent when RESET logged it out; 0 if none did.
@@ -89,11 +89,6 @@ package struct CarriedCounts: Equatable, Sendable {
         self.bytesIn = bytesIn
         self.bytesTaken = bytesTaken
     }
-}
-
-/// What a client that monitors is not to see.
-package struct CarriedMonitor: Equatable, Sendable {
-    package init() {}
 }
 
 /// A part of a client's output.
