@@ -106,7 +106,7 @@ struct RandomFile {
         let nodes = list(4) { made in
             CarriedMap.Node(
                 id: made.bytes(40), address: made.address(), isPrimary: made.flip(),
-                primaryID: made.maybe { $0.bytes(40) })
+                primaryID: made.maybe { $0.bytes(40) }, epoch: Int64(bitPattern: made.any()))
         }
         var slots: [CarriedMap.Slots] = []
         var next = 0

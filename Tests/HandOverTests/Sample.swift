@@ -49,11 +49,11 @@ let sample: HandOverFile = {
                         .init(
                             id: bytes("aa"),
                             address: CarriedAddress(host: bytes("10.0.0.2"), port: 7000),
-                            isPrimary: true, primaryID: nil),
+                            isPrimary: true, primaryID: nil, epoch: 6),
                         .init(
                             id: bytes("bb"),
                             address: CarriedAddress(host: bytes("10.0.0.3"), port: 7000),
-                            isPrimary: false, primaryID: bytes("aa")),
+                            isPrimary: false, primaryID: bytes("aa"), epoch: -1),
                     ], slots: [.init(first: 0, last: 16_383, node: 0)]))),
     ]
     file.ticketKeys = bytes("canary 2")

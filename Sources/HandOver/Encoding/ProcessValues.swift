@@ -112,18 +112,18 @@ extension CarriedAddress: FileValue {
 }
 
 extension CarriedMap.Node: FileElement {
-    static var least: Int { 12 }
+    static var least: Int { 20 }
     static var plural: String { "nodes" }
     static var most: Int { Int(UInt16.max) }
 
     func write(to file: inout FileWriter) {
-        file.put(Name(id), address, isPrimary, primaryID.map { Name($0) })
+        file.put(Name(id), address, isPrimary, primaryID.map { Name($0) }, epoch)
     }
 
     init(from file: inout FileReader) throws(HandOverError) {
         self.init(
             id: try file.takeName(), address: try file.take(), isPrimary: try file.take(),
-            primaryID: try file.takeOptionalName())
+            primaryID: try file.takeOptionalName(), epoch: try file.take())
     }
 }
 

@@ -53,12 +53,18 @@ package struct CarriedMap: Equatable, Sendable {
         package var isPrimary: Bool
         /// The id of a replica's primary.
         package var primaryID: [UInt8]?
+        /// Its config epoch; -1 while it is not known.
+        package var epoch: Int64
 
-        package init(id: [UInt8], address: CarriedAddress, isPrimary: Bool, primaryID: [UInt8]?) {
+        package init(
+            id: [UInt8], address: CarriedAddress, isPrimary: Bool, primaryID: [UInt8]?,
+            epoch: Int64
+        ) {
             self.id = id
             self.address = address
             self.isPrimary = isPrimary
             self.primaryID = primaryID
+            self.epoch = epoch
         }
     }
 

@@ -132,6 +132,9 @@ package struct ClusterTracker: ~Copyable {
     mutating func want(_ action: ClusterAction) {
         actions.append(action)
     }
+
+    /// The workers have this map already.
+    mutating func take(_ known: SlotMap) { map = known }
 }
 
 // MARK: Events

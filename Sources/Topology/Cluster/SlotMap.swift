@@ -10,6 +10,13 @@ package struct ClusterNode: Hashable, Sendable {
     package let isPrimary: Bool
     /// The id of a replica's primary.
     package let primaryID: [UInt8]?
+
+    package init(id: [UInt8], address: NodeAddress, isPrimary: Bool, primaryID: [UInt8]?) {
+        self.id = id
+        self.address = address
+        self.isPrimary = isPrimary
+        self.primaryID = primaryID
+    }
 }
 
 /// The owners of all slots at one time. It is published whole and does not change.
@@ -32,6 +39,21 @@ package struct SlotMap: Equatable, Sendable {
         self.nodes = nodes
         self.owners = owners
         served = owners.count { $0 != Self.nobody }
+    }
+
+    /// A map that another process has published.
+    ///
+    /// - Parameter ranges: the slots of each node, in the order of `nodes`.
+    package init(version: UInt64, nodes: [ClusterNode], ranges: [[ClosedRange<UInt16>]]) {
+        var owners = [UInt16](repeating: Self.nobody, count: Slot.count)
+        for (place, ranges) in ranges.prefix(nodes.count).enumerated() {
+            for range in ranges {
+                for slot in range where Int(slot) < owners.count {
+                    owners[Int(slot)] = UInt16(truncatingIfNeeded: place)
+                }
+            }
+        }
+        self.init(version: version, nodes: nodes, owners: owners)
     }
 
     /// The node that serves a slot; nil if nobody does, and for what is no slot.

@@ -83,6 +83,13 @@ package struct SentinelTracker: ~Copyable {
         pump()
     }
 
+    /// Goes on with what another process has decided, before anything else has happened. The
+    /// workers know it: no `adopt` follows, but the Sentinels and the server are asked.
+    package mutating func resume(_ claim: PrimaryClaim) {
+        primary = claim
+        decidedAt = clock
+    }
+
     /// The next thing for the shell to do, or nil.
     package mutating func nextAction() -> SentinelAction? {
         guard head < actions.count else { return nil }
