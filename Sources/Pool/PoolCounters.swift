@@ -24,6 +24,8 @@ package struct PoolCounters: Equatable, Sendable {
     package var connects: UInt64 = 0
     /// Dials that failed.
     package var dialFailures: UInt64 = 0
+    /// Upstreams of another process that were taken over. That process has counted them as open.
+    package var adoptions: UInt64 = 0
     /// Probes sent.
     package var probes: UInt64 = 0
     /// Probes answered.
@@ -39,7 +41,8 @@ package struct PoolCounters: Equatable, Sendable {
 
     package init() {}
 
-    /// Slots taken, one per dial: `opens` minus the sum of all `closes` is what is open, always.
+    /// Slots taken, one per dial: `opens` plus `adoptions` minus the sum of all `closes` is what is
+    /// open, always.
     package var opens: UInt64 { dials }
 
     /// Leases refused for this reason, at once or after waiting.
@@ -68,6 +71,7 @@ package struct PoolCounters: Equatable, Sendable {
         dials += other.dials
         connects += other.connects
         dialFailures += other.dialFailures
+        adoptions += other.adoptions
         probes += other.probes
         probeAnswers += other.probeAnswers
         probeFailures += other.probeFailures
@@ -89,7 +93,8 @@ package struct PoolCounters: Equatable, Sendable {
     private var scalars: [UInt64] {
         [
             hits, misses, waits, handOvers, waitNanoseconds, waitTimeouts, cancels, refusedWaiters,
-            dials, connects, dialFailures, probes, probeAnswers, probeFailures, conversions,
+            dials, connects, dialFailures, adoptions, probes, probeAnswers, probeFailures,
+            conversions,
         ]
     }
 }

@@ -153,7 +153,8 @@ extension PoolStateMachine {
     }
 
     private func checkCounters() throws(BrokenInvariant) {
-        try require(Int(counters.opens - counters.allCloses) == open, "opens - closes != open")
+        let taken = counters.opens + counters.adoptions
+        try require(Int(taken - counters.allCloses) == open, "opens - closes != open")
         let ended = counters.handOvers + counters.cancels + counters.refusedWaiters
         try require(Int(counters.waits - ended) == queue.count, "waits do not add up")
         let resolved = counters.connects + counters.dialFailures

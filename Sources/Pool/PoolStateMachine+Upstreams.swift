@@ -112,6 +112,17 @@ extension PoolStateMachine {
     /// Takes a slot and dials. The caller has checked that there is a slot.
     mutating func dial(_ group: Int, now: Int64) {
         precondition(open < permits.connections, "no slot to dial with")
+        let slot = freeSlot()
+        slots[slot].dialedAt = now
+        slots[slot].expiresAt = .max
+        assign(slot, to: group)
+        move(slot, to: .connecting)
+        counters.dials += 1
+        actions.append(.dial(id(of: slot), groups[group].key))
+    }
+
+    /// A slot for a new upstream, still free.
+    mutating func freeSlot() -> Int {
         if freeSlots.head < 0 {
             slots.append(UpstreamSlot())
             stateCounts[UpstreamState.free.index] += 1
@@ -120,13 +131,8 @@ extension PoolStateMachine {
         let slot = freeSlots.head
         slots[slot].closeReason = nil
         slots[slot].most = .max
-        slots[slot].dialedAt = now
-        slots[slot].expiresAt = .max
         slots[slot].jitter = random.below(201) - 100
-        assign(slot, to: group)
-        move(slot, to: .connecting)
-        counters.dials += 1
-        actions.append(.dial(id(of: slot), groups[group].key))
+        return slot
     }
 
     // MARK: What the shell reports

@@ -91,6 +91,12 @@ final class PoolScript {
     func setLimits(_ limits: PoolLimits) { does { $0.setLimits(limits, now: now) } }
     func setPingInterval(_ interval: Int64) { does { $0.setPingInterval(interval) } }
 
+    func carried(_ id: UpstreamID) -> CarriedSlot? { pool.carried(id) }
+    func adopt(_ slot: CarriedSlot, _ key: PoolKey = db0) -> UpstreamID {
+        defer { check() }
+        return pool.adopt(slot, key: key, now: now)
+    }
+
     private func does(_ call: (inout PoolStateMachine) -> Void) {
         call(&pool)
         check()
