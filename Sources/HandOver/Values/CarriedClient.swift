@@ -33,7 +33,8 @@ package struct CarriedClient: Equatable, Sendable {
     package var loggedOutAt: UInt64 = 0
     /// Its input waited when Redpool ceased to judge logins.
     package var hasOldInput = false
-    /// It has sent READONLY to a cluster, and not READWRITE since.
+    /// It has sent READONLY to a cluster, and not READWRITE since. When it wrote last is not
+    /// carried: the successor takes the moment of the hand-over for it.
     package var isReadOnly = false
     /// A transaction that comes step by step, in front of a cluster.
     package var openMulti: CarriedMulti?

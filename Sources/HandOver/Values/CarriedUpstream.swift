@@ -49,7 +49,8 @@ package struct CarriedUpstream: Equatable, Sendable {
     }
 }
 
-/// When things happened to an upstream.
+/// When things happened to an upstream. With its use they are what `CarriedSlot` wants; what it
+/// waits for since is the progress of a shared one.
 package struct CarriedTimes: Equatable, Sendable {
     package var dialledAt: MonotonicTime
     package var connectedAt: MonotonicTime
@@ -129,7 +130,8 @@ package struct CarriedHolder: Equatable, Sendable {
     }
 }
 
-/// Replies to one client that a server owes.
+/// Replies to one client that a server owes. The bytes of the commands are not carried: they cannot
+/// be sent again.
 package struct CarriedExpectation: Equatable, Sendable {
     /// The position of the client; nil for Redpool, and for a client that has left.
     package var client: UInt32?
