@@ -180,7 +180,7 @@ struct CarriedSubscriptionsTests {
                 Issue.record("\(action) follows from a hand-over")
                 return
             }
-            steady += change.listeners
+            steady += change.after.listeners
         }
         #expect(steady == 8)
         let totals = both.totals
