@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness.audience import Audience, message
+from harness.certificates import authority
 from harness.waiting import eventually
 from harness.wire import Connection, encode
 
@@ -150,10 +151,13 @@ class Counted:
             for name in ("ann", "bob"):
                 one.command("ACL", "SETUSER", name, "on", f">{name}", "~*", "&*", "+@all")
         path = tmp_path / "second.sock"
+        # Counts are of an address: that of both pools has to be the same.
+        place = {"upstream": server.address.text}
+        if server.address.tls:
+            place["tlsCaFile"] = authority().file
         self.redpool = launch.redpool(
             server, pool={"pubsub": "shared"}, settings={"threads": threads},
-            pools={"second": {"listen": [f"unix:{path}"], "upstream": server.tcp.text,
-                              "pubsub": "shared"}})
+            pools={"second": {"listen": [f"unix:{path}"], "pubsub": "shared"} | place})
         second = type(self.redpool.unix)(path=str(path))
         self.sides = {
             "redpool": [self.redpool.tcp, second], "direct": [direct.unix, direct.unix]}
