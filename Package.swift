@@ -86,8 +86,8 @@ let package = Package(
         .target(
             name: "Proxy",
             dependencies: [
-                "RESP", "Pool", "Config", "Telemetry", "Session", "Topology", "HandOver",
-                "EventLoop", .product(name: "Logging", package: "swift-log"),
+                "RESP", "Pool", "Config", "Telemetry", "Session", "Topology", "EventLoop",
+                .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell),
         .target(
             name: "Admin",
@@ -98,8 +98,8 @@ let package = Package(
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "Topology",
-                "HandOver", "RESP", "CBuild",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "Topology", "RESP",
+                "CBuild",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell + small, linkerSettings: leanLinking),
         .target(

@@ -412,6 +412,7 @@ def test_a_confirmation_that_nobody_has_asked_for(launch):
     assert "upstream.desync" in redpool.log()
 
 
+@pytest.mark.alone
 def test_many_names_are_subscribed_anew_at_once(launch, lossy):
     """100,000 names: within a second with a server nearby, where nothing else runs."""
     redpool = start(launch, lossy, "resubscribe", clientOutputLimit="64mb")

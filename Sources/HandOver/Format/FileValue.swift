@@ -45,45 +45,21 @@ extension FileWord {
 
 // MARK: - Numbers
 
-extension FixedWidthInteger {
-    fileprivate static var width: Int { bitWidth / 8 }
-}
+/// A number of fixed width, which stands in the file as its bytes.
+protocol FileNumber: FileValue, FixedWidthInteger {}
 
-extension UInt8: FileValue {
-    static var least: Int { width }
+extension FileNumber {
+    static var least: Int { bitWidth / 8 }
     func write(to file: inout FileWriter) { file.put(number: self) }
     init(from file: inout FileReader) throws(HandOverError) { self = try file.takeNumber() }
 }
 
-extension UInt16: FileValue {
-    static var least: Int { width }
-    func write(to file: inout FileWriter) { file.put(number: self) }
-    init(from file: inout FileReader) throws(HandOverError) { self = try file.takeNumber() }
-}
-
-extension UInt32: FileValue {
-    static var least: Int { width }
-    func write(to file: inout FileWriter) { file.put(number: self) }
-    init(from file: inout FileReader) throws(HandOverError) { self = try file.takeNumber() }
-}
-
-extension UInt64: FileValue {
-    static var least: Int { width }
-    func write(to file: inout FileWriter) { file.put(number: self) }
-    init(from file: inout FileReader) throws(HandOverError) { self = try file.takeNumber() }
-}
-
-extension Int32: FileValue {
-    static var least: Int { width }
-    func write(to file: inout FileWriter) { file.put(number: self) }
-    init(from file: inout FileReader) throws(HandOverError) { self = try file.takeNumber() }
-}
-
-extension Int64: FileValue {
-    static var least: Int { width }
-    func write(to file: inout FileWriter) { file.put(number: self) }
-    init(from file: inout FileReader) throws(HandOverError) { self = try file.takeNumber() }
-}
+extension UInt8: FileNumber {}
+extension UInt16: FileNumber {}
+extension UInt32: FileNumber {}
+extension UInt64: FileNumber {}
+extension Int32: FileNumber {}
+extension Int64: FileNumber {}
 
 extension Bool: FileValue {
     static var least: Int { 1 }
