@@ -130,9 +130,7 @@ extension PoolConfig {
                     seeds, crossSlot: settings.text(.crossSlot),
                     refresh: settings.duration(.clusterRefresh),
                     maxNodes: settings.integer(.maxNodes),
-                    commands: settings.text(.clusterCommands), announce: settings.text(.announce),
-                    reads: settings.text(.reads),
-                    maxReplicaLag: settings.duration(.maxReplicaLag)))
+                    commands: settings.text(.clusterCommands), announce: settings.text(.announce)))
             upstreamDatabase = 0
             upstreamTLS = contents.tls[index]
         } else {
@@ -146,6 +144,10 @@ extension PoolConfig {
             upstreamDatabase = settings.integer(.primaryDatabase)
             upstreamTLS = settings.boolean(.primaryTls) ? contents.tls[index] : nil
         }
+        // Values from `defaults` are not for a pool that knows of no replicas.
+        let wanted = draft.upstream == nil ? Reads(rawValue: settings.text(.reads)) : nil
+        reads = wanted ?? .primary
+        maxReplicaLag = settings.duration(.maxReplicaLag)
         username = (usesURL ? draft.userOfURL : nil) ?? settings.text(.username)
         password = contents.passwords[index]
         listenTLS = contents.listenTLS[index]

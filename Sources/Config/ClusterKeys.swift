@@ -99,13 +99,10 @@ extension SectionReader {
     /// Keys that are for a pool in front of a cluster. The printed configuration has every key with
     /// a default.
     func checkClusterKeys() -> [Diagnostic] {
-        (Schema.clusterKeys + Schema.replicaKeys).compactMap { spec in
+        Schema.clusterKeys.compactMap { spec in
             guard let setting = settings[spec.key], setting.value != spec.standardValue?.value
             else { return nil }
-            let text =
-                spec.key == .reads
-                ? "\(setting.text) needs cluster" : "is only for a pool with cluster"
-            return problem(spec.key, at: setting.position, text)
+            return problem(spec.key, at: setting.position, "is only for a pool with cluster")
         }
     }
 }
@@ -144,14 +141,13 @@ extension ClusterSource {
     /// The nodes of a pool's file with its other keys.
     init(
         _ seeds: [UpstreamSpec], crossSlot: String, refresh: Int64, maxNodes: Int,
-        commands: String, announce: String, reads: String, maxReplicaLag: Int64
+        commands: String, announce: String
     ) {
         var addresses: [UpstreamAddress] = []
         for seed in seeds where !addresses.contains(seed.address) { addresses.append(seed.address) }
         self.init(
             seeds: addresses, crossSlot: CrossSlot(rawValue: crossSlot) ?? .split,
             refresh: refresh, maxNodes: maxNodes, emulates: commands != "off",
-            announce: try? parsePeer(announce), reads: Reads(rawValue: reads) ?? .primary,
-            maxReplicaLag: maxReplicaLag)
+            announce: try? parsePeer(announce))
     }
 }

@@ -15,10 +15,6 @@ package struct ClusterSource: Sendable, Equatable {
     package let emulates: Bool
     /// Where a cluster-aware client finds Redpool; nil for the address that it came to.
     package let announce: UpstreamAddress?
-    /// Which commands go to replicas.
-    package let reads: Reads
-    /// A replica that is further behind than this, in nanoseconds, is not read from.
-    package let maxReplicaLag: Int64
 
     /// The most addresses that a pool begins with.
     package static let mostSeeds = 64
@@ -33,21 +29,10 @@ package struct ClusterSource: Sendable, Equatable {
         case refuse
     }
 
-    /// Which commands go to replicas.
-    package enum Reads: String, Sendable, CaseIterable {
-        /// None.
-        case primary
-        /// Those that only read.
-        case replica
-        /// Those of clients that have sent READONLY.
-        case client
-    }
-
     /// For tests, and for code that has no file.
     package init(
         seeds: [UpstreamAddress], crossSlot: CrossSlot = .split, refresh: Int64 = 15_000_000_000,
-        maxNodes: Int = 64, emulates: Bool = true, announce: UpstreamAddress? = nil,
-        reads: Reads = .primary, maxReplicaLag: Int64 = 10_000_000_000
+        maxNodes: Int = 64, emulates: Bool = true, announce: UpstreamAddress? = nil
     ) {
         self.seeds = seeds
         self.crossSlot = crossSlot
@@ -55,8 +40,6 @@ package struct ClusterSource: Sendable, Equatable {
         self.maxNodes = maxNodes
         self.emulates = emulates
         self.announce = announce
-        self.reads = reads
-        self.maxReplicaLag = maxReplicaLag
     }
 }
 

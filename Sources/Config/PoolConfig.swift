@@ -9,6 +9,16 @@ package struct PoolConfig: Sendable, Equatable {
         case error
     }
 
+    /// Which commands go to replicas.
+    package enum Reads: String, Sendable, CaseIterable {
+        /// None.
+        case primary
+        /// Those that only read.
+        case replica
+        /// Those of clients that have sent READONLY.
+        case client
+    }
+
     /// The name, `[a-z0-9_-]{1,32}`; it labels the pool's log lines.
     package let name: String
     /// Where clients connect; at least one address, none of them used by another pool.
@@ -17,6 +27,10 @@ package struct PoolConfig: Sendable, Equatable {
     package let listenTLS: ListenTLS?
     /// Where the servers come from.
     package let source: PoolUpstream
+    /// Which commands go to replicas; with `upstream` none.
+    package let reads: Reads
+    /// A replica that is further behind than this, in nanoseconds, is not read from.
+    package let maxReplicaLag: Int64
     /// TLS to the servers; nil without.
     package let upstreamTLS: UpstreamTLS?
     /// The database that upstream connections select, 0 to 2147483647.

@@ -98,8 +98,8 @@ extension Config {
           `defaults`, which it ignores. `username` and `passwordFile` are for the servers, never for
           the Sentinels. Each host in `sentinels` may be a name, which stands for all its addresses;
           at most 8 Sentinels are asked. See [Sentinel](sentinel.md).
-        - With `cluster` belong `crossSlot`, `clusterRefresh`, `maxNodes`, `clusterCommands`,
-          `announce`, `reads` and `maxReplicaLag`; other pools ignore values from `defaults`. Its addresses are written as in
+        - With `cluster` belong `crossSlot`, `clusterRefresh`, `maxNodes`, `clusterCommands` and
+          `announce`; other pools ignore values from `defaults`. Its addresses are written as in
           `upstream`, without a database or a unix socket; all have TLS or none, and at most one
           user. Each host may be a name, which stands for all its addresses. `maxOpen`, `maxPinned`,
           `maxIdle` and `minIdle` hold for each node. The limit of open files has to have room for
@@ -107,6 +107,9 @@ extension Config {
           between `cluster` and another source, or to nodes of which none was named before, is a new
           pool: its clients are closed as those of a removed pool, and connect again.
           See [Cluster](cluster.md).
+        - `reads` and `maxReplicaLag` belong with `sentinels` or `cluster`; a pool with `upstream` ignores
+          values from `defaults`. They are about [reads from replicas](cluster.md#reads-from-replicas). With
+          `sentinels`, the limit of open files has to have room for `maxOpen` connections to each of 16 replicas.
         - A pool that lends its clients a login (`passwordFile`, `tlsCertFile`) or a place (its
           `upstream` is a loopback address, a name that `/etc/hosts` has for one, or a unix socket;
           or it has `sentinels` or `cluster`, which may name such a server)

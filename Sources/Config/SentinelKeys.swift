@@ -67,7 +67,8 @@ extension SectionReader {
         switch source {
         case .sentinels: return checkPrimaryName(at: position) + checkCount() + checkClusterKeys()
         case .cluster: return checkSeeds() + checkSentinelKeys(of: source)
-        default: return checkSentinelKeys(of: source) + checkClusterKeys()
+        default:
+            return checkSentinelKeys(of: source) + checkClusterKeys() + checkReplicaKeys()
         }
     }
 

@@ -5,6 +5,7 @@ import Config
 import EventLoop
 import Glibc
 import Proxy
+import Topology
 
 enum Listeners {
     /// The kernel caps it at net.core.somaxconn. 128 would overflow when a PHP-FPM pool wakes up.
@@ -196,13 +197,16 @@ enum Listeners {
 }
 
 extension PoolConfig {
-    /// Those of its upstreams. After a failover some are at the former primary still; the Sentinels
-    /// have two connections each, and a server one that asks for its role. Each node of a cluster
+    /// Those of its upstreams. After a failover some are at the former primary still, and each
+    /// replica that clients read from may have `maxOpen`; the Sentinels have two connections each,
+    /// and a server one that asks for its role. Each node of a cluster
     /// may have `maxOpen`, and one that asks for the map.
     fileprivate var descriptors: Int {
         switch source {
         case .server: maxOpen
-        case .sentinels: 2 * maxOpen + 2 * SentinelSource.most + 1
+        case .sentinels:
+            (2 + (reads == .primary ? 0 : SentinelTracker.mostReplicas)) * maxOpen
+                + 2 * SentinelSource.most + 1
         case .cluster(let source): (maxOpen + 1) * source.maxNodes + ClusterSource.mostSeeds
         }
     }

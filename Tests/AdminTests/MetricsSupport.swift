@@ -146,6 +146,7 @@ func sampleSentinels(down: Int = 0, isKnown: Bool = true) -> SentinelReport? {
         failovers: 3,
         lastFailover: SentinelFailover(
             old: old, new: new, epoch: 7, at: changedAt, duration: 1_500_000_000, sign: .message),
+        replicas: isKnown ? ["10.0.0.5:6379"] : nil,
         sentinels: (0..<2).map { index in
             let isDown = index < down
             return SentinelRow(
@@ -153,6 +154,6 @@ func sampleSentinels(down: Int = 0, isKnown: Bool = true) -> SentinelReport? {
                 state: isDown ? .down : .connected,
                 claim: isDown || !isKnown ? nil : PrimaryClaim(address: new, epoch: 7),
                 error: isDown ? "connection refused" : isKnown ? "" : "it names no primary",
-                heardAt: 1_700_000_002_000_000_000)
+                replicaError: "", heardAt: 1_700_000_002_000_000_000)
         })
 }

@@ -36,10 +36,11 @@ private func spread(_ lines: String..., seeds: String = "[10.0.0.1:7000, \"[::1]
         #expect(source.maxNodes == 1000 && !source.emulates)
         #expect(source.announce == .tcp(host: "redis.example.com", port: 6400))
         #expect(try self.source(spread("crossSlot: refuse")).crossSlot == .refuse)
-        #expect(source.reads == .primary && source.maxReplicaLag == 10_000_000_000)
-        let reading = try self.source(spread("reads: client", "maxReplicaLag: 2s"))
+        let standard = try valid(spread()).pools[0]
+        #expect(standard.reads == .primary && standard.maxReplicaLag == 10_000_000_000)
+        let reading = try valid(spread("reads: client", "maxReplicaLag: 2s")).pools[0]
         #expect(reading.reads == .client && reading.maxReplicaLag == 2_000_000_000)
-        #expect(try self.source(spread("reads: replica")).reads == .replica)
+        #expect(try valid(spread("reads: replica")).pools[0].reads == .replica)
         #expect(try self.source(spread("announce: \"[::2]:1\"")).announce?.host == "::2")
     }
 
@@ -136,8 +137,8 @@ private func spread(_ lines: String..., seeds: String = "[10.0.0.1:7000, \"[::1]
             "6:15: pools.main.maxNodes: is only for a pool with cluster"),
         Golden(
             pool("reads: replica", "maxReplicaLag: 3s"),
-            "5:12: pools.main.reads: replica needs cluster",
-            "6:20: pools.main.maxReplicaLag: is only for a pool with cluster"),
+            "5:12: pools.main.reads: replica needs sentinels or cluster",
+            "6:20: pools.main.maxReplicaLag: is only for a pool with sentinels or cluster"),
         Golden(pool("reads: primary", "maxReplicaLag: 10s")),
         Golden(
             spread("reads: replicas", "maxReplicaLag: 1s"),

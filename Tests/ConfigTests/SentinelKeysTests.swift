@@ -34,6 +34,22 @@ private func watched(_ lines: String...) -> String {
         #expect(try source(one).addresses == [.tcp(host: "h", port: 26379)])
     }
 
+    @Test func readsFromReplicas() throws {
+        let standard = try valid(watched()).pools[0]
+        #expect(standard.reads == .primary && standard.maxReplicaLag == 10_000_000_000)
+        let reading = try valid(watched("reads: client", "maxReplicaLag: 2s")).pools[0]
+        #expect(reading.reads == .client && reading.maxReplicaLag == 2_000_000_000)
+        #expect(!standard.isMove(to: reading))
+        // What `defaults` says is not for a pool that knows of no replicas.
+        let both = """
+            defaults: {reads: replica}
+            pools:
+              ha: {listen: 127.0.0.1:1, sentinels: h, primaryName: m}
+              one: {listen: 127.0.0.1:2, upstream: "h:1"}
+            """
+        #expect(try valid(both).pools.map(\.reads) == [.replica, .primary])
+    }
+
     /// Nothing can be dialled there: port 0 takes no connection.
     @Test func thereIsNoAddressOfOneServer() throws {
         let pools = try valid(watched()).pools

@@ -177,7 +177,7 @@ def test_own_writes_while_replication_stands_still(launch, full):
     relays = []
 
     def front(node):
-        relays.append(Relay(node))
+        relays.append(Relay(node.real))
         return relays[-1]
 
     cluster = launch.started(Cluster(1, replicas=2, tls=False, front=front))
@@ -218,7 +218,7 @@ def test_a_replica_that_lags_is_left(launch):
     relays = []
 
     def front(node):
-        relays.append(Relay(node))
+        relays.append(Relay(node.real))
         return relays[-1]
 
     cluster = launch.started(Cluster(1, replicas=1, tls=False, front=front))

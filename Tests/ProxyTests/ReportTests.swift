@@ -211,7 +211,7 @@ struct ReportTests {
             var census = PoolCensus()
             census.idle = clients
             let node = NodeReport(
-                id: id, address: "a", isPrimary: true, version: [], role: nil, census: census,
+                id: id, address: "a", state: .inUse, version: [], role: nil, census: census,
                 inFlight: clients, lastError: error)
             return PoolReport(
                 pool: "main", upstream: "u", address: nil, maxOpen: 8, maxPinned: 4,

@@ -15,6 +15,8 @@ final class SentinelSpeaker {
     /// Which primary it names.
     var claim: PrimaryClaim?
     var peers: [SentinelPeer] = []
+    /// The replicas that it names as up.
+    var replicas: [NodeAddress] = []
     var runID: String
     /// What ROLE says.
     var role = array(["master", "0"])
@@ -125,6 +127,14 @@ final class SentinelSpeaker {
                     ])
                 }
         case "MYID": return bulk(runID)
+        case "REPLICAS":
+            return utf8("*\(replicas.count)\r\n")
+                + replicas.flatMap {
+                    array([
+                        "ip", text($0.host), "port", "\($0.port)", "flags", "slave",
+                        "master-link-status", "ok",
+                    ])
+                }
         default: return utf8("-ERR unknown subcommand\r\n")
         }
     }

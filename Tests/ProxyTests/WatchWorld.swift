@@ -49,6 +49,8 @@ final class WatchWorld: SentinelWatchHandler {
     private(set) var events: [String] = []
     /// What the handler was told while no primary was known.
     private(set) var problems: [String] = []
+    /// The ports of the replicas that the handler was told of last.
+    private(set) var replicas: [UInt16] = []
     var onAdopted: (SentinelPrimary) -> Void = { _ in }
 
     init() throws { loop = try #require(EventLoop()) }
@@ -99,6 +101,8 @@ final class WatchWorld: SentinelWatchHandler {
         events.append("adopted \(primary.node.port) \(primary.epoch)")
         onAdopted(primary)
     }
+
+    func named(replicas named: [NodeAddress]) { replicas = named.map(\.port) }
 
     func left(_ node: NodeAddress) { events.append("left \(node.port)") }
 

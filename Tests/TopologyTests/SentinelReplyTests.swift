@@ -55,10 +55,13 @@ struct SentinelReplyTests {
         return PrimaryClaim(address: address, epoch: epoch)
     }
 
-    @Test("the questions are five, and two have no name")
+    @Test("the questions are five, or six where replicas are wanted; one has no name")
     func questions() {
         let questions = SentinelAnswer.questions(about: Array("my master".utf8))
         #expect(questions.map(\.count) == [3, 3, 3, 3, 2])
+        let more = SentinelAnswer.questions(about: Array("my master".utf8), withReplicas: true)
+        #expect(more.prefix(5) == questions[...])
+        #expect(more[5...] == [["SENTINEL", "REPLICAS", "my master"].map { Array($0.utf8) }])
         #expect(questions[1] == ["SENTINEL", "MASTER", "my master"].map { Array($0.utf8) })
     }
 
@@ -116,7 +119,63 @@ struct SentinelReplyTests {
         #expect(claim(Self.address, Self.row(epoch: text), Self.address) == nil)
     }
 
-    @Test("any number of replies but five says nothing")
+    /// An element of SENTINEL REPLICAS of Redis 7.0.15.
+    private static func replica(
+        _ port: String, flags: String = "slave", link: String = "ok"
+    ) -> [UInt8] {
+        texts([
+            "name", "127.0.0.1:\(port)", "ip", "127.0.0.1", "port", port, "runid",
+            "b1eab9a7510e37c88fab71246d1bac6dc3b6a6d0", "flags", flags, "link-pending-commands",
+            "0", "link-refcount", "1", "last-ping-sent", "0", "last-ok-ping-reply", "51",
+            "last-ping-reply", "51", "down-after-milliseconds", "2000", "info-refresh", "4233",
+            "role-reported", "slave", "role-reported-time", "4249", "master-link-down-time", "0",
+            "master-link-status", link, "master-host", "127.0.0.1", "master-port", "27100",
+            "slave-priority", "100", "slave-repl-offset", "2312", "replica-announced", "1",
+        ])
+    }
+
+    private func replicas(_ reply: [UInt8]) -> SentinelReplicas? {
+        SentinelAnswer(
+            replies: [Self.address, Self.row(), Self.address, Self.peers, array([]), reply]
+        ).replicas
+    }
+
+    @Test("replicas that are up and linked, each once")
+    func replicasThatAreUp() throws {
+        let up = try [27101, 27102].map {
+            try #require(NodeAddress(host: Array("127.0.0.1".utf8), port: $0))
+        }
+        let all = ["27101", "27102", "27101"].map { Self.replica($0) }
+        #expect(replicas(array(all)) == SentinelReplicas(up: up))
+        #expect(replicas(array([])) == SentinelReplicas(up: []))
+        let maps = array(all.map { Array("%21".utf8) + $0.dropFirst(3) })
+        #expect(replicas(maps) == SentinelReplicas(up: up))
+    }
+
+    @Test(
+        "a replica that is down, or gets no writes, is not used",
+        arguments: [
+            ("slave,s_down", "ok"), ("s_down,slave,disconnected", "err"), ("o_down,slave", "ok"),
+            ("slave", "err"), ("slave", ""), ("slave,disconnected", "ok"), ("S_DOWN", "ok"),
+        ])
+    func replicasThatAreDown(flags: String, link: String) throws {
+        let up = try #require(NodeAddress(host: Array("127.0.0.1".utf8), port: 27101))
+        let reply = array([Self.replica("27102", flags: flags, link: link), Self.replica("27101")])
+        #expect(replicas(reply) == SentinelReplicas(up: [up], hasOthers: true))
+    }
+
+    @Test("half an element is none, and an error says nothing of replicas")
+    func replicasThatAreNotSaid() {
+        let none = SentinelReplicas(up: [], hasOthers: true)
+        #expect(replicas(array([texts(["flags", "slave", "master-link-status", "ok"])])) == none)
+        #expect(replicas(array([Self.replica("0")])) == none)
+        #expect(replicas(array([texts(["ip", "127.0.0.1", "port", "27101"])])) == none)
+        for reply in ["-NOPERM no\r\n", "-ERR No such master with that name\r\n", "+OK\r\n"] {
+            #expect(replicas(Array(reply.utf8)) == nil)
+        }
+    }
+
+    @Test("any number of replies but five or six says nothing")
     func counts() {
         #expect(SentinelAnswer(replies: []) == SentinelAnswer())
         #expect(SentinelAnswer(replies: [Self.address]) == SentinelAnswer())

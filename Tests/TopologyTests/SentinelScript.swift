@@ -29,10 +29,11 @@ final class SentinelScript {
     func connected(_ raw: UInt32) { tracker.connected(SentinelID(raw: raw), now: now) }
     func disconnected(_ raw: UInt32) { tracker.disconnected(SentinelID(raw: raw), now: now) }
     func answer(
-        _ raw: UInt32, _ claim: PrimaryClaim?, runID: String? = nil, peers: [SentinelPeer] = []
+        _ raw: UInt32, _ claim: PrimaryClaim?, runID: String? = nil, peers: [SentinelPeer] = [],
+        replicas: SentinelReplicas? = nil
     ) {
         let answer = SentinelAnswer(
-            claim: claim, runID: runID.map { Array($0.utf8) }, peers: peers)
+            claim: claim, runID: runID.map { Array($0.utf8) }, peers: peers, replicas: replicas)
         tracker.answered(SentinelID(raw: raw), answer, now: now)
     }
     func message(_ message: SentinelMessage, _ raw: UInt32) {
@@ -41,6 +42,7 @@ final class SentinelScript {
     func role(_ role: ServerRole?, _ number: Int) {
         tracker.role(role, of: .test(1, number), now: now)
     }
+    func wantReplicas(_ wanted: Bool) { tracker.wantReplicas(wanted, now: now) }
     func reconnect() { tracker.reconnect(now: now) }
     func doubt(_ number: Int) { tracker.doubt(.test(1, number), now: now) }
     func setSentinels(_ numbers: [Int]) {
@@ -79,6 +81,7 @@ final class SentinelScript {
     var primary: PrimaryClaim? { tracker.primary }
     var isVerified: Bool { tracker.isVerified }
     var isSettled: Bool { tracker.isSettled }
+    var replicas: [NodeAddress] { tracker.replicas }
     var known: [NodeAddress] { tracker.known }
     var connectedSentinels: Int { tracker.connectedSentinels }
 }

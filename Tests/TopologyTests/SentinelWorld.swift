@@ -162,6 +162,7 @@ final class SentinelWorld {
             if adopted?.address != address { fail("leaves \(address), which is not the primary") }
             left.insert(address)
         case .adopt(let claim): checkAdoption(claim)
+        case .replicas(let addresses): fail("names \(addresses), which nobody wants")
         }
     }
 

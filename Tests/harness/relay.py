@@ -40,8 +40,8 @@ class Relay:
     """The node is reached through `address`. `hold` and `release` are about its replicas only; their
     links stay up."""
 
-    def __init__(self, node):
-        self._target = (node.real.host, node.real.port)
+    def __init__(self, real):
+        self._target = (real.host, real.port)
         self.address = self.tcp = Address(host="127.0.0.1", port=free_port())
         self._is_held = threading.Event()
         self._is_over = False

@@ -9,6 +9,7 @@ import tempfile
 
 from .certificates import authority, server_certificate
 from .ports import free_port
+from .relay import Relay
 from .server import DEFAULT, RedisServer
 from .waiting import eventually
 from .wire import Address, Connection, ErrorReply
@@ -52,7 +53,7 @@ class Sentinel:
             if user != "default":
                 lines += [f"user {user} on >{password} resetchannels &* -@all +auth +ping "
                           "+subscribe +sentinel|get-master-addr-by-name +sentinel|master "
-                          "+sentinel|sentinels +sentinel|myid"]
+                          "+sentinel|sentinels +sentinel|myid +sentinel|replicas"]
         return lines
 
     @property
@@ -113,17 +114,22 @@ class Watched:
 
     `binary` is a server program other than DEFAULT. `password` is that of the servers, `login` the
     user and password that the Sentinels want. With `tls` servers and Sentinels speak it; servers
-    speak it on their port for TLS. `down_after` is in milliseconds.
+    speak it on their port for TLS. `down_after` is in milliseconds. With `is_relayed` the first
+    primary is reached through a `Relay`.
     """
 
     def __init__(self, count=3, replicas=1, *, binary=DEFAULT, password=None, login=None, tls=False,
-                 down_after=1000, quorum=None):
+                 down_after=1000, quorum=None, is_relayed=False):
         self._stack = contextlib.ExitStack()
         self.is_tls, self.password, self.login = tls, password, login
         self._binary, self.down_after = binary, down_after
+        self.relay = None
         try:
             self.servers = [self._server() for _ in range(1 + replicas)]
             first = self.servers[0]
+            if is_relayed:
+                self.relay = Relay(first.tcp)
+                self._stack.callback(self.relay.close)
             for server in self.servers[1:]:
                 assert server.command("REPLICAOF", "127.0.0.1", self.port_of(first)) == b"OK"
             eventually(self._replicas_are_connected, 60, what="replicas connected")
@@ -154,6 +160,8 @@ class Watched:
 
     def port_of(self, server) -> int:
         """Where Sentinels and the daemon find it."""
+        if self.relay and server is self.servers[0]:
+            return self.relay.tcp.port
         return (server.tls if self.is_tls else server.tcp).port
 
     def _replicas_are_connected(self) -> bool:
@@ -172,6 +180,12 @@ class Watched:
         ports = [sentinel.primary_port() for sentinel in self.sentinels]
         most = max(ports, key=ports.count)
         return next(server for server in self.servers if self.port_of(server) == most)
+
+    @property
+    def replicas(self) -> list:
+        """All servers but the primary."""
+        primary = self.primary
+        return [server for server in self.servers if server is not primary]
 
     @property
     def settings(self) -> dict:

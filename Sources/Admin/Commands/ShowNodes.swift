@@ -40,10 +40,14 @@ enum ShowNodes {
     ) -> [Cell] {
         let now = MonotonicTime(nanoseconds: EventLoop.now())
         let census = node.census
-        let state =
-            known ?? (!node.isPrimary ? "left" : node.address == nil ? "unknown" : "primary")
+        let state: String
+        switch node.state {
+        case .inUse: state = node.address == nil ? "unknown" : "primary"
+        case .replica: state = "replica"
+        case .left: state = "left"
+        }
         return [
-            .text(pool.pool), .plain(node.address), .text(state), .plain(node.role),
+            .text(pool.pool), .plain(node.address), .text(known ?? state), .plain(node.role),
             .plain(node.version), .count(census.open), .count(pool.maxOpen), .count(census.idle),
             .count(census.shared), .count(census.pinned), .count(census.connecting),
             .count(node.inFlight), .plain(node.lastError?.text, longest: 100),
@@ -54,12 +58,12 @@ enum ShowNodes {
     /// Those of the map, and those that the workers are leaving.
     private static func rows(of cluster: ClusterReport, _ pool: PoolReport) -> [[Cell]] {
         let known = cluster.nodes.map { node in
-            let served = pool.nodes.first { $0.address == node.address && $0.isPrimary }
+            let served = pool.nodes.first { $0.address == node.address && $0.state == .inUse }
             return row(node, served, of: pool)
         }
         let left = pool.nodes.filter { node in
             node.address != nil
-                && !(node.isPrimary && cluster.nodes.contains { $0.address == node.address })
+                && !(node.state == .inUse && cluster.nodes.contains { $0.address == node.address })
         }
         return known + left.map { row($0, of: pool, state: "left") }
     }
@@ -124,24 +128,32 @@ enum ShowClusters {
 enum ShowSentinels {
     static let columns = [
         "pool", "sentinel", "state", "configured", "names", "epoch", "heard_s", "error", "primary",
-        "failovers", "last_failover", "last_failover_s", "last_failover_ms", "sign",
+        "failovers", "last_failover", "last_failover_s", "last_failover_ms", "sign", "replicas",
+        "replica_reads",
     ]
 
     static func answer(_ call: Call) {
         guard let meant = call.meantPools else { return }
-        let all = meant.flatMap { pool in
-            call.host.sentinels(pool.name).map { rows(pool.name, $0) } ?? []
+        call.host.collector.collect(.pools) { found in
+            let all = meant.flatMap { pool in
+                let reads = found.pools.first { $0.pool == pool.name }?.cluster.replicaReads
+                return call.host.sentinels(pool.name).map { rows(pool.name, $0, reads) } ?? []
+            }
+            call.reply(.table(Table(columns, all)))
         }
-        call.reply(.table(Table(columns, all)))
     }
 
-    private static func rows(_ pool: String, _ report: SentinelReport) -> [[Cell]] {
+    /// - Parameter replicaReads: nil if no worker answers.
+    private static func rows(
+        _ pool: String, _ report: SentinelReport, _ replicaReads: UInt64?
+    ) -> [[Cell]] {
         let now = wallClock()
         let last = report.lastFailover
         let ofPool: [Cell] = [
             .plain(report.primary?.name), .count(report.failovers),
             .plain(last?.way), .seconds(last.map { now - $0.at }),
             .milliseconds(last?.duration), .plain(last?.sign.rawValue),
+            .count(report.replicas?.count), .count(replicaReads),
         ]
         return report.sentinels.map { sentinel in
             [
@@ -149,7 +161,8 @@ enum ShowSentinels {
                 .text(sentinel.isConfigured ? "yes" : "no"),
                 .plain(sentinel.named), .count(sentinel.epoch),
                 .seconds(sentinel.heardAt == 0 ? nil : now - sentinel.heardAt),
-                .plain(sentinel.error, longest: 100),
+                .plain(
+                    sentinel.error.isEmpty ? sentinel.replicaError : sentinel.error, longest: 100),
             ] + ofPool
         }
     }

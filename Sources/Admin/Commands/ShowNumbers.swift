@@ -97,7 +97,7 @@ enum ShowNumbers {
             ("cluster_redirects.asked", pool.cluster.asked),
             ("cluster_redirects.tryagain", pool.cluster.triedAgain),
             ("cluster_split_commands", pool.cluster.split),
-            ("cluster_replica_reads", pool.cluster.replicaReads),
+            ("replica_reads", pool.cluster.replicaReads),
             ("pubsub_messages", pool.subscribers.traffic.messages),
             ("pubsub_deliveries", pool.subscribers.traffic.deliveries),
             ("pubsub_hub_losses", pool.subscribers.traffic.losses),

@@ -59,8 +59,14 @@ extension PrometheusMetrics {
         for pool in pools {
             text.sample([Label("pool", pool.name)], pool.metrics.cluster.split)
         }
+    }
+
+    /// What replicas get, in pools with Sentinels and in front of a cluster.
+    static func replicaReads(_ snapshot: Snapshot, _ text: inout PrometheusText) {
+        let pools = snapshot.pools.filter { $0.cluster != nil || $0.sentinels != nil }
+        if pools.isEmpty { return }
         text.metric(
-            "redpool_cluster_replica_reads_total", .counter,
+            "redpool_replica_reads_total", .counter,
             "Commands, and parts of commands, that were sent to replicas.")
         for pool in pools {
             text.sample([Label("pool", pool.name)], pool.metrics.cluster.replicaReads)

@@ -32,7 +32,8 @@ struct PrometheusMetrics {
     private typealias Part = @Sendable (Snapshot, inout PrometheusText) -> Void
     private static let parts: [Part] = [
         process, system, configuration, clients, bytes, commands, pools, upstreams, sight, leases,
-        errorReplies, lives, tls, sentinels, clusters, pubsub, waits, replies, dials, workers, log,
+        errorReplies, lives, tls, sentinels, clusters, replicaReads, pubsub, waits, replies, dials,
+        workers, log,
     ]
 
     // MARK: The process

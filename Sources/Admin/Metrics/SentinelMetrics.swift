@@ -24,6 +24,10 @@ extension PrometheusMetrics {
             "1 while the primary has said that it is one, and nothing speaks against it.")
         for (label, report) in pools { text.sample([label], report.isVerified) }
         text.metric(
+            "redpool_replicas", .gauge,
+            "Replicas that Sentinels say are up; 0 while nobody reads from replicas.")
+        for (label, report) in pools { text.sample([label], report.replicas?.count ?? 0) }
+        text.metric(
             "redpool_failovers_total", .counter, "How often another server became the primary.")
         for (label, report) in pools { text.sample([label], report.failovers) }
         text.metric(

@@ -115,7 +115,14 @@ extension ClientConnection {
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ frame: CommandFrame
     ) -> Int? {
         let command = worker.table.find(buffer.span, frame)
-        if pool.isRouted { return handleRouted(buffer, frame, command) }
+        if pool.isSpread {
+            if pool.isRouted { return handleRouted(buffer, frame, command) }
+            let request = Request(
+                command: command, frame: frame, input: UnsafeBufferPointer(buffer))
+            if let outcome = readBesidePrimary(request) {
+                return outcome != .blocked ? frame.end : nil
+            }
+        }
         // Only a client with extras, which few have, can have been refused a lease.
         if extras != nil, refuseIfDenied() { return frame.end }
         if isSubscribing { return handleSubscribing(buffer, frame, command) }
@@ -182,6 +189,7 @@ extension ClientConnection {
             lastCommand = request.command
             return isSubscribing ? carryOutSubscribing(request) : carryOutRouted(request)
         }
+        if pool.readsReplicas, let outcome = readBesidePrimary(request) { return outcome }
         if refuseIfDenied() { return .answered }
         lastCommand = request.command
         if isSubscribing { return carryOutSubscribing(request) }

@@ -29,7 +29,10 @@ extension ClientConnection {
         worker.turn.spend(Int(run.count) + 1)
         lastCommand = run.last
         inFlight += run.count
-        if run.mayWrite { noteWrite(target) }
+        if run.mayWrite {
+            noteWrite(target)
+            if pool.readsReplicas { noteChange() }
+        }
         pool.traffic.commandsShared += UInt64(run.count)
         counted.commands &+= UInt64(run.count)
         target.takeRun(

@@ -290,7 +290,7 @@ final class ClientConnection {
             mode = .open
             pipeStranger()
         }
-        if pool.isRouted { resumeRouted() }
+        if pool.isRouted || strands != nil { resumeRouted() }
         handlePending()
         afterInput()
     }

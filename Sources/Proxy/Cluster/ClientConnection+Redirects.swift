@@ -57,7 +57,7 @@ extension ClientConnection {
         command.isConfirmed = isConfirmed
         let action = strands.redirects.judge(
             refused.refusal, of: command, to: target?.number, in: strands.order,
-            version: pool.route?.version ?? 0, now: worker.now)
+            version: pool.mapVersion, now: worker.now)
         if case .confirm(let asking) = action {
             guard let question = refused.question(worker.table) else {
                 return relay(refused, at: place, strands)
@@ -123,7 +123,7 @@ extension ClientConnection {
 
     /// Sends held commands as far as they can go, one after the other.
     func sendHeldCommands(_ strands: ClientStrands) {
-        guard channel.isOpen, strands.order.heldCount > 0, let route = pool.route else { return }
+        guard channel.isOpen, strands.order.heldCount > 0 else { return }
         if case .closing = mode { return }
         if case .waiting(let wait) = mode {
             // The command at the head of the input waits; a held one comes first.
@@ -137,10 +137,10 @@ extension ClientConnection {
         strands.wanted = nil
         while channel.isOpen,
             let held = strands.redirects.next(
-                in: strands.order, version: route.version, now: worker.now)
+                in: strands.order, version: pool.mapVersion, now: worker.now)
         {
             let slot = strands.order.slot(of: held.place)
-            let owner = Int(slot) < Slot.count ? route.owner(of: slot) : anyServer
+            let owner = Int(slot) < Slot.count ? pool.owner(of: slot) : anyServer
             guard let target = target(of: held, owner, strands), target.departure == nil else {
                 find(held, owner, strands)
                 continue
@@ -176,7 +176,7 @@ extension ClientConnection {
         let present = owner?.departure == nil ? owner : nil
         let action = strands.redirects.judge(
             .notReceived, of: RefusedCommand(place: held.place), to: present?.number,
-            in: strands.order, version: pool.route?.version ?? 0, now: worker.now)
+            in: strands.order, version: pool.mapVersion, now: worker.now)
         if action == .hold { return }
         answer(
             ClusterWords.notServed, at: held.place, strands,
@@ -220,10 +220,10 @@ extension ClientConnection {
         }
         if let bytes {
             let slot = strands.order.slot(of: place)
-            let owner = Int(slot) < Slot.count ? pool.route?.owner(of: slot) : pool.primary
+            let owner = Int(slot) < Slot.count ? pool.owner(of: slot) : pool.primary
             let action = strands.redirects.judge(
                 .notReceived, of: RefusedCommand(place: place), to: owner?.number,
-                in: strands.order, version: pool.route?.version ?? 0, now: worker.now)
+                in: strands.order, version: pool.mapVersion, now: worker.now)
             switch action {
             case .send, .hold:
                 if strands.order.hold(place, command: bytes.span) { return }

@@ -34,7 +34,7 @@ package struct ClusterCounts: Equatable, Sendable {
     package var triedAgain: UInt64 = 0
     /// Commands that were sent in parts.
     package var split: UInt64 = 0
-    /// Commands, and parts, that were sent to replicas.
+    /// Commands, and parts, that were sent to replicas; also of a pool with Sentinels.
     package var replicaReads: UInt64 = 0
 
     /// Adds those of another worker.

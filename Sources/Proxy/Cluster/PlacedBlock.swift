@@ -130,7 +130,7 @@ extension ClientConnection {
         strands.blocks[place] = block
         _ = strands.redirects.judge(
             .notReceived, of: RefusedCommand(place: place), to: target.number,
-            in: strands.order, version: pool.route?.version ?? 0, now: worker.now)
+            in: strands.order, version: pool.mapVersion, now: worker.now)
         inFlight = UInt32(truncatingIfNeeded: strands.order.count)
         pool.traffic.commandsShared += UInt64(block.members) + 2
         counted.commands &+= UInt64(block.members) + 2
@@ -147,7 +147,7 @@ extension ClientConnection {
         let target = pool.learn(refusal, slot: strands.order.slot(of: place))
         let action = strands.redirects.judge(
             refusal, of: RefusedCommand(place: place), to: target?.number, in: strands.order,
-            version: pool.route?.version ?? 0, now: worker.now)
+            version: pool.mapVersion, now: worker.now)
         switch action {
         case .send, .hold:
             if strands.order.hold(place, command: block.bytes.span) {

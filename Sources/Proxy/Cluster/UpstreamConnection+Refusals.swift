@@ -17,7 +17,7 @@ extension UpstreamConnection {
     ) -> Bool {
         let entry = inFlight.first
         guard entry.client != UpstreamConnection.nobody else { return false }
-        guard NodeRefusal.mayBegin(with: scanner.head) || lacksScript else {
+        guard NodeRefusal.mayBegin(with: scanner.head) || isOfReplicaAlone else {
             noteFailedMember(entry)
             return false
         }
@@ -48,9 +48,13 @@ extension UpstreamConnection {
         }
     }
 
-    /// A replica does not know a script. The primary may: SCRIPT LOAD is not replicated.
-    private var lacksScript: Bool {
-        origin.isReadOnly && scanner.head.starts(with: "NOSCRIPT ")
+    /// A replica has not executed a command for a reason that need not hold at the primary: SCRIPT
+    /// LOAD and users are not replicated, each server runs scripts and has a version of its own.
+    private var isOfReplicaAlone: Bool {
+        origin.isReadOnly
+            && (scanner.head.starts(with: "NOSCRIPT ") || scanner.head.starts(with: "NOPERM ")
+                || scanner.head.starts(with: "BUSY ")
+                || scanner.head.starts(with: "ERR unknown comm"))
     }
 
     /// What a client is told whose state on this node allows no key, or shard channel, of another

@@ -24,7 +24,7 @@ package struct PoolMetrics: Sendable {
     package internal(set) var errorReplies = zeros(ErrorWord.allCases.count)
     package internal(set) var census = PoolCensus()
     package internal(set) var sight = PoolSight()
-    /// Zeros for a pool that is not in front of a cluster.
+    /// Zeros for a pool with one server at a time; with Sentinels all but the reads of replicas.
     package internal(set) var cluster = ClusterCounts()
     /// Subscriptions that clients share.
     package internal(set) var subscribers = SubscriberMetrics()

@@ -64,8 +64,24 @@ extension PoolFront {
         }
         let server = addServer(node, at: target)
         if isHalted { server.halt() }
-        if readsReplicas { judgeRole(of: server) }
+        judgeRole(of: server)
         return server
+    }
+
+    /// The server of a slot; without a cluster the primary has them all. Nil if nobody has it, and
+    /// for what is no slot.
+    func owner(of slot: UInt16) -> Server? {
+        guard let route else { return primary }
+        return Int(slot) < Slot.count ? route.owner(of: slot) : nil
+    }
+
+    /// The version of the map; 0 without a cluster.
+    var mapVersion: UInt64 { route?.version ?? 0 }
+
+    /// The server with this number; nil if it is gone.
+    func server(at number: UInt32) -> Server? {
+        guard let route else { return servers.first { $0.number == number } }
+        return route.server(at: number)
     }
 
     /// The server that is this node; nil once the node has left.

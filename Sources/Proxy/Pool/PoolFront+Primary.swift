@@ -32,6 +32,8 @@ extension PoolFront {
             return
         }
         takeBackGrants()
+        former.setReplicas([])
+        leaveReplicas(.failover)
         let next = addServer(new.node, at: new.address)
         if isHalted { next.halt() }
         prefer(next)
@@ -39,6 +41,7 @@ extension PoolFront {
         for client in clientsByWait(of: former) { client.follow(next) }
         former.leave(
             Departure(by: worker.now + PoolFront.patience, reason: .failover))
+        followReplicas()
         next.noteWork()
     }
 
@@ -47,6 +50,7 @@ extension PoolFront {
         if member != nil { group.leave(new.node) }
         guard let address = new.address else { return }
         server.move(to: address)
+        followReplicas()
         server.noteWork()
     }
 
@@ -98,7 +102,7 @@ extension ClientConnection {
         guard let primary = pool.primary, server !== primary, upstream == nil, granted == nil else {
             return false
         }
-        follow(primary)
+        if server.isReplica { home(at: primary) } else { follow(primary) }
         return true
     }
 

@@ -16,13 +16,15 @@ extension PoolFront {
         setConfig(new)
         forEachServer { $0.followConfig() }
         if isMove {
+            if old.source.isMove(to: new.source) { namedReplicas = [] }
+            leaveReplicas(.configChanged)
             move(to: address(of: new, after: old))
         } else {
             if old.upstreamTLS != new.upstreamTLS { forEachServer { $0.renewTLS() } }
             if old.password != new.password { renewPassword() }
         }
         if old.clientUsers != new.clientUsers { replaceClientUsers() }
-        if old.cluster?.reads != new.cluster?.reads { followReplicas() }
+        if isMove || old.reads != new.reads { followReplicas() }
         self.moves = moves
         forEachServer { $0.noteWork() }
     }

@@ -5,6 +5,7 @@ import EventLoop
 import Pool
 import Session
 import Telemetry
+import Topology
 
 /// One pool of one worker, without its server's connections: configuration, users, names, traffic.
 final class PoolFront {
@@ -28,12 +29,17 @@ final class PoolFront {
     /// `route`, for what each command asks: without a retain.
     private(set) var routing: Unmanaged<ClusterRoute>?
     /// Which commands go to replicas. Kept here for the same reason.
-    private(set) var reads = ClusterSource.Reads.primary {
-        didSet { readsReplicas = reads != .primary }
+    private(set) var reads = PoolConfig.Reads.primary {
+        didSet { setReads() }
     }
     /// Some of its clients read from replicas. Kept as a flag, because every command in front of a
     /// cluster reads it.
     private(set) var readsReplicas = false
+    /// A client's commands go to several servers: there is a route, or replicas are read. Kept as a
+    /// flag, because every command reads it.
+    private(set) var isSpread = false
+    /// The replicas that Sentinels name, also while nobody reads from them.
+    var namedReplicas: [NodeAddress] = []
     /// Seeds the random numbers of its servers.
     private var seed: UInt64
     var traffic = ClientTraffic()
@@ -92,10 +98,15 @@ final class PoolFront {
             route = made
             routing = Unmanaged.passUnretained(made)
             isRouted = true
-            reads = config.cluster?.reads ?? .primary
-            readsReplicas = reads != .primary
         }
+        reads = config.reads
+        setReads()
         primary = addServer(group.firstNode, at: config.givenAddress)
+    }
+
+    private func setReads() {
+        readsReplicas = reads != .primary
+        isSpread = isRouted || readsReplicas
     }
 
     deinit {
@@ -113,7 +124,12 @@ final class PoolFront {
         seed &+= 1
         let server = Server(pool: self, node: node, address: address, seed: seed)
         servers.append(server)
-        if let route { server.number = route.add(server) }
+        if let route {
+            server.number = route.add(server)
+        } else {
+            let taken = servers.dropLast().map(\.number)
+            server.number = (0...).first { !taken.contains($0) } ?? 0
+        }
         return server
     }
 
@@ -147,7 +163,7 @@ final class PoolFront {
         meter.setSlowLog(new.slowLog)
         let isOtherTLS = new.listenTLS != config.listenTLS
         config = new
-        reads = new.cluster?.reads ?? .primary
+        reads = new.reads
         if isOtherTLS { secure = listenerContext() }
         if isOtherList { deniedStrangers = DeniedStrangers(new.denyCommands, table: worker.table) }
         takeBook(isOtherList: isOtherList)

@@ -8,8 +8,16 @@ package struct NodeReport: Sendable {
     package let id: NodeID
     /// In the syntax of the configuration; nil while nobody has named the server.
     package let address: String?
-    /// New work goes there. A former primary is left, and has connections yet.
-    package let isPrimary: Bool
+    /// What it is to the pool.
+    package enum State: Sendable {
+        /// New work goes there: the primary, or in front of a cluster any node of the map.
+        case inUse
+        /// Sentinels name it as a replica, and clients read there.
+        case replica
+        /// Another server has taken its place, and it has connections yet.
+        case left
+    }
+    package let state: State
     /// Its version, and what it is by its own word; empty and nil if it has not said.
     package let version: [UInt8]
     package let role: String?
@@ -29,10 +37,15 @@ package struct NodeReport: Sendable {
 }
 
 extension Server {
+    private var state: NodeReport.State {
+        if departure != nil { return .left }
+        return isReplica && !pool.isRouted ? .replica : .inUse
+    }
+
     /// This worker's part of it.
     var report: NodeReport {
         NodeReport(
-            id: node.id, address: names.isNamed ? place : nil, isPrimary: departure == nil,
+            id: node.id, address: names.isNamed ? place : nil, state: state,
             version: facts.version ?? [],
             role: facts.role.map { $0 == .primary ? "primary" : "replica" },
             census: machine.census,

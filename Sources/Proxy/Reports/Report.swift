@@ -130,7 +130,7 @@ package struct PoolReport: Sendable {
     package var refused: UInt64
     package var census: PoolCensus
     package var sight: PoolSight
-    /// Zeros for a pool that is not in front of a cluster.
+    /// Zeros for a pool with one server at a time; with Sentinels all but the reads of replicas.
     package var cluster: ClusterCounts
     /// The last dial that failed or upstream that was lost in use; nil if there was none.
     package var lastError: LastError?

@@ -95,6 +95,8 @@ private final class WatchedPrimary: SentinelWatchHandler {
         group.succeed(to: nil)
     }
 
+    func named(replicas: [NodeAddress]) { group.publish(replicas: replicas) }
+
     /// A sign that comes late may be about a former primary.
     func take(_ sign: PrimarySign) {
         guard let known, known.address == sign.address else { return }

@@ -9,12 +9,19 @@ import Topology
 protocol SentinelLinkOwner: AnyObject {
     /// Both connections are there, and every channel is subscribed to.
     func up(_ link: SentinelLink)
-    /// The answer to `ask`. `error` is the Sentinel's, if it names no primary.
-    func answered(_ link: SentinelLink, _ answer: SentinelAnswer, error: String?)
+    /// The answer to `ask`.
+    func answered(_ link: SentinelLink, _ answer: SentinelAnswer, errors: SentinelErrors)
     /// A message about the name.
     func told(_ link: SentinelLink, _ message: SentinelMessage)
     /// Both connections are closed.
     func failed(_ link: SentinelLink, _ text: String)
+}
+
+/// The errors among the answers of a round; nil if there are none. The last one is about replicas, if
+/// the others were answered.
+struct SentinelErrors {
+    let first: String?
+    let last: String?
 }
 
 /// A Sentinel that is subscribed to and can be asked. What it says that was not asked for, or that
@@ -51,9 +58,9 @@ final class SentinelLink: WatcherOwner {
     }
 
     /// Asks the questions of a round. PING on the other connection shows that messages would come.
-    func ask() {
+    func ask(withReplicas: Bool) {
         guard isUp, awaited == 0, !awaitsPong else { return }
-        let commands = SentinelAnswer.questions(about: name)
+        let commands = SentinelAnswer.questions(about: name, withReplicas: withReplicas)
         replies = []
         awaited = commands.count
         awaitsPong = true
@@ -123,9 +130,10 @@ final class SentinelLink: WatcherOwner {
     private func finishRound() {
         guard awaited == 0, !awaitsPong, !replies.isEmpty else { return }
         let answer = SentinelAnswer(replies: replies)
-        let error = replies.lazy.compactMap { WatcherText.error(in: $0) }.first
+        let errors = replies.compactMap { WatcherText.error(in: $0) }
         replies = []
-        owner?.answered(self, answer, error: error)
+        owner?.answered(
+            self, answer, errors: SentinelErrors(first: errors.first, last: errors.last))
     }
 
     private func fail(_ text: String) {

@@ -65,6 +65,8 @@ package struct SentinelRow: Equatable, Sendable {
     package let claim: PrimaryClaim?
     /// Why it is down, or names no primary; empty if all is well.
     package let error: String
+    /// Why it names no replicas, if they are wanted and it names a primary; empty if all is well.
+    package let replicaError: String
     /// When it has answered last, in nanoseconds since 1970; 0 for never.
     package let heardAt: Int64
 
@@ -86,6 +88,9 @@ package struct SentinelReport: Equatable, Sendable {
     package let failovers: UInt64
     /// The latest one.
     package let lastFailover: SentinelFailover?
+    /// The primary's replicas that are up, in the syntax of the configuration; nil while nobody reads
+    /// from replicas.
+    package let replicas: [String]?
     package let sentinels: [SentinelRow]
 
     /// For clients' errors: why no primary is known.

@@ -14,17 +14,22 @@ extension SentinelWatch: SentinelLinkOwner {
         pump()
     }
 
-    func answered(_ link: SentinelLink, _ answer: SentinelAnswer, error: String?) {
+    func answered(_ link: SentinelLink, _ answer: SentinelAnswer, errors: SentinelErrors) {
         guard links[link.id] === link else { return }
         let now = SentinelWatch.now
         var answer = answer
-        var problem = error
+        var problem = errors.first
         if let claim = answer.claim, let refusal = refusal(of: claim.address) {
             answer.claim = nil
             problem = refusal
         }
+        answer.replicas?.up.removeAll { refusal(of: $0) != nil }
         if answer.claim == nil, problem == nil { problem = "it names no primary" }
         noteAnswer(link, problem: answer.claim == nil ? problem : nil)
+        let isSilent = tracker.wantsReplicas && answer.claim != nil && answer.replicas == nil
+        noteReplicas(
+            link,
+            problem: isSilent ? errors.last.map { "SENTINEL REPLICAS: \($0)" } : nil)
         if let claim = answer.claim, let primary, claim.address != primary.node {
             history.note(.answer, now: now, isQuiet: tracker.isSettled)
         }

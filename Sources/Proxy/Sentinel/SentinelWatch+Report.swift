@@ -11,6 +11,8 @@ import Topology
 struct SentinelNote {
     /// Why it is down, or names no primary.
     var error = ""
+    /// Why it names no replicas.
+    var replicaError = ""
     /// When it has answered last, in nanoseconds since 1970.
     var heardAt: Int64 = 0
     /// Since when it is down; nil while it is connected, and before the first attempt has ended.
@@ -63,6 +65,27 @@ extension SentinelWatch {
                 "sentinel.unknowing", link.address, "a Sentinel does not know the primary",
                 error: problem ?? "")
         }
+    }
+
+    /// A Sentinel has answered, and names a primary. `problem` says why it names no replicas.
+    func noteReplicas(_ link: SentinelLink, problem: String?) {
+        let isNew = problem != nil && notes[link.id]?.replicaError.isEmpty == true
+        notes[link.id]?.replicaError = problem ?? ""
+        if isNew {
+            warn(
+                "sentinel.no_replicas", link.address, "a Sentinel does not name replicas",
+                error: problem ?? "")
+        }
+    }
+
+    /// Others are the primary's replicas.
+    func tell(ofReplicas addresses: [NodeAddress]) {
+        let names = addresses.map(\.description).joined(separator: " ")
+        log.info(
+            "the primary's replicas are known",
+            metadata: [
+                "event": "sentinel.replicas", "pool": "\(config.name)", "replicas": "\(names)",
+            ])
     }
 
     /// A server does not let Redpool ask for its role.
@@ -132,16 +155,19 @@ extension SentinelWatch {
                 view.isConnected ? .connected : links[view.id] == nil ? .down : .connecting
             return SentinelRow(
                 address: "\(view.address)", isConfigured: view.isConfigured, state: state,
-                claim: view.claim, error: note.error, heardAt: note.heardAt)
+                claim: view.claim, error: note.error, replicaError: note.replicaError,
+                heardAt: note.heardAt)
         }
         let unknown = configured.problems.map { name, text in
             SentinelRow(
                 address: name, isConfigured: true, state: text == nil ? .connecting : .down,
-                claim: nil, error: text ?? "", heardAt: 0)
+                claim: nil, error: text ?? "", replicaError: "", heardAt: 0)
         }
         return SentinelReport(
             primaryName: source.primaryName, primary: history.primary,
             isVerified: tracker.isVerified, failovers: history.failovers,
-            lastFailover: history.last, sentinels: rows + unknown)
+            lastFailover: history.last,
+            replicas: tracker.wantsReplicas ? tracker.replicas.map(\.description) : nil,
+            sentinels: rows + unknown)
     }
 }

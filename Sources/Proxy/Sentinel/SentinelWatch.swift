@@ -19,6 +19,8 @@ protocol SentinelWatchHandler: AnyObject {
     /// Take all connections to this server out of use: it is the primary no longer, or says so
     /// itself. It may be adopted again.
     func left(_ node: NodeAddress)
+    /// These are the primary's replicas from now on.
+    func named(replicas: [NodeAddress])
     /// There is no primary: each Sentinel has failed or names none; or the last primary was left a
     /// second ago, and nobody names another. Called again, twice a second at most, while that
     /// lasts. The text is for clients' errors.
@@ -88,6 +90,7 @@ final class SentinelWatch {
         guard phase == .new else { return }
         phase = .running
         unknown = (EventLoop.now(), .min / 2)
+        tracker.wantReplicas(config.reads != .primary, now: SentinelWatch.now)
         tracker.setSentinels(configured.addresses, now: SentinelWatch.now)
         wake()
     }
@@ -118,6 +121,7 @@ final class SentinelWatch {
             tracker = SentinelTracker(new, sentinels: [])
         }
         guard phase == .running else { return }
+        tracker.wantReplicas(new.reads != .primary, now: SentinelWatch.now)
         // Names that are not looked up yet stand for nothing: what is watched stays until then.
         if !configured.addresses.isEmpty {
             tracker.setSentinels(configured.addresses, now: SentinelWatch.now)
@@ -224,7 +228,7 @@ final class SentinelWatch {
     private func carryOut(_ action: SentinelAction) {
         switch action {
         case .connect(let id, let address): connect(id, address)
-        case .ask(let id): links[id]?.ask()
+        case .ask(let id): links[id]?.ask(withReplicas: tracker.wantsReplicas)
         case .close(let id): close(id)
         case .verify(let address): verify(address)
         case .leave(let address):
@@ -233,6 +237,9 @@ final class SentinelWatch {
         case .adopt(let claim):
             unknown = nil
             adopt(claim)
+        case .replicas(let addresses):
+            tell(ofReplicas: addresses)
+            handler?.named(replicas: addresses)
         }
     }
 

@@ -24,7 +24,8 @@ package struct NodeID: Hashable, Sendable {
 /// it, and what is known of it, are a `Server`.
 final class PoolNode: Sendable {
     let id = NodeID.next()
-    /// Where it is, in a cluster; nil for other pools, whose servers can move.
+    /// Where it is: a node of a cluster, or a replica that Sentinels name. Nil for other servers,
+    /// which can move.
     let address: NodeAddress?
     /// Nil where one worker serves the pool; it has all permits.
     let budget: PoolBudget?

@@ -15,7 +15,7 @@ final class Server {
     let pool: PoolFront
     /// What the workers of the pool share of it.
     let node: PoolNode
-    /// Its number in the pool's route; 0 without a route.
+    /// Its number among the pool's servers. It can be another one's when this one is gone.
     var number: UInt32 = 0
     /// When MOVED or ASK has last named it.
     var namedAt: MonotonicTime?

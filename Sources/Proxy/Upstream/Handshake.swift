@@ -11,6 +11,8 @@ struct Handshake {
         case hello(UInt8)
         /// The server must say that it is a primary.
         case primary
+        /// The server must say that it is a replica: clients read there.
+        case replica
         case select(UInt32)
         /// The first fence; PING if this user has no fences.
         case fence(FenceForm)
@@ -83,7 +85,7 @@ struct Handshake {
         case .timeout: "CONFIG GET timeout"
         case .outputLimit: "CONFIG GET client-output-buffer-limit"
         case .transactions: "COMMAND INFO"
-        case .role, .primary: "ROLE"
+        case .role, .primary, .replica: "ROLE"
         case .clientLine: "CLIENT INFO"
         case .readOnly: "READONLY"
         case .setName: "CLIENT SETNAME"

@@ -28,7 +28,7 @@ extension UpstreamConnection {
         if steps.isEmpty || (key.user == 0 && !server.fences.isKnown(to: 0)) {
             steps.append(.fence(server.fences[key.user]))
         }
-        if pool.config.sentinels != nil { steps.append(.primary) }
+        if pool.config.sentinels != nil { steps.append(server.isReplica ? .replica : .primary) }
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
         // INFO is sent each time, because an address can lead to another server at any time.
         steps.append(.information)
@@ -37,7 +37,7 @@ extension UpstreamConnection {
         } else if server.looks.isTimeoutDoubtful, key.user == 0 {
             steps += Handshake.changing
         }
-        if server.isReplica { steps.append(.readOnly) }
+        if server.isReplica, pool.isRouted { steps.append(.readOnly) }
         start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
     }
 
@@ -125,7 +125,7 @@ extension UpstreamConnection {
             words = ["CONFIG", "GET", "client-output-buffer-limit"].map { Array($0.utf8) }
         case .transactions:
             words = ["COMMAND", "INFO", "multi", "exec"].map { Array($0.utf8) }
-        case .role, .primary: words = [Array("ROLE".utf8)]
+        case .role, .primary, .replica: words = [Array("ROLE".utf8)]
         case .clientLine: words = [Array("CLIENT".utf8), Array("INFO".utf8)]
         case .readOnly: words = [Array("READONLY".utf8)]
         case .setName(let name): words = [Array("CLIENT".utf8), Array("SETNAME".utf8), name]
@@ -211,6 +211,7 @@ extension UpstreamConnection {
             origin.isReadOnly = scanner.head.matches("OK") && !scanner.isError
             return origin.isReadOnly ? nil : refusal()
         case .primary: return judgeRole()
+        case .replica: return judgeReplicaRole()
         case .timeout, .outputLimit, .transactions, .role, .clientLine:
             learn(learned(from: step))
             return nil

@@ -50,7 +50,7 @@ extension UpstreamConnection {
         // Reads can be repeated, whether they have run or not.
         let received = origin.isReadOnly ? 0 : received(reason)
         let claims = claims(receivedUpTo: received)
-        let placed = pool.isRouted ? placedCommands(receivedUpTo: received) : []
+        let placed = placedCommands(receivedUpTo: received)
         let wasShared = isShared
         output.drop(pool: worker.chunks)
         inFlight.removeAll()

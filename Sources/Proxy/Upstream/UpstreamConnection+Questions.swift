@@ -58,6 +58,20 @@ extension UpstreamConnection {
         }
     }
 
+    /// Sentinels have named this server as a replica, and it has to say so itself. As in
+    /// `judgeRole`, a user who may not ask is believed: INFO, which the configured user asks, shows
+    /// it before anything is read.
+    func judgeReplicaRole() -> String? {
+        switch ServerRole(incoming.collected) {
+        case .primary: return "ROLE: \(server.place) is no replica"
+        case .other: break
+        case nil where scanner.isError && (key.user != 0 || isLoginMissing): break
+        case nil: return refusal()
+        }
+        origin.isReadOnly = true
+        return nil
+    }
+
     func learn(_ facts: ServerFacts) {
         let wasPrimary = server.facts.role == .primary
         server.learn(facts)

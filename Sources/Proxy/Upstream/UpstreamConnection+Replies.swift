@@ -84,7 +84,7 @@ extension UpstreamConnection {
                 }
                 if scanner.isError {
                     noteError()
-                    if pool.isRouted,
+                    if pool.isRouted || origin.isReadOnly,
                         isRefusal(behind: finished, bytes + start, position - start, end - start)
                     {
                         return end
@@ -99,7 +99,7 @@ extension UpstreamConnection {
                         entry, behind: finished, bytes + start, position - start, span[position],
                         span.count)
                 }
-                if pool.isRouted,
+                if pool.isRouted || origin.isReadOnly,
                     keepsError(span, bytes, from: position, entry, behind: finished, since: start)
                 {
                     return span.count

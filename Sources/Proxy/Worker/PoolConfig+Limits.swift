@@ -1,9 +1,20 @@
-// What a pool's configuration bounds: the state machine of each of its workers.
+// What a pool's configuration bounds: its servers, and the state machine of each of its workers.
 
 import Config
 import Pool
+import Topology
 
 extension PoolConfig {
+    /// The most servers that are known by the addresses that others have named.
+    var mostNamedNodes: Int {
+        switch source {
+        case .server: 0
+        // Those of the former primary may be there yet.
+        case .sentinels: 2 * SentinelTracker.mostReplicas
+        case .cluster(let source): source.maxNodes
+        }
+    }
+
     /// The state machine's part of the configuration for one of the workers that share the pool.
     /// Permits distribute `maxOpen` and `maxPinned`; the other limits are split.
     func limits(member: Int, of members: Int) -> PoolLimits {

@@ -45,6 +45,8 @@ package enum WorkerMessage: Sendable {
     case primaryUnknown(pool: String, String)
     /// The map of a pool's cluster.
     case cluster(pool: String, SlotMap)
+    /// The replicas that Sentinels name.
+    case replicas(pool: String, [NodeAddress])
     /// A command of an operator; the answer goes to this mailbox.
     case operate(OperatorCommand, token: UInt64, to: Mailbox<OperatorMail>)
     /// Another configuration takes the place of the present one.
@@ -244,6 +246,7 @@ package final class Worker {
             case .succeed(let name, let succession): pool(name)?.succeed(succession)
             case .primaryUnknown(let name, let text): pool(name)?.primaryIsUnknown(text)
             case .cluster(let name, let map): pool(name)?.take(map)
+            case .replicas(let name, let addresses): pool(name)?.take(replicas: addresses)
             case .report(let kind, let token, let box): report(kind, token: token, to: box)
             case .logging(let clients, let traces): options.log(clients: clients, traces: traces)
             case .operate(let command, let token, let box):

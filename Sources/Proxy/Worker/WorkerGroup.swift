@@ -310,11 +310,11 @@ final class PoolGroup: Sendable {
         }
     }
 
-    /// The node of a cluster at this address, for a member that does not have it yet; the member
-    /// leaves it at its end. Nil when there are `maxNodes`.
+    /// The node of a cluster, or the replica that Sentinels name, at this address, for a member that
+    /// does not have it yet; the member leaves it at its end. Nil when there are `mostNamedNodes`.
     func join(_ address: NodeAddress) -> PoolNode? {
         let (limits, most) = config.withLock { config in
-            (config.limits(member: 0, of: members.count), config.cluster?.maxNodes ?? 0)
+            (config.limits(member: 0, of: members.count), config.mostNamedNodes)
         }
         return nodes.withLock { nodes in
             if let known = nodes.values.first(where: { $0.address == address }) {
@@ -342,6 +342,11 @@ final class PoolGroup: Sendable {
     /// worker then hears of all changes in one order.
     func publish(_ map: SlotMap) {
         for mailbox in mailboxes { mailbox.post(.cluster(pool: name, map)) }
+    }
+
+    /// The replicas that Sentinels name, on all workers; see `publish`.
+    func publish(replicas: [NodeAddress]) {
+        for mailbox in mailboxes { mailbox.post(.replicas(pool: name, replicas)) }
     }
 
     /// How often the pool has got another server, user or database. While a worker has applied

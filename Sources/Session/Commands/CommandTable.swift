@@ -227,6 +227,24 @@ package struct CommandTable: @unchecked Sendable {
         return unsafe row < infos.count && infos[row].isReadOnly
     }
 
+    /// True for such commands if another server than the one before may answer. The cursors of
+    /// HSCAN, SSCAN and ZSCAN are the server's that has given them.
+    package func mayGoToReplica(_ command: Command) -> Bool {
+        switch command {
+        case .hscan, .sscan, .zscan: false
+        default: isReadOnly(command)
+        }
+    }
+
+    /// Whether a command has keys, in whatever slots.
+    package func hasKeys(_ command: Command, _ bytes: Span<UInt8>, _ frame: CommandFrame) -> Bool {
+        if hasOneKey(command), frame.firstLength >= 0 { return true }
+        switch slots(command, bytes, frame) {
+        case .one, .several: return true
+        case .none, .malformed: return false
+        }
+    }
+
     /// Finds the command of a frame. A container with an unknown subcommand is unknown: a newer
     /// server may have it. A subcommand is read up to its first NUL, see `isNamedExactly`; a name
     /// with a NUL is unknown.

@@ -15,7 +15,7 @@ package enum SentinelAction: Equatable, Sendable {
     /// Connect to a Sentinel, log in, subscribe to `SentinelMessage.channels`, and answer
     /// `connected` or `disconnected`.
     case connect(SentinelID, NodeAddress)
-    /// Send `SentinelAnswer.questions`, and answer `answered` or `disconnected`.
+    /// Send `SentinelAnswer.questions`, with replicas if these are wanted, and answer `answered` or `disconnected`.
     case ask(SentinelID)
     /// Close the connection to a Sentinel. The tracker knows: nothing is answered.
     case close(SentinelID)
@@ -27,4 +27,6 @@ package enum SentinelAction: Equatable, Sendable {
     /// Dial this server from now on, with ROLE as a step of each handshake. What waits goes there.
     /// If another server was the primary, `leave` for it comes before this, in the same turn.
     case adopt(PrimaryClaim)
+    /// These are the primary's replicas from now on.
+    case replicas([NodeAddress])
 }

@@ -6,6 +6,9 @@
 // - SENTINEL MASTER: a list of 40 names and values, in RESP3 a map; `ERR No such master with that
 //   name` for an unknown one. Of them count: ip, port, flags, config-epoch.
 // - SENTINEL SENTINELS: such a list for each of the others; never the one that is asked.
+// - SENTINEL REPLICAS: such a list for each replica that it has ever seen, dead ones included. Of
+//   them count: ip, port, flags, master-link-status (ok, err). A replica that it has not asked for
+//   INFO yet, as after a failover, has `err`.
 // - SENTINEL MYID: 40 digits. It is the `runid` that others give for it.
 // - During a failover MASTER names the old primary. The leader's MASTER has the new config-epoch
 //   with it from the promotion on, and the flag failover_in_progress, until all replicas follow
@@ -51,20 +54,33 @@ package struct SentinelAnswer: Equatable, Sendable {
     package var runID: [UInt8]?
     /// The Sentinels that it knows.
     package var peers: [SentinelPeer] = []
+    /// The primary's replicas that are up; nil when it was not asked, or does not say.
+    package var replicas: SentinelReplicas?
 
     /// For an answer that says nothing.
-    package init(claim: PrimaryClaim? = nil, runID: [UInt8]? = nil, peers: [SentinelPeer] = []) {
+    package init(
+        claim: PrimaryClaim? = nil, runID: [UInt8]? = nil, peers: [SentinelPeer] = [],
+        replicas: SentinelReplicas? = nil
+    ) {
         self.claim = claim
         self.runID = runID
         self.peers = peers
+        self.replicas = replicas
     }
 }
 
 extension SentinelAnswer {
     /// The questions of a round, in the order of the replies that `init(replies:)` takes. They are
     /// sent in one piece.
-    package static func questions(about name: [UInt8]) -> [[[UInt8]]] {
-        ["GET-MASTER-ADDR-BY-NAME", "MASTER", "GET-MASTER-ADDR-BY-NAME", "SENTINELS", "MYID"].map {
+    ///
+    /// - Parameter withReplicas: clients read from replicas.
+    package static func questions(
+        about name: [UInt8], withReplicas: Bool = false
+    ) -> [[[UInt8]]] {
+        let questions = [
+            "GET-MASTER-ADDR-BY-NAME", "MASTER", "GET-MASTER-ADDR-BY-NAME", "SENTINELS", "MYID",
+        ]
+        return (questions + (withReplicas ? ["REPLICAS"] : [])).map {
             let words = [Array("SENTINEL".utf8), Array($0.utf8)]
             return $0 == "MYID" ? words : words + [name]
         }
@@ -73,10 +89,11 @@ extension SentinelAnswer {
     /// Reads the replies to `questions`. What is not understood counts as not said.
     package init(replies: [[UInt8]]) {
         self.init()
-        guard replies.count == 5 else { return }
+        guard replies.count == 5 || replies.count == 6 else { return }
         claim = PrimaryClaim(before: replies[0], row: replies[1], after: replies[2])
         peers = SentinelPeer.all(in: replies[3])
         runID = SentinelAnswer.runID(in: replies[4])
+        if replies.count == 6 { replicas = SentinelReplicas(replies[5]) }
     }
 
     private static func runID(in reply: [UInt8]) -> [UInt8]? {
@@ -89,6 +106,50 @@ extension SentinelAnswer {
 
     fileprivate static func isRunID(_ text: ArraySlice<UInt8>) -> Bool {
         text.count == 40 && text.allSatisfy { (0x30...0x39).contains($0) || Word.isLetter($0) }
+    }
+}
+
+/// The replicas of a primary, as SENTINEL REPLICAS names them.
+package struct SentinelReplicas: Equatable, Sendable {
+    /// Those that are up, and that get the primary's writes; each once.
+    package var up: [NodeAddress]
+    /// Others are named as well: they may come up soon.
+    package var hasOthers: Bool
+
+    /// For tests.
+    package init(up: [NodeAddress], hasOthers: Bool = false) {
+        self.up = up
+        self.hasOthers = hasOthers
+    }
+
+    /// Reads SENTINEL REPLICAS. Nil for any other reply, errors included.
+    init?(_ reply: [UInt8]) {
+        guard let rows = ReplyTexts.rows(reply) else { return nil }
+        self.init(up: [])
+        for fields in rows {
+            guard SentinelReplicas.isUp(fields),
+                let host = ReplyTexts.value(of: "ip", in: fields),
+                let port = ReplyTexts.value(of: "port", in: fields),
+                let address = NodeAddress(host: host, port: port)
+            else {
+                hasOthers = true
+                continue
+            }
+            if !up.contains(address) { up.append(address) }
+        }
+    }
+
+    private static func isUp(_ fields: [ArraySlice<UInt8>]) -> Bool {
+        guard let flags = ReplyTexts.value(of: "flags", in: fields),
+            let link = ReplyTexts.value(of: "master-link-status", in: fields)
+        else { return false }
+        let isDown = flags.split(separator: UInt8(ascii: ",")).contains {
+            switch Word(Array($0)) {
+            case "s_down", "o_down", "disconnected": true
+            default: false
+            }
+        }
+        return !isDown && Word(Array(link)) == "ok"
     }
 }
 

@@ -126,8 +126,9 @@ extension SentinelTracker {
     }
 
     private mutating func askOneInTurn() {
+        quietAskAt = min(quietAskAt, clock + quietTime)
         guard clock >= quietAskAt else { return }
-        quietAskAt = clock + Self.quietInterval
+        quietAskAt = clock + quietTime
         let connected = sentinels.indices.filter { sentinels[$0].link == .up }
         let next = connected.min { sentinels[$0].lastAskedAt < sentinels[$1].lastAskedAt }
         if let next { sentinels[next].wantAsked(at: clock) }

@@ -152,6 +152,7 @@ extension SentinelTracker {
             sentinels[index].claimedSince = clock
         }
         if answer.claim == primary { sentinels[index].isOverruled = false }
+        sentinels[index].replicas = answer.replicas
         _ = sentinels[index].peers.take(answer.peers.map(\.address))
         for peer in answer.peers.prefix(Self.mostSentinels) {
             sentinels[index].peerIDs[peer.address] = peer.runID

@@ -3,6 +3,7 @@
 //
 //   +Judgement   which claim is believed
 //   +Asking      who is connected, asked and verified, and when
+//   +Replicas    which replicas the primary has
 //
 // A claim is an address with the epoch of its configuration. What makes the tracker take over a
 // claim instead of the present one:
@@ -31,6 +32,10 @@ package struct SentinelTracker: ~Copyable {
     package static let searchInterval = Int64.milliseconds(500)
     /// In quiet times one Sentinel, in turn, is asked this often.
     package static let quietInterval = Int64.seconds(10)
+    /// The same while a Sentinel names a replica that is not up, if replicas are wanted.
+    package static let replicaInterval = Int64.seconds(2)
+    /// The most replicas that are named. Each may have `maxOpen` connections.
+    package static let mostReplicas = 16
     /// A message of a switch makes its sender be asked at once, but not more often than this.
     package static let urgentInterval = Int64.milliseconds(20)
     /// How long a majority has to make a claim that does not have a higher epoch, if nobody makes
@@ -57,6 +62,11 @@ package struct SentinelTracker: ~Copyable {
     package internal(set) var isVerified = false
     /// `leave` was said for the present primary, and it has not been verified since.
     var hasLeft = false
+
+    /// Clients read from replicas, so Sentinels are asked for them.
+    package internal(set) var wantsReplicas = false
+    /// The primary's replicas that are up; `replicas` was said for them.
+    package internal(set) var replicas: [NodeAddress] = []
 
     var sentinels: [WatchedSentinel] = []
     var roles: [RoleCheck] = []
@@ -214,8 +224,9 @@ extension SentinelTracker {
 
     /// Decides, and says what follows. Everything that an event brings about is said before the
     /// call returns.
-    private mutating func finish() {
+    mutating func finish() {
         judge()
+        judgeReplicas()
         pump()
     }
 

@@ -42,6 +42,8 @@ struct WatchedSentinel {
     /// Since when it has made this claim without a pause.
     var claimedSince: Int64 = 0
     var answeredAt: Int64 = 0
+    /// The replicas of the primary that it names, in its latest answer; nil if it has not said.
+    var replicas: SentinelReplicas?
     /// A majority has contradicted its claim for long. What it says alone is not believed until it
     /// says what the others say.
     var isOverruled = false
@@ -62,6 +64,7 @@ struct WatchedSentinel {
         askedAt = nil
         askAt = .max
         claim = nil
+        replicas = nil
         hasSpoken = true
     }
 

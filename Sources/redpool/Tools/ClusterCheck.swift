@@ -125,7 +125,7 @@ extension OnlineReport {
                 note("a node of the cluster announces no address")
                 continue
             }
-            if let problem = problem(of: target) {
+            if let problem = login(at: target).problem {
                 let text = "node \(node) cannot be used: \(problem)"
                 if row.slots.isEmpty { note(text) } else { complain(text) }
             } else {
@@ -137,12 +137,12 @@ extension OnlineReport {
         }
     }
 
-    /// Why there is no login at this address; nil if there is one.
-    private func problem(of target: UpstreamAddress) -> String? {
-        guard case .tcp(let host, let port) = target else { return nil }
+    /// A connection with a login at this address, or why there is none.
+    func login(at target: UpstreamAddress) -> (exchange: Exchange?, problem: String?) {
+        guard case .tcp(let host, let port) = target else { return (nil, "it is no address") }
         let answer = SocketAddress.resolve(host, port: port)
         guard let address = answer.addresses.first else {
-            return "cannot look up \(host): \(answer.problem)"
+            return (nil, "cannot look up \(host): \(answer.problem)")
         }
         do throws(ExchangeFailure) {
             let exchange = try Exchange(address, within: pool.connectTimeout)
@@ -152,12 +152,12 @@ extension OnlineReport {
             if let password = pool.password {
                 let user = pool.username.isEmpty ? [] : [pool.username]
                 if case .error(let text) = try exchange.ask(["AUTH"] + user + [password.text]) {
-                    return "AUTH: \(text)"
+                    return (nil, "AUTH: \(text)")
                 }
             }
-            return nil
+            return (exchange, nil)
         } catch {
-            return error.text
+            return (nil, error.text)
         }
     }
 }

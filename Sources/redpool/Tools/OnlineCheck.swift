@@ -12,6 +12,8 @@ struct OnlineReport {
     private(set) var lines: [String] = []
     /// False if clients of the pool would get errors.
     private(set) var isWell = true
+    /// Those that Sentinels name, if clients read from them.
+    private var replicas: [NodeAddress] = []
     let pool: PoolConfig
 
     /// The parts of CONFIG GET's answers that the configuration depends on.
@@ -44,6 +46,9 @@ struct OnlineReport {
             note("\(place) is \(version), connected and logged in in \(time) us")
             compare(try OnlineReport.limits(exchange), opened: opened)
             try checkPubSub(exchange)
+            if pool.sentinels != nil, pool.reads != .primary {
+                try checkReplicas(replicas, exchange)
+            }
         } catch {
             complain("\(place): \(error.text)")
         }
@@ -86,7 +91,9 @@ struct OnlineReport {
     /// The pool's server, or the primary that its Sentinels name.
     private mutating func target() -> UpstreamAddress? {
         guard case .sentinels(let source) = pool.source else { return pool.upstream }
-        let check = SentinelCheck(source, within: pool.connectTimeout)
+        let check = SentinelCheck(
+            source, within: pool.connectTimeout, wantsReplicas: pool.reads != .primary)
+        replicas = check.replicas
         for line in check.lines { note(line) }
         if check.primary == nil {
             complain("no Sentinel names the address of \(source.primaryName)")

@@ -11,12 +11,19 @@ struct SentinelCheck {
     private(set) var lines: [String] = []
     /// The address with the highest epoch, as the daemon decides; nil if nobody names one.
     private(set) var primary: UpstreamAddress?
+    /// Its replicas that a Sentinel says are up, if they are wanted.
+    private(set) var replicas: [NodeAddress] = []
     private let source: SentinelSource
+    private let wantsReplicas: Bool
     private var claims: [PrimaryClaim] = []
+    private var named: [(claim: PrimaryClaim, replicas: [NodeAddress])] = []
 
-    /// - Parameter time: the longest that one address may take, in nanoseconds.
-    init(_ source: SentinelSource, within time: Int64) {
+    /// - Parameters:
+    ///   - time: the longest that one address may take, in nanoseconds.
+    ///   - wantsReplicas: clients read from replicas.
+    init(_ source: SentinelSource, within time: Int64, wantsReplicas: Bool) {
         self.source = source
+        self.wantsReplicas = wantsReplicas
         for case .tcp(let host, let port) in source.addresses {
             let answer = SocketAddress.resolve(host, port: port)
             if answer.addresses.isEmpty {
@@ -28,6 +35,10 @@ struct SentinelCheck {
         let count = claims.count { $0.address == best.address }
         let name = String(decoding: best.address.host, as: UTF8.self)
         primary = UpstreamAddress(host: name, port: best.address.port)
+        for address in named.filter({ $0.claim == best }).flatMap(\.replicas)
+        where address != best.address && !replicas.contains(address) {
+            replicas.append(address)
+        }
         lines.append(
             "the primary of \(source.primaryName) is \(best.address), by \(count) of "
                 + "\(claims.count) answers")
@@ -42,7 +53,8 @@ struct SentinelCheck {
             }
             guard try logIn(exchange, place) else { return }
             let name = Array(source.primaryName.utf8)
-            let replies = try exchange.replies(to: SentinelAnswer.questions(about: name))
+            let replies = try exchange.replies(
+                to: SentinelAnswer.questions(about: name, withReplicas: wantsReplicas))
             // The daemon uses only a Sentinel whose messages it may have.
             let asked = ["SUBSCRIBE"] + SentinelMessage.channels
             if SentinelAnswer(replies: replies).claim != nil,
@@ -96,5 +108,12 @@ struct SentinelCheck {
         lines.append(
             "Sentinel \(place) names \(claim.address), epoch \(claim.epoch), and knows "
                 + "\(answer.peers.count) other Sentinels")
+        guard wantsReplicas else { return }
+        if let replicas = answer.replicas {
+            named.append((claim, replicas.up))
+        } else {
+            let error = SentinelCheck.error(in: replies) ?? "an answer that is not understood"
+            lines.append("Sentinel \(place) does not name replicas: \(error)")
+        }
     }
 }

@@ -34,20 +34,23 @@ struct ReplicaReads {
     }
 }
 
-extension PoolFront {
-    /// A replica that is further behind is not read from, in nanoseconds.
-    var maxReplicaLag: Int64 { config.cluster?.maxReplicaLag ?? 0 }
-}
-
 extension ClientConnection {
     /// Called before each command in a pool that reads from replicas. True if the command has to
     /// wait: it may write, and a read before it, which is on a replica, must not see that.
     func mustAwaitReads(before command: Command) -> Bool {
         if worker.table.isReadOnly(command) { return false }
-        ownExtras.reads.writes.wrote()
+        if mayChange(command) { noteChange() }
         if inFlight > 0 { return readsAreOpen }
         if server.isReplica { turn(to: anyServer) }
         return false
+    }
+
+    /// The client sends something that may change data, so it reads from the primary for a while.
+    func noteChange() { ownExtras.reads.writes.wrote() }
+
+    /// The command may change data, or end a transaction that does.
+    private func mayChange(_ command: Command) -> Bool {
+        command == .multi || command == .exec || worker.table.mayWrite(command)
     }
 
     private var readsAreOpen: Bool {
@@ -91,19 +94,30 @@ extension ClientConnection {
 
     /// The replica that a command with keys of one slot goes to; nil if it goes to the primary.
     func replica(for request: Request, in slot: UInt16) -> Server? {
-        guard pool.readsReplicas, !pool.isPaused, worker.table.isReadOnly(request.command),
+        guard let route = pool.route, let primary = route.owner(of: slot),
+            let chosen = replica(
+                of: primary, for: request.command,
+                since: route.changedAt ?? MonotonicTime(nanoseconds: 0)),
+            !route.mayBeLeaving(slot, now: worker.now)
+        else { return nil }
+        return chosen
+    }
+
+    /// The same for a command with keys, of a given primary, whose slots have not changed `since`
+    /// then.
+    private func replica(
+        of primary: Server, for command: Command, since: MonotonicTime
+    ) -> Server? {
+        guard pool.readsReplicas, !pool.isPaused, worker.table.mayGoToReplica(command),
             pool.reads == .replica || extras?.reads.isReadOnly == true,
-            let route = pool.route, let primary = route.owner(of: slot),
             let shard = primary.replication.shard
         else { return nil }
         let now = worker.now
         let last = ownExtras.reads.writes.answeredBy(isWaiting: awaitsPrimary, now: now)
         let chosen = shard.choose(
             kept: ownExtras.reads.kept(for: primary.number), client: serial,
-            since: max(last ?? now, route.changedAt ?? MonotonicTime(nanoseconds: 0)), now: now)
-        guard let chosen, last != nil, !awaits(primary), !route.mayBeLeaving(slot, now: now) else {
-            return nil
-        }
+            since: max(last ?? now, since), now: now)
+        guard let chosen, last != nil, !awaits(primary) else { return nil }
         ownExtras.reads.primary = primary.number
         ownExtras.reads.keep(chosen.number, for: primary.number)
         return chosen
@@ -131,6 +145,57 @@ extension ClientConnection {
         if strands.upstream(on: replica.number) == nil, !lend(kind, replica) { return nil }
         pool.traffic.replicaReads += 1
         return sendPlaced(kind, request, in: slot, to: replica, strands)
+    }
+
+    // MARK: Beside the primary that Sentinels name
+
+    /// Called before each command in a pool with Sentinels that reads from replicas. All commands
+    /// in flight are on one server: a command for another one waits. Nil if the command goes on to
+    /// the primary, where the client is then.
+    @inline(never)
+    func readBesidePrimary(_ request: Request) -> Outcome? {
+        if refusal != nil { return nil }
+        // A read that a replica has refused, or lost, is sent to the primary.
+        if strands != nil { return waitForReplies() }
+        if mustAwaitReads(before: request.command) { return waitForReplies() }
+        if !isHolding, !isLockedOut, !isSubscribing, !pool.denyList.refuses(request.command) {
+            if let outcome = answerReadOnly(request) ?? sendToReplica(request) { return outcome }
+        }
+        guard server.isReplica else { return nil }
+        if inFlight > 0 { return waitForReplies() }
+        turn(to: anyServer)
+        return nil
+    }
+
+    /// READONLY and READWRITE where a client says what it wants: a server without a cluster has no
+    /// use for them. Nil for other commands, and in a wrong form, which the server refuses.
+    private func answerReadOnly(_ request: Request) -> Outcome? {
+        guard request.command == .readonly || request.command == .readwrite,
+            pool.reads == .client, request.frame.argumentCount == 1
+        else { return nil }
+        if inFlight > 0 { return waitForReplies() }
+        lastCommand = request.command
+        noteReadOnly(request.command)
+        if !session.takeSilence() { reply("+OK\r\n") }
+        return .answered
+    }
+
+    /// Sends a read with keys to a replica. Nil if it goes to the primary, or cannot go yet.
+    private func sendToReplica(_ request: Request) -> Outcome? {
+        guard let primary = pool.primary,
+            let replica = replica(
+                of: primary, for: request.command, since: MonotonicTime(nanoseconds: 0)),
+            worker.table.hasKeys(request.command, request.input.span, request.frame)
+        else { return nil }
+        lastCommand = request.command
+        guard let kind = readKind(request, primary, replica) else { return nil }
+        if inFlight > 0 {
+            guard upstream?.server === replica else { return nil }
+        } else if !lend(kind, replica) {
+            return nil
+        }
+        pool.traffic.replicaReads += 1
+        return forward(kind, .plain, 0, request.bytes)
     }
 
     /// The kind of lease for a read; nil if it needs an upstream of its own.
@@ -190,16 +255,17 @@ extension ClientConnection {
         _ refused: RefusedReply, at place: UInt32, _ strands: ClientStrands,
         from own: UpstreamConnection
     ) -> Bool {
-        if refused.refusal == .clusterDown { own.server.doubtReplica() }
-        let slot = strands.order.slot(of: place)
-        guard Int(slot) < Slot.count, let route = pool.route, let owner = route.owner(of: slot)
-        else { return false }
+        // While it is busy, it does not say how far it is.
+        if refused.refusal == .clusterDown || refused.reply.starts(with: Array("-BUSY ".utf8)) {
+            own.server.doubtReplica()
+        }
+        guard let owner = pool.owner(of: strands.order.slot(of: place)) else { return false }
         var command = RefusedCommand(place: place)
         command.canBeSent = refused.bytes != nil
         command.isByReplica = true
         let action = strands.redirects.judge(
-            .notServing, of: command, to: owner.number, in: strands.order, version: route.version,
-            now: worker.now)
+            .notServing, of: command, to: owner.number, in: strands.order,
+            version: pool.mapVersion, now: worker.now)
         carryOut(action, refused, at: place, strands)
         return true
     }
@@ -207,7 +273,7 @@ extension ClientConnection {
     /// Where a held command is sent. Nil if that node is gone, or nobody has its slot.
     func target(of held: HeldCommand, _ owner: Server?, _ strands: ClientStrands) -> Server? {
         guard let number = held.node else { return owner }
-        guard let node = pool.route?.server(at: number) else { return nil }
+        guard let node = pool.server(at: number) else { return nil }
         guard node.isReplica, strands.upstream(on: node.number) == nil else { return node }
         guard lend(.shared, node) else { return owner }
         pool.traffic.replicaReads += 1

@@ -1,9 +1,11 @@
-// The replicas of one primary of a cluster, for clients that read from them. While there are such
-// clients, the primary and its replicas are asked for their offsets once a second.
+// The replicas of one primary, for clients that read from them: the primary of a shard of a cluster,
+// or the one that Sentinels name. While there are such clients, the primary and its replicas are
+// asked for their offsets once a second.
 
 import Config
 import EventLoop
 import Pool
+import Session
 import Topology
 
 /// A primary's replicas, as one worker reads from them. They are connected when the first client
@@ -64,7 +66,7 @@ final class ReplicaShard {
         from replica: Server, _ since: MonotonicTime, _ now: MonotonicTime
     ) -> Bool {
         proofs.mayRead(
-            from: replica.number, after: since, maxLag: primary.pool.maxReplicaLag, now: now)
+            from: replica.number, after: since, maxLag: primary.pool.config.maxReplicaLag, now: now)
             && replica.departure == nil && !replica.processes.areSeveral
             && now >= replica.replication.noRoomUntil
     }
@@ -105,9 +107,10 @@ extension PoolFront {
         for server in servers { server.replication.shard?.tick(now: worker.now) }
     }
 
-    /// The map, or which commands go to replicas, has changed.
+    /// The map, the replicas that Sentinels name, or which commands go to replicas, has changed.
     func followReplicas() {
-        guard let route, let map = route.map else { return }
+        guard let route else { return followNamedReplicas() }
+        guard let map = route.map else { return }
         var replicas: [[UInt8]: [NodeAddress]] = [:]
         if readsReplicas {
             for node in map.nodes where !node.isPrimary {
@@ -126,11 +129,57 @@ extension PoolFront {
         }
     }
 
-    /// Whether the connections to a server are for reads only, by the present map.
+    /// Whether the connections to a server are for reads only, by the present map or by what
+    /// Sentinels say.
     func judgeRole(of server: Server) {
-        guard let route, let address = server.node.address, server.departure == nil else { return }
+        guard let address = server.node.address, server.departure == nil else { return }
+        guard let route else { return server.setReplica(readsReplicas) }
         let isReplica = route.map?.nodes.contains { $0.address == address && !$0.isPrimary }
         server.setReplica(
             readsReplicas && isReplica == true && !route.hasSlots(server))
+    }
+}
+
+// MARK: - Replicas that Sentinels name
+
+extension PoolFront {
+    /// How long reads that are in flight at a replica that is left may take, in nanoseconds.
+    private static let readPatience = Int64.milliseconds(900)
+
+    /// These are the primary's replicas from now on.
+    func take(replicas: [NodeAddress]) {
+        guard !isClosed, leavesBy == nil else { return }
+        namedReplicas = replicas
+        followReplicas()
+    }
+
+    private func followNamedReplicas() {
+        guard let primary else { return }
+        let named =
+            readsReplicas
+            ? namedReplicas.filter { UpstreamAddress($0) != primary.names.upstream } : []
+        for server in servers where server.isReplica && server.departure == nil {
+            guard let address = server.node.address, !named.contains(address) else { continue }
+            leave(server, .nodeRemoved)
+        }
+        primary.setReplicas(named)
+    }
+
+    /// Leaves all replicas: their primary is none any more. Clients read from the next one's over
+    /// new connections, which have asked for the server's role.
+    func leaveReplicas(_ reason: CloseReason) {
+        guard route == nil else { return }
+        for server in servers where server.isReplica && server.departure == nil {
+            // What these clients have written, they have written at the former primary.
+            for client in clientsByWait(of: server) { client.session.movesElsewhere() }
+            leave(server, reason)
+        }
+    }
+
+    private func leave(_ replica: Server, _ reason: CloseReason) {
+        // Others go when their reads are answered.
+        for client in clientsByWait(of: replica) { client.followPrimary() }
+        replica.leaveShard()
+        replica.leave(Departure(by: worker.now + PoolFront.readPatience, reason: reason))
     }
 }
