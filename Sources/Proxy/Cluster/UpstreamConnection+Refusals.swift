@@ -21,6 +21,8 @@ extension UpstreamConnection {
             noteFailedMember(entry)
             return false
         }
+        // While it is busy, it does not say how far it is.
+        if origin.isReadOnly, scanner.head.starts(with: "BUSY ") { server.doubtReplica() }
         if canBeRefused(entry) {
             meetRefusal(behind: finished, bytes, count, end)
             return true

@@ -255,10 +255,7 @@ extension ClientConnection {
         _ refused: RefusedReply, at place: UInt32, _ strands: ClientStrands,
         from own: UpstreamConnection
     ) -> Bool {
-        // While it is busy, it does not say how far it is.
-        if refused.refusal == .clusterDown || refused.reply.starts(with: Array("-BUSY ".utf8)) {
-            own.server.doubtReplica()
-        }
+        if refused.refusal == .clusterDown { own.server.doubtReplica() }
         guard let owner = pool.owner(of: strands.order.slot(of: place)) else { return false }
         var command = RefusedCommand(place: place)
         command.canBeSent = refused.bytes != nil

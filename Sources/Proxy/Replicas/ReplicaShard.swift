@@ -1,6 +1,6 @@
-// The replicas of one primary, for clients that read from them: the primary of a shard of a cluster,
-// or the one that Sentinels name. While there are such clients, the primary and its replicas are
-// asked for their offsets once a second.
+// The replicas of one primary, for clients that read from them: of the primary of a shard of a
+// cluster, or of the one that Sentinels name. While there are such clients, the primary and its
+// replicas are asked for their offsets once a second.
 
 import Config
 import EventLoop

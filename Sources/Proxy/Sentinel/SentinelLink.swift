@@ -17,8 +17,8 @@ protocol SentinelLinkOwner: AnyObject {
     func failed(_ link: SentinelLink, _ text: String)
 }
 
-/// The errors among the answers of a round; nil if there are none. The last one is about replicas, if
-/// the others were answered.
+/// The errors among the answers of a round; nil if there are none. The last one is about replicas,
+/// if the others were answered.
 struct SentinelErrors {
     let first: String?
     let last: String?

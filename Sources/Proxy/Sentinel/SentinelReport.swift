@@ -88,8 +88,8 @@ package struct SentinelReport: Equatable, Sendable {
     package let failovers: UInt64
     /// The latest one.
     package let lastFailover: SentinelFailover?
-    /// The primary's replicas that are up, in the syntax of the configuration; nil while nobody reads
-    /// from replicas.
+    /// The primary's replicas that are up, in the syntax of the configuration; nil while nobody
+    /// reads from replicas.
     package let replicas: [String]?
     package let sentinels: [SentinelRow]
 

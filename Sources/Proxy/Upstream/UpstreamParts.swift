@@ -69,8 +69,8 @@ struct UpstreamOrigin {
     /// When the connection was made, the default user needed a login, and it has not logged in. The
     /// server refuses HELLO on it even when no login is needed any more.
     var lacksLogin = false
-    /// It carries reads only. Its server has said that it is a replica, or in a cluster, it has sent
-    /// READONLY; and it has been a replica since.
+    /// It carries reads only. Its server has said that it is a replica, or in a cluster, it has
+    /// sent READONLY; and it has been a replica since.
     var isReadOnly = false
 
     init(serial: UInt64, address: String, dialledAt: MonotonicTime) {

@@ -310,8 +310,9 @@ final class PoolGroup: Sendable {
         }
     }
 
-    /// The node of a cluster, or the replica that Sentinels name, at this address, for a member that
-    /// does not have it yet; the member leaves it at its end. Nil when there are `mostNamedNodes`.
+    /// The node of a cluster, or the replica that Sentinels name, at this address, for a member
+    /// that does not have it yet; the member leaves it at its end. Nil when there are
+    /// `mostNamedNodes`.
     func join(_ address: NodeAddress) -> PoolNode? {
         let (limits, most) = config.withLock { config in
             (config.limits(member: 0, of: members.count), config.mostNamedNodes)

@@ -15,7 +15,8 @@ package enum SentinelAction: Equatable, Sendable {
     /// Connect to a Sentinel, log in, subscribe to `SentinelMessage.channels`, and answer
     /// `connected` or `disconnected`.
     case connect(SentinelID, NodeAddress)
-    /// Send `SentinelAnswer.questions`, with replicas if these are wanted, and answer `answered` or `disconnected`.
+    /// Send `SentinelAnswer.questions`, with replicas if these are wanted, and answer `answered` or
+    /// `disconnected`.
     case ask(SentinelID)
     /// Close the connection to a Sentinel. The tracker knows: nothing is answered.
     case close(SentinelID)

@@ -14,7 +14,8 @@ extension SentinelTracker {
     }
 
     /// A replica is one if any Sentinel that names the present primary says that it is up: others
-    /// may not see it, or may not have asked it yet. While none says anything, what was known stays.
+    /// may not see it, or may not have asked it yet. While none says anything, what was known
+    /// stays.
     mutating func judgeReplicas() {
         var found: [NodeAddress] = []
         if wantsReplicas {
