@@ -35,8 +35,10 @@ enum ShowNumbers {
                 let before = history.minuteAgo(now: now)
                 let (present, past) = (counters(of: pool), before.map { counters(of: $0.metrics) })
                 let isInFront = call.host.clusters(pool.pool) != nil
+                let hasReplicas = isInFront || call.host.sentinels(pool.pool) != nil
                 for (index, counter) in present.enumerated()
                 where (isInFront || !counter.name.hasPrefix("cluster_"))
+                    && (hasReplicas || counter.name != "replica_reads")
                     && (pool.subscribers.isShared || !counter.name.hasPrefix("pubsub_"))
                 {
                     var rate = Cell.absent
