@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness.certificates import authority
+from harness.ports import free_port
 from harness.sentinels import Sentinel, Watched
 from harness.server import has_tls
 from harness.servers import FOUND
@@ -270,6 +271,30 @@ def test_a_stale_sentinel_is_ignored(launch):
         always(lambda: primary(redpool) == new, 4)
     assert not ledger.errors
     assert redpool.log().count("event=failover") == 1
+
+
+def test_a_primary_that_was_a_replica_for_a_moment(launch):
+    """It is one again before the Sentinels have done anything."""
+    watched = launch.started(Watched(down_after=60000))
+    server = watched.primary
+    redpool = start(launch, watched)
+
+    def states():
+        return {row["state"] for row in redpool.show("NODES")}
+
+    with redpool.connect(60) as client:
+        for times in (1, 2):
+            assert client.command("SET", "k", "v") == b"OK"
+            assert server.command("REPLICAOF", "127.0.0.1", free_port()) == b"OK"
+            assert "READONLY" in str(client.command("SET", "k", "w"))
+            eventually(lambda: "unknown" in states(), what="a primary that was left")
+            assert server.command("REPLICAOF", "NO", "ONE") == b"OK"
+            eventually(lambda: client.command("SET", "k", "x") == b"OK", 30,
+                       what="writes to the primary")
+            eventually(lambda: states() == {"primary"}, what="nothing but the primary")
+            assert {row["failovers"] for row in redpool.show("SENTINELS")} == {0}
+            eventually(lambda: redpool.log().count("event=sentinel.primary") == 1 + times,
+                       what="a line of the log")
 
 
 def test_a_partition_leaves_redpool_with_the_old_primary(launch):

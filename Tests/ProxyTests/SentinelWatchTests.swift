@@ -102,6 +102,29 @@ struct SentinelWatchTests {
         #expect(world.watch.report.lastFailover?.sign == sign)
     }
 
+    @Test("a primary that was a replica for a moment is adopted again, which is no failover")
+    func replicaForAMoment() throws {
+        let world = try WatchWorld()
+        let server = try world.speaker()
+        let sentinels = try world.sentinels(3, naming: server)
+        try world.start(try world.pool(sentinels))
+        try world.run(untilPrimary: server)
+        let primary = server.role
+        server.role = array(["slave", "127.0.0.1", "1", "connect", "0"])
+        world.watch.trouble(.readOnly, at: server.node)
+        try world.run(until: "it is left") {
+            world.events.last == "left \(server.node.port)"
+        }
+        server.role = primary
+        try world.run(until: "it is adopted") {
+            world.events.last == "adopted \(server.node.port) 1"
+        }
+        #expect(world.events.count == 3)
+        #expect(world.watch.report.isVerified && world.watch.report.failovers == 0)
+        #expect(world.lines.count(of: "sentinel.primary") == 2)
+        #expect(world.lines.count(of: "failover") == 0)
+    }
+
     @Test("a stale Sentinel with a lower epoch changes nothing")
     func stale() throws {
         let world = try WatchWorld()

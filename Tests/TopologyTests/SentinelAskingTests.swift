@@ -41,8 +41,44 @@ struct SentinelAskingTests {
         #expect(!script.actions().contains(.leave(.test(1, 1))))
         script.role(.primary, 1)
         #expect(script.isVerified)
+        #expect(script.actions().filter(isAboutUse) == [.adopt(claim(1, 1))])
+        script.role(.primary, 1)
+        #expect(script.actions().filter(isAboutUse) == [])
         script.role(.other, 1)
         #expect(script.actions().contains(.leave(.test(1, 1))))
+    }
+
+    private func isAboutUse(_ action: SentinelAction) -> Bool {
+        switch action {
+        case .leave, .adopt: true
+        default: false
+        }
+    }
+
+    /// Two failovers, of which the Sentinels' word comes late.
+    @Test("a primary that was left is dialled again, under a higher epoch too, if it is one")
+    func replicaAndBack() {
+        let script = SentinelScript.settled(3, on: 1)
+        script.role(.other, 1)
+        #expect(script.actions().filter(isAboutUse) == [.leave(.test(1, 1))])
+        let actions = script.pass(
+            .seconds(1), [1: claim(1, 3), 2: claim(1, 3), 3: claim(1, 3)])
+        #expect(script.primary == claim(1, 3) && !script.isVerified)
+        #expect(actions.filter(isAboutUse) == [])
+        script.role(.primary, 1)
+        #expect(script.actions().filter(isAboutUse) == [.adopt(claim(1, 3))])
+    }
+
+    @Test("a primary that was left is not dialled again when another one has taken its place")
+    func replicaForGood() {
+        let script = SentinelScript.settled(3, on: 1)
+        script.role(.other, 1)
+        let actions = script.pass(
+            .seconds(1), [1: claim(2, 2), 2: claim(2, 2), 3: claim(2, 2)])
+        #expect(actions.filter(isAboutUse) == [.leave(.test(1, 1)), .adopt(claim(2, 2))])
+        script.role(.primary, 1)
+        script.role(.primary, 2)
+        #expect(script.actions().filter(isAboutUse) == [])
     }
 
     @Test("a flood of messages makes the sender be asked again and again, not at once")

@@ -146,6 +146,7 @@ extension SentinelWorld {
         guard let after = tracker.primary, failure == nil else { return }
         if adopted?.address != after.address { fail("\(after) without adopt") }
         if tracker.isVerified, roles[after.address]?.0 != .primary { fail("verified by nobody") }
+        if tracker.isVerified, used != after.address { fail("\(after) is verified and not used") }
         if isHonest, let before, after.epoch < before.epoch {
             fail("the epoch goes back from \(before.epoch) to \(after.epoch)")
         }
@@ -156,12 +157,17 @@ extension SentinelWorld {
 
     /// The claim was made, and it has what it needs to be believed.
     func checkAdoption(_ claim: PrimaryClaim) {
+        if let old = adopted, old.address == claim.address {
+            if used != nil { return fail("adopts what it has") }
+            if roles[claim.address]?.0 != .primary { fail("takes \(claim) back unproven") }
+            used = claim.address
+            return
+        }
         adoptions += 1
         let known = links.values.filter { $0.hasAnswered || configured.contains($0.address) }
         let making = links.values.filter { $0.claim == claim }
         if making.isEmpty { return fail("adopts \(claim), which nobody claims") }
         if let old = adopted {
-            if old.address == claim.address { return fail("adopts what it has") }
             if !left.contains(old.address) { return fail("does not leave \(old)") }
             let settled = making.filter { $0.last - max($0.since, decidedAt) >= .seconds(1) }
             let proof = roles[claim.address]?.0 == .primary
@@ -179,5 +185,6 @@ extension SentinelWorld {
         }
         left.remove(claim.address)
         adopted = claim
+        used = claim.address
     }
 }

@@ -73,6 +73,8 @@ final class SentinelWorld {
     var pending: [(at: Int64, event: Event)] = []
     var serial = 0
     var adopted: PrimaryClaim?
+    /// What is dialled: the address that was adopted, until it is left.
+    var used: NodeAddress?
     var decidedAt: Int64 = 0
     var left: Set<NodeAddress> = []
     var steps = 0
@@ -161,6 +163,7 @@ final class SentinelWorld {
         case .leave(let address):
             if adopted?.address != address { fail("leaves \(address), which is not the primary") }
             left.insert(address)
+            used = nil
         case .adopt(let claim): checkAdoption(claim)
         case .replicas(let addresses): fail("names \(addresses), which nobody wants")
         }

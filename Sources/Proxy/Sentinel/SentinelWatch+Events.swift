@@ -133,13 +133,13 @@ struct FailoverHistory {
         sign = (kind, now)
     }
 
-    /// Returns the failover; nil for the first primary.
+    /// Returns the failover; nil for the first primary, and for one that was left and is back.
     mutating func adopt(_ new: SentinelPrimary, now: MonotonicTime) -> SentinelFailover? {
         defer {
             primary = new
             sign = nil
         }
-        guard let primary else { return nil }
+        guard let primary, primary.node != new.node else { return nil }
         failovers += 1
         let failover = SentinelFailover(
             old: primary.node, new: new.node, epoch: new.epoch, at: new.since,

@@ -26,7 +26,8 @@ package enum SentinelAction: Equatable, Sendable {
     /// their time is over.
     case leave(NodeAddress)
     /// Dial this server from now on, with ROLE as a step of each handshake. What waits goes there.
-    /// If another server was the primary, `leave` for it comes before this, in the same turn.
+    /// If another server was the primary, `leave` for it comes before this, in the same turn. The
+    /// same server is adopted again when it was left and says that it is the primary.
     case adopt(PrimaryClaim)
     /// These are the primary's replicas from now on.
     case replicas([NodeAddress])

@@ -171,10 +171,12 @@ extension SentinelTracker {
         } else {
             roles.append(RoleCheck(address: address, result: result, resultAt: clock))
         }
-        guard address == primary?.address else { return }
+        guard let primary, address == primary.address else { return }
         let wasVerified = isVerified
         isVerified = result == .primary
         if isVerified {
+            // It was a replica for a moment, and nobody has taken its place.
+            if hasLeft { want(.adopt(primary)) }
             hasLeft = false
         } else if wasVerified {
             askAll()

@@ -60,7 +60,8 @@ package struct SentinelTracker: ~Copyable {
     var decidedAt = Int64.min / 2
     /// The primary has said in ROLE that it is one, and there has been no sign of trouble since.
     package internal(set) var isVerified = false
-    /// `leave` was said for the present primary, and it has not been verified since.
+    /// `leave` was said for the present primary, and it has not been verified since. Then `adopt`
+    /// is said again.
     var hasLeft = false
 
     /// Clients read from replicas, so Sentinels are asked for them.
