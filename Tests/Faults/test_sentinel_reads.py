@@ -190,6 +190,37 @@ def test_reads_can_be_changed_at_a_reload(launch, three):
         wait_for_replica(client, "k", three.replicas)
 
 
+def test_what_the_console_says_of_replicas(launch, three):
+    places = {f"127.0.0.1:{node.tcp.port}" for node in three.replicas}
+    redpool = start(launch, three, reads="client")
+    with redpool.connect() as client:
+        assert client.command("READONLY") == b"OK"
+        wait_for_replica(client, "k", three.replicas)
+
+        def reads():
+            [number] = {row["replica_reads"] for row in redpool.show("SENTINELS")}
+            return number
+
+        before = reads()
+        served = sum(calls(node, "get") for node in three.replicas)
+        for _ in range(20):
+            assert client.command("GET", "none") is None
+        served = sum(calls(node, "get") for node in three.replicas) - served
+        assert served > 0
+        eventually(lambda: reads() == before + served, what="the count of reads")
+        totals = {row["name"]: row["total"] for row in redpool.show("STATS")}
+        assert totals["replica_reads"] == before + served
+        rows = redpool.show("SENTINELS")
+        assert len(rows) == 3 and {row["replicas"] for row in rows} == {2}
+        assert {row["error"] for row in rows} == {None}
+        nodes = redpool.show("NODES")
+        assert {row["node"] for row in nodes if row["state"] == "replica"} <= places
+        redpool.reload(reads="primary")
+        eventually(lambda: {row["replicas"] for row in redpool.show("SENTINELS")} == {None},
+                   what="no count of replicas")
+        assert reads() >= before + served
+
+
 def test_scripts_that_only_read(launch, three):
     if three.primary.command("EVAL_RO", "return 1", 0) != 1:
         pytest.skip("this server has no EVAL_RO")
@@ -270,6 +301,8 @@ def test_own_writes_of_many_clients(launch, how, full):
         if how == "stopped":
             replicas[0].resume()
         else:
+            for replica in replicas:
+                assert replica.command("GET", "own0") == b"0", "replication stood still"
             watched.relay.release()
         for index, client in enumerate(clients[:3]):
             wait_for_replica(client, "own0", replicas)
@@ -411,6 +444,10 @@ def test_rights_of_the_user_for_the_sentinels(launch, tmp_path):
                     sentinelPasswordFile=str(secret))
     with redpool.connect() as client:
         eventually(lambda: "SENTINEL REPLICAS: NOPERM" in redpool.log(), what="a warning")
+        rows = redpool.show("SENTINELS")
+        assert all(row["error"].startswith("SENTINEL REPLICAS: NOPERM ") for row in rows), rows
+        assert {row["replicas"] for row in rows} == {0} and {row["state"] for row in rows} == {
+            "connected"}
         assert client.command("SET", "k", "v") == b"OK"
         assert client.command("GET", "k") == b"v"
         for sentinel in watched.sentinels:

@@ -75,6 +75,57 @@ def test_killed_primary_is_replaced(launch, tmp_path):
     assert code == 0 and new != old and f"127.0.0.1:{new} is a primary" in lines, lines
 
 
+def test_replicas_that_can_be_read_from(launch, tmp_path):
+    """They are looked at where clients read from them. None of it makes a pool unwell."""
+    watched = launch.started(Watched(replicas=2, down_after=60000))
+    replicas = watched.replicas
+    places = [f"127.0.0.1:{replica.tcp.port}" for replica in replicas]
+
+    def said(reads="replica"):
+        """What is said of each replica, by its place."""
+        code, lines, _ = online(tmp_path, watched.settings | {"reads": reads})
+        assert code == 0, lines
+        about = [line.removeprefix("replica ") for line in lines if "replica" in line]
+        return dict(line.split(" ", 1) for line in about)
+
+    assert said("primary") == {}
+    for reads in ("replica", "client"):
+        found = said(reads)
+        assert sorted(found) == sorted(places), found
+        for text in found.values():
+            assert text.startswith("can be read from, and is ") and text.endswith(" bytes behind")
+    # It follows another server, and no Sentinel may set it right. One that has noticed calls it
+    # down.
+    stray = launch.server()
+    assert replicas[0].command("REPLICAOF", "127.0.0.1", stray.port) == b"OK"
+    rights = ["-replicaof", "-slaveof"]
+    assert replicas[0].command("ACL", "SETUSER", "default", *rights) == b"OK"
+    found = said()
+    assert found.pop(places[0], "is not linked to the primary") == "is not linked to the primary"
+    assert list(found) == places[1:], found
+    assert replicas[1].command("CONFIG", "SET", "requirepass", "pw") == b"OK"
+    assert said()[places[1]].startswith("does not say how far it is: NOAUTH "), said()
+    replicas[1].stop()
+    found = said()
+    assert found.get(places[1], "cannot be used: ").startswith("cannot be used: "), found
+
+
+def test_replicas_that_nobody_names(launch, tmp_path):
+    """Without the right to ask for them, and without any."""
+    watched = launch.started(Watched(1, replicas=0, login=("watcher", "of-sentinels")))
+    [sentinel] = watched.sentinels
+    keys = watched.settings | {
+        "reads": "client", "sentinelUsername": "watcher",
+        "sentinelPasswordFile": secret(tmp_path, "sentinel", "of-sentinels")}
+    code, lines, _ = online(tmp_path, keys)
+    assert code == 0 and lines[-1] == "no Sentinel names a replica that is up", lines
+    assert sentinel.command("ACL", "SETUSER", "watcher", "-sentinel|replicas") == b"OK"
+    code, lines, _ = online(tmp_path, keys)
+    assert code == 0 and lines[-1] == "no Sentinel names a replica that is up", lines
+    assert any(line.startswith(f"Sentinel {sentinel.text} does not name replicas: NOPERM ")
+               for line in lines), lines
+
+
 def test_passwords_users_and_tls(launch, tmp_path):
     if not has_tls(FOUND[0].path):
         pytest.skip("the server has no TLS")
