@@ -80,13 +80,17 @@ let package = Package(
             name: "Session", dependencies: ["RESP", "Pool"], exclude: ["Commands/commands.tsv"],
             swiftSettings: pure),
         .target(name: "Topology", dependencies: ["RESP", "Pool"], swiftSettings: pure),
-        .target(name: "HandOver", dependencies: ["Pool", "Session"], swiftSettings: pure),
         .target(
-            name: "EventLoop", dependencies: ["CLibevent", "CTLS"], swiftSettings: shell),
+            name: "HandOver", dependencies: ["Pool", "Session"], swiftSettings: pure + small),
+        .target(name: "CExec"),
+        .target(
+            name: "EventLoop", dependencies: ["CLibevent", "CTLS", "CExec"],
+            swiftSettings: shell),
         .target(
             name: "Proxy",
             dependencies: [
-                "RESP", "Pool", "Config", "Telemetry", "Session", "Topology", "EventLoop",
+                "RESP", "Pool", "Config", "Telemetry", "Session", "Topology", "HandOver",
+                "EventLoop",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell),
         .target(
@@ -98,8 +102,8 @@ let package = Package(
         .executableTarget(
             name: "redpool",
             dependencies: [
-                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "Session", "Topology", "RESP",
-                "CBuild",
+                "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "HandOver", "Session",
+                "Topology", "RESP", "Pool", "CBuild",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: shell + small, linkerSettings: leanLinking),
         .target(

@@ -24,6 +24,11 @@ package final class Wakeup: Sendable {
         _ = redpool_eventfd_signal(descriptor)
     }
 
+    /// Waits until somebody has signalled. For a thread whose loop stands still.
+    package func wait() {
+        _ = redpool_wait(descriptor, Int16(POLLIN), .max)
+    }
+
     /// The loop calls this before it handles the reason for the wakeup.
     package func clear() {
         _ = redpool_eventfd_clear(descriptor)

@@ -223,6 +223,9 @@ extension SocketAddress {
         return result == 0 ? address : nil
     }
 
+    /// No address, for the peer of a connection that has ended already.
+    package static var nowhere: SocketAddress { SocketAddress() }
+
     /// The address of a connected socket's peer.
     package static func remote(of descriptor: Int32) -> SocketAddress? {
         var address = SocketAddress()

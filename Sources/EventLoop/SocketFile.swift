@@ -36,6 +36,20 @@ package final class SocketFile: Sendable {
         let inode: ino_t
     }
 
+    /// The file that a former program of this process has made.
+    package init(path: String, device: UInt64, inode: UInt64) {
+        self.path = path
+        identity = Identity(device: dev_t(device), inode: ino_t(inode))
+    }
+
+    /// Where it is.
+    package var place: String { path }
+
+    /// What tells it from others that may be there later.
+    package var numbers: (device: UInt64, inode: UInt64) {
+        (UInt64(identity.device), UInt64(identity.inode))
+    }
+
     private init(path: String, facts: stat) {
         self.path = path
         identity = SocketFile.identity(facts)

@@ -15,6 +15,9 @@ package enum Threads {
         }
     }
 
+    /// Names the calling thread, at most 15 bytes.
+    package static func nameThis(_ name: String) { redpool_name_thread(name) }
+
     /// Starts a detached thread with all signals blocked. Returns 0, or a positive errno.
     package static func start(name: String, _ body: @escaping @Sendable () -> Void) -> Int32 {
         var attributes = pthread_attr_t()

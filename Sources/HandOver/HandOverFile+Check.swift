@@ -18,7 +18,9 @@ extension HandOverFile {
         try count(process.lastClient, "last client")
         try count(process.lastUpstream, "last upstream")
         var numbers = Distinct("listener")
-        for listener in listeners { try numbers.add(UInt64(listener.number)) }
+        for listener in listeners {
+            if case .pool = listener.purpose { try numbers.add(UInt64(listener.number)) }
+        }
         for caller in callers where caller.protocolVersion != 2 && caller.protocolVersion != 3 {
             throw .number(UInt64(caller.protocolVersion), of: "protocol version")
         }

@@ -3,7 +3,7 @@
 /// What a hand-over file says.
 package struct HandOverFile: Equatable, Sendable {
     package var process: CarriedProcess
-    /// The configuration in effect, as SHOW CONFIG prints it.
+    /// The text of the configuration in effect.
     package var configuration: String
     package var listeners: [CarriedListener] = []
     /// What each worker has had.

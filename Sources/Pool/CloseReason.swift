@@ -62,6 +62,8 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case failover
     /// The node has left the cluster.
     case nodeRemoved
+    /// Another program of Redpool has taken it over, and its client needs it no more.
+    case upgrade
 
     /// The word for the log and docs/troubleshooting.md.
     package var word: String {
@@ -95,6 +97,7 @@ package enum CloseReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .killed: "killed"
         case .failover: "failover"
         case .nodeRemoved: "node_removed"
+        case .upgrade: "upgrade"
         }
     }
 }

@@ -37,7 +37,7 @@ package struct PoolCounters: Equatable, Sendable {
     /// One for each `Refusal`.
     private var refusalsByKind = InlineArray<5, UInt64>(repeating: 0)
     /// One for each `CloseReason`.
-    private var closesByReason = InlineArray<29, UInt64>(repeating: 0)
+    private var closesByReason = InlineArray<30, UInt64>(repeating: 0)
 
     package init() {}
 

@@ -5,6 +5,8 @@
 /// The request on the command line.
 enum Invocation {
     case run(config: String)
+    /// Show that this program could take over from another one, see `Upgrader`.
+    case rehearse(config: String)
     case check(CheckRequest)
     case ping(config: String, pool: String?)
     case status(ConsoleRequest)
@@ -98,6 +100,12 @@ extension Invocation {
             self = .help(arguments.dropFirst().first.flatMap(Subcommand.init))
         case "-h", "--help": self = .help(nil)
         case "--version": self = .bareVersion
+        case "rehearse":
+            let words = Array(arguments.dropFirst())
+            guard words.count == 2, words[0] == Option.config.rawValue else {
+                throw UsageError(problem: "rehearse is for redpool upgrade", subcommand: nil)
+            }
+            self = .rehearse(config: words[1])
         default:
             guard let subcommand = Subcommand(rawValue: first) else {
                 let kind = first.hasPrefix("-") ? "Unknown option" : "Unexpected argument"
@@ -164,10 +172,11 @@ extension Invocation {
             }
             self = .check(
                 CheckRequest(file: operands.first ?? config, isOnline: values[.online] != nil))
-        case .status, .show, .pause, .resume, .reconnect, .kill, .log, .reload:
+        case .status, .show, .pause, .resume, .reconnect, .kill, .log, .reload, .upgrade:
+            let cut = values[.cut] != nil ? ["CUT"] : []
             let request = ConsoleRequest(
                 subcommand: subcommand, socket: values[.socket] ?? Subcommand.defaultSocket,
-                words: operands, wantsJSON: values[.json] != nil,
+                words: operands + cut, wantsJSON: values[.json] != nil,
                 isWatched: values[.watch] != nil)
             self = subcommand == .status ? .status(request) : .console(request)
         }

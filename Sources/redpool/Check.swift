@@ -44,6 +44,15 @@ func loadConfiguration(
     return (config, warnings, source)
 }
 
+/// The same for a text that another program of this process has read from the file.
+func loadConfiguration(
+    _ path: String, text: String
+) throws -> (config: Config, warnings: [String], source: ConfigSource) {
+    let result = Config.load(Array(text.utf8), file: path, surroundings: .ofStart)
+    let (config, warnings) = try valid(result, path)
+    return (config, warnings, ConfigSource(file: path, text: text))
+}
+
 /// The pools of a configuration without their passwords: a probe need not have the right to read
 /// those.
 func loadListeners(_ path: String) throws -> [PoolConfig] {

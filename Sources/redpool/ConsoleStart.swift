@@ -4,6 +4,7 @@ import Admin
 import Config
 import EventLoop
 import Glibc
+import HandOver
 import Logging
 import Proxy
 import Telemetry
@@ -18,6 +19,7 @@ final class ConsoleStart {
     private let group: WorkerGroup
     private let log: Logger
     private let logControl: LogControl
+    private let successor: Successor?
     private static let backlog: Int32 = 64
     /// The line for the log, which waits: a start that fails has one line only.
     private var line: (level: Logger.Level, event: String, text: String)?
@@ -25,8 +27,9 @@ final class ConsoleStart {
     init(
         _ config: Config, _ source: ConfigSource, maxClients: Int, loop: EventLoop,
         group: WorkerGroup, log: Logger, logControl: LogControl,
-        lostLines: @escaping @Sendable () -> UInt64
+        lostLines: @escaping @Sendable () -> UInt64, successor: Successor? = nil
     ) {
+        self.successor = successor
         self.config = config
         self.maxClients = maxClients
         self.lostLines = lostLines
@@ -91,14 +94,23 @@ final class ConsoleStart {
     }
 
     private func listen(_ path: String) throws(ListenFailure) -> Console {
+        let adopted = successor?.takeListeners {
+            $0.purpose == .console && $0.address == path
+        }
         guard let collector = ReportCollector(loop: loop, group: group),
             let desk = OperatorDesk(loop: loop, group: group)
         else {
             throw .system(EMFILE)
         }
-        let (descriptor, file) = try SocketFile.listen(
-            path: path, mode: config.admin.mode, group: config.admin.group,
-            backlog: ConsoleStart.backlog)
+        let descriptor: Int32
+        let file: SocketFile
+        if let carried = adopted?.first, let made = carried.file {
+            (descriptor, file) = (carried.descriptor, SocketFile(made))
+        } else {
+            (descriptor, file) = try SocketFile.listen(
+                path: path, mode: config.admin.mode, group: config.admin.group,
+                backlog: ConsoleStart.backlog)
+        }
         let host = ConsoleHost(
             loop: loop, group: group, collector: collector, desk: desk, log: log,
             logControl: logControl,

@@ -5,7 +5,9 @@ import Admin
 import Config
 import EventLoop
 import Glibc
+import HandOver
 import Logging
+import Pool
 import Proxy
 import Session
 import Synchronization
@@ -14,6 +16,8 @@ import Telemetry
 /// A message from a worker to the main thread.
 enum WorkerEvent: Sendable {
     case started
+    /// The worker has built what it takes over from a former program.
+    case built
     /// The worker has drained; `cut` clients are left.
     case drained(cut: Int)
     case ended
@@ -43,6 +47,11 @@ final class Daemon {
     private var monitoring: Monitoring?
     private let sentinels: SentinelDesk
     private let clusters: ClusterDesk
+    /// Nil if the process was started in the usual way, or once the hand-over is over.
+    private var successor: Successor?
+    private var built = 0
+    private var upgrader: Upgrader?
+    private let startedAt: MonotonicTime
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -52,9 +61,15 @@ final class Daemon {
         case ended
     }
 
-    init(configPath: String) throws {
+    init(configPath: String, program: Program, successor: Successor? = nil) throws {
+        self.successor = successor
+        startedAt =
+            successor?.file.process.startedAt ?? MonotonicTime(nanoseconds: EventLoop.now())
         let inherited = try Daemon.inheritedSockets()
-        let (config, warnings, source) = try loadConfiguration(configPath)
+        // The file may be another one by now, or gone, and there is no way back from that.
+        let (config, warnings, source) =
+            try successor.map { try loadConfiguration(configPath, text: $0.file.configuration) }
+            ?? loadConfiguration(configPath)
         let sink = LogSink()
         let control = LogControl(Daemon.logConfiguration(config.log, sink))
         log = Logger(label: "redpool") { _ in StderrLogHandler(control: control, sink: sink) }
@@ -79,16 +94,18 @@ final class Daemon {
         }
         let consoleStart = ConsoleStart(
             config, source, maxClients: maxClients, loop: loop, group: group, log: log,
-            logControl: control, lostLines: { sink.suppressed })
+            logControl: control, lostLines: { sink.suppressed }, successor: successor)
         console = try consoleStart.open()
         let settings = WorkerSettings(
             config: config, table: commandTable,
             listeners: try Listeners.bindAll(
-                config, inherited: inherited, wait: StartWait(loop: loop, log: log)),
+                config, inherited: inherited, wait: StartWait(loop: loop, log: log),
+                successor: successor),
             maxClients: maxClients, lostLines: { sink.suppressed })
         consoleStart.tell()
         monitoring = Monitoring(
-            settings, loop: loop, group: group, log: log, hasConsole: console != nil)
+            settings, loop: loop, group: group, log: log, hasConsole: console != nil,
+            adopted: successor?.takeListeners { $0.purpose == .http } ?? [])
         console?.host.metrics = monitoring?.center
         reloader = Reloader(
             ReloadStart(
@@ -97,6 +114,8 @@ final class Daemon {
         sentinels = SentinelDesk(config, loop: loop, group: group, log: log)
         reloader.sentinels = sentinels
         clusters = ClusterDesk(config, loop: loop, group: group, log: log)
+        sentinels.resume(successor?.file.topologies ?? [])
+        clusters.resume(successor?.file.topologies ?? [])
         reloader.clusters = clusters
         console?.host.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
         monitoring?.sentinels = { [unowned sentinels] in sentinels.report(of: $0) }
@@ -119,6 +138,46 @@ final class Daemon {
         console?.host.reload = { [unowned self] completion in
             reload { completion($0.isDone, $0.messages) }
         }
+        prepareUpgrades(program)
+    }
+
+    private func prepareUpgrades(_ program: Program) {
+        if let process = successor?.file.process {
+            group.goOn(behind: (process.lastClient, process.lastUpstream))
+        }
+        upgrader = Upgrader(
+            UpgradeParts(
+                program: program, loop: loop, group: group, log: log, status: status,
+                settings: { [unowned self] in settings },
+                source: { [unowned self] in reloader.source },
+                ownListeners: { [unowned self] in ownListeners },
+                topologies: { [unowned self] in sentinels.carried + clusters.carried },
+                obstacle: { [unowned self] in
+                    if stage != .running { return "Redpool is starting or ending" }
+                    if reloader.isUnderWay { return "a reload is under way" }
+                    // The other program would send what the operator holds back.
+                    let paused = config.pools.first { group.isPaused($0.name) }
+                    return paused.map { "pool \($0.name) is paused: resume it first" }
+                },
+                accepts: { [unowned self] in dispatcher?.accepts($0) }, startedAt: startedAt))
+        console?.host.upgrade = { [unowned self] cuts, caller, refused in
+            guard let upgrader else {
+                return refused("upgrade refused: no descriptors left for an upgrade")
+            }
+            upgrader.begin(UpgradeRequest(cuts: cuts, caller: caller, refused: refused))
+        }
+    }
+
+    /// The listening sockets of the console and of metrics.
+    private var ownListeners: [CarriedListener] {
+        var found = monitoring?.carriedListeners ?? []
+        if let (descriptor, file) = console?.listening {
+            found.append(
+                CarriedListener(
+                    descriptor: descriptor, purpose: .console, address: file.place, number: 0,
+                    file: file.carried))
+        }
+        return found
     }
 
     /// What the workers have. Nothing keeps what they were started with: it has passwords.
@@ -155,6 +214,7 @@ final class Daemon {
             descriptor: events.wakeup.descriptor, loop: loop, owner: me, callback: daemonMail)
         patience = Timer(loop: loop, owner: me, callback: daemonTimer)
         for index in 0..<group.workers { try startWorker(index) }
+        try takeOver()
         while stage != .ended {
             if !loop.runOnce() { break }
         }
@@ -171,12 +231,14 @@ final class Daemon {
         let group = group
         let events = events
         let log = log
+        let adoption = successor?.adoption { events.post(.built) }
         let error = Threads.start(name: "worker-\(index)") {
             guard let worker = handover.worker(index, group: group, log: log) else {
                 events.post(.failed("no descriptors left for the event loop"))
                 return
             }
             let isWell = worker.run(
+                adoption: adoption,
                 started: { events.post(.started) },
                 drained: { events.post(.drained(cut: $0)) })
             events.post(isWell ? .ended : .failed("the event loop has failed"))
@@ -188,9 +250,40 @@ final class Daemon {
         }
     }
 
+    /// Waits until the workers have built what a former program hands over. Nothing else is done
+    /// before, so that the former program can still go on as if nothing had happened.
+    private func takeOver() throws {
+        guard let successor else { return }
+        while built < group.workers, stage == .starting {
+            events.wakeup.wait()
+            readMail()
+        }
+        guard stage == .starting else {
+            throw StartFailure(code: exitCode, message: "redpool: a worker has failed")
+        }
+        successor.commit()
+    }
+
+    /// The hand-over is over: the log and whoever has asked for the upgrade hear of it.
+    private func tellOfHandOver() {
+        guard let successor else { return }
+        self.successor = nil
+        let hasFailed = successor.failure != nil
+        log.log(
+            level: hasFailed ? .error : .notice, "\(successor.text)",
+            metadata: ["event": hasFailed ? "upgrade.failed" : "upgrade.done"])
+        for caller in successor.file.callers {
+            console?.answer(
+                ConsoleCaller(
+                    descriptor: caller.descriptor, isRESP3: caller.protocolVersion == 3),
+                successor.text, isError: hasFailed)
+        }
+    }
+
     fileprivate func readMail() {
         for event in events.takeAll() {
             switch event {
+            case .built: built += 1
             case .started:
                 count.started += 1
                 if count.started == group.workers { started() }
@@ -235,6 +328,7 @@ final class Daemon {
                 metadata: ["event": "process.root"])
         }
         status.start()
+        tellOfHandOver()
         monitoring?.start()
         watchdog = Watchdog(loop: loop, group: group, log: log)
         reloader.contexts = config.settleTLS()
@@ -256,8 +350,11 @@ final class Daemon {
 
     /// Reads the configuration again. `completion` gets all messages, on this thread.
     func reload(_ completion: @escaping Reloader.Completion) {
-        guard stage == .running else {
-            let text = "Redpool is starting or ending: the configuration is not read again"
+        guard stage == .running, upgrader?.isUnderWay != true else {
+            let text =
+                stage == .running
+                ? "an upgrade is under way"
+                : "Redpool is starting or ending: the configuration is not read again"
             log.warning("\(text)", metadata: ["event": "reload.refused"])
             completion(ReloadAnswer(isDone: false, messages: [text]))
             return
@@ -267,6 +364,7 @@ final class Daemon {
 
     private func drain() {
         guard stage != .draining, stage != .ended else { return }
+        upgrader?.abandon()
         stage = .draining
         // The unit's TimeoutStopSec may be shorter than drainTimeout.
         let longest = config.drainTimeout / 1000 + 2 * Daemon.grace / 1000

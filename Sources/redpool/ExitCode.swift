@@ -7,6 +7,8 @@ enum Sysexit {
     static let unwell: Int32 = 1
     /// The command line is wrong.
     static let usage: Int32 = 64
+    /// A hand-over file cannot be read.
+    static let data: Int32 = 65
     /// The configuration file cannot be opened.
     static let noInput: Int32 = 66
     /// No daemon answers.

@@ -4,6 +4,7 @@
 import Config
 import EventLoop
 import Glibc
+import HandOver
 import Proxy
 import Topology
 
@@ -27,14 +28,17 @@ enum Listeners {
     /// again, for a time, to bind those that are in use; the others stay bound meanwhile, and their
     /// clients wait. After a failure, none stays bound.
     static func bindAll(
-        _ config: Config, inherited: [InheritedSocket], wait: StartWait
+        _ config: Config, inherited: [InheritedSocket], wait: StartWait,
+        successor: Successor? = nil
     ) throws -> [BoundListener] {
         var passed = inherited
-        var bound: [BoundListener] = []
+        var bound = successor.map { adopt(config, $0) } ?? []
+        let adopted = bound
         var busy: [Busy] = []
         do {
             for pool in config.pools {
                 for address in pool.listen {
+                    if adopted.contains(where: { $0.serves(address) }) { continue }
                     bound += takeInherited(&passed, at: address, pool: pool)
                     for part in families(address) where !bound.contains(where: { $0.serves(part) })
                     {
@@ -64,8 +68,36 @@ enum Listeners {
             for listener in bound { release(listener) }
             throw error
         }
-        for index in bound.indices { bound[index].number = UInt16(truncatingIfNeeded: index) }
+        number(&bound, keeping: adopted.count)
         return bound
+    }
+
+    /// The sockets of a former program. Its clients have their numbers.
+    private static func adopt(_ config: Config, _ successor: Successor) -> [BoundListener] {
+        var adopted: [BoundListener] = []
+        for pool in config.pools {
+            for address in pool.listen.flatMap({ [$0] + families($0) }) {
+                let found = successor.takeListeners {
+                    $0.purpose == .pool(pool.name) && $0.address == address.description
+                }
+                adopted += found.map { carried in
+                    var listener = BoundListener(
+                        pool: pool.name, descriptor: carried.descriptor, address: address,
+                        file: carried.file.map { SocketFile($0) })
+                    listener.number = carried.number
+                    return listener
+                }
+            }
+        }
+        return adopted
+    }
+
+    private static func number(_ bound: inout [BoundListener], keeping adopted: Int) {
+        var used = Set(bound[..<adopted].map(\.number))
+        for index in bound.indices.dropFirst(adopted) {
+            bound[index].number = (0...UInt16.max).first { !used.contains($0) } ?? 0
+            used.insert(bound[index].number)
+        }
     }
 
     /// `*` is every address of both families, so it needs two sockets.

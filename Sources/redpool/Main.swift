@@ -10,15 +10,29 @@ func enter(_ count: CInt, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CCh
     let arguments = UnsafeBufferPointer(start: words, count: Int(count)).map {
         $0.map { String(cString: $0) } ?? ""
     }
-    return Redpool.perform(arguments.dropFirst())
+    return Redpool.perform(arguments.dropFirst(), Program(words: arguments))
 }
 
 enum Redpool {
+    /// The daemon, in the usual way or in place of another program.
+    private static func run(_ config: String, _ program: Program) throws {
+        let successor = try Successor.take(program)
+        do {
+            try Daemon(configPath: config, program: program, successor: successor).run()
+        } catch let failure as StartFailure {
+            successor?.goBack(failure.message)
+            throw failure
+        }
+    }
+
     /// Carries out the request on the command line. Returns the exit code.
-    fileprivate static func perform(_ arguments: ArraySlice<String>) -> Int32 {
+    fileprivate static func perform(
+        _ arguments: ArraySlice<String>, _ program: Program
+    ) -> Int32 {
         do {
             switch try Invocation(arguments) {
-            case .run(let config): try Daemon(configPath: config).run()
+            case .run(let config): try run(config, program)
+            case .rehearse(let config): return try rehearse(config: config)
             case .check(let request): return try check(request)
             case .ping(let config, let pool): return try ping(config: config, pool: pool)
             case .status(let request): return try status(request)

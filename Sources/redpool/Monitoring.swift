@@ -5,6 +5,7 @@ import Admin
 import Config
 import EventLoop
 import Glibc
+import HandOver
 import Logging
 import Proxy
 import Telemetry
@@ -30,6 +31,8 @@ final class Monitoring {
     private let log: Logger
     private let startedAt = wallClock()
     private var front: HttpFront?
+    private var sockets: [Int32] = []
+    private var place: ListenAddress?
     private static let backlog: Int32 = 64
     private static let levels: [Logger.Level] = [
         .critical, .error, .warning, .notice, .info, .debug,
@@ -38,7 +41,7 @@ final class Monitoring {
     /// Listens, if the configuration says where. If that fails, Redpool runs without.
     init?(
         _ settings: WorkerSettings, loop: EventLoop, group: WorkerGroup, log: Logger,
-        hasConsole: Bool
+        hasConsole: Bool, adopted: [CarriedListener] = []
     ) {
         self.loop = loop
         self.log = log
@@ -57,7 +60,7 @@ final class Monitoring {
                 sentinels: { [unowned self] in sentinels($0) },
                 clusters: { [unowned self] in clusters($0) }))
         center = made
-        if let address { serve(made, at: address) }
+        if let address { serve(made, at: address, adopted) }
     }
 
     /// The workers have started.
@@ -90,8 +93,29 @@ final class Monitoring {
         return facts
     }
 
-    private func serve(_ center: MetricsCenter, at address: ListenAddress) {
+    /// As it is handed over to another program.
+    var carriedListeners: [CarriedListener] {
+        guard let address = place else { return [] }
+        return sockets.map {
+            CarriedListener(
+                descriptor: $0, purpose: .http, address: address.description, number: 0)
+        }
+    }
+
+    private func serve(
+        _ center: MetricsCenter, at address: ListenAddress, _ adopted: [CarriedListener]
+    ) {
         guard case .tcp(let host, let port, _) = address else { return }
+        place = address
+        sockets = adopted.filter { $0.address == address.description }.map(\.descriptor)
+        if sockets.isEmpty { sockets = bind(host, port, address) }
+        if sockets.isEmpty { return }
+        front = HttpFront(loop: loop, sockets: sockets, center: center)
+        if front == nil { warn("no memory") }
+    }
+
+    /// None if one of them cannot be had.
+    private func bind(_ host: String, _ port: UInt16, _ address: ListenAddress) -> [Int32] {
         var sockets: [Int32] = []
         for host in host == "*" ? ["0.0.0.0", "::"] : [host] {
             let socket =
@@ -100,12 +124,11 @@ final class Monitoring {
             guard socket >= 0 else {
                 for other in sockets { close(other) }
                 warn("cannot listen on \(address): \(System.errorText(-socket))")
-                return
+                return []
             }
             sockets.append(socket)
         }
-        front = HttpFront(loop: loop, sockets: sockets, center: center)
-        if front == nil { warn("no memory") }
+        return sockets
     }
 
     private func warn(_ cause: String) {

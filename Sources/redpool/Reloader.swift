@@ -44,7 +44,8 @@ final class Reloader {
     var contexts: [TLSContext] = []
     /// The file at the start: keys that need a restart still have its values.
     private let first: ConfigSource
-    private var source: ConfigSource
+    /// The file as it was read last.
+    private(set) var source: ConfigSource
     private var running: Running?
     /// Who has asked while a reload was under way. They get the result of the next one.
     private var next: [Completion] = []
@@ -86,6 +87,9 @@ final class Reloader {
         for change in state.pending { changes[change.path] = change }
         return changes
     }
+
+    /// Workers have not put the last configuration into force yet.
+    var isUnderWay: Bool { running != nil }
 
     private var path: String { source.file }
 

@@ -43,7 +43,10 @@ final class StatusLine {
         tell("STOPPING=1\nEXTEND_TIMEOUT_USEC=\(longest)\n")
     }
 
-    /// Tells that the configuration is being read again.
+    /// Tells that Redpool is ready again.
+    func ready() { tell("READY=1\n") }
+
+    /// Tells that the configuration is being read again, or another program takes over.
     func reloading() {
         let now = EventLoop.now() / 1000
         tell("RELOADING=1\nMONOTONIC_USEC=\(now)\n")

@@ -7,13 +7,14 @@ enum Option: String, CaseIterable {
     case online = "--online"
     case json = "--json"
     case watch = "--watch"
+    case cut = "--cut"
 
     /// The name of the option's value in usage texts; nil: the option has no value.
     var value: String? {
         switch self {
         case .config: "<config>"
         case .socket: "<path>"
-        case .online, .json, .watch: nil
+        case .online, .json, .watch, .cut: nil
         }
     }
 
@@ -37,6 +38,11 @@ enum Option: String, CaseIterable {
             """
         case .json: "  --json                  Print JSON, whose keys are the column names."
         case .watch: "  --watch                 Print again every 2 s."
+        case .cut:
+            """
+              --cut                   Close the clients that cannot be handed over after
+                                      drainTimeout.
+            """
         }
     }
 }
@@ -44,7 +50,7 @@ enum Option: String, CaseIterable {
 enum Subcommand: String, CaseIterable {
     case run, check, ping
     case status, show
-    case pause, resume, reconnect, kill, log, reload
+    case pause, resume, reconnect, kill, log, reload, upgrade
     case version
 
     static let defaultConfig = "/etc/redpool/redpool.yaml"
@@ -59,6 +65,7 @@ enum Subcommand: String, CaseIterable {
         case .status: [.socket, .watch]
         case .show: [.socket, .json, .watch]
         case .pause, .resume, .reconnect, .kill, .log, .reload: [.socket]
+        case .upgrade: [.socket, .cut]
         case .version: []
         }
     }
@@ -70,7 +77,7 @@ enum Subcommand: String, CaseIterable {
         case .pause, .resume, .reconnect: ["<pool>"]
         case .kill: ["client|upstream", "<id>"]
         case .log: ["level|clients", "<value>"]
-        case .run, .check, .ping, .status, .reload, .version: []
+        case .run, .check, .ping, .status, .reload, .upgrade, .version: []
         }
     }
 
@@ -82,7 +89,7 @@ enum Subcommand: String, CaseIterable {
         case .show: ("<word> ...", 16)
         case .pause: ("max <time>] [close", 3)
         case .log: ("for <time>", 2)
-        case .run, .status, .resume, .reconnect, .kill, .reload, .version: nil
+        case .run, .status, .resume, .reconnect, .kill, .reload, .upgrade, .version: nil
         }
     }
 

@@ -15,6 +15,7 @@ extension Subcommand {
         case .kill: "Close a client or an upstream."
         case .log: "Change the log for a time."
         case .reload: "Apply a changed configuration."
+        case .upgrade: "Put a new binary under running clients."
         case .version: "Print the version."
         }
     }
@@ -23,7 +24,7 @@ extension Subcommand {
     var details: String {
         switch self {
         case .run, .check, .ping, .version: detailsOfProgram
-        case .status, .show, .pause, .resume, .reconnect, .kill, .log, .reload:
+        case .status, .show, .pause, .resume, .reconnect, .kill, .log, .reload, .upgrade:
             detailsOfConsole + "\n\n" + consoleExits
         }
     }
@@ -103,6 +104,12 @@ extension Subcommand {
             """
             Prints what has changed, or every problem of the file; then nothing has
             changed.
+            """
+        case .upgrade:
+            """
+            Executes the file that the daemon was started from, in its place: clients stay
+            connected, blocked ones stay blocked, transactions stay open. The new program
+            is tried before. What cannot be handed over is waited for, for drainTimeout.
             """
         default: ""
         }

@@ -30,7 +30,11 @@ struct ContradictionTests {
         #expect(
             refusal { $0.process.lastClient = .max }
                 == "last client 18446744073709551615 is out of range")
-        #expect(refusal { $0.listeners[1].number = 0 } == "listener 0 is there twice")
+        #expect(
+            refusal {
+                $0.listeners[1].purpose = .pool("main")
+                $0.listeners[1].number = 0
+            } == "listener 0 is there twice")
         #expect(
             refusal { $0.callers[0].protocolVersion = 4 } == "protocol version 4 is out of range")
         #expect(

@@ -118,7 +118,8 @@ struct RandomFile {
                     first: UInt16(first), last: UInt16(last), node: UInt16(below(nodes.count))))
             next = last + 1
         }
-        let map = CarriedMap(version: any(), nodes: nodes, slots: slots)
+        var map = CarriedMap(version: any(), nodes: nodes, slots: slots)
+        map.scanNumbers = list(4) { $0.bytes(40) }
         return CarriedTopology(pool: text(9), source: .cluster(map))
     }
 

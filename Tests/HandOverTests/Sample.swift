@@ -56,6 +56,10 @@ let sample: HandOverFile = {
                             isPrimary: false, primaryID: bytes("aa"), epoch: -1),
                     ], slots: [.init(first: 0, last: 16_383, node: 0)]))),
     ]
+    if case .cluster(var map) = file.topologies[1].source {
+        map.scanNumbers = [bytes("bb"), bytes("aa")]
+        file.topologies[1].source = .cluster(map)
+    }
     file.ticketKeys = bytes("canary 2")
     return file
 }()

@@ -19,6 +19,7 @@ USAGES = {
     "kill": "redpool kill [--socket <path>] client|upstream <id>",
     "log": "redpool log [--socket <path>] level|clients <value> [for <time>]",
     "reload": "redpool reload [--socket <path>]",
+    "upgrade": "redpool upgrade [--socket <path>] [--cut]",
     "version": "redpool version",
 }
 

@@ -27,7 +27,7 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
 def test_every_event_of_the_log_is_in_the_manual():
     sources = "".join(path.read_text() for path in (ROOT / "Sources").rglob("*.swift"))
     groups = ("pool|client|upstream|worker|config|limits|listen|listener|start|notify|drain|pause|"
-              "console|log|reload|exit|loop|tls|sentinel")
+              "console|log|reload|exit|loop|tls|sentinel|upgrade")
     events = set(re.findall(rf'"((?:{groups})\.[a-z_]+)"', sources)) | {
         "ready", "failover", "http.unavailable"}
     manual = (ROOT / "docs" / "operations.md").read_text()

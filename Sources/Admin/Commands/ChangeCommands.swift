@@ -16,6 +16,10 @@ enum ChangeCommands {
             "logs connects; falls back", arguments: 1...3
         ) { clients($0) },
         ConsoleCommand("RELOAD", "applies a changed configuration") { reload($0) },
+        ConsoleCommand(
+            "UPGRADE", "[CUT]", "puts a new program under clients",
+            arguments: 0...1
+        ) { upgrade($0) },
         ConsoleCommand("SHUTDOWN", "[NOW]", "drains and ends; NOW: at once", arguments: 0...1) {
             shutDown($0)
         },
@@ -31,6 +35,12 @@ enum ChangeCommands {
                 call.reply(.lines(messages))
             }
         }
+    }
+
+    private static func upgrade(_ call: Call) {
+        let cuts = call.word(0) == "cut"
+        guard cuts || call.arguments.isEmpty else { return call.fail("UPGRADE [CUT]") }
+        call.host.upgrade(cuts, call.connection.asCaller) { call.fail($0) }
     }
 
     private static func shutDown(_ call: Call) {

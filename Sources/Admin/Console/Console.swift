@@ -49,6 +49,9 @@ package final class Console {
 
     deinit { close() }
 
+    /// The listening socket, and its file.
+    package var listening: (descriptor: Int32, file: SocketFile) { (descriptor, file) }
+
     /// Removes the socket and closes all connections. Idempotent.
     package func close() {
         guard isOpen else { return }
@@ -101,6 +104,17 @@ package final class Console {
         }
         lastID += 1
         connections.append(ConsoleConnection(accepted, id: lastID, console: self))
+        timer?.start(after: Console.tick)
+    }
+
+    /// Answers the command of a connection that a former program has accepted.
+    package func answer(_ caller: ConsoleCaller, _ text: String, isError: Bool) {
+        lastID += 1
+        let connection = ConsoleConnection(caller.descriptor, id: lastID, console: self)
+        connection.version = caller.isRESP3 ? .resp3 : .resp2
+        connections.append(connection)
+        connection.awaitAnswer()
+        connection.reply(isError ? .error("ERR \(text)") : .simple(text), isJSON: false)
         timer?.start(after: Console.tick)
     }
 

@@ -61,6 +61,17 @@ final class ConsoleConnection {
         channel.startReading()
     }
 
+    /// As another program sees it, which may answer the command that is being carried out.
+    var asCaller: ConsoleCaller {
+        ConsoleCaller(descriptor: channel.descriptor, isRESP3: version == .resp3)
+    }
+
+    /// A former program has read a command here, and waits for nothing else.
+    func awaitAnswer() {
+        channel.stopReading()
+        stage = .busy
+    }
+
     /// Nothing has come from the caller since then, and it waits for no command: a PAUSE may take
     /// long.
     func isIdle(since time: Int64) -> Bool {

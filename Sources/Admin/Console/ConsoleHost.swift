@@ -6,6 +6,17 @@ package import Logging
 package import Proxy
 package import Telemetry
 
+/// A connection to the console that another program may answer.
+package struct ConsoleCaller {
+    package let descriptor: Int32
+    package let isRESP3: Bool
+
+    package init(descriptor: Int32, isRESP3: Bool) {
+        self.descriptor = descriptor
+        self.isRESP3 = isRESP3
+    }
+}
+
 /// The daemon as the console sees it. All of it belongs to the main thread.
 package final class ConsoleHost {
     package let loop: EventLoop
@@ -28,6 +39,11 @@ package final class ConsoleHost {
     /// with `false`, with all problems.
     package var reload: (@escaping (_ isDone: Bool, _ messages: [String]) -> Void) -> Void = {
         $0(false, ["there is no reload"])
+    }
+    /// Has another program take over, with `true` also if that closes clients. Calls back if
+    /// it does not, with the reason; else the other program answers the caller.
+    package var upgrade: (_ cuts: Bool, ConsoleCaller, @escaping (String) -> Void) -> Void = {
+        $2("there is no upgrade")
     }
     /// Begins a drain; with `true` ends the process at once.
     package var shutDown: (_ now: Bool) -> Void = { _ in }

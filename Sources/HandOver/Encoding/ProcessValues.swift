@@ -142,12 +142,15 @@ extension CarriedMap.Slots: FileElement {
 extension CarriedMap: FileValue {
     static let slotCount = 16_384
 
-    static var least: Int { 16 }
+    static var least: Int { 20 }
 
-    func write(to file: inout FileWriter) { file.put(version, nodes, slots) }
+    func write(to file: inout FileWriter) {
+        file.put(version, nodes, slots, scanNumbers.map { Name($0) })
+    }
 
     init(from file: inout FileReader) throws(HandOverError) {
         self.init(version: try file.take(), nodes: try file.take(), slots: try file.take())
+        scanNumbers = (try file.take() as [Name]).map(\.bytes)
     }
 }
 

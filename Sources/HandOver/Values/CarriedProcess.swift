@@ -52,7 +52,7 @@ package struct CarriedListener: Equatable, Sendable {
     package var purpose: Purpose
     /// The address in the syntax of the configuration.
     package var address: String
-    /// Its number among the listeners of the process: clients have it.
+    /// Its number among the listeners of pools: clients have it.
     package var number: UInt16
     /// The file of a unix listener that the process removes at its end.
     package var file: CarriedFile?

@@ -86,6 +86,8 @@ package struct CarriedMap: Equatable, Sendable {
     package var nodes: [Node]
     /// Those that nobody serves are left out.
     package var slots: [Slots]
+    /// The ids of nodes in the order of their numbers in cursors of SCAN.
+    package var scanNumbers: [[UInt8]] = []
 
     package init(version: UInt64, nodes: [Node], slots: [Slots]) {
         self.version = version

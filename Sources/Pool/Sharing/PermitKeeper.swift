@@ -69,6 +69,14 @@ package struct PermitKeeper {
         return PermitOutcome(hasChanged: hasChanged, toWake: toWake)
     }
 
+    /// Takes the permits of connections that the machine has adopted, as far as there are any.
+    package mutating func adopt(
+        _ permits: PoolPermits, _ machine: inout PoolStateMachine,
+        _ book: PermitBook<some PermitCell>, now: MonotonicTime
+    ) {
+        _ = receive(book.take(permits), &machine, now)
+    }
+
     private mutating func wakeOthers(of book: PermitBook<some PermitCell>) {
         toWake |= book.everybody & ~(1 << UInt64(member))
     }

@@ -212,6 +212,19 @@ struct OutputBuffer: ~Copyable {
         }
     }
 
+    /// A copy of all unsent bytes.
+    func copy() -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        var next = first
+        while let node = next {
+            let part = node.part(from: node.pointee.head)
+            bytes.append(contentsOf: UnsafeRawBufferPointer(start: part.start, count: part.count))
+            next = node.pointee.next
+        }
+        return bytes
+    }
+
     /// Releases everything.
     mutating func drop(pool: ChunkPool) {
         consume(count, pool: pool)

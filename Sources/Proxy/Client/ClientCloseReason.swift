@@ -39,6 +39,8 @@ package enum ClientCloseReason: UInt8, CaseIterable, Sendable {
     case paused
     /// `maxClients` are connected already.
     case max_clients
+    /// Another program of Redpool has taken over, which cannot go on with this client.
+    case upgrade
 
     package var word: String { "\(self)" }
 }

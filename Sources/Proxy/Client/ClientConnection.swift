@@ -45,6 +45,8 @@ final class ClientConnection {
         static let upstreamFull = Pauses(rawValue: 1)
         /// It has sent enough for as long as its command waits.
         static let inputFull = Pauses(rawValue: 2)
+        /// Another program is about to take it over.
+        static let frozen = Pauses(rawValue: 4)
     }
 
     /// The worker's lists that it stands in.
@@ -312,13 +314,27 @@ final class ClientConnection {
 
     func pause(_ reason: Pauses) {
         pauses.insert(reason)
-        if !inputEnded, channel.isOpen { channel.pauseReading() }
+        if !inputEnded, channel.isOpen, !pauses.contains(.frozen) { channel.pauseReading() }
     }
 
     func unpause(_ reason: Pauses) {
         guard pauses.contains(reason) else { return }
         pauses.remove(reason)
         if pauses.isEmpty, !inputEnded, channel.isOpen { channel.startReading() }
+    }
+
+    /// Another program may take it over: nothing is read of it until `thaw`.
+    func freeze() {
+        guard channel.isOpen else { return }
+        pauses.insert(.frozen)
+        channel.stopReading()
+    }
+
+    func thaw() {
+        guard channel.isOpen, pauses.contains(.frozen) else { return }
+        pauses.remove(.frozen)
+        if inputEnded { return }
+        if pauses.isEmpty { channel.startReading() } else { channel.pauseReading() }
     }
 
     var isPausedByUpstream: Bool { pauses.contains(.upstreamFull) }

@@ -47,6 +47,19 @@ package final class ClusterDesk {
     /// What is known of the cluster of this pool; nil for a pool without.
     package func report(of pool: String) -> ClusterReport? { watched[pool]?.watch.report }
 
+    /// The maps that workers have, and the config epochs of their nodes.
+    var maps: [(group: PoolGroup, map: SlotMap, epochs: [Int64])] {
+        watched.values.compactMap { watched in
+            watched.watch.history.map.map { (watched.group, $0, watched.watch.tracker.epochs) }
+        }.sorted { $0.0.name < $1.0.name }
+    }
+
+    /// Goes on with the map of a former program. Returns the pool that has it.
+    func resume(_ pool: String, _ map: SlotMap, epochs: [Int64]) -> PoolGroup? {
+        watched[pool]?.resume(map, epochs)
+        return watched[pool]?.group
+    }
+
     fileprivate func readMail() {
         for sign in group.clusterSigns.takeAll() { watched[sign.pool]?.watch.take(sign.kind) }
     }
@@ -64,6 +77,11 @@ private final class WatchedCluster: ClusterWatchHandler {
         }
         self.watch = watch
         watch.start()
+    }
+
+    func resume(_ map: SlotMap, _ epochs: [Int64]) {
+        watch.resume(map, epochs)
+        group.publish(map)
     }
 
     func published(_ map: SlotMap) { group.publish(map) }

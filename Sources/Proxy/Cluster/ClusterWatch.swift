@@ -84,6 +84,13 @@ final class ClusterWatch {
         timer?.start(after: 0)
     }
 
+    /// Goes on with the map of a former program. The handler is not told.
+    func resume(_ map: SlotMap, _ epochs: [Int64]) {
+        tracker.resume(map, epochs: epochs)
+        _ = history.take(map)
+        unknown = nil
+    }
+
     /// Closes all connections. Nothing is said to the handler any more.
     func stop() {
         phase = .stopped

@@ -5,6 +5,7 @@
 
 import Config
 import EventLoop
+import HandOver
 import Pool
 import RESP
 import Session
@@ -68,6 +69,33 @@ struct OpenMulti {
         bytes = nil
         isSpecial = true
     }
+
+    // MARK: Handing over
+
+    /// The client waits for nothing of it.
+    var isCarriable: Bool { refusal == nil && (stage == .promised || stage == .sent) }
+
+    var carried: CarriedMulti {
+        CarriedMulti(
+            stage: stage == .promised ? .promised : .sent, bytes: bytes,
+            members: UInt32(clamping: members), slot: slot, isOneSlot: isOneSlot,
+            isSpecial: isSpecial, isLost: isLost, isDoomed: isDoomed, isSilent: isSilent)
+    }
+
+    /// One that was begun in a former program.
+    init(_ carried: CarriedMulti) {
+        stage = carried.stage == .promised ? .promised : .sent
+        bytes = carried.bytes
+        members = Int(carried.members)
+        slot = carried.slot
+        isOneSlot = carried.isOneSlot
+        isSpecial = carried.isSpecial
+        isLost = carried.isLost
+        isDoomed = carried.isDoomed
+        isSilent = carried.isSilent
+    }
+
+    init() {}
 
     /// The transaction as a block, which can run on another node; nil if it cannot.
     var block: PlacedBlock? {

@@ -53,6 +53,16 @@ extension PoolFront {
         return filter
     }
 
+    /// Starts the announcements for a client that monitored in a former program.
+    func goOnWatching(_ client: ClientConnection, _ own: OwnCommands) {
+        let filter = MonitorFilter()
+        filter.own = own
+        filter.isComplete = true
+        client.monitorFilter = filter
+        monitors.append(client.id)
+        desk?.watchers.add(1, ordering: .sequentiallyConsistent)
+    }
+
     /// Announces what is already in flight when a client begins to monitor.
     func noteInFlight(for client: SlotID, at member: Int?) {
         guard let member else { return }

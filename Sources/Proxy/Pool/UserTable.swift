@@ -2,6 +2,7 @@
 // names are ever logged or shown.
 
 import Config
+import HandOver
 import Pool
 
 /// The users of one pool. User 0 is the configured user, or the server's default user. Every other
@@ -136,6 +137,31 @@ struct UserTable {
             return nil
         }
         return (newestDefault, entry.witness)
+    }
+
+    // MARK: Handing over
+
+    /// Writes down all users but user 0.
+    func write(to pool: inout CarriedPool) {
+        pool.users = entries.map { number, entry in
+            CarriedUser(
+                number: number, name: entry.name, password: entry.password.bytes,
+                witness: entry.witness, isRefused: entry.isRefused)
+        }
+        pool.lastUser = last
+        pool.newestDefault = newestDefault
+        pool.openSince = openSince
+    }
+
+    /// Takes over users of a former program. Returns their numbers here, by those there.
+    mutating func take(_ users: [CarriedUser]) -> [UInt32: UInt32] {
+        var numbers: [UInt32: UInt32] = [:]
+        for user in users.sorted(by: { $0.number < $1.number }) {
+            let known = accepted(name: user.name, password: user.password, from: user.witness)
+            numbers[user.number] = known
+            if user.isRefused, let known { refused(known) }
+        }
+        return numbers
     }
 
     /// The server refuses a login with an empty name.

@@ -52,6 +52,15 @@ package final class SentinelDesk {
     /// What is known of the Sentinels of this pool; nil for a pool without.
     package func report(of pool: String) -> SentinelReport? { watched[pool]?.watch.report }
 
+    /// The primaries that workers know, by pool.
+    var primaries: [(pool: String, primary: SentinelPrimary)] {
+        watched.compactMap { pool, watched in watched.known.map { (pool, $0) } }
+            .sorted { $0.pool < $1.pool }
+    }
+
+    /// Goes on with a primary that Sentinels have named to a former program.
+    func resume(_ pool: String, _ claim: PrimaryClaim) { watched[pool]?.resume(claim) }
+
     fileprivate func readMail() {
         for sign in group.signs.takeAll() {
             watched[sign.pool]?.take(sign)
@@ -65,7 +74,7 @@ private final class WatchedPrimary: SentinelWatchHandler {
     private let group: PoolGroup
     private var config: PoolConfig
     /// The primary that the workers know.
-    private var known: SentinelPrimary?
+    fileprivate private(set) var known: SentinelPrimary?
 
     init?(_ config: PoolConfig, loop: EventLoop, group: PoolGroup, log: Logger) {
         self.config = config
@@ -75,6 +84,12 @@ private final class WatchedPrimary: SentinelWatchHandler {
         }
         self.watch = watch
         watch.start()
+    }
+
+    func resume(_ claim: PrimaryClaim) {
+        guard let primary = watch.resume(claim) else { return }
+        known = primary
+        group.succeed(to: primary.address)
     }
 
     func reconfigure(_ new: PoolConfig) {

@@ -95,6 +95,18 @@ final class SentinelWatch {
         wake()
     }
 
+    /// Goes on with a primary that Sentinels have named to a former program. The handler is not
+    /// told. Nil if the claim names no server.
+    func resume(_ claim: PrimaryClaim) -> SentinelPrimary? {
+        guard let address = UpstreamAddress(claim.address) else { return nil }
+        let primary = SentinelPrimary(
+            node: claim.address, address: address, epoch: claim.epoch, since: wallClock())
+        tracker.resume(claim)
+        _ = history.adopt(primary, now: SentinelWatch.now)
+        unknown = nil
+        return primary
+    }
+
     /// Closes all connections. Nothing is said to the handler any more.
     func stop() {
         phase = .stopped

@@ -319,12 +319,17 @@ extension Server {
         }
         let upstream = UpstreamConnection(
             id: id, key: key, descriptor: descriptor, address: address.description, server: self)
-        let slot = Int(id.slot)
+        keep(upstream)
+        upstream.trace("upstream.dialled", ["address": upstream.origin.address])
+        upstream.awaitConnect()
+    }
+
+    /// From now on it is found by its id.
+    func keep(_ upstream: UpstreamConnection) {
+        let slot = Int(upstream.id.slot)
         while upstreams.count <= slot { upstreams.append(nil) }
         if let former = upstreams[slot] { worker.work.departed.add(former) }
         upstreams[slot] = upstream
-        upstream.trace("upstream.dialled", ["address": upstream.origin.address])
-        upstream.awaitConnect()
     }
 
     /// Takes the resolver's answer.

@@ -174,6 +174,13 @@ extension ClientConnection {
         if let upstream = hub.upstream, upstream.isFull(for: self) { pause(.upstreamFull) }
     }
 
+    /// It listened in a former program, and this hub is one that it is on.
+    func listens(on hub: HubRef?) {
+        subscribing = Subscribing()
+        subscribing?.hub = hub
+        beginListening()
+    }
+
     /// RESET or QUIT: the answer comes behind the last message.
     private func endSubscriptions(_ end: SubscriptionEnd) -> Outcome {
         if inFlight > 0 || awaitsHub || pool.isHalted { return waitForReplies() }

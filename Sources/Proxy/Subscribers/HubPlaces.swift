@@ -12,11 +12,11 @@ extension SubscriberDesk {
         for client: ClientConnection, _ verb: SubscribeVerb, _ names: [[UInt8]]
     ) -> PushHub? {
         guard let route = pool.route, verb.kind == .shard, let name = names.first else {
-            return hub(of: client.key.user, .anyPrimary, at: server(at: .anyPrimary))
+            return hub(of: client, .anyPrimary, at: server(at: .anyPrimary))
         }
         let slot = Slot.of(name.span, start: 0, length: name.count)
         guard let owner = route.owner(of: slot) else { return nil }
-        return hub(of: client.key.user, .shards(of: owner.node.id), at: owner)
+        return hub(of: client, .shards(of: owner.node.id), at: owner)
     }
 
     /// The open hub over which a PUBLISH is answered in the order of its client's own messages; nil
@@ -30,10 +30,19 @@ extension SubscriberDesk {
             guard let owner = route.owner(of: slot) else { return nil }
             place = .shards(of: owner.node.id)
         }
+        return hub(of: client, place).flatMap { $0.upstream != nil ? $0 : nil }
+    }
+
+    /// The one at this place that the client is on. A user can have several: see `adopt`.
+    private func hub(of client: ClientConnection, _ place: PushHub.Place) -> PushHub? {
         let user = client.key.user
-        let found = hubs.first { $0.user == user && $0.place == place }
-        guard let found, found.upstream != nil, isOn(found, client) else { return nil }
-        return found
+        return hubs.first { $0.user == user && $0.place == place && isOn($0, client) }
+    }
+
+    private func hub(
+        of client: ClientConnection, _ place: PushHub.Place, at server: Server?
+    ) -> PushHub? {
+        hub(of: client, place) ?? hub(of: client.key.user, place, at: server)
     }
 
     fileprivate func hub(

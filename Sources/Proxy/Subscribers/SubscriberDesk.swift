@@ -10,7 +10,7 @@ import Session
 /// One for each pool and worker. It has nothing until a client subscribes with `pubsub: shared`.
 final class SubscriberDesk {
     unowned let pool: PoolFront
-    private(set) var core = Subscriptions()
+    var core = Subscriptions()
     var hubs: [PushHub] = []
     /// The error of each hub that answers the asks which `core` names next. Several hubs can fail
     /// before the actions of the first are carried out.

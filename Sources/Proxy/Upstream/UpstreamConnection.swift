@@ -256,6 +256,13 @@ final class UpstreamConnection {
         sole = SoleUse(kind, isBlocking: isBlocking, since: worker.now)
     }
 
+    /// The state of a hold that a former program began.
+    func restore(_ state: HeldState, isBlocking: Bool, isDoubtful: Bool) {
+        sole?.state = state
+        sole?.isBlocking = isBlocking
+        sole?.isDoubtful = isDoubtful
+    }
+
     /// Changes the held state as a reply to `expectation` says.
     @inline(__always)
     func heldReplied(to expectation: Expectation, _ facts: ReplyFacts, value: UInt32) {

@@ -41,6 +41,9 @@ package final class Dispatcher: ClientTaker {
         acceptor?.roomAgain()
     }
 
+    /// Stops accepting, or goes on with it: clients wait in the kernel meanwhile.
+    package func accepts(_ isOn: Bool) { acceptor?.accepts(isOn) }
+
     /// Continues with other listeners. The workers have been told of their pools before.
     package func replace(_ settings: WorkerSettings) { acceptor?.replace(settings) }
 

@@ -112,6 +112,13 @@ package final class Acceptor {
         group.isAcceptorResting.store(true, ordering: .sequentiallyConsistent)
     }
 
+    /// Stops accepting, or goes on with it: clients wait in the kernel meanwhile.
+    func accepts(_ isOn: Bool) {
+        for listener in listeners {
+            if isOn, restingSince == nil { listener.resume() } else { listener.pause() }
+        }
+    }
+
     /// Called about every 100 ms.
     package func tick() {
         if let since = restingSince, EventLoop.now() - since >= Acceptor.rest { roomAgain() }

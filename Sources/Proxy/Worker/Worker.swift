@@ -51,6 +51,13 @@ package enum WorkerMessage: Sendable {
     case operate(OperatorCommand, token: UInt64, to: Mailbox<OperatorMail>)
     /// Another configuration takes the place of the present one.
     case reload(Replacement)
+    /// Stand still for an upgrade, or say what would be handed over.
+    case freeze(FreezeOrder)
+    /// The worker that stands still, or is about to, goes on.
+    case thaw
+    /// All workers stand still: write down what is handed over, and close the clients that cannot
+    /// be.
+    case writeDown(@Sendable (Int, FrozenCell) -> Void)
 }
 
 /// One event loop with its clients and pools. Not Sendable: created and used on its own thread.
@@ -145,8 +152,13 @@ package final class Worker {
     /// Runs until stopped. Calls `started` once, before the first wait, and `drained` when a drain
     /// is over, with the number of clients that are left. Returns false when the event loop has
     /// failed.
-    package func run(started: () -> Void, drained: (_ cut: Int) -> Void) -> Bool {
+    ///
+    /// - Parameter adoption: what a former program hands over.
+    package func run(
+        adoption: Adoption? = nil, started: () -> Void, drained: (_ cut: Int) -> Void
+    ) -> Bool {
         var hasReported = false
+        if let adoption { adopt(adoption) }
         tick()
         epilogue()
         started()
@@ -157,6 +169,7 @@ package final class Worker {
                 return false
             }
             epilogue()
+            if orders.freezing != nil { continueFreeze() }
             if lifecycle == .drained, !hasReported {
                 hasReported = true
                 drained(clients.count)
@@ -223,7 +236,7 @@ package final class Worker {
         if lifecycle != .stopped { tickTimer?.start(after: Worker.tickInterval) }
     }
 
-    fileprivate func readMail() {
+    func readMail() {
         updateNow()
         for message in mailbox.takeAll() {
             switch message {
@@ -252,6 +265,10 @@ package final class Worker {
             case .operate(let command, let token, let box):
                 carryOut(command, for: OperatorAsker(token: token, box: box))
             case .reload(let new): replace(new)
+            case .freeze(let order): begin(order)
+            case .thaw: endFreeze()
+            // It is for a worker that stands still.
+            case .writeDown: break
             }
         }
     }

@@ -14,10 +14,10 @@ package final class WorkerGroup: Sendable {
     /// One for each worker.
     package let mailboxes: [Mailbox<WorkerMessage>]
     private let pools: Mutex<KnownPools>
-    private let lastSerial = Atomic<UInt64>(0)
-    private let lastUpstream = Atomic<UInt64>(0)
-    private let clients = Atomic<Int>(0)
-    private let loads: [WorkerLoad]
+    let lastSerial = Atomic<UInt64>(0)
+    let lastUpstream = Atomic<UInt64>(0)
+    let clients = Atomic<Int>(0)
+    let loads: [WorkerLoad]
     /// The acceptor is out of descriptors and waits for a free one.
     let isAcceptorResting = Atomic<Bool>(false)
     /// Wakes the main thread's acceptor when a descriptor is free.
@@ -219,14 +219,14 @@ private final class RejectedClients: Sendable {
 }
 
 /// What the acceptor knows about a worker.
-private final class WorkerLoad: Sendable {
+final class WorkerLoad: Sendable {
     let clients = Atomic<Int>(0)
     let seenAt = Atomic<Int64>(0)
 }
 
 /// The workers that serve one pool.
 final class PoolGroup: Sendable {
-    private let name: String
+    let name: String
     /// The worker indexes of the pool's members, in order.
     let members: [Int]
     /// The servers of the pool. With `upstream`, one for as long as the pool lasts.
@@ -336,6 +336,18 @@ final class PoolGroup: Sendable {
             guard numbers.count < ScanCursor.mostNodes else { return nil }
             numbers[id] = numbers.count
             return numbers.count - 1
+        }
+    }
+
+    /// The ids of primaries in the order of their numbers in cursors of SCAN. A former program has
+    /// given them before this one gives any.
+    var scanOrder: [[UInt8]] {
+        get { scanNumbers.withLock { $0.sorted { $0.value < $1.value }.map(\.key) } }
+        set {
+            let known = newValue.prefix(ScanCursor.mostNodes).enumerated()
+            scanNumbers.withLock { numbers in
+                for (number, id) in known where numbers[id] == nil { numbers[id] = number }
+            }
         }
     }
 

@@ -174,6 +174,9 @@ struct WorkerOrders {
     var out = 0
     /// Clients that are to have an upstream of their own, see Worker+Targets.
     var targets: [TargetOrder] = []
+    /// The worker is about to stand still for an upgrade.
+    var freezing: Freezing?
+    var freezeTimer: FreezeTimer?
 }
 
 /// What other workers are being asked, and what the main thread asks.

@@ -175,6 +175,15 @@ package struct CommandTable: @unchecked Sendable {
         slots[index] = slot
     }
 
+    /// The commands by their names, as `CommandInfo.name` has them.
+    package var commandsByName: [String: Command] {
+        var found: [String: Command] = [:]
+        for (row, info) in all.enumerated() {
+            found[info.name] = Command(rawValue: UInt16(truncatingIfNeeded: row))
+        }
+        return found
+    }
+
     /// Everything in the table, in the order of `Command`'s raw values.
     package var all: [CommandInfo] { unsafe Array(infos) }
 

@@ -21,7 +21,7 @@ struct ConsoleClient {
             throw UsageError(
                 problem: "'\(path)' is no path of a socket", subcommand: request.subcommand)
         }
-        let isSlow = [.pause, .reload].contains(request.subcommand)
+        let isSlow = [.pause, .reload, .upgrade].contains(request.subcommand)
         do throws(ExchangeFailure) {
             exchange = try Exchange(
                 address, within: isSlow ? ConsoleClient.longPatience : ConsoleClient.patience)
@@ -66,7 +66,10 @@ func askConsole(_ request: ConsoleRequest) throws -> Int32 {
 
 /// The lines for an error of the console. A refused reload has all problems in one error.
 private func complaint(_ text: String, _ subcommand: Subcommand) -> [String] {
-    guard subcommand == .reload, text.hasPrefix("ERR ") else { return ["redpool: \(text)"] }
+    guard [.reload, .upgrade].contains(subcommand), text.hasPrefix("ERR ") else {
+        return ["redpool: \(text)"]
+    }
+    if subcommand == .upgrade { return ["redpool: \(text.dropFirst(4))"] }
     let problems = text.dropFirst(4).split(separator: ";").map {
         String($0.drop { $0 == " " })
     }

@@ -1,0 +1,327 @@
+// Builds what a former program had: clients, and the upstreams that they have alone. No socket is
+// read or written before the hand-over is certain.
+
+import Config
+package import EventLoop
+import Glibc
+package import HandOver
+import Pool
+import RESP
+import Session
+
+/// What a worker takes over before it serves.
+package struct Adoption: Sendable {
+    let cells: [CarriedCell]
+    /// Called on the worker's thread when everything is built.
+    let built: @Sendable () -> Void
+    /// Readable once the hand-over is certain.
+    let commitment: Wakeup
+
+    package init(
+        _ cells: [CarriedCell], commitment: Wakeup, built: @escaping @Sendable () -> Void
+    ) {
+        self.cells = cells
+        self.commitment = commitment
+        self.built = built
+    }
+}
+
+extension Worker {
+    /// Builds what it takes over, waits until the hand-over is certain, and begins with it.
+    func adopt(_ adoption: Adoption) {
+        updateNow()
+        // Which servers there are.
+        readMail()
+        var clients: [ClientConnection] = []
+        var upstreams: [UpstreamConnection] = []
+        var hubs: [(PushHub, [UInt8])] = []
+        var lost: [ClientConnection] = []
+        for (number, cell) in adoption.cells.enumerated() {
+            var reader = CellReader(cell, number: number, worker: self)
+            reader.read()
+            clients += reader.clients.compactMap { $0 }
+            upstreams += reader.upstreams
+            hubs += reader.hubs
+            lost += reader.lost
+        }
+        clock.isRead = false
+        adoption.built()
+        adoption.commitment.wait()
+        updateNow()
+        for (hub, partial) in hubs {
+            guard let upstream = hub.upstream else { continue }
+            partial.withUnsafeBytes { bytes in
+                bytes.baseAddress.map { upstream.receiveHub(hub, $0, bytes.count) }
+            }
+        }
+        for pool in pools { pool.subscribers.carryOut() }
+        for upstream in upstreams { upstream.channel.startReading() }
+        for client in lost { client.close(.upgrade) }
+        for client in clients { client.goOn() }
+        clock.isRead = false
+    }
+}
+
+/// Builds what one worker gets of a cell. Positions in it become objects.
+private struct CellReader {
+    private let cell: CarriedCell
+    private let worker: Worker
+    /// By position; nil for one that another worker gets, and for one that is gone.
+    private var pools: [PoolFront?] = []
+    private let commands: [String: Command]
+    /// The users' numbers here, by pool and by their numbers in the cell.
+    private var users: [[UInt32: UInt32]] = []
+    /// The ids here of upstreams that write trails name.
+    private var ids: [UpstreamID: UpstreamID] = [:]
+    /// In the order of the cell; nil for one that is not this worker's.
+    private(set) var clients: [ClientConnection?] = []
+    private(set) var upstreams: [UpstreamConnection] = []
+    /// With what has come of a message.
+    private(set) var hubs: [(PushHub, [UInt8])] = []
+    /// Clients with something that there is no place for. They are closed.
+    private(set) var lost: [ClientConnection] = []
+    /// The numbers of hubs here, by their positions.
+    private var hubNumbers: [UInt32: HubRef] = [:]
+
+    init(_ cell: CarriedCell, number: Int, worker: Worker) {
+        self.cell = cell
+        self.worker = worker
+        commands = worker.table.commandsByName
+        pools = cell.pools.map { carried in
+            let heir = worker.group.heir(of: number, pool: carried.name)
+            return heir == worker.index ? worker.pool(carried.name) : nil
+        }
+    }
+
+    mutating func read() {
+        for (carried, pool) in zip(cell.pools, pools) {
+            users.append(pool?.users.take(carried.users) ?? [:])
+            pool?.takeLogins(carried)
+        }
+        for carried in cell.servers { worker.learn(carried, of: poolFront(carried.pool)) }
+        for carried in cell.clients { clients.append(client(carried)) }
+        for carried in cell.upstreams {
+            if case .hub(let hub) = carried.use { take(carried, as: hub) } else { take(carried) }
+        }
+        for (carried, pool) in zip(cell.pools, pools) {
+            if let pool { takeSubscriptions(carried.subscriptions, pool) }
+        }
+        for (client, carried) in zip(clients, cell.clients) { mapTrail(of: client, carried) }
+    }
+
+    private func poolFront(_ position: UInt32) -> PoolFront? { pools[Int(position)] }
+
+    /// Nil if there is no room for the user: it is never another one in its place.
+    private func key(_ carried: PoolKey, pool: UInt32) -> PoolKey? {
+        if carried.user == 0 { return carried }
+        guard let user = users[Int(pool)][carried.user] else { return nil }
+        var key = carried
+        key.user = user
+        return key
+    }
+
+    /// The server that has this position, in this program.
+    private func server(at position: UInt32) -> Server? {
+        let carried = cell.servers[Int(position)]
+        guard let pool = poolFront(carried.pool) else { return nil }
+        if carried.isPrimary, !pool.isRouted { return pool.primary }
+        return pool.servers.first { $0.departure == nil && $0.place == carried.address }
+    }
+
+    private mutating func client(_ carried: CarriedClient) -> ClientConnection? {
+        guard let pool = poolFront(carried.pool) else { return nil }
+        var session = carried.session
+        let known = key(session.key, pool: carried.pool)
+        session.key = known ?? PoolKey(user: 0, protocolVersion: 2, database: 0)
+        let accepted = AcceptedClient(
+            pool: pool.config.name, descriptor: carried.descriptor,
+            peer: SocketAddress.remote(of: carried.descriptor) ?? SocketAddress.nowhere,
+            serial: carried.serial, listener: carried.listener)
+        pool.traffic.clients += 1
+        worker.group.adoptClient(by: worker.index)
+        let generation = UInt32(truncatingIfNeeded: carried.serial)
+        let client = worker.clients.insert(generation: generation) { id in
+            ClientConnection(id: id, accepted, pool: pool, worker: worker)
+        }
+        client.session = Session(carried: session)
+        client.restore(carried, lastCommand: commands[carried.lastCommand] ?? .unknown)
+        if known == nil { lost.append(client) }
+        return client
+    }
+
+    private mutating func take(_ carried: CarriedUpstream) {
+        guard let position = carried.use.client, let client = clients[Int(position)] else { return }
+        let pool = cell.servers[Int(carried.server)].pool
+        guard let server = server(at: carried.server), let key = key(carried.key, pool: pool) else {
+            lost.append(client)
+            return
+        }
+        let upstream = server.adopt(carried, key)
+        client.home(at: server)
+        ids[carried.id] = upstream.id
+        upstreams.append(upstream)
+        upstream.lend(to: client, as: carried.use)
+        upstream.scanner.passesLines = client.monitorFilter != nil
+        client.upstream = upstream
+        for entry in carried.expectations {
+            let isOwn = entry.client == nil
+            upstream.inFlight.append(
+                isOwn ? UpstreamConnection.nobody : client.id, entry.expectation,
+                count: entry.count, bytes: 0, value: entry.value, isSilent: entry.isSilent,
+                stamp: TurnClock.stamp(of: entry.since),
+                command: commands[entry.command] ?? .unknown)
+            if !isOwn { client.inFlight += entry.count }
+        }
+        upstream.waitingSince = carried.times.waitingSince
+    }
+
+    private mutating func take(_ carried: CarriedUpstream, as position: UInt32) {
+        let hub = cell.hubs[Int(position)]
+        // Without it its listeners are lost.
+        guard let pool = poolFront(hub.pool), let server = server(at: hub.server),
+            let key = key(carried.key, pool: hub.pool)
+        else { return }
+        let upstream = server.adopt(carried, key)
+        upstreams.append(upstream)
+        let made = pool.subscribers.adopt(
+            upstream, of: key.user,
+            hub.hasShards ? .shards(of: server.node.id) : .anyPrimary)
+        hubNumbers[position] = made.ref
+        hubs.append((made, carried.partial))
+    }
+
+    /// Who listens to what on the hubs that are there. Whoever has something on another is lost.
+    private mutating func takeSubscriptions(_ given: CarriedSubscriptions, _ pool: PoolFront) {
+        var carried = CarriedSubscriptions()
+        var positions: [UInt32: UInt32] = [:]
+        for (position, entry) in given.entries.enumerated() {
+            guard let hub = hubNumbers[entry.hub.raw] else { continue }
+            positions[UInt32(position)] = UInt32(carried.entries.count)
+            carried.entries.append(entry)
+            carried.entries[carried.entries.count - 1].hub = hub
+        }
+        for subscriber in given.subscribers {
+            guard let client = clients[Int(subscriber.client.raw)] else { continue }
+            let entries = subscriber.entries.compactMap { positions[$0] }
+            guard entries.count == subscriber.entries.count, let last = entries.last else {
+                lost.append(client)
+                continue
+            }
+            client.listens(on: carried.entries[Int(last)].hub)
+            carried.subscribers.append(
+                CarriedSubscriptions.Subscriber(client: client.subscriber, entries: entries))
+        }
+        if !carried.entries.isEmpty { pool.subscribers.adopt(carried) }
+    }
+
+    /// Writes went over an upstream that is not there any more, or has another id.
+    private func mapTrail(of client: ClientConnection?, _ carried: CarriedClient) {
+        let writes = carried.session.writes
+        guard let client, let last = writes.upstream else { return }
+        // Without its upstream a trail is spread: the next WAIT raises the offset of the one that
+        // it gets, whatever its id.
+        client.session.writes = WriteTrail(
+            upstream: ids[last] ?? last, isSpread: writes.isSpread || ids[last] == nil)
+    }
+}
+
+extension CarriedUse {
+    /// The one client that has the upstream.
+    fileprivate var client: UInt32? {
+        switch self {
+        case .exclusive(let client, _, _), .held(let client, _, _), .piped(let client, _): client
+        case .idle, .shared, .hub: nil
+        }
+    }
+}
+
+// MARK: - The parts
+
+extension ClientConnection {
+    /// Takes over what a former program has written down; the upstream follows.
+    fileprivate func restore(_ carried: CarriedClient, lastCommand: Command) {
+        origin = Origin(
+            connectedAt: carried.connectedAt.nanoseconds, portMark: origin.portMark,
+            listener: carried.listener)
+        lastActivity = carried.lastActivity.nanoseconds
+        bytesTaken = carried.counts.bytesTaken
+        counted = ClientCounts(
+            commands: carried.counts.commands, bytesIn: carried.counts.bytesIn)
+        self.lastCommand = lastCommand
+        inputEnded = carried.hasEnded
+        if carried.loggedOutAt != 0 { loggedOutAt = carried.loggedOutAt }
+        if carried.hasOldInput { hasOldInput = true }
+        if carried.isReadOnly { ownExtras.reads.isReadOnly = true }
+        if let multi = carried.openMulti { openMulti = OpenMulti(multi) }
+        if !carried.trackers.isEmpty { trackers = Set(carried.trackers) }
+        if let monitor = carried.monitor { pool.goOnWatching(self, OwnCommands(carried: monitor)) }
+        carried.input.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            input.append(base, count: bytes.count, pool: worker.chunks)
+        }
+        for case .bytes(let bytes) in carried.output { output.append(bytes, pool: worker.chunks) }
+        switch carried.mode {
+        case .open, .waiting, .barrier, .closing: mode = .open
+        case .exclusive: mode = .exclusive
+        case .loggedOut: mode = .loggedOut
+        case .piped(let isOwed, let isBlind):
+            mode = .piped(Pipe(view: isBlind ? .blind : .watching, isOwed: isOwed))
+        }
+        countKept()
+    }
+
+    /// The hand-over is certain: it is read, and what has come before is handled.
+    fileprivate func goOn() {
+        guard channel.isOpen else { return }
+        if !inputEnded { channel.startReading() }
+        if !output.isEmpty { worker.markDirty(self) }
+        if !input.isEmpty || inputEnded { worker.ready(self) }
+    }
+}
+
+extension Server {
+    /// Takes over a connection that one client has alone.
+    fileprivate func adopt(_ carried: CarriedUpstream, _ key: PoolKey) -> UpstreamConnection {
+        let slot = CarriedSlot(
+            lease: .pin, dialedAt: carried.times.dialledAt, connectedAt: carried.times.connectedAt,
+            idleSince: carried.times.idleSince, activeAt: carried.times.activeAt,
+            progressAt: carried.times.waitingSince)
+        let id = machine.adopt(slot, key: key, now: worker.now)
+        if let budget = node.budget {
+            share.keeper.adopt(
+                PoolPermits(open: 1, pins: 1), &machine, budget.permits, now: worker.now)
+        }
+        let upstream = UpstreamConnection(
+            id: id, key: key, descriptor: carried.descriptor, address: carried.address,
+            server: self)
+        var origin = UpstreamOrigin(
+            serial: carried.serial, address: carried.address, dialledAt: carried.times.dialledAt)
+        // What it showed of its server was known to the former program.
+        origin.epoch = nil
+        origin.runID = carried.origin.runID
+        origin.serverID = carried.origin.serverID
+        origin.isIdentified = carried.origin.isIdentified
+        origin.lacksLogin = carried.origin.lacksLogin
+        upstream.origin = origin
+        upstream.identity = carried.identity
+        upstream.stage = .ready
+        upstream.ending.spoiled = .upgrade
+        keep(upstream)
+        noteConnected()
+        noteWork()
+        return upstream
+    }
+}
+
+extension UpstreamConnection {
+    fileprivate func lend(to client: ClientConnection, as use: CarriedUse) {
+        switch use {
+        case .exclusive(_, let isBlocking, _): lend(to: client, for: .reply(isBlocking: isBlocking))
+        case .piped: lend(to: client, for: .pipe)
+        case .held(_, let state, let holder):
+            lend(to: client, for: .hold)
+            restore(state, isBlocking: holder.isBlocking, isDoubtful: holder.isDoubtful)
+        case .idle, .shared, .hub: break
+        }
+    }
+}

@@ -1,0 +1,153 @@
+// Whether a client can be handed over to another program now, and what is written down of it.
+
+import Config
+import EventLoop
+import HandOver
+import Pool
+import RESP
+import Session
+
+extension ClientConnection {
+    /// How it leaves this program, if that happens now.
+    var carriage: Carriage {
+        if case .closing = mode { return .waits(.closing) }
+        if let obstacle { return .waits(obstacle) }
+        return channel.isTLS ? .departs : .carried
+    }
+
+    /// It cannot leave this program now.
+    var isInTheWay: Bool {
+        if case .waits = carriage { true } else { false }
+    }
+
+    private var obstacle: Obstacle? {
+        if granted != nil || lists.contains(.shaking) { return .command }
+        if let found = obstacleInExtras { return found }
+        if isSubscribing, awaitsHub || !pool.subscribers.isCarriable { return .hub }
+        if !listening.subtracting(.isOn).isEmpty { return .halfReply }
+        if channel.isTLS, !output.isEmpty { return .halfReply }
+        switch mode {
+        case .closing: return .closing
+        case .streaming, .swallowing: return .largeCommand
+        case .asking, .gathering, .preparing: return .command
+        case .open, .barrier, .waiting, .loggedOut, .exclusive, .piped: break
+        }
+        if unfinished != nil, input.isEmpty { return .largeCommand }
+        if session.login != nil { return .login }
+        guard let upstream else { return inFlight > 0 ? .command : nil }
+        if upstream.isShared || session.pendingChanges > 0 { return .command }
+        if channel.isTLS { return isBlocked ? nil : .command }
+        return upstream.obstacle
+    }
+
+    private var obstacleInExtras: Obstacle? {
+        guard let extras else { return nil }
+        if extras.strands != nil || extras.soleRedirect != nil || extras.tour != nil
+            || extras.openMulti?.isCarriable == false || extras.aside != nil
+        {
+            return .cluster
+        }
+        if extras.order != nil || extras.awaitsScripts || extras.awaitsReturn
+            || extras.pipeHead != nil || extras.openFrame != nil
+        {
+            return .command
+        }
+        if extras.acceptedHello != nil || extras.lockAnswer != nil { return .login }
+        if extras.monitorFilter?.isComplete == false { return .monitor }
+        return session.redirection.asked != 0 ? .redirection : nil
+    }
+
+    /// What is written down of it. It can be carried.
+    ///
+    /// - Parameter pool: the position of its pool.
+    func carried(pool: UInt32) -> CarriedClient {
+        var client = CarriedClient(
+            descriptor: channel.descriptor, serial: serial, pool: pool, listener: origin.listener,
+            mode: carriedMode, session: session.carried,
+            connectedAt: MonotonicTime(nanoseconds: origin.connectedAt),
+            lastActivity: MonotonicTime(nanoseconds: lastActivity))
+        client.counts = CarriedCounts(
+            commands: counted.commands, bytesIn: counted.bytesIn, bytesTaken: bytesTaken)
+        client.lastCommand = worker.table.info(lastCommand).map { "\($0.name)" } ?? ""
+        client.hasEnded = inputEnded
+        if let extras {
+            client.loggedOutAt = extras.loggedOutAt
+            client.hasOldInput = extras.hasOldInput
+            client.isReadOnly = extras.reads.isReadOnly
+            client.openMulti = extras.openMulti?.carried
+            client.trackers = extras.trackers.sorted()
+            if let filter = extras.monitorFilter {
+                self.pool.takeOwnCommands()
+                client.monitor = filter.own.carried
+            }
+        }
+        if let bytes = input.bytes {
+            client.input = Array(UnsafeRawBufferPointer(start: bytes, count: input.count))
+        }
+        if !output.isEmpty { client.output = [CarriedOutput.bytes(output.copy())] }
+        return client
+    }
+
+    private var carriedMode: CarriedMode {
+        switch mode {
+        case .waiting(let wait): .waiting(since: wait.since)
+        case .exclusive: .exclusive
+        case .piped(let pipe): .piped(isOwed: pipe.isOwed, isBlind: pipe.view == .blind)
+        case .loggedOut: .loggedOut
+        case .closing(let reason): .closing(reason: reason.word)
+        case .barrier: .barrier
+        case .open, .asking, .gathering, .streaming, .swallowing, .preparing: .open
+        }
+    }
+}
+
+extension UpstreamConnection {
+    /// Whether it can be handed over with the hub that is on it.
+    func isCarriable(with hub: PushHub) -> Bool {
+        stage == .ready && !channel.isTLS && output.isAllSent && inFlight.isEmpty && fence == nil
+            && origin.departure == nil && !hub.frame.isSkipped
+    }
+
+    /// Why its one client cannot be handed over with it now; nil if it can.
+    var obstacle: Obstacle? {
+        if channel.isTLS { return .tls }
+        guard stage == .ready, output.isAllSent, fence == nil, origin.departure == nil else {
+            return .command
+        }
+        guard let sole else { return .command }
+        if case .piped = sole.kind { return nil }
+        if scanner.isInside || !incoming.isAtStart || !sole.messages.isAtStart {
+            return .halfReply
+        }
+        switch sole.kind {
+        case .exclusive, .held: break
+        default: return .command
+        }
+        var areKnown = true
+        inFlight.forEach { if !$0.isCarriable { areKnown = false } }
+        return areKnown ? nil : .command
+    }
+}
+
+extension InFlight {
+    /// Its reply means the same to another program.
+    fileprivate var isCarriable: Bool {
+        switch expectation {
+        case .plain, .ignored, .write: true
+        default: false
+        }
+    }
+}
+
+extension IncomingReply {
+    /// Nothing of a reply has come.
+    fileprivate var isAtStart: Bool {
+        collected.isEmpty && !isBegunRelayed && walk == nil && !isDropping && !isErrorKept
+            && !isRelaying
+    }
+}
+
+extension MessageRelay {
+    /// Nothing of a message has come.
+    fileprivate var isAtStart: Bool { !isInside && line == nil && !isPlusKept }
+}

@@ -1,0 +1,148 @@
+// A worker stands still for an upgrade. It stops reading its clients, goes on with its upstreams
+// until nothing of its clients is in a state that cannot be written down, writes everything down,
+// and waits: another program takes over, or it goes on as if nothing had happened.
+
+import EventLoop
+import HandOver
+import Pool
+import Session
+
+extension Worker {
+    /// The main thread has ordered it.
+    func begin(_ order: FreezeOrder) {
+        guard order.until != nil else {
+            return order.answer(index, .snapshot(writeDown().cell))
+        }
+        acceptor?.accepts(false)
+        clients.forEach { $0.freeze() }
+        orders.freezing = Freezing(order: order, missing: clients.all.map(\.id))
+        wakeTimer(at: order)
+    }
+
+    private func wakeTimer(at order: FreezeOrder) {
+        guard let until = order.until else { return }
+        let me = Unmanaged.passUnretained(self).toOpaque()
+        orders.freezeTimer = FreezeTimer(loop: loop, owner: me, at: until)
+    }
+
+    /// Called at the end of each turn while the worker is to stand still.
+    func continueFreeze() {
+        guard var freezing = orders.freezing, let until = freezing.order.until, isIdle else {
+            return
+        }
+        freezing.missing.removeAll { id in
+            guard let client = clients[id] else { return true }
+            switch client.carriage {
+            // Its end must be read.
+            case .waits(.largeCommand): client.thaw()
+            case .waits, .carried, .departs: client.freeze()
+            }
+            return !client.isInTheWay
+        }
+        if freezing.missing.isEmpty {
+            // Who was not in the way has perhaps begun the next command of its input since.
+            freezing.missing = clients.all.filter(\.isInTheWay).map(\.id)
+        }
+        orders.freezing = freezing
+        if freezing.missing.isEmpty, areUpstreamsWritten { return stand(freezing) }
+        updateNow()
+        guard now >= until else { return }
+        guard freezing.order.cuts else {
+            endFreeze()
+            freezing.order.answer(index, .obstacles(obstacles(freezing.missing)))
+            return
+        }
+        orders.freezing?.cut = obstacles(freezing.missing)
+        for id in freezing.missing { clients[id]?.close(.upgrade) }
+        // What that means for upstreams is settled before the next look.
+        for pool in pools { pool.forEachServer { $0.noteWork() } }
+        orders.freezing?.missing = []
+    }
+
+    private func obstacles(_ missing: [SlotID]) -> [Obstacle: Int] {
+        var counts: [Obstacle: Int] = [:]
+        for id in missing {
+            if case .waits(let obstacle)? = clients[id]?.carriage {
+                counts[obstacle, default: 0] += 1
+            }
+        }
+        return counts
+    }
+
+    /// What clients have sent is at the kernel, also of those that have left.
+    private var areUpstreamsWritten: Bool {
+        pools.allSatisfy { pool in
+            pool.servers.allSatisfy { server in
+                server.allUpstreams.allSatisfy { $0.stage != .ready || $0.output.isAllSent }
+            }
+        }
+    }
+
+    /// Stands still until the main thread says how it goes on.
+    private func stand(_ freezing: Freezing) {
+        freezing.order.answer(index, .stands)
+        var later: [WorkerMessage] = []
+        var isStanding = true
+        while isStanding {
+            mailbox.wakeup.wait()
+            for message in mailbox.takeAll() {
+                switch message {
+                case .thaw: isStanding = false
+                case .writeDown(let done):
+                    var frozen = writeDown()
+                    frozen.cut = freezing.cut
+                    let departing = clients.all.filter { $0.carriage == .departs }
+                    for client in departing { client.close(.upgrade) }
+                    frozen.departed = departing.count
+                    done(index, frozen)
+                case .stop:
+                    lifecycle = .stopped
+                    isStanding = false
+                default: later.append(message)
+                }
+            }
+        }
+        for message in later { mailbox.post(message) }
+        endFreeze()
+    }
+
+    /// The worker goes on: an upgrade has failed, or could not begin in time.
+    func endFreeze() {
+        guard orders.freezing != nil else { return }
+        orders.freezing = nil
+        orders.freezeTimer = nil
+        clients.forEach { $0.thaw() }
+        acceptor?.accepts(true)
+    }
+
+    // MARK: Writing down
+
+    /// All that can be handed over at this moment.
+    private func writeDown() -> FrozenCell {
+        let carried = clients.all.filter { $0.carriage == .carried }
+        var writer = CellWriter(self)
+        for client in carried { writer.add(client) }
+        for pool in pools { writer.addHubs(of: pool) }
+        var frozen = FrozenCell(cell: writer.cell)
+        for client in carried {
+            if client.isBlocked { frozen.blocked += 1 }
+            if client.isListener || client.upstream?.hold?.isListening == true {
+                frozen.subscribed += 1
+            }
+        }
+        return frozen
+    }
+}
+
+/// Wakes a worker at the time by which it is to stand still.
+final class FreezeTimer {
+    private var timer: Timer
+
+    init(loop: EventLoop, owner: UnsafeMutableRawPointer, at time: MonotonicTime) {
+        timer = Timer(loop: loop, owner: owner, callback: freezeTimeIsOver)
+        timer.start(at: time.nanoseconds)
+    }
+}
+
+/// The look follows at the end of the turn.
+private func freezeTimeIsOver(_: Int32, _: Int16, _: UnsafeMutableRawPointer?) {}

@@ -1,0 +1,187 @@
+// An upgrade, as the program sees it that takes over: it reads what the other one has written down,
+// builds everything, and only then begins. Until then a failure or a trap executes the other one
+// again, which reads the same file and goes on.
+
+import Config
+import EventLoop
+import Glibc
+import HandOver
+import Pool
+import Proxy
+import Session
+
+/// A hand-over to this program.
+final class Successor {
+    let file: HandOverFile
+    /// The other program has failed, by this signal, and this is the one that was there before; 0
+    /// for a failure without a signal.
+    let failure: Int32?
+    let commitment: Wakeup
+    private let memory: MemoryFile
+    private let former: Int32
+    /// Sockets that nobody has taken yet.
+    private var listeners: [CarriedListener]
+
+    /// The main thread waits this long for its workers, in seconds.
+    private static let patience: UInt32 = 5
+
+    /// Nil if the process was started in the usual way. If the file cannot be used, the other
+    /// program is executed again.
+    static func take(_ program: Program) throws -> Successor? {
+        guard let order = HandOverOrder.take() else { return nil }
+        if order.failure == nil {
+            let back = HandOverOrder(file: order.file, former: order.former, failure: 0)
+            if let error = program.guardWayBack(back, seconds: patience) {
+                throw StartFailure(
+                    code: Sysexit.osError, message: "redpool: no way back: \(error.text)")
+            }
+        }
+        Threads.nameThis("redpool")
+        do {
+            return try Successor(order)
+        } catch let failure as StartFailure {
+            goBack(from: order, failure.message)
+            throw failure
+        }
+    }
+
+    private init(_ order: HandOverOrder) throws {
+        memory = MemoryFile(descriptor: order.file)
+        former = order.former
+        failure = order.failure
+        file = try Successor.read(memory)
+        listeners = file.listeners
+        guard let commitment = Wakeup() else {
+            throw StartFailure(
+                code: Sysexit.osError, message: "redpool: no descriptors left to take over with")
+        }
+        self.commitment = commitment
+    }
+
+    /// The hand-over in a file in memory.
+    static func read(_ memory: MemoryFile) throws -> HandOverFile {
+        do {
+            let bytes = try memory.read(most: Int(HandOverFile.mostBytes))
+            return try HandOverFile.decode(bytes.span)
+        } catch let error as HandOverError {
+            throw StartFailure(
+                code: Sysexit.data, message: error.text(reader: redpoolVersion))
+        } catch let error as SystemError {
+            throw StartFailure(code: Sysexit.osError, message: "the hand-over: \(error.text)")
+        }
+    }
+
+    /// The start has failed: the other program goes on. Returns if that fails as well.
+    static func goBack(from order: HandOverOrder, _ cause: String?) {
+        if let cause { complain(cause) }
+        if order.failure == nil { Program.goBack(0) }
+    }
+
+    /// The same, after `take`.
+    func goBack(_ cause: String?) {
+        Successor.goBack(
+            from: HandOverOrder(file: memory.descriptor, former: former, failure: failure), cause)
+    }
+
+    // MARK: Sockets
+
+    /// Takes the sockets of one purpose.
+    func takeListeners(where isWanted: (CarriedListener) -> Bool) -> [CarriedListener] {
+        let taken = listeners.filter(isWanted)
+        listeners.removeAll(where: isWanted)
+        return taken
+    }
+
+    /// What a worker takes over.
+    func adoption(_ built: @escaping @Sendable () -> Void) -> Adoption {
+        Adoption(file.cells, commitment: commitment, built: built)
+    }
+
+    // MARK: The end
+
+    /// Everything is built: there is no way back any more.
+    func commit() {
+        Program.stay()
+        // Children must not have clients' sockets.
+        _ = Inheritance.clear()
+        for left in listeners {
+            if let file = left.file { SocketFile(file).remove() }
+            close(left.descriptor)
+        }
+        listeners = []
+        close(former)
+        memory.wipeAndClose()
+        commitment.signal()
+    }
+
+    /// What is told of the upgrade.
+    var text: String {
+        let process = file.process
+        if let failure {
+            let how = failure == 0 ? "has failed" : "ended with signal \(failure)"
+            return "upgrade failed: the other program \(how) before it took over; "
+                + "\(redpoolVersion) serves on"
+        }
+        let clients = file.cells.reduce(0) { $0 + $1.clients.count }
+        let took = (EventLoop.now() - process.upgradeBegan.nanoseconds) / 1_000_000
+        return "upgraded \(process.version) to \(redpoolVersion) in \(took) ms: \(clients) "
+            + "client\(clients == 1 ? "" : "s") carried" + carriedText + closedText
+    }
+
+    /// ` (50 blocked, 200 subscribed)`
+    private var carriedText: String {
+        var blocked = 0
+        var subscribed = 0
+        for cell in file.cells {
+            subscribed += cell.pools.reduce(0) { $0 + $1.subscriptions.subscribers.count }
+            for upstream in cell.upstreams {
+                switch upstream.use {
+                case .exclusive(_, isBlocking: true, _): blocked += 1
+                case .held(_, let state, _) where state.subscriptions > 0: subscribed += 1
+                default: break
+                }
+            }
+        }
+        let details = [(blocked, "blocked"), (subscribed, "subscribed")]
+            .filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+        return details.isEmpty ? "" : " (\(details.joined(separator: ", ")))"
+    }
+
+    /// `, 3 closed (TLS)`, or `, 3 closed (2 TLS, 1 login)`
+    private var closedText: String {
+        let found = file.counters.filter { $0.name.hasPrefix(Successor.closedCounter) }
+            .sorted { $0.name < $1.name }
+            .map { ($0.name.dropFirst(Successor.closedCounter.count), $0.values.first ?? 0) }
+        if found.isEmpty { return "" }
+        let details = found.map { found.count == 1 ? "\($0.0)" : "\($0.1) \($0.0)" }
+        let sum = found.reduce(0) { $0 + $1.1 }
+        return ", \(sum) closed (\(details.joined(separator: ", ")))"
+    }
+
+    /// Under this name, and what stood in the way, is how many clients the former program has
+    /// closed.
+    static let closedCounter = "upgrade.closed."
+    static let tls = "TLS"
+}
+
+extension SocketFile {
+    /// The file that a former program has made.
+    convenience init(_ carried: CarriedFile) {
+        self.init(path: carried.path, device: carried.device, inode: carried.inode)
+    }
+
+    /// As it is handed over.
+    var carried: CarriedFile {
+        let (device, inode) = numbers
+        return CarriedFile(path: place, device: device, inode: inode)
+    }
+}
+
+extension BoundListener {
+    /// As it is handed over.
+    var carried: CarriedListener {
+        CarriedListener(
+            descriptor: descriptor, purpose: .pool(pool), address: address.description,
+            number: number, file: file?.carried)
+    }
+}

@@ -1,0 +1,148 @@
+// The last part of an upgrade: the workers stand still, what they have is written down, and the new
+// program is executed in place of this one.
+
+import Admin
+import Config
+import EventLoop
+import Glibc
+import HandOver
+import Logging
+import Pool
+import Proxy
+
+extension Upgrader {
+    func freeze(_ freeze: Freeze) {
+        stage = .freezing(freeze)
+        parts.accepts(false)
+        let limit = min(now.nanoseconds + Upgrader.tryTime, freeze.until.nanoseconds)
+        let isLast = limit == freeze.until.nanoseconds
+        order(until: MonotonicTime(nanoseconds: limit), cuts: isLast && freeze.request.cuts)
+    }
+
+    /// All workers have answered.
+    func judge(_ given: Freeze) {
+        var freeze = given
+        if freeze.standing == parts.group.workers {
+            let answers = answers
+            for mailbox in parts.group.mailboxes {
+                mailbox.post(.writeDown { answers.post(.written($0, $1)) })
+            }
+            return
+        }
+        thaw()
+        guard now < freeze.until else { return refuse(freeze.request, cannotBeCarried(freeze)) }
+        freeze.answered = 0
+        freeze.standing = 0
+        freeze.rests = true
+        stage = .freezing(freeze)
+        timer?.start(after: Upgrader.restTime)
+    }
+
+    func cannotBeCarried(_ freeze: Freeze) -> String {
+        let count = freeze.obstacles.values.reduce(0, +)
+        let time = parts.settings().config.drainTimeout / 1_000_000_000
+        return "\(count) client\(count == 1 ? "" : "s") cannot be carried after \(time)s "
+            + "(\(Obstacle.text(of: freeze.obstacles))): repeat, or use --cut"
+    }
+
+    func thaw() {
+        for mailbox in parts.group.mailboxes { mailbox.post(.thaw) }
+        parts.accepts(true)
+    }
+
+    // MARK: The other program
+
+    func writing(
+        _ cells: [Int: CarriedCell], _ request: UpgradeRequest, _ began: MonotonicTime
+    ) -> HandOverFile {
+        let last = parts.group.lastNumbers
+        var file = HandOverFile(
+            process: CarriedProcess(
+                version: redpoolVersion, threads: UInt32(parts.group.workers), pid: getpid(),
+                startedAt: parts.startedAt, startedOn: 0, upgradeBegan: began,
+                lastClient: last.client, lastUpstream: last.upstream, upgrades: 0),
+            configuration: parts.source().text)
+        file.listeners = parts.settings().listeners.map { $0.carried } + parts.ownListeners()
+        file.cells = cells.sorted { $0.key < $1.key }.map(\.value)
+        file.topologies = parts.topologies()
+        if let caller = request.caller {
+            file.callers = [
+                CarriedCaller(
+                    descriptor: caller.descriptor, protocolVersion: caller.isRESP3 ? 3 : 2,
+                    cuts: request.cuts)
+            ]
+        }
+        return file
+    }
+
+    /// All workers stand still, and what cannot be handed over is gone.
+    func execute(_ freeze: Freeze) {
+        // What it names, such as files of passwords, is read anew.
+        if let change = changeOfFile {
+            thaw()
+            return refuse(freeze.request, change)
+        }
+        guard parts.program.identity == freeze.identity else {
+            thaw()
+            var again = Rehearsal(request: freeze.request, began: freeze.began)
+            again.tries = Upgrader.mostTries
+            return rehearse(again)
+        }
+        let failure: String
+        do {
+            var file = writing(freeze.cells.mapValues(\.cell), freeze.request, freeze.began)
+            file.counters += closed(freeze.cells.map(\.value))
+            var bytes: [UInt8] = []
+            try file.encode(into: &bytes)
+            let error = try execute(file, MemoryFile(bytes))
+            failure = "cannot execute \(parts.program.path): \(error.text)"
+        } catch let error as HandOverError {
+            failure = error.text(reader: redpoolVersion)
+        } catch {
+            failure = "\((error as? SystemError)?.text ?? "\(error)")"
+        }
+        thaw()
+        stage = .idle
+        parts.status.ready()
+        parts.log.error("\(failure)", metadata: ["event": "upgrade.failed"])
+        freeze.request.refused("upgrade failed: \(failure); \(redpoolVersion) serves on")
+    }
+
+    /// How many clients this program closes, by what stands in the way.
+    private func closed(_ cells: [FrozenCell]) -> [CarriedCounter] {
+        var counts: [String: Int] = [:]
+        for cell in cells {
+            counts[Successor.tls, default: 0] += cell.departed
+            for (obstacle, count) in cell.cut { counts[obstacle.rawValue, default: 0] += count }
+        }
+        return counts.filter { $0.value > 0 }.map { what, count in
+            CarriedCounter(
+                pool: nil, name: Successor.closedCounter + what, values: [UInt64(count)])
+        }
+    }
+
+    /// Returns only if it fails.
+    private func execute(_ file: HandOverFile, _ memory: MemoryFile) throws -> SystemError {
+        let former = try Inheritance.ownProgram(parts.program).get()
+        let inherited = file.descriptors + [memory.descriptor, former]
+        defer {
+            _ = Inheritance.clear()
+            memory.wipeAndClose()
+            close(former)
+        }
+        if let error = Inheritance.clear() { return error }
+        for descriptor in inherited {
+            if let error = Inheritance.set(descriptor, true) { return error }
+        }
+        parts.status.reloading()
+        return parts.program.execute(HandOverOrder(file: memory.descriptor, former: former))
+    }
+}
+
+extension HandOverFile {
+    /// All descriptors that it names.
+    var descriptors: [Int32] {
+        listeners.map(\.descriptor) + callers.map(\.descriptor)
+            + cells.flatMap { $0.clients.map(\.descriptor) + $0.upstreams.map(\.descriptor) }
+    }
+}
