@@ -136,7 +136,7 @@ let package = Package(
             name: "AdminTests",
             dependencies: [
                 "Admin", "Proxy", "Config", "Telemetry", "EventLoop", "RESP", "Pool", "Topology",
-                "TestSupport",
+                "HandOver", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["metrics.txt"], swiftSettings: strict),
         .testTarget(

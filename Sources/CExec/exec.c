@@ -40,25 +40,47 @@ int redpool_inherit_nothing(void) {
     return 0;
 }
 
-int redpool_own_program(const char *path) {
+// Open only without /proc: another file may be at the path by the time that it is needed.
+static int own_program = -1;
+
+void redpool_note_program(const char *path) {
     int fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-    if (fd < 0) fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0) {
+        own_program = open(path, O_PATH | O_CLOEXEC);
+    } else {
+        close(fd);
+    }
+}
+
+int redpool_own_program(void) {
+    int fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+    if (fd < 0) fd = fcntl(own_program, F_DUPFD_CLOEXEC, 3);
     return fd < 0 ? -errno : fd;
 }
 
-static void let_signals_come(sigset_t *before) {
+// Signals that the program handles wait from one program to the next: the kernel keeps them, and
+// executing a program does not change what is blocked. Otherwise one that comes between the two
+// would end the process, because nobody handles it yet.
+static void hold_only_orders(void) {
+    sigset_t orders;
+    sigemptyset(&orders);
+    sigaddset(&orders, SIGTERM);
+    sigaddset(&orders, SIGINT);
+    sigaddset(&orders, SIGHUP);
+    sigaddset(&orders, SIGQUIT);
+    sigprocmask(SIG_SETMASK, &orders, NULL);
+}
+
+void redpool_hold_signals(bool are_held) {
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, before);
+    if (are_held) hold_only_orders();
+    else sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 int redpool_execute(const char *path, char *const arguments[], char *const environment[]) {
-    sigset_t before;
-    let_signals_come(&before);
     execve(path, arguments, environment);
-    int error = errno;
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return -error;
+    return -errno;
 }
 
 pid_t redpool_start(const char *path, char *const arguments[], char *const environment[], int file,
@@ -116,7 +138,7 @@ void redpool_go_back(int number) {
     }
     // The former program is to come back from this as well.
     alarm(0);
-    let_signals_come(NULL);
+    hold_only_orders();
     syscall(SYS_execveat, way_back.former, "", way_back.arguments, way_back.environment,
             AT_EMPTY_PATH);
 }
@@ -156,7 +178,7 @@ void redpool_stay(void) {
 
 void redpool_begin_anew(void) {
     alarm(0);
-    let_signals_come(NULL);
+    hold_only_orders();
 }
 
 bool redpool_take_order(const char *name, int *file, int *former, int *failure) {
@@ -171,6 +193,8 @@ bool redpool_take_order(const char *name, int *file, int *former, int *failure) 
     }
     unsetenv(name);
     if (!is_order || found[0] < 3 || found[1] < 3) return false;
+    // A program that comes back was executed by the descriptor.
+    if (found[2] >= 0 && own_program >= 0) dup3(found[1], own_program, O_CLOEXEC);
     *file = found[0];
     *former = found[1];
     *failure = found[2];

@@ -189,6 +189,20 @@ static inline SSL_CTX *redpool_tls_context(bool is_server, int minimum) {
     return context;
 }
 
+// The keys of session tickets of a server's context (SSL_CTX_get_tlsext_ticket_keys(3)): with them
+// another program resumes the sessions. They have `redpool_tls_ticket_size`
+// bytes.
+enum { redpool_tls_ticket_size = 80 };
+
+static inline bool redpool_tls_get_tickets(SSL_CTX *context, void *keys) {
+    bool is_known = SSL_CTX_get_tlsext_ticket_keys(context, NULL, 0) == redpool_tls_ticket_size;
+    return is_known && SSL_CTX_get_tlsext_ticket_keys(context, keys, redpool_tls_ticket_size) == 1;
+}
+
+static inline bool redpool_tls_set_tickets(SSL_CTX *context, const void *keys) {
+    return SSL_CTX_set_tlsext_ticket_keys(context, (void *)keys, redpool_tls_ticket_size) == 1;
+}
+
 static inline bool redpool_tls_is_end_of_pem(void) {
     unsigned long code = ERR_peek_last_error();
     return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;

@@ -91,8 +91,8 @@ package enum Inheritance {
     }
 
     /// A descriptor of the program that is executing, even if its file is deleted.
-    package static func ownProgram(_ program: Program) -> Result<Int32, SystemError> {
-        let result = redpool_own_program(program.path)
+    package static func ownProgram() -> Result<Int32, SystemError> {
+        let result = redpool_own_program()
         return result < 0 ? .failure(SystemError(code: -result)) : .success(result)
     }
 }

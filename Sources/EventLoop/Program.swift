@@ -158,6 +158,9 @@ extension Program {
         return SystemError(code: -redpool_execute(path, words.pointer, environment.pointer))
     }
 
+    /// Called at the start, before `HandOverOrder.take`: the process executes this file.
+    package func note() { redpool_note_program(path) }
+
     /// Until `stay`, a trap of this program executes the former one, with `order` of a way back.
     /// So does the end of `seconds`. Returns a positive errno if that cannot be arranged.
     package func guardWayBack(_ order: HandOverOrder, seconds: UInt32) -> SystemError? {

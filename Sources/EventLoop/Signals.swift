@@ -1,6 +1,7 @@
 // Signals as events. Only the control loop on the main thread watches signals. Workers block all
 // signals before their thread starts, so the kernel delivers every signal to the main thread.
 
+internal import CExec
 internal import CLibevent
 internal import Glibc
 
@@ -37,6 +38,12 @@ package enum Signals {
             _ = Glibc.signal(signal, SIG_IGN)
         }
     }
+
+    /// SIGTERM, SIGINT, SIGQUIT and SIGHUP wait until `letCome`, also while another program is
+    /// executed. Those that have come before are handled in the next iteration of the loop.
+    package static func hold() { redpool_hold_signals(true) }
+
+    package static func letCome() { redpool_hold_signals(false) }
 
     /// For threads other than the main one. Must be the first call in the thread.
     package static func blockAll() {

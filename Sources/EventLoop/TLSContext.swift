@@ -51,7 +51,7 @@ package struct TLSSettings: Sendable {
         self.keyFingerprint = keyFingerprint ?? TLSSettings.digest(of: key)
     }
 
-    private static func digest(of bytes: [UInt8]) -> [UInt8] {
+    fileprivate static func digest(of bytes: [UInt8]) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: 32)
         // It fails only without memory.
         precondition(redpool_tls_digest(bytes, bytes.count, &digest), "no SHA-256")
@@ -73,6 +73,16 @@ package struct TLSSettings: Sendable {
                 settings.authorities.map { digest(of: $0) }, digest(of: settings.certificate),
                 settings.keyFingerprint,
             ]
+        }
+
+        /// The same in 32 bytes.
+        var number: [UInt8] {
+            let kind: [UInt8] = [
+                side == .server ? 1 : 0, minimum == .v13 ? 1 : 0,
+                verification == .none ? 0 : verification == .authority ? 1 : 2,
+            ]
+            return TLSSettings.digest(
+                of: files.reduce(kind) { $0 + ($1 ?? [UInt8](repeating: 0, count: 32)) })
         }
     }
 }
@@ -120,6 +130,7 @@ package final class TLSContext: Sendable {
         let fingerprint = TLSSettings.Fingerprint(settings)
         if let found = made.withLock({ $0.known[fingerprint]?.context }) { return found }
         let new = try TLSContext(settings)
+        if settings.side == .server { tickets.withLock { $0.give(to: new, fingerprint.number) } }
         return made.withLock { made in
             if let found = made.known[fingerprint]?.context { return found }
             made.known[fingerprint] = Reference(context: new)
@@ -128,8 +139,29 @@ package final class TLSContext: Sendable {
         }
     }
 
+    private static let tickets = Mutex(TLSTickets())
+
+    /// The keys of the session tickets of all contexts for clients, so that another program of this
+    /// process can resume the sessions. They are secret.
+    package static var ticketKeys: [UInt8] {
+        var keys = TLSTickets()
+        made.withLock { made in
+            for (fingerprint, reference) in made.known {
+                if let context = reference.context { keys.take(from: context, fingerprint.number) }
+            }
+        }
+        return keys.bytes
+    }
+
+    /// Contexts that are made from now on, until `letGo`, get these keys if their settings are
+    /// those of the contexts from which the keys come.
+    package static func use(ticketKeys bytes: [UInt8]) {
+        tickets.withLock { $0 = TLSTickets(bytes) }
+    }
+
     /// Frees the contexts that nobody has: all workers have taken theirs.
     package static func letGo() {
+        tickets.withLock { $0 = TLSTickets() }
         made.withLock { made in
             made.kept = []
             made.known = made.known.filter { $0.value.context != nil }

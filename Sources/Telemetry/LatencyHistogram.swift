@@ -18,6 +18,22 @@ package struct LatencyHistogram: Sendable {
         self.maximum = maximum
     }
 
+    /// All of it as numbers: the sum, the largest time, and the cells up to the last that is used.
+    package var numbers: [UInt64] {
+        var used: [UInt64] = []
+        for index in cells.indices { used.append(cells[index]) }
+        while used.last == 0 { used.removeLast() }
+        return [sum, maximum] + used
+    }
+
+    /// A histogram from its `numbers`; nil for what cannot be any.
+    package init?(numbers: [UInt64]) {
+        guard numbers.count >= 2, numbers.count <= cells.count + 2 else { return nil }
+        sum = numbers[0]
+        maximum = numbers[1]
+        for (index, count) in numbers.dropFirst(2).enumerated() { cells[index] = count }
+    }
+
     /// The number of recorded times.
     package var count: UInt64 { count(before: cells.count) }
 

@@ -51,7 +51,7 @@ final class Daemon {
     private var successor: Successor?
     private var built = 0
     private var upgrader: Upgrader?
-    private let startedAt: MonotonicTime
+    private let past: ProcessPast
 
     /// `starting` -> `running` -> `draining` -> `ended`.
     private enum Stage {
@@ -63,8 +63,8 @@ final class Daemon {
 
     init(configPath: String, program: Program, successor: Successor? = nil) throws {
         self.successor = successor
-        startedAt =
-            successor?.file.process.startedAt ?? MonotonicTime(nanoseconds: EventLoop.now())
+        past = ProcessPast(successor)
+        if let file = successor?.file { TLSContext.use(ticketKeys: file.ticketKeys) }
         let inherited = try Daemon.inheritedSockets()
         // The file may be another one by now, or gone, and there is no way back from that.
         let (config, warnings, source) =
@@ -144,6 +144,9 @@ final class Daemon {
     private func prepareUpgrades(_ program: Program) {
         if let process = successor?.file.process {
             group.goOn(behind: (process.lastClient, process.lastUpstream))
+            let totals = PoolMetrics.totals(of: successor?.file.counters ?? [])
+            monitoring?.center?.resume(totals)
+            for metrics in totals { group.goOn(behind: metrics.rejected, of: metrics.pool) }
         }
         upgrader = Upgrader(
             UpgradeParts(
@@ -152,6 +155,7 @@ final class Daemon {
                 source: { [unowned self] in reloader.source },
                 ownListeners: { [unowned self] in ownListeners },
                 topologies: { [unowned self] in sentinels.carried + clusters.carried },
+                formerTotals: { [unowned self] in monitoring?.center?.formerTotals ?? [] },
                 obstacle: { [unowned self] in
                     if stage != .running { return "Redpool is starting or ending" }
                     if reloader.isUnderWay { return "a reload is under way" }
@@ -159,7 +163,10 @@ final class Daemon {
                     let paused = config.pools.first { group.isPaused($0.name) }
                     return paused.map { "pool \($0.name) is paused: resume it first" }
                 },
-                accepts: { [unowned self] in dispatcher?.accepts($0) }, startedAt: startedAt))
+                accepts: { [unowned self] in dispatcher?.accepts($0) }, past: past))
+        console?.host.startedAt = past.startedAt.nanoseconds
+        console?.host.upgrades = Int(past.upgrades)
+        monitoring?.startedAt = past.startedOn
         console?.host.upgrade = { [unowned self] cuts, caller, refused in
             guard let upgrader else {
                 return refused("upgrade refused: no descriptors left for an upgrade")
@@ -328,6 +335,8 @@ final class Daemon {
                 metadata: ["event": "process.root"])
         }
         status.start()
+        // Only now can they be carried out.
+        if successor != nil { Signals.letCome() }
         tellOfHandOver()
         monitoring?.start()
         watchdog = Watchdog(loop: loop, group: group, log: log)

@@ -29,7 +29,8 @@ final class Monitoring {
     var maxClients: Int
     private let loop: EventLoop
     private let log: Logger
-    private let startedAt = wallClock()
+    /// When the process began, in nanoseconds since 1970.
+    var startedAt = wallClock()
     private var front: HttpFront?
     private var sockets: [Int32] = []
     private var place: ListenAddress?

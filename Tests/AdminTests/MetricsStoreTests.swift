@@ -1,3 +1,4 @@
+import HandOver
 import Pool
 import Telemetry
 import Testing
@@ -44,6 +45,29 @@ struct MetricsStoreTests {
         #expect(pools[0].accepted == 2000 && pools[0].clients == 0)
         store.take(report(0, sampleMetrics("main"), sampleMetrics("old")))
         #expect(store.pools(named: ["main", "old"])[0].accepted == 3000)
+    }
+
+    @Test("totals go on in another program, whatever its pools and counters are")
+    func totalsAreHandedOver() throws {
+        var told = sampleMetrics("main")
+        told.rejected = (3, 4)
+        let carried = told.carried + [CarriedCounter(pool: "main", name: "no such", values: [7])]
+        let totals = PoolMetrics.totals(of: carried + sampleMetrics("old").carried)
+        #expect(totals.map(\.pool) == ["main", "old"])
+        #expect(totals[0].carried == told.carried && totals[0].rejected == (3, 4))
+        #expect(totals[0].accepted == 1000 && totals[0].clients == 0)
+        #expect(totals[0].replies.quantile(0.5) == told.replies.quantile(0.5))
+        var store = MetricsStore()
+        store.take(former: totals)
+        store.take(report(0, sampleMetrics("main", factor: 2)))
+        var pools = store.pools(named: ["main"])
+        #expect(pools[0].accepted == 3000 && pools[0].clients == 148)
+        #expect(pools[1].pool == "old" && pools[1].upstreams.opened == totals[1].upstreams.opened)
+        // The next program gets what is gone, and what the workers have.
+        store.take(report(0, PoolMetrics(pool: "main")))
+        #expect(store.formerTotals.map(\.accepted) == [3000, 1000])
+        pools = store.pools(named: ["main", "old"])
+        #expect(pools.map(\.accepted) == [3000, 1000])
     }
 
     @Test("a point is the mean and the p99 of its interval; ten minutes are kept")

@@ -1,23 +1,18 @@
 """An upgrade in place: another program takes over the process, and no client notices."""
 
 import contextlib
+import socket
 
 import pytest
 
-from harness.daemon import BINARY, run_cli
+from harness.daemon import run_cli
+from harness.tls import SecureSocket, client_context
 from harness.waiting import eventually
 from harness.wire import Connection, ErrorReply, encode
+from upgrades import upgrade
 
 pytestmark = pytest.mark.daemon
 BOTH = pytest.mark.parametrize("threads", [1, 2])
-
-
-def upgrade(redpool, *words) -> str:
-    """Upgrades, and returns what the daemon says of it."""
-    with redpool.console() as console:
-        reply = console.command("UPGRADE", *words)
-    assert not isinstance(reply, ErrorReply), reply
-    return reply.decode()
 
 
 @BOTH
@@ -153,7 +148,11 @@ def test_fewer_threads(launch):
         for client in clients:
             assert client.command("UNSUBSCRIBE", "a") == [b"unsubscribe", b"a", 1]
             assert client.command("SUBSCRIBE", "c") == [b"subscribe", b"c", 2]
-        assert direct.command("PUBLISH", "c", "1") == direct.command("PUBLISH", "b", "2") == 2
+        with redpool.connect() as publisher:
+            # Clients count, on however many hubs they are.
+            assert publisher.command("PUBLISH", "c", "1") == 8
+            assert publisher.command("PUBSUB", "NUMSUB", "b", "a") == [b"b", 8, b"a", 0]
+        assert direct.command("PUBLISH", "b", "2") == 2
         assert direct.command("PUBLISH", "a", "3") == 0
         for client in clients:
             assert client.read() == [b"message", b"c", b"1"]
@@ -199,3 +198,78 @@ def test_tracking_stays(launch):
         assert target.read() == [b"message", b"__redis__:invalidate", [b"b"]]
         assert own.command("GET", "a") == b"1"
         assert tracker.command("CLIENT", "TRACKING", "OFF") == b"OK"
+
+
+@BOTH
+def test_what_a_stopped_server_owes_is_not_lost(launch, threads):
+    """Commands of several clients are on shared upstreams, and nobody answers during the upgrade."""
+    server = launch.server()
+    redpool = launch.redpool(server, console=True, settings={"threads": threads})
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(20)]
+        for client in clients:
+            assert client.command("PING") == b"PONG"
+        gone = redpool.connect()
+        assert gone.command("PING") == b"PONG"
+        server.pause()
+        try:
+            for client in clients:
+                client.send(b"".join(encode("INCR", "n") for _ in range(10)))
+            gone.send(encode("INCR", "n") * 10)
+            eventually(lambda: all(redpool.has_read(client) for client in [*clients, gone]))
+            gone.reset()
+            eventually(lambda: len(redpool.show("CLIENTS")) == 20)
+            assert "20 clients carried" in upgrade(redpool)
+            assert "20 clients carried" in upgrade(redpool)
+        finally:
+            server.resume()
+        found = sorted(client.read() for client in clients for _ in range(10))
+        assert len(set(found)) == 200 and found[-1] <= 210, found
+        for client in clients:
+            assert client.command("PING") == b"PONG"
+        eventually(lambda: server.command("GET", "n") == b"210")
+        # What was carried is replaced when it is answered.
+        eventually(lambda: totals(redpool)["upstreams_closed.upgrade"] > 0)
+
+
+def test_clients_with_tls_resume(launch):
+    """They are closed, with close_notify, and come back by a short handshake."""
+    redpool = launch.redpool(launch.server(), console=True, tls=True)
+    context, session = client_context(), None
+    for turn in range(3):
+        plain = socket.create_connection((redpool.tcp.host, redpool.tcp.port), 20)
+        secure = SecureSocket(plain, context, session=session)
+        with Connection(redpool.tcp, made=secure) as client:
+            assert client.command("PING") == b"PONG"
+            assert secure.is_resumed == (turn > 0)
+            session = secure.session
+            assert "1 closed (TLS)" in upgrade(redpool)
+            assert secure.recv(1) == b"" and secure.was_told
+
+
+def totals(redpool) -> dict:
+    return {row["name"]: int(row["total"]) for row in redpool.show("STATS", "main")}
+
+
+@BOTH
+def test_no_counter_falls(launch, threads):
+    redpool = launch.redpool(
+        launch.server(), console=True, pool={"denyCommands": ["DEBUG"]}, settings={"threads": threads}
+    )
+    with redpool.connect() as client, redpool.connect() as other:
+        for number in range(50):
+            assert client.command("SET", "a", b"x" * 1000) == b"OK"
+            assert isinstance(other.command("INCR", "a"), ErrorReply)
+        assert isinstance(other.command("DEBUG", "x"), ErrorReply)
+        before = totals(redpool)
+        for turn in range(3):
+            upgrade(redpool)
+            after = totals(redpool)
+            falls = {name: (before[name], after[name]) for name in before
+                     if after[name] < before[name]
+                     and not name.startswith(("worker_busy", "log_lines"))}
+            assert not falls, falls
+            for name in ("clients_accepted", "commands.shared", "error_replies.ERR",
+                         "refused_commands.denied"):
+                assert after[name] == before[name], (name, before, after)
+            before = after

@@ -1,15 +1,15 @@
 """What can go wrong before another program is executed: the exact words, and nobody is lost."""
 
+import pathlib
 import shutil
 import signal
-import threading
 
 import pytest
 
 from harness.daemon import BINARY
 from harness.waiting import eventually
-from harness.wire import Connection, ErrorReply, encode
-from upgrades import Clients, execution, rehearsal, replace, upgrade
+from harness.wire import encode
+from upgrades import Asking, Clients, asked, execution, rehearsal, replace, upgrade
 
 pytestmark = pytest.mark.daemon
 
@@ -29,12 +29,6 @@ def world(launch, program):
     with Clients(redpool, server) as clients:
         yield redpool, server, clients
     assert redpool.stop() == 0
-
-
-def asked(redpool, *words):
-    """What the console says of an upgrade."""
-    with redpool.console(timeout=60) as console:
-        return console.command("UPGRADE", *words)
 
 
 def is_refused(world, text, *words):
@@ -178,6 +172,34 @@ def test_a_file_that_changes_once(world, program):
     clients.are_served()
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_a_file_that_changes_while_workers_stop(world, program, good):
+    """Nothing is executed that has not been tried."""
+    redpool, server, clients = world
+    tried = program.with_suffix(".tried")
+    replace(program, rehearsal(f'{BINARY} "$@"; touch {tried}; exit 0'))
+    with redpool.connect() as client:
+        command = encode("SET", "large", b"x" * 300_000)
+        client.send(command[:200_000])
+        eventually(lambda: server.client_count() and redpool.has_read(client))
+        asking = Asking(redpool)
+        eventually(tried.exists, what="a rehearsal")
+        if good:
+            shutil.copy(BINARY, f"{program}.good")
+            pathlib.Path(f"{program}.good").rename(program)
+        else:
+            no_program(program)
+        client.send(command[200_000:])
+        answer = asking.end()
+        if good:
+            assert answer.startswith(b"upgraded ")
+        else:
+            assert answer == (
+                f"ERR upgrade refused: cannot execute {program}: Exec format error".encode())
+        assert client.read() == b"OK"
+    clients.are_served()
+
+
 # MARK: What cannot be carried
 
 
@@ -219,26 +241,6 @@ def test_a_login(world):
 
 
 # MARK: Other orders meanwhile
-
-
-class Asking(threading.Thread):
-    """Asks for an upgrade beside the test; `answer` has the answer."""
-
-    def __init__(self, redpool, *words):
-        super().__init__(daemon=True)
-        self._redpool, self._words = redpool, words
-        self.answer = None
-        begun = redpool.log().count("event=upgrade.begin")
-        self.start()
-        eventually(
-            lambda: redpool.log().count("event=upgrade.begin") > begun, what="its beginning")
-
-    def run(self):
-        self.answer = asked(self._redpool, *self._words)
-
-    def end(self):
-        self.join(60)
-        return self.answer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from harness.cluster import Cluster
 from harness.sentinels import Watched
 from harness.waiting import eventually
 from harness.wire import encode
-from test_upgrade import upgrade
+from upgrades import upgrade
 
 pytestmark = [pytest.mark.daemon, pytest.mark.long]
 BOTH = pytest.mark.parametrize("threads", [1, 2])

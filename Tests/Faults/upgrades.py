@@ -12,10 +12,35 @@ from harness.wire import Connection, ErrorReply, encode
 
 def upgrade(redpool, *words) -> str:
     """Upgrades, and returns what the daemon says of it."""
-    with redpool.console(timeout=60) as console:
-        reply = console.command("UPGRADE", *words)
+    reply = asked(redpool, *words)
     assert not isinstance(reply, ErrorReply), reply
     return reply.decode()
+
+
+def asked(redpool, *words):
+    """What the console says of an upgrade."""
+    with redpool.console(timeout=60) as console:
+        return console.command("UPGRADE", *words)
+
+
+class Asking(threading.Thread):
+    """Asks for an upgrade beside the test; `answer` has the answer."""
+
+    def __init__(self, redpool, *words):
+        super().__init__(daemon=True)
+        self._redpool, self._words = redpool, words
+        self.answer = None
+        begun = redpool.log().count("event=upgrade.begin")
+        self.start()
+        eventually(
+            lambda: redpool.log().count("event=upgrade.begin") > begun, what="its beginning")
+
+    def run(self):
+        self.answer = asked(self._redpool, *self._words)
+
+    def end(self):
+        self.join(60)
+        return self.answer
 
 
 class Large(Crowd):

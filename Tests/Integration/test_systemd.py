@@ -13,6 +13,7 @@ import pytest
 from harness.daemon import ROOT
 from harness.guest import Guest, Unavailable
 from harness.package import deb
+from harness.trap import trap
 from harness.waiting import always, comes, eventually
 from harness.wire import Address, Closed, Connection
 
@@ -103,6 +104,17 @@ def state(guest, unit) -> list:
             for word in ("is-enabled", "is-active")]
 
 
+def file_of(guest, path) -> tuple:
+    facts = guest.path(path).stat()
+    return facts.st_dev, facts.st_ino
+
+
+def program_of(guest, pid) -> tuple:
+    """The file that a process executes."""
+    done = guest.run("stat", "--dereference", "--format=%d %i", f"/proc/{pid}/exe")
+    return tuple(map(int, done.stdout.split()))
+
+
 def test_the_life_of_the_package(guest, tmp_path):
     guest.run("dpkg", "--purge", "redpool")
     install(guest)
@@ -115,14 +127,35 @@ def test_the_life_of_the_package(guest, tmp_path):
     # A key that the new version does not know.
     configure(guest, in_pool("oldKey: 1"))
     said = install(guest, newer)
-    assert "oldKey: unknown key" in said and "the service is not restarted" in said, said
+    assert "upgrade refused: redpool.yaml:" in said and "oldKey: unknown key" in said, said
+    assert "the process of the old version goes on" in said, said
     assert guest.shows("MainPID") == first and answers(guest)
     assert "9.0.0" in guest.run("dpkg-query", "--show", "redpool").stdout
 
+    # Another one takes over, and no client notices.
     configure(guest, SAMPLE)
-    install(guest, changed(tmp_path / "newest", "9.0.1"))
+    with guest.connect() as idle, blocked(guest) as waiting:
+        assert idle.command("MULTI") == b"OK"
+        said = install(guest, changed(tmp_path / "newest", "9.0.1"))
+        assert re.search(r"^redpool: upgraded .* 2 clients carried \(1 blocked\)$", said, re.M), said
+        assert guest.shows("MainPID") == first
+        assert program_of(guest, first) == file_of(guest, "/usr/bin/redpool")
+        assert idle.command("RPUSH", "never", "x") == b"QUEUED" and idle.command("EXEC") == [1]
+        assert waiting.read() == [b"never", b"x"]
+
+    # No console, so nobody can be asked.
+    configure(guest, SAMPLE + 'admin: {socket: ""}\n')
+    guest.systemctl("restart", "redpool.service")
+    first = guest.shows("MainPID")
+    install(guest, newer)
     assert guest.shows("MainPID") not in ("0", first)
     eventually(lambda: answers(guest), what="an answer of the new process")
+    # One at another place.
+    configure(guest, SAMPLE + "admin: {socket: /run/redpool/other.sock}\n")
+    guest.systemctl("restart", "redpool.service")
+    first = guest.shows("MainPID")
+    assert "redpool: upgraded " in install(guest, newer)
+    assert guest.shows("MainPID") == first
 
     # What the operator has stopped or switched off stays so.
     guest.systemctl("disable", "--now", "redpool.service")
@@ -222,6 +255,89 @@ def test_unix_sockets_on_both_sides(guest):
     assert mode.splitlines() == ["755 redpool redpool", "660 redpool redpool"]
 
 
+# --- upgrades in place
+
+
+def replace_program(guest):
+    """Another file in place of the program, as dpkg does it."""
+    guest.run("cp", "/usr/bin/redpool", "/usr/bin/redpool.new")
+    guest.run("mv", "/usr/bin/redpool.new", "/usr/bin/redpool")
+
+
+def upgrade(guest) -> tuple:
+    done = guest.run("redpool", "upgrade", check=False)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def restarts(guest) -> tuple:
+    return guest.shows("MainPID"), guest.shows("NRestarts"), guest.shows("ActiveState")
+
+
+def test_upgrades_in_the_sandbox(guest):
+    """The process and its clients stay, and systemd hears of it. The file of the program that
+    executes is deleted each time."""
+    drop_in(guest, "WatchdogSec=1s")
+    begin(guest)
+    before, changed_at = restarts(guest), guest.shows("StateChangeTimestampMonotonic")
+    warnings = len(guest.journal("--priority=warning"))
+    with guest.connect() as idle, blocked(guest) as waiting:
+        assert idle.command("WATCH", "a") == b"OK"
+        for _ in range(3):
+            replace_program(guest)
+            code, said = upgrade(guest)
+            assert code == 0 and " 2 clients carried (1 blocked)" in said, said
+            assert restarts(guest) == before
+            assert program_of(guest, before[0]) == file_of(guest, "/usr/bin/redpool")
+            # It was reloading for a moment.
+            assert guest.shows("StateChangeTimestampMonotonic") != changed_at
+            changed_at = guest.shows("StateChangeTimestampMonotonic")
+        assert idle.command("MULTI") == b"OK" and idle.command("EXEC") == []
+        # The watchdog goes on.
+        always(lambda: restarts(guest) == before, 3, 0.1, "the same process")
+        assert guest.shows("StatusText") == "1 pool, 2 clients"
+        assert idle.command("RPUSH", "never", "x") == 1 and waiting.read() == [b"never", b"x"]
+    assert guest.journal("--priority=warning")[warnings:] == []
+
+
+def test_the_way_back_in_the_sandbox(guest, tmp_path):
+    """The other program traps, and its predecessor, whose file is deleted, is executed again."""
+    guest.write("/usr/lib/trap.so", trap(tmp_path, "/run/redpool/trap").read_bytes(), 0o755)
+    drop_in(guest, "Environment=LD_PRELOAD=/usr/lib/trap.so")
+    begin(guest)
+    before, first = restarts(guest), program_of(guest, guest.shows("MainPID"))
+    with guest.connect() as idle, blocked(guest) as waiting:
+        assert idle.command("MULTI") == b"OK"
+        guest.write("/run/redpool/trap", "")
+        for _ in range(2):
+            replace_program(guest)
+            code, said = upgrade(guest)
+            assert code == 1 and said.startswith("redpool: upgrade failed: "), said
+            assert " ended with signal 11 before it took over; " in said, said
+            assert restarts(guest) == before and program_of(guest, before[0]) == first
+        guest.run("rm", "/run/redpool/trap")
+        code, said = upgrade(guest)
+        assert code == 0 and program_of(guest, before[0]) != first, said
+        assert restarts(guest) == before
+        assert idle.command("RPUSH", "never", "x") == b"QUEUED" and idle.command("EXEC") == [1]
+        assert waiting.read() == [b"never", b"x"]
+
+
+def test_a_program_that_is_none_is_refused_in_the_sandbox(guest):
+    begin(guest)
+    before = restarts(guest)
+    with guest.connect() as idle:
+        assert idle.command("PING") == b"PONG"
+        guest.run("mv", "/usr/bin/redpool", "/usr/bin/redpool.old")
+        guest.write("/usr/bin/redpool", "no program", 0o755)
+        words = ("redpool.old", "upgrade")
+        done = guest.run(*words, check=False)
+        said = "upgrade refused: cannot execute /usr/bin/redpool: Exec format error"
+        assert (done.returncode, done.stderr) == (1, f"redpool: {said}\n")
+        guest.run("mv", "/usr/bin/redpool.old", "/usr/bin/redpool")
+        assert upgrade(guest)[0] == 0
+        assert restarts(guest) == before and idle.command("PING") == b"PONG"
+
+
 # --- restarts and drains
 
 
@@ -295,6 +411,31 @@ def test_restarts_with_the_socket_unit_refuse_nobody(guest, full):
     assert load.refused == [] and load.served > 0
     assert len(load.closed) <= 8 * count
     assert guest.shows("NRestarts") == "0"
+
+
+@pytest.mark.parametrize("sockets", ["own", "passed"])
+def test_upgrades_refuse_and_close_nobody(guest, full, sockets):
+    if sockets == "passed":
+        guest.systemctl("start", "redpool.socket")
+    begin(guest)
+    before, count = restarts(guest), 50 if full else 5
+    with Load(guest, 8) as load, blocked(guest) as client:
+        for _ in range(count):
+            served = load.served
+            eventually(lambda: load.served > served, what="clients being served")
+            code, said = upgrade(guest)
+            assert code == 0 and "(1 blocked)" in said, said
+        guest.run("redis-cli", "RPUSH", "never", "x")
+        assert client.read() == [b"never", b"x"]
+    print(f"{count} upgrades: {load.served} served")
+    assert (load.refused, load.closed) == ([], []) and load.served > 0
+    assert restarts(guest) == before
+    # The sockets are still those of systemd.
+    guest.systemctl("stop", "redpool.service")
+    if sockets == "passed":
+        assert answers(guest) and guest.shows("MainPID") not in ("0", before[0])
+    else:
+        assert not answers(guest)
 
 
 def drain_time(guest) -> float:

@@ -1,8 +1,15 @@
 """`redpool upgrade` as an operator sees it: what it says, its exit codes, the log."""
 
+import os
+import re
+import shutil
+import socket
+import subprocess
+
 import pytest
 
-from harness.daemon import run_cli, yaml
+from harness.daemon import BINARY, run_cli, yaml
+from harness.trap import trap
 from harness.waiting import eventually
 from harness.wire import Closed, encode
 
@@ -100,6 +107,98 @@ def test_keys_that_wait_for_a_restart_take_effect(launch):
         assert client.command("PING") == b"PONG"
         assert "pending=1" in redpool.reload_settings(threads=1)
         assert upgrade(redpool).returncode == 0
-        facts = {row["name"]: row["value"] for row in redpool.show("VERSION")}
-        assert facts["threads"] == "1"
+        assert version(redpool)["threads"] == "1"
         assert client.command("PING") == b"PONG"
+
+
+def version(redpool) -> dict:
+    return {row["name"]: row["value"] for row in redpool.show("VERSION")}
+
+
+def test_the_process_keeps_its_age(daemon):
+    eventually(lambda: int(version(daemon)["uptime_s"]) >= 2)
+    before = version(daemon)
+    assert before["upgrades"] == "0"
+    for count in (1, 2):
+        assert upgrade(daemon).returncode == 0
+        after = version(daemon)
+        assert after["pid"] == before["pid"] and after["upgrades"] == str(count)
+        assert int(after["uptime_s"]) >= int(before["uptime_s"])
+
+
+def test_systemd_hears_of_it_and_the_watchdog_goes_on(launch, tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(path)
+        systemd.settimeout(20)
+
+        def told(word):
+            while word not in (message := systemd.recv(10_000).decode()):
+                pass
+            return message
+
+        redpool = launch.redpool(
+            launch.server(), console=True,
+            environment={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
+        with redpool.connect() as client:
+            told("STATUS=1 pool, 1 client")
+            for _ in range(2):
+                assert upgrade(redpool).returncode == 0
+                assert re.search(r"^MONOTONIC_USEC=\d+$", told("RELOADING=1"), re.M)
+                assert "STATUS=1 pool, 1 client" in told("READY=1")
+                told("WATCHDOG=1")
+                assert client.command("PING") == b"PONG"
+
+
+# Run a command where /proc is empty, and as the first process of a container.
+NO_PROC = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+CONTAINER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def needs(prefix):
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody do that")
+
+
+def test_without_proc_the_way_back_leads_to_the_old_program(launch, tmp_path):
+    """Twice: the program that has come back was executed by its descriptor."""
+    needs(NO_PROC)
+    program, mark = tmp_path / "redpool", tmp_path / "mark"
+    shutil.copy(BINARY, program)
+    redpool = launch.redpool(
+        launch.server(), console=True, prefix=NO_PROC, binary=program,
+        environment={"LD_PRELOAD": str(trap(tmp_path, mark))})
+    old = program.stat().st_ino
+
+    def executing() -> int:
+        return os.stat(f"/proc/{redpool.process.pid}/exe").st_ino
+
+    with redpool.connect() as client:
+        assert client.command("MULTI") == b"OK" and executing() == old
+        mark.touch()
+        for _ in range(2):
+            shutil.copy(BINARY, tmp_path / "new")
+            os.rename(tmp_path / "new", program)
+            done = upgrade(redpool)
+            assert done.returncode == 1 and " ended with signal 11 " in done.stderr, done
+            assert executing() == old
+        mark.unlink()
+        assert upgrade(redpool).returncode == 0
+        assert executing() == program.stat().st_ino != old
+        assert client.command("EXEC") == []
+
+
+def test_the_first_process_of_a_container(launch):
+    needs(CONTAINER)
+    redpool = launch.redpool(launch.server(), console=True, prefix=CONTAINER)
+    with redpool.connect() as client:
+        for count in (1, 2):
+            assert client.command("PING") == b"PONG"
+            done = upgrade(redpool)
+            assert done.returncode == 0, done
+            assert (version(redpool)["pid"], version(redpool)["upgrades"]) == ("1", str(count))
+        assert client.command("PING") == b"PONG"
+    first = subprocess.run(
+        ["pgrep", "--parent", str(redpool.process.pid)], capture_output=True, text=True)
+    os.kill(int(first.stdout), 15)
+    assert redpool.wait(60) == 0

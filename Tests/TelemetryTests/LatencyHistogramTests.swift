@@ -96,4 +96,17 @@ import Testing
         #expect((2000...2500).contains(since.maximum))
         #expect((2000...2500).contains(since.quantile(0.9)))
     }
+
+    @Test("its numbers make the same histogram; others make none")
+    func numbers() throws {
+        var histogram = LatencyHistogram()
+        #expect(histogram.numbers == [0, 0])
+        for time in [0, 3, 4, 1000, 1_000_000, Int64.max] { histogram.record(time) }
+        let copy = try #require(LatencyHistogram(numbers: histogram.numbers))
+        #expect(copy.numbers == histogram.numbers && copy.count == 6)
+        #expect(copy.quantile(0.5) == histogram.quantile(0.5) && copy.maximum == UInt64(Int64.max))
+        #expect(LatencyHistogram(numbers: [1]) == nil)
+        #expect(LatencyHistogram(numbers: [UInt64](repeating: 1, count: 259)) == nil)
+        #expect(LatencyHistogram(numbers: [UInt64](repeating: 1, count: 258))?.count == 256)
+    }
 }

@@ -104,6 +104,7 @@ enum ShowProcess {
             [.text("config"), .text(PlainText.of(host.source.file, longest: 200))],
             [.text("draining"), .text(host.isDraining() ? "yes" : "no")],
             [.text("last_reload"), lastReload(host)],
+            [.text("upgrades"), .text("\(host.upgrades)")],
         ]
         call.reply(.table(Table(["name", "value"], rows)))
     }

@@ -55,8 +55,10 @@ package final class ConsoleHost {
     /// Nil until the daemon has made it.
     package var metrics: MetricsCenter?
     package let lostLines: () -> UInt64
-    /// Nanoseconds of `CLOCK_MONOTONIC`.
-    package let startedAt = EventLoop.now()
+    /// When the process began, in nanoseconds of `CLOCK_MONOTONIC`.
+    package var startedAt = EventLoop.now()
+    /// How often another program has taken over since.
+    package var upgrades = 0
 
     package init(
         loop: EventLoop, group: WorkerGroup, collector: ReportCollector, desk: OperatorDesk,
@@ -76,6 +78,6 @@ package final class ConsoleHost {
         self.lostLines = lostLines
     }
 
-    /// Nanoseconds since the start.
+    /// Nanoseconds since the process began.
     package var uptime: Int64 { EventLoop.now() - startedAt }
 }

@@ -53,6 +53,12 @@ package final class MetricsCenter {
     /// Begins to keep the recent past. The workers have started.
     package func start() { takeSample() }
 
+    /// Goes on with the totals of a program that this one has taken over from.
+    package func resume(_ totals: [PoolMetrics]) { store.take(former: totals) }
+
+    /// The totals of pools, and of programs, that are gone.
+    package var formerTotals: [PoolMetrics] { store.formerTotals }
+
     /// Asks the workers and calls `done` when they have answered, or are silent. Those who ask
     /// meanwhile get the same answer.
     package func refresh(_ done: @escaping (Snapshot) -> Void) {

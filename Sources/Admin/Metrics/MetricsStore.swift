@@ -36,6 +36,26 @@ package struct MetricsStore {
         where place.worker == report.worker && !present.contains(place.pool) { retire(place) }
     }
 
+    /// Takes the totals of a program that this one has taken over from.
+    package mutating func take(former totals: [PoolMetrics]) {
+        for metrics in totals {
+            let place = Place(worker: MetricsStore.formerProgram, pool: metrics.pool)
+            former[place] = metrics.totals
+        }
+    }
+
+    /// Stands for the number of a worker.
+    private static let formerProgram = -1
+
+    /// The totals of what is gone, by pool.
+    package var formerTotals: [PoolMetrics] {
+        Set(former.keys.map(\.pool)).sorted().map { name in
+            var sum = PoolMetrics(pool: name)
+            for (place, metrics) in former where place.pool == name { sum.add(metrics) }
+            return sum
+        }
+    }
+
     private mutating func retire(_ place: Place) {
         guard let gone = latest.removeValue(forKey: place)?.totals else { return }
         if former[place] == nil { former[place] = gone } else { former[place]?.add(gone) }

@@ -21,12 +21,19 @@ int redpool_set_inherited(int fd, bool is_inherited);
 /// Closes every descriptor above the standard ones when another program is executed. 0 or -errno.
 int redpool_inherit_nothing(void);
 
+/// Called at the start: the program that is being executed is at this path.
+void redpool_note_program(const char *path);
+
 /// A descriptor of the program that is being executed, by which it can be executed again; it need
 /// not have a name any more. -errno if there is none.
-int redpool_own_program(const char *path);
+int redpool_own_program(void);
 
-/// Executes a program in place of this one, with no signal blocked. Returns only if that fails:
-/// -errno. The other threads then go on.
+/// Keeps SIGTERM, SIGINT, SIGQUIT and SIGHUP waiting, also while another program is executed; or lets all
+/// signals come. For the main thread.
+void redpool_hold_signals(bool are_held);
+
+/// Executes a program in place of this one. Returns only if that fails: -errno. The other threads
+/// then go on.
 int redpool_execute(const char *path, char *const arguments[], char *const environment[]);
 
 /// Starts a program that finds `file` as its descriptor 3 and nothing else but the standard ones;
@@ -52,7 +59,8 @@ void redpool_go_back(int number);
 /// A trap ends the process from now on.
 void redpool_stay(void);
 
-/// Ends the alarm that an earlier program may have set, and lets all signals come.
+/// Ends the alarm that an earlier program may have set. These signals wait until
+/// `redpool_hold_signals` lets them come.
 void redpool_begin_anew(void);
 
 /// Takes `file,former` or `file,former,failure` out of the environment: two descriptors and the

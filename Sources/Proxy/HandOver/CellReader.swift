@@ -32,32 +32,21 @@ extension Worker {
         updateNow()
         // Which servers there are.
         readMail()
-        var clients: [ClientConnection] = []
-        var upstreams: [UpstreamConnection] = []
-        var hubs: [(PushHub, [UInt8])] = []
-        var lost: [ClientConnection] = []
-        for (number, cell) in adoption.cells.enumerated() {
+        let readers = adoption.cells.enumerated().map { number, cell in
             var reader = CellReader(cell, number: number, worker: self)
             reader.read()
-            clients += reader.clients.compactMap { $0 }
-            upstreams += reader.upstreams
-            hubs += reader.hubs
-            lost += reader.lost
+            return reader
         }
         clock.isRead = false
         adoption.built()
         adoption.commitment.wait()
         updateNow()
-        for (hub, partial) in hubs {
-            guard let upstream = hub.upstream else { continue }
-            partial.withUnsafeBytes { bytes in
-                bytes.baseAddress.map { upstream.receiveHub(hub, $0, bytes.count) }
-            }
-        }
+        for reader in readers { reader.begin() }
         for pool in pools { pool.subscribers.carryOut() }
-        for upstream in upstreams { upstream.channel.startReading() }
-        for client in lost { client.close(.upgrade) }
-        for client in clients { client.goOn() }
+        // Those that wait for an upstream keep their order.
+        let waiting = readers.flatMap(\.waiting).sorted { $0.since < $1.since }
+        for (_, client) in waiting { client.goOn() }
+        for client in readers.flatMap(\.clients) { client?.goOn() }
         clock.isRead = false
     }
 }
@@ -75,11 +64,13 @@ private struct CellReader {
     private var ids: [UpstreamID: UpstreamID] = [:]
     /// In the order of the cell; nil for one that is not this worker's.
     private(set) var clients: [ClientConnection?] = []
-    private(set) var upstreams: [UpstreamConnection] = []
+    private var upstreams: [UpstreamConnection] = []
     /// With what has come of a message.
-    private(set) var hubs: [(PushHub, [UInt8])] = []
+    private var hubs: [(PushHub, [UInt8])] = []
+    /// Clients whose commands wait for an upstream, since then.
+    private(set) var waiting: [(since: MonotonicTime, client: ClientConnection)] = []
     /// Clients with something that there is no place for. They are closed.
-    private(set) var lost: [ClientConnection] = []
+    private var lost: [ClientConnection] = []
     /// The numbers of hubs here, by their positions.
     private var hubNumbers: [UInt32: HubRef] = [:]
 
@@ -101,13 +92,33 @@ private struct CellReader {
         for carried in cell.servers { worker.learn(carried, of: poolFront(carried.pool)) }
         for carried in cell.clients { clients.append(client(carried)) }
         for carried in cell.upstreams {
-            if case .hub(let hub) = carried.use { take(carried, as: hub) } else { take(carried) }
+            switch carried.use {
+            case .hub(let hub): take(carried, as: hub)
+            case .shared(let isSlow): takeShared(carried, isSlow: isSlow)
+            case .exclusive, .held, .piped: take(carried)
+            case .idle: Glibc.close(carried.descriptor)
+            }
         }
         for (carried, pool) in zip(cell.pools, pools) {
             if let pool { takeSubscriptions(carried.subscriptions, pool) }
         }
         for (client, carried) in zip(clients, cell.clients) { mapTrail(of: client, carried) }
     }
+
+    /// The hand-over is certain: what comes on upstreams is read, and who has lost something is
+    /// closed.
+    func begin() {
+        for (hub, partial) in hubs {
+            guard let upstream = hub.upstream else { continue }
+            partial.withUnsafeBytes { bytes in
+                bytes.baseAddress.map { upstream.receiveHub(hub, $0, bytes.count) }
+            }
+        }
+        for upstream in upstreams { upstream.channel.startReading() }
+        for client in lost { client.close(.upgrade) }
+    }
+
+    private func client(at position: UInt32) -> ClientConnection? { clients[Int(position)] }
 
     private func poolFront(_ position: UInt32) -> PoolFront? { pools[Int(position)] }
 
@@ -144,6 +155,7 @@ private struct CellReader {
             ClientConnection(id: id, accepted, pool: pool, worker: worker)
         }
         client.session = Session(carried: session)
+        if case .waiting(let since) = carried.mode { waiting.append((since, client)) }
         client.restore(carried, lastCommand: commands[carried.lastCommand] ?? .unknown)
         if known == nil { lost.append(client) }
         return client
@@ -156,21 +168,60 @@ private struct CellReader {
             lost.append(client)
             return
         }
-        let upstream = server.adopt(carried, key)
+        let upstream = server.adopt(carried, key, for: .pin)
         client.home(at: server)
         ids[carried.id] = upstream.id
         upstreams.append(upstream)
         upstream.lend(to: client, as: carried.use)
         upstream.scanner.passesLines = client.monitorFilter != nil
         client.upstream = upstream
+        expect(carried, on: upstream)
+    }
+
+    /// An upstream with commands of several clients. It gets no other commands, and closes when
+    /// these are answered.
+    private mutating func takeShared(_ carried: CarriedUpstream, isSlow: Bool) {
+        let pool = cell.servers[Int(carried.server)].pool
+        let sharers = Set(carried.expectations.compactMap(\.client)).sorted()
+        let found = sharers.compactMap { client(at: $0) }
+        guard let server = server(at: carried.server), let key = key(carried.key, pool: pool) else {
+            lost += found
+            return
+        }
+        let isFenced = carried.expectations.contains(where: \.isOwnFence)
+        let owed = carried.expectations.reduce(0) {
+            $0 + ($1.isOwnFence ? 0 : Int32(clamping: $1.count))
+        }
+        if found.isEmpty || owed == 0 {
+            Glibc.close(carried.descriptor)
+            return
+        }
+        let upstream = server.adopt(
+            carried, key,
+            for: .shared(inFlight: owed, isSlow: isSlow, isFenced: isFenced))
+        upstream.fence = carried.fence.map {
+            Fence(digits: $0.digits, $0.form == .ping ? .ping : .echo)
+        }
+        upstreams.append(upstream)
+        for client in found {
+            client.home(at: server)
+            client.upstream = upstream
+            upstream.share()
+        }
+        expect(carried, on: upstream)
+        upstream.retireWhenFree(.upgrade)
+    }
+
+    /// The replies that an upstream owes.
+    private func expect(_ carried: CarriedUpstream, on upstream: UpstreamConnection) {
         for entry in carried.expectations {
-            let isOwn = entry.client == nil
+            let client = entry.client.flatMap { self.client(at: $0) }
             upstream.inFlight.append(
-                isOwn ? UpstreamConnection.nobody : client.id, entry.expectation,
-                count: entry.count, bytes: 0, value: entry.value, isSilent: entry.isSilent,
+                client?.id ?? UpstreamConnection.nobody, entry.expectation, count: entry.count,
+                bytes: 0, value: entry.value, isSilent: entry.isSilent,
                 stamp: TurnClock.stamp(of: entry.since),
                 command: commands[entry.command] ?? .unknown)
-            if !isOwn { client.inFlight += entry.count }
+            client?.inFlight += entry.count
         }
         upstream.waitingSince = carried.times.waitingSince
     }
@@ -181,7 +232,7 @@ private struct CellReader {
         guard let pool = poolFront(hub.pool), let server = server(at: hub.server),
             let key = key(carried.key, pool: hub.pool)
         else { return }
-        let upstream = server.adopt(carried, key)
+        let upstream = server.adopt(carried, key, for: .pin)
         upstreams.append(upstream)
         let made = pool.subscribers.adopt(
             upstream, of: key.user,
@@ -222,6 +273,13 @@ private struct CellReader {
         // it gets, whatever its id.
         client.session.writes = WriteTrail(
             upstream: ids[last] ?? last, isSpread: writes.isSpread || ids[last] == nil)
+    }
+}
+
+extension CarriedExpectation {
+    /// It is counted as a fence, and not as a command.
+    fileprivate var isOwnFence: Bool {
+        expectation == .fence && FenceTraits(rawValue: value).contains(.isOurs)
     }
 }
 
@@ -280,16 +338,19 @@ extension ClientConnection {
 }
 
 extension Server {
-    /// Takes over a connection that one client has alone.
-    fileprivate func adopt(_ carried: CarriedUpstream, _ key: PoolKey) -> UpstreamConnection {
+    /// Takes over a connection that is in use, and ends with that use.
+    fileprivate func adopt(
+        _ carried: CarriedUpstream, _ key: PoolKey, for lease: CarriedSlot.Lease
+    ) -> UpstreamConnection {
         let slot = CarriedSlot(
-            lease: .pin, dialedAt: carried.times.dialledAt, connectedAt: carried.times.connectedAt,
+            lease: lease, dialedAt: carried.times.dialledAt, connectedAt: carried.times.connectedAt,
             idleSince: carried.times.idleSince, activeAt: carried.times.activeAt,
             progressAt: carried.times.waitingSince)
         let id = machine.adopt(slot, key: key, now: worker.now)
         if let budget = node.budget {
             share.keeper.adopt(
-                PoolPermits(open: 1, pins: 1), &machine, budget.permits, now: worker.now)
+                PoolPermits(open: 1, pins: lease == .pin ? 1 : 0), &machine, budget.permits,
+                now: worker.now)
         }
         let upstream = UpstreamConnection(
             id: id, key: key, descriptor: carried.descriptor, address: carried.address,

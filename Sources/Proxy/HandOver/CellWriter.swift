@@ -14,6 +14,8 @@ struct CellWriter {
     private var servers: [ObjectIdentifier: UInt32] = [:]
     /// By `SlotID.raw`.
     private var clients: [UInt64: UInt32] = [:]
+    /// Upstreams with commands of several clients.
+    private var shared: [UpstreamConnection] = []
 
     init(_ worker: Worker) { self.worker = worker }
 
@@ -24,7 +26,28 @@ struct CellWriter {
         clients[client.id.raw] = position
         cell.clients.append(client.carried(pool: pool))
         guard let upstream = client.upstream else { return }
-        add(upstream, of: position)
+        if !upstream.isShared {
+            add(upstream, of: position)
+        } else if !shared.contains(where: { $0 === upstream }) {
+            shared.append(upstream)
+        }
+    }
+
+    /// Upstreams that clients share who have been added.
+    mutating func addShared() {
+        for upstream in shared {
+            guard
+                case .shared(_, let isSlow, _)? = upstream.server.machine.carried(upstream.id)?
+                    .lease
+            else { continue }
+            var carried = carried(
+                upstream, use: .shared(isSlow: isSlow), since: upstream.waitingSince)
+            addExpectations(of: upstream, to: &carried)
+            carried.fence = upstream.fence.map {
+                CarriedFence(digits: $0.digits, form: $0.form == .ping ? .ping : .echo)
+            }
+            cell.upstreams.append(carried)
+        }
     }
 
     /// The hubs of a pool, with those of their listeners that are added.
@@ -90,7 +113,7 @@ struct CellWriter {
         default: return
         }
         var carried = carried(upstream, use: use, since: sole.since)
-        addExpectations(of: upstream, client, to: &carried)
+        addExpectations(of: upstream, to: &carried)
         cell.upstreams.append(carried)
     }
 
@@ -115,14 +138,13 @@ struct CellWriter {
     }
 
     private func addExpectations(
-        of upstream: UpstreamConnection, _ client: UInt32, to carried: inout CarriedUpstream
+        of upstream: UpstreamConnection, to carried: inout CarriedUpstream
     ) {
         let now = worker.now
         upstream.inFlight.forEach { entry in
-            let own = entry.client == UpstreamConnection.nobody
             carried.expectations.append(
                 CarriedExpectation(
-                    client: own ? nil : client, count: entry.count,
+                    client: clients[entry.client.raw], count: entry.count,
                     expectation: entry.expectation, value: entry.value,
                     isSilent: entry.isSilent,
                     command: worker.table.info(entry.command).map { "\($0.name)" } ?? "",

@@ -22,6 +22,8 @@ extension ClientConnection {
 
     private var obstacle: Obstacle? {
         if granted != nil || lists.contains(.shaking) { return .command }
+        // Its listener, or its pool, is gone, and so is the client soon.
+        if lists.contains(.leaving) { return .closing }
         if let found = obstacleInExtras { return found }
         if isSubscribing, awaitsHub || !pool.subscribers.isCarriable { return .hub }
         if !listening.subtracting(.isOn).isEmpty { return .halfReply }
@@ -34,9 +36,17 @@ extension ClientConnection {
         }
         if unfinished != nil, input.isEmpty { return .largeCommand }
         if session.login != nil { return .login }
+        guard session.isCarriable, session.pendingChanges == 0 else { return .command }
         guard let upstream else { return inFlight > 0 ? .command : nil }
-        if upstream.isShared || session.pendingChanges > 0 { return .command }
+        if upstream.isShared { return obstacle(sharing: upstream) }
         if channel.isTLS { return isBlocked ? nil : .command }
+        return upstream.obstacle
+    }
+
+    /// It has commands in flight beside those of others.
+    private func obstacle(sharing upstream: UpstreamConnection) -> Obstacle? {
+        let isPatient = !worker.handsOverShared
+        if isPatient || channel.isTLS || pool.isRouted { return .command }
         return upstream.obstacle
     }
 
@@ -108,19 +118,18 @@ extension UpstreamConnection {
             && origin.departure == nil && !hub.frame.isSkipped
     }
 
-    /// Why its one client cannot be handed over with it now; nil if it can.
+    /// Why its clients cannot be handed over with it now; nil if they can.
     var obstacle: Obstacle? {
         if channel.isTLS { return .tls }
-        guard stage == .ready, output.isAllSent, fence == nil, origin.departure == nil else {
-            return .command
-        }
-        guard let sole else { return .command }
-        if case .piped = sole.kind { return nil }
-        if scanner.isInside || !incoming.isAtStart || !sole.messages.isAtStart {
+        guard stage == .ready, output.isAllSent, fence == nil || isShared,
+            origin.departure == nil
+        else { return .command }
+        if piped != nil { return nil }
+        if scanner.isInside || !incoming.isAtStart || sole?.messages.isAtStart == false {
             return .halfReply
         }
-        switch sole.kind {
-        case .exclusive, .held: break
+        switch sole?.kind {
+        case .exclusive, .held, nil: break
         default: return .command
         }
         var areKnown = true
@@ -133,7 +142,7 @@ extension InFlight {
     /// Its reply means the same to another program.
     fileprivate var isCarriable: Bool {
         switch expectation {
-        case .plain, .ignored, .write: true
+        case .plain, .ignored, .write, .fence: true
         default: false
         }
     }

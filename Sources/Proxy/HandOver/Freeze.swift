@@ -9,14 +9,17 @@ package struct FreezeOrder: Sendable {
     let until: MonotonicTime?
     /// What cannot be handed over by then is closed.
     let cuts: Bool
+    /// There is no other try.
+    let isLast: Bool
     /// Called on the worker's thread, with its number.
     let answer: @Sendable (Int, FreezeAnswer) -> Void
 
     package init(
-        until: MonotonicTime?, cuts: Bool = false,
+        until: MonotonicTime?, isLast: Bool = false, cuts: Bool = false,
         answer: @escaping @Sendable (Int, FreezeAnswer) -> Void
     ) {
         self.until = until
+        self.isLast = isLast
         self.cuts = cuts
         self.answer = answer
     }
@@ -34,6 +37,8 @@ package enum FreezeAnswer: Sendable {
 /// What a worker hands over, and what is lost with it.
 package struct FrozenCell: Sendable {
     package var cell: CarriedCell
+    /// The totals of the worker's pools, without those of clients that are carried.
+    package var totals: [PoolMetrics] = []
     /// Clients with TLS, which are closed.
     package var departed = 0
     /// Clients whose command blocks.
@@ -61,6 +66,8 @@ package enum Obstacle: String, Hashable, Sendable, CaseIterable {
     case redirection = "redirection of tracking"
     /// What it holds or waits for is on a connection with TLS.
     case tls = "upstream with TLS"
+    /// No client: a thread has not stopped in time.
+    case worker = "busy thread"
     /// Its last bytes are being written.
     case closing = "closing client"
 
@@ -95,5 +102,8 @@ struct Freezing {
     let order: FreezeOrder
     /// Clients that could not be handed over when they were last looked at.
     var missing: [SlotID]
+    /// From then on replies on shared upstreams are not waited for any more: such an upstream is
+    /// handed over with what it owes.
+    let patientUntil: MonotonicTime
     var cut: [Obstacle: Int] = [:]
 }

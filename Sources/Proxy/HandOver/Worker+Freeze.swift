@@ -10,20 +10,24 @@ import Session
 extension Worker {
     /// The main thread has ordered it.
     func begin(_ order: FreezeOrder) {
-        guard order.until != nil else {
+        guard let until = order.until else {
             return order.answer(index, .snapshot(writeDown().cell))
         }
         acceptor?.accepts(false)
         clients.forEach { $0.freeze() }
-        orders.freezing = Freezing(order: order, missing: clients.all.map(\.id))
-        wakeTimer(at: order)
+        updateNow()
+        let patientUntil = MonotonicTime(
+            nanoseconds: now.nanoseconds + max(0, until - now) / 2)
+        orders.freezing = Freezing(
+            order: order, missing: clients.all.map(\.id), patientUntil: patientUntil)
+        let me = Unmanaged.passUnretained(self).toOpaque()
+        orders.freezeTimers = [patientUntil, until].map {
+            FreezeTimer(loop: loop, owner: me, at: $0)
+        }
     }
 
-    private func wakeTimer(at order: FreezeOrder) {
-        guard let until = order.until else { return }
-        let me = Unmanaged.passUnretained(self).toOpaque()
-        orders.freezeTimer = FreezeTimer(loop: loop, owner: me, at: until)
-    }
+    /// Upstreams that several clients share are handed over with what they owe.
+    var handsOverShared: Bool { orders.freezing.map { now >= $0.patientUntil } ?? false }
 
     /// Called at the end of each turn while the worker is to stand still.
     func continueFreeze() {
@@ -44,15 +48,18 @@ extension Worker {
             freezing.missing = clients.all.filter(\.isInTheWay).map(\.id)
         }
         orders.freezing = freezing
-        if freezing.missing.isEmpty, areUpstreamsWritten { return stand(freezing) }
         updateNow()
-        guard now >= until else { return }
+        let isOver = now >= until
+        if freezing.missing.isEmpty, areUpstreamsWritten || (isOver && freezing.order.isLast) {
+            return stand(freezing)
+        }
+        guard isOver else { return }
         guard freezing.order.cuts else {
             endFreeze()
             freezing.order.answer(index, .obstacles(obstacles(freezing.missing)))
             return
         }
-        orders.freezing?.cut = obstacles(freezing.missing)
+        orders.freezing?.cut.merge(obstacles(freezing.missing)) { $0 + $1 }
         for id in freezing.missing { clients[id]?.close(.upgrade) }
         // What that means for upstreams is settled before the next look.
         for pool in pools { pool.forEachServer { $0.noteWork() } }
@@ -94,6 +101,7 @@ extension Worker {
                     let departing = clients.all.filter { $0.carriage == .departs }
                     for client in departing { client.close(.upgrade) }
                     frozen.departed = departing.count
+                    frozen.totals = pools.map(\.metrics)
                     done(index, frozen)
                 case .stop:
                     lifecycle = .stopped
@@ -110,7 +118,7 @@ extension Worker {
     func endFreeze() {
         guard orders.freezing != nil else { return }
         orders.freezing = nil
-        orders.freezeTimer = nil
+        orders.freezeTimers = []
         clients.forEach { $0.thaw() }
         acceptor?.accepts(true)
     }
@@ -122,6 +130,7 @@ extension Worker {
         let carried = clients.all.filter { $0.carriage == .carried }
         var writer = CellWriter(self)
         for client in carried { writer.add(client) }
+        writer.addShared()
         for pool in pools { writer.addHubs(of: pool) }
         var frozen = FrozenCell(cell: writer.cell)
         for client in carried {

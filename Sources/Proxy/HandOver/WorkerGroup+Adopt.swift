@@ -16,6 +16,13 @@ extension WorkerGroup {
         lastUpstream.store(last.upstream, ordering: .relaxed)
     }
 
+    /// The connections to a pool that a former program has refused count.
+    package func goOn(behind rejected: (atLimit: UInt64, withoutFiles: UInt64), of pool: String) {
+        guard let counts = self.pool(pool)?.rejected else { return }
+        counts.atLimit.wrappingAdd(rejected.atLimit, ordering: .relaxed)
+        counts.withoutFiles.wrappingAdd(rejected.withoutFiles, ordering: .relaxed)
+    }
+
     /// The worker that gets the clients of a pool in a cell; nil if there is no such pool. What
     /// they hold comes with them.
     func heir(of cell: Int, pool: String) -> Int? {

@@ -31,6 +31,12 @@ struct Fence {
         self.form = form
     }
 
+    /// A fence that a former program has sent.
+    init(digits: UInt64, _ form: FenceForm) {
+        self.digits = digits
+        self.form = form
+    }
+
     /// The same fence, before its reply.
     init(repeating other: Fence) {
         digits = other.digits

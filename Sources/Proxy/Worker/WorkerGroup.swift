@@ -211,7 +211,7 @@ private struct BookKey: Hashable {
 }
 
 /// Connections to a pool that were not taken.
-private final class RejectedClients: Sendable {
+final class RejectedClients: Sendable {
     /// Those that came when there were `maxClients`.
     let atLimit = Atomic<UInt64>(0)
     /// How often descriptors or memory have run out.
@@ -238,7 +238,7 @@ final class PoolGroup: Sendable {
     private let mailboxes: [Mailbox<WorkerMessage>]
     private let config: Mutex<PoolConfig>
     private let moves = Atomic<Int>(0)
-    private let rejected: RejectedClients
+    let rejected: RejectedClients
     private let isWithoutFence = Atomic<Bool>(false)
     private let isClusterNode = Atomic<Bool>(false)
     private let isPinningSubscribers = Atomic<Bool>(false)

@@ -176,7 +176,7 @@ struct WorkerOrders {
     var targets: [TargetOrder] = []
     /// The worker is about to stand still for an upgrade.
     var freezing: Freezing?
-    var freezeTimer: FreezeTimer?
+    var freezeTimers: [FreezeTimer] = []
 }
 
 /// What other workers are being asked, and what the main thread asks.

@@ -28,6 +28,7 @@ final class Successor {
     /// Nil if the process was started in the usual way. If the file cannot be used, the other
     /// program is executed again.
     static func take(_ program: Program) throws -> Successor? {
+        program.note()
         guard let order = HandOverOrder.take() else { return nil }
         if order.failure == nil {
             let back = HandOverOrder(file: order.file, former: order.former, failure: 0)

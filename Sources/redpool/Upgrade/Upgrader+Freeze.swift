@@ -16,19 +16,28 @@ extension Upgrader {
         parts.accepts(false)
         let limit = min(now.nanoseconds + Upgrader.tryTime, freeze.until.nanoseconds)
         let isLast = limit == freeze.until.nanoseconds
-        order(until: MonotonicTime(nanoseconds: limit), cuts: isLast && freeze.request.cuts)
+        timer?.start(after: max(0, limit - now.nanoseconds) + Upgrader.tryTime)
+        order(
+            until: MonotonicTime(nanoseconds: limit), isLast: isLast,
+            cuts: isLast && freeze.request.cuts)
     }
 
     /// All workers have answered.
-    func judge(_ given: Freeze) {
-        var freeze = given
+    func judge(_ freeze: Freeze) {
         if freeze.standing == parts.group.workers {
+            timer?.start(at: .max)
             let answers = answers
             for mailbox in parts.group.mailboxes {
                 mailbox.post(.writeDown { answers.post(.written($0, $1)) })
             }
             return
         }
+        goOnWithout(freeze)
+    }
+
+    /// Not all workers stand still: they go on, until the next try.
+    func goOnWithout(_ given: Freeze) {
+        var freeze = given
         thaw()
         guard now < freeze.until else { return refuse(freeze.request, cannotBeCarried(freeze)) }
         freeze.answered = 0
@@ -59,12 +68,15 @@ extension Upgrader {
         var file = HandOverFile(
             process: CarriedProcess(
                 version: redpoolVersion, threads: UInt32(parts.group.workers), pid: getpid(),
-                startedAt: parts.startedAt, startedOn: 0, upgradeBegan: began,
-                lastClient: last.client, lastUpstream: last.upstream, upgrades: 0),
+                startedAt: parts.past.startedAt,
+                startedOn: parts.past.startedOn / 1_000_000_000, upgradeBegan: began,
+                lastClient: last.client, lastUpstream: last.upstream,
+                upgrades: parts.past.upgrades),
             configuration: parts.source().text)
         file.listeners = parts.settings().listeners.map { $0.carried } + parts.ownListeners()
         file.cells = cells.sorted { $0.key < $1.key }.map(\.value)
         file.topologies = parts.topologies()
+        file.ticketKeys = TLSContext.ticketKeys
         if let caller = request.caller {
             file.callers = [
                 CarriedCaller(
@@ -84,6 +96,7 @@ extension Upgrader {
         }
         guard parts.program.identity == freeze.identity else {
             thaw()
+            Signals.letCome()
             var again = Rehearsal(request: freeze.request, began: freeze.began)
             again.tries = Upgrader.mostTries
             return rehearse(again)
@@ -91,7 +104,7 @@ extension Upgrader {
         let failure: String
         do {
             var file = writing(freeze.cells.mapValues(\.cell), freeze.request, freeze.began)
-            file.counters += closed(freeze.cells.map(\.value))
+            file.counters += closed(freeze.cells.map(\.value)) + totals(freeze.cells)
             var bytes: [UInt8] = []
             try file.encode(into: &bytes)
             let error = try execute(file, MemoryFile(bytes))
@@ -103,9 +116,23 @@ extension Upgrader {
         }
         thaw()
         stage = .idle
+        Signals.letCome()
         parts.status.ready()
         parts.log.error("\(failure)", metadata: ["event": "upgrade.failed"])
         freeze.request.refused("upgrade failed: \(failure); \(redpoolVersion) serves on")
+    }
+
+    /// The totals of all pools.
+    private func totals(_ cells: [Int: FrozenCell]) -> [CarriedCounter] {
+        var sums: [String: PoolMetrics] = [:]
+        for metrics in parts.formerTotals() + cells.flatMap(\.value.totals) {
+            sums[metrics.pool, default: PoolMetrics(pool: metrics.pool)].add(metrics)
+        }
+        return sums.sorted { $0.key < $1.key }.flatMap { pool, sum in
+            var sum = sum
+            sum.rejected = parts.group.rejected(of: pool)
+            return sum.carried
+        }
     }
 
     /// How many clients this program closes, by what stands in the way.
@@ -123,7 +150,7 @@ extension Upgrader {
 
     /// Returns only if it fails.
     private func execute(_ file: HandOverFile, _ memory: MemoryFile) throws -> SystemError {
-        let former = try Inheritance.ownProgram(parts.program).get()
+        let former = try Inheritance.ownProgram().get()
         let inherited = file.descriptors + [memory.descriptor, former]
         defer {
             _ = Inheritance.clear()

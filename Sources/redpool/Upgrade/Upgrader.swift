@@ -28,11 +28,13 @@ struct UpgradeParts {
     let ownListeners: () -> [CarriedListener]
     /// What is known of the servers of pools with Sentinels and in front of clusters.
     let topologies: () -> [CarriedTopology]
+    /// The totals of pools and programs that are gone.
+    let formerTotals: () -> [PoolMetrics]
     /// Why there can be none now; nil if there can.
     let obstacle: () -> String?
     /// Stops accepting, or goes on with it.
     let accepts: (Bool) -> Void
-    let startedAt: MonotonicTime
+    let past: ProcessPast
 }
 
 /// Who has asked for an upgrade.
@@ -166,11 +168,11 @@ final class Upgrader {
 
     /// Tells all workers to say what they have by a time, and to stand still then; see
     /// `FreezeOrder`.
-    func order(until: MonotonicTime?, cuts: Bool = false) {
+    func order(until: MonotonicTime?, isLast: Bool = false, cuts: Bool = false) {
         orders += 1
         let answers = answers
         let number = orders
-        let order = FreezeOrder(until: until, cuts: cuts) {
+        let order = FreezeOrder(until: until, isLast: isLast, cuts: cuts) {
             answers.post(.frozen(number, $0, $1))
         }
         for mailbox in parts.group.mailboxes { mailbox.post(.freeze(order)) }
@@ -195,7 +197,10 @@ final class Upgrader {
             case (.written(let worker, let cell), .freezing(var freeze)):
                 freeze.cells[worker] = cell
                 stage = .freezing(freeze)
-                if freeze.cells.count == parts.group.workers { execute(freeze) }
+                guard freeze.cells.count == parts.group.workers else { continue }
+                // Signals that have come are handled before the timer.
+                Signals.hold()
+                timer?.start(after: 0)
             default: break
             }
         }
@@ -211,11 +216,16 @@ final class Upgrader {
                 _ = started.end()
             }
             refuse(rehearsal.request, "the rehearsal of \(parts.program.path) has taken 10s")
+        case .freezing(let freeze) where freeze.cells.count == parts.group.workers:
+            execute(freeze)
         case .freezing(var freeze) where freeze.rests:
             freeze.rests = false
             freeze.obstacles = [:]
             self.freeze(freeze)
-        case .freezing: break
+        case .freezing(var freeze):
+            // A worker in a long turn has not even heard of it.
+            freeze.obstacles[.worker] = parts.group.workers - freeze.answered
+            goOnWithout(freeze)
         }
     }
 
@@ -238,6 +248,7 @@ final class Upgrader {
 
     func refuse(_ request: UpgradeRequest, _ text: String) {
         stage = .idle
+        Signals.letCome()
         parts.log.error("\(text)", metadata: ["event": "upgrade.refused"])
         request.refused("upgrade refused: \(text)")
     }

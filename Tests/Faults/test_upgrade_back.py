@@ -1,0 +1,156 @@
+"""Another program fails when it is executed already: the one before goes on with every client."""
+
+import pathlib
+import signal
+
+import pytest
+
+from harness.shim import Shim
+from harness.waiting import eventually
+from upgrades import Asking, Clients, asked, upgrade
+
+pytestmark = pytest.mark.daemon
+
+# A call of the C library that fails in a program that takes over, and in no other. The file says
+# which, and how.
+SOURCE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int takes_over;
+__attribute__((constructor)) static void look(void) {
+    const char *order = getenv("REDPOOL_HANDOVER");
+    const char *comma = order ? strchr(order, ',') : NULL;
+    // On the way back there is a third number.
+    takes_over = comma && !strchr(comma + 1, ',');
+}
+static int overflow(volatile char *before) {
+    volatile char more[4096];
+    more[0] = *before;
+    return overflow(more) + more[0];
+}
+static int fails(const char *call) {
+    char said[64] = "", name[32] = "", how[32] = "";
+    const char *path = getenv("SHIM_FILE");
+    if (!takes_over) return 0;
+    do {
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t count = file < 0 ? 0 : read(file, said, sizeof said - 1);
+        if (file >= 0) close(file);
+        said[count > 0 ? count : 0] = 0;
+        name[0] = how[0] = 0;
+        sscanf(said, "%31s %31s", name, how);
+        if (strcmp(name, call)) return 0;
+        if (!strcmp(how, "wait")) usleep(1000);
+    } while (!strcmp(how, "wait"));
+    if (!strcmp(how, "abort")) abort();
+    if (!strcmp(how, "trap")) __builtin_trap();
+    if (!strcmp(how, "null")) *(volatile int *)NULL = 1;
+    if (!strcmp(how, "overflow")) overflow(said);
+    while (!strcmp(how, "hang")) pause();
+    errno = EMFILE;
+    return 1;
+}
+int getpeername(int fd, struct sockaddr *address, socklen_t *length) {
+    int (*real)(int, struct sockaddr *, socklen_t *) = dlsym(RTLD_NEXT, "getpeername");
+    return fails("getpeername") ? -1 : real(fd, address, length);
+}
+int epoll_create1(int flags) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "epoll_create1");
+    return fails("epoll_create1") ? -1 : real(flags);
+}
+int eventfd(unsigned count, int flags) {
+    int (*real)(unsigned, int) = dlsym(RTLD_NEXT, "eventfd");
+    return fails("eventfd") ? -1 : real(count, flags);
+}
+"""
+
+
+@pytest.fixture
+def shim(tmp_path):
+    if not Shim.is_possible():
+        pytest.skip("no gcc to make calls of the C library fail with")
+    return Shim(tmp_path, SOURCE)
+
+
+@pytest.fixture(params=[1, 2])
+def world(launch, shim, request):
+    server = launch.server()
+    redpool = launch.redpool(
+        server, console=True, settings={"threads": request.param}, environment=shim.environment)
+    with Clients(redpool, server) as clients:
+        clients.are_served()
+        yield redpool, server, clients
+    assert redpool.stop() == 0
+
+
+# In the main thread before and behind the file is read, and in a worker.
+FAILURES = {
+    "eventfd abort": "ended with signal 6", "eventfd trap": "ended with signal 4",
+    "eventfd null": "ended with signal 11", "eventfd overflow": "ended with signal 11",
+    "eventfd fail": "has failed", "epoll_create1 trap": "ended with signal 4",
+    "getpeername trap": "ended with signal 4", "getpeername null": "ended with signal 11",
+    "getpeername hang": "ended with signal 14",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_the_other_program_fails(world, shim, failure):
+    redpool, _, clients = world
+    descriptors = redpool.fds()
+    for turn in range(1 if "hang" in failure else 3):
+        shim.say(failure)
+        answer = asked(redpool)
+        assert answer == (
+            f"ERR upgrade failed: the other program {FAILURES[failure]} before it took over; "
+            "0.9.0 serves on").encode()
+        assert redpool.log().count("event=upgrade.failed") == turn + 1
+        clients.are_served()
+    shim.say("")
+    assert "clients carried" in upgrade(redpool)
+    clients.are_served()
+    # One belongs to the hand-over.
+    eventually(lambda: redpool.fds() <= descriptors + 1, what="descriptors as before")
+
+
+def is_taking_over(redpool) -> bool:
+    """It has been executed in place of another program."""
+    return "REDPOOL_HANDOVER=" in pathlib.Path(f"/proc/{redpool.process.pid}/environ").read_text()
+
+
+# MARK: Signals while the other program builds what it takes over
+
+
+@pytest.mark.parametrize("call", ["eventfd", "getpeername"])
+def test_a_reload_meanwhile(world, shim, call):
+    redpool, _, clients = world
+    shim.say(f"{call} wait")
+    asking = Asking(redpool)
+    eventually(lambda: is_taking_over(redpool), what="the other program")
+    redpool.signal(signal.SIGHUP)
+    shim.say("")
+    assert asking.end().startswith(b"upgraded ")
+    eventually(lambda: "event=reload.done" in redpool.log(), what="a reload")
+    clients.are_served()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_drain_meanwhile(world, shim, how):
+    redpool, _, _ = world
+    shim.say("getpeername wait")
+    asking = Asking(redpool)
+    eventually(lambda: is_taking_over(redpool), what="the other program")
+    redpool.signal(how)
+    shim.say("")
+    assert asking.end().startswith(b"upgraded ")
+    assert redpool.wait() == 0
+    assert "event=drain.end" in redpool.log()
