@@ -27,34 +27,34 @@ enum WorkerEvent: Sendable {
 }
 
 final class Daemon {
-    private let log: Logger
-    private let loop: EventLoop
-    private let events: Mailbox<WorkerEvent>
-    private let group: WorkerGroup
-    private let reloader: Reloader
-    private var stage = Stage.starting
+    let log: Logger
+    let loop: EventLoop
+    let events: Mailbox<WorkerEvent>
+    let group: WorkerGroup
+    let reloader: Reloader
+    var stage = Stage.starting
     /// How many workers have started, drained and ended.
     private var count = (started: 0, drained: 0, ended: 0)
     private var cut = 0
     /// Accepts clients when there are several workers.
-    private var dispatcher: Dispatcher?
+    var dispatcher: Dispatcher?
     /// Fires when a worker does not end in time.
     private var patience: Timer?
-    private var exitCode: Int32 = 0
+    var exitCode: Int32 = 0
     private var watchdog: Watchdog?
-    private let status: StatusLine
-    private var console: Console?
-    private var monitoring: Monitoring?
-    private let sentinels: SentinelDesk
-    private let clusters: ClusterDesk
+    let status: StatusLine
+    var console: Console?
+    var monitoring: Monitoring?
+    let sentinels: SentinelDesk
+    let clusters: ClusterDesk
     /// Nil if the process was started in the usual way, or once the hand-over is over.
-    private var successor: Successor?
-    private var built = 0
-    private var upgrader: Upgrader?
-    private let past: ProcessPast
+    var successor: Successor?
+    var built = 0
+    var upgrader: Upgrader?
+    let past: ProcessPast
 
     /// `starting` -> `running` -> `draining` -> `ended`.
-    private enum Stage {
+    enum Stage {
         case starting
         case running
         case draining
@@ -141,57 +141,11 @@ final class Daemon {
         prepareUpgrades(program)
     }
 
-    private func prepareUpgrades(_ program: Program) {
-        if let process = successor?.file.process {
-            group.goOn(behind: (process.lastClient, process.lastUpstream))
-            let totals = PoolMetrics.totals(of: successor?.file.counters ?? [])
-            monitoring?.center?.resume(totals)
-            for metrics in totals { group.goOn(behind: metrics.rejected, of: metrics.pool) }
-        }
-        upgrader = Upgrader(
-            UpgradeParts(
-                program: program, loop: loop, group: group, log: log, status: status,
-                settings: { [unowned self] in settings },
-                source: { [unowned self] in reloader.source },
-                ownListeners: { [unowned self] in ownListeners },
-                topologies: { [unowned self] in sentinels.carried + clusters.carried },
-                formerTotals: { [unowned self] in monitoring?.center?.formerTotals ?? [] },
-                obstacle: { [unowned self] in
-                    if stage != .running { return "Redpool is starting or ending" }
-                    if reloader.isUnderWay { return "a reload is under way" }
-                    // The other program would send what the operator holds back.
-                    let paused = config.pools.first { group.isPaused($0.name) }
-                    return paused.map { "pool \($0.name) is paused: resume it first" }
-                },
-                accepts: { [unowned self] in dispatcher?.accepts($0) }, past: past))
-        console?.host.startedAt = past.startedAt.nanoseconds
-        console?.host.upgrades = Int(past.upgrades)
-        monitoring?.startedAt = past.startedOn
-        console?.host.upgrade = { [unowned self] cuts, caller, refused in
-            guard let upgrader else {
-                return refused("upgrade refused: no descriptors left for an upgrade")
-            }
-            upgrader.begin(UpgradeRequest(cuts: cuts, caller: caller, refused: refused))
-        }
-    }
-
-    /// The listening sockets of the console and of metrics.
-    private var ownListeners: [CarriedListener] {
-        var found = monitoring?.carriedListeners ?? []
-        if let (descriptor, file) = console?.listening {
-            found.append(
-                CarriedListener(
-                    descriptor: descriptor, purpose: .console, address: file.place, number: 0,
-                    file: file.carried))
-        }
-        return found
-    }
-
     /// What the workers have. Nothing keeps what they were started with: it has passwords.
-    private var settings: WorkerSettings { reloader.settings }
+    var settings: WorkerSettings { reloader.settings }
 
     /// The configuration in force.
-    private var config: Config { settings.config }
+    var config: Config { settings.config }
 
     private static func inheritedSockets() throws -> [InheritedSocket] {
         do throws(InheritFailure) {
@@ -257,37 +211,7 @@ final class Daemon {
         }
     }
 
-    /// Waits until the workers have built what a former program hands over. Nothing else is done
-    /// before, so that the former program can still go on as if nothing had happened.
-    private func takeOver() throws {
-        guard let successor else { return }
-        while built < group.workers, stage == .starting {
-            events.wakeup.wait()
-            readMail()
-        }
-        guard stage == .starting else {
-            throw StartFailure(code: exitCode, message: "redpool: a worker has failed")
-        }
-        successor.commit()
-    }
-
-    /// The hand-over is over: the log and whoever has asked for the upgrade hear of it.
-    private func tellOfHandOver() {
-        guard let successor else { return }
-        self.successor = nil
-        let hasFailed = successor.failure != nil
-        log.log(
-            level: hasFailed ? .error : .notice, "\(successor.text)",
-            metadata: ["event": hasFailed ? "upgrade.failed" : "upgrade.done"])
-        for caller in successor.file.callers {
-            console?.answer(
-                ConsoleCaller(
-                    descriptor: caller.descriptor, isRESP3: caller.protocolVersion == 3),
-                successor.text, isError: hasFailed)
-        }
-    }
-
-    fileprivate func readMail() {
+    func readMail() {
         for event in events.takeAll() {
             switch event {
             case .built: built += 1

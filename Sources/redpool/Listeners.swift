@@ -65,7 +65,8 @@ enum Listeners {
             }
             try wait.end()
         } catch {
-            for listener in bound { release(listener) }
+            // Those of a former program are to be there for it when it goes on.
+            for listener in bound.dropFirst(adopted.count) { release(listener) }
             throw error
         }
         number(&bound, keeping: adopted.count)

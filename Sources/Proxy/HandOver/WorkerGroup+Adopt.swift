@@ -2,6 +2,7 @@
 // go on.
 
 import HandOver
+import Session
 import Synchronization
 
 extension WorkerGroup {
@@ -34,5 +35,19 @@ extension WorkerGroup {
     func adoptClient(by worker: Int) {
         clients.wrappingAdd(1, ordering: .relaxed)
         if workers > 1 { loads[worker].clients.wrappingAdd(1, ordering: .relaxed) }
+    }
+}
+
+extension PoolGroup {
+    /// The ids of primaries in the order of their numbers in cursors of SCAN. A former program has
+    /// given them before this one gives any.
+    var scanOrder: [[UInt8]] {
+        get { scanNumbers.withLock { $0.sorted { $0.value < $1.value }.map(\.key) } }
+        set {
+            let known = newValue.prefix(ScanCursor.mostNodes).enumerated()
+            scanNumbers.withLock { numbers in
+                for (number, id) in known where numbers[id] == nil { numbers[id] = number }
+            }
+        }
     }
 }

@@ -246,7 +246,7 @@ final class PoolGroup: Sendable {
     private let halted = Atomic<Int>(0)
     /// The numbers of a cluster's primaries in cursors of SCAN, by their ids. They stay for as long
     /// as the pool lasts, because clients keep cursors.
-    private let scanNumbers = Mutex<[[UInt8]: Int]>([:])
+    let scanNumbers = Mutex<[[UInt8]: Int]>([:])
 
     /// A pool uses only as many workers as it can be spread over.
     ///
@@ -336,18 +336,6 @@ final class PoolGroup: Sendable {
             guard numbers.count < ScanCursor.mostNodes else { return nil }
             numbers[id] = numbers.count
             return numbers.count - 1
-        }
-    }
-
-    /// The ids of primaries in the order of their numbers in cursors of SCAN. A former program has
-    /// given them before this one gives any.
-    var scanOrder: [[UInt8]] {
-        get { scanNumbers.withLock { $0.sorted { $0.value < $1.value }.map(\.key) } }
-        set {
-            let known = newValue.prefix(ScanCursor.mostNodes).enumerated()
-            scanNumbers.withLock { numbers in
-                for (number, id) in known where numbers[id] == nil { numbers[id] = number }
-            }
         }
     }
 
