@@ -60,8 +60,8 @@ private struct CellReader {
     private let commands: [String: Command]
     /// The users' numbers here, by pool and by their numbers in the cell.
     private var users: [[UInt32: UInt32]] = []
-    /// The ids here of upstreams that write trails name.
-    private var ids: [UpstreamID: UpstreamID] = [:]
+    /// The ids here of upstreams that write trails name, by pool: those of its primary.
+    private var ids: [UInt32: [UpstreamID: UpstreamID]] = [:]
     /// In the order of the cell; nil for one that is not this worker's.
     private(set) var clients: [ClientConnection?] = []
     private var upstreams: [UpstreamConnection] = []
@@ -71,6 +71,8 @@ private struct CellReader {
     private(set) var waiting: [(since: MonotonicTime, client: ClientConnection)] = []
     /// Clients with something that there is no place for. They are closed.
     private var lost: [ClientConnection] = []
+    /// Of upstreams that nobody needs.
+    private var unused: [Int32] = []
     /// The numbers of hubs here, by their positions.
     private var hubNumbers: [UInt32: HubRef] = [:]
 
@@ -96,7 +98,7 @@ private struct CellReader {
             case .hub(let hub): take(carried, as: hub)
             case .shared(let isSlow): takeShared(carried, isSlow: isSlow)
             case .exclusive, .held, .piped: take(carried)
-            case .idle: Glibc.close(carried.descriptor)
+            case .idle: if server(at: carried.server) != nil { leave(carried) }
             }
         }
         for (carried, pool) in zip(cell.pools, pools) {
@@ -116,7 +118,11 @@ private struct CellReader {
         }
         for upstream in upstreams { upstream.channel.startReading() }
         for client in lost { client.close(.upgrade) }
+        for descriptor in unused { Glibc.close(descriptor) }
     }
+
+    /// The upstream is not needed. A program that goes on instead of this one has it yet.
+    private mutating func leave(_ carried: CarriedUpstream) { unused.append(carried.descriptor) }
 
     private func client(at position: UInt32) -> ClientConnection? { clients[Int(position)] }
 
@@ -166,11 +172,14 @@ private struct CellReader {
         let pool = cell.servers[Int(carried.server)].pool
         guard let server = server(at: carried.server), let key = key(carried.key, pool: pool) else {
             lost.append(client)
+            leave(carried)
             return
         }
         let upstream = server.adopt(carried, key, for: .pin)
         client.home(at: server)
-        ids[carried.id] = upstream.id
+        if cell.servers[Int(carried.server)].isPrimary, !server.pool.isRouted {
+            ids[pool, default: [:]][carried.id] = upstream.id
+        }
         upstreams.append(upstream)
         upstream.lend(to: client, as: carried.use)
         upstream.scanner.passesLines = client.monitorFilter != nil
@@ -185,6 +194,7 @@ private struct CellReader {
         let sharers = Set(carried.expectations.compactMap(\.client)).sorted()
         let found = sharers.compactMap { client(at: $0) }
         guard let server = server(at: carried.server), let key = key(carried.key, pool: pool) else {
+            if poolFront(pool) != nil { leave(carried) }
             lost += found
             return
         }
@@ -193,7 +203,7 @@ private struct CellReader {
             $0 + ($1.isOwnFence ? 0 : Int32(clamping: $1.count))
         }
         if found.isEmpty || owed == 0 {
-            Glibc.close(carried.descriptor)
+            leave(carried)
             return
         }
         let upstream = server.adopt(
@@ -229,9 +239,11 @@ private struct CellReader {
     private mutating func take(_ carried: CarriedUpstream, as position: UInt32) {
         let hub = cell.hubs[Int(position)]
         // Without it its listeners are lost.
-        guard let pool = poolFront(hub.pool), let server = server(at: hub.server),
-            let key = key(carried.key, pool: hub.pool)
-        else { return }
+        guard let pool = poolFront(hub.pool) else { return }
+        guard let server = server(at: hub.server), let key = key(carried.key, pool: hub.pool) else {
+            leave(carried)
+            return
+        }
         let upstream = server.adopt(carried, key, for: .pin)
         upstreams.append(upstream)
         let made = pool.subscribers.adopt(
@@ -271,8 +283,9 @@ private struct CellReader {
         guard let client, let last = writes.upstream else { return }
         // Without its upstream a trail is spread: the next WAIT raises the offset of the one that
         // it gets, whatever its id.
+        let known = ids[carried.pool]?[last]
         client.session.writes = WriteTrail(
-            upstream: ids[last] ?? last, isSpread: writes.isSpread || ids[last] == nil)
+            upstream: known ?? last, isSpread: writes.isSpread || known == nil)
     }
 }
 
@@ -289,100 +302,6 @@ extension CarriedUse {
         switch self {
         case .exclusive(let client, _, _), .held(let client, _, _), .piped(let client, _): client
         case .idle, .shared, .hub: nil
-        }
-    }
-}
-
-// MARK: - The parts
-
-extension ClientConnection {
-    /// Takes over what a former program has written down; the upstream follows.
-    fileprivate func restore(_ carried: CarriedClient, lastCommand: Command) {
-        origin = Origin(
-            connectedAt: carried.connectedAt.nanoseconds, portMark: origin.portMark,
-            listener: carried.listener)
-        lastActivity = carried.lastActivity.nanoseconds
-        bytesTaken = carried.counts.bytesTaken
-        counted = ClientCounts(
-            commands: carried.counts.commands, bytesIn: carried.counts.bytesIn)
-        self.lastCommand = lastCommand
-        inputEnded = carried.hasEnded
-        if carried.loggedOutAt != 0 { loggedOutAt = carried.loggedOutAt }
-        if carried.hasOldInput { hasOldInput = true }
-        if carried.isReadOnly { ownExtras.reads.isReadOnly = true }
-        if let multi = carried.openMulti { openMulti = OpenMulti(multi) }
-        if !carried.trackers.isEmpty { trackers = Set(carried.trackers) }
-        if let monitor = carried.monitor { pool.goOnWatching(self, OwnCommands(carried: monitor)) }
-        carried.input.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress else { return }
-            input.append(base, count: bytes.count, pool: worker.chunks)
-        }
-        for case .bytes(let bytes) in carried.output { output.append(bytes, pool: worker.chunks) }
-        switch carried.mode {
-        case .open, .waiting, .barrier, .closing: mode = .open
-        case .exclusive: mode = .exclusive
-        case .loggedOut: mode = .loggedOut
-        case .piped(let isOwed, let isBlind):
-            mode = .piped(Pipe(view: isBlind ? .blind : .watching, isOwed: isOwed))
-        }
-        countKept()
-    }
-
-    /// The hand-over is certain: it is read, and what has come before is handled.
-    fileprivate func goOn() {
-        guard channel.isOpen else { return }
-        if !inputEnded { channel.startReading() }
-        if !output.isEmpty { worker.markDirty(self) }
-        if !input.isEmpty || inputEnded { worker.ready(self) }
-    }
-}
-
-extension Server {
-    /// Takes over a connection that is in use, and ends with that use.
-    fileprivate func adopt(
-        _ carried: CarriedUpstream, _ key: PoolKey, for lease: CarriedSlot.Lease
-    ) -> UpstreamConnection {
-        let slot = CarriedSlot(
-            lease: lease, dialedAt: carried.times.dialledAt, connectedAt: carried.times.connectedAt,
-            idleSince: carried.times.idleSince, activeAt: carried.times.activeAt,
-            progressAt: carried.times.waitingSince)
-        let id = machine.adopt(slot, key: key, now: worker.now)
-        if let budget = node.budget {
-            share.keeper.adopt(
-                PoolPermits(open: 1, pins: lease == .pin ? 1 : 0), &machine, budget.permits,
-                now: worker.now)
-        }
-        let upstream = UpstreamConnection(
-            id: id, key: key, descriptor: carried.descriptor, address: carried.address,
-            server: self)
-        var origin = UpstreamOrigin(
-            serial: carried.serial, address: carried.address, dialledAt: carried.times.dialledAt)
-        // What it showed of its server was known to the former program.
-        origin.epoch = nil
-        origin.runID = carried.origin.runID
-        origin.serverID = carried.origin.serverID
-        origin.isIdentified = carried.origin.isIdentified
-        origin.lacksLogin = carried.origin.lacksLogin
-        upstream.origin = origin
-        upstream.identity = carried.identity
-        upstream.stage = .ready
-        upstream.ending.spoiled = .upgrade
-        keep(upstream)
-        noteConnected()
-        noteWork()
-        return upstream
-    }
-}
-
-extension UpstreamConnection {
-    fileprivate func lend(to client: ClientConnection, as use: CarriedUse) {
-        switch use {
-        case .exclusive(_, let isBlocking, _): lend(to: client, for: .reply(isBlocking: isBlocking))
-        case .piped: lend(to: client, for: .pipe)
-        case .held(_, let state, let holder):
-            lend(to: client, for: .hold)
-            restore(state, isBlocking: holder.isBlocking, isDoubtful: holder.isDoubtful)
-        case .idle, .shared, .hub: break
         }
     }
 }
