@@ -171,6 +171,8 @@ int redpool_guard(int former, char *const arguments[], char *const environment[]
 
 void redpool_stay(void) {
     alarm(0);
+    // Its descriptor is closed next, and the number may be a client's soon.
+    way_back.former = -1;
     for (int index = 0; index < trouble_count; index++) signal(signals_of_trouble[index], SIG_DFL);
     stack_t none = {.ss_flags = SS_DISABLE};
     sigaltstack(&none, NULL);

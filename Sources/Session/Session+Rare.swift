@@ -168,9 +168,6 @@ extension Session {
 
     package var redirection: Redirection { state.redirection }
 
-    /// Its invalidations go to another client, or it has asked for that.
-    package var isRedirecting: Bool { !isPlain && state.redirection != Redirection() }
-
     /// A CLIENT TRACKING that names this client is being prepared.
     package mutating func asksRedirection(to client: UInt64) {
         if state.redirection.asked != client { state.redirection.asked = client }

@@ -26,7 +26,7 @@ enum Listeners {
 
     /// Binds every address of every pool for which the service manager has passed no socket. Tries
     /// again, for a time, to bind those that are in use; the others stay bound meanwhile, and their
-    /// clients wait. After a failure, none stays bound.
+    /// clients wait. After a failure, none stays bound but those of a former program.
     static func bindAll(
         _ config: Config, inherited: [InheritedSocket], wait: StartWait,
         successor: Successor? = nil
@@ -232,8 +232,8 @@ enum Listeners {
 extension PoolConfig {
     /// Those of its upstreams. After a failover some are at the former primary still, and each
     /// replica that clients read from may have `maxOpen`; the Sentinels have two connections each,
-    /// and a server one that asks for its role. Each node of a cluster
-    /// may have `maxOpen`, and one that asks for the map.
+    /// and a server one that asks for its role. Each node of a cluster may have `maxOpen`, and one
+    /// that asks for the map.
     fileprivate var descriptors: Int {
         switch source {
         case .server: maxOpen

@@ -10,7 +10,7 @@ func enter(_ count: CInt, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CCh
     let arguments = UnsafeBufferPointer(start: words, count: Int(count)).map {
         $0.map { String(cString: $0) } ?? ""
     }
-    return Redpool.perform(arguments.dropFirst(), Program(words: arguments))
+    return Redpool.perform(arguments)
 }
 
 enum Redpool {
@@ -26,12 +26,12 @@ enum Redpool {
     }
 
     /// Carries out the request on the command line. Returns the exit code.
-    fileprivate static func perform(
-        _ arguments: ArraySlice<String>, _ program: Program
-    ) -> Int32 {
+    ///
+    /// - Parameter words: the name of the program, and what follows.
+    fileprivate static func perform(_ words: [String]) -> Int32 {
         do {
-            switch try Invocation(arguments) {
-            case .run(let config): try run(config, program)
+            switch try Invocation(words.dropFirst()) {
+            case .run(let config): try run(config, Program(words: words))
             case .rehearse(let config): return try rehearse(config: config)
             case .check(let request): return try check(request)
             case .ping(let config, let pool): return try ping(config: config, pool: pool)

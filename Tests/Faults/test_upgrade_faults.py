@@ -69,6 +69,8 @@ def test_a_file_that_cannot_be_executed(world, program, change, words):
 
 REHEARSALS = {
     "one that does not know how": ("exit 64", "{} does not know how to take over: restart instead"),
+    "another program that ends well": (
+        "echo done; exit 0", "the rehearsal of {} ended with exit code 0: done"),
     "an exit code": ("exit 3", "the rehearsal of {} ended with exit code 3"),
     "an exit code with words": (
         "echo no; echo never >&2; exit 1",
@@ -159,7 +161,7 @@ def test_a_configuration_that_changes_with_the_execution(world, program, change)
 
 def test_a_file_that_always_changes(world, program):
     again = f"cp {program} {program}.new; mv {program}.new {program}"
-    replace(program, rehearsal(f"{again}; echo 1; exit 0"))
+    replace(program, rehearsal(f"{again}; echo redpool 1; exit 0"))
     is_refused(world, f"{program} changes while it is being tried")
 
 
@@ -167,7 +169,7 @@ def test_a_file_that_changes_once(world, program):
     """What is tried is what is executed."""
     redpool, _, clients = world
     shutil.copy(BINARY, f"{program}.good")
-    replace(program, rehearsal(f"mv {program}.good {program}; echo 1; exit 0"))
+    replace(program, rehearsal(f"mv {program}.good {program}; echo redpool 1; exit 0"))
     assert "clients carried" in upgrade(redpool)
     clients.are_served()
 

@@ -28,8 +28,8 @@ void redpool_note_program(const char *path);
 /// not have a name any more. -errno if there is none.
 int redpool_own_program(void);
 
-/// Keeps SIGTERM, SIGINT, SIGQUIT and SIGHUP waiting, also while another program is executed; or lets all
-/// signals come. For the main thread.
+/// Keeps SIGTERM, SIGINT, SIGQUIT and SIGHUP waiting, also while another program is executed; or
+/// lets all signals come. For the main thread.
 void redpool_hold_signals(bool are_held);
 
 /// Executes a program in place of this one. Returns only if that fails: -errno. The other threads

@@ -41,10 +41,6 @@ package struct FrozenCell: Sendable {
     package var totals: [PoolMetrics] = []
     /// Clients with TLS, which are closed.
     package var departed = 0
-    /// Clients whose command blocks.
-    package var blocked = 0
-    /// Clients that get messages.
-    package var subscribed = 0
     /// Clients that were closed because nothing else was possible, by what stood in the way.
     package var cut: [Obstacle: Int] = [:]
 }

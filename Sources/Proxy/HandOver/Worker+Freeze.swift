@@ -11,7 +11,7 @@ extension Worker {
     /// The main thread has ordered it.
     func begin(_ order: FreezeOrder) {
         guard let until = order.until else {
-            return order.answer(index, .snapshot(writeDown().cell))
+            return order.answer(index, .snapshot(writeDown()))
         }
         acceptor?.accepts(false)
         clients.forEach { $0.freeze() }
@@ -96,7 +96,7 @@ extension Worker {
                 switch message {
                 case .thaw: isStanding = false
                 case .writeDown(let done):
-                    var frozen = writeDown()
+                    var frozen = FrozenCell(cell: writeDown())
                     frozen.cut = freezing.cut
                     let departing = clients.all.filter { $0.carriage == .departs }
                     for client in departing { client.close(.upgrade) }
@@ -126,20 +126,13 @@ extension Worker {
     // MARK: Writing down
 
     /// All that can be handed over at this moment.
-    private func writeDown() -> FrozenCell {
+    private func writeDown() -> CarriedCell {
         let carried = clients.all.filter { $0.carriage == .carried }
         var writer = CellWriter(self)
         for client in carried { writer.add(client) }
         writer.addShared()
         for pool in pools { writer.addHubs(of: pool) }
-        var frozen = FrozenCell(cell: writer.cell)
-        for client in carried {
-            if client.isBlocked { frozen.blocked += 1 }
-            if client.isListener || client.upstream?.hold?.isListening == true {
-                frozen.subscribed += 1
-            }
-        }
-        return frozen
+        return writer.cell
     }
 }
 

@@ -1,6 +1,6 @@
 // `redpool rehearse`: a program that is to take over shows that it could. It gets the hand-over
 // without passwords as descriptor 3, reads it and the configuration, and opens nothing. Its last
-// line is its version.
+// line says that it is Redpool: another program that ends well must not be executed.
 
 import Config
 import EventLoop
@@ -9,6 +9,9 @@ import HandOver
 import Pool
 import Proxy
 import Session
+
+/// Begins the last line of a rehearsal that has succeeded.
+let rehearsed = "redpool "
 
 /// Returns the exit code.
 func rehearse(config path: String) throws -> Int32 {
@@ -29,7 +32,7 @@ func rehearse(config path: String) throws -> Int32 {
         }
         for client in cell.clients { _ = Session(carried: client.session) }
     }
-    print(redpoolVersion)
+    print(rehearsed + redpoolVersion)
     return 0
 }
 

@@ -69,7 +69,7 @@ extension Upgrader {
     func judge(_ rehearsal: Rehearsal, _ end: ProgramEnd) {
         let lines = String(decoding: rehearsal.output, as: UTF8.self)
             .split(separator: "\n").map { String($0) }
-        guard end == .exited(0), let version = lines.last else {
+        guard end == .exited(0), lines.last?.hasPrefix(rehearsed) == true else {
             return refuse(rehearsal.request, failure(end, lines))
         }
         guard parts.program.identity == rehearsal.identity else {
@@ -83,8 +83,7 @@ extension Upgrader {
         }
         freeze(
             Freeze(
-                request: rehearsal.request, began: rehearsal.began, version: version,
-                identity: rehearsal.identity,
+                request: rehearsal.request, began: rehearsal.began, identity: rehearsal.identity,
                 until: MonotonicTime(
                     nanoseconds: EventLoop.now() + parts.settings().config.drainTimeout)))
     }

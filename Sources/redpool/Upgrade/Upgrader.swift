@@ -82,8 +82,6 @@ final class Upgrader {
     struct Freeze {
         let request: UpgradeRequest
         let began: MonotonicTime
-        /// The version of the other program.
-        let version: String
         let identity: Program.Identity?
         let until: MonotonicTime
         var cells: [Int: FrozenCell] = [:]
