@@ -29,10 +29,11 @@ extension Worker {
     /// Upstreams that several clients share are handed over with what they owe.
     var handsOverShared: Bool { orders.freezing.map { now >= $0.patientUntil } ?? false }
 
-    /// Called at the end of each turn while the worker is to stand still.
-    func continueFreeze() {
+    /// Called at the end of each turn while the worker is to stand still. True: clients were closed,
+    /// which gives the end of the turn work; no event would bring the next one.
+    func continueFreeze() -> Bool {
         guard var freezing = orders.freezing, let until = freezing.order.until, isIdle else {
-            return
+            return false
         }
         freezing.missing.removeAll { id in
             guard let client = clients[id] else { return true }
@@ -51,19 +52,21 @@ extension Worker {
         updateNow()
         let isOver = now >= until
         if freezing.missing.isEmpty, areUpstreamsWritten || (isOver && freezing.order.isLast) {
-            return stand(freezing)
+            stand(freezing)
+            return false
         }
-        guard isOver else { return }
+        guard isOver else { return false }
         guard freezing.order.cuts else {
             endFreeze()
             freezing.order.answer(index, .obstacles(obstacles(freezing.missing)))
-            return
+            return false
         }
         orders.freezing?.cut.merge(obstacles(freezing.missing)) { $0 + $1 }
         for id in freezing.missing { clients[id]?.close(.upgrade) }
         // What that means for upstreams is settled before the next look.
         for pool in pools { pool.forEachServer { $0.noteWork() } }
         orders.freezing?.missing = []
+        return true
     }
 
     private func obstacles(_ missing: [SlotID]) -> [Obstacle: Int] {

@@ -169,7 +169,7 @@ package final class Worker {
                 return false
             }
             epilogue()
-            if orders.freezing != nil { continueFreeze() }
+            while orders.freezing != nil, continueFreeze() { epilogue() }
             if lifecycle == .drained, !hasReported {
                 hasReported = true
                 drained(clients.count)

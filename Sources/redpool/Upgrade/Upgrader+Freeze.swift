@@ -11,15 +11,15 @@ import Pool
 import Proxy
 
 extension Upgrader {
-    func freeze(_ freeze: Freeze) {
+    func freeze(_ given: Freeze) {
+        var freeze = given
+        let limit = MonotonicTime(nanoseconds: now.nanoseconds + Upgrader.tryTime)
+        freeze.isLast = limit >= freeze.until
         stage = .freezing(freeze)
         parts.accepts(false)
-        let limit = min(now.nanoseconds + Upgrader.tryTime, freeze.until.nanoseconds)
-        let isLast = limit == freeze.until.nanoseconds
-        timer?.start(after: max(0, limit - now.nanoseconds) + Upgrader.tryTime)
-        order(
-            until: MonotonicTime(nanoseconds: limit), isLast: isLast,
-            cuts: isLast && freeze.request.cuts)
+        // As long again for a thread that is late: only one in a long turn is later.
+        timer?.start(after: 2 * Upgrader.tryTime)
+        order(until: limit, isLast: freeze.isLast, cuts: freeze.isLast && freeze.request.cuts)
     }
 
     /// All workers have answered.
@@ -39,7 +39,10 @@ extension Upgrader {
     func goOnWithout(_ given: Freeze) {
         var freeze = given
         thaw()
-        guard now < freeze.until else { return refuse(freeze.request, cannotBeCarried(freeze)) }
+        let isThreadLate = freeze.answered < parts.group.workers
+        if freeze.isLast, !isThreadLate || now - freeze.until > Upgrader.patience {
+            return refuse(freeze.request, cannotBeCarried(freeze))
+        }
         freeze.answered = 0
         freeze.standing = 0
         freeze.rests = true

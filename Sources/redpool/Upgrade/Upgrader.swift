@@ -90,6 +90,8 @@ final class Upgrader {
         var standing = 0
         /// Between two tries.
         var rests = false
+        /// There is no other try.
+        var isLast = false
     }
 
     /// What a worker has said.
@@ -105,6 +107,8 @@ final class Upgrader {
     /// How long workers may stand still in one try, and how long they go on until the next.
     static let tryTime: Int64 = 100_000_000
     static let restTime: Int64 = 200_000_000
+    /// How much longer a thread is waited for that did not stop in time, as on a busy machine.
+    static let patience: Int64 = 1_000_000_000
     static let mostTries = 3
 
     init?(_ parts: UpgradeParts) {
