@@ -29,8 +29,8 @@ extension Worker {
     /// Upstreams that several clients share are handed over with what they owe.
     var handsOverShared: Bool { orders.freezing.map { now >= $0.patientUntil } ?? false }
 
-    /// Called at the end of each turn while the worker is to stand still. True: clients were closed,
-    /// which gives the end of the turn work; no event would bring the next one.
+    /// Called at the end of each turn while the worker is to stand still. True: clients were
+    /// closed, which gives the end of the turn work; no event would bring the next one.
     func continueFreeze() -> Bool {
         guard var freezing = orders.freezing, let until = freezing.order.until, isIdle else {
             return false
