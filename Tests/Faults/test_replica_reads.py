@@ -1,7 +1,6 @@
 """Reads from the replicas of a cluster: no client misses a write of its own, whatever happens."""
 
 import contextlib
-import signal
 import time
 
 import pytest
@@ -11,7 +10,9 @@ from harness.middleman import Middleman
 from harness.relay import Relay
 from harness.servers import FOUND
 from harness.waiting import always, eventually
-from harness.wire import Closed, ErrorReply, encode
+from harness.wire import Closed, encode
+
+from replica_reads import calls, reads_from, wait_for_replica
 
 pytestmark = [pytest.mark.daemon]
 
@@ -19,30 +20,10 @@ OTHERS = ("redis 6.2", "valkey 8.0")
 SERVERS = [server for server in FOUND if server in FOUND[:1] or server.name in OTHERS]
 
 
-def calls(node, command) -> int:
-    """How often a node has executed a command."""
-    for line in node.command("INFO", "commandstats").decode().splitlines():
-        if line.startswith(f"cmdstat_{command}:"):
-            return int(line.partition("calls=")[2].partition(",")[0])
-    return 0
-
-
-def reads_from(client, key, node) -> bool:
-    """Whether a read of the key goes to this node."""
-    before = calls(node, "strlen")
-    client.command("STRLEN", key)
-    return calls(node, "strlen") > before
-
-
 def start(launch, cluster, reads="replica", **pool):
     redpool = launch.redpool(None, pool=cluster.settings | {"reads": reads} | pool, console=True)
     cluster.wait_for_map(redpool)
     return redpool
-
-
-def wait_for_replica(client, key, replicas):
-    eventually(lambda: any([reads_from(client, key, node) for node in replicas]),
-               what="reads from replicas")
 
 
 @pytest.fixture(scope="module", params=SERVERS, ids=str)
@@ -56,120 +37,6 @@ def pair(two):
     two.settle()
     [primary] = two.primaries
     return two, primary, two.replicas_of(primary)
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
-def test_replicas_answer_reads_and_nothing_else(launch, pair, protocol):
-    cluster, primary, replicas = pair
-    redpool = start(launch, cluster)
-    with redpool.connect() as client, redpool.connect() as writer:
-        if protocol == 3:
-            assert client.command("HELLO", "3")[b"proto"] == 3
-        assert writer.command("SET", "k", "one") == b"OK"
-        wait_for_replica(client, "k", replicas)
-        written = calls(primary, "set")
-        before = [calls(node, "get") for node in (primary, *replicas)]
-        for _ in range(50):
-            assert client.command("GET", "k") == b"one"
-        after = [calls(node, "get") for node in (primary, *replicas)]
-        assert sum(after) - sum(before) == 50
-        assert after[0] - before[0] <= 5, "reads go to replicas"
-        assert 0 in (after[1] - before[1], after[2] - before[2]), "a client keeps its replica"
-        # Commands of other kinds find the primary behind a read on a replica.
-        assert client.command("SET", "k", "two") == b"OK"
-        assert client.command("GET", "k") == b"two"
-        assert client.command("PUBLISH", "nobody", "x") == 0
-        assert client.command("EVAL", "return redis.call('SET', KEYS[1], 'three')", 1, "k") == b"OK"
-        assert client.command("EVAL", "return 7", 0) == 7
-        client.send(encode("MULTI") + encode("GET", "k") + encode("EXEC"))
-        assert [client.read() for _ in range(3)] == [b"OK", b"QUEUED", [b"three"]]
-        assert client.command("WATCH", "k") == b"OK"
-        assert client.command("GET", "k") == b"three"
-        assert client.command("UNWATCH") == b"OK"
-        assert client.command("DBSIZE") == 1
-        assert client.command("SCAN", 0)[1] == [b"k"]
-        assert calls(primary, "set") >= written + 1
-    assert "upstream.desync" not in redpool.log()
-
-
-def test_clients_are_spread_over_replicas(launch, pair):
-    cluster, primary, replicas = pair
-    redpool = start(launch, cluster)
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(redpool.connect()) for _ in range(24)]
-        wait_for_replica(clients[0], "k", replicas)
-        before = [calls(node, "get") for node in replicas]
-        for client in clients:
-            assert client.command("GET", "k") is None
-        assert all(calls(node, "get") > old for node, old in zip(replicas, before))
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_pipelines_keep_their_order(launch, pair, threads):
-    """A write waits for the reads before it, and a read behind it sees it."""
-    cluster, _, replicas = pair
-    settings = cluster.settings | {"reads": "replica"}
-    redpool = launch.redpool(None, pool=settings, settings={"threads": threads})
-    cluster.wait_for_map(redpool)
-    with redpool.connect() as client:
-        wait_for_replica(client, "k", replicas)
-        for number in range(200):
-            client.send(b"".join((
-                encode("GET", "k"), encode("GET", "k"), encode("SET", "k", number),
-                encode("GET", "k"), encode("INCR", "k"), encode("GET", "k"))))
-            old = str(number).encode() if number else None
-            new, next_ = str(number).encode(), str(number + 1).encode()
-            assert [client.read() for _ in range(6)] == [old, old, b"OK", new, number + 1, next_]
-            if number % 50 == 0:
-                wait_for_replica(client, "k", replicas)
-    assert "upstream.desync" not in redpool.log()
-
-
-def test_reads_of_clients_that_ask_for_it(launch, pair):
-    cluster, primary, replicas = pair
-    redpool = start(launch, cluster, reads="client")
-    with redpool.connect() as asking, redpool.connect() as other:
-        assert asking.command("READONLY") == b"OK"
-        wait_for_replica(asking, "k", replicas)
-        always(lambda: reads_from(other, "k", primary), 0.3)
-        assert asking.command("READWRITE") == b"OK"
-        assert reads_from(asking, "k", primary)
-        assert asking.command("READONLY") == b"OK"
-        wait_for_replica(asking, "k", replicas)
-        assert asking.command("RESET") == b"RESET"
-        assert reads_from(asking, "k", primary)
-
-
-def test_reads_can_be_changed_at_a_reload(launch, pair):
-    cluster, primary, replicas = pair
-    redpool = start(launch, cluster, reads="primary")
-    with redpool.connect() as client:
-        assert client.command("READONLY") == b"OK"
-        always(lambda: reads_from(client, "k", primary), 0.3)
-        redpool.reload(reads="client")
-        wait_for_replica(client, "k", replicas)
-        redpool.reload(reads="primary")
-        eventually(lambda: reads_from(client, "k", primary), what="reads from the primary")
-        always(lambda: reads_from(client, "k", primary), 0.3)
-
-
-def test_scripts_that_only_read(launch, pair):
-    cluster, primary, replicas = pair
-    if primary.command("EVAL_RO", "return 1", 0) != 1:
-        pytest.skip("this server has no EVAL_RO")
-    redpool = start(launch, cluster)
-    with redpool.connect() as client:
-        wait_for_replica(client, "k", replicas)
-        name = client.command("SCRIPT", "LOAD", "return redis.call('STRLEN', KEYS[1])").decode()
-        for node in replicas:
-            assert node.command("SCRIPT", "FLUSH") == b"OK"
-        # NOSCRIPT of a replica: the primary has it.
-        for _ in range(20):
-            assert client.command("EVALSHA_RO", name, 1, "k") == 0
-        for _ in range(20):
-            assert client.command("EVAL_RO", "return #KEYS", 1, "k") == 1
-        reply = client.command("EVAL_RO", "return redis.call('SET', KEYS[1], 1)", 1, "k")
-        assert isinstance(reply, ErrorReply)
 
 
 def test_own_writes_while_replication_stands_still(launch, full):
@@ -233,41 +100,6 @@ def test_a_replica_that_lags_is_left(launch):
         always(lambda: reader.command("GET", "k") == b"new", 2)
         relays[cluster.nodes.index(primary)].release()
         wait_for_replica(reader, "k", cluster.replicas_of(primary))
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
-def test_reads_while_replicas_go(launch, two, how):
-    """Reads in flight there go to the primary: nobody sees an error."""
-    two.settle()
-    [primary] = two.primaries
-    replicas = two.replicas_of(primary)
-    redpool = start(launch, two)
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(redpool.connect()) for _ in range(20)]
-        for client in clients:
-            assert client.command("SET", "k", "v") == b"OK"
-        wait_for_replica(clients[0], "k", replicas)
-
-        def read():
-            for client in clients:
-                client.send(encode("GET", "k") * 10)
-            for client in clients:
-                assert [client.read() for _ in range(10)] == [b"v"] * 10
-
-        for replica in replicas:
-            for _ in range(20):
-                read()
-            for client in clients:
-                client.send(encode("GET", "k") * 10)
-            replica.stop(how)
-            for client in clients:
-                assert [client.read() for _ in range(10)] == [b"v"] * 10
-            read()
-        assert reads_from(clients[0], "k", primary)
-        for replica in replicas:
-            replica.start()
-        wait_for_replica(clients[0], "k", replicas)
-    assert "upstream.desync" not in redpool.log()
 
 
 def test_a_replica_that_does_not_answer_is_left(launch, pair):

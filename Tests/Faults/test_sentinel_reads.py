@@ -10,10 +10,10 @@ import pytest
 
 from harness.sentinels import Watched
 from harness.servers import FOUND
-from harness.waiting import always, eventually
+from harness.waiting import eventually
 from harness.wire import ErrorReply, encode
 
-from test_replica_reads import calls, reads_from, wait_for_replica
+from replica_reads import calls, reads_from, wait_for_replica
 
 pytestmark = pytest.mark.daemon
 
@@ -36,51 +36,21 @@ def three(keep, request):
     return keep.started(Watched(replicas=2, binary=request.param.path))
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
-def test_replicas_answer_reads_and_nothing_else(launch, three, protocol):
-    primary, replicas = three.primary, three.replicas
+def test_databases_and_acknowledgements(launch, three):
+    """A client reads from the database that it has selected, whoever answers."""
     redpool = start(launch, three)
     with redpool.connect() as client, redpool.connect() as writer:
-        if protocol == 3:
-            assert client.command("HELLO", "3")[b"proto"] == 3
         assert client.command("SELECT", 2) == b"OK"
         assert writer.command("SELECT", 2) == b"OK"
-        assert writer.command("FLUSHDB") == b"OK"
-        assert writer.command("SET", "k", "one") == b"OK"
-        wait_for_replica(client, "k", replicas)
-        written = calls(primary, "set")
-        before = [calls(node, "get") for node in (primary, *replicas)]
-        for _ in range(50):
-            assert client.command("GET", "k") == b"one"
-        after = [calls(node, "get") for node in (primary, *replicas)]
-        assert sum(after) - sum(before) == 50
-        assert after[0] - before[0] <= 5, "reads go to replicas"
-        assert 0 in (after[1] - before[1], after[2] - before[2]), "a client keeps its replica"
-        assert client.command("MGET", "k", "other") == [b"one", None]
-        # Commands of other kinds find the primary behind a read on a replica.
-        assert client.command("SET", "k", "two") == b"OK"
-        assert client.command("GET", "k") == b"two"
-        assert client.command("PUBLISH", "nobody", "x") == 0
-        assert client.command("EVAL", "return redis.call('SET', KEYS[1], 'three')", 1, "k") == b"OK"
-        assert client.command("EVAL", "return 7", 0) == 7
-        client.send(encode("MULTI") + encode("GET", "k") + encode("EXEC"))
-        assert [client.read() for _ in range(3)] == [b"OK", b"QUEUED", [b"three"]]
-        assert client.command("MULTI") == b"OK"
-        assert client.command("SET", "k", "four") == b"QUEUED"
-        assert client.command("EXEC") == [b"OK"]
-        assert client.command("GET", "k") == b"four"
-        assert client.command("WATCH", "k") == b"OK"
-        assert client.command("GET", "k") == b"four"
-        assert client.command("UNWATCH") == b"OK"
-        assert client.command("BLPOP", "nothing", "0.01") is None
-        assert client.command("DBSIZE") == 1
-        assert client.command("SCAN", 0)[1] == [b"k"]
+        assert writer.command("SET", "second", "one") == b"OK"
+        wait_for_replica(client, "second", three.replicas)
+        for _ in range(20):
+            assert client.command("GET", "second") == b"one"
+        assert client.command("SET", "second", "two") == b"OK"
+        assert client.command("GET", "second") == b"two"
         assert client.command("WAIT", 2, 5000) == 2
         assert client.command("SELECT", 0) == b"OK"
-        assert client.command("GET", "k") is None
-        assert calls(primary, "set") >= written + 2
-    log = redpool.log()
-    assert "upstream.desync" not in log and "READONLY" not in log
+        assert client.command("GET", "second") is None
 
 
 def test_what_changes_nothing_does_not_keep_a_client_from_replicas(launch, three):
@@ -96,17 +66,6 @@ def test_what_changes_nothing_does_not_keep_a_client_from_replicas(launch, three
             assert client.command("PING") == b"PONG"
             return any([reads_from(client, "k", node) for node in three.replicas])
     eventually(comes_there, what="a read of a new client at a replica")
-
-
-def test_clients_are_spread_over_replicas(launch, three):
-    redpool = start(launch, three)
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(redpool.connect()) for _ in range(24)]
-        wait_for_replica(clients[0], "k", three.replicas)
-        before = [calls(node, "get") for node in three.replicas]
-        for client in clients:
-            assert client.command("GET", "spread") is None
-        assert all(calls(node, "get") > old for node, old in zip(three.replicas, before))
 
 
 def test_cursors_stay_at_the_primary(launch, three):
@@ -128,66 +87,6 @@ def test_cursors_stay_at_the_primary(launch, three):
                 break
         assert len(found) == 2000
         assert all(calls(node, "hscan") == 0 for node in three.replicas)
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_pipelines_keep_their_order(launch, three, threads):
-    """A write waits for the reads before it, and a read behind it sees it."""
-    redpool = start(launch, three, settings={"threads": threads})
-    with redpool.connect() as client:
-        assert client.command("DEL", "p") in (0, 1)
-        wait_for_replica(client, "p", three.replicas)
-        for number in range(200):
-            client.send(b"".join((
-                encode("GET", "p"), encode("GET", "p"), encode("SET", "p", number),
-                encode("GET", "p"), encode("INCR", "p"), encode("GET", "p"))))
-            old = str(number).encode() if number else None
-            new, next_ = str(number).encode(), str(number + 1).encode()
-            assert [client.read() for _ in range(6)] == [old, old, b"OK", new, number + 1, next_]
-            if number % 50 == 0:
-                wait_for_replica(client, "p", three.replicas)
-        # Writes that are sent behind another one in one piece are writes as well.
-        for number in range(20):
-            wait_for_replica(client, "p", three.replicas)
-            client.send(encode("PING") + encode("SET", "a", number) + encode("SET", "p", number))
-            assert [client.read() for _ in range(3)] == [b"PONG", b"OK", b"OK"]
-            assert client.command("GET", "p") == str(number).encode()
-            assert client.command("GET", "a") == str(number).encode()
-    assert "upstream.desync" not in redpool.log()
-
-
-def test_reads_of_clients_that_ask_for_it(launch, three):
-    redpool = start(launch, three, reads="client")
-    with redpool.connect() as asking, redpool.connect() as other:
-        assert asking.command("READONLY") == b"OK"
-        wait_for_replica(asking, "k", three.replicas)
-        always(lambda: reads_from(other, "k", three.primary), 0.3)
-        assert asking.command("READWRITE") == b"OK"
-        assert reads_from(asking, "k", three.primary)
-        assert asking.command("READONLY") == b"OK"
-        wait_for_replica(asking, "k", three.replicas)
-        assert asking.command("RESET") == b"RESET"
-        assert reads_from(asking, "k", three.primary)
-        asking.send(encode("GET", "none") + encode("READONLY") + encode("GET", "none"))
-        assert [asking.read() for _ in range(3)] == [None, b"OK", None]
-        assert isinstance(asking.command("READONLY", "x"), ErrorReply)
-
-
-def test_reads_can_be_changed_at_a_reload(launch, three):
-    redpool = start(launch, three, reads="primary")
-    with redpool.connect() as client:
-        always(lambda: reads_from(client, "k", three.primary), 0.3)
-        redpool.reload(reads="replica")
-        wait_for_replica(client, "k", three.replicas)
-        redpool.reload(reads="primary")
-        eventually(lambda: reads_from(client, "k", three.primary), what="reads from the primary")
-        always(lambda: reads_from(client, "k", three.primary), 0.3)
-        assert client.command("SET", "k", "v") == b"OK"
-        states = {row["state"] for row in redpool.show("NODES")}
-        eventually(lambda: {row["state"] for row in redpool.show("NODES")} == {"primary"},
-                   what=f"no replicas: {states}")
-        redpool.reload(reads="replica")
-        wait_for_replica(client, "k", three.replicas)
 
 
 def test_what_the_console_says_of_replicas(launch, three):
@@ -219,24 +118,6 @@ def test_what_the_console_says_of_replicas(launch, three):
         eventually(lambda: {row["replicas"] for row in redpool.show("SENTINELS")} == {None},
                    what="no count of replicas")
         assert reads() >= before + served
-
-
-def test_scripts_that_only_read(launch, three):
-    if three.primary.command("EVAL_RO", "return 1", 0) != 1:
-        pytest.skip("this server has no EVAL_RO")
-    redpool = start(launch, three)
-    with redpool.connect() as client:
-        wait_for_replica(client, "k", three.replicas)
-        name = client.command("SCRIPT", "LOAD", "return redis.call('STRLEN', KEYS[1])").decode()
-        for node in three.replicas:
-            assert node.command("SCRIPT", "FLUSH") == b"OK"
-        # NOSCRIPT of a replica: the primary has it.
-        for _ in range(20):
-            assert client.command("EVALSHA_RO", name, 1, "absent") == 0
-        for _ in range(20):
-            assert client.command("EVAL_RO", "return #KEYS", 1, "k") == 1
-        reply = client.command("EVAL_RO", "return redis.call('SET', KEYS[1], 1)", 1, "k")
-        assert isinstance(reply, ErrorReply)
 
 
 def test_what_a_replica_refuses_the_primary_is_asked(launch, three):
@@ -309,48 +190,6 @@ def test_own_writes_of_many_clients(launch, how, full):
             wait_for_replica(client, "own0", replicas)
             assert client.command("GET", f"own{index}") == str(rounds).encode()
         assert watched.primary is primary
-    assert "upstream.desync" not in redpool.log()
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
-def test_reads_while_replicas_go(launch, how):
-    """Reads in flight there go to the primary: nobody sees an error."""
-    watched = launch.started(Watched(replicas=2))
-    primary, replicas = watched.primary, watched.replicas
-    redpool = start(launch, watched)
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(redpool.connect(30)) for _ in range(20)]
-        for client in clients:
-            assert client.command("SET", "k", "v") == b"OK"
-        wait_for_replica(clients[0], "k", replicas)
-
-        def read():
-            for client in clients:
-                client.send(encode("GET", "k") * 10)
-            for client in clients:
-                assert [client.read() for _ in range(10)] == [b"v"] * 10
-
-        for replica in replicas:
-            for _ in range(20):
-                read()
-            for client in clients:
-                client.send(encode("GET", "k") * 10)
-            replica.stop(how)
-            for client in clients:
-                assert [client.read() for _ in range(10)] == [b"v"] * 10
-            read()
-        assert reads_from(clients[0], "k", primary)
-
-        def named():
-            return [row["node"] for row in redpool.show("NODES") if row["state"] == "replica"]
-
-        eventually(lambda: named() == [], 30, what="replicas that the Sentinels call down")
-        for replica in replicas:
-            replica.start()
-            assert replica.command("REPLICAOF", "127.0.0.1", primary.tcp.port) == b"OK"
-        wait_for_replica(clients[0], "k", replicas)
-        for _ in range(20):
-            read()
     assert "upstream.desync" not in redpool.log()
 
 

@@ -15,7 +15,7 @@ import redis
 
 from harness.daemon import fails, run_cli, starting, yaml
 from harness.tasks import stopped, tasks
-from harness.waiting import always, eventually
+from harness.waiting import eventually
 from harness.wire import Connection, ErrorReply
 
 pytestmark = pytest.mark.daemon

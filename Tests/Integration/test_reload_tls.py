@@ -8,7 +8,6 @@ import subprocess
 import pytest
 
 from harness.certificates import authority, other_authority, server_certificate
-from harness.daemon import yaml
 from harness.load import Neighbours
 from harness.waiting import always, eventually
 from harness.wire import ErrorReply

@@ -15,7 +15,7 @@ from harness.guest import Guest, Unavailable
 from harness.package import deb
 from harness.trap import trap
 from harness.waiting import always, comes, eventually
-from harness.wire import Address, Closed, Connection
+from harness.wire import Address, Connection
 
 pytestmark = pytest.mark.daemon
 UNITS = ("redpool.service", "redpool.socket", "redpool-failed.target")

@@ -11,7 +11,7 @@ import pytest
 from harness.daemon import BINARY, run_cli, yaml
 from harness.trap import trap
 from harness.waiting import eventually
-from harness.wire import Closed, encode
+from harness.wire import Closed
 
 pytestmark = pytest.mark.daemon
 

@@ -1,7 +1,6 @@
 """A primary with replicas, and the Sentinels that watch them: all private, real processes."""
 
 import contextlib
-import os
 import pathlib
 import signal
 import subprocess
