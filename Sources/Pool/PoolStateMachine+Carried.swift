@@ -5,6 +5,7 @@
 package struct CarriedSlot: Equatable, Sendable {
     /// What it is leased for.
     package enum Lease: Equatable, Sendable {
+        /// It was idle. It is lent again when its server has answered, as after a probe.
         case none
         /// Commands whose replies are not complete: 1 or more, or none while only a fence is in
         /// flight.
@@ -75,7 +76,7 @@ extension PoolStateMachine {
         slots[slot].expiresAt = expiry(of: slot)
         assign(slot, to: groupIndex(of: key))
         switch carried.lease {
-        case .none: move(slot, to: .idle)
+        case .none: expectAnswer(of: slot, until: now.nanoseconds + limits.pingTimeout)
         case .shared(let inFlight, let isSlow, let isFenced):
             slots[slot].lane = isSlow ? .slow : .fast
             move(slot, to: .shared)

@@ -66,12 +66,17 @@ extension PoolStateMachine {
         {
             close(slot, .idleTimeout, now: now)
         } else if pingInterval > 0, now >= probeDue(slot) {
-            move(slot, to: .probing)
-            slots[slot].deadline = now + limits.pingTimeout
-            probeDeadline = min(probeDeadline, slots[slot].deadline)
-            counters.probes += 1
+            expectAnswer(of: slot, until: now + limits.pingTimeout)
             actions.append(.probe(id(of: slot)))
         }
+    }
+
+    /// The server has to answer before the upstream is lent.
+    mutating func expectAnswer(of slot: Int, until deadline: Int64) {
+        move(slot, to: .probing)
+        slots[slot].deadline = deadline
+        probeDeadline = min(probeDeadline, deadline)
+        counters.probes += 1
     }
 
     /// When to probe an idle upstream: `pingInterval` after its last answer, or up to 10 % earlier.

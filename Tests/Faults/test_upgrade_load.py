@@ -44,7 +44,7 @@ def upgrade_while(redpool, change) -> str:
 def test_nobody_notices(launch, full, threads):
     """Working, blocked, subscribed, holding, idle and coming clients."""
     server, redpool = start(launch, int(threads[0]))
-    pid, upgrades = redpool.process.pid, 100 if full else 4
+    pid, upgrades = redpool.process.pid, 100 if full else 10 if threads == "2" else 4
     listener = [redpool.tcp, redpool.tcp6, redpool.unix]
     with contextlib.ExitStack() as stack:
         use = stack.enter_context

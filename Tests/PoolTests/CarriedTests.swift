@@ -23,8 +23,13 @@ struct CarriedTests {
         for lease in leases {
             let carried = slot(lease)
             let id = pool.adopt(carried, otherUser)
+            if lease == .none {
+                #expect(pool.carried(id) == nil, "its server has to answer first")
+                pool.probed(id)
+            }
             var again = pool.carried(id)
             if !lease.isShared { again?.progressAt = carried.progressAt }
+            if lease == .none { again?.activeAt = carried.activeAt }
             #expect(again == carried)
         }
         #expect(pool.census.idle == 1)
@@ -42,7 +47,10 @@ struct CarriedTests {
         let pinned = pool.adopt(slot(.pin))
         let shared = pool.adopt(slot(.shared(inFlight: 1, isSlow: false, isFenced: true)))
         let idle = pool.adopt(slot(.none))
-        #expect(pool.granted(.pin) == idle)
+        pool.queued(.pin, by: 1)
+        #expect(pool.actions() == [], "it waits for the answer of this one")
+        pool.probed(idle)
+        #expect(pool.actions() == [.grant(client(1), idle)])
         pool.finish(shared)
         pool.settle(shared)
         #expect(pool.census.shared == 1)
@@ -60,7 +68,8 @@ struct CarriedTests {
         let pool = PoolScript(PoolLimits(maxOpen: 3, maxLifetime: .seconds(50)))
         let old = pool.adopt(slot(.none))
         let young = pool.adopt(slot(.none, at: 990))
-        pool.tick()
+        pool.probed(young)
+        pool.probed(old)
         #expect(pool.actions() == [.close(old, .maxLifetime)])
         #expect(pool.carried(old) == nil)
         #expect(pool.carried(young) != nil)
@@ -77,6 +86,19 @@ struct CarriedTests {
         for pin in pins { pool.release(pin) }
         pool.tick()
         #expect(pool.census.pinned <= 1)
+    }
+
+    @Test("an idle one whose server does not answer is closed")
+    func silence() {
+        let pool = PoolScript(PoolLimits(maxOpen: 3, pingTimeout: .seconds(2)))
+        let idle = pool.adopt(slot(.none))
+        pool.pass(.seconds(1))
+        pool.tick()
+        #expect(pool.actions() == [])
+        pool.pass(.seconds(1))
+        pool.tick()
+        #expect(pool.actions() == [.close(idle, .pingFailed)])
+        #expect(pool.counters.probeFailures == 1)
     }
 
     @Test("those that are not at rest are not carried")

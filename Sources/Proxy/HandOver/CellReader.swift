@@ -65,6 +65,7 @@ private struct CellReader {
     /// In the order of the cell; nil for one that is not this worker's.
     private(set) var clients: [ClientConnection?] = []
     private var upstreams: [UpstreamConnection] = []
+    private var idle: [UpstreamConnection] = []
     /// With what has come of a message.
     private var hubs: [(PushHub, [UInt8])] = []
     /// Clients whose commands wait for an upstream, since then.
@@ -98,7 +99,7 @@ private struct CellReader {
             case .hub(let hub): take(carried, as: hub)
             case .shared(let isSlow): takeShared(carried, isSlow: isSlow)
             case .exclusive, .held, .piped: take(carried)
-            case .idle: if server(at: carried.server) != nil { leave(carried) }
+            case .idle: takeIdle(carried)
             }
         }
         for (carried, pool) in zip(cell.pools, pools) {
@@ -116,7 +117,8 @@ private struct CellReader {
                 bytes.baseAddress.map { upstream.receiveHub(hub, $0, bytes.count) }
             }
         }
-        for upstream in upstreams { upstream.channel.startReading() }
+        for upstream in upstreams + idle { upstream.channel.startReading() }
+        for upstream in idle { upstream.takeOver() }
         for client in lost { client.close(.upgrade) }
         for descriptor in unused { Glibc.close(descriptor) }
     }
@@ -185,6 +187,16 @@ private struct CellReader {
         upstream.scanner.passesLines = client.monitorFilter != nil
         client.upstream = upstream
         expect(carried, on: upstream)
+    }
+
+    /// An upstream that nobody used.
+    private mutating func takeIdle(_ carried: CarriedUpstream) {
+        let pool = cell.servers[Int(carried.server)].pool
+        guard poolFront(pool) != nil else { return }
+        guard let server = server(at: carried.server), let key = key(carried.key, pool: pool) else {
+            return leave(carried)
+        }
+        idle.append(server.adopt(carried, key, for: .none))
     }
 
     /// An upstream with commands of several clients. It gets no other commands, and closes when

@@ -5,6 +5,7 @@ import Config
 import EventLoop
 import HandOver
 import Pool
+import RESP
 import Session
 
 struct CellWriter {
@@ -47,6 +48,18 @@ struct CellWriter {
                 CarriedFence(digits: $0.digits, form: $0.form == .ping ? .ping : .echo)
             }
             cell.upstreams.append(carried)
+        }
+    }
+
+    /// The upstreams that a pool has idle.
+    mutating func addIdle(of pool: PoolFront) {
+        for server in pool.servers where server.departure == nil {
+            for upstream in server.allUpstreams where upstream.isCarriedIdle {
+                guard let slot = server.machine.carried(upstream.id), slot.lease == .none else {
+                    continue
+                }
+                cell.upstreams.append(carried(upstream, use: .idle, since: slot.idleSince))
+            }
         }
     }
 
@@ -151,5 +164,14 @@ struct CellWriter {
                     since: MonotonicTime(
                         nanoseconds: now.nanoseconds - worker.clock.age(of: entry.stamp))))
         }
+    }
+}
+
+extension UpstreamConnection {
+    /// If the pool has it idle, another program may use it as well.
+    fileprivate var isCarriedIdle: Bool {
+        stage == .ready && channel.isOpen && !channel.isTLS && output.isAllSent
+            && inFlight.isEmpty && !scanner.isInside && ending.spoiled == nil
+            && origin.departure == nil
     }
 }

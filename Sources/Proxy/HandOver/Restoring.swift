@@ -49,7 +49,8 @@ extension ClientConnection {
 }
 
 extension Server {
-    /// Takes over a connection that is in use, and ends with that use.
+    /// Takes over a connection. One that is in use ends with that use; one that was idle, `.none`,
+    /// is lent again when `UpstreamConnection.takeOver` has shown who answers.
     func adopt(
         _ carried: CarriedUpstream, _ key: PoolKey, for lease: CarriedSlot.Lease
     ) -> UpstreamConnection {
@@ -77,7 +78,7 @@ extension Server {
         upstream.origin = origin
         upstream.identity = carried.identity
         upstream.stage = .ready
-        upstream.ending.spoiled = .upgrade
+        if lease != .none { upstream.ending.spoiled = .upgrade }
         keep(upstream)
         noteConnected()
         noteWork()

@@ -134,7 +134,10 @@ extension Worker {
         var writer = CellWriter(self)
         for client in carried { writer.add(client) }
         writer.addShared()
-        for pool in pools { writer.addHubs(of: pool) }
+        for pool in pools {
+            writer.addHubs(of: pool)
+            writer.addIdle(of: pool)
+        }
         return writer.cell
     }
 }

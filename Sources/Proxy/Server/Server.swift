@@ -364,12 +364,17 @@ extension Server {
     }
 
     func connected(_ upstream: UpstreamConnection, as key: PoolKey? = nil) {
-        processes.isMet = true
         machine.connected(upstream.id, as: key, now: worker.now)
         pool.meter.dials.record(
             microseconds: SlowLog.microseconds(worker.now - upstream.origin.dialledAt))
         noteWork()
         noteConnected()
+        noteAnswered()
+    }
+
+    /// The server has said on a connection who it is.
+    func noteAnswered() {
+        processes.isMet = true
         tellConnected()
         if self === pool.primary { pool.logUp() }
     }

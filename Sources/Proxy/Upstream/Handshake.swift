@@ -37,6 +37,8 @@ struct Handshake {
         case prepare(ClientConnection)
         /// Earlier questions are asked again, behind a PING of Redpool's.
         case lookAgain
+        /// A connection that a former program had idle shows who answers, as a new one does.
+        case takeOver
     }
 
     var purpose = Purpose.dial

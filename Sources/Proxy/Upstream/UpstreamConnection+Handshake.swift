@@ -28,8 +28,27 @@ extension UpstreamConnection {
         if steps.isEmpty || (key.user == 0 && !server.fences.isKnown(to: 0)) {
             steps.append(.fence(server.fences[key.user]))
         }
-        if pool.config.sentinels != nil { steps.append(server.isReplica ? .replica : .primary) }
+        addRole(to: &steps)
         if key.database != 0, !selectsEarly { steps.append(.select(key.database)) }
+        addQuestions(to: &steps)
+        start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
+    }
+
+    /// A former program had it idle: it is logged in, and in the state of its key. Who answers has
+    /// to be known all the same before a command is sent.
+    func takeOver() {
+        var steps = [Handshake.Step.fence(server.fences[key.user])]
+        addRole(to: &steps)
+        addQuestions(to: &steps)
+        setDeadline(after: pool.config.connectTimeout)
+        start(Handshake(purpose: .takeOver, steps: steps))
+    }
+
+    private func addRole(to steps: inout [Handshake.Step]) {
+        if pool.config.sentinels != nil { steps.append(server.isReplica ? .replica : .primary) }
+    }
+
+    private func addQuestions(to steps: inout [Handshake.Step]) {
         // INFO is sent each time, because an address can lead to another server at any time.
         steps.append(.information)
         if server.isUnmet {
@@ -38,7 +57,6 @@ extension UpstreamConnection {
             steps += Handshake.changing
         }
         if server.isReplica, pool.isRouted { steps.append(.readOnly) }
-        start(Handshake(purpose: .dial, steps: steps, selectsEarly: selectsEarly))
     }
 
     /// The server's default user needs no login, unless the configuration has one.
@@ -331,7 +349,7 @@ extension UpstreamConnection {
             lose(.conversionFailed)
         case .prepare:
             lose(.conversionFailed)
-        case .lookAgain:
+        case .lookAgain, .takeOver:
             lose(.pingFailed)
         }
     }
@@ -355,8 +373,7 @@ extension UpstreamConnection {
             keepSession()
             startGauge()
             server.connected(self)
-            if origin.epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
-            if origin.isReadOnly != server.isReplica { leaveRole() }
+            leaveWrongServer()
         case .convert(let newKey):
             key = newKey
             server.machine.converted(id, now: worker.now)
@@ -365,6 +382,16 @@ extension UpstreamConnection {
             client.prepared(self)
         case .lookAgain:
             probed()
+        case .takeOver:
+            startGauge()
+            server.noteAnswered()
+            probed()
+            leaveWrongServer()
         }
+    }
+
+    private func leaveWrongServer() {
+        if origin.epoch != nil, !isOfThisServer { retireWhenFree(.serverChanged) }
+        if origin.isReadOnly != server.isReplica { leaveRole() }
     }
 }

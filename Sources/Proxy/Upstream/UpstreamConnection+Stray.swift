@@ -87,7 +87,7 @@ extension UpstreamConnection {
         switch handshake.purpose {
         case .dial: return false
         case .convert(let newKey): isThree = isThree || newKey.protocolVersion == 3
-        case .prepare, .lookAgain: break
+        case .prepare, .lookAgain, .takeOver: break
         }
         return isThree && first == UInt8(ascii: ">")
     }
