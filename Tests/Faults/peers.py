@@ -21,12 +21,18 @@ class Peer:
         # Names that clients have asked for, plaintext that they have sent, and failed handshakes.
         self.names, self.said, self.failures = [], bytearray(), []
         self.connections = 0
+        self._suppresses = True
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate.file, certificate.key)
         self._context.sni_callback = lambda _, name, __: self.names.append(name)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.address = self.tcp = Address(*self._listener.getsockname(), tls=True)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def heeds_ragged_ends(self):
+        """An end without close_notify is an `ssl.SSLError` from now on."""
+        self._context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0x80)
+        self._suppresses = False
 
     def close(self):
         self._listener.close()
@@ -44,7 +50,8 @@ class Peer:
         near.settimeout(30)
         with near:
             try:
-                secure = self._context.wrap_socket(near, server_side=True)
+                secure = self._context.wrap_socket(
+                    near, server_side=True, suppress_ragged_eofs=self._suppresses)
             except OSError as failure:
                 self.failures.append(str(failure))
                 return

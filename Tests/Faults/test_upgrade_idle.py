@@ -4,11 +4,14 @@ shown who it is."""
 import contextlib
 import shutil
 import signal
+import ssl
 
 import pytest
 
+from harness.certificates import authority
 from harness.daemon import BINARY
 from harness.waiting import eventually
+from peers import Peer, answer
 from replica_reads import calls
 from upgrades import execution, replace, upgrade
 
@@ -37,6 +40,28 @@ def all_idle(redpool, wanted):
         return sorted(row["state"] for row in redpool.show("UPSTREAMS"))
 
     eventually(lambda: states() == ["idle"] * wanted, what=f"{wanted} idle upstreams")
+
+
+def test_those_with_tls_end_in_order(launch):
+    """Their server is told so: it sees no broken stream."""
+    told = []
+
+    def conversation(peer, near):
+        try:
+            answer(peer, near)
+            told.append(True)
+        except ssl.SSLError:
+            told.append(False)
+
+    peer = launch.started(Peer(conversation))
+    peer.heeds_ragged_ends()
+    redpool = launch.redpool(
+        peer, console=True, pool={"minIdle": 3, "tlsCaFile": authority().file})
+    all_idle(redpool, 3)
+    assert "0 clients carried" in upgrade(redpool)
+    eventually(lambda: peer.connections == len(told) + 3, what="the ends of the former ones")
+    assert all(told)
+    all_idle(redpool, 3)
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "2 to 1"])

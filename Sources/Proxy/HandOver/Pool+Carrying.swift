@@ -1,5 +1,6 @@
 // What is written down of a pool and of its server, and how it is taken over.
 
+import EventLoop
 import HandOver
 import Pool
 import Session
@@ -9,6 +10,19 @@ extension PoolFront {
     func takeLogins(_ carried: CarriedPool) {
         defaultNeedsLogin = defaultNeedsLogin || carried.defaultNeedsLogin
         isLoginKnown = isLoginKnown || carried.isLoginKnown
+    }
+}
+
+extension Server {
+    /// Ends idle connections with TLS in order, which cannot be handed over: the server sees
+    /// close_notify, and no broken stream. They are closed if this program goes on after all.
+    func closeIdleTLS() {
+        for upstream in allUpstreams where upstream.channel.isTLS {
+            guard machine.carried(upstream.id)?.lease == CarriedSlot.Lease.none else { continue }
+            upstream.channel.finishWriting()
+            machine.retire(upstream.id, .upgrade, now: worker.now)
+        }
+        noteWork()
     }
 }
 

@@ -104,6 +104,7 @@ extension Worker {
                     let departing = clients.all.filter { $0.carriage == .departs }
                     for client in departing { client.close(.upgrade) }
                     frozen.departed = departing.count
+                    for pool in pools { pool.forEachServer { $0.closeIdleTLS() } }
                     frozen.totals = pools.map(\.metrics)
                     done(index, frozen)
                 case .stop:
