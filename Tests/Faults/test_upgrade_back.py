@@ -111,7 +111,7 @@ def test_the_other_program_fails(world, shim, failure):
         shim.say(failure)
         answer = asked(redpool)
         assert answer == (
-            f"ERR upgrade failed: the other program {FAILURES[failure]} before it took over; "
+            f"ERR upgrade failed: 0.9.0 {FAILURES[failure]} before it took over; "
             "0.9.0 serves on").encode()
         assert redpool.log().count("event=upgrade.failed") == turn + 1
         clients.are_served()

@@ -85,8 +85,9 @@ struct RandomFile {
 
     private mutating func process() -> CarriedProcess {
         CarriedProcess(
-            version: text(8), threads: UInt32(1 + below(64)), pid: Int32(below(99_999)),
-            startedAt: time(), startedOn: Int64(bitPattern: any()), upgradeBegan: time(),
+            version: text(8), successor: text(8), threads: UInt32(1 + below(64)),
+            pid: Int32(below(99_999)), startedAt: time(), startedOn: Int64(bitPattern: any()),
+            upgradeBegan: time(),
             lastClient: count(), lastUpstream: count(), upgrades: word())
     }
 

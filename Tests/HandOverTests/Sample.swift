@@ -14,8 +14,9 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 let sample: HandOverFile = {
     var file = HandOverFile(
         process: CarriedProcess(
-            version: "1.4.0", threads: 2, pid: 4711, startedAt: moment(1_000),
-            startedOn: 1_700_000_000, upgradeBegan: moment(2_000), lastClient: 99,
+            version: "1.4.0", successor: "1.5.0", threads: 2, pid: 4711,
+            startedAt: moment(1_000), startedOn: 1_700_000_000, upgradeBegan: moment(2_000),
+            lastClient: 99,
             lastUpstream: 17, upgrades: 3),
         configuration: "pools:\n  main:\n    upstream: 127.0.0.1:6379\n")
     file.listeners = [

@@ -3,17 +3,17 @@
 import Pool
 
 extension CarriedProcess: FileValue {
-    static var least: Int { 52 }
+    static var least: Int { 56 }
 
     func write(to file: inout FileWriter) {
-        file.put(version, threads, pid, startedAt, startedOn, upgradeBegan)
+        file.put(version, successor, threads, pid, startedAt, startedOn, upgradeBegan)
         file.put(lastClient, lastUpstream, upgrades)
     }
 
     init(from file: inout FileReader) throws(HandOverError) {
         self.init(
-            version: try file.take(), threads: try file.take(), pid: try file.take(),
-            startedAt: try file.take(), startedOn: try file.take(),
+            version: try file.take(), successor: try file.take(), threads: try file.take(),
+            pid: try file.take(), startedAt: try file.take(), startedOn: try file.take(),
             upgradeBegan: try file.take(), lastClient: try file.take(),
             lastUpstream: try file.take(), upgrades: try file.take())
     }

@@ -7,6 +7,8 @@ package import Pool
 package struct CarriedProcess: Equatable, Sendable {
     /// The version of the program that wrote the file.
     package var version: String
+    /// That of the program to be executed, as it has said in the rehearsal; empty before.
+    package var successor: String
     /// How many workers it has.
     package var threads: UInt32
     package var pid: Int32
@@ -24,10 +26,12 @@ package struct CarriedProcess: Equatable, Sendable {
     package var upgrades: UInt32
 
     package init(
-        version: String, threads: UInt32, pid: Int32, startedAt: MonotonicTime, startedOn: Int64,
-        upgradeBegan: MonotonicTime, lastClient: UInt64, lastUpstream: UInt64, upgrades: UInt32
+        version: String, successor: String = "", threads: UInt32, pid: Int32,
+        startedAt: MonotonicTime, startedOn: Int64, upgradeBegan: MonotonicTime,
+        lastClient: UInt64, lastUpstream: UInt64, upgrades: UInt32
     ) {
         self.version = version
+        self.successor = successor
         self.threads = threads
         self.pid = pid
         self.startedAt = startedAt

@@ -92,7 +92,7 @@ extension UpstreamConnection {
             return
         }
         guard isComplete else { return }
-        if origin.epoch == nil { retireWhenFree(.serverUnknown) }
+        if origin.epoch == nil, ending.spoiled == nil { retireWhenFree(.serverUnknown) }
         needsNoLogin()
         finishFence(entry)
     }

@@ -120,7 +120,7 @@ final class Successor {
         let process = file.process
         if let failure {
             let how = failure == 0 ? "has failed" : "ended with signal \(failure)"
-            return "upgrade failed: the other program \(how) before it took over; "
+            return "upgrade failed: \(process.successor) \(how) before it took over; "
                 + "\(redpoolVersion) serves on"
         }
         let clients = file.cells.reduce(0) { $0 + $1.clients.count }

@@ -107,6 +107,7 @@ extension Upgrader {
         let failure: String
         do {
             var file = writing(freeze.cells.mapValues(\.cell), freeze.request, freeze.began)
+            file.process.successor = freeze.version
             file.counters += closed(freeze.cells.map(\.value)) + totals(freeze.cells)
             var bytes: [UInt8] = []
             try file.encode(into: &bytes)

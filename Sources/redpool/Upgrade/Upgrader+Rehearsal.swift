@@ -69,7 +69,7 @@ extension Upgrader {
     func judge(_ rehearsal: Rehearsal, _ end: ProgramEnd) {
         let lines = String(decoding: rehearsal.output, as: UTF8.self)
             .split(separator: "\n").map { String($0) }
-        guard end == .exited(0), lines.last?.hasPrefix(rehearsed) == true else {
+        guard end == .exited(0), let last = lines.last, last.hasPrefix(rehearsed) else {
             return refuse(rehearsal.request, failure(end, lines))
         }
         guard parts.program.identity == rehearsal.identity else {
@@ -83,7 +83,9 @@ extension Upgrader {
         }
         freeze(
             Freeze(
-                request: rehearsal.request, began: rehearsal.began, identity: rehearsal.identity,
+                request: rehearsal.request, began: rehearsal.began,
+                version: Upgrader.begin(of: String(last.dropFirst(rehearsed.count))),
+                identity: rehearsal.identity,
                 until: MonotonicTime(
                     nanoseconds: EventLoop.now() + parts.settings().config.drainTimeout)))
     }

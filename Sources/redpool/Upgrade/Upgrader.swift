@@ -82,6 +82,8 @@ final class Upgrader {
     struct Freeze {
         let request: UpgradeRequest
         let began: MonotonicTime
+        /// What the other program has said in the rehearsal.
+        let version: String
         let identity: Program.Identity?
         let until: MonotonicTime
         var cells: [Int: FrozenCell] = [:]
