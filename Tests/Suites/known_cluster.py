@@ -45,6 +45,13 @@ KINDS = [
     ),
 ]
 
+# The same of its asynchronous form. An error of the one node leaves it without any to ask.
+SEVERAL_NODES_ASYNC = [
+    "test_asking_error", "test_connect_invalid_password_supplied",
+    "test_connect_no_auth_supplied_when_required", "test_max_connections",
+    "test_pipeline_with_default_node_error_command",
+]
+
 # Tests of what RedisCluster does with several nodes.
 SEVERAL_NODES = [
     "test_cluster_config_resetstat", "test_cluster_reset", "test_cluster_save_config",
@@ -95,5 +102,17 @@ KNOWN = KINDS + [
         r"redis-py .*RedisCluster",
         rf"::({'|'.join(SEVERAL_NODES)})(\[.*\])?$",
         "It wants a cluster of several nodes, and sees one: Redpool.",
+    ),
+    Known(
+        r"redis-py .*RedisCluster",
+        rf"test_asyncio/.*::({'|'.join(SEVERAL_NODES_ASYNC)})\[pool\]$",
+        "It wants a cluster of several nodes, and sees one: Redpool.",
+        # Which of the tests before has used the node decides for some.
+        always=False,
+    ),
+    Known(
+        r"redis-py .*RedisCluster",
+        r"::TestClusterKeyspaceNotifications::",
+        "A node tells of its own keys only, and a subscription is at one node.",
     ),
 ]
