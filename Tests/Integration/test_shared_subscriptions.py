@@ -4,6 +4,7 @@ import pytest
 
 from harness.audience import Audience, message
 from harness.laggard import Laggard
+from harness.servers import FOUND
 from harness.waiting import eventually
 from harness.wire import Connection, ErrorReply, Push, encode
 
@@ -100,6 +101,25 @@ def test_ones_own_messages_are_at_their_place(launch, server, mode, late, full):
             # How many have got it is not the matter here.
             found, wanted = ([r if not isinstance(r, int) else 0 for r in s] for s in streams)
             assert found == wanted, (turn, found)
+
+
+@pytest.mark.parametrize("words", [("SSUBSCRIBE", "a"), ("SUNSUBSCRIBE", "a", "b")], ids=" ".join)
+def test_a_refused_subscription_does_not_move_ones_own_messages(launch, words):
+    """Before Redis 7.0 there are no shard channels: the error comes, then messages and replies."""
+    old = [found for found in FOUND if found.name == "redis 6.2"]
+    if not old:
+        pytest.skip("there is no Redis 6.2")
+    server = launch.server(binary=old[0].path)
+    redpool = launch.redpool(server, pool=pool("shared"))
+    answers = []
+    for address in (server.address, redpool.tcp):
+        with Connection(address) as client:
+            assert client.command("HELLO", "3")[b"proto"] == 3
+            assert client.command("SUBSCRIBE", "d")[0] == b"subscribe"
+            client.send(encode(*words) + encode("PUBLISH", "d", "1") + encode("PUBLISH", "d", "2")
+                        + encode("PUBLISH", "nobody", "3") + encode("PING"))
+            answers.append([str(client.read()) for _ in range(7)])
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

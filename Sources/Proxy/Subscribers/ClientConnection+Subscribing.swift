@@ -90,6 +90,9 @@ extension ClientConnection {
         case .ping where key.protocolVersion == 2 && request.frame.argumentCount <= 2:
             guard let hub = pool.subscribers.anyName(of: self)?.hub else { break }
             return relay(request, over: hub)
+        // With the hold of a command that the server refuses, as SSUBSCRIBE before Redis 7.0, its
+        // place on the hub comes back.
+        case .publish where isHeldForReply, .spublish where isHeldForReply: return waitForReplies()
         case .publish where isRelayedPublish(request), .spublish where isRelayedPublish(request):
             guard let hub = pool.subscribers.hub(forPublish: request, of: self) else { break }
             return relay(request, over: hub)
@@ -109,6 +112,11 @@ extension ClientConnection {
     private func isRelayedPublish(_ request: Request) -> Bool {
         key.protocolVersion == 3 && request.frame.argumentCount == 3 && !pool.isPaused
             && !isHolding
+    }
+
+    /// What is in flight on a connection of its own may end the hold.
+    private var isHeldForReply: Bool {
+        key.protocolVersion == 3 && isHolding && inFlight > 0 && !session.isSendingTransaction
     }
 
     // MARK: The SUBSCRIBE family
