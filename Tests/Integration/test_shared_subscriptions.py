@@ -1,5 +1,7 @@
 """Subscribers that share an upstream: who gets what, and from which message on."""
 
+import time
+
 import pytest
 
 from harness.audience import Audience, message
@@ -127,14 +129,19 @@ def test_each_message_comes_once_to_each_in_order(launch, server, threads, full)
     count, channels = (10_000, 100) if full else (1_000, 20)
     rounds = 60 if full else 20
     redpool = launch.redpool(
-        server, pool={"pubsub": "shared", "maxOpen": 4}, settings={"threads": threads})
+        server, pool={"pubsub": "shared", "maxOpen": 4},
+        settings={"threads": threads, "maxClients": 11_000})
 
     def channel(index):
         return b"c%d" % (index % channels)
 
     with Audience(redpool.tcp, count) as audience, redpool.connect() as publisher:
         audience.subscribe(channel)
+        begun = time.monotonic()
         for turn in range(rounds):
+            if full:
+                # A fixed rate: each channel has a message a second.
+                time.sleep(max(0, begun + turn - time.monotonic()))
             publisher.send(b"".join(
                 encode("PUBLISH", channel(one), f"{turn} of {one}") for one in range(channels)))
             for _ in range(channels):
