@@ -12,7 +12,7 @@ import pytest
 from harness.daemon import BINARY, DIRECT, Direct, Redpool, yaml
 from harness.island import Island, Unavailable
 from harness.middleman import Middleman
-from harness.server import RedisServer
+from harness.server import TLS, RedisServer
 from harness.shim import Shim
 
 FULL = os.environ.get("REDPOOL_FULL") == "1"
@@ -41,6 +41,9 @@ def pytest_collection_modifyitems(items):
     for item in items if DIRECT else ():
         if item.get_closest_marker("daemon"):
             item.add_marker(pytest.mark.skip(reason="REDPOOL_DIRECT=1"))
+    for item in items if TLS else ():
+        if item.get_closest_marker("plain"):
+            item.add_marker(pytest.mark.skip(reason="about upstreams without TLS"))
 
 
 @pytest.hookimpl(optionalhook=True)

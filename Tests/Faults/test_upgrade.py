@@ -11,7 +11,7 @@ from harness.waiting import eventually
 from harness.wire import Connection, ErrorReply, encode
 from upgrades import upgrade
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.plain]
 BOTH = pytest.mark.parametrize("threads", [1, 2])
 
 

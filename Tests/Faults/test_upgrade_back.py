@@ -9,7 +9,7 @@ from harness.shim import Shim
 from harness.waiting import eventually
 from upgrades import Asking, Clients, asked, upgrade
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.plain]
 
 # A call of the C library that fails in a program that takes over, and in no other. The file says
 # which, and how.

@@ -11,7 +11,7 @@ from harness.waiting import eventually
 from harness.wire import encode
 from upgrades import Asking, Clients, asked, execution, rehearsal, replace, upgrade
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.plain]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from peers import Peer, answer
 from replica_reads import calls
 from upgrades import execution, replace, upgrade
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.plain]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from harness.waiting import eventually
 from upgrades import (
     Holders, Idle, Large, Newcomers, Producer, Publisher, Subscribers, Takers, upgrade)
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.plain]
 CHANNELS = [b"c%d" % number for number in range(10)]
 SUBSCRIBERS = 200
 

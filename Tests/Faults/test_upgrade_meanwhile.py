@@ -13,7 +13,7 @@ from harness.waiting import eventually
 from harness.wire import Address, Closed, Connection, encode
 from upgrades import Asking, Clients, asked, execution, rehearsal, replace, upgrade
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.plain]
 
 
 @pytest.fixture

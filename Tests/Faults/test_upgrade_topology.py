@@ -10,7 +10,7 @@ from harness.waiting import eventually
 from harness.wire import encode
 from upgrades import upgrade
 
-pytestmark = [pytest.mark.daemon, pytest.mark.long]
+pytestmark = [pytest.mark.daemon, pytest.mark.plain, pytest.mark.long]
 BOTH = pytest.mark.parametrize("threads", [1, 2])
 
 

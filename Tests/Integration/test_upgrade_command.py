@@ -13,7 +13,7 @@ from harness.trap import trap
 from harness.waiting import eventually
 from harness.wire import Closed
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.plain]
 
 
 def upgrade(redpool, *words):
