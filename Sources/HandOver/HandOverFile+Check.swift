@@ -164,7 +164,7 @@ extension CarriedCell {
         }
         var subscribers = Distinct("subscriber")
         for subscriber in carried.subscribers {
-            let client = UInt32(clamping: subscriber.client.raw)
+            let client = subscriber.client.raw
             try refer(client, clients.count, CarriedClient.plural)
             if Int(clients[Int(client)].pool) != pool {
                 throw .contradiction("client \(client) is not of pool \(pool)")

@@ -103,7 +103,7 @@ struct ContradictionTests {
             refusal(cell: { $0.pools[0].subscriptions.subscribers[0].entries = [2] })
                 == "there is no number 2 of entries")
         #expect(
-            refusal(cell: { $0.pools[0].subscriptions.subscribers[0].client = ClientRef(1 << 40) })
+            refusal(cell: { $0.pools[0].subscriptions.subscribers[0].client = ClientRef(.max) })
                 == "there is no number 4294967295 of clients")
         #expect(
             refusal(cell: { $0.upstreams[1].id = $0.upstreams[0].id })

@@ -393,7 +393,7 @@ struct RandomFile {
             guard known > 0, flip() else { continue }
             cell.pools[Int(client.pool)].subscriptions.subscribers.append(
                 .init(
-                    client: ClientRef(UInt64(position)),
+                    client: ClientRef(UInt32(position)),
                     entries: list(4) { UInt32($0.below(known)) }))
         }
     }

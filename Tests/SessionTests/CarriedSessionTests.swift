@@ -132,7 +132,7 @@ struct CarriedSubscriptionsTests {
         var subscriptions = Subscriptions()
         for client in 0..<2 {
             subscriptions.ask(
-                ClientRef(UInt64(client)), .subscribe, [bytes("b"), bytes("a")], on: hub)
+                ClientRef(UInt32(client)), .subscribe, [bytes("b"), bytes("a")], on: hub)
         }
         while subscriptions.nextAction() != nil {}
         subscriptions.opened(hub)

@@ -120,7 +120,7 @@ final class SubscriptionWorld {
     }
 
     private func ask() {
-        let ref = ClientRef(UInt64(random.below(SubscriptionWorld.clients)))
+        let ref = ClientRef(UInt32(random.below(SubscriptionWorld.clients)))
         if players[ref] == nil { players[ref] = Player(seen: log.count) }
         guard players[ref]!.asks.count < 4, !players[ref]!.asks.contains(where: \.isLeave) else {
             return

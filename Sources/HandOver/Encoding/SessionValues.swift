@@ -283,13 +283,15 @@ extension CarriedSubscriptions.Subscriber: FileElement {
     static var plural: String { "subscribers" }
 
     func write(to file: inout FileWriter) {
-        file.put(client.raw)
+        file.put(UInt64(client.raw))
         file.put(numbers: entries)
     }
 
     init(from file: inout FileReader) throws(HandOverError) {
+        let client: UInt64 = try file.take()
         self.init(
-            client: ClientRef(try file.take()), entries: try file.takeNumbers(of: "subscriptions"))
+            client: ClientRef(UInt32(clamping: client)),
+            entries: try file.takeNumbers(of: "subscriptions"))
     }
 }
 

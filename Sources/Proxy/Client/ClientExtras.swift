@@ -223,10 +223,11 @@ extension ClientConnection {
     /// while the client holds an upstream.
     func countKept() {
         guard channel.isOpen else { return }
-        let kept = session.size + (order?.size ?? 0) + (subscribing?.asked ?? 0)
+        let kept = session.size + (order?.size ?? 0)
         let size = max(0, kept - ClientConnection.free)
-        guard size != extraBytes else { return }
-        worker.countExtras(size - extraBytes)
+        let counted = extras?.counted ?? 0
+        guard size != counted else { return }
+        worker.countExtras(size - counted)
         ownExtras.counted = size
     }
 
@@ -240,6 +241,6 @@ extension ClientConnection {
         extras.counted = 0
     }
 
-    /// Bytes that `countKept` has counted.
-    var extraBytes: Int { extras?.counted ?? 0 }
+    /// Bytes that `countKept` has counted, and those of commands that hubs have not answered.
+    var extraBytes: Int { (extras?.counted ?? 0) + (subscribing?.asked ?? 0) }
 }

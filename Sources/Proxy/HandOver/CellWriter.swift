@@ -80,10 +80,16 @@ struct CellWriter {
             cell.upstreams.append(written)
         }
         var subscriptions = carried.subscriptions
-        subscriptions.subscribers.removeAll { clients[$0.client.raw] == nil }
+        subscriptions.subscribers.removeAll {
+            self.position(of: $0.client, in: pool.worker) == nil
+        }
         cell.pools[Int(position)].subscriptions = subscriptions.renamed(
-            clients: { ClientRef(UInt64(clients[$0.raw] ?? 0)) },
+            clients: { ClientRef(self.position(of: $0, in: pool.worker) ?? 0) },
             hubs: { numbers[$0] ?? $0 })
+    }
+
+    private func position(of subscriber: ClientRef, in worker: Worker) -> UInt32? {
+        worker.client(subscriber).flatMap { clients[$0.id.raw] }
     }
 
     private mutating func position(of pool: PoolFront) -> UInt32 {

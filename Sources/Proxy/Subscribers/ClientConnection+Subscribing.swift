@@ -16,7 +16,7 @@ final class Subscribing {
     /// The commands of the SUBSCRIBE family that are not answered yet, oldest first: whether CLIENT
     /// REPLY hides an error.
     private(set) var asks: [(isSilent: Bool, bytes: Int)] = []
-    /// The bytes of names that Redpool keeps for them.
+    /// The bytes of names that Redpool keeps for them. They count in the sum over all clients.
     private(set) var asked = 0
     /// Commands of it that are in flight on a hub, for another answer.
     var relayed = 0
@@ -34,10 +34,13 @@ final class Subscribing {
         asked += bytes
     }
 
-    func askAnswered() {
-        asked -= asks.removeFirst().bytes
+    /// Returns how many bytes were kept for it.
+    func askAnswered() -> Int {
+        let bytes = asks.removeFirst().bytes
+        asked -= bytes
         // Most clients ask once and then listen: no memory is kept for the next one.
         if asks.isEmpty { asks = [] }
+        return bytes
     }
 
     /// How many answers of hubs a client may wait for.
@@ -45,8 +48,8 @@ final class Subscribing {
 }
 
 extension ClientConnection {
-    /// Its number among the subscribers of its pool.
-    var subscriber: ClientRef { ClientRef(id.raw) }
+    /// What it is to the subscriptions of its pool, which it leaves before its slot is free.
+    var subscriber: ClientRef { ClientRef(id.slot) }
 
     /// Its subscriptions are on hubs, or it waits for one there.
     @inline(__always)
@@ -154,11 +157,11 @@ extension ClientConnection {
         begin(on: hub)
         let isSilent = session.takeSilence()
         subscribing?.asks(isSilent: isSilent, bytes: request.bytes.count)
+        worker.countExtras(request.bytes.count)
         hub.keepUnsent(request.bytes, of: id, isSilent: isSilent)
         counted.commands &+= 1
         pool.traffic.commandsShared += 1
         pool.subscribers.ask(self, verb, names, on: hub)
-        countKept()
         return .answered
     }
 
@@ -282,10 +285,9 @@ extension ClientConnection {
 
     /// The oldest command is answered.
     func askAnswered() {
-        guard subscribing?.asks.isEmpty == false else { return }
-        subscribing?.askAnswered()
+        guard let subscribing, !subscribing.asks.isEmpty else { return }
+        worker.countExtras(-subscribing.askAnswered())
         if !awaitsHub, !pool.subscribers.isListening(self) { endSubscribing() }
-        countKept()
         hubAnswered()
     }
 
@@ -310,8 +312,13 @@ extension ClientConnection {
 
     /// It has no subscriptions on hubs any more.
     func endSubscribing() {
-        subscribing = nil
+        dropSubscribing()
         endListening()
+    }
+
+    private func dropSubscribing() {
+        worker.countExtras(-(subscribing?.asked ?? 0))
+        subscribing = nil
     }
 
     /// The hub that its command has waited for cannot be: the server has no RESP3. The command goes
@@ -340,7 +347,7 @@ extension ClientConnection {
     /// The client leaves.
     func leaveHubs() {
         guard isSubscribing else { return }
-        subscribing = nil
+        dropSubscribing()
         pool.subscribers.leave(self, .gone)
     }
 }

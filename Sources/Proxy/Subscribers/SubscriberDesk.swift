@@ -240,7 +240,7 @@ final class SubscriberDesk {
     /// A message is longer than a client may have waiting.
     func overlong(_ hub: PushHub, _ kind: SubscriptionKind, _ name: [UInt8]) {
         let listeners = core.listeners(hub.ref, kind, name.span)
-        for ref in listeners.clients { worker.clients[SlotID(raw: ref.raw)]?.closeAtLimit() }
+        for ref in listeners.clients { worker.client(ref)?.closeAtLimit() }
     }
 
     /// The reply to a command of a client that went over a hub.
@@ -284,17 +284,18 @@ final class SubscriberDesk {
         }
     }
 
-    private func client(_ ref: ClientRef) -> ClientConnection? {
-        worker.clients[SlotID(raw: ref.raw)]
-    }
+    private func client(_ ref: ClientRef) -> ClientConnection? { worker.client(ref) }
 }
 
 extension Worker {
+    /// The client that has, or wants, subscriptions on hubs.
+    func client(_ ref: ClientRef) -> ClientConnection? { clients.element(at: Int(ref.raw)) }
+
     /// Gives a message to listeners. A method of the worker, because elsewhere the loop would
     /// retain the table of clients for each of them.
     fileprivate func give(_ message: inout SharedMessage, to listeners: [ClientRef]) {
         for ref in listeners {
-            guard let client = clients.unretained(SlotID(raw: ref.raw)) else { continue }
+            guard let client = clients.unretained(at: Int(ref.raw)) else { continue }
             client._withUnsafeGuaranteedRef { $0.receive(&message) }
         }
     }

@@ -62,6 +62,12 @@ struct SlotTable<Element: AnyObject> {
         return elements[slot].map { Unmanaged.passUnretained($0) }
     }
 
+    /// The element in this slot, without a retain; nil when it is free.
+    @inline(__always)
+    func unretained(at slot: Int) -> Unmanaged<Element>? {
+        elements[slot].map { Unmanaged.passUnretained($0) }
+    }
+
     /// The number of slots, used and free.
     var slots: Int { elements.count }
 

@@ -107,9 +107,8 @@ extension Subscriptions {
             entries[number].messages = entry.messages
             numbers.append(number)
         }
-        for subscriber in carried.subscribers where clientNumbers[subscriber.client] == nil {
-            let client = clients.add(Client(subscriber.client))
-            clientNumbers[subscriber.client] = client
+        for subscriber in carried.subscribers where clients.find(subscriber.client) == nil {
+            let client = clients.add(subscriber.client)
             for position in subscriber.entries where Int(position) < numbers.count {
                 let entry = numbers[Int(position)]
                 open(entry, of: client, begins: true)

@@ -1,199 +1,129 @@
 // What is known of each client with subscriptions or open asks.
 
-/// One client's subscription to an entry.
-struct Subscription: Hashed {
-    enum Standing: Equatable {
-        /// It is asked for and not confirmed.
-        case awaited
-        /// The client gets the entry's messages, and is told so.
-        case listening(at: Int)
-        /// The client gets no more messages, and is not told yet: its ask is not answered on
-        /// another hub.
-        case ended
-    }
-
-    /// The entry's number; `gone` where the subscription is over.
-    private(set) var entry: UInt32
-    private var position: UInt32 = .max
-    /// Twice the number of its open asks, plus 1 if the last one begins it.
-    private var asks: UInt32 = 0
-
-    fileprivate static let gone: UInt32 = .max
-
-    init(entry: Int) { self.entry = UInt32(entry) }
-
-    fileprivate mutating func end() { entry = Subscription.gone }
-
-    var hashBits: UInt32 {
-        let mixed = entry &* 0x9E37_79B1
-        return mixed ^ (mixed >> 15)
-    }
-
-    var standing: Standing {
-        get {
-            switch position {
-            case .max: .awaited
-            case .max - 1: .ended
-            default: .listening(at: Int(position))
-            }
-        }
-        set {
-            switch newValue {
-            case .awaited: position = .max
-            case .ended: position = .max - 1
-            case .listening(let place): position = UInt32(place)
-            }
-        }
-    }
-
-    var openAsks: UInt32 { asks >> 1 }
-
-    /// The client has been told that it is subscribed.
-    var isTold: Bool { standing != .awaited }
-
-    var isListening: Bool {
-        if case .listening = standing { true } else { false }
-    }
-
-    /// Whether it will be there once all asks are answered.
-    var isWanted: Bool { asks > 1 ? asks & 1 == 1 : isListening }
-
-    mutating func open(begins: Bool) { asks = ((asks >> 1) + 1) << 1 | (begins ? 1 : 0) }
-
-    mutating func close() { asks -= 2 }
-}
-
-/// A client's subscriptions in the order in which it was told of them; those that it has not been
-/// told of are anywhere. A subscription is known by its row, until one is removed.
-struct SubscriptionTable {
-    private var rows: [Subscription] = []
-    /// Finds rows by their entry, where there are too many to look at all.
-    private var index: HashIndex?
-    private(set) var count = 0
-    /// No row behind it has been told to the client.
-    private var lastTold = -1
-
-    private static let shortest = 8
-
-    subscript(row: Int) -> Subscription {
-        _read { yield rows[row] }
-        _modify { yield &rows[row] }
-    }
-
-    func find(_ entry: Int) -> Int? {
-        let wanted = Subscription(entry: entry)
-        guard let index else { return rows.firstIndex { $0.entry == wanted.entry } }
-        guard var place = index.home(wanted.hashBits) else { return nil }
-        while let row = index.next(&place) {
-            if rows[row].entry == wanted.entry { return row }
-        }
-        return nil
-    }
-
-    /// The entries of all rows, in order.
-    var entries: [Int] {
-        var found: [Int] = []
-        found.reserveCapacity(count)
-        for row in rows where row.entry != Subscription.gone { found.append(Int(row.entry)) }
-        return found
-    }
-
-    /// Those whose end the client is not told of, in order.
-    var endedEntries: [Int] {
-        rows.filter { $0.entry != Subscription.gone && $0.standing == .ended }
-            .map { Int($0.entry) }
-    }
-
-    /// The first one that the client listens to.
-    var firstEntry: Int? {
-        rows.first { $0.entry != Subscription.gone && $0.isListening }.map { Int($0.entry) }
-    }
-
-    mutating func add(_ entry: Int) -> Int { append(Subscription(entry: entry)) }
-
-    private mutating func append(_ subscription: Subscription) -> Int {
-        rows.append(subscription)
-        count += 1
-        if index != nil {
-            index?.insert(rows.count - 1, among: rows)
-        } else if rows.count > SubscriptionTable.shortest {
-            makeIndex()
-        }
-        return rows.count - 1
-    }
-
-    private mutating func makeIndex() {
-        var made = HashIndex()
-        for row in rows.indices where rows[row].entry != Subscription.gone {
-            made.insert(row, among: rows)
-        }
-        index = made
-    }
-
-    /// The client is told of it just now: it becomes the last of those that it knows.
-    mutating func tell(_ row: Int) {
-        guard row < lastTold else {
-            lastTold = row
-            return
-        }
-        let subscription = rows[row]
-        end(row)
-        lastTold = append(subscription)
-        pack()
-    }
-
-    /// Other rows may have other numbers afterwards.
-    mutating func remove(_ row: Int) {
-        end(row)
-        pack()
-    }
-
-    private mutating func end(_ row: Int) {
-        index?.remove(row, among: rows)
-        rows[row].end()
-        count -= 1
-    }
-
-    /// Drops rows that are over once they are most of the table.
-    private mutating func pack() {
-        guard rows.count > 2 * count + SubscriptionTable.shortest || count == 0 else { return }
-        rows = rows.filter { $0.entry != Subscription.gone }
-        lastTold = rows.lastIndex { $0.isTold } ?? -1
-        index = nil
-        if count > SubscriptionTable.shortest { makeIndex() }
-    }
-}
-
 /// A client that has subscriptions or open asks.
-struct Client {
-    let ref: ClientRef
+struct Client: Hashed {
     var subscriptions = SubscriptionTable()
+    let ref: ClientRef
     /// How many it has of each kind, confirmed or asked for.
     var all = KindCounts()
     /// How many it has been told of.
     var told = KindCounts()
     /// The hubs of its subscriptions, and how many are on each.
     private(set) var hubs = HubUses()
-    /// Its open asks, oldest first. The first `started` of them have places on hubs.
+    /// What is under way for it. Most clients ask once and then listen: then it has none.
+    private var progress: Progress?
+
+    init(_ ref: ClientRef) { self.ref = ref }
+
+    var hashBits: UInt32 { ref.hashBits }
+
+    var isOver: Bool { progress == nil && subscriptions.count == 0 }
+
+    mutating func use(_ hub: HubRef, _ change: Int) { hubs.use(hub, change) }
+
+    mutating func addAsk(_ ask: Int) {
+        let progress = self.progress ?? Progress()
+        progress.asks.append(ask)
+        self.progress = progress
+    }
+
+    /// The ask that starts next; nil if all are started, or it has to wait for those that are.
+    mutating func nextAsk() -> Int? {
+        guard let progress else { return nil }
+        if progress.started == 0 { progress.isHeldUp = false }
+        guard progress.started < progress.asks.count, !progress.isHeldUp else { return nil }
+        return progress.asks[progress.started]
+    }
+
+    /// The next ask has places on these hubs. It starts now if its answers come in the order of
+    /// those before it: all that are under way are on one hub, or it is one alone.
+    mutating func start(at places: [HubRef]) -> Bool {
+        guard let progress else { return false }
+        let isAlone = progress.started == 0
+        guard isAlone || (places.count == 1 && places.first == progress.active) else {
+            progress.isHeldUp = true
+            return false
+        }
+        progress.started += 1
+        progress.active = places.count == 1 ? places.first : nil
+        return true
+    }
+
+    /// Its only ask that is started goes to another hub; false if there are several.
+    mutating func moveAsk(to hub: HubRef) -> Bool {
+        guard let progress, progress.started == 1 else { return false }
+        progress.active = hub
+        return true
+    }
+
+    /// The oldest ask is answered.
+    mutating func endAsk() {
+        guard let progress else { return }
+        _ = progress.asks.popFirst()
+        progress.started -= 1
+        if progress.asks.isEmpty { self.progress = nil }
+    }
+
+    /// It is gone: its open asks, oldest first.
+    mutating func takeAsks() -> [Int] {
+        defer { progress = nil }
+        return progress?.asks.takeAll() ?? []
+    }
+}
+
+/// The open asks of a client.
+private final class Progress {
+    /// Oldest first. The first `started` of them have places on hubs.
     var asks = Fifo<Int>()
     var started = 0
     /// The hub that all places of its started asks are on; nil when they are on several.
     var active: HubRef?
     /// The next ask waits until all that are started are answered.
     var isHeldUp = false
+}
 
-    init(_ ref: ClientRef) { self.ref = ref }
+/// The clients, found by what the shell calls them.
+struct ClientTable {
+    private var clients = Numbered<Client>()
+    private var index = HashIndex()
 
-    var isOver: Bool { asks.isEmpty && subscriptions.count == 0 }
+    var count: Int { clients.count }
+    /// All numbers in use are below it.
+    var end: Int { clients.end }
 
-    mutating func use(_ hub: HubRef, _ change: Int) { hubs.use(hub, change) }
+    func has(_ number: Int) -> Bool { clients.has(number) }
 
-    /// The oldest ask is answered. Most clients ask once and then listen: no memory is kept for the
-    /// next one.
-    mutating func endAsk() {
-        _ = asks.popFirst()
-        if asks.isEmpty { asks = Fifo() }
-        started -= 1
+    /// The number has to be that of a client.
+    subscript(number: Int) -> Client {
+        _read { yield clients[number] }
+        _modify { yield &clients[number] }
+    }
+
+    func find(_ ref: ClientRef) -> Int? {
+        guard var place = index.home(ref.hashBits) else { return nil }
+        while let number = index.next(&place) {
+            if clients[number].ref == ref { return number }
+        }
+        return nil
+    }
+
+    /// There must be none with this value.
+    mutating func add(_ ref: ClientRef) -> Int {
+        let number = clients.add(Client(ref))
+        index.insert(number, among: clients.elements)
+        return number
+    }
+
+    mutating func remove(_ number: Int) {
+        index.remove(number, among: clients.elements)
+        clients.remove(number)
+    }
+}
+
+extension ClientRef: Hashed {
+    var hashBits: UInt32 {
+        let mixed = raw &* 0x9E37_79B1
+        return mixed ^ (mixed >> 15)
     }
 }
 
@@ -201,24 +131,25 @@ struct Client {
 /// of its own.
 struct HubUses: Sequence, IteratorProtocol {
     private typealias Use = (hub: HubRef, count: Int32)
-    private var one: Use?
+    /// It has none if the count is 0.
+    private var one: Use = (HubRef(0), 0)
     private var others: [Use] = []
 
-    var first: HubRef? { one?.hub }
+    var first: HubRef? { one.count > 0 ? one.hub : nil }
     var areSeveral: Bool { !others.isEmpty }
 
     mutating func next() -> HubRef? {
-        guard let hub = one?.hub else { return nil }
-        one = others.isEmpty ? nil : others.removeFirst()
+        guard let hub = first else { return nil }
+        one = others.isEmpty ? (HubRef(0), 0) : others.removeFirst()
         return hub
     }
 
     fileprivate mutating func use(_ hub: HubRef, _ change: Int) {
-        if let use = one, use.hub == hub {
-            let count = use.count + Int32(change)
-            if count > 0 { one?.count = count } else { _ = next() }
-        } else if one == nil {
+        if first == nil {
             one = (hub, Int32(change))
+        } else if one.hub == hub {
+            let count = one.count + Int32(change)
+            if count > 0 { one.count = count } else { _ = next() }
         } else if let place = others.firstIndex(where: { $0.hub == hub }) {
             others[place].count += Int32(change)
             if others[place].count == 0 { others.remove(at: place) }

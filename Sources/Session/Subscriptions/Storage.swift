@@ -3,8 +3,8 @@
 
 /// Elements under numbers that stay the same; a number is used again after its element is removed.
 struct Numbered<Element> {
-    private var elements: [Element?] = []
-    private var free: [Int] = []
+    private(set) var elements: [Element?] = []
+    private var free: [UInt32] = []
 
     var count: Int { elements.count - free.count }
     /// All numbers in use are below it.
@@ -19,7 +19,7 @@ struct Numbered<Element> {
     }
 
     mutating func add(_ element: Element) -> Int {
-        guard let number = free.popLast() else {
+        guard let number = free.popLast().map({ Int($0) }) else {
             elements.append(element)
             return elements.count - 1
         }
@@ -29,7 +29,7 @@ struct Numbered<Element> {
 
     mutating func remove(_ number: Int) {
         elements[number] = nil
-        free.append(number)
+        free.append(UInt32(number))
         if free.count == elements.count, free.count > 64 { self = Numbered() }
     }
 }
@@ -81,9 +81,22 @@ struct Fifo<Element> {
     }
 }
 
+extension Array {
+    /// Appends to one of many arrays that are as long as clients make them: where there is no more
+    /// room, it makes an eighth more, not twice as much.
+    mutating func appendTightly(_ element: Element) {
+        if count == capacity { reserveCapacity(count + 1 + count / 8) }
+        append(element)
+    }
+}
+
 /// Something that a `HashIndex` finds.
 protocol Hashed {
     var hashBits: UInt32 { get }
+}
+
+extension Optional: Hashed where Wrapped: Hashed {
+    var hashBits: UInt32 { self?.hashBits ?? 0 }
 }
 
 /// Finds elements of an array by their hash: open addressing, four bytes for each place. An element
@@ -91,7 +104,7 @@ protocol Hashed {
 struct HashIndex {
     /// The index of an element, plus 1; 0 where there is none.
     private var places: [UInt32] = []
-    private var used = 0
+    private var used: UInt32 = 0
 
     /// The place where to look first for an element with this hash; nil if there are none.
     func home(_ hash: UInt32) -> Int? { used > 0 ? Int(hash) & (places.count &- 1) : nil }
@@ -105,7 +118,7 @@ struct HashIndex {
     }
 
     mutating func insert<Item: Hashed>(_ number: Int, among items: [Item]) {
-        if (used + 1) * 4 > places.count * 3 { grow(among: items) }
+        if (Int(used) + 1) * 5 > places.count * 4 { grow(among: items) }
         put(number, items[number].hashBits)
         used += 1
     }

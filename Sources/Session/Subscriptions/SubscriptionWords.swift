@@ -1,9 +1,10 @@
 // What the shell tells `Subscriptions`, and what it is told to do.
 
-/// A client as `Subscriptions` knows it. A value may be used again once its client has left.
+/// A client as `Subscriptions` knows it. A value may be used again once its client has left. Four
+/// bytes, because each subscription of each client has one.
 package struct ClientRef: Hashable, Sendable {
-    package let raw: UInt64
-    package init(_ raw: UInt64) { self.raw = raw }
+    package let raw: UInt32
+    package init(_ raw: UInt32) { self.raw = raw }
 }
 
 /// A hub: one for each node and user that have subscribers. The shell chooses the value.

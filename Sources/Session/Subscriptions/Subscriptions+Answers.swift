@@ -60,7 +60,7 @@ extension Subscriptions {
         // Its last listener's end would remove the entry.
         entries[entry].openSends += 1
         for listener in listeners {
-            guard let client = clientNumbers[listener] else { continue }
+            guard let client = clients.find(listener) else { continue }
             cut(entry, of: client)
             confirm(client, .sunsubscribe, name)
             unsettled.append(listener)

@@ -2,14 +2,8 @@
 
 extension Subscriptions {
     mutating func add(_ wish: Ask.Wish, of client: ClientRef, on hub: HubRef) {
-        let number: Int
-        if let known = clientNumbers[client] {
-            number = known
-        } else {
-            number = clients.add(Client(client))
-            clientNumbers[client] = number
-        }
-        clients[number].asks.append(asks.add(Ask(client: number, wish: wish, hub: hub)))
+        let number = clients.find(client) ?? clients.add(client)
+        clients[number].addAsk(asks.add(Ask(client: number, wish: wish, hub: hub)))
         startAsks(of: number)
         settle()
     }
@@ -17,29 +11,18 @@ extension Subscriptions {
     /// Goes on with clients whose asks have been answered, and forgets those that have nothing.
     mutating func settle() {
         while let client = unsettled.popLast() {
-            guard let number = clientNumbers[client] else { continue }
+            guard let number = clients.find(client) else { continue }
             startAsks(of: number)
-            guard clients[number].isOver else { continue }
-            clients.remove(number)
-            clientNumbers[client] = nil
+            if clients[number].isOver { clients.remove(number) }
         }
     }
 
-    /// Starts the client's next asks. Answers come in order within a hub only, so all that are
-    /// under way are on one, or it is one alone.
+    /// Starts the client's next asks.
     private mutating func startAsks(of client: Int) {
-        if clients[client].started == 0 { clients[client].isHeldUp = false }
-        while clients[client].started < clients[client].asks.count, !clients[client].isHeldUp {
-            let ask = clients[client].asks[clients[client].started]
+        while let ask = clients[client].nextAsk() {
             let targets = endTargets(asks[ask].wish, of: client)
             let places = places(asks[ask], targets)
-            let isAlone = clients[client].started == 0
-            guard isAlone || (places.count == 1 && places.first == clients[client].active) else {
-                clients[client].isHeldUp = true
-                return
-            }
-            clients[client].started += 1
-            clients[client].active = places.count == 1 ? places.first : nil
+            guard clients[client].start(at: places) else { return }
             start(ask, at: places)
         }
     }
@@ -352,8 +335,7 @@ extension Subscriptions {
 
     /// The client's connection is over: nothing of it is left but what is under way on hubs.
     mutating func forget(_ client: Int) {
-        let ref = clients[client].ref
-        for ask in clients[client].asks.takeAll() {
+        for ask in clients[client].takeAsks() {
             if asks[ask].openPlaces > 0 {
                 asks[ask].client = nil
             } else {
@@ -362,6 +344,5 @@ extension Subscriptions {
         }
         for entry in clients[client].subscriptions.entries { drop(entry, of: client) }
         clients.remove(client)
-        clientNumbers[ref] = nil
     }
 }

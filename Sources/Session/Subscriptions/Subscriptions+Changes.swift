@@ -54,7 +54,7 @@ extension Subscriptions {
             !isTold(client, elsewhere: entry)
         else { return }
         let place = entries[entry].listeners.count
-        entries[entry].listeners.append(clients[client].ref)
+        entries[entry].listeners.appendTightly(clients[client].ref)
         change(entry, client, row) { $0.standing = .listening(at: place) }
         clients[client].subscriptions.tell(row)
         clients[client].told[entries[entry].kind] += 1
@@ -89,7 +89,7 @@ extension Subscriptions {
         let last = entries[entry].listeners.removeLast()
         if place < entries[entry].listeners.count {
             entries[entry].listeners[place] = last
-            if let client = clientNumbers[last],
+            if let client = clients.find(last),
                 let row = clients[client].subscriptions.find(entry)
             {
                 clients[client].subscriptions[row].standing = .listening(at: place)

@@ -166,7 +166,7 @@ extension Subscriptions {
     }
 
     mutating func close(_ client: ClientRef, _ loss: HubLoss) {
-        guard let number = clientNumbers[client] else { return }
+        guard let number = clients.find(client) else { return }
         forget(number)
         actions.append(.close(client, loss))
     }

@@ -8,8 +8,8 @@ extension Subscriptions {
     package mutating func moved(_ hub: HubRef, to other: HubRef) -> Bool {
         guard let known = hubs[hub], !known.sends.isEmpty, hub != other,
             case .ask(let ask) = known.sends.first.purpose, case .begin = asks[ask].wish,
-            let client = asks[ask].client, clients[client].started == 1,
-            asks[ask].hops < Subscriptions.mostHops
+            let client = asks[ask].client, asks[ask].hops < Subscriptions.mostHops,
+            clients[client].moveAsk(to: other)
         else { return false }
         guard let send = hubs[hub]!.sends.popFirst() else { return false }
         for number in send.entries { entries[Int(number)].openSends -= 1 }
@@ -17,7 +17,6 @@ extension Subscriptions {
         for number in send.entries where entries.has(Int(number)) { touch(Int(number)) }
         asks[ask].hops += 1
         asks[ask].hub = other
-        clients[client].active = other
         start(ask, at: [other])
         setRestless(hub)
         settle()

@@ -2,16 +2,16 @@
 
 extension Subscriptions {
     /// Whether the client has a subscription, or an open ask.
-    package func isListening(_ client: ClientRef) -> Bool { clientNumbers[client] != nil }
+    package func isListening(_ client: ClientRef) -> Bool { clients.find(client) != nil }
 
     /// Whether the client has a subscription on the hub, or an open ask that begins or ends one.
     package func isOn(_ hub: HubRef, _ client: ClientRef) -> Bool {
-        clientNumbers[client].map { clients[$0].hubs.contains { $0 == hub } } ?? false
+        clients.find(client).map { clients[$0].hubs.contains { $0 == hub } } ?? false
     }
 
     /// What the client is subscribed to, as far as it has been told.
     package func count(_ client: ClientRef) -> (channels: Int, patterns: Int, shards: Int) {
-        guard let number = clientNumbers[client] else { return (0, 0, 0) }
+        guard let number = clients.find(client) else { return (0, 0, 0) }
         let told = clients[number].told
         return (told[.channel], told[.pattern], told[.shard])
     }
@@ -20,7 +20,7 @@ extension Subscriptions {
     package func anyName(
         of client: ClientRef
     ) -> (hub: HubRef, kind: SubscriptionKind, name: [UInt8])? {
-        guard let number = clientNumbers[client],
+        guard let number = clients.find(client),
             let entry = clients[number].subscriptions.firstEntry
         else { return nil }
         return (entries[entry].hub, entries[entry].kind, entries[entry].name)
@@ -70,7 +70,7 @@ extension Subscriptions {
 
     /// True when nothing is left of all clients and hubs.
     package var isEmpty: Bool {
-        hubs.isEmpty && entries.isEmpty && clients.count == 0 && clientNumbers.isEmpty
+        hubs.isEmpty && entries.isEmpty && clients.count == 0
             && asks.count == 0 && actions.isEmpty && unsettled.isEmpty && listening == 0
     }
 }

@@ -11,8 +11,7 @@
 package struct Subscriptions: ~Copyable {
     var hubs: [HubRef: Hub] = [:]
     var entries = EntryTable()
-    var clients = Numbered<Client>()
-    var clientNumbers: [ClientRef: Int] = [:]
+    var clients = ClientTable()
     var asks = Numbered<Ask>()
     var actions = Fifo<SubscriptionAction>()
     /// Clients whose next ask may start, or that may be over.
@@ -55,7 +54,7 @@ package struct Subscriptions: ~Copyable {
 
     /// All subscriptions of a client are to end. RESET and QUIT come in the order of its asks.
     package mutating func leave(_ client: ClientRef, _ end: SubscriptionEnd) {
-        let number = clientNumbers[client]
+        let number = clients.find(client)
         if end == .gone {
             if let number { forget(number) }
             return settle()
