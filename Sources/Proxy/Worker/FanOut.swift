@@ -27,8 +27,9 @@ struct FanOut: ~Copyable {
 
     /// The most writes in one iteration.
     static let mostWrites = 256
-    /// After this time no further write is begun in an iteration, in nanoseconds.
-    static let writeTime: Int64 = 1_000_000
+    /// After this time no further write is begun in an iteration, in nanoseconds. What another
+    /// client sends waits for so long, and so does the server's answer.
+    static let writeTime: Int64 = 500_000
     /// The memory of the list is kept for as many listeners.
     private static let mostKept = 16_384
 
