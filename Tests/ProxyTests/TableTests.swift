@@ -40,9 +40,13 @@ struct SlotTableTests {
                 gone.append(left.id)
             }
             #expect(table.count == present.count)
-            if let one = present.randomElement(&random) { #expect(table[one.id] === one) }
+            if let one = present.randomElement(&random) {
+                #expect(table[one.id] === one)
+                #expect(table.unretained(short: one.id.short)?.takeUnretainedValue() === one)
+            }
             if let id = gone.randomElement(&random) {
                 #expect(table[id] == nil)
+                #expect(table.unretained(short: id.short) == nil)
                 table.remove(id)
             }
         }

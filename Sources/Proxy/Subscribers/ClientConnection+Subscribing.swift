@@ -48,8 +48,9 @@ final class Subscribing {
 }
 
 extension ClientConnection {
-    /// What it is to the subscriptions of its pool, which it leaves before its slot is free.
-    var subscriber: ClientRef { ClientRef(id.slot) }
+    /// What it is to the subscriptions of its pool, which it leaves before its slot is free. If
+    /// it did not, messages would not reach the next client in the slot.
+    var subscriber: ClientRef { ClientRef(id.short) }
 
     /// Its subscriptions are on hubs, or it waits for one there.
     @inline(__always)

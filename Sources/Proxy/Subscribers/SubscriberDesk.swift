@@ -289,13 +289,15 @@ final class SubscriberDesk {
 
 extension Worker {
     /// The client that has, or wants, subscriptions on hubs.
-    func client(_ ref: ClientRef) -> ClientConnection? { clients.element(at: Int(ref.raw)) }
+    func client(_ ref: ClientRef) -> ClientConnection? {
+        clients.unretained(short: ref.raw)?.takeUnretainedValue()
+    }
 
     /// Gives a message to listeners. A method of the worker, because elsewhere the loop would
     /// retain the table of clients for each of them.
     fileprivate func give(_ message: inout SharedMessage, to listeners: [ClientRef]) {
         for ref in listeners {
-            guard let client = clients.unretained(at: Int(ref.raw)) else { continue }
+            guard let client = clients.unretained(short: ref.raw) else { continue }
             client._withUnsafeGuaranteedRef { $0.receive(&message) }
         }
     }

@@ -21,6 +21,18 @@ struct SlotID: Equatable {
     }
 }
 
+extension SlotID {
+    /// The id in four bytes, for lists that are very long: the slot, of which there are fewer than
+    /// 2^20 (`maxClients`), and the last 12 bits of the generation. It detects that it is stale,
+    /// unless the slot's element has a generation that differs by a multiple of 4,096.
+    var short: UInt32 {
+        assert(slot <= SlotID.shortSlots, "a slot that has no short id")
+        return generation << 20 | slot & SlotID.shortSlots
+    }
+
+    fileprivate static let shortSlots: UInt32 = 1 << 20 - 1
+}
+
 /// Objects in recycled slots.
 struct SlotTable<Element: AnyObject> {
     private var elements: ContiguousArray<Element?> = []
@@ -62,10 +74,14 @@ struct SlotTable<Element: AnyObject> {
         return elements[slot].map { Unmanaged.passUnretained($0) }
     }
 
-    /// The element in this slot, without a retain; nil when it is free.
+    /// The element with this short id, without a retain; nil when it has left.
     @inline(__always)
-    func unretained(at slot: Int) -> Unmanaged<Element>? {
-        elements[slot].map { Unmanaged.passUnretained($0) }
+    func unretained(short: UInt32) -> Unmanaged<Element>? {
+        let slot = Int(short & SlotID.shortSlots)
+        guard slot < elements.count, generations[slot] << 20 == short & ~SlotID.shortSlots else {
+            return nil
+        }
+        return elements[slot].map { Unmanaged.passUnretained($0) }
     }
 
     /// The number of slots, used and free.
