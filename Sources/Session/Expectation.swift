@@ -130,6 +130,9 @@ package enum Expectation: UInt8, CaseIterable, Sendable {
     case gated
     /// A command of Redpool's that unblocks clients during a drain; the number says which.
     case unblocking
+    /// A command that blocks, and that an upgrade has the server unblock: a nil does not go to the
+    /// client, see `Recall`.
+    case recalled
     /// A command of Redpool's that is sent for its effect; the reply is ignored.
     case ignored
     /// RESET of a subscribed client on its held upstream. Any reply ends the state.
@@ -142,7 +145,7 @@ package enum Expectation: UInt8, CaseIterable, Sendable {
         switch self {
         case .rewriteID, .rewriteName, .rewriteInfo, .rewriteList, .hello, .helloChange,
             .confirmation, .commandInfo, .lockQuestion, .kill, .identify, .unblocking, .reset,
-            .redirection, .replication, .published, .subscriberNumbers, .shardNumbers:
+            .redirection, .replication, .published, .subscriberNumbers, .shardNumbers, .recalled:
             true
         default: false
         }

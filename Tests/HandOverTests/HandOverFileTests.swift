@@ -96,7 +96,7 @@ struct HandOverFileTests {
                 flagOn flagOff bind redirection stranger unknown ofModule unclear beforeLogin \
                 lockQuestion scriptQuestion debug write pause unpause heldUp block blockEnd probe \
                 fence commandInfo kill unblock identify replication ask relayed published \
-                subscriberNumbers shardNumbers hubProbe gated unblocking ignored reset clean
+                subscriberNumbers shardNumbers hubProbe gated unblocking recalled ignored reset clean
                 """)
     }
 

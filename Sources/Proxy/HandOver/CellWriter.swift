@@ -26,7 +26,8 @@ struct CellWriter {
         let position = UInt32(cell.clients.count)
         clients[client.id.raw] = position
         cell.clients.append(client.carried(pool: pool))
-        guard let upstream = client.upstream else { return }
+        // A command that is recalled goes without its upstream.
+        guard let upstream = client.upstream, !upstream.channel.isTLS else { return }
         if !upstream.isShared {
             add(upstream, of: position)
         } else if !shared.contains(where: { $0 === upstream }) {

@@ -91,15 +91,22 @@ extension ClientConnection {
                 client.monitor = filter.own.carried
             }
         }
+        if let recalled = upstream?.recalled {
+            client.input = recalled
+            // It is sent again.
+            client.counts.commands &-= 1
+        }
         if let bytes = input.bytes {
-            client.input = Array(UnsafeRawBufferPointer(start: bytes, count: input.count))
+            client.input += UnsafeRawBufferPointer(start: bytes, count: input.count)
         }
         if !output.isEmpty { client.output = [CarriedOutput.bytes(output.copy())] }
         return client
     }
 
     private var carriedMode: CarriedMode {
-        switch mode {
+        // Those that have blocked for the longest time are the first to block again.
+        if let sole = upstream?.sole, sole.recall == .back { return .waiting(since: sole.since) }
+        return switch mode {
         case .waiting(let wait): .waiting(since: wait.since)
         case .exclusive: .exclusive
         case .piped(let pipe): .piped(isOwed: pipe.isOwed, isBlind: pipe.view == .blind)
@@ -120,7 +127,7 @@ extension UpstreamConnection {
 
     /// Why its clients cannot be handed over with it now; nil if they can.
     var obstacle: Obstacle? {
-        if channel.isTLS { return .tls }
+        if channel.isTLS { return sole?.recall == .back ? nil : .tls }
         guard stage == .ready, output.isAllSent, fence == nil || isShared,
             origin.departure == nil
         else { return .command }
@@ -150,7 +157,7 @@ extension InFlight {
 
 extension IncomingReply {
     /// Nothing of a reply has come.
-    fileprivate var isAtStart: Bool {
+    var isAtStart: Bool {
         collected.isEmpty && !isBegunRelayed && walk == nil && !isDropping && !isErrorKept
             && !isRelaying
     }

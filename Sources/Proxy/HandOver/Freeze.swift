@@ -102,4 +102,10 @@ struct Freezing {
     /// handed over with what it owes.
     let patientUntil: MonotonicTime
     var cut: [Obstacle: Int] = [:]
+    /// How often blocked commands have been recalled.
+    var recalls = 0
+
+    /// A command may have reached the server only after the first time, and another user may have
+    /// the right.
+    static let mostRecalls = 3
 }

@@ -29,8 +29,9 @@ extension Worker {
     /// Upstreams that several clients share are handed over with what they owe.
     var handsOverShared: Bool { orders.freezing.map { now >= $0.patientUntil } ?? false }
 
-    /// Called at the end of each turn while the worker is to stand still. True: clients were
-    /// closed, which gives the end of the turn work; no event would bring the next one.
+    /// Called at the end of each turn while the worker is to stand still. True: the end of the turn
+    /// has work again, and no event would bring the next one: clients were closed, commands are
+    /// recalled, or the worker goes on.
     func continueFreeze() -> Bool {
         guard var freezing = orders.freezing, let until = freezing.order.until, isIdle else {
             return false
@@ -53,13 +54,16 @@ extension Worker {
         let isOver = now >= until
         if freezing.missing.isEmpty, areUpstreamsWritten || (isOver && freezing.order.isLast) {
             stand(freezing)
-            return false
+            return true
         }
-        guard isOver else { return false }
+        guard isOver else { return recallBlocked(freezing) }
         guard freezing.order.cuts else {
+            // Who would have been recalled is not what has stood in the way.
+            let others = freezing.missing.filter { !isRecalled($0) }
+            let obstacles = obstacles(others.isEmpty ? freezing.missing : others)
             endFreeze()
-            freezing.order.answer(index, .obstacles(obstacles(freezing.missing)))
-            return false
+            freezing.order.answer(index, .obstacles(obstacles))
+            return true
         }
         orders.freezing?.cut.merge(obstacles(freezing.missing)) { $0 + $1 }
         for id in freezing.missing { clients[id]?.close(.upgrade) }
@@ -115,6 +119,8 @@ extension Worker {
             }
         }
         for message in later { mailbox.post(message) }
+        clock.isRead = false
+        updateNow()
         endFreeze()
     }
 
@@ -123,6 +129,7 @@ extension Worker {
         guard orders.freezing != nil else { return }
         orders.freezing = nil
         orders.freezeTimers = []
+        sendRecalledAgain()
         clients.forEach { $0.thaw() }
         acceptor?.accepts(true)
     }

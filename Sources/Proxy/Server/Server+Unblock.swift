@@ -1,6 +1,6 @@
 // A drain, and an operator's PAUSE, unblock the clients whose commands block: the server answers as
 // if their time were over (CLIENT UNBLOCK TIMEOUT). A client gets what comes first, an element or
-// nil, and no element is lost.
+// nil, and no element is lost. An upgrade does the same for those that it recalls (`Recall`).
 //
 // CLIENT UNBLOCK for a connection whose command is delayed by a CLIENT PAUSE ends the server's
 // process (Redis 6.2 to 8.0, Valkey 8: blocked.c, replyToBlockedClientTimedOut). So it is sent in a
@@ -27,6 +27,8 @@ struct Unblocking {
     private var lastFailures = 0
     /// The first error that the server has answered to this attempt with.
     var problem: String?
+    /// The connections that the transaction unblocks, in its order, until EXEC is answered.
+    var members: [UpstreamID] = []
 
     /// Whether an attempt has failed since the last call.
     mutating func hasFailedAgain() -> Bool {
@@ -73,15 +75,16 @@ extension Server {
     /// Blocked clients are to be released.
     var releasesBlocked: Bool {
         if case .draining = worker.lifecycle { return true }
-        return pool.isHalted || !worker.watched.leaving.isEmpty
+        return pool.isHalted || !worker.watched.leaving.isEmpty || (tls != nil && worker.recalls)
     }
 
     /// The attempt has failed. The next one comes with a later tick.
     func unblockFailed(_ text: String) {
         unblocking.failures += 1
-        pool.warnLimit(
-            pool.isHalted ? "pause.blocked" : "drain.blocked", reason: "refused",
-            "cannot unblock clients: \(text)")
+        let event =
+            worker.recalls
+            ? "upgrade.blocked" : pool.isHalted ? "pause.blocked" : "drain.blocked"
+        pool.warnLimit(event, reason: "refused", "cannot unblock clients: \(text)")
         endUnblocking()
     }
 
@@ -90,6 +93,14 @@ extension Server {
         if let ticket = unblocking.ticket { machine.cancel(ticket) }
         unblocking.ticket = nil
         unblocking.key = nil
+        settleMembers(nil)
+    }
+
+    /// The server has answered whom it has unblocked; nil if that is not known.
+    fileprivate func settleMembers(_ verdicts: [Bool]?) {
+        let members = unblocking.members
+        unblocking.members = []
+        for (place, id) in members.enumerated() { self[id]?.recallAnswered(verdicts?[place]) }
     }
 }
 
@@ -97,14 +108,18 @@ extension UpstreamConnection {
     /// A client that is to be released is blocked here, and the server's id of this connection is
     /// known.
     fileprivate var mayBeUnblocked: Bool {
-        guard stage == .ready, let sole, sole.isBlocking, !inFlight.isEmpty,
-            origin.serverID != nil, origin.departure == nil, pool.isHalted || isUserLeaving
+        guard stage == .ready, let sole, sole.isBlocking, !inFlight.isEmpty, sole.recall == nil,
+            origin.serverID != nil, origin.departure == nil
         else { return false }
+        guard isToLetGo else { return worker.recalls && isRecallable }
         switch sole.kind {
         case .exclusive, .held: return true
         case .cleaning, .piped, .asking, .unblocking, .hub, .gate, .abandoned: return false
         }
     }
+
+    /// The client whose command blocks here gets what the server answers.
+    private var isToLetGo: Bool { pool.isHalted || isUserLeaving }
 
     /// The client whose command blocks here is to leave.
     private var isUserLeaving: Bool {
@@ -142,6 +157,8 @@ extension UpstreamConnection {
         for target in server.allUpstreams where target.mayBeUnblocked && isOnServer(of: target) {
             guard server.releasesBlocked, let id = target.origin.serverID else { continue }
             server.unblocking.tried.insert(target.id)
+            server.unblocking.members.append(target.id)
+            if !target.isToLetGo { target.beginRecall() }
             sendStep(["CLIENT", "UNBLOCK", "\(id)", "TIMEOUT"], UnblockStep.member)
         }
         sendStep(["EXEC"], UnblockStep.end)
@@ -156,11 +173,30 @@ extension UpstreamConnection {
         case UnblockStep.begin where scanner.head.matches("OK"): sendMembers()
         case UnblockStep.begin: finishUnblocking(isClean: scanner.isError)
         case UnblockStep.end:
-            let isOver =
-                scanner.type == UInt8(ascii: "*") || scanner.head.starts(with: "EXECABORT ")
-            finishUnblocking(isClean: isOver)
+            let hasRun = scanner.type == UInt8(ascii: "*")
+            let isRefused = scanner.head.starts(with: "EXECABORT ")
+            let members = server.unblocking.members.count
+            server.settleMembers(
+                isRefused
+                    ? Array(repeating: false, count: members)
+                    : UpstreamConnection.verdicts(in: reply, of: members))
+            finishUnblocking(isClean: hasRun || isRefused)
         default: break
         }
+    }
+
+    /// Which commands of the transaction have unblocked somebody, by EXEC's array: the first
+    /// element is PUBLISH's. Nil if it is no such array.
+    private static func verdicts(in reply: [UInt8], of members: Int) -> [Bool]? {
+        var cursor = ReplyCursor(from: 0)
+        guard let array = cursor.next(reply.span), array.type == UInt8(ascii: "*"),
+            array.value == members + 1, cursor.next(reply.span) != nil
+        else { return nil }
+        var verdicts: [Bool] = []
+        while let item = cursor.next(reply.span) {
+            verdicts.append(item.type == UInt8(ascii: ":") && item.value == 1)
+        }
+        return verdicts.count == members ? verdicts : nil
     }
 
     private func finishUnblocking(isClean: Bool) {

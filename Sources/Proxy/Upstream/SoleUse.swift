@@ -38,6 +38,8 @@ final class SoleUse {
     var messages = MessageRelay()
     /// The open transaction has a command that may bring more than one element.
     var isDoubtful = false
+    /// How far the recall of its command is; nil while it is not recalled.
+    var recall: Recall?
 
     init(_ kind: Kind, isBlocking: Bool = false, since: MonotonicTime) {
         self.kind = kind

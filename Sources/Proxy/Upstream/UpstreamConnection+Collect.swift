@@ -34,6 +34,7 @@ extension UpstreamConnection {
             case .dropped: break
             case .relayed:
                 incoming.isBegunRelayed = true
+                giveUpRecall()
                 let begun = takeCollected()
                 let client = worker.clients[entry.client]
                 relay(entry, client?.redirectedReply(begun) ?? begun)
@@ -59,6 +60,8 @@ extension UpstreamConnection {
         case .rewriteList: scanner.isError ? .impossible : .dropped
         // TRACKINGINFO ends with all prefixes.
         case .redirection: scanner.isError ? .impossible : .relayed
+        // An element; behind a nil nothing comes.
+        case .recalled: isNilRecalled ? .impossible : .relayed
         default: .impossible
         }
     }

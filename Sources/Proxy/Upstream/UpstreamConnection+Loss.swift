@@ -46,7 +46,7 @@ extension UpstreamConnection {
             handshake = Handshake()
             client.sendAgain([])
         }
-        guard !inFlight.isEmpty else { return }
+        guard !inFlight.isEmpty, !handBackRecalled() else { return }
         // Reads can be repeated, whether they have run or not.
         let received = origin.isReadOnly ? 0 : received(reason)
         let claims = claims(receivedUpTo: received)

@@ -110,6 +110,7 @@ extension UpstreamConnection {
         case .unblocking:
             finishHead()
             unblockReplied(reply, to: entry.value)
+        case .recalled: takeRecalled(entry, reply)
         case .reset:
             finishHead()
             if let client, client.upstream === self {
