@@ -189,7 +189,8 @@ final class Upgrader {
                 rehearsal.cells[worker] = cell
                 stage = .rehearsing(rehearsal)
                 if rehearsal.cells.count == parts.group.workers { tryOut(rehearsal) }
-            case (.frozen(orders, _, let said), .freezing(var freeze)):
+            // Who answers when the try has been given up is thawed already.
+            case (.frozen(orders, _, let said), .freezing(var freeze)) where !freeze.rests:
                 freeze.answered += 1
                 switch said {
                 case .stands: freeze.standing += 1
