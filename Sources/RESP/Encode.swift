@@ -56,7 +56,8 @@ package enum Encode {
     {
         let range = range.clamped(to: 0..<bytes.count)
         header(Byte.dollar, Int64(range.count), into: &output)
-        for index in range { output.append(bytes[index]) }
+        let content = bytes.extracting(range)
+        unsafe content.withUnsafeBufferPointer { unsafe output.append(contentsOf: $0) }
         lineBreak(into: &output)
     }
 
@@ -123,13 +124,16 @@ package enum Encode {
     /// A number in decimal digits.
     package static func decimal(_ value: Int64, into output: inout [UInt8]) {
         if value < 0 { output.append(Byte.minus) }
-        let start = output.count
+        // The largest magnitude has 19 digits.
+        var digits = InlineArray<19, UInt8>(repeating: 0)
+        var first = digits.count
         var rest = value.magnitude
         repeat {
-            output.append(Byte.zero + UInt8(rest % 10))
+            first -= 1
+            digits[first] = Byte.zero + UInt8(rest % 10)
             rest /= 10
         } while rest > 0
-        output[start...].reverse()
+        for index in first..<digits.count { output.append(digits[index]) }
     }
 
     private static func lineBreak(into output: inout [UInt8]) {

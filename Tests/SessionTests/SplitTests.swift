@@ -39,6 +39,14 @@ private func command(_ part: Int, of split: Split) -> [UInt8] {
 
 private func bytes(_ texts: String...) -> [[UInt8]] { texts.map { Array($0.utf8) } }
 
+extension Split {
+    fileprivate func merged(_ replies: [[UInt8]], pool: String, name: String) -> [UInt8]? {
+        var ends: [Int] = []
+        for reply in replies { ends.append((ends.last ?? 0) + reply.count) }
+        return merged(replies.flatMap(\.self), ends: ends, pool: pool, name: name)
+    }
+}
+
 @Suite("Commands whose keys are in several slots")
 struct SplitTests {
     @Test("parts have one slot each, in the order of their first keys")

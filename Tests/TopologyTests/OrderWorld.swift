@@ -183,13 +183,19 @@ final class OrderWorld {
             return fail("an unknown gather")
         }
         var merged = Array("*\(count)\r\n".utf8)
-        let taken = order.takeParts(of: lead)
+        var replies: [UInt8] = []
+        let taken = order.takeParts(of: lead, into: &replies)
         if (taken == nil) != dropped.contains(lead) { return fail("takes parts: \(taken != nil)") }
         for part in 0..<UInt32(count) {
             guard let reply = parts.removeValue(forKey: lead &+ part) else {
                 return fail("an unknown part")
             }
-            if let taken, taken[Int(part)] != reply { return fail("another reply of a part") }
+            if let taken {
+                let start = part == 0 ? 0 : taken[Int(part) - 1]
+                guard replies[start..<taken[Int(part)]] == reply[...] else {
+                    return fail("another reply of a part")
+                }
+            }
             merged += reply
         }
         if taken == nil { merged = Array("-ERR too large\r\n".utf8) }

@@ -19,9 +19,12 @@ struct GatherPart {
 extension ClientConnection {
     /// Sends a command whose keys are in several slots, in parts.
     func send(_ split: Split, _ request: Request) -> Outcome {
+        let readsReplicas = pool.readsReplicas
         let parts = split.parts.map {
             GatherPart(
-                slot: $0.slot, node: replica(for: request, in: $0.slot)?.number, range: $0.range)
+                slot: $0.slot,
+                node: readsReplicas ? replica(for: request, in: $0.slot)?.number : nil,
+                range: $0.range)
         }
         let outcome = gather(
             parts, split.commands, .split(split, name: name(of: request.command)))
@@ -125,7 +128,10 @@ extension ClientConnection {
         let isTooLarge = strands.isTooLarge
         if strands.gathers.isEmpty { strands.isTooLarge = false }
         var reply: [UInt8]?
-        if let replies = strands.order.takeParts(of: lead) { reply = merge(replies, kind) }
+        var replies: [UInt8] = []
+        if let ends = strands.order.takeParts(of: lead, into: &replies) {
+            reply = merge(replies, ends, kind)
+        }
         if let reply {
             reply.withUnsafeBytes { raw in
                 pass(strands.order.answer(reply.span, for: lead), raw, strands)
@@ -139,18 +145,26 @@ extension ClientConnection {
         }
     }
 
-    private func merge(_ replies: [[UInt8]], _ kind: GatherKind) -> [UInt8]? {
+    /// `ends` says where each reply of a part ends.
+    private func merge(_ replies: [UInt8], _ ends: [Int], _ kind: GatherKind) -> [UInt8]? {
+        var first: [UInt8]? { ends.first.map { Array(replies[..<$0]) } }
         switch kind {
         case .split(let split, let name):
-            split.merged(replies, pool: pool.config.name, name: name)
-        case .nodes(let merge): merge.merged(replies, random: UInt64.random(in: .min ... .max))
-        case .published(let correction): replies.first.map { correction.apply(to: $0) }
+            return split.merged(replies, ends: ends, pool: pool.config.name, name: name)
+        case .nodes(let merge):
+            return merge.merged(
+                apart(replies, ends), random: UInt64.random(in: .min ... .max))
+        case .published(let correction): return first.map { correction.apply(to: $0) }
         case .subscribed(let kind):
-            NodeMerge.counts.merged(replies, random: 0).map {
+            return NodeMerge.counts.merged(apart(replies, ends), random: 0).map {
                 pool.book?.corrected($0, kind, at: .all) ?? $0
             }
         case .scan(let node, let nodes):
-            replies.first.flatMap { ScanCursor.replacing(in: $0, node: node, nodes: nodes) }
+            return first.flatMap { ScanCursor.replacing(in: $0, node: node, nodes: nodes) }
         }
+    }
+
+    private func apart(_ replies: [UInt8], _ ends: [Int]) -> [[UInt8]] {
+        ends.indices.map { Array(replies[($0 == 0 ? 0 : ends[$0 - 1])..<ends[$0]]) }
     }
 }

@@ -29,8 +29,8 @@ package enum Merge: Equatable, Sendable {
 
 extension Split {
     /// The one reply for the client. `replies` has a whole reply for each part, in the order of the
-    /// parts. Nil when one is not what a server answers to such a part: the connection that it came
-    /// from cannot be trusted.
+    /// parts, and `ends` where each one ends. Nil when one is not what a server answers to such a
+    /// part: the connection that it came from cannot be trusted.
     ///
     /// An error of a part is the answer: the first in the order of the keys. If other parts have
     /// changed data meanwhile, it says so.
@@ -38,29 +38,44 @@ extension Split {
     /// - Parameters:
     ///   - pool: the pool's name, for that error.
     ///   - name: the command's name, for that error.
-    package func merged(_ replies: [[UInt8]], pool: String, name: String) -> [UInt8]? {
-        guard replies.count == parts.count else { return nil }
-        let failed = replies.indices.filter { Split.isError(replies[$0]) }
-        if let first = failed.first {
-            let ran = replies.count - failed.count
-            guard merge.changesData, ran > 0 else { return replies[first] }
-            return partial(replies[first], pool: pool, name: name, ran: ran)
+    package func merged(
+        _ replies: [UInt8], ends: [Int], pool: String, name: String
+    ) -> [UInt8]? {
+        guard ends.count == parts.count else { return nil }
+        let bytes = replies.span
+        var firstError: Range<Int>?
+        var failed = 0
+        var start = 0
+        for end in ends {
+            guard start <= end, end <= bytes.count else { return nil }
+            if Split.isError(bytes.extracting(start..<end)) {
+                failed += 1
+                firstError = firstError ?? start..<end
+            }
+            start = end
+        }
+        if let firstError {
+            let error = Array(replies[firstError])
+            let ran = parts.count - failed
+            guard merge.changesData, ran > 0 else { return error }
+            return partial(error, pool: pool, name: name, ran: ran)
         }
         switch merge {
-        case .elements: return array(replies)
-        case .counting, .removing: return sum(replies)
-        case .setting: return replies.allSatisfy { Split.isOK($0) } ? replies[0] : nil
+        case .elements: return array(bytes, ends)
+        case .counting, .removing: return sum(bytes, ends)
+        case .setting: return status(bytes, ends)
         }
     }
 
-    private static func isError(_ reply: [UInt8]) -> Bool {
-        reply.first == UInt8(ascii: "-") || reply.first == UInt8(ascii: "!")
+    private static func isError(_ reply: Span<UInt8>) -> Bool {
+        guard !reply.isEmpty else { return false }
+        return reply[0] == UInt8(ascii: "-") || reply[0] == UInt8(ascii: "!")
     }
 
-    private static func isOK(_ reply: [UInt8]) -> Bool {
+    private static func isOK(_ reply: Span<UInt8>) -> Bool {
         var cursor = ReplyCursor(from: 0)
-        guard let item = cursor.next(reply.span) else { return false }
-        return item.type == UInt8(ascii: "+") && item.matches("OK", in: reply.span)
+        guard let item = cursor.next(reply) else { return false }
+        return item.type == UInt8(ascii: "+") && item.matches("OK", in: reply)
             && cursor.position == reply.count
     }
 
@@ -73,16 +88,29 @@ extension Split {
         return output + [13, 10]
     }
 
-    private func sum(_ replies: [[UInt8]]) -> [UInt8]? {
+    private func status(_ replies: Span<UInt8>, _ ends: [Int]) -> [UInt8]? {
+        var start = 0
+        for end in ends {
+            guard Split.isOK(replies.extracting(start..<end)) else { return nil }
+            start = end
+        }
+        return Array("+OK\r\n".utf8)
+    }
+
+    private func sum(_ replies: Span<UInt8>, _ ends: [Int]) -> [UInt8]? {
         var sum: Int64 = 0
-        for (part, reply) in zip(parts, replies) {
+        var start = 0
+        for part in parts.indices {
+            let reply = replies.extracting(start..<ends[part])
             var cursor = ReplyCursor(from: 0)
             // As many as it has keys at most.
-            guard let item = cursor.next(reply.span), item.type == UInt8(ascii: ":"),
-                (0...Int64(part.keyCount)).contains(item.value), cursor.position == reply.count
+            guard let item = cursor.next(reply), item.type == UInt8(ascii: ":"),
+                (0...Int64(parts[part].keyCount)).contains(item.value),
+                cursor.position == reply.count
             else { return nil }
             let count = item.value
             sum += count
+            start = ends[part]
         }
         var output: [UInt8] = []
         Encode.integer(sum, into: &output)
@@ -90,31 +118,33 @@ extension Split {
     }
 
     /// The elements in the order of the command's keys, as they came.
-    private func array(_ replies: [[UInt8]]) -> [UInt8]? {
+    private func array(_ replies: Span<UInt8>, _ ends: [Int]) -> [UInt8]? {
         // In each reply the next element.
-        var positions = [Int](repeating: 0, count: parts.count)
-        var size = 16
-        for index in parts.indices {
-            let reply = replies[index]
-            size += reply.count
-            guard let start = Split.elements(of: reply.span, count: parts[index].keyCount) else {
+        var positions: [Int] = []
+        positions.reserveCapacity(parts.count)
+        var start = 0
+        for part in parts.indices {
+            let reply = replies.extracting(start..<ends[part])
+            guard let elements = Split.elements(of: reply, count: parts[part].keyCount) else {
                 return nil
             }
-            positions[index] = start
+            positions.append(start + elements)
+            start = ends[part]
         }
         var output: [UInt8] = []
-        output.reserveCapacity(size)
+        output.reserveCapacity(16 + replies.count)
         Encode.arrayHeader(partOfKey.count, into: &output)
+        var scanner = ReplyScanner()
         for part in partOfKey {
             let index = Int(part)
             let start = positions[index]
-            let reply = replies[index]
-            guard let end = Split.endOfValue(reply.span, from: start) else { return nil }
-            output += reply[start..<end]
+            let reply = replies.extracting(0..<ends[index])
+            guard let end = Split.endOfValue(reply, from: start, &scanner) else { return nil }
+            let value = replies.extracting(start..<end)
+            unsafe value.withUnsafeBufferPointer { unsafe output.append(contentsOf: $0) }
             positions[index] = end
         }
-        for index in parts.indices where positions[index] != replies[index].count { return nil }
-        return output
+        return positions == ends ? output : nil
     }
 
     /// Where the elements of an array begin; nil if it is none of so many.
@@ -133,11 +163,12 @@ extension Split {
     }
 
     /// The end of the value or null that begins here; nil if it is something else.
-    private static func endOfValue(_ reply: Span<UInt8>, from start: Int) -> Int? {
+    private static func endOfValue(
+        _ reply: Span<UInt8>, from start: Int, _ scanner: inout ReplyScanner
+    ) -> Int? {
         guard start < reply.count,
             reply[start] == UInt8(ascii: "$") || reply[start] == UInt8(ascii: "_")
         else { return nil }
-        var scanner = ReplyScanner()
         guard case .complete(let end) = scanner.scan(reply, from: start) else { return nil }
         return end
     }

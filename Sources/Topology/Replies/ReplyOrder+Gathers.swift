@@ -44,18 +44,21 @@ extension ReplyOrder {
         }
     }
 
-    /// The replies to the parts of a gather that is complete, in their order. Nil if it is not
-    /// there, not complete, or dropped. `answer` for the same place follows.
-    package mutating func takeParts(of lead: UInt32) -> [[UInt8]]? {
+    /// Appends the replies to the parts of a gather that is complete to `replies`, in their order,
+    /// and says where each one ends. Nil if it is not there, not complete, or dropped. `answer` for
+    /// the same place follows.
+    package mutating func takeParts(of lead: UInt32, into replies: inout [UInt8]) -> [Int]? {
         guard let (offset, parts) = gather(of: lead), places[position(offset)].missing == 0,
             !places[position(offset)].isSilent
         else { return nil }
-        var replies: [[UInt8]] = []
+        replies.reserveCapacity(replies.count + parts * ReplyPlace.room)
+        var ends: [Int] = []
+        ends.reserveCapacity(parts)
         for part in 0..<parts {
-            replies.append([])
-            moveAll(of: position(offset + part), into: &replies[part])
+            moveAll(of: position(offset + part), into: &replies)
+            ends.append(replies.count)
         }
-        return replies
+        return ends
     }
 
     /// A part has been answered. `.gathered` for the last one.
