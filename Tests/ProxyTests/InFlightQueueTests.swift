@@ -194,13 +194,24 @@ struct InFlightQueueTests {
         for _ in 0..<3 { queue.append(client(1), .plain, bytes: 7, value: 5) }
         queue.append(client(2), .plain, bytes: 7, value: 5)
         queue.append(client(1), .plain, bytes: 7, value: 6)
-        #expect(queue.place(client(1), under: 5) == 0)
+        let isOtherNumber = queue.place(client(1), 4, under: 5)
+        let isMore = queue.place(client(1), 5, under: nil)
+        let isLess = queue.place(client(1), 3, under: nil)
+        #expect(!isOtherNumber && !isMore && !isLess)
         #expect(entries(queue).map(\.expectation) == [.plain, .plain, .plain])
-        #expect(queue.place(client(1), under: nil) == 4)
+        let isPlaced = queue.place(client(1), 4, under: nil)
+        #expect(isPlaced)
         #expect(entries(queue).map(\.expectation) == [.placed, .plain, .placed])
         #expect(entries(queue).map(\.value) == [0, 5, 3])
         queue.append(client(2), .multi, bytes: 7)
-        #expect(queue.place(client(2), under: nil) == 0)
+        let isNotPlain = queue.place(client(2), 2, under: nil)
+        #expect(!isNotPlain)
+        var newest: [Entry] = []
+        queue.forEachFromNewest { entry in
+            newest.append(Entry(entry))
+            return newest.count < 3
+        }
+        #expect(newest == entries(queue).suffix(3).reversed())
     }
 
     @Test("replies for places that follow each other are one entry, if the command is the same")

@@ -51,7 +51,10 @@ extension ClientConnection {
             let bytes = UnsafeRawBufferPointer(
                 rebasing: UnsafeRawBufferPointer(buffer)[frame.start..<frame.end])
             if !isHome && inFlight > 0 || extras?.strands != nil {
-                return forwardPlaced(bytes, command, slot, to: owner, route) ? frame.end : nil
+                guard let outcome = forwardPlaced(bytes, command, slot, to: owner, route) else {
+                    return nil
+                }
+                return outcome != .blocked ? frame.end : frame.start
             }
             if !isHome || granted != nil { turn(to: owner.takeUnretainedValue()) }
             lastCommand = command
@@ -64,21 +67,23 @@ extension ClientConnection {
         }
     }
 
-    /// Sends a command with one key beside others in flight, over a strand that has begun. False if
-    /// there is more to it. The strand need not be that on the client's present server.
+    /// Sends a command with one key beside others in flight. Nil if there is more to it. The strand
+    /// need not be that on the client's present server.
     @inline(never)
     private func forwardPlaced(
         _ bytes: UnsafeRawBufferPointer, _ command: Command, _ slot: UInt16,
         to node: Unmanaged<Server>, _ route: ClusterRoute
-    ) -> Bool {
+    ) -> Outcome? {
         guard inFlight > 0, granted == nil, let strands = openStrands(under: route.version) else {
-            return false
+            return nil
         }
+        lastCommand = command
         return node._withUnsafeGuaranteedRef { target in
-            guard let own = strands.unretained(on: target.number) else { return false }
+            guard let own = strands.unretained(on: target.number) else {
+                return sendPlaced(.shared, bytes, in: slot, to: target, strands)
+            }
             return own._withUnsafeGuaranteedRef { own in
-                guard !own.gauge.measures else { return false }
-                lastCommand = command
+                guard !own.gauge.measures else { return nil }
                 target.machine.add(own.id)
                 let isSilent = session.takeSilence()
                 let place = strands.order.open(
@@ -95,12 +100,12 @@ extension ClientConnection {
                         command: command)
                 else {
                     send(bytes, at: place, command, over: own)
-                    return true
+                    return .sent
                 }
                 if worker.table.mayWrite(command) { noteWrite(own) }
                 own.send(bytes)
                 if own.isFull(for: self) { pause(.upstreamFull) }
-                return true
+                return .sent
             }
         }
     }
@@ -219,7 +224,7 @@ extension ClientConnection {
             turn(to: target)
         } else if strands != nil || server !== target {
             guard let strands = openStrands(under: route.version) else { return waitForReplies() }
-            return sendPlaced(kind, request, in: slot, to: target, strands)
+            return sendPlaced(kind, request.bytes, in: slot, to: target, strands)
         }
         return forward(
             kind, .plain, UInt32(truncatingIfNeeded: route.version), request.bytes)

@@ -34,7 +34,7 @@ extension ClientConnection {
     func beginStrands(on upstream: UpstreamConnection, under version: UInt64?) -> ClientStrands? {
         guard
             upstream.inFlight.place(
-                id, under: version.map { UInt32(truncatingIfNeeded: $0) }) == inFlight
+                id, inFlight, under: version.map { UInt32(truncatingIfNeeded: $0) })
         else { return nil }
         let node = upstream.server.number
         if isSlow { leaveSlowReaders(upstream) }
@@ -59,7 +59,7 @@ extension ClientConnection {
 
     /// Sends a command that gets a place.
     func sendPlaced(
-        _ kind: LeaseKind, _ request: Request, in slot: UInt16, to target: Server,
+        _ kind: LeaseKind, _ bytes: UnsafeRawBufferPointer, in slot: UInt16, to target: Server,
         _ strands: ClientStrands
     ) -> Outcome {
         turn(to: target)
@@ -75,7 +75,7 @@ extension ClientConnection {
         inFlight = UInt32(truncatingIfNeeded: strands.order.count)
         pool.traffic.commandsShared += 1
         counted.commands &+= 1
-        send(request.bytes, at: place, lastCommand, over: own)
+        send(bytes, at: place, lastCommand, over: own)
         return .sent
     }
 
@@ -229,9 +229,14 @@ extension ClientConnection {
             idle.leave()
         }
         inFlight = UInt32(truncatingIfNeeded: strands.order.count)
-        paceStrands(strands)
-        boundParked(strands)
-        guard channel.isOpen, strands.order.isOver else { return }
+        if strands.order.memory > ClientConnection.freeParked
+            || output.count > ClientConnection.shortLowWater || !strands.isAtEase
+        {
+            paceStrands(strands)
+            boundParked(strands)
+            guard channel.isOpen else { return }
+        }
+        guard strands.order.isOver else { return }
         // A command for another node waits there for its upstream.
         if case .waiting = mode, aside != nil { return }
         self.strands = nil

@@ -72,6 +72,9 @@ final class ClientStrands {
             && sent?.maySend(under: version, inFlight: order.count) == true
     }
 
+    /// The client does not count as slow, and nothing that is parked as its output.
+    var isAtEase: Bool { !isUnread && !isFull && counted == 0 }
+
     /// Nothing is left of their use, so they can begin anew.
     var isClean: Bool {
         order.isOver && order.nodes == 0 && strands.isEmpty && gathers.isEmpty && wanted == nil

@@ -69,7 +69,7 @@ extension ClientConnection {
             takeAsideBack()
             return carryOutRare(request)
         }
-        return sendPlaced(kind, request, in: slot, to: owner, strands)
+        return sendPlaced(kind, request.bytes, in: slot, to: owner, strands)
     }
 
     private func setAside(_ held: UpstreamConnection) {

@@ -46,10 +46,14 @@ extension UpstreamConnection {
 
     /// A client's commands in flight here have got their places: says what is known of them.
     func describePlaced(of client: SlotID, in strands: ClientStrands) {
-        var start = output.answeredTotal
-        inFlight.forEach { entry in
-            if entry.client == client { describe(entry, start: start, in: strands) }
-            start += Int64(entry.bytes)
+        var start = output.appendedTotal
+        var missing = strands.order.count
+        inFlight.forEachFromNewest { entry in
+            start -= Int64(entry.bytes)
+            guard entry.client == client else { return true }
+            describe(entry, start: start, in: strands)
+            missing -= Int(entry.count)
+            return missing > 0
         }
     }
 

@@ -144,7 +144,7 @@ extension ClientConnection {
         guard let strands = openStrands(under: route.version) else { return waitForReplies() }
         if strands.upstream(on: replica.number) == nil, !lend(kind, replica) { return nil }
         pool.traffic.replicaReads += 1
-        return sendPlaced(kind, request, in: slot, to: replica, strands)
+        return sendPlaced(kind, request.bytes, in: slot, to: replica, strands)
     }
 
     // MARK: Beside the primary that Sentinels name

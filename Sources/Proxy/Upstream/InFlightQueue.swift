@@ -91,26 +91,34 @@ struct InFlightQueue: ~Copyable {
         return true
     }
 
-    /// Gives the plain commands of a client places, from 0 on. Returns how many have one; 0, and
-    /// nothing has changed, if one of its entries is not plain, or has another number than
-    /// `version`.
-    mutating func place(_ client: SlotID, under version: UInt32?) -> UInt32 {
-        var count: UInt32 = 0
-        for index in 0..<entries {
-            let entry = ring![(head + index) & (capacity - 1)]
-            guard entry.client == client else { continue }
-            guard entry.expectation == .plain, version == nil || entry.value == version else {
-                return 0
-            }
-            count += entry.count
+    /// Gives the plain commands of a client, of which there are `wanted`, places from 0 on. False,
+    /// and nothing has changed, if there are fewer, or one of its entries is not plain, or has
+    /// another number than `version`. Looks for them from the newest entry on: behind them are
+    /// those of the few clients whose turn came later.
+    mutating func place(_ client: SlotID, _ wanted: UInt32, under version: UInt32?) -> Bool {
+        var missing = wanted
+        var index = entries
+        while missing > 0 {
+            guard index > 0 else { return false }
+            index -= 1
+            let entry = ring! + ((head + index) & (capacity - 1))
+            guard entry.pointee.client == client else { continue }
+            guard case .plain = entry.pointee.expectation, entry.pointee.count <= missing,
+                version == nil || entry.pointee.value == version
+            else { return false }
+            missing -= entry.pointee.count
         }
         var place: UInt32 = 0
-        for index in 0..<entries where ring![(head + index) & (capacity - 1)].client == client {
-            ring![(head + index) & (capacity - 1)].expectation = .placed
-            ring![(head + index) & (capacity - 1)].value = place
-            place += ring![(head + index) & (capacity - 1)].count
+        while index < entries {
+            let entry = ring! + ((head + index) & (capacity - 1))
+            if entry.pointee.client == client {
+                entry.pointee.expectation = .placed
+                entry.pointee.value = place
+                place += entry.pointee.count
+            }
+            index += 1
         }
-        return count
+        return true
     }
 
     /// Adds replies to the newest entry.
@@ -145,6 +153,15 @@ struct InFlightQueue: ~Copyable {
     /// Calls `body` with every entry, oldest first.
     func forEach(_ body: (InFlight) -> Void) {
         for index in 0..<entries { body(ring![(head + index) & (capacity - 1)]) }
+    }
+
+    /// Calls `body` with every entry, newest first, for as long as it returns true.
+    func forEachFromNewest(_ body: (InFlight) -> Bool) {
+        var index = entries
+        while index > 0 {
+            index -= 1
+            guard body(ring![(head + index) & (capacity - 1)]) else { return }
+        }
     }
 
     /// The stamp of the oldest entry of a client, and whether it is the oldest of all. Nil if there
