@@ -59,7 +59,10 @@ private func checkSplit(_ name: [UInt8], _ pieces: [[UInt8]]) {
     }
     precondition(count == split.partOfKey.count, "a key without a part")
     let replies = Array(pieces.suffix(split.parts.count))
-    guard let reply = split.merged(replies, pool: "main", name: "NAME") else { return }
+    var ends: [Int] = []
+    for reply in replies { ends.append((ends.last ?? 0) + reply.count) }
+    guard let reply = split.merged(Array(replies.joined()), ends: ends, pool: "main", name: "NAME")
+    else { return }
     // It gets whole replies, and passes errors on unread.
     precondition(!replies.allSatisfy { isReply($0) } || isReply(reply), "no reply")
 }
