@@ -21,6 +21,7 @@ class Peer:
         # Names that clients have asked for, plaintext that they have sent, and failed handshakes.
         self.names, self.said, self.failures = [], bytearray(), []
         self.connections = 0
+        # Python takes an end without close_notify for a good one.
         self._suppresses = True
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate.file, certificate.key)

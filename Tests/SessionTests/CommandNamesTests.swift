@@ -9,13 +9,7 @@ private func find(_ words: [String], in table: CommandTable) -> Command {
 }
 
 private func find(_ words: [[UInt8]], in table: CommandTable) -> Command {
-    var bytes: [UInt8] = []
-    Encode.command(words, into: &bytes)
-    var scanner = CommandScanner()
-    guard
-        case .command(let frame) = scanner.scan(
-            bytes.span, frameStart: 0, limits: CommandLimits())
-    else { return .unknown }
+    guard let (bytes, frame) = try? framed(words) else { return .unknown }
     return table.find(bytes.span, frame)
 }
 

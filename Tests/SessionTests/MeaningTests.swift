@@ -45,13 +45,7 @@ private struct Script {
     }
 
     private mutating func send(_ words: [[UInt8]]) throws -> (Expectation, UInt32) {
-        var bytes: [UInt8] = []
-        Encode.command(words, into: &bytes)
-        var scanner = CommandScanner()
-        guard
-            case .command(let frame) = scanner.scan(
-                bytes.span, frameStart: 0, limits: CommandLimits())
-        else { preconditionFailure("not a frame") }
+        let (bytes, frame) = try framed(words)
         let command = table.find(bytes.span, frame)
         switch session.planHeld(command, table.info(command), bytes.span, frame) {
         case .send(.plain, _) where CommandTable.provesWrite(command, frame): return (.write, 0)

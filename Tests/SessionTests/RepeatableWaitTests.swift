@@ -7,15 +7,9 @@ struct RepeatableWaitTests {
     private static let table = CommandTable()
 
     /// The command of a line of words.
-    private func wait(_ line: String) -> RepeatableWait? {
+    private func wait(_ line: String) throws -> RepeatableWait? {
         let words = line.split(separator: " ").map { Array($0.utf8) }
-        var bytes: [UInt8] = []
-        Encode.command(words, into: &bytes)
-        var scanner = CommandScanner()
-        guard
-            case .command(let frame) = scanner.scan(
-                bytes.span, frameStart: 0, limits: CommandLimits())
-        else { return nil }
+        let (bytes, frame) = try framed(words)
         return RepeatableWait(RepeatableWaitTests.table.find(bytes.span, frame), words)
     }
 
@@ -48,8 +42,8 @@ struct RepeatableWaitTests {
             "XREADGROUP BLOCK 1 BLOCK 1234 CLAIM 9 GROUP g c STREAMS s >"
         ),
     ])
-    func theRestTakesThePlaceOfTheTimeout(line: String, milliseconds: Int64, again: String) {
-        let found = wait(line)
+    func theRestTakesThePlaceOfTheTimeout(line: String, milliseconds: Int64, again: String) throws {
+        let found = try wait(line)
         #expect(found?.timeout == milliseconds * 1_000_000, "\(line)")
         #expect(found?.bytes(left: 1_233_000_001) == sent(again), "\(line)")
     }
@@ -58,21 +52,21 @@ struct RepeatableWaitTests {
         "BLPOP a 0", "BLMOVE a b LEFT RIGHT 0.00", "BLMPOP 0 1 a LEFT", "BZPOPMIN a 0.",
         "XREAD BLOCK 0 STREAMS s 0", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
     ])
-    func oneWithoutAnEndStaysAsItIs(line: String) {
-        let found = wait(line)
+    func oneWithoutAnEndStaysAsItIs(line: String) throws {
+        let found = try wait(line)
         #expect(found != nil && found?.timeout == nil)
         #expect(found?.bytes(left: 1) == sent(line))
         #expect(found?.bytes(left: .max) == sent(line))
     }
 
-    @Test func atLeastAMillisecondIsLeft() {
+    @Test func atLeastAMillisecondIsLeft() throws {
         for left in [Int64.min, -1, 0, 1, 999_999, 1_000_000] {
-            #expect(wait("BLPOP a 5")?.bytes(left: left) == sent("BLPOP a 0.001"))
+            #expect(try wait("BLPOP a 5")?.bytes(left: left) == sent("BLPOP a 0.001"))
             #expect(
-                wait("XREAD BLOCK 5 STREAMS s 0")?.bytes(left: left)
+                try wait("XREAD BLOCK 5 STREAMS s 0")?.bytes(left: left)
                     == sent("XREAD BLOCK 1 STREAMS s 0"))
         }
-        #expect(wait("BLPOP a 5")?.bytes(left: .max) == sent("BLPOP a 9223372036.855"))
+        #expect(try wait("BLPOP a 5")?.bytes(left: .max) == sent("BLPOP a 9223372036.855"))
     }
 
     @Test(arguments: [
@@ -89,7 +83,7 @@ struct RepeatableWaitTests {
         "XREAD BLOCK 1.5 STREAMS s 0", "XREAD BLOCK -1 STREAMS s 0",
         "XREAD BLOCK 9223372036854775807 STREAMS s 0",
     ])
-    func othersAreNotRepeated(line: String) {
-        #expect(wait(line) == nil)
+    func othersAreNotRepeated(line: String) throws {
+        #expect(try wait(line) == nil)
     }
 }

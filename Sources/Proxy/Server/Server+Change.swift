@@ -22,6 +22,13 @@ struct Processes {
 }
 
 extension Server {
+    /// The server has said on a connection who it is.
+    func noteAnswered() {
+        processes.isMet = true
+        tellConnected()
+        if self === pool.primary { pool.logUp() }
+    }
+
     /// Another process answers, or may answer. What the previous one accepted does not apply to it.
     /// `runID` is the new one's, if it is known.
     func forgetServer(_ runID: [UInt8]?) {

@@ -372,13 +372,6 @@ extension Server {
         noteAnswered()
     }
 
-    /// The server has said on a connection who it is.
-    func noteAnswered() {
-        processes.isMet = true
-        tellConnected()
-        if self === pool.primary { pool.logUp() }
-    }
-
     /// A connection was lost while in use.
     func noteLoss(_ reason: CloseReason, at address: String) {
         failures.lost(reason, at: worker.now)
