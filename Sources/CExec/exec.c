@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +132,16 @@ static struct {
 static const int signals_of_trouble[] = {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGALRM};
 enum { trouble_count = sizeof signals_of_trouble / sizeof *signals_of_trouble };
 
+// The kernel replaces the process for the first thread that asks. Until it has ended the others,
+// they can still fail because of that: while a program is being executed no thread can be started.
+static atomic_bool is_going_back;
+
+bool redpool_is_going_back(void) { return atomic_load(&is_going_back); }
+
 void redpool_go_back(int number) {
+    if (way_back.former >= 0 && atomic_exchange(&is_going_back, true)) {
+        for (;;) pause();
+    }
     if (way_back.mark) {
         way_back.mark[0] = (char)('0' + number / 10 % 10);
         way_back.mark[1] = (char)('0' + number % 10);
@@ -141,6 +151,7 @@ void redpool_go_back(int number) {
     hold_only_orders();
     syscall(SYS_execveat, way_back.former, "", way_back.arguments, way_back.environment,
             AT_EMPTY_PATH);
+    atomic_store(&is_going_back, false);
 }
 
 static void in_trouble(int number) {

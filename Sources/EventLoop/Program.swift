@@ -180,8 +180,12 @@ extension Program {
             + ["\(variable)=\(order.text)"]
     }
 
-    /// Executes the former program now, whose order names `cause`. Returns only if that fails.
+    /// Executes the former program now, whose order names `cause`. Returns only if that fails;
+    /// never if another thread has begun with it.
     package static func goBack(_ cause: Int32) { redpool_go_back(cause) }
+
+    /// A thread is executing the former program: what fails now fails because of that.
+    package static var isGoingBack: Bool { redpool_is_going_back() }
 
     /// There is no way back any more.
     package static func stay() { redpool_stay() }

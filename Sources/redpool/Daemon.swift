@@ -80,8 +80,7 @@ final class Daemon {
         guard let loop = EventLoop(), let events = Mailbox<WorkerEvent>(),
             let group = WorkerGroup(config)
         else {
-            throw StartFailure(
-                code: Sysexit.osError, message: "redpool: no descriptors left to start with")
+            throw Daemon.withoutDescriptors
         }
         self.loop = loop
         self.events = events
@@ -96,6 +95,7 @@ final class Daemon {
             config, source, maxClients: maxClients, loop: loop, group: group, log: log,
             logControl: control, lostLines: { sink.suppressed }, successor: successor)
         console = try consoleStart.open()
+        successor?.hold(console)
         let settings = WorkerSettings(
             config: config, table: commandTable,
             listeners: try Listeners.bindAll(
@@ -103,9 +103,12 @@ final class Daemon {
                 successor: successor),
             maxClients: maxClients, lostLines: { sink.suppressed })
         consoleStart.tell()
+        let endpoints = successor?.takeListeners { $0.purpose == .http } ?? []
         monitoring = Monitoring(
             settings, loop: loop, group: group, log: log, hasConsole: console != nil,
-            adopted: successor?.takeListeners { $0.purpose == .http } ?? [])
+            adopted: endpoints)
+        successor?.hold(monitoring)
+        guard monitoring != nil || endpoints.isEmpty else { throw Daemon.withoutDescriptors }
         console?.host.metrics = monitoring?.center
         reloader = Reloader(
             ReloadStart(
@@ -140,6 +143,9 @@ final class Daemon {
         }
         prepareUpgrades(program)
     }
+
+    private static let withoutDescriptors = StartFailure(
+        code: Sysexit.osError, message: "redpool: no descriptors left to start with")
 
     /// What the workers have. Nothing keeps what they were started with: it has passwords.
     var settings: WorkerSettings { reloader.settings }

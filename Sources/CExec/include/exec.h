@@ -53,8 +53,12 @@ int redpool_reap(pid_t process);
 int redpool_guard(int former, char *const arguments[], char *const environment[], char *mark,
                   unsigned seconds);
 
-/// Executes the former program, as a trap would. Returns only if that fails.
+/// Executes the former program, as a trap would. Returns only if that fails; never if another thread
+/// has begun with it.
 void redpool_go_back(int number);
+
+/// Whether a thread is executing the former program.
+bool redpool_is_going_back(void);
 
 /// A trap ends the process from now on.
 void redpool_stay(void);

@@ -151,6 +151,10 @@ extension ClientConnection {
             isHello
             ? LoginJudgement.hello(words, isLoggedIn: mode != .loggedOut, dialect, by: judge)
             : LoginJudgement.authenticate(words, by: judge)
+        // A part of it may have come later as well.
+        if judgement.reply == nil, request.bytes.count > ClientConnection.streamThreshold {
+            return standInIfQueueing() ?? refuseTooLong()
+        }
         if isInTransaction { return queue(judgement, users) }
         if let user = judgement.user { logIn(users.shared(user)) }
         if let name = judgement.name {
@@ -172,8 +176,7 @@ extension ClientConnection {
         if let outcome = standInIfQueueing() { return outcome }
         let isHello = lastCommand == .hello
         guard let judgement = judgeLargeLogin(begun, isHello), let reply = judgement.reply else {
-            let name = worker.table.info(lastCommand)?.name ?? ""
-            return refuse("ERR '\(name)' is refused by Redpool: it is too long")
+            return refuseTooLong()
         }
         if isRestricted { return refuseRestricted(isHello ? "hello" : "auth") }
         if let name = judgement.name {
@@ -186,6 +189,11 @@ extension ClientConnection {
         worker.turn.spend(Turn.special)
         if !session.takeSilence() { replyBytes(reply) }
         return .answered
+    }
+
+    private func refuseTooLong() -> Outcome {
+        let name = worker.table.info(lastCommand)?.name ?? ""
+        return refuse("ERR '\(name)' is refused by Redpool: it is too long")
     }
 
     /// What the server would say of it; nil if that depends on what is still to come. No user and

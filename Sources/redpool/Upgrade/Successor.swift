@@ -21,6 +21,8 @@ final class Successor {
     private let former: Int32
     /// Sockets that nobody has taken yet.
     private var listeners: [CarriedListener]
+    /// Has what others have taken, and keeps it open: see `hold`.
+    private var owners: [AnyObject] = []
 
     /// The main thread waits this long for its workers, in seconds.
     private static let patience: UInt32 = 5
@@ -74,7 +76,7 @@ final class Successor {
 
     /// The start has failed: the other program goes on. Returns if that fails as well.
     static func goBack(from order: HandOverOrder, _ cause: String?) {
-        if let cause { complain(cause) }
+        if let cause, !Program.isGoingBack { complain(cause) }
         if order.failure == nil { Program.goBack(0) }
     }
 
@@ -91,6 +93,12 @@ final class Successor {
         let taken = listeners.filter(isWanted)
         listeners.removeAll(where: isWanted)
         return taken
+    }
+
+    /// Until the hand-over is certain, whoever closes sockets at its end must not end. A start that
+    /// fails releases everything, and the former program is to find all of it open.
+    func hold(_ owner: AnyObject?) {
+        if let owner { owners.append(owner) }
     }
 
     /// What a worker takes over.
@@ -110,6 +118,7 @@ final class Successor {
             close(left.descriptor)
         }
         listeners = []
+        owners = []
         close(former)
         memory.wipeAndClose()
         commitment.signal()
