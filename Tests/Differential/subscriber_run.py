@@ -37,6 +37,10 @@ CHANNELS = ["a", "b", "c", "d", "redpool:fence"]
 PATTERNS = ["a*", "[bc]", "redpool:*", "x?", "a*"]
 SHARDS = ["a", "b", "redpool:fence"]
 
+# The server's reply to it is none of a hub's, unlike the other integers. It is sent alone, so that
+# it can be told from them.
+PATTERN_COUNT = "PUBSUB NUMPAT"
+
 GONE, CLOSED, QUIT = "<gone>", "<half-closed>", "<quit>"
 
 
@@ -63,7 +67,7 @@ COMMANDS = [
     (2, lambda r: "RESET"), (2, lambda r: "HELLO 3"), (1, lambda r: "HELLO 2"),
     (1, lambda r: f"AUTH {r.choice(['bob', 'ann', 'eve', 'kim'])} pw"),
     (2, lambda r: "PUBSUB NUMSUB a b c d"), (1, lambda r: "PUBSUB SHARDNUMSUB a b"),
-    (1, lambda r: "PUBSUB NUMPAT"),
+    (1, lambda r: PATTERN_COUNT),
 ]
 LEAVINGS = [GONE, CLOSED, QUIT]
 
@@ -124,6 +128,8 @@ def steps(seed) -> list:
             continue
         size = 1 if r.random() < 0.7 else r.randint(2, 4)
         chosen = [make(r) for _, make in r.choices(COMMANDS, weights, k=size)]
+        if size > 1:
+            chosen = ["PING" if one == PATTERN_COUNT else one for one in chosen]
         made.append((who, tuple(_told(chosen, known[who]) if known else chosen)))
     return made
 
@@ -184,6 +190,13 @@ class End:
         while count and (frame := self.next()) is not None:
             count -= not is_message(frame)
 
+    def mark_pattern_count(self, first, is_known):
+        """The integer among the frames from `first` on is a number of patterns."""
+        for place in range(first, len(self.frames)):
+            if self.frames[place].startswith(b":"):
+                number = self.frames[place][1:] if is_known else b"?\r\n"
+                self.frames[place] = b"+<patterns> " + number
+
     def rest(self):
         while self.next() is not None:
             pass
@@ -204,14 +217,18 @@ class Twins:
         # Messages and other replies come over two upstreams: see documented_subscriptions.
         self.was_three = self.was_another = self.was_less = False
 
-    def do(self, commands):
+    def do(self, commands, is_count_known):
         data = b"".join(encode(*words(command)) for command in commands)
         self.was_three = self.was_three or "HELLO 3" in commands
         self.was_another = self.was_another or any(one.startswith("AUTH") for one in commands)
         # After this one an error may be worded for another user.
         self.was_less = self.was_less or "AUTH ann pw" in commands
+        known = [len(end.frames) for end in (self.direct, self.proxied)]
         self.proxied.write(data)
         self.proxied.answers(self._direct_answers(data))
+        if commands == (PATTERN_COUNT,):
+            for end, first in zip((self.direct, self.proxied), known):
+                end.mark_pattern_count(first, is_count_known)
 
     def _direct_answers(self, data) -> int:
         """Sends this to the direct side, and reads all that comes. Returns the number of answers."""
@@ -264,6 +281,8 @@ class Twins:
 def _without_count(frame):
     if frame.startswith(b":"):
         return b":?\r\n"
+    if frame.startswith(b"+<patterns>"):
+        return b"+<patterns> ?\r\n"
     return b"+<counts>\r\n" if frame.startswith((b"*8\r\n", b"*4\r\n$1\r\na\r\n")) else frame
 
 
@@ -284,13 +303,16 @@ class Lane:
         """None, or what differs."""
         self.world.empty()
         clients, found, counts = {}, [], self.counts and tells_counts(sequence)
+        # What a client has left behind on a hub ends a little after its connection.
+        has_anyone_left = False
         try:
             for who, what in sequence:
                 twins = clients.get(who) or clients.setdefault(who, Twins(self.world))
                 if isinstance(what, tuple):
-                    twins.do(what)
+                    twins.do(what, is_count_known=not has_anyone_left)
                     continue
                 clients.pop(who)
+                has_anyone_left = True
                 if what == GONE:
                     # When the server has noticed is not known.
                     counts = False
