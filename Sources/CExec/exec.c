@@ -159,9 +159,21 @@ static void in_trouble(int number) {
     _exit(128 + number);
 }
 
+// Stacks for handlers: an overflow leaves no room for one on a thread's own.
+enum { handler_stack = 64 << 10 };
+
+void redpool_guard_thread(void) {
+    if (way_back.former < 0) return;
+    // Never given back: the few threads that begin in this time last as long as the process.
+    void *room = mmap(NULL, handler_stack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                      0);
+    stack_t own = {.ss_sp = room, .ss_size = handler_stack};
+    if (room == MAP_FAILED || sigaltstack(&own, NULL) < 0) redpool_go_back(0);
+}
+
 int redpool_guard(int former, char *const arguments[], char *const environment[], char *mark,
                   unsigned seconds) {
-    static char stack[64 << 10];
+    static char stack[handler_stack];
     stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
     if (sigaltstack(&own, NULL) < 0) return -errno;
     way_back.former = former;

@@ -1,6 +1,7 @@
 // Threads without a runtime between them and the loop: actors and executors cost more per callback
 // than a whole command does.
 
+internal import CExec
 internal import CLibevent
 internal import Glibc
 
@@ -33,6 +34,7 @@ package enum Threads {
 
     fileprivate static func run(_ pointer: UnsafeMutableRawPointer) {
         redpool_block_signals()
+        redpool_guard_thread()
         let start = Unmanaged<Start>.fromOpaque(pointer).takeRetainedValue()
         redpool_name_thread(start.name)
         start.body()

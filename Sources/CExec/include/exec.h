@@ -57,6 +57,10 @@ int redpool_guard(int former, char *const arguments[], char *const environment[]
 /// has begun with it.
 void redpool_go_back(int number);
 
+/// Called by each thread but the main one when it begins: until `redpool_stay` an overflow of its
+/// stack is a trap as well.
+void redpool_guard_thread(void);
+
 /// Whether a thread is executing the former program.
 bool redpool_is_going_back(void);
 
