@@ -93,7 +93,7 @@ package struct Channel: ~Copyable {
         event_assign(
             event, event_get_base(event), descriptor, flags, event_get_callback(event),
             event_get_callback_arg(event))
-        event_add(event, nil)
+        EventLoop.add(event)
         interest = wanted
         if let rare {
             if isWriteArmed { arm(rare) }

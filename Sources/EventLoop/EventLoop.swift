@@ -2,6 +2,7 @@
 // thread that runs it may call it. Other threads use a `Wakeup`.
 
 internal import CLibevent
+internal import Synchronization
 
 /// The function that libevent calls for an event: descriptor, event, and the pointer given at
 /// registration. It must be a file-scope function: a closure in `main` is isolated to the main
@@ -32,6 +33,16 @@ package final class EventLoop {
     deinit {
         alarm = nil
         event_base_free(base)
+    }
+
+    private static let refused = Atomic(false)
+
+    /// The kernel has refused a registration since the process began: its callback never comes.
+    package static var hasRefused: Bool { refused.load(ordering: .acquiring) }
+
+    /// Adds an event. A refusal is noted, and nothing else.
+    static func add(_ event: UnsafeMutablePointer<event>) {
+        if event_add(event, nil) != 0 { refused.store(true, ordering: .releasing) }
     }
 
     /// How often `runOnce` was called.

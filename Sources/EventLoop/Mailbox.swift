@@ -104,7 +104,7 @@ package struct DescriptorWatch: ~Copyable {
         event = .allocate(capacity: 1)
         event_assign(
             event, loop.base, descriptor, redpool_ev_read | redpool_ev_persist, callback, owner)
-        event_add(event, nil)
+        EventLoop.add(event)
     }
 
     deinit {
@@ -119,6 +119,6 @@ package struct DescriptorWatch: ~Copyable {
 
     /// Watches again.
     package func resume() {
-        event_add(event, nil)
+        EventLoop.add(event)
     }
 }

@@ -19,7 +19,7 @@ package struct SignalWatch: ~Copyable {
         event = .allocate(capacity: 1)
         // EV_SIGNAL | EV_PERSIST, as evsignal_new does.
         event_assign(event, loop.base, signal, 0x08 | redpool_ev_persist, callback, owner)
-        event_add(event, nil)
+        EventLoop.add(event)
     }
 
     deinit {

@@ -68,7 +68,7 @@ final class Alarm {
         event_assign(
             event, loop.base, descriptor, redpool_ev_read | redpool_ev_persist, alarmRings,
             Unmanaged.passUnretained(loop).toOpaque())
-        event_add(event, nil)
+        EventLoop.add(event)
     }
 
     deinit {

@@ -25,6 +25,7 @@ SOURCE = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -82,6 +83,10 @@ int timerfd_create(int clock, int flags) {
     int (*real)(int, int) = dlsym(RTLD_NEXT, "timerfd_create");
     return fails("timerfd_create") ? -1 : real(clock, flags);
 }
+int epoll_ctl(int fd, int what, int of, struct epoll_event *event) {
+    int (*real)(int, int, int, struct epoll_event *) = dlsym(RTLD_NEXT, "epoll_ctl");
+    return fails("epoll_ctl") ? -1 : real(fd, what, of, event);
+}
 int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*begin)(void *), void *of) {
     int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) =
         dlsym(RTLD_NEXT, "pthread_create");
@@ -117,6 +122,8 @@ FAILURES = {
     "eventfd fail": "has failed", "epoll_create1 trap": "ended with signal 4",
     "getpeername trap": "ended with signal 4", "getpeername null": "ended with signal 11",
     "getpeername hang": "ended with signal 14", "getpeername overflow": "ended with signal 11",
+    # What is to be heard of would not be.
+    "epoll_ctl fail": "has failed",
     # The console and the endpoint of metrics are taken over by then.
     "pthread_create fail": "has failed",
 }

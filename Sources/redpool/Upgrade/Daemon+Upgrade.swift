@@ -66,6 +66,10 @@ extension Daemon {
         guard stage == .starting else {
             throw StartFailure(code: exitCode, message: "redpool: a worker has failed")
         }
+        if EventLoop.hasRefused {
+            throw StartFailure(
+                code: Sysexit.osError, message: "redpool: the system has refused an event")
+        }
         successor.commit()
     }
 
