@@ -67,6 +67,24 @@ def test_a_drain_while_workers_stop(launch, program):
 
 # MARK: The server
 
+def test_a_pause_while_it_rehearses(launch, program, slow):
+    """The other program would send what is held back."""
+    server, redpool = start(launch, program)
+    with redpool.connect() as client, redpool.console() as console:
+        assert client.command("PING") == b"PONG"
+        asking = Asking(redpool)
+        assert console.command("PAUSE", "main") == b"OK"
+        client.send(encode("SET", "paused", "x"))
+        slow()
+        assert asking.end() == b"ERR upgrade refused: pool main is paused: resume it first"
+        assert server.command("GET", "paused") is None and not client.is_answered()
+        assert console.command("RESUME", "main") == b"OK"
+        assert client.read() == b"OK"
+        assert "1 client carried" in upgrade(redpool)
+        assert client.command("PING") == b"PONG"
+    assert redpool.stop() == 0
+
+
 
 def test_a_server_that_hangs(launch, program):
     """Blocked clients are carried; a command on a shared upstream is waited for."""

@@ -25,6 +25,11 @@ extension Upgrader {
     /// All workers have answered.
     func judge(_ freeze: Freeze) {
         if freeze.standing == parts.group.workers {
+            // Such as an operator's PAUSE. From here on workers do nothing that brings one.
+            if let obstacle = parts.obstacle() {
+                thaw()
+                return refuse(freeze.request, obstacle)
+            }
             timer?.start(at: .max)
             let answers = answers
             for mailbox in parts.group.mailboxes {
