@@ -275,6 +275,17 @@ def test_a_reload_meanwhile(world, slow):
     clients.are_served()
 
 
+def test_what_a_caller_sends_behind_its_command(world):
+    redpool, _, clients = world
+    with redpool.console() as console:
+        console.send(encode("UPGRADE") + encode("PING") + b"*1\r\n$4\r\nPI")
+        assert console.read().startswith(b"upgraded ")
+        assert console.read() == b"PONG"
+        console.send(b"NG\r\n")
+        assert console.read() == b"PONG"
+    clients.are_served()
+
+
 def test_a_caller_that_leaves(world, slow):
     """The upgrade goes on without it."""
     redpool, _, clients = world

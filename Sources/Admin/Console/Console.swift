@@ -113,7 +113,7 @@ package final class Console {
         let connection = ConsoleConnection(caller.descriptor, id: lastID, console: self)
         connection.version = caller.isRESP3 ? .resp3 : .resp2
         connections.append(connection)
-        connection.awaitAnswer()
+        connection.awaitAnswer(caller.input)
         connection.reply(isError ? .error("ERR \(text)") : .simple(text), isJSON: false)
         timer?.start(after: Console.tick)
     }

@@ -63,13 +63,15 @@ final class ConsoleConnection {
 
     /// As another program sees it, which may answer the command that is being carried out.
     var asCaller: ConsoleCaller {
-        ConsoleCaller(descriptor: channel.descriptor, isRESP3: version == .resp3)
+        ConsoleCaller(
+            descriptor: channel.descriptor, isRESP3: version == .resp3, input: input)
     }
 
-    /// A former program has read a command here, and waits for nothing else.
-    func awaitAnswer() {
+    /// A former program has read a command here, and `rest` behind it.
+    func awaitAnswer(_ rest: [UInt8]) {
         channel.stopReading()
         stage = .busy
+        input = rest
     }
 
     /// Nothing has come from the caller since then, and it waits for no command: a PAUSE may take

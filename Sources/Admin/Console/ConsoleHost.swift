@@ -10,10 +10,13 @@ package import Telemetry
 package struct ConsoleCaller {
     package let descriptor: Int32
     package let isRESP3: Bool
+    /// What has been read behind the command.
+    package let input: [UInt8]
 
-    package init(descriptor: Int32, isRESP3: Bool) {
+    package init(descriptor: Int32, isRESP3: Bool, input: [UInt8]) {
         self.descriptor = descriptor
         self.isRESP3 = isRESP3
+        self.input = input
     }
 }
 

@@ -84,7 +84,8 @@ extension Daemon {
         for caller in successor.file.callers {
             console?.answer(
                 ConsoleCaller(
-                    descriptor: caller.descriptor, isRESP3: caller.protocolVersion == 3),
+                    descriptor: caller.descriptor, isRESP3: caller.protocolVersion == 3,
+                    input: caller.input),
                 successor.text, isError: hasFailed)
         }
     }

@@ -89,7 +89,7 @@ extension Upgrader {
             file.callers = [
                 CarriedCaller(
                     descriptor: caller.descriptor, protocolVersion: caller.isRESP3 ? 3 : 2,
-                    cuts: request.cuts)
+                    cuts: request.cuts, input: caller.input)
             ]
         }
         return file
