@@ -52,6 +52,14 @@ package final class Mailbox<Message: Sendable>: Sendable {
         wakeup.signal()
     }
 
+    /// Puts messages back that were taken and are to be handled later, before those that have come
+    /// since.
+    package func putBack(_ taken: [Message]) {
+        if taken.isEmpty { return }
+        messages.withLock { $0.insert(contentsOf: taken, at: 0) }
+        wakeup.signal()
+    }
+
     /// Takes all messages, in the order in which they were posted.
     package func takeAll() -> [Message] {
         wakeup.clear()

@@ -23,6 +23,20 @@ struct MailboxTests {
         #expect(mailbox.takeAll() == [])
     }
 
+    @Test("messages that are put back come before later ones, and wake the loop")
+    func putBack() throws {
+        let mailbox = try #require(Mailbox<Int>())
+        for number in 0..<3 { mailbox.post(number) }
+        let taken = mailbox.takeAll()
+        mailbox.post(3)
+        mailbox.putBack(Array(taken[1...]))
+        #expect(mailbox.takeAll() == [1, 2, 3])
+        mailbox.putBack([])
+        mailbox.putBack([4])
+        mailbox.wakeup.wait()
+        #expect(mailbox.takeAll() == [4])
+    }
+
     @Test("many posts wake the loop once, and it is not woken again for what was taken")
     func wakesOnce() throws {
         let mailbox = try #require(Mailbox<Int>())

@@ -118,7 +118,7 @@ extension Worker {
                 }
             }
         }
-        for message in later { mailbox.post(message) }
+        mailbox.putBack(later)
         clock.isRead = false
         updateNow()
         endFreeze()
