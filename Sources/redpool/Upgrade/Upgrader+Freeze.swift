@@ -96,7 +96,9 @@ extension Upgrader {
     }
 
     /// All workers stand still, and what cannot be handed over is gone.
-    func execute(_ freeze: Freeze) {
+    func execute(_ given: Freeze) {
+        var freeze = given
+        count(freeze.cells.map(\.value), in: &freeze.closed)
         // What it names, such as files of passwords, is read anew.
         if let change = changeOfFile {
             thaw()
@@ -105,15 +107,15 @@ extension Upgrader {
         guard parts.program.identity == freeze.identity else {
             thaw()
             Signals.letCome()
-            var again = Rehearsal(request: freeze.request, began: freeze.began)
-            again.tries = Upgrader.mostTries
-            return rehearse(again)
+            var rehearsal = Rehearsal(request: freeze.request, began: freeze.began)
+            rehearsal.closed = freeze.closed
+            return rehearse(rehearsal.again(tries: Upgrader.mostTries))
         }
         let failure: String
         do {
             var file = writing(freeze.cells.mapValues(\.cell), freeze.request, freeze.began)
             file.process.successor = freeze.version
-            file.counters += closed(freeze.cells.map(\.value)) + totals(freeze.cells)
+            file.counters += closed(freeze.closed) + totals(freeze.cells)
             var bytes: [UInt8] = []
             try file.encode(into: &bytes)
             let error = try execute(file, MemoryFile(bytes))
@@ -144,14 +146,17 @@ extension Upgrader {
         }
     }
 
-    /// How many clients this program closes, by what stands in the way.
-    private func closed(_ cells: [FrozenCell]) -> [CarriedCounter] {
-        var counts: [String: Int] = [:]
+    /// Adds the clients that were closed when the workers wrote down what they have.
+    private func count(_ cells: [FrozenCell], in counts: inout [String: Int]) {
         for cell in cells {
             counts[Successor.tls, default: 0] += cell.departed
             for (obstacle, count) in cell.cut { counts[obstacle.rawValue, default: 0] += count }
         }
-        return counts.filter { $0.value > 0 }.map { what, count in
+    }
+
+    /// How many clients this program closes, by what stands in the way.
+    private func closed(_ counts: [String: Int]) -> [CarriedCounter] {
+        counts.filter { $0.value > 0 }.map { what, count in
             CarriedCounter(
                 pool: nil, name: Successor.closedCounter + what, values: [UInt64(count)])
         }

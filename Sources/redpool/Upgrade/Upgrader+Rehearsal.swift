@@ -77,9 +77,7 @@ extension Upgrader {
                 return refuse(
                     rehearsal.request, "\(parts.program.path) changes while it is being tried")
             }
-            var again = Rehearsal(request: rehearsal.request, began: rehearsal.began)
-            again.tries = rehearsal.tries + 1
-            return rehearse(again)
+            return rehearse(rehearsal.again(tries: rehearsal.tries + 1))
         }
         freeze(
             Freeze(
@@ -87,7 +85,8 @@ extension Upgrader {
                 version: Upgrader.begin(of: String(last.dropFirst(rehearsed.count))),
                 identity: rehearsal.identity,
                 until: MonotonicTime(
-                    nanoseconds: EventLoop.now() + parts.settings().config.drainTimeout)))
+                    nanoseconds: EventLoop.now() + parts.settings().config.drainTimeout),
+                closed: rehearsal.closed))
     }
 
     func failure(_ end: ProgramEnd, _ lines: [String]) -> String {

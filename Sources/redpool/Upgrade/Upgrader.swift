@@ -76,6 +76,16 @@ final class Upgrader {
         var output: [UInt8] = []
         /// How often it has been tried: another file may come meanwhile.
         var tries = 1
+        /// How many clients are closed already, by what stood in the way.
+        var closed: [String: Int] = [:]
+
+        /// Another file has come.
+        func again(tries: Int) -> Rehearsal {
+            var again = Rehearsal(request: request, began: began)
+            again.tries = tries
+            again.closed = closed
+            return again
+        }
     }
 
     /// Workers that are to stand still.
@@ -86,6 +96,8 @@ final class Upgrader {
         let version: String
         let identity: Program.Identity?
         let until: MonotonicTime
+        /// How many clients are closed already, by what stood in the way.
+        var closed: [String: Int]
         var cells: [Int: FrozenCell] = [:]
         var obstacles: [Obstacle: Int] = [:]
         var answered = 0
