@@ -9,6 +9,7 @@ import pytest
 
 from harness.daemon import BINARY, listener_files
 from harness.ports import free_port
+from harness.shim import Shim
 from harness.waiting import eventually
 from harness.wire import Address, Closed, Connection, encode
 from upgrades import Asking, Clients, asked, execution, rehearsal, replace, upgrade
@@ -65,8 +66,6 @@ def test_a_drain_while_workers_stop(launch, program):
     assert redpool.wait() == 0
 
 
-# MARK: The server
-
 def test_a_pause_while_it_rehearses(launch, program, slow):
     """The other program would send what is held back."""
     server, redpool = start(launch, program)
@@ -84,6 +83,8 @@ def test_a_pause_while_it_rehearses(launch, program, slow):
         assert client.command("PING") == b"PONG"
     assert redpool.stop() == 0
 
+
+# MARK: The server
 
 
 def test_a_server_that_hangs(launch, program):
@@ -138,6 +139,52 @@ def test_a_server_that_dies_with_the_execution(launch, program):
 
 
 # MARK: Other clients
+
+
+def secured(launch, program, **options):
+    """Another pool, whose clients speak TLS: an upgrade closes them when all workers stand."""
+    secure = Address(host="127.0.0.1", port=free_port(), tls=True)
+    server = launch.server()
+    pool = {"listen": secure.text, "upstream": server.address.text} | listener_files()
+    settings = {"drainTimeout": "10s", "threads": 2}
+    return secure, launch.redpool(
+        server, console=True, binary=program, settings=settings, pools={"secure": pool}, **options)
+
+
+def test_clients_that_were_closed_for_another_file_are_told(launch, program):
+    """It has come between the rehearsal and the execution, so there is another try."""
+    secure, redpool = secured(launch, program)
+    tried = program.with_suffix(".tried")
+    replace(program, rehearsal(f'{BINARY} "$@"; touch {tried}; exit 0'))
+    with redpool.connect() as client, Connection(secure) as closed:
+        assert closed.command("PING") == b"PONG"
+        command = encode("SET", "large", b"x" * 300_000)
+        client.send(command[:200_000])
+        eventually(lambda: redpool.has_read(client))
+        asking = Asking(redpool)
+        eventually(tried.exists, what="a rehearsal")
+        shutil.copy(BINARY, f"{program}.good")
+        pathlib.Path(f"{program}.good").rename(program)
+        client.send(command[200_000:])
+        assert asking.end().endswith(b": 1 client carried, 1 closed (TLS)")
+        assert client.read() == b"OK"
+
+
+def test_nobody_is_accepted_while_workers_stand(launch, program, tmp_path):
+    """The end of a client ends the rest of the listeners that have found no memory."""
+    if not Shim.is_possible():
+        pytest.skip("no gcc to make accept4 fail with")
+    shim = Shim(tmp_path)
+    secure, redpool = secured(launch, program, environment=shim.environment)
+    for turn in range(5):
+        with Connection(secure) as closed:
+            assert closed.command("PING") == b"PONG"
+            shim.say("accept4")
+            with redpool.connect() as waiting:
+                eventually(lambda: redpool.log().count("event=listener.rest") > turn)
+                shim.say("")
+                assert "1 closed (TLS)" in upgrade(redpool)
+                assert waiting.command("PING") == b"PONG"
 
 
 def test_clients_with_tls_are_closed(launch, program):

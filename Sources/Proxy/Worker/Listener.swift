@@ -50,6 +50,8 @@ package final class Acceptor {
     private unowned let taker: any ClientTaker
     private var listeners: [Listener] = []
     fileprivate var restingSince: Int64?
+    /// Clients are to wait in the kernel, see `accepts`.
+    private var isOff = false
     /// How long to pause after EMFILE and the like, in nanoseconds, unless a client leaves earlier.
     private static let rest: Int64 = 1_000_000_000
 
@@ -112,10 +114,17 @@ package final class Acceptor {
         group.isAcceptorResting.store(true, ordering: .sequentiallyConsistent)
     }
 
-    /// Stops accepting, or goes on with it: clients wait in the kernel meanwhile.
+    /// Stops accepting, or goes on with it: clients wait in the kernel meanwhile. The end of a rest
+    /// does not change that.
     func accepts(_ isOn: Bool) {
+        isOff = !isOn
+        listenOrPause()
+    }
+
+    private func listenOrPause() {
+        let isPaused = isOff || restingSince != nil
         for listener in listeners {
-            if isOn, restingSince == nil { listener.resume() } else { listener.pause() }
+            if isPaused { listener.pause() } else { listener.resume() }
         }
     }
 
@@ -129,7 +138,7 @@ package final class Acceptor {
         guard restingSince != nil else { return }
         restingSince = nil
         group.isAcceptorResting.store(false, ordering: .relaxed)
-        for listener in listeners { listener.resume() }
+        listenOrPause()
     }
 
     /// Continues with the listeners and the limit of other settings. A listener that they have as
@@ -148,11 +157,10 @@ package final class Acceptor {
         }
         let known = Set(kept.map(\.number))
         for bound in settings.listeners where !known.contains(bound.number) {
-            let listener = Listener(bound, self, keepalive: settings.keepalive(of: bound.pool))
-            if restingSince != nil { listener.pause() }
-            kept.append(listener)
+            kept.append(Listener(bound, self, keepalive: settings.keepalive(of: bound.pool)))
         }
         listeners = kept
+        listenOrPause()
     }
 
     /// Stops listening and removes the socket files of unix listeners.
