@@ -22,6 +22,7 @@ from harness.cluster import Cluster  # noqa: E402
 from harness.daemon import TLS as CLIENTS_TLS, Redpool  # noqa: E402
 from harness.server import TLS, RedisServer  # noqa: E402
 from known import stale  # noqa: E402
+from node_redis import NodeRedis  # noqa: E402
 from outcome import PROGRAM  # noqa: E402
 from perl_redis import PerlRedis  # noqa: E402
 from redis_own import RedisOwn  # noqa: E402
@@ -114,6 +115,8 @@ def _fails(name, again, through) -> bool:
 
 def suites(short):
     """The longest first, so that the short ones fill what is left of the time."""
+    # It comes from no registry that is known here: only with copies of its source.
+    yield from map(NodeRedis, os.environ.get("REDPOOL_NODE_REDIS", "").split())
     yield RedisPy("5.2.1", 3, parser="hiredis", short=short)
     yield RedisPy("5.2.1", 2, short=short)
     if not short:
