@@ -99,7 +99,7 @@ extension SubscriptionWorld {
             case .send(let hub, let verb, let names): send(hub, verb, names)
             case .confirm(let client, let verb, let name, let count):
                 confirmed(client, verb, name, count)
-            case .relayError(let client, _): refused(client)
+            case .relayError(let client, _), .refuseEnd(let client, _): refused(client)
             case .answered(let client): answered(client)
             case .finish(let client, let end): finished(client, end)
             case .close(let client, let loss): closed(client, loss)

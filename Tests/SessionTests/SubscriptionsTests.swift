@@ -85,6 +85,46 @@ extension Subscriptions {
         #expect(subscriptions.reaches() == [.init()])
     }
 
+    /// Valkey 8.0.0 and 8.0.1 refuse an end on a connection that has none, which the hub of the
+    /// client's new user is.
+    @Test(arguments: [false, true])
+    func anEndOnAHubWithoutSubscriptionsIsNoneOfItsClient(hasOthers: Bool) {
+        var subscriptions = Subscriptions()
+        let other = HubRef(2)
+        subscriptions.subscribe([one], to: "a")
+        if !hasOthers {
+            subscriptions.ask(one, .unsubscribe, [bytes("a")], on: hub)
+            subscriptions.confirm(.unsubscribe, "a")
+        }
+        subscriptions.ask(one, .unsubscribe, [bytes("d")], on: other)
+        _ = subscriptions.drained()
+        subscriptions.opened(other)
+        #expect(subscriptions.drained().contains(.send(other, .unsubscribe, [bytes("d")])))
+        subscriptions.refused(other, hasNothing: true)
+        let answers = subscriptions.drained()
+        let confirmation = SubscriptionAction.confirm(one, .unsubscribe, name: bytes("d"), count: 1)
+        #expect(answers.contains(confirmation) == hasOthers)
+        #expect(answers.contains(.refuseEnd(one, .unsubscribe)) != hasOthers)
+        #expect(answers.contains(.answered(one)))
+    }
+
+    /// The place of an end may be shown by another client's name.
+    @Test func anEndOfNothingIsRefusedWhereTheServerDoesSo() {
+        var subscriptions = Subscriptions()
+        subscriptions.refusesEndsOfNothing = true
+        subscriptions.subscribe([one, two], to: "a")
+        subscriptions.ask(one, .unsubscribe, [bytes("a")], on: hub)
+        subscriptions.ask(one, .punsubscribe, [], on: hub)
+        subscriptions.confirm(.unsubscribe, "redpool:fence")
+        subscriptions.confirm(.punsubscribe, "redpool:fence")
+        let told = subscriptions.drained().filter { if case .send = $0 { false } else { true } }
+        #expect(
+            told == [
+                .confirm(one, .unsubscribe, name: bytes("a"), count: 0), .answered(one),
+                .refuseEnd(one, .punsubscribe), .answered(one),
+            ])
+    }
+
     /// A name that the user may not unsubscribe does so until the hub is over.
     @Test func aStuckNameCountsForNobody() {
         var subscriptions = Subscriptions()

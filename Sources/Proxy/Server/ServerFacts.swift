@@ -32,10 +32,16 @@ struct ServerFacts {
     private(set) var release: Int?
     /// Valkey's own version; nil if it is none.
     var valkeyVersion: [UInt8]? {
-        didSet { valkeyRelease = ServerFacts.release(valkeyVersion) }
+        didSet {
+            valkeyRelease = ServerFacts.release(valkeyVersion)
+            let version = Word(valkeyVersion ?? [])
+            refusesEndsOfNothing = version == "8.0.0" || version == "8.0.1"
+        }
     }
     /// The same as 100 * major + minor.
     private(set) var valkeyRelease: Int?
+    /// It answers UNSUBSCRIBE of a connection without subscriptions with an error.
+    private(set) var refusesEndsOfNothing = false
     var runID: [UInt8]?
     /// What it has said in ROLE.
     var role: ServerRole?

@@ -284,6 +284,11 @@ extension ClientConnection {
         if subscribing?.asks.first?.isSilent == false { receiveOwn(error) }
     }
 
+    /// As Valkey 8.0.0 and 8.0.1 word it, the only ones that refuse this.
+    func refuseEnd(_ verb: SubscribeVerb) {
+        refuseAsk(Array("-NOSUB '\(verb.word)' command executed not in subscribed mode\r\n".utf8))
+    }
+
     /// The oldest command is answered.
     func askAnswered() {
         guard let subscribing, !subscribing.asks.isEmpty else { return }

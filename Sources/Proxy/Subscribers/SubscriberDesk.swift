@@ -84,6 +84,8 @@ final class SubscriberDesk {
     private func take(_ upstream: UpstreamConnection, for hub: PushHub) {
         upstream.lend(to: hub)
         hub.opened(upstream, now: worker.now)
+        let facts = hub.server.facts
+        if facts.version != nil { core.refusesEndsOfNothing = facts.refusesEndsOfNothing }
         core.opened(hub.ref)
         carryOut()
         settle(hub)
@@ -210,10 +212,13 @@ final class SubscriberDesk {
 
     // MARK: What comes on a hub
 
-    func refused(_ hub: PushHub, _ error: [UInt8], by server: Server) {
+    /// `hasNothing`: the error says that the hub has no subscriptions.
+    func refused(_ hub: PushHub, _ error: [UInt8], by server: Server, hasNothing: Bool) {
         errors[hub.ref] = error
         let other = hub.named(by: error, from: server, self)
-        if other.map({ core.moved(hub.ref, to: $0) }) != true { core.refused(hub.ref) }
+        if other.map({ core.moved(hub.ref, to: $0) }) != true {
+            core.refused(hub.ref, hasNothing: hasNothing)
+        }
         carryOut()
     }
 
@@ -270,6 +275,7 @@ final class SubscriberDesk {
         case .confirm(let ref, let verb, let name, let count):
             client(ref)?.confirm(verb, name, count)
         case .relayError(let ref, let hub): client(ref)?.refuseAsk(errors[hub] ?? [])
+        case .refuseEnd(let ref, let verb): client(ref)?.refuseEnd(verb)
         case .answered(let ref): client(ref)?.askAnswered()
         case .finish(let ref, let end): client(ref)?.finish(end)
         case .close(let ref, let loss):

@@ -79,8 +79,9 @@ extension UpstreamConnection {
                 return
             }
             pool.countErrorReply(ErrorWord(scanner.head))
+            let hasNothing = scanner.head.starts(with: "NOSUB ")
             finishHead()
-            pool.subscribers.refused(hub, Array(frame), by: server)
+            pool.subscribers.refused(hub, Array(frame), by: server, hasNothing: hasNothing)
             pool.subscribers.settle(hub)
         case .relayed:
             if scanner.isError { pool.countErrorReply(ErrorWord(scanner.head)) }

@@ -182,6 +182,9 @@ struct KindCounts {
         }
     }
 
+    /// Of all kinds.
+    var sum: Int { Int(channels) + Int(patterns) + Int(shards) }
+
     /// What a confirmation for this kind shows: the server counts channels and patterns together.
     func shown(_ kind: SubscriptionKind) -> Int {
         kind == .shard ? Int(shards) : Int(channels) + Int(patterns)

@@ -85,6 +85,9 @@ package enum SubscriptionAction: Equatable, Sendable {
     /// The error of the hub answers the client: the last one for which the shell has called
     /// `refused`, `failed` or `gaveUp`. `answered` follows.
     case relayError(ClientRef, of: HubRef)
+    /// The client has no subscription, and the server would refuse such an end: the error is its
+    /// answer. `answered` follows.
+    case refuseEnd(ClientRef, SubscribeVerb)
     /// The client's oldest ask is over: its next command may go on.
     case answered(ClientRef)
     /// All subscriptions of the client are over: write +RESET or +OK. No `answered` follows.

@@ -72,15 +72,19 @@ extension Subscriptions {
     }
 
     /// An error answers the oldest command on the hub.
-    package mutating func refused(_ hub: HubRef) {
+    ///
+    /// - Parameter hasNothing: it says that the connection has no subscriptions, as Valkey 8.0.0
+    ///   and 8.0.1 do of an end (`-NOSUB`, src/pubsub.c).
+    package mutating func refused(_ hub: HubRef, hasNothing: Bool = false) {
         guard let send = hubs[hub]?.sends.popFirst() else { return }
+        if hasNothing { refusesEndsOfNothing = true }
         for number in send.entries[send.confirmed...] where number != Send.noEntry {
             entries[Int(number)].openSends -= 1
         }
         switch send.purpose {
         case .ask(let ask):
             if send.verb.isEnd {
-                refusedEnd(ask, on: hub, isBegun: send.confirmed > 0)
+                refusedEnd(ask, on: hub, isPlace: send.confirmed > 0 || hasNothing)
             } else {
                 refuse(ask, on: hub)
             }
@@ -96,10 +100,11 @@ extension Subscriptions {
 
     /// RESET and QUIT do not fail: the error is their place as well. An end has nothing to be
     /// refused if the server has ended all of it meanwhile; what it said then was taken for a
-    /// confirmation if the end has begun.
-    private mutating func refusedEnd(_ ask: Int, on hub: HubRef, isBegun: Bool) {
+    /// confirmation if the end has begun. That the hub has no subscriptions says nothing of the
+    /// client: see `finish`.
+    private mutating func refusedEnd(_ ask: Int, on hub: HubRef, isPlace: Bool) {
         guard let client = asks[ask].client else { return close(place: ask) }
-        if isBegun { return reached(ask, on: hub) }
+        if isPlace { return reached(ask, on: hub) }
         if case .leave = asks[ask].wish { return reached(ask, on: hub) }
         let here = asks[ask].targets.filter { entries[$0.entry].hub == hub }
         let isAnyLeft = here.contains { target in

@@ -272,6 +272,7 @@ extension Subscriptions {
     private mutating func finishEnd(
         _ ask: Ask, _ client: Int, _ verb: SubscribeVerb, _ names: [[UInt8]]
     ) {
+        let isRefused = ask.isRefused || refusesEnd(of: client, verb)
         // Those of several hubs were added hub by hub.
         let targets = ask.targets.sorted { $0.name < $1.name }
         var next = 0
@@ -280,23 +281,31 @@ extension Subscriptions {
                 _ = end(targets[next].entry, of: client)
                 next += 1
             }
-            if !ask.isRefused { confirm(client, verb, name) }
+            if !isRefused { confirm(client, verb, name) }
         }
     }
 
     /// In the order in which the client was told of them, which may have changed since it asked.
     private mutating func finishEndAll(_ ask: Ask, _ client: Int, _ verb: SubscribeVerb) {
+        let isRefused = ask.isRefused || refusesEnd(of: client, verb)
         let ended = clients[client].subscriptions.endedEntries
         for entry in ended {
             let name = entries[entry].name
             _ = end(entry, of: client)
-            if !ask.isRefused { confirm(client, verb, name) }
+            if !isRefused { confirm(client, verb, name) }
         }
-        if ended.isEmpty, !ask.isRefused { confirm(client, verb, nil) }
+        if ended.isEmpty, !isRefused { confirm(client, verb, nil) }
         let all = Set(ended)
         for target in ask.targets where !all.contains(target.entry) {
             close(target.entry, of: client)
         }
+    }
+
+    /// The client has none of any kind any more: some servers refuse its end then.
+    private mutating func refusesEnd(of client: Int, _ verb: SubscribeVerb) -> Bool {
+        guard refusesEndsOfNothing, clients[client].told.sum == 0 else { return false }
+        actions.append(.refuseEnd(clients[client].ref, verb))
+        return true
     }
 
     private mutating func answered(_ number: Int, of client: Int) {

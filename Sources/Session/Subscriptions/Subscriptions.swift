@@ -25,6 +25,9 @@ package struct Subscriptions: ~Copyable {
     var listened = KindCounts()
     /// Subscriptions that are confirmed.
     var listening = 0
+    /// The server refuses an UNSUBSCRIBE of a connection without subscriptions, as Valkey 8.0.0 and
+    /// 8.0.1 do (`-NOSUB`, src/pubsub.c). It may also show later.
+    package var refusesEndsOfNothing = false
 
     package init() {}
 
