@@ -23,6 +23,7 @@ import frames  # noqa: E402
 from documented_subscriptions import apart, errors_apart, settled, unordered  # noqa: E402
 from harness import servers  # noqa: E402
 from harness.laggard import Laggard  # noqa: E402
+from harness.waiting import eventually  # noqa: E402
 from harness.wire import encode  # noqa: E402
 from play import GOODBYE, words  # noqa: E402
 from random_run import shrink  # noqa: E402
@@ -190,12 +191,11 @@ class End:
         while count and (frame := self.next()) is not None:
             count -= not is_message(frame)
 
-    def mark_pattern_count(self, first, is_known):
+    def mark_pattern_count(self, first):
         """The integer among the frames from `first` on is a number of patterns."""
         for place in range(first, len(self.frames)):
             if self.frames[place].startswith(b":"):
-                number = self.frames[place][1:] if is_known else b"?\r\n"
-                self.frames[place] = b"+<patterns> " + number
+                self.frames[place] = b"+<patterns> " + self.frames[place][1:]
 
     def rest(self):
         while self.next() is not None:
@@ -217,7 +217,7 @@ class Twins:
         # Messages and other replies come over two upstreams: see documented_subscriptions.
         self.was_three = self.was_another = self.was_less = False
 
-    def do(self, commands, is_count_known):
+    def do(self, commands):
         data = b"".join(encode(*words(command)) for command in commands)
         self.was_three = self.was_three or "HELLO 3" in commands
         self.was_another = self.was_another or any(one.startswith("AUTH") for one in commands)
@@ -228,7 +228,7 @@ class Twins:
         self.proxied.answers(self._direct_answers(data))
         if commands == (PATTERN_COUNT,):
             for end, first in zip((self.direct, self.proxied), known):
-                end.mark_pattern_count(first, is_count_known)
+                end.mark_pattern_count(first)
 
     def _direct_answers(self, data) -> int:
         """Sends this to the direct side, and reads all that comes. Returns the number of answers."""
@@ -299,26 +299,37 @@ class Lane:
     def close(self):
         self.world.close()
 
+    def _settle(self):
+        """What a client has left behind on a hub ends a little after its connection: until then it
+        may still be counted."""
+        commands = [" ".join(["PUBSUB NUMSUB", *CHANNELS]), PATTERN_COUNT]
+        if self.world.server.compatible >= (7, 0):
+            commands.append(" ".join(["PUBSUB SHARDNUMSUB", *SHARDS]))
+
+        def is_alike():
+            direct, proxied = self.world.listened(*commands)
+            return direct == proxied
+
+        eventually(is_alike, what="an end of what the client had subscribed to")
+
     def play(self, sequence, seed):
         """None, or what differs."""
         self.world.empty()
         clients, found, counts = {}, [], self.counts and tells_counts(sequence)
-        # What a client has left behind on a hub ends a little after its connection.
-        has_anyone_left = False
         try:
             for who, what in sequence:
                 twins = clients.get(who) or clients.setdefault(who, Twins(self.world))
                 if isinstance(what, tuple):
-                    twins.do(what, is_count_known=not has_anyone_left)
+                    twins.do(what)
                     continue
                 clients.pop(who)
-                has_anyone_left = True
                 if what == GONE:
                     # When the server has noticed is not known.
                     counts = False
                     twins.vanish()
                 else:
                     twins.leave(what)
+                    self._settle()
                     found.append((who, twins))
             for who, twins in clients.items():
                 twins.leave("")

@@ -84,6 +84,19 @@ class World:
         for control in self._controls:
             assert control.read() == b"OK"
 
+    def listened(self, *commands) -> list:
+        """What the commands count on each of the two servers: for each number, whether it is 0."""
+        data = b"".join(encode(*command.split()) for command in commands)
+        sides = []
+        for control in self._controls:
+            control.send(data)
+            replies = [control.read() for _ in commands]
+            sides.append([
+                [bool(one) for one in reply[1::2]] if isinstance(reply, list) else str(reply)
+                for reply in replies
+            ])
+        return sides
+
     def by_chance(self, command) -> bool:
         """Whether one of the servers finds a name with a NUL: see `mutate.by_chance`."""
         return any(mutate.by_chance(control, command) for control in self._controls)
