@@ -175,11 +175,12 @@ int redpool_guard(int former, char *const arguments[], char *const environment[]
                   unsigned seconds) {
     static char stack[handler_stack];
     stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
-    if (sigaltstack(&own, NULL) < 0) return -errno;
+    // First: a failure goes this way as well.
     way_back.former = former;
     way_back.arguments = arguments;
     way_back.environment = environment;
     way_back.mark = mark;
+    if (sigaltstack(&own, NULL) < 0) return -errno;
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = in_trouble;

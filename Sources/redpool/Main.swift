@@ -22,6 +22,9 @@ enum Redpool {
         } catch let failure as StartFailure {
             successor?.goBack(failure.message)
             throw failure
+        } catch {
+            successor?.goBack("redpool: \(error)")
+            throw error
         }
     }
 
@@ -43,6 +46,7 @@ enum Redpool {
             }
             return 0
         } catch let error as UsageError {
+            Successor.goBack(Program(words: words), error.message)
             complain(error.message)
             return Sysexit.usage
         } catch let failure as StartFailure {

@@ -83,6 +83,10 @@ int timerfd_create(int clock, int flags) {
     int (*real)(int, int) = dlsym(RTLD_NEXT, "timerfd_create");
     return fails("timerfd_create") ? -1 : real(clock, flags);
 }
+int sigaltstack(const stack_t *stack, stack_t *before) {
+    int (*real)(const stack_t *, stack_t *) = dlsym(RTLD_NEXT, "sigaltstack");
+    return fails("sigaltstack") ? -1 : real(stack, before);
+}
 int epoll_ctl(int fd, int what, int of, struct epoll_event *event) {
     int (*real)(int, int, int, struct epoll_event *) = dlsym(RTLD_NEXT, "epoll_ctl");
     return fails("epoll_ctl") ? -1 : real(fd, what, of, event);
@@ -117,6 +121,7 @@ def world(launch, shim, request):
 
 # In the main thread before and behind the file is read, and in a worker.
 FAILURES = {
+    "sigaltstack fail": "has failed",
     "eventfd abort": "ended with signal 6", "eventfd trap": "ended with signal 4",
     "eventfd null": "ended with signal 11", "eventfd overflow": "ended with signal 11",
     "eventfd fail": "has failed", "epoll_create1 trap": "ended with signal 4",

@@ -156,6 +156,19 @@ def test_a_configuration_that_changes_with_the_execution(world, program, change)
     clients.are_served()
 
 
+def test_a_program_that_does_not_know_the_command_line(world, program):
+    """Only the rehearsal has its own, which is tried."""
+    redpool, _, clients = world
+    other = program.with_suffix(".other")
+    other.write_bytes(pathlib.Path(BINARY).read_bytes().replace(b"--config", b"--konfig"))
+    other.chmod(0o755)
+    replace(program, execution(f'exec {other} "$@"'))
+    answer = asked(redpool)
+    assert answer == (
+        b"ERR upgrade failed: 0.9.0 has failed before it took over; 0.9.0 serves on")
+    clients.are_served()
+
+
 # MARK: The file changes
 
 

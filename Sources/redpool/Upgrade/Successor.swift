@@ -23,6 +23,8 @@ final class Successor {
     private var listeners: [CarriedListener]
     /// Has what others have taken, and keeps it open: see `hold`.
     private var owners: [AnyObject] = []
+    /// There is no way back any more.
+    private var isCertain = false
 
     /// The main thread waits this long for its workers, in seconds.
     private static let patience: UInt32 = 5
@@ -32,12 +34,10 @@ final class Successor {
     static func take(_ program: Program) throws -> Successor? {
         program.note()
         guard let order = HandOverOrder.take() else { return nil }
-        if order.failure == nil {
-            let back = HandOverOrder(file: order.file, former: order.former, failure: 0)
-            if let error = program.guardWayBack(back, seconds: patience) {
-                throw StartFailure(
-                    code: Sysexit.osError, message: "redpool: no way back: \(error.text)")
-            }
+        if let error = guardWayBack(program, order) {
+            let text = "redpool: no way back from a trap: \(error.text)"
+            goBack(from: order, text)
+            throw StartFailure(code: Sysexit.osError, message: text)
         }
         Threads.nameThis("redpool")
         do {
@@ -46,6 +46,20 @@ final class Successor {
             goBack(from: order, failure.message)
             throw failure
         }
+    }
+
+    private static func guardWayBack(_ program: Program, _ order: HandOverOrder) -> SystemError? {
+        if order.failure != nil { return nil }
+        let back = HandOverOrder(file: order.file, former: order.former, failure: 0)
+        return program.guardWayBack(back, seconds: patience)
+    }
+
+    /// The program does not know its command line. If it was executed in place of another one,
+    /// whose line it is, that goes on.
+    static func goBack(_ program: Program, _ cause: String) {
+        guard let order = HandOverOrder.take() else { return }
+        _ = guardWayBack(program, order)
+        goBack(from: order, cause)
     }
 
     private init(_ order: HandOverOrder) throws {
@@ -80,8 +94,9 @@ final class Successor {
         if order.failure == nil { Program.goBack(0) }
     }
 
-    /// The same, after `take`.
+    /// The same, after `take`. Once the hand-over is certain, nothing.
     func goBack(_ cause: String?) {
+        if isCertain { return }
         Successor.goBack(
             from: HandOverOrder(file: memory.descriptor, former: former, failure: failure), cause)
     }
@@ -110,6 +125,7 @@ final class Successor {
 
     /// Everything is built: there is no way back any more.
     func commit() {
+        isCertain = true
         Program.stay()
         // Children must not have clients' sockets.
         _ = Inheritance.clear()
