@@ -72,6 +72,16 @@ package struct LogConfig: Sendable, Equatable {
 }
 
 extension Config {
+    /// The same with the keys that need a restart as `first` has them.
+    package func keeping(restartKeysOf first: Config) -> Config {
+        Config(
+            pools: pools, threads: first.threads, maxClients: maxClients,
+            totalOutputLimit: totalOutputLimit, drainTimeout: drainTimeout, log: log,
+            admin: first.admin, http: first.http)
+    }
+}
+
+extension Config {
     /// Why a file could not be read.
     package struct FileError: Error, Equatable {
         /// The cause in words, for example `Permission denied`.

@@ -5,6 +5,9 @@ package struct HandOverFile: Equatable, Sendable {
     package var process: CarriedProcess
     /// The text of the configuration in effect.
     package var configuration: String
+    /// That which the process was started with, whose keys that need a restart are in effect; nil
+    /// if it is the same.
+    package var first: String?
     package var listeners: [CarriedListener] = []
     /// What each worker has had.
     package var cells: [CarriedCell] = []
@@ -66,6 +69,9 @@ extension HandOverFile {
         file.section(.configuration, flags: .required) {
             $0.put(text: configuration, most: FileLimits.configuration)
         }
+        if let first {
+            file.section(.first, flags: []) { $0.put(text: first, most: FileLimits.configuration) }
+        }
         file.section(.listeners, flags: .required) { $0.put(listeners) }
         for cell in cells { file.section(.cell, flags: .required) { $0.put(cell) } }
         file.section(.callers, flags: .required) { $0.put(callers) }
@@ -99,6 +105,11 @@ extension HandOverFile {
         let configuration = try file.takeText(most: FileLimits.configuration)
         try file.finish()
         var read = HandOverFile(process: process, configuration: configuration)
+        if let section = frame[.first] {
+            file.enter(section)
+            read.first = try file.takeText(most: FileLimits.configuration)
+            try file.finish()
+        }
         read.listeners = try file.read(try frame.section(.listeners))
         for section in frame.sections where section.tag == .cell {
             read.cells.append(try file.read(section))

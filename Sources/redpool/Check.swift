@@ -45,12 +45,22 @@ func loadConfiguration(
 }
 
 /// The same for a text that another program of this process has read from the file.
+///
+/// - Parameter first: the text whose keys that need a restart stay in effect. Files that it names
+///   may be gone.
 func loadConfiguration(
-    _ path: String, text: String
+    _ path: String, text: String, first: String?
 ) throws -> (config: Config, warnings: [String], source: ConfigSource) {
     let result = Config.load(Array(text.utf8), file: path, surroundings: .ofStart)
-    let (config, warnings) = try valid(result, path)
+    var (config, warnings) = try valid(result, path)
+    if let first { config = config.keeping(restartKeysOf: try withoutFiles(first, path)) }
     return (config, warnings, ConfigSource(file: path, text: text))
+}
+
+/// A configuration without passwords.
+private func withoutFiles(_ text: String, _ path: String) throws -> Config {
+    let result = Config.parse(text: text, file: path) { _ in Array("unknown unknown".utf8) }
+    return try valid(result, path).config
 }
 
 /// The pools of a configuration without their passwords: a probe need not have the right to read
@@ -63,8 +73,7 @@ func loadListeners(_ path: String) throws -> [PoolConfig] {
         return try valid(Config.load(bytes, file: path, surroundings: Surroundings()), path)
             .config.pools
     }
-    let result = Config.parse(text: text, file: path) { _ in Array("unknown unknown".utf8) }
-    return try valid(result, path).config.pools
+    return try withoutFiles(text, path).pools
 }
 
 private func reading<Value>(

@@ -68,8 +68,10 @@ final class Daemon {
         let inherited = try Daemon.inheritedSockets()
         // The file may be another one by now, or gone, and there is no way back from that.
         let (config, warnings, source) =
-            try successor.map { try loadConfiguration(configPath, text: $0.file.configuration) }
-            ?? loadConfiguration(configPath)
+            try successor.map {
+                try loadConfiguration(
+                    configPath, text: $0.file.configuration, first: $0.firstConfiguration)
+            } ?? loadConfiguration(configPath)
         let sink = LogSink()
         let control = LogControl(Daemon.logConfiguration(config.log, sink))
         log = Logger(label: "redpool") { _ in StderrLogHandler(control: control, sink: sink) }
@@ -112,6 +114,8 @@ final class Daemon {
         console?.host.metrics = monitoring?.center
         reloader = Reloader(
             ReloadStart(
+                first: ConfigSource(
+                    file: source.file, text: successor?.firstConfiguration ?? source.text),
                 source: source, settings: settings, log: log, control: control, sink: sink),
             loop: loop, group: group, events: events, status: status)
         sentinels = SentinelDesk(config, loop: loop, group: group, log: log)
@@ -126,6 +130,7 @@ final class Daemon {
         monitoring?.clusters = { [unowned clusters] in clusters.report(of: $0) }
         reloader.console = console
         reloader.monitoring = monitoring
+        monitoring?.reload.needsRestart = !reloader.pending.isEmpty
         monitoring?.describe = { [unowned self] facts in
             facts.isListening = stage != .starting
             facts.isDraining = stage == .draining

@@ -43,7 +43,7 @@ final class Reloader {
     /// The contexts of TLS of what is in force: their keys are no longer in memory as text.
     var contexts: [TLSContext] = []
     /// The file at the start: keys that need a restart still have its values.
-    private let first: ConfigSource
+    let first: ConfigSource
     /// The file as it was read last.
     private(set) var source: ConfigSource
     private var running: Running?
@@ -71,12 +71,13 @@ final class Reloader {
         control = start.control
         sink = start.sink
         settings = start.settings
-        first = start.source
+        first = start.first
         source = start.source
         self.group = group
         self.events = events
         self.status = status
         state = ReloadState(startedAt: wallClock())
+        state.pending = first.changes(to: source).filter(\.needsRestart)
         timer = Timer(
             loop: loop, owner: Unmanaged.passUnretained(self).toOpaque(), callback: reloadTimer)
     }
@@ -296,6 +297,8 @@ final class Reloader {
 
 /// What a `Reloader` begins with: what the daemon was started with.
 struct ReloadStart {
+    /// Another one than `source` if a program has come back that had read the file again.
+    let first: ConfigSource
     let source: ConfigSource
     let settings: WorkerSettings
     let log: Logger

@@ -8,7 +8,7 @@ import pytest
 from harness.http import Http
 from harness.shim import Shim
 from harness.waiting import eventually
-from harness.wire import ErrorReply
+from harness.wire import Address, ErrorReply
 from upgrades import Asking, Clients, asked, upgrade
 
 pytestmark = [pytest.mark.daemon, pytest.mark.plain]
@@ -173,6 +173,35 @@ def test_any_descriptor_may_be_missing(world, shim, call):
         assert http.get("/healthz").status == 200
     # Later calls are not made any more.
     assert 1 <= failures < 16, failures
+
+
+def workers(redpool) -> int:
+    """How many threads serve clients."""
+    names = pathlib.Path(f"/proc/{redpool.process.pid}/task").glob("*/comm")
+    return sum(name.read_text().startswith("worker-") for name in names)
+
+
+def test_a_key_that_waits_for_a_restart(world, tmp_path):
+    """Another program puts it into force. If that is not possible, nothing has changed."""
+    redpool, http, clients = world
+    threads = workers(redpool)
+    redpool.reload_settings(
+        admin={"socket": str(tmp_path / "none" / "admin.sock")}, threads=3 - threads)
+    for _ in range(2):
+        assert asked(redpool) == (
+            b"ERR upgrade failed: 0.9.0 has failed before it took over; 0.9.0 serves on")
+        clients.are_served()
+        assert http.get("/healthz").status == 200
+        assert workers(redpool) == threads
+        pending = [row["key"] for row in redpool.show("config") if row["pending"]]
+        assert pending == ["threads", "admin.socket"], pending
+    moved = redpool.folder / "moved.sock"
+    redpool.reload_settings(admin={"socket": str(moved)})
+    assert asked(redpool).startswith(b"upgraded ")
+    assert moved.exists() and not pathlib.Path(redpool.admin.path).exists()
+    redpool.admin = Address(path=str(moved))
+    clients.are_served()
+    assert workers(redpool) == 3 - threads
 
 
 def is_taking_over(redpool) -> bool:

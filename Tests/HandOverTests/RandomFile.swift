@@ -37,6 +37,7 @@ struct RandomFile {
         }
         file.topologies = list(2) { $0.topology() }
         file.ticketKeys = bytes(80)
+        file.first = maybe { $0.text(200) }
         return file
     }
 

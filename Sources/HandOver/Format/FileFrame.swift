@@ -2,7 +2,8 @@
 
 /// What a section has.
 enum SectionTag: CaseIterable, Equatable {
-    case process, configuration, listeners, cell, counters, callers, topology, tickets, secrets
+    case process, configuration, first, listeners, cell, counters, callers, topology, tickets
+    case secrets
 
     /// Room for a word, in bytes. What is left of it is zeros.
     static let longest = 16
@@ -11,6 +12,7 @@ enum SectionTag: CaseIterable, Equatable {
         switch self {
         case .process: "process"
         case .configuration: "configuration"
+        case .first: "first"
         case .listeners: "listeners"
         case .cell: "cell"
         case .counters: "counters"
@@ -28,7 +30,7 @@ enum SectionTag: CaseIterable, Equatable {
     var isNecessary: Bool {
         switch self {
         case .process, .configuration, .listeners, .callers, .secrets: true
-        case .cell, .counters, .topology, .tickets: false
+        case .first, .cell, .counters, .topology, .tickets: false
         }
     }
 }

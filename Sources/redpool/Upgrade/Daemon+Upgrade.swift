@@ -21,6 +21,7 @@ extension Daemon {
                 program: program, loop: loop, group: group, log: log, status: status,
                 settings: { [unowned self] in settings },
                 source: { [unowned self] in reloader.source },
+                first: { [unowned self] in reloader.first },
                 ownListeners: { [unowned self] in ownListeners },
                 topologies: { [unowned self] in sentinels.carried + clusters.carried },
                 formerTotals: { [unowned self] in monitoring?.center?.formerTotals ?? [] },

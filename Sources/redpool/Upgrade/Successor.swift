@@ -101,6 +101,10 @@ final class Successor {
             from: HandOverOrder(file: memory.descriptor, former: former, failure: failure), cause)
     }
 
+    /// The configuration whose keys that need a restart are in effect still, because a program that
+    /// comes back is not another one; nil if there is none.
+    var firstConfiguration: String? { failure == nil ? nil : file.first }
+
     // MARK: Sockets
 
     /// Takes the sockets of one purpose.

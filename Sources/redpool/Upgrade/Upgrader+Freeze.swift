@@ -81,6 +81,8 @@ extension Upgrader {
                 lastClient: last.client, lastUpstream: last.upstream,
                 upgrades: parts.past.upgrades),
             configuration: parts.source().text)
+        let first = parts.first().text
+        if first != file.configuration { file.first = first }
         file.listeners = parts.settings().listeners.map { $0.carried } + parts.ownListeners()
         file.cells = cells.sorted { $0.key < $1.key }.map(\.value)
         file.topologies = parts.topologies()

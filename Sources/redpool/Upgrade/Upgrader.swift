@@ -24,6 +24,8 @@ struct UpgradeParts {
     let settings: () -> WorkerSettings
     /// The file as it was read last.
     let source: () -> ConfigSource
+    /// The same at the start.
+    let first: () -> ConfigSource
     /// The listening sockets of the console and of metrics.
     let ownListeners: () -> [CarriedListener]
     /// What is known of the servers of pools with Sentinels and in front of clusters.
