@@ -10,7 +10,6 @@ import Logging
 import Pool
 import Proxy
 import Session
-import Synchronization
 import Telemetry
 
 /// A message from a worker to the main thread.
@@ -199,18 +198,17 @@ final class Daemon {
     }
 
     private func startWorker(_ index: Int) throws {
-        let handover = Handover(settings)
-        let group = group
         let events = events
+        let handover = Handover(settings, successor?.adoption { events.post(.built) })
+        let group = group
         let log = log
-        let adoption = successor?.adoption { events.post(.built) }
         let error = Threads.start(name: "worker-\(index)") {
             guard let worker = handover.worker(index, group: group, log: log) else {
                 events.post(.failed("no descriptors left for the event loop"))
                 return
             }
             let isWell = worker.run(
-                adoption: adoption,
+                adoption: { handover.adoption() },
                 started: { events.post(.started) },
                 drained: { events.post(.drained(cut: $0)) })
             events.post(isWell ? .ended : .failed("the event loop has failed"))
@@ -349,22 +347,6 @@ final class Daemon {
         for listener in reloader.settings.listeners { listener.file?.remove() }
         console?.close()
         System.exitNow(0)
-    }
-}
-
-/// Gives a worker's thread its settings, and keeps none: the thread keeps the handover for ever.
-private final class Handover: Sendable {
-    private let settings: Mutex<WorkerSettings?>
-
-    init(_ settings: WorkerSettings) { self.settings = Mutex(settings) }
-
-    /// Called once.
-    func worker(_ index: Int, group: WorkerGroup, log: Logger) -> Worker? {
-        let taken = settings.withLock { settings in
-            defer { settings = nil }
-            return settings
-        }
-        return taken.flatMap { Worker(settings: $0, index: index, group: group, log: log) }
     }
 }
 

@@ -1,5 +1,6 @@
 """What happens to the daemon, its server and its clients while an upgrade is under way."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -256,3 +257,19 @@ def test_passwords_go_nowhere(launch, program):
         assert half.read() == b"OK"
     assert seen.stat().st_size > 64 and b"canary" not in seen.read_bytes()
     assert "canary" not in redpool.log()
+
+
+def test_what_clients_have_sent_is_not_kept(launch, program):
+    """The program that has taken over needs the hand-over only once."""
+    _, redpool = start(launch, program, threads=1)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redpool.connect()) for _ in range(40)]
+        for number, client in enumerate(clients):
+            client.send(b"*2\r\n$4\r\nECHO\r\n$100000\r\ncanary%04d" % number + b"x" * 90_000)
+            eventually(lambda: redpool.has_read(client))
+        assert "40 clients carried" in upgrade(redpool)
+        for client in clients:
+            client.send(b"x" * 9_990 + b"\r\n")
+            assert len(client.read()) == 100_000
+    # Some memory is given back, and keeps its contents.
+    eventually(lambda: redpool.memory().count(b"canary") < 20, what="hardly any copies")

@@ -153,12 +153,14 @@ package final class Worker {
     /// is over, with the number of clients that are left. Returns false when the event loop has
     /// failed.
     ///
-    /// - Parameter adoption: what a former program hands over.
+    /// - Parameter adoption: takes what a former program hands over. Nothing keeps it: it has
+    ///   passwords.
     package func run(
-        adoption: Adoption? = nil, started: () -> Void, drained: (_ cut: Int) -> Void
+        adoption: () -> Adoption? = { nil }, started: () -> Void,
+        drained: (_ cut: Int) -> Void
     ) -> Bool {
         var hasReported = false
-        if let adoption { adopt(adoption) }
+        if let adoption = adoption() { adopt(adoption) }
         tick()
         epilogue()
         started()

@@ -7,6 +7,7 @@ import HandOver
 import Logging
 import Pool
 import Proxy
+import Synchronization
 
 extension Daemon {
     func prepareUpgrades(_ program: Program) {
@@ -89,5 +90,35 @@ extension Daemon {
                     input: caller.input),
                 successor.text, isError: hasFailed)
         }
+        successor.forget()
+    }
+}
+
+/// Gives a worker's thread its settings and what it takes over, and keeps none: the thread keeps
+/// the handover for ever.
+final class Handover: Sendable {
+    private let settings: Mutex<WorkerSettings?>
+    private let adopted: Mutex<Adoption?>
+
+    init(_ settings: WorkerSettings, _ adoption: Adoption?) {
+        self.settings = Mutex(settings)
+        adopted = Mutex(adoption)
+    }
+
+    /// Called once.
+    func adoption() -> Adoption? {
+        adopted.withLock { adoption in
+            defer { adoption = nil }
+            return adoption
+        }
+    }
+
+    /// Called once.
+    func worker(_ index: Int, group: WorkerGroup, log: Logger) -> Worker? {
+        let taken = settings.withLock { settings in
+            defer { settings = nil }
+            return settings
+        }
+        return taken.flatMap { Worker(settings: $0, index: index, group: group, log: log) }
     }
 }

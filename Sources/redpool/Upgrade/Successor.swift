@@ -12,7 +12,8 @@ import Session
 
 /// A hand-over to this program.
 final class Successor {
-    let file: HandOverFile
+    /// Without most of it after `forget`.
+    private(set) var file: HandOverFile
     /// The other program has failed, by this signal, and this is the one that was there before; 0
     /// for a failure without a signal.
     let failure: Int32?
@@ -143,6 +144,9 @@ final class Successor {
         memory.wipeAndClose()
         commitment.signal()
     }
+
+    /// Everything of it is told. What clients have sent and are called is in it.
+    func forget() { file = HandOverFile(process: file.process, configuration: "") }
 
     /// What is told of the upgrade.
     var text: String {
