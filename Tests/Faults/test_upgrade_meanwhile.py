@@ -24,9 +24,9 @@ def program(tmp_path):
     return shutil.copy(BINARY, tmp_path / "redpool")
 
 
-@pytest.fixture
 def slow(program):
-    """A rehearsal that waits for a file. Returns what ends it."""
+    """Puts a program in the place of one that runs, whose rehearsal waits for a file. Returns what
+    ends it."""
     mark = program.with_suffix(".goes-on")
     replace(program, rehearsal(f'while [ ! -e {mark} ]; do sleep 0.01; done; exec {BINARY} "$@"'))
     return mark.touch
@@ -67,15 +67,16 @@ def test_a_drain_while_workers_stop(launch, program):
     assert redpool.wait() == 0
 
 
-def test_a_pause_while_it_rehearses(launch, program, slow):
+def test_a_pause_while_it_rehearses(launch, program):
     """The other program would send what is held back."""
     server, redpool = start(launch, program)
+    goes_on = slow(program)
     with redpool.connect() as client, redpool.console() as console:
         assert client.command("PING") == b"PONG"
         asking = Asking(redpool)
         assert console.command("PAUSE", "main") == b"OK"
         client.send(encode("SET", "paused", "x"))
-        slow()
+        goes_on()
         assert asking.end() == b"ERR upgrade refused: pool main is paused: resume it first"
         assert server.command("GET", "paused") is None and not client.is_answered()
         assert console.command("RESUME", "main") == b"OK"
@@ -103,16 +104,17 @@ def test_a_server_that_hangs(launch, program):
     assert redpool.stop() == 0
 
 
-def test_a_server_that_dies(launch, program, slow):
+def test_a_server_that_dies(launch, program):
     """What was on it is lost in the usual way, with or without an upgrade."""
     server, redpool = start(launch, program)
+    goes_on = slow(program)
     with redpool.connect() as idle, redpool.connect() as blocked:
         assert idle.command("SET", "a", "1") == b"OK"
         blocked.send(encode("BLPOP", "list", "0"))
         eventually(lambda: server.info("blocked_clients") == "1")
         asking = Asking(redpool)
         server.stop(signal.SIGKILL)
-        slow()
+        goes_on()
         assert asking.end().startswith(b"upgraded ")
         # `onUpstreamLoss` is `close`.
         assert blocked.read_until_closed() == b""
