@@ -43,13 +43,15 @@ package struct PendingLogin: Equatable, Sendable {
     /// False when an option is not in the table, or AUTH is given twice. Redis up to 7.0 has then
     /// carried out the options before it.
     package private(set) var isUnderstood = true
+    /// They come with a command that sets the password.
+    package private(set) var setsPassword = false
 
     /// In bytes.
     package var size: Int { (user?.count ?? 0) + password.count + (name?.count ?? 0) }
 
     /// Reads `AUTH [user] password`.
     package init(authenticate words: [[UInt8]]) {
-        user = words.count == 3 ? words[1] : Array("default".utf8)
+        user = words.count == 3 ? words[1] : PendingLogin.defaultUser
         password = words[words.count - 1]
     }
 
@@ -72,6 +74,39 @@ package struct PendingLogin: Equatable, Sendable {
                 return
             }
         }
+    }
+
+    /// The user of who names none. Names of users tell case.
+    private static let defaultUser = Array("default".utf8)
+
+    /// Reads `CONFIG SET ... requirepass password` and `ACL SETUSER user ... >password` of this
+    /// user: whoever sets a password knows it. Nil if the user has no such password afterwards.
+    package init?(settingPassword words: [[UInt8]], of user: [UInt8]) {
+        guard words.count > 3 else { return nil }
+        var found: [UInt8]?
+        switch (Word(words[0]), Word(words[1])) {
+        case ("config", "set"):
+            guard user == PendingLogin.defaultUser else { return nil }
+            for index in stride(from: 2, to: words.count - 1, by: 2)
+            where Word(words[index]) == "requirepass" {
+                found = words[index + 1].isEmpty ? nil : words[index + 1]
+            }
+        case ("acl", "setuser"):
+            guard words[2] == user else { return nil }
+            for rule in words.dropFirst(3) {
+                switch (rule.first, Word(rule)) {
+                case (UInt8(ascii: ">"), _): found = Array(rule.dropFirst())
+                case (UInt8(ascii: "<"), _): if found == Array(rule.dropFirst()) { found = nil }
+                case (_, "nopass"), (_, "resetpass"), (_, "reset"), (_, "off"): found = nil
+                default: break
+                }
+            }
+        default: return nil
+        }
+        guard let found else { return nil }
+        self.user = user
+        password = found
+        setsPassword = true
     }
 
     /// True when the server refuses the name. Redis up to 7.0 does so only after the login has

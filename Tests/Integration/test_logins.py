@@ -112,6 +112,18 @@ WAYS = {
 }
 
 
+SETTINGS = {
+    "ACL": (
+        ("ACL", "SETUSER", "default", ">secret"),
+        ("ACL", "SETUSER", "default", "nopass"),
+    ),
+    "CONFIG": (
+        ("CONFIG", "SET", "requirepass", "secret"),
+        ("CONFIG", "SET", "requirepass", ""),
+    ),
+}
+
+
 @pytest.fixture
 def open_world(launch):
     """A server without a password, and a pool without one."""
@@ -176,6 +188,49 @@ def test_who_comes_after_the_password_has_to_know_it(open_world, way):
                 assert is_refused(fresh.command(*command), b"NOAUTH")
             assert fresh.command("AUTH", "secret") == b"OK"
             assert fresh.command("GET", "k") == b"v"
+
+
+@THREADS
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("way", WAYS)
+def test_who_sets_the_password_goes_on_and_so_do_those_who_are_there(
+    launch, way, setting, threads
+):
+    """Nothing has shown Redpool before that they needed none. Newcomers have to know it."""
+    server = launch.server()
+    redpool = launch.redpool(server, settings={"threads": threads})
+    on, off = setting
+
+    with contextlib.ExitStack() as stack:
+
+        def client():
+            return stack.enter_context(redpool.connect())
+
+        def there():
+            made = client()
+            for command in WAYS[way]:
+                assert not isinstance(made.command(*command), ErrorReply)
+            assert made.command("PING") == b"PONG"
+            return made
+
+        for _ in range(3):
+            early, admin = [there() for _ in range(2 * threads)], there()
+            assert admin.command(*on) == b"OK"
+            server.forget_password("secret")
+            newcomers = [client() for _ in range(2 * threads)]
+            for newcomer in newcomers:
+                # Another thread may not have heard of it yet.
+                eventually(lambda one=newcomer: is_refused(one.command("GET", "k"), b"NOAUTH"))
+                assert is_refused(newcomer.command("AUTH", "wrong"), b"WRONGPASS")
+                assert newcomer.command("AUTH", "secret") == b"OK"
+                assert newcomer.command("SET", "k", "v") == b"OK"
+            for one in [*early, admin]:
+                assert one.command("GET", "none") is None
+                # It is an upstream of its own.
+                assert one.command("WATCH", "k") == b"OK"
+                assert one.command("UNWATCH") == b"OK"
+            assert admin.command(*off) == b"OK"
+            assert there().command("GET", "none") is None
 
 
 @THREADS

@@ -241,6 +241,8 @@ extension ClientConnection {
             return endTracking(request.input.span, request.frame, options)
         case .send(.plain, _) where pool.denyList.corrects(request.command):
             return forwardCounted(request)
+        case .send(.plain, _) where maySetPassword(request.command):
+            return setPassword(request)
         case .send(let expectation, let value):
             return forward(.shared, expectation, value, bytes)
         case .sendSlow: return forward(.slow, .plain, 0, bytes)

@@ -135,6 +135,25 @@ extension ClientConnection {
             kindForOneReply, key: target, expectation, value, bytes, isBlocking: false)
     }
 
+    /// True for a command that may give the client's own user a password.
+    func maySetPassword(_ command: Command) -> Bool {
+        command == .aclSetuser || command == .configSet
+    }
+
+    /// A command that may give the client's own user a password. If it does, the client is logged
+    /// in with that from then on, so that it does not depend on connections from before.
+    func setPassword(_ request: Request) -> Outcome {
+        let words = CommandTable.words(request.input.span, request.frame)
+        guard pool.config.clientUsers == nil, key.user != 0 || pool.config.password == nil,
+            let login = PendingLogin(settingPassword: words, of: pool.users.name(of: key.user))
+        else { return forward(.shared, .plain, 0, request.bytes) }
+        if inFlight > 0 { return waitForReplies() }
+        if key.user == 0, granted == nil { pool.seeDefaultOpen() }
+        session.sends(login)
+        countKept()
+        return forwardAlone(kindForOneReply, .authenticate, 0, request.bytes, isBlocking: false)
+    }
+
     /// The lease for a SELECT, HELLO or AUTH that needs an upstream of its own for its reply. If
     /// all pins are out, it is one of those for control commands: however many clients block,
     /// others can log in. A grant that has come for the command is used whatever its kind.

@@ -2,6 +2,7 @@
 // the default user locks out, and which connections must close.
 
 import Config
+import EventLoop
 import Pool
 import Session
 
@@ -96,6 +97,35 @@ extension PoolFront {
         guard config.password == nil, users.defaultByPassword?.witness == client.serial else {
             return
         }
+        if defaultNeedsLogin { adoptEarlyClients() } else { retireDefaults() }
+    }
+
+    /// A client is about to give the default user a password. Only a new connection can show that
+    /// none is needed yet, and that all who are there are logged in.
+    func seeDefaultOpen() {
+        let openSince = users.openSince.nanoseconds
+        let isNewcomerThere = worker.clients.all.contains {
+            $0.pool === self && $0.key.user == 0 && $0.origin.connectedAt >= openSince
+        }
+        if isNewcomerThere, !defaultNeedsLogin { retireDefaults() }
+    }
+
+    /// A client has given the default user this password. The other workers have clients, too.
+    func tellPassword(_ password: [UInt8]) {
+        for other in otherWorkers {
+            worker.group.mailboxes[other].post(
+                .passwordSet(
+                    pool: config.name, Secret(password), user: users.name(of: 0),
+                    openSince: users.openSince))
+        }
+    }
+
+    /// A client of another worker has given the default user this password, and no connection
+    /// needed a login at that time.
+    func learn(_ password: Secret, of user: [UInt8], openSince: MonotonicTime) {
+        guard config.password == nil, user == users.name(of: 0) else { return }
+        users.openSince = max(users.openSince, openSince)
+        guard accept(user, password.bytes, from: 0) != nil else { return }
         if defaultNeedsLogin { adoptEarlyClients() } else { retireDefaults() }
     }
 

@@ -70,12 +70,14 @@ extension UpstreamConnection {
         }
         if !isShared { move(to: newKey) }
         guard let client else { return }
+        let wasDefault = client.key.user == 0
         // A login does not change the database, and this connection may be in another one.
         client.session.logIn(as: user, protocolVersion: protocolVersion, name: login?.name)
         if user != nil { client.session.forgetClientUser() }
         client.countKept()
         if !isShared {
             pool.noteLogin(of: client)
+            if let login, login.setsPassword, wasDefault { pool.tellPassword(login.password) }
             if let name = login?.name { identity.name = name }
         }
     }

@@ -2,10 +2,10 @@
 // mailboxes and atomics (`WorkerGroup`). One iteration of the loop collects what is ready, feeds
 // the cores and queues output. The epilogue then writes every connection once.
 
-import Config
+package import Config
 package import EventLoop
 package import Logging
-import Pool
+package import Pool
 import RESP
 import Session
 import Telemetry
@@ -31,6 +31,9 @@ package enum WorkerMessage: Sendable {
     case release(pool: String, target: UInt64, tracker: UInt64)
     /// The server has refused a login of a user who may have clients here.
     case userRefused(pool: String, [UInt8])
+    /// A client of another worker has given the default user a password. No login was needed at
+    /// `openSince`.
+    case passwordSet(pool: String, Secret, user: [UInt8], openSince: MonotonicTime)
     /// The server has accepted a CLIENT PAUSE of another worker's client; nil for CLIENT UNPAUSE.
     case pause(pool: String, milliseconds: UInt32?, runID: [UInt8]?)
     /// The resolver has answered for an upstream's name.
@@ -255,6 +258,8 @@ package final class Worker {
             case .release(let name, let target, let tracker):
                 pool(name)?.releaseTarget(target, from: tracker)
             case .userRefused(let name, let user): pool(name)?.doubt(user)
+            case .passwordSet(let name, let password, let user, let openSince):
+                pool(name)?.learn(password, of: user, openSince: openSince)
             case .pause(let name, let length, let runID):
                 pool(name)?.takePause(length, of: runID)
             case .resolved(let pool, let name, let answer): resolved(pool, name, answer)
