@@ -128,6 +128,33 @@ struct ClientFiltersTests {
         #expect(PendingLogin(authenticate: words("AUTH pw")).user == Array("default".utf8))
     }
 
+    @Test(
+        "the password that a user gives itself",
+        arguments: [
+            ("CONFIG SET requirepass pw", "pw"), ("config set a b RequirePass pw", "pw"),
+            ("CONFIG SET requirepass", nil), ("CONFIG SET maxmemory 0", nil),
+            ("CONFIG SET maxmemory requirepass x", nil), ("CONFIG GET requirepass pw", nil),
+            ("ACL SETUSER default >pw", "pw"), ("acl setuser default on >a >pw +@all", "pw"),
+            ("ACL SETUSER other >pw", nil), ("ACL SETUSER Default >pw", nil),
+            ("ACL SETUSER default nopass", nil), ("ACL SETUSER default >pw OFF", nil),
+            ("ACL SETUSER default >pw resetpass", nil), ("ACL SETUSER default >pw <pw", nil),
+            ("ACL SETUSER default >pw <other", "pw"), ("ACL SETUSER default reset >pw", "pw"),
+            ("ACL SETUSER default #0123", nil), ("ACL GETUSER default >pw", nil),
+        ] as [(String, String?)])
+    func ownPassword(command: String, password: String?) {
+        let user = Array("default".utf8)
+        let login = PendingLogin(settingPassword: words(command), of: user)
+        #expect(login?.password == password.map { Array($0.utf8) })
+        #expect(login == nil || login?.user == user && login?.setsPassword == true)
+    }
+
+    @Test("nobody's requirepass but the default user's")
+    func passwordOfDefault() {
+        let other = Array("other".utf8)
+        #expect(PendingLogin(settingPassword: words("CONFIG SET requirepass x"), of: other) == nil)
+        #expect(PendingLogin(settingPassword: words("ACL SETUSER other >x"), of: other) != nil)
+    }
+
     @Test("changes of identity")
     func identities() {
         #expect(IdentityChange(words("CLIENT SETNAME n")) == .name(Array("n".utf8)))
