@@ -31,8 +31,10 @@ extension ClientConnection {
             if mode == .on { reply("+OK\r\n") }
             return .answered
         case .quit:
-            if !session.takeSilence() { reply("+OK\r\n") }
-            closeAfterFlush(.client_closed)
+            if upstream?.hold?.isListening == true, !mustAwaitResume {
+                return ClientConnection.resetCommand.withUnsafeBytes { resetOnHeld($0) }
+            }
+            quit()
             return .answered
         case .vanish:
             closeAfterFlush(.client_closed)
@@ -179,8 +181,11 @@ extension ClientConnection {
         return session.takeLogin()
     }
 
-    /// RESET of a client that gets messages. Other clients can see its subscriptions (PUBLISH,
-    /// PUBSUB), and no message may follow +RESET. So the server resets the connection first.
+    private static let resetCommand = Array("*1\r\n$5\r\nRESET\r\n".utf8)
+
+    /// RESET or QUIT of a client that gets messages. Other clients can see its subscriptions
+    /// (PUBLISH, PUBSUB), no message may follow +RESET, and those of before come before the +OK of
+    /// QUIT. So the server resets the connection first.
     private func resetOnHeld(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         guard let upstream else { return .answered }
         inFlight += 1
@@ -195,19 +200,32 @@ extension ClientConnection {
     func answeredReset() {
         inFlight -= 1
         retryUntil = nil
+        // No command has come after it: see `carryOutState`.
+        if lastCommand == .quit {
+            leaveHold()
+            return quit()
+        }
         reset()
         worker.ready(self)
+    }
+
+    private func quit() {
+        if !session.takeSilence() { reply("+OK\r\n") }
+        closeAfterFlush(.client_closed)
+    }
+
+    private func leaveHold() {
+        guard let upstream, upstream.hold != nil else { return }
+        leaveSlowReaders(upstream)
+        self.upstream = nil
+        upstream.orphan()
+        mode = .open
     }
 
     /// RESET: the client's state is that of a new connection. Library name and version stay, as in
     /// Redis.
     func reset() {
-        if let upstream, upstream.hold != nil {
-            leaveSlowReaders(upstream)
-            self.upstream = nil
-            upstream.orphan()
-            mode = .open
-        }
+        leaveHold()
         // RESET ends CLIENT REPLY OFF and is answered. CLIENT REPLY SKIP still hides the answer.
         let isSkipped = session.replyMode == .skipNext
         session.reset(to: pool.warmKey)
