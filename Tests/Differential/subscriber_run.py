@@ -300,8 +300,8 @@ class Lane:
         self.world.close()
 
     def _settle(self):
-        """What a client has left behind on a hub ends a little after its connection: until then it
-        may still be counted."""
+        """What a client has left behind on a hub ends a little after its connection, or its RESET:
+        until then it is not certain what the server counts."""
         commands = [" ".join(["PUBSUB NUMSUB", *CHANNELS]), PATTERN_COUNT]
         if self.world.server.compatible >= (7, 0):
             commands.append(" ".join(["PUBSUB SHARDNUMSUB", *SHARDS]))
@@ -321,6 +321,8 @@ class Lane:
                 twins = clients.get(who) or clients.setdefault(who, Twins(self.world))
                 if isinstance(what, tuple):
                     twins.do(what)
+                    if "RESET" in what:
+                        self._settle()
                     continue
                 clients.pop(who)
                 if what == GONE:
