@@ -96,6 +96,8 @@ package struct PendingLogin: Equatable, Sendable {
             for rule in words.dropFirst(3) {
                 switch (rule.first, Word(rule)) {
                 case (UInt8(ascii: ">"), _): found = Array(rule.dropFirst())
+                // It takes away whichever password has this hash.
+                case (UInt8(ascii: "!"), _): found = nil
                 case (UInt8(ascii: "<"), _): if found == Array(rule.dropFirst()) { found = nil }
                 case (_, "nopass"), (_, "resetpass"), (_, "reset"), (_, "off"): found = nil
                 default: break
