@@ -145,7 +145,22 @@ struct WorkListTests {
         #expect(number == 7)
         list.removeAll()
         #expect(work != nil && !departed.isEmpty)
-        departed.letGo()
+        departed.letGo(all: false)
+        #expect(work != nil && !departed.isEmpty)
+        departed.letGo(all: false)
+        #expect(work == nil && departed.isEmpty)
+    }
+
+    @Test("what has departed goes at once when no list can refer to it")
+    func departedAtOnce() {
+        var departed = Departed()
+        weak var work: Work?
+        do {
+            let gone = Work(7)
+            work = gone
+            departed.add(gone)
+        }
+        departed.letGo(all: true)
         #expect(work == nil && departed.isEmpty)
     }
 

@@ -140,6 +140,7 @@ struct ClientFiltersTests {
             ("ACL SETUSER default >pw resetpass", nil), ("ACL SETUSER default >pw <pw", nil),
             ("ACL SETUSER default >pw <other", "pw"), ("ACL SETUSER default reset >pw", "pw"),
             ("ACL SETUSER default #0123", nil), ("ACL GETUSER default >pw", nil),
+            ("ACL SETUSER default >pw !0123", nil),
         ] as [(String, String?)])
     func ownPassword(command: String, password: String?) {
         let user = Array("default".utf8)

@@ -64,6 +64,8 @@ final class ClientConnection {
         static let shaking = WorkLists(rawValue: 16)
         /// Messages are to be written, see `FanOut`.
         static let fanOut = WorkLists(rawValue: 32)
+        /// What it has got of its replies is written in the next iteration, see `expectMore`.
+        static let expecting = WorkLists(rawValue: 64)
     }
 
     /// What it has sent since it connected.

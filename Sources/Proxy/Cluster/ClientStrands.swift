@@ -179,4 +179,12 @@ extension ClientConnection {
         get { extras?.strands }
         set { if newValue != nil || extras != nil { ownExtras.strands = newValue } }
     }
+
+    /// Replies of several nodes are due, and a little of them is about to be written.
+    var isPartlyAnswered: Bool {
+        guard let extras, let strands = extras.strands else { return false }
+        return !strands.order.isOver && output.count <= ClientConnection.fewReplies
+    }
+
+    private static let fewReplies = 16 << 10
 }

@@ -46,15 +46,27 @@ struct WorkList<Element: AnyObject>: ~Copyable {
     }
 }
 
-/// What has been closed or removed in this iteration. It lives until no list and no callback can
-/// refer to it any more, so that those need not keep their objects alive one by one.
+/// What has been closed or removed. It lives until no list and no callback can refer to it any
+/// more, so that those need not keep their objects alive one by one. No list keeps an object for
+/// longer than until the end of the next iteration.
 struct Departed {
     private var objects: ContiguousArray<AnyObject> = []
+    /// Those of the iteration before.
+    private var former: ContiguousArray<AnyObject> = []
 
-    var isEmpty: Bool { objects.isEmpty }
+    var isEmpty: Bool { objects.isEmpty && former.isEmpty }
 
     mutating func add(_ object: AnyObject) { objects.append(object) }
 
-    /// To be called between two iterations, when all work lists are empty.
-    mutating func letGo() { objects.removeAll(keepingCapacity: objects.count <= 64) }
+    /// To be called between two iterations.
+    ///
+    /// - Parameter all: all work lists are empty.
+    mutating func letGo(all: Bool) {
+        former.removeAll()
+        if all {
+            objects.removeAll(keepingCapacity: objects.count <= 64)
+        } else {
+            swap(&former, &objects)
+        }
+    }
 }

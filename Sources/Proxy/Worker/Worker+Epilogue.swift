@@ -10,6 +10,7 @@ extension Worker {
     func epilogue() {
         if hasOrderToCarryOut { carryOutOrders() }
         settleAndResume()
+        if !work.expecting.isEmpty { endExpectation() }
         flushAll()
         boundOutput()
         if fanOut.hasWork, !work.isDelayed { writeFanOut() }
@@ -19,7 +20,7 @@ extension Worker {
             flushAll()
         }
         clock.isRead = false
-        if !work.departed.isEmpty, work.isDone { work.departed.letGo() }
+        if !work.departed.isEmpty { work.departed.letGo(all: work.isDone) }
         assert(
             pools.allSatisfy { $0.servers.allSatisfy(\.hasNotedWork) },
             "a server has decided something unsaid")
@@ -106,14 +107,35 @@ extension Worker {
 
     private func flushClients() {
         if work.dirtyClients.isEmpty { return }
+        let mayExpect = work.dirtyClients.count >= Worker.gatheringFrom && lifecycle == .running
         var index = 0
         while index < work.dirtyClients.count {
             work.dirtyClients[index]._withUnsafeGuaranteedRef { client in
-                client.lists.remove(.dirty)
+                if mayExpect, client.isPartlyAnswered, expectMore(of: client) { return }
+                client.lists.subtract([.dirty, .expecting])
                 client.flush()
             }
             index += 1
         }
         work.dirtyClients.removeAll()
+    }
+
+    /// Several nodes answer a pipeline, and each write to the client takes time. Once, what some of
+    /// them have answered waits for one more look at what has come, so that one write may carry
+    /// what the others have answered as well. False if it has waited.
+    private func expectMore(of client: ClientConnection) -> Bool {
+        guard client.lists.insert(.expecting).inserted else { return false }
+        work.expecting.append(client)
+        return true
+    }
+
+    /// What has waited since the last iteration goes out in this one.
+    private func endExpectation() {
+        var index = 0
+        while index < work.expecting.count {
+            work.expecting[index]._withUnsafeGuaranteedRef { work.dirtyClients.append($0) }
+            index += 1
+        }
+        work.expecting.removeAll()
     }
 }

@@ -188,8 +188,9 @@ package final class Worker {
         work.readyClients.removeAll()
         work.carriedOver.removeAll()
         work.dirtyClients.removeAll()
+        work.expecting.removeAll()
         work.dirtyUpstreams.removeAll()
-        work.departed.letGo()
+        work.departed.letGo(all: true)
         pools.removeAll()
         return true
     }
@@ -197,8 +198,8 @@ package final class Worker {
     /// Nothing is left that the next iteration could do without an event.
     @inline(__always)
     var isIdle: Bool {
-        !work.isDelayed && work.readyClients.isEmpty && work.shaking.isEmpty
-            && !hasOrderToCarryOut && !fanOut.hasWork
+        !work.isDelayed && work.expecting.isEmpty && work.readyClients.isEmpty
+            && work.shaking.isEmpty && !hasOrderToCarryOut && !fanOut.hasWork
     }
 
     /// The pool of that name; nil when there is none, or a reload has removed it.

@@ -125,6 +125,8 @@ struct WorkerWork: ~Copyable {
     /// Connections with bytes to write, each at most once.
     var dirtyClients = WorkList<ClientConnection>()
     var dirtyUpstreams = WorkList<UpstreamConnection>()
+    /// Clients that wait for one more look at what has come, see `expectMore`. They count as dirty.
+    var expecting = WorkList<ClientConnection>()
     /// What is to go to servers waits for one more look at what has come, see `flushAll`.
     var isDelayed = false
     /// Servers whose state machine has decided something, or that have connections to settle.
@@ -144,7 +146,8 @@ struct WorkerWork: ~Copyable {
 
     /// Nothing in these lists is left to do. A server on no list has no connections to settle.
     var isDone: Bool {
-        dirtyClients.isEmpty && dirtyUpstreams.isEmpty && readyClients.isEmpty && servers.isEmpty
+        dirtyClients.isEmpty && dirtyUpstreams.isEmpty && expecting.isEmpty
+            && readyClients.isEmpty && servers.isEmpty
     }
 }
 
