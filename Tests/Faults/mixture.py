@@ -85,6 +85,11 @@ class Mixture(Crowd):
     def _key(self, name="l", slot=None) -> str:
         return key_in(self._random.choice(self.slots) if slot is None else slot, name)
 
+    def _other(self) -> str:
+        """A key that a script does not name. A node does not look whether the slot of such a key is
+        on its way: it would make the key anew, and the slot could not be moved any more."""
+        return key_in(self._random.choice(self.slots) + 1, "other")
+
     def _name(self, kind, *keys) -> bytes:
         """A new id."""
         name = b"%d" % next(self._numbers)
@@ -163,13 +168,13 @@ class Mixture(Crowd):
     async def _half_way(self, _, client):
         key = self._key()
         name = self._name("half an EVAL", key)
-        reply = await self._ask(client, "EVAL", HALF_WAY, 1, key, name, self._key("other"))
+        reply = await self._ask(client, "EVAL", HALF_WAY, 1, key, name, self._other())
         self._judge_half(name, reply)
 
     async def _half_way_function(self, _, client):
         key = self._key()
         name = self._name("half an FCALL", key)
-        reply = await self._ask(client, "FCALL", "half_way", 1, key, name, self._key("other"))
+        reply = await self._ask(client, "FCALL", "half_way", 1, key, name, self._other())
         self._judge_half(name, reply)
 
     def _made(self):

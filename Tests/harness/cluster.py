@@ -266,7 +266,9 @@ class Cluster:
 
     def wait_ok(self):
         """Waits until all that are alive say the same, and nothing is wrong with them."""
-        eventually(self._is_ok, 60, 0.02, "a cluster in order")
+        if not comes(self._is_ok, 60, 0.02):
+            said = [f"{node}:\n{node.command('CLUSTER', 'NODES').decode()}" for node in self.alive]
+            raise AssertionError("the cluster does not come in order: " + "\n".join(said))
 
     def _is_ok(self) -> bool:
         alive = self.alive
