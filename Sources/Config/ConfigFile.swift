@@ -11,28 +11,30 @@ extension Config {
         try loadWithSource(path: path, surroundings: surroundings).result
     }
 
-    /// The same, with the text that was read.
+    /// The same, with the text that was read. `files` gets what the named files have.
     package static func loadWithSource(
-        path: String, surroundings: Surroundings = Surroundings()
+        path: String, surroundings: Surroundings = Surroundings(), files: NamedFiles? = nil
     ) throws(FileError) -> (result: ConfigResult, source: ConfigSource) {
         let bytes = try readBytes(path: path)
         let text = String(validating: bytes, as: UTF8.self) ?? ""
         return (
-            load(bytes, file: path, surroundings: surroundings),
+            load(bytes, file: path, surroundings: surroundings, files: files),
             ConfigSource(file: path, text: text)
         )
     }
 
     /// The same for the contents of a file. `file` is its name in messages; relative paths in it
-    /// are relative to the directory of that.
+    /// are relative to the directory of that. Files that are in `files` already are not read.
     package static func load(
-        _ bytes: [UInt8], file: String, surroundings: Surroundings
+        _ bytes: [UInt8], file: String, surroundings: Surroundings, files: NamedFiles? = nil
     ) -> ConfigResult {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             return .invalid([encodingProblem(in: bytes)])
         }
         return parse(text: text, file: file, surroundings: surroundings) {
-            name throws(FileError) in try readBytes(path: name)
+            name throws(FileError) in
+            if let files { return try files.read(name) }
+            return try readBytes(path: name)
         }
     }
 

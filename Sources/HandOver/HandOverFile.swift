@@ -18,6 +18,8 @@ package struct HandOverFile: Equatable, Sendable {
     package var topologies: [CarriedTopology] = []
     /// The keys of session tickets, so that clients with TLS can resume.
     package var ticketKeys: [UInt8] = []
+    /// What the files have that the configuration names. None in a rehearsal.
+    package var files: [CarriedContents] = []
 
     package init(process: CarriedProcess, configuration: String) {
         self.process = process
@@ -78,6 +80,7 @@ extension HandOverFile {
         file.section(.counters, flags: []) { $0.put(counters) }
         file.section(.topology, flags: []) { $0.put(topologies) }
         file.section(.tickets, flags: []) { $0.put(Secret(ticketKeys)) }
+        file.section(.files, flags: .required) { $0.put(files) }
         file.secretSection()
     }
 }
@@ -120,6 +123,7 @@ extension HandOverFile {
         if let section = frame[.tickets] {
             read.ticketKeys = (try file.read(section) as Secret).bytes
         }
+        read.files = try file.read(try frame.section(.files))
         try file.finishSecrets()
         return read
     }
@@ -143,6 +147,7 @@ extension HandOverFile {
         redacted.cells = cells.map(\.redacted)
         for index in callers.indices { redacted.callers[index].input.blank() }
         redacted.ticketKeys.blank()
+        for index in files.indices { redacted.files[index].bytes?.blank() }
         return redacted
     }
 }

@@ -44,14 +44,19 @@ func loadConfiguration(
     return (config, warnings, source)
 }
 
-/// The same for a text that another program of this process has read from the file.
+/// The same for a text that another program of this process has read from the file, with the files
+/// that it names.
 ///
 /// - Parameter first: the text whose keys that need a restart stay in effect. Files that it names
 ///   may be gone.
 func loadConfiguration(
-    _ path: String, text: String, first: String?
+    _ path: String, text: String, files: NamedFiles, first: String?
 ) throws -> (config: Config, warnings: [String], source: ConfigSource) {
-    let result = Config.load(Array(text.utf8), file: path, surroundings: .ofStart)
+    var surroundings = Surroundings.ofStart
+    // The other program has asked; the file of names may be another one by now.
+    surroundings.isLoopbackName = nil
+    let result = Config.load(
+        Array(text.utf8), file: path, surroundings: surroundings, files: files)
     var (config, warnings) = try valid(result, path)
     if let first { config = config.keeping(restartKeysOf: try withoutFiles(first, path)) }
     return (config, warnings, ConfigSource(file: path, text: text))

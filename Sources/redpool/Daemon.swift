@@ -65,11 +65,12 @@ final class Daemon {
         past = ProcessPast(successor)
         if let file = successor?.file { TLSContext.use(ticketKeys: file.ticketKeys) }
         let inherited = try Daemon.inheritedSockets()
-        // The file may be another one by now, or gone, and there is no way back from that.
+        // The files may be others by now, or gone, and there is no way back from that.
         let (config, warnings, source) =
             try successor.map {
                 try loadConfiguration(
-                    configPath, text: $0.file.configuration, first: $0.firstConfiguration)
+                    configPath, text: $0.file.configuration, files: $0.takeFiles(),
+                    first: $0.firstConfiguration)
             } ?? loadConfiguration(configPath)
         let sink = LogSink()
         let control = LogControl(Daemon.logConfiguration(config.log, sink))

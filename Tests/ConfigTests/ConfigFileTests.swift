@@ -43,6 +43,37 @@ private final class Directory {
             Config.effectiveYAML(bytes, file: path) == Config.effectiveYAML(text: text, file: path))
     }
 
+    /// What they have counts as long as they are kept, whatever becomes of them on the disk.
+    @Test func namedFilesAreReadOnce() throws {
+        let text = Array(
+            pool("passwordFile: pw").replacing("127.0.0.1:6379", with: "rediss://cache:6379").utf8)
+        let path = try directory.write(text, as: "redpool.yaml")
+        let password = try directory.write(Array("hunter2\n".utf8), as: "pw")
+        let authority = try directory.write(Array("second".utf8), as: "second.pem")
+        let surroundings = Surroundings(authorities: ["\(directory.path)/first.pem", authority])
+        let files = NamedFiles()
+        func load(_ files: NamedFiles) -> Config? {
+            let result = Config.load(text, file: path, surroundings: surroundings, files: files)
+            guard case .valid(let config, _) = result else { return nil }
+            return config
+        }
+        let read = try #require(load(files))
+        #expect(read.pools[0].password == "hunter2")
+        #expect(read.pools[0].upstreamTLS?.systemFile == authority)
+        #expect(files.contents.count == 3)
+        #expect(files.contents[password] == Secret("hunter2\n".utf8))
+        try FileManager.default.removeItem(atPath: password)
+        _ = try directory.write([], as: "second.pem")
+        // It could not be read before, so it is not read now.
+        _ = try directory.write(Array("garbage".utf8), as: "first.pem")
+        #expect(load(files) == read)
+        // The same in another program.
+        let others = NamedFiles()
+        for (path, secret) in files.contents { others.add(path, secret?.bytes) }
+        #expect(load(others) == read)
+        #expect(load(NamedFiles()) == nil)
+    }
+
     @Test func missingFilesAreErrors() throws {
         #expect(throws: Config.FileError(message: "No such file or directory", code: 2)) {
             try Config.load(path: directory.path + "/none.yaml")

@@ -13,23 +13,23 @@ private func seal(_ file: [UInt8]) -> [UInt8] {
     return file
 }
 
-/// A file with one cell. Its section and that of the secrets are any bytes.
-private func file(cell: ArraySlice<UInt8>, secrets: ArraySlice<UInt8>) -> [UInt8] {
+/// A small file with other sections behind: of any bytes.
+private func file(_ sections: [(tag: String, body: ArraySlice<UInt8>)]) -> [UInt8] {
     var file = HandOverFile.smallest
-    for (tag, body) in [("cell", cell), ("secrets", secrets)] {
+    for (tag, body) in sections {
         let name = Array(tag.utf8)
         file += name + [UInt8](repeating: 0, count: 16 - name.count) + [1, 0, 0, 0, 0, 0, 0, 0]
         for place in 0..<8 { file.append(UInt8(truncatingIfNeeded: body.count >> (8 * place))) }
         file += body
     }
-    // That of the secrets has been taken out before.
-    file[16] += 1
+    // Those of files and secrets have been taken out before.
+    file[16] += UInt8(sections.count - 2)
     return seal(file)
 }
 
 extension HandOverFile {
-    /// A file without cells, up to the section of the secrets, which is its last one and empty. Its
-    /// header counts that section.
+    /// A file without cells, up to the sections of files and of secrets, which are its last ones
+    /// and have nothing. Its header counts these sections.
     fileprivate static let smallest: [UInt8] = {
         let process = CarriedProcess(
             version: "1", threads: 1, pid: 1, startedAt: .init(nanoseconds: 1), startedOn: 1,
@@ -41,7 +41,7 @@ extension HandOverFile {
         } catch {
             preconditionFailure("a small file is refused: \(error)")
         }
-        return Array(bytes.dropLast(FileFrame.sectionLength))
+        return Array(bytes.dropLast(2 * FileFrame.sectionLength + 4))
     }()
 }
 
@@ -88,9 +88,11 @@ public func fuzzHandOver(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
     if input.starts(with: FileFrame.magic), input.count >= FileFrame.headerLength {
         check(seal(input))
     } else if input.count >= 2 {
-        // A cell, and the secrets behind it.
+        // A cell, or files, and the secrets behind it.
         let cut = min(input.count, 2 + Int(input[0]) << 8 + Int(input[1]))
-        check(file(cell: input[2..<cut], secrets: input[cut...]))
+        let (part, secrets) = (input[2..<cut], input[cut...])
+        check(file([("cell", part), ("files", [0, 0, 0, 0]), ("secrets", secrets)]))
+        check(file([("files", part), ("secrets", secrets)]))
     }
     return 0
 }

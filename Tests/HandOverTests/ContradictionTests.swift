@@ -25,6 +25,23 @@ private func refusal(cell change: (inout CarriedCell) -> Void) -> String {
 }
 
 struct ContradictionTests {
+    @Test func filesOfTheConfiguration() {
+        #expect(
+            refusal {
+                $0.files[0].bytes = [UInt8](repeating: 1, count: FileLimits.contents + 1)
+            } == "a secret of 2097153 bytes is longer than 2097152")
+        #expect(
+            refusal {
+                $0.files[1].path = String(repeating: "/", count: FileLimits.name + 1)
+            } == "a text of 65537 bytes is longer than 65536")
+        #expect(
+            refusal {
+                $0.files = Array(
+                    repeating: CarriedContents(path: "", bytes: nil),
+                    count: CarriedContents.most + 1)
+            } == "count 65537 of files is more than fits")
+    }
+
     @Test func numbersOfTheProcess() {
         #expect(refusal { $0.process.threads = 0 } == "number of threads 0 is out of range")
         #expect(
@@ -55,7 +72,7 @@ struct ContradictionTests {
             refusal { $0.process.version = String(repeating: "x", count: 65_537) }
                 == "a text of 65537 bytes is longer than 65536")
         #expect(
-            refusal { $0.cells = (0..<249).map { _ in CarriedCell() } }
+            refusal { $0.cells = (0..<248).map { _ in CarriedCell() } }
                 == "257 sections are more than a hand-over file may have (256)")
         let listener = sample.listeners[0]
         #expect(

@@ -37,6 +37,9 @@ struct RandomFile {
         }
         file.topologies = list(2) { $0.topology() }
         file.ticketKeys = bytes(80)
+        file.files = list(4) { made in
+            CarriedContents(path: made.text(30), bytes: made.maybe { $0.bytes(90) })
+        }
         file.first = maybe { $0.text(200) }
         return file
     }

@@ -62,6 +62,10 @@ let sample: HandOverFile = {
         file.topologies[1].source = .cluster(map)
     }
     file.ticketKeys = bytes("canary 2")
+    file.files = [
+        CarriedContents(path: "/etc/redpool/password", bytes: bytes("canary 10\n")),
+        CarriedContents(path: "/etc/ssl/cert.pem", bytes: nil),
+    ]
     return file
 }()
 

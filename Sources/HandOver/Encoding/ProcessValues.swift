@@ -85,6 +85,25 @@ extension CarriedCaller: FileElement {
     }
 }
 
+extension CarriedContents: FileElement {
+    static var least: Int { 5 }
+    static var plural: String { "files" }
+    /// More than a configuration of 1 MB can name.
+    static var most: Int { 1 << 16 }
+
+    func write(to file: inout FileWriter) {
+        file.put(path, bytes != nil)
+        if let bytes { file.put(secret: bytes, most: FileLimits.contents) }
+    }
+
+    init(from file: inout FileReader) throws(HandOverError) {
+        self.init(
+            path: try file.take(),
+            bytes: try file.take() as Bool
+                ? try file.takeSecret(most: FileLimits.contents) : nil)
+    }
+}
+
 extension CarriedCounter: FileElement {
     static var least: Int { 9 }
     static var plural: String { "counters" }

@@ -3,7 +3,7 @@
 /// What a section has.
 enum SectionTag: CaseIterable, Equatable {
     case process, configuration, first, listeners, cell, counters, callers, topology, tickets
-    case secrets
+    case files, secrets
 
     /// Room for a word, in bytes. What is left of it is zeros.
     static let longest = 16
@@ -19,6 +19,7 @@ enum SectionTag: CaseIterable, Equatable {
         case .callers: "callers"
         case .topology: "topology"
         case .tickets: "tickets"
+        case .files: "files"
         case .secrets: "secrets"
         }
     }
@@ -29,7 +30,7 @@ enum SectionTag: CaseIterable, Equatable {
     /// Whether every file has it.
     var isNecessary: Bool {
         switch self {
-        case .process, .configuration, .listeners, .callers, .secrets: true
+        case .process, .configuration, .listeners, .callers, .files, .secrets: true
         case .first, .cell, .counters, .topology, .tickets: false
         }
     }

@@ -153,6 +153,8 @@ enum FileLimits {
     static let name = 64 << 10
     static let input = 4 << 20
     static let configuration = 64 << 20
+    /// What is read of a file that the configuration names is little more than 1 MB.
+    static let contents = 2 << 20
     static let word = 64
     /// Output is limited by the length of the file.
     static let secret = Int(UInt32.max)

@@ -4,8 +4,8 @@
 struct FileWriter {
     private(set) var bytes: [UInt8] = []
     /// What is blanked when it is not needed any more. It stands together at the file's end; where
-    /// it belongs there is only its length.
-    private(set) var secrets: [UInt8] = []
+    /// it belongs there is only its length. The arrays are those of the values: no copy is made.
+    private(set) var secrets: [[UInt8]] = []
     /// The first thing that a reader would refuse.
     private(set) var failure: HandOverError?
     private(set) var sections: UInt32 = 0
@@ -50,7 +50,7 @@ struct FileWriter {
     mutating func put(secret more: [UInt8], most: Int) {
         if more.count > most { fail(.size(UInt64(more.count), of: "secret", most: most)) }
         put(number: UInt32(truncatingIfNeeded: more.count))
-        secrets.append(contentsOf: more)
+        secrets.append(more)
     }
 
     mutating func put<Number: FixedWidthInteger>(numbers: [Number]) {
@@ -108,10 +108,15 @@ struct FileWriter {
         patch(UInt64(bytes.count - place - 8), at: place)
     }
 
-    /// The section with all secrets; the last one.
+    /// The section with all secrets; the last one. Memory that has some is not moved any more:
+    /// that would leave a copy of them behind.
     mutating func secretSection() {
         let all = secrets
-        section(.secrets, flags: [.required, .secret]) { $0.bytes.append(contentsOf: all) }
+        bytes.reserveCapacity(
+            bytes.count + FileFrame.sectionLength + all.reduce(0) { $0 + $1.count })
+        section(.secrets, flags: [.required, .secret]) {
+            for secret in all { $0.bytes.append(contentsOf: secret) }
+        }
     }
 
     /// Writes a number over the bytes at a position.

@@ -1,5 +1,5 @@
-// What is carried of the process as a whole: itself, its listening sockets, and those who wait for
-// the answer to UPGRADE.
+// What is carried of the process as a whole: itself, its listening sockets, what it has read, and
+// those who wait for the answer to UPGRADE.
 
 package import Pool
 
@@ -83,6 +83,19 @@ package struct CarriedFile: Equatable, Sendable {
         self.path = path
         self.device = device
         self.inode = inode
+    }
+}
+
+/// What a file has that the configuration names. No program reads it again before a reload.
+package struct CarriedContents: Equatable, Sendable {
+    /// As the configuration's reader has made it: not necessarily absolute.
+    package var path: String
+    /// At most 2 MB; nil if the file could not be read.
+    package var bytes: [UInt8]?
+
+    package init(path: String, bytes: [UInt8]?) {
+        self.path = path
+        self.bytes = bytes
     }
 }
 

@@ -22,6 +22,8 @@ final class Successor {
     private let former: Int32
     /// Sockets that nobody has taken yet.
     private var listeners: [CarriedListener]
+    /// What the configuration names, as the other program has read it; see `takeFiles`.
+    private var files = NamedFiles()
     /// Has what others have taken, and keeps it open: see `hold`.
     private var owners: [AnyObject] = []
     /// There is no way back any more.
@@ -68,6 +70,8 @@ final class Successor {
         former = order.former
         failure = order.failure
         file = try Successor.read(memory)
+        for named in file.files { files.add(named.path, named.bytes) }
+        file.forgetFiles()
         listeners = file.listeners
         guard let commitment = Wakeup() else {
             throw StartFailure(
@@ -79,7 +83,8 @@ final class Successor {
     /// The hand-over in a file in memory.
     static func read(_ memory: MemoryFile) throws -> HandOverFile {
         do {
-            let bytes = try memory.read(most: Int(HandOverFile.mostBytes))
+            var bytes = try memory.read(most: Int(HandOverFile.mostBytes))
+            defer { Secret.wipe(&bytes) }
             return try HandOverFile.decode(bytes.span)
         } catch let error as HandOverError {
             throw StartFailure(
@@ -105,6 +110,12 @@ final class Successor {
     /// The configuration whose keys that need a restart are in effect still, because a program that
     /// comes back is not another one; nil if there is none.
     var firstConfiguration: String? { failure == nil ? nil : file.first }
+
+    /// The files that the configuration names. On the disk they may be gone by now.
+    func takeFiles() -> NamedFiles {
+        defer { files = NamedFiles() }
+        return files
+    }
 
     // MARK: Sockets
 

@@ -101,8 +101,10 @@ extension Upgrader {
     func execute(_ given: Freeze) {
         var freeze = given
         count(freeze.cells.map(\.value), in: &freeze.closed)
-        // What it names, such as files of passwords, is read anew.
-        if let change = changeOfFile {
+        // What it names, such as files of passwords, is read anew, and for the last time: whichever
+        // program serves next may not depend on what becomes of it.
+        let files = NamedFiles()
+        if let change = changeOfFile(files) {
             thaw()
             return refuse(freeze.request, change)
         }
@@ -118,7 +120,10 @@ extension Upgrader {
             var file = writing(freeze.cells.mapValues(\.cell), freeze.request, freeze.began)
             file.process.successor = freeze.version
             file.counters += closed(freeze.closed) + totals(freeze.cells)
+            file.files = files.carried
+            defer { file.forgetFiles() }
             var bytes: [UInt8] = []
+            defer { Secret.wipe(&bytes) }
             try file.encode(into: &bytes)
             let error = try execute(file, MemoryFile(bytes))
             failure = "cannot execute \(parts.program.path): \(error.text)"
@@ -182,7 +187,22 @@ extension Upgrader {
     }
 }
 
+extension NamedFiles {
+    /// As it is handed over.
+    fileprivate var carried: [CarriedContents] {
+        contents.map { CarriedContents(path: $0.key, bytes: $0.value?.bytes) }
+    }
+}
+
 extension HandOverFile {
+    /// Overwrites what files have, unless something else refers to it.
+    mutating func forgetFiles() {
+        for index in files.indices where files[index].bytes != nil {
+            Secret.wipe(&files[index].bytes!)
+        }
+        files = []
+    }
+
     /// All descriptors that it names.
     var descriptors: [Int32] {
         listeners.map(\.descriptor) + callers.map(\.descriptor)

@@ -148,7 +148,7 @@ final class Upgrader {
     /// Begins an upgrade. The answer comes from the other program, or from `request.refused`.
     func begin(_ request: UpgradeRequest) {
         if isUnderWay { return request.refused("an upgrade is under way") }
-        if let obstacle = parts.obstacle() ?? changeOfFile {
+        if let obstacle = parts.obstacle() ?? changeOfFile() {
             parts.log.warning("\(obstacle)", metadata: ["event": "upgrade.refused"])
             return request.refused("upgrade refused: \(obstacle)")
         }
@@ -158,13 +158,14 @@ final class Upgrader {
         rehearse(Rehearsal(request: request, began: now))
     }
 
-    /// What the file says must be what is in effect: an upgrade is no reload.
-    var changeOfFile: String? {
+    /// What the file says must be what is in effect: an upgrade is no reload. `files` gets what the
+    /// files have that it names.
+    func changeOfFile(_ files: NamedFiles? = nil) -> String? {
         let source = parts.source()
         let name = source.file.split(separator: "/").last.map { String($0) } ?? source.file
         do throws(Config.FileError) {
             let (result, now) = try Config.loadWithSource(
-                path: source.file, surroundings: .ofReload)
+                path: source.file, surroundings: .ofReload, files: files)
             if case .invalid(let problems) = result {
                 return problems.map { $0.rendered(file: name) }.joined(separator: "; ")
             }
