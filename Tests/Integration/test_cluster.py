@@ -415,6 +415,19 @@ def test_watches(client, redpool):
         assert client.command("MGET", one, other) == [b"2", b"free"]
 
 
+def test_a_watch_counts_behind_a_command_for_another_node(client, redpool):
+    """The transaction arrives whole while that command is in flight, and the watch is set aside."""
+    one, other = spread(2)
+    words = [("GET", other), ("MULTI",), ("SET", one, "2"), ("EXEC",)]
+    with redpool.connect() as another:
+        assert client.command("WATCH", one) == b"OK"
+        assert another.command("SET", one, "1") == b"OK"
+        assert pipeline(client, words) == [None, b"OK", b"QUEUED", None]
+        assert another.command("GET", one) == b"1"
+        # Nothing is held any more.
+        assert client.command("MGET", one, other) == [b"1", None]
+
+
 def test_blocked_clients(client, redpool):
     with redpool.connect() as another:
         for key in spread(6):

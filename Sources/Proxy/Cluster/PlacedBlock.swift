@@ -95,8 +95,9 @@ extension ClientConnection {
     func forwardRoutedBlock(
         _ buffer: UnsafeMutableBufferPointer<UInt8>, _ first: CommandFrame
     ) -> (outcome: Outcome, end: Int)? {
-        guard case .open = mode, !isHolding, refusal == nil, openMulti == nil, !pool.isPaused,
-            let route = pool.route, var block = findBlock(buffer, after: first)
+        // A held upstream that is set aside has the client's WATCH.
+        guard case .open = mode, !isHolding, aside == nil, refusal == nil, openMulti == nil,
+            !pool.isPaused, let route = pool.route, var block = findBlock(buffer, after: first)
         else { return nil }
         let keys = slot(of: block, from: first.end, buffer.span)
         let target = keys.map { route.owner(of: $0.slot) } ?? anyServer
