@@ -134,6 +134,20 @@ struct CommandBufferTests {
         twin.check()
     }
 
+    @Test("a reply gives up nothing that is not sent")
+    func answeredBesideUnsent() throws {
+        var twin = try Twin()
+        twin.append(utf8("PING\r\n"))
+        #expect(word(twin.flush()) == "empty")
+        twin.append(utf8("GET a\r\n"))
+        twin.buffer.answered(6, pool: twin.pool)
+        #expect(twin.buffer.unsent == 7)
+        #expect(word(twin.flush()) == "empty")
+        twin.drain.read()
+        #expect(twin.drain.received == utf8("PING\r\nGET a\r\n"))
+        twin.check()
+    }
+
     @Test("a server that does not answer costs no memory beyond the limit, and is still counted")
     func boundKept() throws {
         var random = SeededRandom(seed: 3)

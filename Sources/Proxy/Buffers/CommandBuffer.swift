@@ -130,11 +130,13 @@ struct CommandBuffer: ~Copyable {
     /// Position of the oldest unanswered command.
     var answeredTotal: Int64 { releasedTotal - forgotten }
 
-    /// The replies to the next `count` bytes of commands have come: releases those bytes.
+    /// The replies to the next `count` bytes of commands have come: releases those bytes. Where
+    /// sent bytes are dropped at once, these are gone already, and those that are not sent stay.
     mutating func answered(_ count: Int, pool: ChunkPool) {
         let gone = min(Int64(count), forgotten)
         forgotten -= gone
-        release(count - Int(gone), pool: pool)
+        let left = count - Int(gone)
+        release(forgetsSent ? min(left, Int(sentTotal - releasedTotal)) : left, pool: pool)
     }
 
     /// Releases the next `count` bytes, or as many as are kept.

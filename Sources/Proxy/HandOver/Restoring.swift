@@ -78,6 +78,7 @@ extension Server {
         upstream.origin = origin
         upstream.identity = carried.identity
         upstream.stage = .ready
+        upstream.keepSent()
         if lease != .none { upstream.ending.spoiled = .upgrade }
         keep(upstream)
         noteConnected()
