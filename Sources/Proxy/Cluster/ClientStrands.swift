@@ -164,7 +164,10 @@ extension Worker {
     private static let mostSpare = 64
 
     /// Strands for a client. Former ones of another client have their memory already.
-    func takeStrands() -> ClientStrands { work.spareStrands.popLast() ?? ClientStrands() }
+    func takeStrands() -> ClientStrands {
+        work.hasSeenStrands = true
+        return work.spareStrands.popLast() ?? ClientStrands()
+    }
 
     /// A client's strands have ended.
     func keep(_ strands: ClientStrands) {

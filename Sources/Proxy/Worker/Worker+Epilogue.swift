@@ -107,7 +107,9 @@ extension Worker {
 
     private func flushClients() {
         if work.dirtyClients.isEmpty { return }
-        let mayExpect = work.dirtyClients.count >= Worker.gatheringFrom && lifecycle == .running
+        let mayExpect =
+            work.hasSeenStrands && work.dirtyClients.count >= Worker.gatheringFrom
+            && lifecycle == .running
         var index = 0
         while index < work.dirtyClients.count {
             work.dirtyClients[index]._withUnsafeGuaranteedRef { client in

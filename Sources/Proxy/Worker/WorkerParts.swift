@@ -127,6 +127,8 @@ struct WorkerWork: ~Copyable {
     var dirtyUpstreams = WorkList<UpstreamConnection>()
     /// Clients that wait for one more look at what has come, see `expectMore`. They count as dirty.
     var expecting = WorkList<ClientConnection>()
+    /// A client has had strands: else no client need be asked for them.
+    var hasSeenStrands = false
     /// What is to go to servers waits for one more look at what has come, see `flushAll`.
     var isDelayed = false
     /// Servers whose state machine has decided something, or that have connections to settle.
