@@ -7,6 +7,7 @@ import pytest
 
 from harness.cluster import Cluster, slot_of, spread
 from harness.ledger import Ledger
+from harness.tasks import halt
 from harness.waiting import eventually
 from harness.wire import Connection, ErrorReply, encode
 
@@ -171,7 +172,7 @@ def test_commands_that_were_never_written_are_sent_again(launch, bare):
     pid = redpool.process.pid
     with redpool.connect(60) as client:
         for round in range(1, 21):
-            os.kill(pid, signal.SIGSTOP)
+            halt(redpool.process)
             try:
                 client.send(b"".join(encode("INCR", key) for key in keys))
                 for node in bare.primaries:

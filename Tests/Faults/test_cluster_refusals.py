@@ -11,6 +11,7 @@ import pytest
 
 from harness.cluster import Cluster, slot_of
 from harness.middleman import Middleman
+from harness.tasks import halt
 from harness.waiting import always, eventually
 from harness.wire import Connection, ErrorReply, encode
 
@@ -414,7 +415,7 @@ def test_a_script_whose_first_way_was_lost_makes_up_a_refusal(ground, words):
 
     def moved(link):
         """The daemon reads of the move and of the other node's end in one go."""
-        os.kill(pid, signal.SIGSTOP)
+        halt(ground.redpool.process)
         link.send(ground.moved(ground.b))
         ground.b.middleman.strike("close")
         os.kill(pid, signal.SIGCONT)

@@ -1,7 +1,6 @@
 """What is sent again unseen, and what never is: an INCR ledger over connections that end."""
 
 import fcntl
-import pathlib
 import random
 import signal
 import struct
@@ -9,24 +8,13 @@ import termios
 
 import pytest
 
+from harness.tasks import halt
 from harness.waiting import eventually
 from harness.wire import Closed, encode
 
 # Everybody is behind everybody else, and behind nobody once that connection is replaced.
 ONE_UPSTREAM = {"maxOpen": 1, "poolTimeout": "15s"}
 SOME = 100_000  # Below the size at which a command is streamed.
-
-
-def freeze(redpool):
-    """Stops the daemon's process, and waits until it really stands still."""
-    redpool.signal(signal.SIGSTOP)
-    states = pathlib.Path(f"/proc/{redpool.process.pid}/task")
-    eventually(
-        lambda: all(
-            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
-            for task in states.iterdir()
-        )
-    )
 
 
 @pytest.mark.parametrize("order", ["command first", "end first"])
@@ -38,7 +26,7 @@ def test_idle_close_crosses_a_command(launch, order, full):
         rounds = 1000 if full else 40
         for count in range(1, rounds + 1):
             upstreams = eventually(server.upstreams)
-            freeze(redpool)
+            halt(redpool.process)
             if order == "command first":
                 client.send(encode("INCR", "ledger"))
             for row in upstreams:
@@ -56,7 +44,7 @@ def test_state_is_not_sent_again(launch):
     redpool = launch.redpool(server)
     with redpool.connect() as client:
         assert client.command("WATCH", "k") == b"OK"
-        freeze(redpool)
+        halt(redpool.process)
         client.send(encode("INCR", "ledger"))
         for row in server.upstreams():
             server.command("CLIENT", "KILL", "ID", row["id"])
@@ -72,7 +60,7 @@ def test_unsent_command_of_a_server_that_stays_away_is_refused(launch, unix):
     redpool = launch.redpool(middleman, pool={"maxOpen": 3})
     with redpool.connect() as client:
         assert client.command("INCR", "ledger") == 1
-        freeze(redpool)
+        halt(redpool.process)
         client.send(encode("INCR", "ledger"))
         middleman.refuse()
         redpool.signal(signal.SIGCONT)
@@ -196,7 +184,7 @@ def test_reset_in_the_middle_of_an_upload(launch):
         client.send(encode("SET", "fault:upload", b"x" * 1_000_000)[:200_000])
         link = eventually(lambda: [one for one in middleman.links if one.from_near])[0]
         eventually(lambda: redpool.has_read(client))
-        freeze(redpool)
+        halt(redpool.process)
         client.send(b"x" * 100_000)
         middleman.order(link.reset)
         redpool.signal(signal.SIGCONT)

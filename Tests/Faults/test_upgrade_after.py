@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from harness.tasks import halt
 from harness.wire import encode
 from upgrades import upgrade
 
@@ -48,7 +49,7 @@ def test_a_command_beside_a_reply(launch, state):
             # The thread has read the command before it sees the first of these, and has sent it
             # before it sees the second.
             assert redpool.show("UPSTREAMS") and redpool.show("UPSTREAMS")
-            redpool.signal(signal.SIGSTOP)
+            halt(redpool.process)
             client.send(encode(*[word.format(number + 1) for word in words]))
             server.resume()
             # The command has been read before these, and answered.

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import signal
 
 import pytest
 
@@ -14,6 +15,17 @@ def tasks(process) -> dict:
     """The numbers of a process's threads by name."""
     folder = pathlib.Path(f"/proc/{process.pid}/task")
     return {(task / "comm").read_text().strip(): int(task.name) for task in folder.iterdir()}
+
+
+def halt(process):
+    """Stops another process. Until all its threads stand still, they may read what comes."""
+    os.kill(process.pid, signal.SIGSTOP)
+    folder = pathlib.Path(f"/proc/{process.pid}/task")
+    eventually(
+        lambda: all(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+            for task in folder.iterdir()),
+        what="all threads stopped")
 
 
 # The numbers of epoll_wait, epoll_pwait and epoll_pwait2 on x86-64.
