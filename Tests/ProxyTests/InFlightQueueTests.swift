@@ -78,7 +78,7 @@ struct InFlightQueueTests {
         #expect((queue.entries, queue.first.count, queue.first.bytes) == (1, 2, 30))
         queue.append(client(2), .plain, bytes: 1)
         queue.append(client(2, 1), .plain, bytes: 1)
-        queue.append(client(2, 1), .plain, bytes: 1, isSilent: true)
+        queue.append(client(2, 1), .plain, bytes: 1, mark: .silent)
         queue.append(client(2, 1), .plain, bytes: 1)
         queue.append(client(2, 1), .write, bytes: 1)
         queue.append(client(2, 1), .write, bytes: 1)
@@ -164,7 +164,7 @@ struct InFlightQueueTests {
                     value: UInt32(random.below(5)), isSilent: random.chance(10))
                 queue.append(
                     new.client, new.expectation, bytes: new.bytes, value: new.value,
-                    isSilent: new.isSilent)
+                    mark: new.isSilent ? .silent : .none)
                 model.append(new)
                 if random.chance(5) {
                     let more = random.below(4)
@@ -214,30 +214,32 @@ struct InFlightQueueTests {
         #expect(newest == entries(queue).suffix(3).reversed())
     }
 
-    @Test("replies for places that follow each other are one entry, if the command is the same")
+    @Test("replies for later places of a client and turn join an entry that may grow")
     func runsOfPlaces() {
         var queue = InFlightQueue()
-        let joined1 = queue.join(client(1), bytes: 7, place: 0, stamp: 1, command: .hello)
+        let joined1 = queue.join(client(1), bytes: 7, stamp: 1)
         #expect(!joined1)
-        queue.append(client(1), .placed, bytes: 7, value: .max, stamp: 1, command: .hello)
-        let joined2 = queue.join(client(1), bytes: 7, place: 0, stamp: 1, command: .hello)
-        #expect(joined2)
-        let joined3 = queue.join(client(1), bytes: 7, place: 1, stamp: 1, command: .hello)
+        queue.append(client(1), .placed, bytes: 7, value: 4, stamp: 1, command: .hello)
+        let joined2 = queue.join(client(1), bytes: 7, stamp: 1)
+        #expect(!joined2)
+        queue.append(
+            client(1), .placed, count: 2, bytes: 14, value: .max, mark: .mayGrow, stamp: 1,
+            command: .hello)
+        let joined3 = queue.join(client(1), bytes: 7, stamp: 1)
         #expect(joined3)
-        let joined4 = queue.join(client(1), bytes: 7, place: 3, stamp: 1, command: .hello)
-        #expect(!joined4)
-        let joined5 = queue.join(client(1), bytes: 7, place: 2, stamp: 1, command: .eval)
+        let joined4 = queue.join(client(1), count: 3, bytes: 20, stamp: 1)
+        #expect(joined4)
+        let joined5 = queue.join(client(1), bytes: 7, stamp: 2)
         #expect(!joined5)
-        let joined6 = queue.join(client(1), bytes: 7, place: 2, stamp: 2, command: .hello)
+        let joined6 = queue.join(client(2), bytes: 7, stamp: 1)
         #expect(!joined6)
-        let joined7 = queue.join(client(2), bytes: 7, place: 2, stamp: 1, command: .hello)
+        let joined7 = queue.join(client(1), bytes: 32 << 10, stamp: 1)
         #expect(!joined7)
-        let joined8 = queue.join(client(1), bytes: 32 << 10, place: 2, stamp: 1, command: .hello)
-        #expect(!joined8)
-        #expect(queue.entries == 1)
-        #expect((queue.first.value, queue.first.count, queue.first.bytes) == (.max, 3, 21))
-        #expect(queue.finish(2) == 0)
-        #expect(queue.finish() == 21)
+        #expect(queue.entries == 2)
+        #expect(queue.finish() == 7)
+        #expect((queue.first.value, queue.first.count, queue.first.bytes) == (.max, 6, 41))
+        #expect(queue.finish(5) == 0)
+        #expect(queue.finish() == 41)
     }
 
     @Test("thousands of entries come out in order, more than once")

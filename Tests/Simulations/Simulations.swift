@@ -91,13 +91,14 @@ enum Simulations {
     }
 
     private static func orderReplies() -> [String] {
-        var sums = (steps: 0, replies: 0, moves: 0, merges: 0, ends: 0)
+        var sums = (steps: 0, replies: 0, runs: 0, moves: 0, merges: 0, ends: 0)
         var found: [String] = []
         for seed in 0..<orderWorlds {
             let world = OrderWorld(seed: seed)
             world.run(steps: 10_000)
             sums.steps += world.steps
             sums.replies += world.replies
+            sums.runs += world.runs
             sums.moves += world.moves
             sums.merges += world.merges
             sums.ends += world.ends
@@ -105,9 +106,9 @@ enum Simulations {
         }
         print(
             "orders of replies, seeds 0 to \(orderWorlds - 1), \(sums.steps) events, "
-                + "\(sums.replies) replies, \(sums.moves) refusals, \(sums.merges) merges, "
-                + "\(sums.ends) ends: \(found.count) failed")
-        if min(sums.replies, sums.moves, sums.merges, sums.ends) < 1000 {
+                + "\(sums.replies) replies, \(sums.runs) runs, \(sums.moves) refusals, "
+                + "\(sums.merges) merges, \(sums.ends) ends: \(found.count) failed")
+        if min(sums.replies, sums.runs, sums.moves, sums.merges, sums.ends) < 1000 {
             found.append("too little happens to replies")
         }
         return found

@@ -6,9 +6,10 @@ import Topology
 extension OrderWorld {
     private func anyNode() -> UInt32 { UInt32(random.below(Int(OrderWorld.nodes))) }
 
-    /// A run of commands to one node.
+    /// Commands to one node.
     func open() {
         let node = anyNode()
+        if random.chance(50) { return openRun(on: node) }
         let isSilent = random.chance(5)
         for _ in 0..<(1 + random.below(4)) {
             let reply = newReply()
@@ -16,6 +17,19 @@ extension OrderWorld {
             owed[Int(node)].append(
                 Owed(place: place, reply: reply, isSilent: isSilent, isPart: false))
             expected.append(isSilent ? [] : reply)
+        }
+    }
+
+    private func openRun(on node: UInt32) {
+        let slots = (0...random.below(4)).map { _ in UInt16(random.below(9)) }
+        let first = order.open(run: slots.span, on: node)
+        for index in slots.indices {
+            let place = first &+ UInt32(index)
+            if order.slot(of: place) != slots[index] { return fail("another slot") }
+            let reply = newReply()
+            owed[Int(node)].append(
+                Owed(place: place, reply: reply, isSilent: false, isPart: false))
+            expected.append(reply)
         }
     }
 
@@ -65,27 +79,57 @@ extension OrderWorld {
     func answerSomething() {
         let node = Int(anyNode())
         guard let first = owed[node].first else { return }
-        // The run that has one entry in the queue of the upstream.
+        // What one entry in the queue of the upstream can have.
         var run = 1
-        while !first.isPart, run < owed[node].count, !owed[node][run].isPart,
-            owed[node][run].isSilent == first.isSilent,
-            owed[node][run].place == first.place &+ UInt32(run)
-        {
-            run += 1
+        while !first.isLone, run < owed[node].count, !owed[node][run].isLone { run += 1 }
+        let most = 1 + random.below(run)
+        let whole = random.below(most + 1)
+        if whole > 0 {
+            takeRun(most, whole: whole, on: node)
+        } else if random.chance(50) {
+            sendPiece(on: node)
         }
-        let whole = random.below(run + 1)
-        if whole > 0 { complete(whole, on: node) }
-        if whole < run, random.chance(50), failure == nil { sendPiece(on: node) }
     }
 
-    private func complete(_ count: Int, on node: Int) {
-        let place = owed[node][0].place
-        var bytes: [UInt8] = []
-        for _ in 0..<count {
-            let one = owed[node].removeFirst()
-            bytes += one.reply[one.sent...]
+    /// A node sends so many replies of an entry with `most`, and perhaps a piece of the next.
+    private func takeRun(_ most: Int, whole: Int, on node: Int) {
+        var bytes = Array("rest of the one before".utf8)
+        let start = bytes.count
+        for one in owed[node][..<whole] { bytes += one.reply[one.sent...] }
+        if whole < owed[node].count, random.chance(30) {
+            bytes += owed[node][whole].reply.dropLast(1 + random.below(3))
         }
-        passOn(order.take(bytes.span, of: place, completing: UInt32(count)), bytes[...])
+        var left = whole
+        if owed[node][0].sent == 0 {
+            var room = [UInt8](repeating: 0, count: [0, 40, 4096][random.below(3)])
+            let taken = unsafe room.withUnsafeMutableBytes {
+                unsafe order.takeRun(
+                    bytes.span, from: start, of: owed[node][0].place, most: UInt32(most), into: $0)
+            }
+            let usual = owed[node][..<whole].prefix { $0.isUsual }
+            if usual.count != taken.count { return fail("takes \(taken.count) replies") }
+            if taken.end != usual.reduce(start, { $0 + $1.reply.count }) { return fail("ends") }
+            owed[node].removeFirst(usual.count)
+            left -= usual.count
+            if !usual.isEmpty, usual.count < most, taken.place != owed[node][0].place {
+                return fail("the next place is \(taken.place), not \(owed[node][0].place)")
+            }
+            runs += 1
+            receive(room[..<taken.ready])
+            drain()
+        }
+        for _ in 0..<left where failure == nil { complete(on: node, isLast: left == 1) }
+    }
+
+    private func complete(on node: Int, isLast: Bool) {
+        let one = owed[node].removeFirst()
+        if !isLast, !one.isLone, let next = owed[node].first, !next.isLone,
+            order.nextPlace(after: one.place) != next.place
+        {
+            return fail("another place follows \(one.place)")
+        }
+        let bytes = one.reply[one.sent...]
+        passOn(order.take(Array(bytes).span, of: one.place, isComplete: true), bytes)
     }
 
     private func sendPiece(on node: Int) {
@@ -94,7 +138,7 @@ extension OrderWorld {
         guard left > 1 else { return }
         let piece = one.reply[one.sent..<(one.sent + 1 + random.below(left - 1))]
         owed[node][0].sent += piece.count
-        passOn(order.take(Array(piece).span, of: one.place, completing: 0), piece)
+        passOn(order.take(Array(piece).span, of: one.place, isComplete: false), piece)
     }
 
     // MARK: Redirects
@@ -131,7 +175,7 @@ extension OrderWorld {
         _ place: UInt32, _ reply: [UInt8], _ isSilent: Bool, _ isPart: Bool, on node: UInt32
     ) {
         owed[Int(node)].append(
-            Owed(place: place, reply: reply, isSilent: isSilent, isPart: isPart))
+            Owed(place: place, reply: reply, isSilent: isSilent, isPart: isPart, isLone: true))
     }
 
     /// One that is held is sent, or Redpool answers it.
@@ -173,7 +217,7 @@ extension OrderWorld {
         if order.memory != 0 || !order.isOver || order.isReady { return fail("keeps something") }
         for one in owed.compactMap(\.first) {
             let bytes = one.reply
-            if order.take(bytes.span, of: one.place, completing: 1) != .mismatch {
+            if order.take(bytes.span, of: one.place, isComplete: true) != .mismatch {
                 return fail("takes a reply for a client that has left")
             }
         }

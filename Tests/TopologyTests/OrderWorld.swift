@@ -12,8 +12,16 @@ final class OrderWorld {
         let reply: [UInt8]
         let isSilent: Bool
         let isPart: Bool
+        /// Its entry in the queue of its upstream has no other place.
+        var isLone = false
         /// How much of the reply has come.
         var sent = 0
+
+        /// `takeRun` takes it.
+        var isUsual: Bool {
+            !isSilent && !isPart && sent == 0 && reply.count <= 1024
+                && reply.first != UInt8(ascii: "-")
+        }
     }
 
     struct Held {
@@ -47,6 +55,7 @@ final class OrderWorld {
     var scratch: [UInt8] = []
     var steps = 0
     var replies = 0
+    var runs = 0
     var moves = 0
     var merges = 0
     var ends = 0
@@ -100,6 +109,8 @@ final class OrderWorld {
 
     func newReply() -> [UInt8] {
         switch random.below(100) {
+        case ..<10: Array("+OK\r\n".utf8)
+        case ..<20: Array("-ERR no\r\n".utf8)
         case ..<40: bytes(4 + random.below(8))
         case ..<70: bytes(20 + random.below(60))
         case ..<92: bytes(100 + random.below(900))
@@ -108,9 +119,11 @@ final class OrderWorld {
         }
     }
 
+    /// A bulk string.
     private func bytes(_ count: Int) -> [UInt8] {
         let start = random.below(OrderWorld.row.count - count)
-        return Array(OrderWorld.row[start..<(start + count)])
+        return Array("$\(count)\r\n".utf8) + OrderWorld.row[start..<(start + count)]
+            + Array("\r\n".utf8)
     }
 
     /// Replies are pieces of this: to make each one anew takes long.
@@ -148,6 +161,10 @@ final class OrderWorld {
         case .gathered(let lead): merge(lead)
         case .mismatch: return fail("a reply has no place")
         }
+        drain()
+    }
+
+    func drain() {
         while order.isReady, failure == nil {
             scratch.removeAll(keepingCapacity: true)
             order.drain(into: &scratch)
@@ -155,7 +172,7 @@ final class OrderWorld {
         }
     }
 
-    private func receive(_ bytes: ArraySlice<UInt8>) {
+    func receive(_ bytes: ArraySlice<UInt8>) {
         var position = bytes.startIndex
         while position < bytes.endIndex {
             guard let reply = expected.first else { return fail("bytes that nobody waits for") }

@@ -160,7 +160,7 @@ extension RedirectWorld {
             return fail("ran \(ran) times, and is answered \(text)")
         }
         client.expected[Int(command.place &- client.base)] = reply
-        switch client.order.take(reply.span, of: command.place, completing: 1) {
+        switch client.order.take(reply.span, of: command.place, isComplete: true) {
         case .pass: client.output += reply
         case .parked: break
         case .gathered, .mismatch: return fail("a reply has no place")

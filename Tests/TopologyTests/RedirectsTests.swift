@@ -117,8 +117,8 @@ struct RedirectsTests {
             return order.send(place, to: node, into: &command) ? command : nil
         }
 
-        func take(_ place: UInt32, completing replies: UInt32) -> ReplyWay {
-            order.take([43].span, of: place, completing: replies)
+        func take(_ place: UInt32, isComplete: Bool = true) -> ReplyWay {
+            order.take([43].span, of: place, isComplete: isComplete)
         }
 
         func answer(_ place: UInt32) -> ReplyWay { order.answer([45].span, for: place) }
@@ -164,7 +164,7 @@ struct RedirectsTests {
             RedirectEnd.notKept(slot: 15495).text(pool: "main")
                 == "TRYAGAIN pool main: slot 15495 has moved; the command did not run")
         let begun = Script()
-        #expect(begun.take(0, completing: 0) == .pass)
+        #expect(begun.take(0, isComplete: false) == .pass)
         #expect(begun.judge(moved) == .answer(.notKept(slot: 7)))
     }
 
@@ -227,7 +227,7 @@ struct RedirectsTests {
         #expect(script.judge(moved, to: 3) == .hold)
         #expect(script.hold(2))
         #expect(script.next() == nil)
-        #expect(script.take(0, completing: 1) == .pass)
+        #expect(script.take(0) == .pass)
         #expect(script.next() == HeldCommand(place: 2, node: 3, asking: false))
         #expect(script.answer(2) == .parked)
         #expect(script.next() == nil)

@@ -152,7 +152,7 @@ extension UpstreamConnection {
         }
         // For this upstream the command is answered. Other clients may use it from here on.
         var quiet = entry
-        quiet.isSilent = true
+        quiet.mark = .silent
         reply.withUnsafeBytes { deliver(quiet, $0.baseAddress!, 0, 1) }
         client.begin(order)
     }

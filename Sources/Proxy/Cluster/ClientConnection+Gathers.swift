@@ -83,7 +83,8 @@ extension ClientConnection {
         strands.order.sendPart(place, slot: part.slot, to: target.number)
         commands.withUnsafeBytes {
             send(
-                UnsafeRawBufferPointer(rebasing: $0[part.range]), at: place, lastCommand, over: own)
+                UnsafeRawBufferPointer(rebasing: $0[part.range]), at: place, lastCommand,
+                over: own, isLone: true)
         }
         return true
     }

@@ -31,7 +31,9 @@ extension ClientConnection {
             return
         }
         let place = own.inFlight.first.value
-        if own.inFlight.first.count > 1 { own.inFlight.first.value &+= 1 }
+        if own.inFlight.first.count > 1, let next = strands.order.nextPlace(after: place) {
+            own.inFlight.first.value = next
+        }
         own.finishRefused()
         judge(refused, at: place, strands, from: own)
         sendHeldCommands(strands)
@@ -117,7 +119,7 @@ extension ClientConnection {
     private func relay(_ refused: RefusedReply, at place: UInt32, _ strands: ClientStrands) {
         refused.reply.withUnsafeBytes { raw in
             let buffer = raw.assumingMemoryBound(to: UInt8.self)
-            pass(strands.order.take(buffer.span, of: place, completing: 1), raw, strands)
+            pass(strands.order.take(buffer.span, of: place, isComplete: true), raw, strands)
         }
     }
 
@@ -196,7 +198,7 @@ extension ClientConnection {
             return
         }
         let command = worker.table.command(of: bytes)
-        bytes.withUnsafeBytes { send($0, at: held.place, command, over: own) }
+        bytes.withUnsafeBytes { send($0, at: held.place, command, over: own, isLone: true) }
     }
 
     /// Held commands that wait for a time or for another map are looked at then.

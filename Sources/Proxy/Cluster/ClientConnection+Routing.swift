@@ -48,16 +48,13 @@ extension ClientConnection {
         return routing._withUnsafeGuaranteedRef { route in
             guard let owner = route.unretainedOwner(of: slot) else { return nil }
             let isHome = owner.toOpaque() == home.toOpaque()
-            let bytes = UnsafeRawBufferPointer(
-                rebasing: UnsafeRawBufferPointer(buffer)[frame.start..<frame.end])
             if !isHome && inFlight > 0 || extras?.strands != nil {
-                guard let outcome = forwardPlaced(bytes, command, slot, to: owner, route) else {
-                    return nil
-                }
-                return outcome != .blocked ? frame.end : frame.start
+                return forwardPlaced(buffer, frame, command, slot, to: owner, route)
             }
             if !isHome || granted != nil { turn(to: owner.takeUnretainedValue()) }
             lastCommand = command
+            let bytes = UnsafeRawBufferPointer(
+                rebasing: UnsafeRawBufferPointer(buffer)[frame.start..<frame.end])
             let version = UInt32(truncatingIfNeeded: route.version)
             let outcome = forwardNow(.shared, key: nil, .plain, version, bytes, kept: nil)
             // It is looked at again when it has waited.
@@ -67,52 +64,9 @@ extension ClientConnection {
         }
     }
 
-    /// Sends a command with one key beside others in flight. Nil if there is more to it. The strand
-    /// need not be that on the client's present server.
-    @inline(never)
-    private func forwardPlaced(
-        _ bytes: UnsafeRawBufferPointer, _ command: Command, _ slot: UInt16,
-        to node: Unmanaged<Server>, _ route: ClusterRoute
-    ) -> Outcome? {
-        guard inFlight > 0, granted == nil, let strands = openStrands(under: route.version) else {
-            return nil
-        }
-        lastCommand = command
-        return node._withUnsafeGuaranteedRef { target in
-            guard let own = strands.unretained(on: target.number) else {
-                return sendPlaced(.shared, bytes, in: slot, to: target, strands)
-            }
-            return own._withUnsafeGuaranteedRef { own in
-                guard !own.gauge.measures else { return nil }
-                target.machine.add(own.id)
-                let isSilent = session.takeSilence()
-                let place = strands.order.open(
-                    slot: slot, on: target.number, isSilent: isSilent)
-                inFlight = UInt32(truncatingIfNeeded: strands.order.count)
-                pool.traffic.commandsShared += 1
-                counted.commands &+= 1
-                // The replies of a run are taken together if the client gets all of them.
-                let isRun = !isSilent && !strands.order.isSilent(place &- 1)
-                guard
-                    isRun,
-                    own.inFlight.join(
-                        id, bytes: bytes.count, place: place, stamp: worker.clock.stamp,
-                        command: command)
-                else {
-                    send(bytes, at: place, command, over: own)
-                    return .sent
-                }
-                if worker.table.mayWrite(command) { noteWrite(own) }
-                own.send(bytes)
-                if own.isFull(for: self) { pause(.upstreamFull) }
-                return .sent
-            }
-        }
-    }
-
     /// Nothing of a cluster is in progress for this client, but that it may have strands.
     @inline(__always)
-    private var isUsual: Bool {
+    var isUsual: Bool {
         if subscribing != nil { return false }
         guard let extras else { return true }
         return extras.soleRedirect == nil && extras.openMulti == nil && extras.tour == nil

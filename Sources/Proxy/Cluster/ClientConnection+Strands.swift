@@ -133,12 +133,16 @@ extension ClientConnection {
     }
 
     /// Writes a command that has a place to its strand.
+    ///
+    /// - Parameter isLone: commands with later places may have been sent there before.
     func send(
         _ bytes: UnsafeRawBufferPointer, at place: UInt32, _ command: Command,
-        over own: UpstreamConnection
+        over own: UpstreamConnection, isLone: Bool = false
     ) {
         if worker.table.mayWrite(command) { noteWrite(own) }
-        own.expect(id, .placed, bytes: bytes.count, value: place, command: command)
+        own.expectPlaced(
+            id, bytes: bytes.count, place: place,
+            mayGrow: !isLone && worker.table.hasOneKey(command), command: command)
         own.send(bytes)
         if own.isFull(for: self) { pause(.upstreamFull) }
     }
@@ -179,20 +183,39 @@ extension ClientConnection {
 
     // MARK: Replies
 
-    /// Takes replies to placed commands, or a part of one.
+    /// What comes for this client is queued as it is.
+    var putsReplies: Bool {
+        switch mode {
+        case .closing, .piped, .exclusive: false
+        default: listening.isEmpty
+        }
+    }
+
+    /// Takes the reply to a command with a place, or a piece of it.
     func receivePlaced(
-        _ bytes: UnsafeRawBufferPointer, of place: UInt32, completing replies: UInt32,
+        _ bytes: UnsafeRawBufferPointer, of place: UInt32, isComplete: Bool,
         _ strands: ClientStrands
     ) {
         let buffer = bytes.assumingMemoryBound(to: UInt8.self)
-        let way = strands.order.take(buffer.span, of: place, completing: replies)
+        let way = strands.order.take(buffer.span, of: place, isComplete: isComplete)
         pass(way, bytes, strands)
-        if replies > 0 {
-            if retryUntil != nil { retryUntil = nil }
-            noteWaited()
-            if strands.order.heldCount > 0 { sendHeldCommands(strands) }
-        }
+        if isComplete { placesAnswered(strands) }
         settleStrands(strands)
+    }
+
+    /// The order has taken replies to commands with places; this client gets `ready` of them now.
+    func receivePlacedRun(_ ready: UnsafeRawBufferPointer, _ strands: ClientStrands) {
+        if let base = ready.baseAddress, !ready.isEmpty { put(base, count: ready.count) }
+        while strands.order.isReady, channel.isOpen { drain(strands) }
+        placesAnswered(strands)
+        settleStrands(strands)
+    }
+
+    @inline(__always)
+    private func placesAnswered(_ strands: ClientStrands) {
+        if retryUntil != nil { retryUntil = nil }
+        noteWaited()
+        if strands.order.heldCount > 0 { sendHeldCommands(strands) }
     }
 
     /// Carries out where bytes go, and passes on what has become ready.

@@ -172,7 +172,7 @@ extension ClientConnection {
         strands.blocks[place] = nil
         let reply = members + ClientConnection.execError(exec)
         reply.withUnsafeBytes { raw in
-            pass(strands.order.take(reply.span, of: place, completing: 1), raw, strands)
+            pass(strands.order.take(reply.span, of: place, isComplete: true), raw, strands)
         }
     }
 
@@ -258,13 +258,13 @@ extension ClientConnection {
             strands.blocks[place]?.collected = []
             block.collected.withUnsafeBytes { raw in
                 pass(
-                    strands.order.take(block.collected.span, of: place, completing: 0), raw,
+                    strands.order.take(block.collected.span, of: place, isComplete: false), raw,
                     strands)
             }
         }
         if isComplete { strands.blocks[place] = nil }
         // The client may have been closed meanwhile.
         guard self.strands === strands else { return }
-        receivePlaced(bytes, of: place, completing: isComplete ? 1 : 0, strands)
+        receivePlaced(bytes, of: place, isComplete: isComplete, strands)
     }
 }

@@ -6,41 +6,64 @@ import Session
 import Topology
 
 extension UpstreamConnection {
-    /// Replies to commands with places, or a piece of one. The last `piece` bytes, if there are
-    /// any, are of the reply behind those that are complete: they belong to another place.
+    /// Passes on whole replies to commands with places, as far as they are usual: nearly all. What
+    /// is not is left to `relayRun`. Returns the next position.
+    @inline(never)
+    func relayPlacedRun(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
+        let entry = inFlight.first
+        guard isShared, fence == nil, !scanner.isInside, !gauge.measures,
+            let client = worker.clients.unretained(entry.client)
+        else { return relayRun(bytes, span, from: start) }
+        return client._withUnsafeGuaranteedRef { client in
+            guard let strands = client.strands(over: self), client.putsReplies else {
+                return relayRun(bytes, span, from: start)
+            }
+            let room = worker.work.passing
+            let taken = strands.order.takeRun(
+                span, from: start, of: entry.value, most: entry.count, into: room)
+            guard taken.count > 0 else { return relayRun(bytes, span, from: start) }
+            countReplies(taken.count, entry)
+            finishHead(taken.count)
+            if entry.count > taken.count { inFlight.first.value = taken.place }
+            countFinished(taken.count)
+            client.receivePlacedRun(
+                UnsafeRawBufferPointer(rebasing: room[..<taken.ready]), strands)
+            return taken.end
+        }
+    }
+
+    /// Replies to commands with places: one, or a piece of it; of a block several.
     @inline(never)
     func relayPlaced(
-        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32,
-        _ piece: Int
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
     ) {
         if finished > 0 { countReplies(finished, entry) }
         guard case .placed = entry.expectation else {
             deliverBlock(entry, bytes, count, finished)
             return
         }
-        guard finished > 0, piece > 0 else {
-            deliverPlaced(entry, bytes, count, finished)
-            return
-        }
-        deliverPlaced(entry, bytes, count - piece, finished)
-        guard stage == .ready, !inFlight.isEmpty else { return }
-        deliverPlaced(inFlight.first, bytes + (count - piece), piece, 0)
+        deliverPlaced(entry, bytes, count, isComplete: finished > 0)
     }
 
-    /// `deliver` for commands with places.
+    /// `deliver` for a command with a place.
     func deliverPlaced(
-        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
+        _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, isComplete: Bool
     ) {
-        if finished > 0 {
-            finishHead(finished)
-            if entry.count > finished { inFlight.first.value &+= finished }
-            countFinished(finished)
+        let client = worker.clients.unretained(entry.client)
+        if isComplete {
+            let next = client?._withUnsafeGuaranteedRef {
+                $0.strands(over: self)?.order.nextPlace(after: entry.value)
+            }
+            finishHead()
+            // Without a next place the client gets no more of this entry, see `receivePlaced`.
+            if entry.count > 1, let next { inFlight.first.value = next }
+            countFinished(1)
         }
-        worker.clients.unretained(entry.client)?._withUnsafeGuaranteedRef { client in
+        client?._withUnsafeGuaranteedRef { client in
             guard let strands = client.strands(over: self) else { return }
             client.receivePlaced(
                 UnsafeRawBufferPointer(start: bytes, count: count), of: entry.value,
-                completing: finished, strands)
+                isComplete: isComplete, strands)
         }
     }
 

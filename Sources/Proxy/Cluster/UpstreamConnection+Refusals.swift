@@ -177,7 +177,7 @@ extension UpstreamConnection {
     ) {
         countReplies(finished, entry)
         switch entry.expectation {
-        case .placed: deliverPlaced(entry, bytes, count, finished)
+        case .placed: deliverPlaced(entry, bytes, count, isComplete: finished > 0)
         case .placedBlock, .placedExec: deliverBlock(entry, bytes, count, finished)
         default: deliver(entry, bytes, count, finished)
         }
@@ -267,15 +267,16 @@ extension UpstreamConnection {
             let commands = unanswered(entry, start: start)
             var end = start + Int64(entry.bytes)
             for command in (commands ?? []) { end -= Int64(command.count) }
+            var next: UInt32? = entry.value
             for index in 0..<Int(entry.count) {
+                guard let place = next else { break }
+                next = client.strands?.order.nextPlace(after: place)
                 let bytes = commands?[index]
                 end += Int64(bytes?.count ?? 0)
                 let isUnreceived = bytes != nil && end > received && !entry.isSilent
                 found.append(
                     PlacedCommand(
-                        client: client,
-                        place: entry.value &+ UInt32(truncatingIfNeeded: index),
-                        bytes: isUnreceived ? bytes : nil))
+                        client: client, place: place, bytes: isUnreceived ? bytes : nil))
             }
         }
         return found

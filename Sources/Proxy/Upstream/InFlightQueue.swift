@@ -14,10 +14,20 @@ struct InFlight {
     /// The turn in which they were queued: its time in microseconds, which wraps around.
     var stamp: UInt32 = 0
     var expectation: Expectation
-    /// The client has switched replies off: these are read and dropped.
-    var isSilent = false
+    var mark = Mark.none
     /// The first of these commands.
     var command = Command.unknown
+
+    enum Mark: UInt8 {
+        case none
+        /// The client has switched replies off: these are read and dropped.
+        case silent
+        /// Commands with later places of the same client can join it. All have one key, so none of
+        /// them can make up an error.
+        case mayGrow
+    }
+
+    var isSilent: Bool { mark == .silent }
 }
 
 /// A ring that grows as needed and frees its memory when it is empty and large.
@@ -50,13 +60,13 @@ struct InFlightQueue: ~Copyable {
     /// last entry if that is of the same client and the same turn, with the same number.
     mutating func append(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
-        value: UInt32 = 0, isSilent: Bool = false, stamp: UInt32 = 0,
+        value: UInt32 = 0, mark: InFlight.Mark = .none, stamp: UInt32 = 0,
         command: Command = .unknown
     ) {
         if entries > 0, case .plain = expectation {
             let last = ring! + ((head + entries - 1) & (capacity - 1))
             if case .plain = last.pointee.expectation, last.pointee.client == client,
-                last.pointee.isSilent == isSilent, last.pointee.stamp == stamp,
+                last.pointee.mark == mark, last.pointee.stamp == stamp,
                 last.pointee.value == value,
                 Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
             {
@@ -70,23 +80,21 @@ struct InFlightQueue: ~Copyable {
         (ring! + index).initialize(
             to: InFlight(
                 client: client, count: count, bytes: UInt32(clamping: bytes), value: value,
-                stamp: stamp, expectation: expectation, isSilent: isSilent, command: command))
+                stamp: stamp, expectation: expectation, mark: mark, command: command))
         entries += 1
     }
 
-    /// Makes the reply for a place, which is no part of a gather, one of the last entry, if that is
-    /// for the place before, of the same client, turn and command. False if it is not.
-    mutating func join(
-        _ client: SlotID, bytes: Int, place: UInt32, stamp: UInt32, command: Command
-    ) -> Bool {
+    /// Makes the replies to commands with places, each behind all of the client's on this
+    /// upstream, some of the last entry, if that may grow and is of the same client and turn. False
+    /// if it is not.
+    mutating func join(_ client: SlotID, count: UInt32 = 1, bytes: Int, stamp: UInt32) -> Bool {
         guard entries > 0 else { return false }
         let last = ring! + ((head + entries - 1) & (capacity - 1))
-        guard case .placed = last.pointee.expectation, last.pointee.client == client,
-            last.pointee.value &+ last.pointee.count == place, last.pointee.command == command,
-            !last.pointee.isSilent, last.pointee.stamp == stamp, last.pointee.bytes > 0, bytes > 0,
+        guard last.pointee.mark == .mayGrow, last.pointee.client == client,
+            last.pointee.stamp == stamp,
             Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
         else { return false }
-        last.pointee.count += 1
+        last.pointee.count += count
         last.pointee.bytes += UInt32(bytes)
         return true
     }

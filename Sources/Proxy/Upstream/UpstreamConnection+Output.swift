@@ -35,8 +35,22 @@ extension UpstreamConnection {
     ) {
         if inFlight.isEmpty { waitingSince = worker.now }
         inFlight.append(
-            client, expectation, count: count, bytes: bytes, value: value, isSilent: isSilent,
-            stamp: worker.clock.stamp, command: command)
+            client, expectation, count: count, bytes: bytes, value: value,
+            mark: isSilent ? .silent : .none, stamp: worker.clock.stamp, command: command)
+    }
+
+    /// The same for commands of a client that have got places, the first one this `place`. If they
+    /// `mayGrow`, they become some of the newest entry, where they can.
+    func expectPlaced(
+        _ client: SlotID, count: UInt32 = 1, bytes: Int, place: UInt32, mayGrow: Bool,
+        command: Command
+    ) {
+        let stamp = worker.clock.stamp
+        if mayGrow, inFlight.join(client, count: count, bytes: bytes, stamp: stamp) { return }
+        if inFlight.isEmpty { waitingSince = worker.now }
+        inFlight.append(
+            client, .placed, count: count, bytes: bytes, value: place,
+            mark: mayGrow ? .mayGrow : .none, stamp: stamp, command: command)
     }
 
     /// `count` replies to the oldest entry have come.

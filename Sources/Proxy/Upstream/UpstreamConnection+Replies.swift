@@ -41,6 +41,8 @@ extension UpstreamConnection {
                 }
                 noteStray()
                 position = dropPush(span, from: position)
+            } else if case .placed = inFlight.first.expectation {
+                position = relayPlacedRun(bytes, span, from: position)
             } else {
                 position = relayRun(bytes, span, from: position)
             }
@@ -64,13 +66,14 @@ extension UpstreamConnection {
     }
 
     /// Passes on replies to the oldest entry, as far as they have come. Returns the next position.
-    private func relayRun(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
+    func relayRun(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
         let entry = inFlight.first
+        // Those with places need not follow each other.
+        let most = entry.expectation == .placed ? 1 : entry.count
         var position = start
         var finished: UInt32 = 0
-        var piece = 0
         let measures = beginGauging(entry, at: start)
-        while position < span.count, finished < entry.count {
+        while position < span.count, finished < most {
             if !isShared, hold != nil, !scanner.isInside {
                 if isPushFrame(span, at: position) || isUndecided(span, at: position) { break }
                 scanner.passesLines = expectsLines(in: entry.expectation)
@@ -104,7 +107,6 @@ extension UpstreamConnection {
                 {
                     return span.count
                 }
-                piece = span.count - position
                 position = span.count
             case .invalid(let error):
                 poison(
@@ -128,7 +130,7 @@ extension UpstreamConnection {
             if finished > 0 { countReplies(finished, entry) }
             deliver(entry, bytes + start, position - start, finished)
         case .placed, .placedBlock, .placedExec:
-            relayPlaced(entry, bytes + start, position - start, finished, piece)
+            relayPlaced(entry, bytes + start, position - start, finished)
         default: handOver(entry, bytes + start, position - start, isComplete: finished > 0)
         }
         return position

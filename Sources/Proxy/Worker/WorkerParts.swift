@@ -143,8 +143,14 @@ struct WorkerWork: ~Copyable {
     var spareStrands: [ClientStrands] = []
     /// Memory for parked replies that go out. Empty at all other times.
     var drained: [UInt8] = []
+    /// The same for short ones: what one run of replies lets its client have.
+    let passing = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 16)
     /// What the lists above may still refer to.
     var departed = Departed()
+
+    deinit {
+        passing.deallocate()
+    }
 
     /// Nothing in these lists is left to do. A server on no list has no connections to settle.
     var isDone: Bool {

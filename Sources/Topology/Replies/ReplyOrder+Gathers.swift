@@ -29,6 +29,7 @@ extension ReplyOrder {
         places[index].slot = slot
         places[index].stage = .open
         places[index].node = node
+        places[index].isLone = true
         heldCount -= 1
         joinStrand(node)
     }

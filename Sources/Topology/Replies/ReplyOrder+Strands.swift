@@ -9,12 +9,12 @@
 // is not given up meanwhile.
 
 extension ReplyOrder {
-    mutating func joinStrand(_ node: UInt32) {
+    mutating func joinStrand(_ node: UInt32, _ commands: Int = 1) {
         for index in strands.indices where strands[index].node == node {
-            strands[index].open += 1
+            strands[index].open += commands
             return
         }
-        strands.append(Strand(node: node, open: 1))
+        strands.append(Strand(node: node, open: commands))
     }
 
     mutating func leaveStrand(_ node: UInt32, _ replies: Int) {
@@ -107,6 +107,7 @@ extension ReplyOrder {
         leaveStrand(places[index].node, 1)
         empty(index)
         places[index].node = node
+        places[index].isLone = true
         joinStrand(node)
         return true
     }
@@ -139,6 +140,7 @@ extension ReplyOrder {
         moveAll(of: index, into: &command)
         places[index].stage = .open
         places[index].node = node
+        places[index].isLone = true
         heldCount -= 1
         joinStrand(node)
         return true
@@ -159,6 +161,6 @@ extension ReplyOrder {
             leaveStrand(places[index].node, 1)
         }
         empty(index)
-        return put(bytes, at: offset, completing: 1)
+        return put(bytes, at: offset, isComplete: true)
     }
 }

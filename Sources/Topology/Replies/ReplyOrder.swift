@@ -2,6 +2,7 @@
 // a place. What a node answers for the first place goes to the client as it comes; what comes for
 // another place is parked until all before it are answered. In the files beside this one:
 //
+//   +Runs       several commands to a node at once, and their replies
 //   +Strands    commands that are held, sent to another node, or answered by Redpool
 //   +Gathers    several parts with one reply
 //
@@ -11,9 +12,9 @@
 /// second node, or when a node refuses a command and others are in flight behind it. It ends
 /// (`isOver`) when all replies have gone out.
 ///
-/// Places are numbers that follow each other and wrap around, so `InFlight.value` of an entry can
-/// stand for its next reply, and an entry of several commands has consecutive places. Calls for a
-/// place that is not there change nothing.
+/// Places are numbers that follow each other and wrap around. An entry in the queue of an upstream
+/// names the place of its next reply; `nextPlace` finds the one behind it. Calls for a place that
+/// is not there change nothing.
 package struct ReplyOrder: ~Copyable {
     /// The part of the client's commands that is in flight on one node.
     struct Strand {
@@ -108,7 +109,7 @@ package struct ReplyOrder: ~Copyable {
         places[position(offset)].isSilent = isSilent
     }
 
-    private mutating func append(_ place: ReplyPlace) -> UInt32 {
+    mutating func append(_ place: ReplyPlace) -> UInt32 {
         if count == places.count { grow() }
         let number = first &+ UInt32(truncatingIfNeeded: count)
         places[position(count)] = place
@@ -118,52 +119,33 @@ package struct ReplyOrder: ~Copyable {
 
     // MARK: Replies
 
-    /// Bytes have come for a place: those that complete its reply and the next ones', `replies` in
-    /// all; or, if that is 0, a piece of its reply and no more.
+    /// Bytes have come for a place: the rest of its reply, or a piece of it and no more.
     package mutating func take(
-        _ bytes: Span<UInt8>, of place: UInt32, completing replies: UInt32
+        _ bytes: Span<UInt8>, of place: UInt32, isComplete: Bool
     ) -> ReplyWay {
-        let offset = Int(place &- first)
-        guard offset + max(Int(replies), 1) <= count, isOpen(offset, Int(replies)) else {
+        guard let offset = offset(of: place), places[position(offset)].stage == .open else {
             return .mismatch
         }
-        if replies > 0 { leaveStrand(places[position(offset)].node, Int(replies)) }
-        return put(bytes, at: offset, completing: Int(replies))
+        if isComplete { leaveStrand(places[position(offset)].node, 1) }
+        return put(bytes, at: offset, isComplete: isComplete)
     }
 
-    /// Whether a run of places can take replies: all are in flight on one node, and none but the
-    /// first one has got bytes. A part is taken alone.
-    private func isOpen(_ offset: Int, _ replies: Int) -> Bool {
-        let one = position(offset)
-        guard places[one].stage == .open else { return false }
-        guard replies > 1 else { return true }
-        guard !places[one].isPart else { return false }
-        for next in 1..<replies {
-            let other = position(offset + next)
-            guard places[other].stage == .open, places[other].node == places[one].node,
-                places[other].isSilent == places[one].isSilent, places[other].isEmpty,
-                !places[other].isPart
-            else { return false }
-        }
-        return true
-    }
-
-    /// Passes bytes on or parks them, and ends the places that they complete.
-    mutating func put(_ bytes: Span<UInt8>, at offset: Int, completing replies: Int) -> ReplyWay {
+    /// Passes bytes on or parks them, and ends the place if they complete it.
+    mutating func put(_ bytes: Span<UInt8>, at offset: Int, isComplete: Bool) -> ReplyWay {
         let index = position(offset)
         let isSilent = places[index].isSilent
         if offset == 0, !isSilent, !places[index].isPart, places[index].isEmpty {
-            if replies > 0 {
-                removeFirst(replies)
+            if isComplete {
+                removeFirst(1)
             } else if !bytes.isEmpty {
                 hasBegun = true
             }
             return .pass
         }
         if !isSilent { keep(bytes, in: index) }
-        for next in 0..<replies { places[position(offset + next)].stage = .done }
-        guard replies > 0, places[index].isPart else { return .parked }
-        return finishPart(at: offset)
+        guard isComplete else { return .parked }
+        places[index].stage = .done
+        return places[index].isPart ? finishPart(at: offset) : .parked
     }
 
     /// There is something for the client: the caller calls `drain` until there is not.
@@ -235,7 +217,7 @@ package struct ReplyOrder: ~Copyable {
         places[index].count = 0
     }
 
-    private mutating func removeFirst(_ gone: Int) {
+    mutating func removeFirst(_ gone: Int) {
         hasBegun = false
         first &+= UInt32(truncatingIfNeeded: gone)
         count -= gone

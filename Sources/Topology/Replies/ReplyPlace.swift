@@ -43,6 +43,9 @@ struct ReplyPlace {
     var isSilent: Bool
     /// It is a part of a gather that is not answered.
     var isPart = false
+    /// Commands with later places may have been sent to its node before it, so its entry in the
+    /// queue of the upstream has no other place.
+    var isLone = false
     /// Of the first part: the client does not get the reply that is made of the parts.
     var isSilentGather = false
     var slot: UInt16
