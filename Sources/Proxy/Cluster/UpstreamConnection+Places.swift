@@ -6,8 +6,8 @@ import Session
 import Topology
 
 extension UpstreamConnection {
-    /// Passes on whole replies to commands with places, as far as they are usual: nearly all. What
-    /// is not is left to `relayRun`. Returns the next position.
+    /// Passes on whole replies to an entry that may have several places, as far as they are usual:
+    /// nearly all. What is not is left to `relayRun`. Returns the next position.
     @inline(never)
     func relayPlacedRun(_ bytes: UnsafeRawPointer, _ span: Span<UInt8>, from start: Int) -> Int {
         let entry = inFlight.first

@@ -41,7 +41,7 @@ extension UpstreamConnection {
                 }
                 noteStray()
                 position = dropPush(span, from: position)
-            } else if case .placed = inFlight.first.expectation {
+            } else if case .mayGrow = inFlight.first.mark {
                 position = relayPlacedRun(bytes, span, from: position)
             } else {
                 position = relayRun(bytes, span, from: position)
