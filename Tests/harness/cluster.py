@@ -265,7 +265,15 @@ class Cluster:
                 eventually(lambda: client.command("GET", key) is None, what=f"{node} answering")
 
     def wait_ok(self):
-        """Waits until all that are alive say the same, and nothing is wrong with them."""
+        """Waits until all that are alive say the same, and nothing is wrong with them.
+
+        A node of Redis 6.2 that has heard of a slot's moves in another order, from a node with a
+        higher epoch, believes that one for ever. Who serves slots says so again with a new epoch.
+        """
+        if comes(self._is_ok, 20, 0.02):
+            return
+        for node in self.primaries:
+            node.command("CLUSTER", "BUMPEPOCH")
         if not comes(self._is_ok, 60, 0.02):
             said = [f"{node}:\n{node.command('CLUSTER', 'NODES').decode()}" for node in self.alive]
             raise AssertionError("the cluster does not come in order: " + "\n".join(said))
