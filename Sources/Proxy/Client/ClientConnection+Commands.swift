@@ -291,10 +291,12 @@ extension ClientConnection {
 
     /// `forward` for a client that holds no upstream. It is inlined because nearly all commands
     /// take this path.
+    ///
+    /// - Parameter isKeyed: it has one key, and is for a node of a cluster.
     @inline(__always)
     func forwardNow(
         _ kind: LeaseKind, key wanted: PoolKey?, _ expectation: Expectation,
-        _ value: UInt32, _ bytes: UnsafeRawBufferPointer, kept: Int?
+        _ value: UInt32, _ bytes: UnsafeRawBufferPointer, kept: Int?, isKeyed: Bool = false
     ) -> Outcome {
         if inFlight > 0, let current = upstream {
             if current.gauge.measures, current.server.machine.isFull(current.id) {
@@ -309,11 +311,11 @@ extension ClientConnection {
             } else {
                 current.server.machine.add(current.id, .shared)
             }
-            send(over: current, expectation, value, bytes, kept: kept)
+            send(over: current, expectation, value, bytes, kept: kept, isKeyed: isKeyed)
         } else {
             guard let own = lease(kind, wanted ?? key) else { return withoutLease }
             own.share()
-            send(over: own, expectation, value, bytes, kept: kept)
+            send(over: own, expectation, value, bytes, kept: kept, isKeyed: isKeyed)
             // Last, so that the reference of the lease becomes the client's.
             upstream = own
         }
@@ -324,7 +326,7 @@ extension ClientConnection {
     @inline(__always)
     private func send(
         over target: UpstreamConnection, _ expectation: Expectation, _ value: UInt32,
-        _ bytes: UnsafeRawBufferPointer, kept: Int?
+        _ bytes: UnsafeRawBufferPointer, kept: Int?, isKeyed: Bool
     ) {
         inFlight += 1
         if worker.table.mayWrite(lastCommand) || expectation.isBlock { noteWrite(target) }
@@ -332,7 +334,7 @@ extension ClientConnection {
         counted.commands &+= 1
         target.expect(
             id, expectation, bytes: kept ?? bytes.count, value: value,
-            isSilent: session.takeSilence(), command: lastCommand)
+            isSilent: session.takeSilence(), mayGrow: isKeyed, command: lastCommand)
         target.send(bytes)
         if target.isFull(for: self) { pause(.upstreamFull) }
     }

@@ -19,11 +19,15 @@ extension ClientConnection {
         return send(run, buffer, from: start, over: target)
     }
 
-    /// Sends a run. `value` is the version of the map, in front of a cluster.
+    /// Sends a run.
+    ///
+    /// - Parameters:
+    ///   - value: in front of a cluster the version of the map.
+    ///   - isKeyed: all have one key, and are for one node of a cluster.
     @inline(__always)
     func send(
         _ run: CommandRun, _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int,
-        over target: UpstreamConnection, value: UInt32 = 0
+        over target: UpstreamConnection, value: UInt32 = 0, isKeyed: Bool = false
     ) -> Int {
         guard run.count > 0 else { return start }
         worker.turn.spend(Int(run.count) + 1)
@@ -38,7 +42,7 @@ extension ClientConnection {
         target.takeRun(
             of: id, run.count,
             UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[start..<run.end]),
-            value: value)
+            value: value, isKeyed: isKeyed)
         if target.isFull(for: self) { pause(.upstreamFull) }
         return run.end
     }
@@ -47,10 +51,11 @@ extension ClientConnection {
 extension UpstreamConnection {
     /// Sends plain commands of a client that has commands in flight here.
     fileprivate func takeRun(
-        of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer, value: UInt32
+        of client: SlotID, _ count: UInt32, _ bytes: UnsafeRawBufferPointer, value: UInt32,
+        isKeyed: Bool
     ) {
         server.machine.add(id, count: Int32(truncatingIfNeeded: count))
-        expect(client, .plain, count: count, bytes: bytes.count, value: value)
+        expect(client, .plain, count: count, bytes: bytes.count, value: value, mayGrow: isKeyed)
         send(bytes)
     }
 }

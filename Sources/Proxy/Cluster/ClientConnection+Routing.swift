@@ -56,7 +56,8 @@ extension ClientConnection {
             let bytes = UnsafeRawBufferPointer(
                 rebasing: UnsafeRawBufferPointer(buffer)[frame.start..<frame.end])
             let version = UInt32(truncatingIfNeeded: route.version)
-            let outcome = forwardNow(.shared, key: nil, .plain, version, bytes, kept: nil)
+            let outcome = forwardNow(
+                .shared, key: nil, .plain, version, bytes, kept: nil, isKeyed: true)
             // It is looked at again when it has waited.
             guard outcome == .sent else { return outcome == .answered ? frame.end : frame.start }
             guard frame.end < buffer.count else { return frame.end }
@@ -85,7 +86,7 @@ extension ClientConnection {
             buffer.span, from: start, limits: worker.limits.loggedIn, stopped: pool.denyList,
             most: worker.turn.left, of: UInt16(truncatingIfNeeded: server.number),
             in: UnsafePointer(route.owners))
-        return send(run, buffer, from: start, over: target, value: version)
+        return send(run, buffer, from: start, over: target, value: version, isKeyed: true)
     }
 
     /// A wait of this client may be over.

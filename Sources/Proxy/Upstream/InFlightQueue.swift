@@ -22,8 +22,8 @@ struct InFlight {
         case none
         /// The client has switched replies off: these are read and dropped.
         case silent
-        /// Commands with later places of the same client can join it. All have one key, so none of
-        /// them can make up an error.
+        /// All its commands have one key and are for a node of a cluster, so none of them can make
+        /// up an error. If it has places, commands with later places of its client can join it.
         case mayGrow
     }
 
@@ -54,6 +54,14 @@ struct InFlightQueue: ~Copyable {
     var first: InFlight {
         get { ring![head] }
         set { ring![head] = newValue }
+    }
+
+    /// The oldest entry has commands with places, each with one key. The queue must not be empty.
+    var isPlacedRun: Bool {
+        guard case .mayGrow = ring![head].mark, case .placed = ring![head].expectation else {
+            return false
+        }
+        return true
     }
 
     /// Adds `count` expected replies, more than one only if they are plain. Plain ones join the
@@ -90,8 +98,8 @@ struct InFlightQueue: ~Copyable {
     mutating func join(_ client: SlotID, count: UInt32 = 1, bytes: Int, stamp: UInt32) -> Bool {
         guard entries > 0 else { return false }
         let last = ring! + ((head + entries - 1) & (capacity - 1))
-        guard last.pointee.mark == .mayGrow, last.pointee.client == client,
-            last.pointee.stamp == stamp,
+        guard last.pointee.mark == .mayGrow, case .placed = last.pointee.expectation,
+            last.pointee.client == client, last.pointee.stamp == stamp,
             Int(last.pointee.bytes) + bytes <= InFlightQueue.longestRun
         else { return false }
         last.pointee.count += count

@@ -28,15 +28,18 @@ extension UpstreamConnection {
 
     func keepSent() { output.forgetsSent = false }
 
-    /// Records that a reply is owed for the next `bytes` bytes.
+    /// Records that a reply is owed for the next `bytes` bytes. If they get places, those of an
+    /// entry that `mayGrow` do as `expectPlaced` says.
     func expect(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
-        value: UInt32 = 0, isSilent: Bool = false, command: Command = .unknown
+        value: UInt32 = 0, isSilent: Bool = false, mayGrow: Bool = false,
+        command: Command = .unknown
     ) {
         if inFlight.isEmpty { waitingSince = worker.now }
         inFlight.append(
             client, expectation, count: count, bytes: bytes, value: value,
-            mark: isSilent ? .silent : .none, stamp: worker.clock.stamp, command: command)
+            mark: isSilent ? .silent : mayGrow ? .mayGrow : .none, stamp: worker.clock.stamp,
+            command: command)
     }
 
     /// The same for commands of a client that have got places, the first one this `place`. If they

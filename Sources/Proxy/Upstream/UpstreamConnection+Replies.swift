@@ -41,7 +41,7 @@ extension UpstreamConnection {
                 }
                 noteStray()
                 position = dropPush(span, from: position)
-            } else if case .mayGrow = inFlight.first.mark {
+            } else if inFlight.isPlacedRun {
                 position = relayPlacedRun(bytes, span, from: position)
             } else {
                 position = relayRun(bytes, span, from: position)
