@@ -334,7 +334,8 @@ extension ClientConnection {
         counted.commands &+= 1
         target.expect(
             id, expectation, bytes: kept ?? bytes.count, value: value,
-            isSilent: session.takeSilence(), mayGrow: isKeyed, command: lastCommand)
+            mark: session.takeSilence() ? .silent : isKeyed ? .mayGrow : .none,
+            command: lastCommand)
         target.send(bytes)
         if target.isFull(for: self) { pause(.upstreamFull) }
     }

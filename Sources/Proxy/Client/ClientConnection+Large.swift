@@ -188,7 +188,8 @@ extension ClientConnection {
         inFlight = 1
         upstream.forgetSent()
         upstream.expect(
-            id, .plain, bytes: 0, isSilent: session.takeSilence(), command: lastCommand)
+            id, .plain, bytes: 0, mark: .init(isSilent: session.takeSilence()), command: lastCommand
+        )
         mode = .streaming(isBlocking: false)
         return true
     }

@@ -90,7 +90,8 @@ extension ClientConnection {
         if extras != nil { own.askIfRefused(self) }
         if bytes == 0 { own.forgetSent() }
         own.expect(
-            id, expectation, bytes: bytes, value: value, isSilent: session.takeSilence(),
+            id, expectation, bytes: bytes, value: value,
+            mark: .init(isSilent: session.takeSilence()),
             command: lastCommand)
         inFlight = 1
         trace("client.pinned", ["use": isBlocking ? "blocking" : "reply"])
@@ -131,7 +132,8 @@ extension ClientConnection {
         pool.traffic.commandsPinned += 1
         counted.commands &+= 1
         upstream.expect(
-            id, expectation, bytes: bytes.count, value: value, isSilent: session.takeSilence(),
+            id, expectation, bytes: bytes.count, value: value,
+            mark: .init(isSilent: session.takeSilence()),
             command: lastCommand)
         upstream.send(bytes)
         if upstream.isFull(for: self) { pause(.upstreamFull) }

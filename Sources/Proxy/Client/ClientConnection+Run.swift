@@ -55,7 +55,9 @@ extension UpstreamConnection {
         isKeyed: Bool
     ) {
         server.machine.add(id, count: Int32(truncatingIfNeeded: count))
-        expect(client, .plain, count: count, bytes: bytes.count, value: value, mayGrow: isKeyed)
+        expect(
+            client, .plain, count: count, bytes: bytes.count, value: value,
+            mark: isKeyed ? .mayGrow : .none)
         send(bytes)
     }
 }

@@ -163,7 +163,7 @@ extension ClientConnection {
         own.lend(to: self, for: .hold)
         session.beginTransaction()
         own.rename(session.identity.name)
-        own.expect(id, .multi, bytes: OpenMulti.multi.count, isSilent: true, command: .multi)
+        own.expect(id, .multi, bytes: OpenMulti.multi.count, mark: .silent, command: .multi)
         own.send(OpenMulti.multi)
         inFlight = 1
         openMulti?.stage = .sent

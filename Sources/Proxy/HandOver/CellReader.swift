@@ -240,7 +240,7 @@ private struct CellReader {
             let client = entry.client.flatMap { self.client(at: $0) }
             upstream.inFlight.append(
                 client?.id ?? UpstreamConnection.nobody, entry.expectation, count: entry.count,
-                bytes: 0, value: entry.value, mark: entry.isSilent ? .silent : .none,
+                bytes: 0, value: entry.value, mark: .init(isSilent: entry.isSilent),
                 stamp: TurnClock.stamp(of: entry.since),
                 command: commands[entry.command] ?? .unknown)
             client?.inFlight += entry.count

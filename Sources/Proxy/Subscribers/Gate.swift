@@ -96,7 +96,7 @@ extension UpstreamConnection {
         // What is sent here is never sent again, whatever becomes of it.
         forgetSent()
         expect(
-            gate.client.id, .gated, bytes: 0, isSilent: gate.isSilent,
+            gate.client.id, .gated, bytes: 0, mark: .init(isSilent: gate.isSilent),
             command: gate.client.lastCommand)
         sendOwn(bytes)
     }

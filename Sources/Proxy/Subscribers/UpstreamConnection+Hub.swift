@@ -141,7 +141,7 @@ extension UpstreamConnection {
     ) {
         expect(
             client.id, .relayed, bytes: bytes.count, value: value,
-            isSilent: client.session.takeSilence(), command: client.lastCommand)
+            mark: .init(isSilent: client.session.takeSilence()), command: client.lastCommand)
         send(bytes)
     }
 

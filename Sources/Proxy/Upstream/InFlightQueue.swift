@@ -25,6 +25,8 @@ struct InFlight {
         /// All its commands have one key and are for a node of a cluster, so none of them can make
         /// up an error. If it has places, commands with later places of its client can join it.
         case mayGrow
+
+        init(isSilent: Bool) { self = isSilent ? .silent : .none }
     }
 
     var isSilent: Bool { mark == .silent }

@@ -32,14 +32,12 @@ extension UpstreamConnection {
     /// entry that `mayGrow` do as `expectPlaced` says.
     func expect(
         _ client: SlotID, _ expectation: Expectation, count: UInt32 = 1, bytes: Int,
-        value: UInt32 = 0, isSilent: Bool = false, mayGrow: Bool = false,
-        command: Command = .unknown
+        value: UInt32 = 0, mark: InFlight.Mark = .none, command: Command = .unknown
     ) {
         if inFlight.isEmpty { waitingSince = worker.now }
         inFlight.append(
             client, expectation, count: count, bytes: bytes, value: value,
-            mark: isSilent ? .silent : mayGrow ? .mayGrow : .none, stamp: worker.clock.stamp,
-            command: command)
+            mark: mark, stamp: worker.clock.stamp, command: command)
     }
 
     /// The same for commands of a client that have got places, the first one this `place`. If they
