@@ -7,7 +7,7 @@ import random
 import pytest
 
 from harness.cluster import Cluster
-from harness.middleman import Middleman
+from harness.middleman import PUSH, Middleman
 from harness.waiting import eventually
 from harness.wire import Closed, ErrorReply, encode
 
@@ -99,6 +99,32 @@ def test_a_node_is_lost_amid_many(client, cluster, which, kind):
     nodes = cluster.primaries
     for number, key in enumerate(keys):
         assert int(nodes[number % 3].command("GET", key) or 0) in (0, number)
+
+
+@pytest.mark.parametrize("odd", [PUSH, b"!oops\r\n"])
+def test_a_push_or_garbage_amid_a_block(cluster, client, odd):
+    """The replies to its members before that stay behind those to earlier commands."""
+    [early], [key] = [cluster.keys_of(node, 1) for node in cluster.primaries[:2]]
+    first, second = cluster.primaries[:2]
+    assert client.command("HELLO", "3")[b"proto"] == 3
+    for each in (early, key):
+        assert client.command("GET", each) is None
+    # Those to MULTI and to SET come at once, with something else behind them.
+    second.middleman.arm(b"MULTI", "swallow")
+    second.middleman.arm(b"one", b"+OK\r\n" + odd + b"+QUEUED\r\n")
+    first.pause()
+    client.send(encode("GET", early) + encode("MULTI") + encode("SET", key, "one")
+                + encode("GET", key) + encode("EXEC") + encode("GET", early))
+    eventually(lambda: second.middleman.struck, what="the push")
+    first.resume()
+    assert client.read() is None
+    if odd == PUSH:
+        assert [client.read() for _ in range(3)] == [b"OK", b"QUEUED", b"QUEUED"]
+        assert len(client.read()) == 2
+    else:
+        for _ in range(4):
+            assert client.read().startswith(b"UPSTREAMLOST ")
+    assert client.read() is None
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -171,8 +171,8 @@ extension UpstreamConnection {
         }
     }
 
-    /// Replies to plain commands, with places or without.
-    private func passOn(
+    /// Replies to commands that mean nothing to Redpool, with places or without.
+    func passOn(
         _ entry: InFlight, _ bytes: UnsafeRawPointer, _ count: Int, _ finished: UInt32
     ) {
         countReplies(finished, entry)

@@ -266,7 +266,7 @@ extension UpstreamConnection {
     ) {
         if finished > 0 {
             incoming.isRelaying = false
-            deliver(entry, bytes, count, finished)
+            passOn(entry, bytes, count, finished)
         }
         poison(text)
     }

@@ -59,7 +59,7 @@ extension UpstreamConnection {
             return end
         }
         incoming.isRelaying = false
-        if finished > 0 { deliver(entry, bytes, count, finished) }
+        if finished > 0 { passOn(entry, bytes, count, finished) }
         noteStray()
         incoming.isDropping = scanner.isInside
         return end
