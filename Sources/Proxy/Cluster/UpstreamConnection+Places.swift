@@ -51,12 +51,16 @@ extension UpstreamConnection {
     ) {
         let client = worker.clients.unretained(entry.client)
         if isComplete {
-            let next = client?._withUnsafeGuaranteedRef {
-                $0.strands(over: self)?.order.nextPlace(after: entry.value)
-            }
+            // The last place of an entry has none behind it, but all the order would be looked at.
+            let next =
+                entry.count == 1
+                ? nil
+                : client?._withUnsafeGuaranteedRef {
+                    $0.strands(over: self)?.order.nextPlace(after: entry.value)
+                }
             finishHead()
             // Without a next place the client gets no more of this entry, see `receivePlaced`.
-            if entry.count > 1, let next { inFlight.first.value = next }
+            if let next { inFlight.first.value = next }
             countFinished(1)
         }
         client?._withUnsafeGuaranteedRef { client in

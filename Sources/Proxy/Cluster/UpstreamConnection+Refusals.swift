@@ -270,7 +270,8 @@ extension UpstreamConnection {
             var next: UInt32? = entry.value
             for index in 0..<Int(entry.count) {
                 guard let place = next else { break }
-                next = client.strands?.order.nextPlace(after: place)
+                let isLast = index + 1 == entry.count
+                next = isLast ? nil : client.strands?.order.nextPlace(after: place)
                 let bytes = commands?[index]
                 end += Int64(bytes?.count ?? 0)
                 let isUnreceived = bytes != nil && end > received && !entry.isSilent

@@ -80,7 +80,8 @@ extension ReplyOrder {
             guard case .complete(let end) = scanner.scan(bytes, from: taken.end),
                 !scanner.isError, !scanner.isPush, end - taken.end <= ReplyOrder.longestOfRun
             else { break }
-            let next = nextOffset(after: offset, on: node)
+            let isLast = taken.count + 1 == most
+            let next = isLast ? nil : nextOffset(after: offset, on: node)
             let before = first
             unsafe takeWhole(
                 bytes.extracting(taken.end..<end), at: offset, into: room, &taken.ready)
