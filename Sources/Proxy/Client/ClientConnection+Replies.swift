@@ -270,7 +270,7 @@ extension ClientConnection {
         pool.warnLimit(
             "client.output_limit", reason: ClientCloseReason.output_limit.word,
             "closing a client that does not read, or too slowly: "
-                + "\(output.count + parkedBytes) bytes wait for it")
+                + "\(output.count + parkedBytes + parkedMemory) bytes wait for it")
         close(.output_limit)
     }
 

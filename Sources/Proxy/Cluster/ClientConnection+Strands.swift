@@ -282,6 +282,10 @@ extension ClientConnection {
         strands.pace { isUnread || (isFull && $0 != next) }
     }
 
+    /// The memory of commands that are not answered and of replies that cannot go out yet, in
+    /// bytes, in front of a cluster.
+    var parkedMemory: Int { strands?.order.memory ?? 0 }
+
     /// Replies that cannot go out yet count as output of the client.
     private func boundParked(_ strands: ClientStrands) {
         let memory = strands.order.isOver ? 0 : strands.order.memory
