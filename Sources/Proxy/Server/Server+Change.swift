@@ -142,10 +142,14 @@ extension Server {
 
     /// A reply suggests that the server has changed its role. Every connection leads to the same
     /// server, so all of them are retired, and the name is looked up before the next dial.
+    ///
+    /// A script can make up READONLY, and a replica may be there on purpose. So hubs stay, as a
+    /// subscriber's own connection would, until another server answers (`serverChanged`) or this
+    /// one says what it is.
     func failoverSign(_ trouble: PrimaryTrouble) {
         tell(trouble)
         guard departure == nil, looks.roleDoubts.heeds(facts.runID, now: worker.now) else { return }
-        replaceAll(.failoverSign)
+        replaceAll(.failoverSign, keepsHubs: trouble == .readOnly)
         names.resolve(self)
     }
 }

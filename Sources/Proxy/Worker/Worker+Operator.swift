@@ -51,13 +51,15 @@ extension PoolFront {
 
 extension Server {
     /// Retires every upstream when it is free, and looks the server's name up again before the next
-    /// dial. Returns how many there were.
+    /// dial. Returns how many there were. A hub is never free while anybody listens, so it is
+    /// closed unless `keepsHubs`.
     @discardableResult
-    func replaceAll(_ reason: CloseReason) -> Int {
+    func replaceAll(_ reason: CloseReason, keepsHubs: Bool = false) -> Int {
         names.doubt()
         let all = allUpstreams
-        // A hub is never free while anybody listens.
-        for upstream in all where !upstream.isShared { upstream.retireWhenFree(reason) }
+        for upstream in all where !upstream.isShared && !(keepsHubs && upstream.sole?.hub != nil) {
+            upstream.retireWhenFree(reason)
+        }
         machine.replaceAll(reason, now: worker.now)
         noteWork()
         return all.count
