@@ -67,7 +67,7 @@ extension ClientConnection {
 
     /// Nothing of a cluster is in progress for this client, but that it may have strands.
     @inline(__always)
-    var isUsual: Bool {
+    private var isUsual: Bool {
         if subscribing != nil { return false }
         guard let extras else { return true }
         return extras.soleRedirect == nil && extras.openMulti == nil && extras.tour == nil
