@@ -8,7 +8,8 @@ import subprocess
 import time
 
 from . import processes
-from .processes import Trouble, connect, cpu_seconds, encode, eventually, memory_bytes
+from .processes import (Trouble, connect, cpu_seconds, encode, eventually, memory_bytes, own_bytes,
+                        own_peak_bytes)
 
 IDLE_CLIENTS = 4000
 ACTIVE_CLIENTS = 1000
@@ -25,15 +26,15 @@ def stripped_size(stage, binary):
 
 
 def start_up(stage, upstream, binary):
-    """Medians over several starts: ms until the first reply, ms of CPU until then, resident bytes
-    then, and the peak until then."""
+    """Medians over several starts: ms until the first reply, ms of CPU until then, own bytes then,
+    their peak until then, and resident bytes, pages of files included."""
     rows = []
     for _ in range(STARTS):
         before = time.monotonic()
         daemon, _, _ = stage.redpool(upstream, binary)
         elapsed = time.monotonic() - before
-        rows.append((elapsed * 1e3, cpu_seconds(daemon.pid) * 1e3, memory_bytes(daemon.pid),
-                     memory_bytes(daemon.pid, "VmHWM")))
+        rows.append((elapsed * 1e3, cpu_seconds(daemon.pid) * 1e3, own_bytes(daemon.pid),
+                     own_peak_bytes(daemon.pid), memory_bytes(daemon.pid)))
         stage.end(daemon)
     return [statistics.median(column) for column in zip(*rows)]
 
@@ -61,18 +62,18 @@ def ask(links, command, reply, together=None):
 
 
 def settled(pid):
-    """Resident memory, once two samples a tick of the daemon apart are equal."""
-    looks = [memory_bytes(pid)]
+    """The process's own bytes, once two samples a tick of the daemon apart are equal."""
+    looks = [own_bytes(pid)]
 
     def steady():
-        looks.append(memory_bytes(pid))
+        looks.append(own_bytes(pid))
         return len(looks) > 40 and max(looks[-40:]) == min(looks[-40:])
     eventually(steady, "the memory of the daemon does not change any more")
     return looks[-1]
 
 
 def idle_client(daemon, place, count=IDLE_CLIENTS):
-    """Resident bytes per client that has sent one command and is idle now.
+    """Own bytes per client that has sent one command and is idle now.
 
     The first hundred clients are not counted: the tables grow for the first time with them.
     """
@@ -88,7 +89,7 @@ def idle_client(daemon, place, count=IDLE_CLIENTS):
 
 
 def listener(daemon, place, count=IDLE_CLIENTS):
-    """Resident bytes that an idle client takes more when it has subscribed to a channel, and for
+    """Own bytes that an idle client takes more when it has subscribed to a channel, and for
     each further channel."""
     names, words = [f"news:{number}" for number in range(FURTHER_CHANNELS)], b""
     for number, name in enumerate(names, 2):
@@ -131,17 +132,16 @@ def warm_up(daemon, links):
 
 
 def at_work(daemon, place, count=50, pipeline=64):
-    """The peak of resident bytes while clients send small commands in pipelines, without the
-    start."""
+    """The peak of own bytes while clients send small commands in pipelines, without the start."""
     with clients(count, place) as links:
         warm_up(daemon, links)
         begin_peak(daemon.pid)
         pipelines(links, 16, pipeline, 10)
-        return memory_bytes(daemon.pid, "VmHWM")
+        return own_peak_bytes(daemon.pid)
 
 
 def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
-    """Resident bytes per client whose command waits for a stopped server."""
+    """Own bytes per client whose command waits for a stopped server."""
     command, reply = encode("SET", "key", b"v" * 16), b"+OK\r\n"
     with clients(count, place) as links:
         ask(links, command, reply, 10)
@@ -159,24 +159,25 @@ def active_client(daemon, server, place, count=ACTIVE_CLIENTS):
 
 
 def after_burst(daemon, place, size, count=50, pipeline=64):
-    """Resident bytes added by bursts of SET and GET: at the peak, and when all is answered."""
+    """Own bytes added by bursts of SET and GET: at the peak, and when all is answered."""
     with clients(count, place) as links:
         before = warm_up(daemon, links)
         begin_peak(daemon.pid)
         pipelines(links, size, pipeline, 5)
-        peak = memory_bytes(daemon.pid, "VmHWM")
+        peak = own_peak_bytes(daemon.pid)
         return peak - before, settled(daemon.pid) - before
 
 
 def measure(stage, server, upstream, binary):
     """All measurements of this file, by name."""
-    milliseconds, cpu, resident, peak = start_up(stage, upstream, binary)
+    milliseconds, cpu, own, peak, resident = start_up(stage, upstream, binary)
     found = {
         "stripped binary": stripped_size(stage, binary) / 1e6,
         "start": milliseconds,
         "start CPU": cpu,
-        "memory after start": resident / 1e6,
+        "memory after start": own / 1e6,
         "memory during start": peak / 1e6,
+        "resident after start": resident / 1e6,
     }
     daemon, port, _ = stage.redpool(upstream, binary)
     found["memory at work"] = at_work(daemon, port) / 1e6

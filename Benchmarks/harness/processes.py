@@ -117,12 +117,36 @@ def cpu_seconds(pid):
     return total / 1e9
 
 
+def memory(pid):
+    """The fields of /proc/PID/status that count memory, in bytes: VmRSS and its like."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = {line.split(":")[0]: int(line.split()[1]) * 1024
+             for line in lines if line.startswith(("Vm", "Rss"))}
+    if not found:
+        raise Trouble(f"process {pid} has ended")
+    return found
+
+
 def memory_bytes(pid, field="VmRSS"):
-    """Resident memory (VmRSS) or its peak (VmHWM)."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise Trouble(f"process {pid} has no {field}")
+    """Resident memory (VmRSS) or its peak (VmHWM), pages of files included."""
+    return memory(pid)[field]
+
+
+def own_bytes(pid):
+    """Resident memory without pages of files.
+
+    How many pages of a binary are resident depends on where it is loaded and on the page cache:
+    two starts of one binary differ by half a megabyte and more.
+    """
+    found = memory(pid)
+    return found["RssAnon"] + found["RssShmem"]
+
+
+def own_peak_bytes(pid):
+    """The peak of resident memory without the pages of files that are resident now, which is
+    exact if they have been since the peak was reset."""
+    found = memory(pid)
+    return found["VmHWM"] - found["RssFile"]
 
 
 def reset_peak(pid):
