@@ -237,6 +237,8 @@ def test_a_planned_failover_with_pause(launch):
     old = watched.primary
     with Ledger(redpool) as ledger, redpool.console() as console:
         assert console.command("PAUSE", "main", "MAX", "60s").startswith(b"OK")
+        # A thread may have its last reply and not have counted it yet.
+        eventually(lambda: ledger.acknowledged == ledger.values(old), what="the last replies")
         acknowledged = list(ledger.acknowledged)
         replica = next(server for server in watched.servers if server is not old)
         eventually(lambda: replica.info("master_repl_offset") == old.info("master_repl_offset"),
