@@ -18,7 +18,7 @@ class Dealing(LoadFileScheduling):
 
     def _split_scope(self, nodeid):
         file, _, test = nodeid.partition("::")
-        if file.endswith("/test_random.py"):
+        if file.endswith(("/test_random.py", "/test_random_subscribers.py")):
             return nodeid
         server = _SERVER.search(test)
         return f"{file} {server[1]}" if server else file
