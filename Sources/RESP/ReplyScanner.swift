@@ -109,6 +109,41 @@ package struct ReplyScanner: Sendable {
 }
 
 extension ReplyScanner {
+    /// The end of a reply that begins at `start`, has come whole, and is neither an error nor a
+    /// push; else nil.
+    package static func endOfUsual(_ bytes: Span<UInt8>, from start: Int) -> Int? {
+        guard start >= 0, start < bytes.count else { return nil }
+        switch bytes[start] {
+        case Byte.dollar:
+            if let bulk = wholeBulk(bytes, at: start, longest: .max) {
+                return bulk.next &+ bulk.value &+ 2
+            }
+            if isNull(bytes, at: start) { return start &+ 5 }
+        case Byte.plus:
+            let end = indexOfCarriageReturn(bytes, from: start, to: bytes.count)
+            if isLineEnd(bytes, at: end) { return end &+ 2 }
+        case Byte.colon:
+            if let number = wholeInteger(bytes, at: start) { return number.next }
+        case Byte.minus, Byte.exclamation, Byte.greater:
+            return nil
+        default:
+            break
+        }
+        return scannedEnd(bytes, start)
+    }
+
+    /// The same for all replies.
+    @inline(never)
+    private static func scannedEnd(_ bytes: Span<UInt8>, _ start: Int) -> Int? {
+        var scanner = ReplyScanner()
+        guard case .complete(let end) = scanner.scan(bytes, from: start), !scanner.isError,
+            !scanner.isPush
+        else { return nil }
+        return end
+    }
+}
+
+extension ReplyScanner {
     /// The end of a reply that is one complete item of the most common kinds, else nil.
     @inline(__always)
     private mutating func takeWhole(_ bytes: Span<UInt8>, _ start: Int) -> Int? {

@@ -74,6 +74,44 @@ struct ReplyScannerTests {
         }
     }
 
+    /// What `scan` says of a reply that neither is an error nor a push; nil for all others.
+    private static func usual(_ bytes: Span<UInt8>, from start: Int) -> Int? {
+        var scanner = ReplyScanner()
+        guard case .complete(let end) = scanner.scan(bytes, from: start), !scanner.isError,
+            !scanner.isPush
+        else { return nil }
+        return end
+    }
+
+    @Test("the end of a usual reply is where the scanner finds it", arguments: 0..<20)
+    func endsOfUsual(seed: UInt64) {
+        var maker = ReplyMaker(seed: seed)
+        for _ in 0..<10 {
+            var bytes: [UInt8] = utf8(":1\r\n")
+            let start = bytes.count
+            maker.reply(depth: 0, into: &bytes)
+            let whole = bytes.count
+            bytes += utf8("$1\r\na\r\n")
+            for count in start...bytes.count {
+                let part = bytes.span.extracting(first: count)
+                #expect(
+                    ReplyScanner.endOfUsual(part, from: start) == Self.usual(part, from: start))
+            }
+            let end = Self.usual(bytes.span, from: start)
+            #expect(end == nil || end == whole)
+        }
+        let odd = [
+            "$-2\r\n", "$3\r\nabcd\r\n", "$03\r\nabc\r\n", "+a\rb\r\n", "+a\nb\r\n", ":1\rx",
+            ":x\r\n", "?\r\n", "",
+        ]
+        for text in odd {
+            let bytes = utf8(text)
+            #expect(
+                ReplyScanner.endOfUsual(bytes.span, from: 0) == Self.usual(bytes.span, from: 0),
+                "\(text)")
+        }
+    }
+
     @Test("nesting of any depth needs no stack")
     func deep() {
         let depth = 10_000

@@ -1,4 +1,5 @@
 import RESP
+import TestSupport
 import Testing
 
 @testable import Session
@@ -93,5 +94,98 @@ struct CommandRunTests {
         let found = table.run(
             encoded(["GET a", "SET a 1"]).span, from: 0, limits: limits, stopped: denied, most: 9)
         #expect(found.count == 1)
+    }
+
+    @Test("a name like the one before is judged as if it were alone", arguments: 0..<5)
+    func repeated(seed: UInt64) {
+        let words = [
+            "GET a", "get a", "GETX a", "SET a 1", "set a 1", "GETSET a 1", "OBJECT HELP",
+            "OBJECT ENCODING a", "CLIENT ID", "ECHO a", "PING", "PING a", "MEMORY USAGE a",
+            "MEMORY DOCTOR", "STRLEN a", "GET", "NOSUCH a", "COMMAND COUNT", "COMMAND",
+        ]
+        var random = SeededRandom(seed: seed)
+        for _ in 0..<10 {
+            var texts: [String] = []
+            while texts.count < 12 {
+                let text = words[random.below(words.count)]
+                texts += Array(repeating: text, count: 1 + random.below(3))
+            }
+            let expected = texts.prefix { run(encoded([$0])).count == 1 }
+            let found = run(encoded(texts))
+            #expect(Int(found.count) == expected.count, "\(texts)")
+            #expect(found.mayWrite == expected.contains { run(encoded([$0])).mayWrite })
+            #expect(found.last == (expected.last.map { run(encoded([$0])).last } ?? .unknown))
+        }
+    }
+}
+
+@Suite("KeyedCommands: commands with one key, each with its node")
+struct KeyedCommandsTests {
+    private let denied = DenyList(["getset"], table: table)
+
+    private func find(
+        _ bytes: [UInt8], most: Int = 100, of nodes: [UInt32] = [0, 64, 255]
+    ) -> KeyedCommands {
+        let owners = (0..<Slot.count).map { [0, 64, 255, 256][$0 % 4] as UInt16 }
+        var taken = NodeSet()
+        for node in nodes { taken.insert(node) }
+        var found = KeyedCommands(from: 0)
+        owners.withUnsafeBufferPointer {
+            table.findKeyed(
+                bytes.span, limits: CommandLimits(), stopped: denied, most: most,
+                owners: $0.baseAddress!, nodes: taken, &found)
+        }
+        return found
+    }
+
+    @Test("each is what it is alone, up to the first other one", arguments: 0..<5)
+    func one(seed: UInt64) {
+        let words = [
+            "GET", "get", "SET", "STRLEN", "MGET", "PING", "GETSET", "NOSUCH", "OBJECT ENCODING",
+        ]
+        var random = SeededRandom(seed: seed)
+        for _ in 0..<10 {
+            var texts: [String] = []
+            while texts.count < 20 {
+                let word = words[random.below(random.chance(8) ? words.count : 4)]
+                texts.append("\(word) k\(random.below(100))")
+            }
+            let alone = texts.map { find(encoded([$0])) }
+            let expected = alone.prefix { $0.count == 1 }.prefix(KeyedCommands.most)
+            let found = find(encoded(texts))
+            #expect(found.count == expected.count, "\(texts)")
+            for (index, one) in expected.enumerated() {
+                #expect(found.ends[index] == encoded(Array(texts[...index])).count)
+                #expect(found.slots[index] == one.slots[0])
+                #expect(found.owners[index] == [0, 64, 255, 256][Int(one.slots[0]) % 4])
+                #expect(found.commands[index] == one.commands[0])
+                #expect(found.mayWrite[index] == one.mayWrite[0])
+            }
+        }
+        #expect(find(encoded(["SET k 1"])).mayWrite[0] && !find(encoded(["GET k"])).mayWrite[0])
+    }
+
+    @Test("they are cut everywhere at the last complete one, and at the most that are wanted")
+    func bounds() {
+        let texts = ["GET b", "SET foo value", "GET c"]
+        let bytes = encoded(texts)
+        let ends = (0...texts.count).map { encoded(Array(texts[..<$0])).count }
+        for cut in 0...bytes.count {
+            #expect(find(Array(bytes[..<cut])).count == ends.lastIndex { $0 <= cut })
+        }
+        for most in -1...3 { #expect(find(bytes, most: most).count == max(0, most)) }
+        let long = encoded(["SET k " + String(repeating: "x", count: 20_000), "GET k"])
+        #expect(find(long).count == 1)
+    }
+
+    @Test("they end before one for another node")
+    func nodes() {
+        // Slots 3300, 7365 and 15495.
+        let bytes = encoded(["GET b", "GET c", "GET a"])
+        #expect(find(bytes).count == 2)
+        #expect(find(bytes, of: [0]).count == 1)
+        #expect(find(bytes, of: [64]).count == 0)
+        #expect(find(encoded(["GET a"]), of: [256]).count == 0)
+        #expect(find(bytes, of: []).count == 0)
     }
 }

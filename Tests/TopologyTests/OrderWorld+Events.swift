@@ -9,7 +9,7 @@ extension OrderWorld {
     /// Commands to one node.
     func open() {
         let node = anyNode()
-        if random.chance(50) { return openRun(on: node) }
+        if random.chance(50) { return openRun() }
         let isSilent = random.chance(5)
         for _ in 0..<(1 + random.below(4)) {
             let reply = newReply()
@@ -20,14 +20,17 @@ extension OrderWorld {
         }
     }
 
-    private func openRun(on node: UInt32) {
+    /// Commands to several nodes.
+    private func openRun() {
         let slots = (0...random.below(4)).map { _ in UInt16(random.below(9)) }
-        let first = order.open(run: slots.span, on: node)
+        let nodes = slots.map { _ in UInt16(anyNode()) }
+        let first = order.open(run: slots.span, on: nodes.span)
         for index in slots.indices {
             let place = first &+ UInt32(index)
             if order.slot(of: place) != slots[index] { return fail("another slot") }
+            if order.node(of: place) != UInt32(nodes[index]) { return fail("another node") }
             let reply = newReply()
-            owed[Int(node)].append(
+            owed[Int(nodes[index])].append(
                 Owed(place: place, reply: reply, isSilent: false, isPart: false))
             expected.append(reply)
         }

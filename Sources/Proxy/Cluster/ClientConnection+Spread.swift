@@ -1,35 +1,11 @@
-// Commands with one key whose nodes differ: a pipeline over several nodes of a cluster. Each node
-// gets its commands in pieces as long as the input allows, and each piece is counted once.
+// Commands with one key whose nodes differ: a pipeline over several nodes of a cluster. Some are
+// found together, get their places, and then each node gets those that are for it: what is counted
+// for a node is counted once for all of them.
 
 import Pool
 import RESP
 import Session
 import Topology
-
-/// A command with one key, in a client's input.
-private struct KeyedCommand {
-    let command: Command
-    let slot: UInt16
-    /// The number of the slot's owner.
-    let node: UInt32
-    let end: Int
-}
-
-/// Commands for one node that follow each other in a client's input.
-private struct NodeRun {
-    let node: UInt32
-    /// Where it begins in the input, and where it ends.
-    let start: Int
-    var end: Int
-    /// The first one.
-    let command: Command
-    var slots = InlineArray<16, UInt16>(repeating: 0)
-    var count = 0
-    /// One of them may change data.
-    var mayWrite = false
-
-    static let most = 16
-}
 
 extension ClientConnection {
     /// The bytes of one call, at most and but for the last command: others have their turn.
@@ -71,64 +47,72 @@ extension ClientConnection {
         _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, _ route: ClusterRoute,
         _ strands: ClientStrands
     ) -> Int {
-        guard case .open = mode, case .on = session.replyMode, !isPausedByUpstream else {
-            return start
-        }
-        let span = buffer.span
+        guard case .open = mode, case .on = session.replyMode else { return start }
         let most = worker.turn.left
-        var scanner = CommandScanner()
+        let nodes = strands.takers
         var end = start
         var total = 0
-        var next = keyed(span, from: start, route, &scanner)
-        while let first = next, total < most, !isPausedByUpstream,
-            let own = strands.unretained(on: first.node),
-            own._withUnsafeGuaranteedRef({ !$0.gauge.measures })
+        var areMany = true
+        while areMany, total < most, end &- start < ClientConnection.longestSpread,
+            !isPausedByUpstream
         {
-            var run = NodeRun(node: first.node, start: end, end: end, command: first.command)
-            while let one = next, one.node == run.node, run.count < NodeRun.most {
-                run.slots[run.count] = one.slot
-                run.count += 1
-                run.end = one.end
-                if worker.table.mayWrite(one.command) { run.mayWrite = true }
-                lastCommand = one.command
-                next =
-                    one.end &- start < ClientConnection.longestSpread
-                    ? keyed(span, from: one.end, route, &scanner) : nil
-            }
-            end = run.end
-            total += run.count
+            var found = KeyedCommands(from: end)
+            worker.table.findKeyed(
+                buffer.span, limits: worker.limits.loggedIn, stopped: pool.denyList,
+                most: most - total, owners: UnsafePointer(route.owners), nodes: nodes, &found)
+            guard found.count > 0 else { break }
             let place = strands.order.open(
-                run: run.slots.span.extracting(first: run.count), on: run.node)
-            let bytes = UnsafeRawBufferPointer(
-                rebasing: UnsafeRawBufferPointer(buffer)[run.start..<run.end])
-            own._withUnsafeGuaranteedRef {
-                $0.takePlaced(of: id, run.count, bytes, at: place, run.command)
-                if run.mayWrite { noteWrite($0) }
-                if $0.isFull(for: self) { pause(.upstreamFull) }
+                run: found.slots.span.extracting(first: found.count),
+                on: found.owners.span.extracting(first: found.count))
+            for index in strands.strands.indices {
+                let strand = UnsafePlacedStrand(strands.strands[index])
+                send(found, at: place, over: strand, UnsafeRawBufferPointer(buffer))
             }
+            lastCommand = found.commands[found.count - 1]
+            end = found.ends[found.count - 1]
+            total += found.count
+            areMany = found.count == KeyedCommands.most
         }
         noteSpread(total, strands)
         return end
     }
 
-    /// The command at `start`, if it is complete, allowed, in the form that encoders write, and has
-    /// one key.
+    /// Sends those of the commands that are for a strand's node.
+    ///
+    /// - Parameter place: that of the first command; the others follow.
     @inline(__always)
-    private func keyed(
-        _ span: Span<UInt8>, from start: Int, _ route: ClusterRoute,
-        _ scanner: inout CommandScanner
-    ) -> KeyedCommand? {
-        guard start < span.count,
-            case .command(let frame) = scanner.scan(
-                span, frameStart: start, limits: worker.limits.loggedIn), frame.isCanonical
-        else { return nil }
-        let command = worker.table.find(span, frame)
-        guard worker.table.hasOneKey(command), frame.firstLength >= 0,
-            !pool.denyList.stops(command)
-        else { return nil }
-        let slot = Slot.of(span, start: frame.firstStart, length: frame.firstLength)
-        return KeyedCommand(
-            command: command, slot: slot, node: UInt32(route.owners[Int(slot)]), end: frame.end)
+    private func send(
+        _ found: borrowing KeyedCommands, at place: UInt32, over strand: UnsafePlacedStrand,
+        _ buffer: UnsafeRawBufferPointer
+    ) {
+        var part = PlacedPart()
+        var index = 0
+        while index < found.count {
+            guard found.owners[index] == strand.node else {
+                index += 1
+                continue
+            }
+            let first = index
+            let start = first == 0 ? found.start : found.ends[first - 1]
+            while index < found.count, found.owners[index] == strand.node {
+                if found.mayWrite[index] { part.mayWrite = true }
+                index += 1
+            }
+            if part.count == 0 {
+                part.place = place &+ UInt32(truncatingIfNeeded: first)
+                part.command = found.commands[first]
+            }
+            let piece = UnsafeRawBufferPointer(rebasing: buffer[start..<found.ends[index - 1]])
+            part.count += index - first
+            part.bytes += piece.count
+            strand.upstream._withUnsafeGuaranteedRef { $0.send(piece) }
+        }
+        guard part.count > 0 else { return }
+        strand.upstream._withUnsafeGuaranteedRef {
+            $0.takePlaced(of: id, part)
+            if part.mayWrite { noteWrite($0) }
+            if $0.isFull(for: self) { pause(.upstreamFull) }
+        }
     }
 
     private func noteSpread(_ commands: Int, _ strands: ClientStrands) {
@@ -140,17 +124,46 @@ extension ClientConnection {
     }
 }
 
+/// A strand without a retain, while its client's strands keep it.
+private struct UnsafePlacedStrand {
+    let node: UInt16
+    let upstream: Unmanaged<UpstreamConnection>
+
+    init(_ strand: borrowing ClientStrands.Strand) {
+        node = UInt16(truncatingIfNeeded: strand.node)
+        upstream = Unmanaged.passUnretained(strand.upstream)
+    }
+}
+
+/// Those of some commands that are for one node.
+private struct PlacedPart {
+    var count = 0
+    var bytes = 0
+    /// The place of the first one, and what it is.
+    var place: UInt32 = 0
+    var command = Command.unknown
+    /// One of them may change data.
+    var mayWrite = false
+}
+
+extension ClientStrands {
+    /// The nodes whose strands take several commands at once.
+    fileprivate var takers: NodeSet {
+        var found = NodeSet()
+        for index in strands.indices where !strands[index].upstream.gauge.measures {
+            found.insert(strands[index].node)
+        }
+        return found
+    }
+}
+
 extension UpstreamConnection {
-    /// Sends commands with one key each, which have got places, for a client with a strand here.
-    fileprivate func takePlaced(
-        of client: SlotID, _ count: Int, _ bytes: UnsafeRawBufferPointer, at place: UInt32,
-        _ command: Command
-    ) {
-        let number = UInt32(truncatingIfNeeded: count)
-        server.machine.add(id, count: Int32(truncatingIfNeeded: count))
+    /// Commands with one key each, which have got places, have been sent for a client with a strand
+    /// here.
+    fileprivate func takePlaced(of client: SlotID, _ part: PlacedPart) {
+        server.machine.add(id, count: Int32(truncatingIfNeeded: part.count))
         expectPlaced(
-            client, count: number, bytes: bytes.count, place: place, mayGrow: true,
-            command: command)
-        send(bytes)
+            client, count: UInt32(truncatingIfNeeded: part.count), bytes: part.bytes,
+            place: part.place, mayGrow: true, command: part.command)
     }
 }

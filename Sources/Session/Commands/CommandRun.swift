@@ -13,7 +13,36 @@ package struct CommandRun {
     package fileprivate(set) var mayWrite = false
 
     /// A run ends with the command that makes it this long, in bytes: others have their turn.
-    fileprivate static let length = 16 << 10
+    static let length = 16 << 10
+}
+
+/// Where the name of the command before is. Most pipelines repeat one command, and it takes less to
+/// see that a name is the same than to look it up and to judge it again.
+struct RepeatedName {
+    private var start = 0
+    /// 0 if it is not known: no name is empty.
+    private var length = 0
+
+    init() {}
+
+    /// The name of `frame`, whose command is `command`.
+    @inline(__always)
+    init(_ frame: CommandFrame, _ command: Command, in table: CommandTable) {
+        guard table.isNamedByOneWord(command) else { return }
+        start = frame.nameStart
+        length = frame.nameLength
+    }
+
+    /// Whether `frame` is one of the same command: its name has the same bytes.
+    @inline(__always)
+    func isName(of frame: CommandFrame, _ bytes: Span<UInt8>) -> Bool {
+        guard length > 0, frame.nameLength == length else { return false }
+        for index in 0..<length
+        where bytes[start &+ index] != bytes[frame.nameStart &+ index] {
+            return false
+        }
+        return true
+    }
 }
 
 extension CommandTable {
@@ -26,20 +55,24 @@ extension CommandTable {
     ) -> CommandRun {
         var run = CommandRun(end: start)
         var scanner = CommandScanner()
+        var name = RepeatedName()
         while run.end < bytes.count, run.end &- start < CommandRun.length, run.count < most {
             guard
                 case .command(let frame) = scanner.scan(
                     bytes, frameStart: run.end, limits: limits), frame.isCanonical
             else { break }
-            let command = find(bytes, frame)
-            guard isStateless(command), !stopped.stops(command) else { break }
-            if mayWrite(command) {
-                if !hasWrites { break }
-                run.mayWrite = true
+            if !name.isName(of: frame, bytes) {
+                let command = find(bytes, frame)
+                guard isStateless(command), !stopped.stops(command) else { break }
+                if mayWrite(command) {
+                    if !hasWrites { break }
+                    run.mayWrite = true
+                }
+                run.last = command
+                name = RepeatedName(frame, command, in: self)
             }
             run.end = frame.end
             run.count &+= 1
-            run.last = command
         }
         return run
     }
@@ -53,21 +86,25 @@ extension CommandTable {
     ) -> CommandRun {
         var run = CommandRun(end: start)
         var scanner = CommandScanner()
+        var name = RepeatedName()
         while run.end < bytes.count, run.end &- start < CommandRun.length, run.count < most {
             guard
                 case .command(let frame) = scanner.scan(
-                    bytes, frameStart: run.end, limits: limits), frame.isCanonical
+                    bytes, frameStart: run.end, limits: limits), frame.isCanonical,
+                frame.firstLength >= 0
             else { break }
-            let command = find(bytes, frame)
-            guard hasOneKey(command), frame.firstLength >= 0, !stopped.stops(command) else {
-                break
-            }
+            let isRepeated = name.isName(of: frame, bytes)
+            let command = isRepeated ? run.last : find(bytes, frame)
+            guard isRepeated || (hasOneKey(command) && !stopped.stops(command)) else { break }
             let slot = Slot.of(bytes, start: frame.firstStart, length: frame.firstLength)
             guard unsafe owners[Int(slot)] == owner else { break }
-            if mayWrite(command) { run.mayWrite = true }
+            if !isRepeated {
+                if mayWrite(command) { run.mayWrite = true }
+                run.last = command
+                name = RepeatedName(frame, command, in: self)
+            }
             run.end = frame.end
             run.count &+= 1
-            run.last = command
         }
         return run
     }

@@ -264,6 +264,14 @@ package struct CommandTable: @unchecked Sendable {
             of: command, bytes, start: frame.firstStart, count: frame.firstLength)
     }
 
+    /// True if the name of a frame says all of what command it is.
+    @inline(__always)
+    func isNamedByOneWord(_ command: Command) -> Bool {
+        let row = Int(command.rawValue)
+        return unsafe row < infos.count && !infos[row].hasSubcommands
+            && !infos[row].isSubcommand
+    }
+
     private func hasSubcommands(_ command: Command) -> Bool {
         let row = Int(command.rawValue)
         return unsafe row < infos.count && infos[row].hasSubcommands

@@ -10,11 +10,11 @@ extension ReplyOrder {
         let lead = first &+ UInt32(truncatingIfNeeded: count)
         for part in 0..<parts {
             _ = openHeld(slot: PlaceSlot.unknown)
-            let index = position(count - 1)
+            let index = count - 1
             places[index].isPart = true
             places[index].distance = UInt16(part)
         }
-        let index = position(count - parts)
+        let index = count - parts
         places[index].missing = UInt16(parts)
         places[index].isSilentGather = isSilent
         return lead
@@ -22,14 +22,13 @@ extension ReplyOrder {
 
     /// A part that has no bytes is sent to a node: it is not held any more.
     package mutating func sendPart(_ place: UInt32, slot: UInt16, to node: UInt32) {
-        guard let offset = offset(of: place), places[position(offset)].stage == .held else {
+        guard let offset = offset(of: place), places[offset].stage == .held else {
             return
         }
-        let index = position(offset)
-        places[index].slot = slot
-        places[index].stage = .open
-        places[index].node = node
-        places[index].isLone = true
+        places[offset].slot = slot
+        places[offset].stage = .open
+        places[offset].node = node
+        places[offset].isLone = true
         heldCount -= 1
         joinStrand(node)
     }
@@ -39,7 +38,7 @@ extension ReplyOrder {
     package mutating func dropParts(of place: UInt32) {
         guard let (offset, parts) = gather(of: place) else { return }
         for part in 0..<parts {
-            let index = position(offset + part)
+            let index = offset + part
             places[index].isSilent = true
             if places[index].stage != .held { empty(index) }
         }
@@ -49,14 +48,14 @@ extension ReplyOrder {
     /// and says where each one ends. Nil if it is not there, not complete, or dropped. `answer` for
     /// the same place follows.
     package mutating func takeParts(of lead: UInt32, into replies: inout [UInt8]) -> [Int]? {
-        guard let (offset, parts) = gather(of: lead), places[position(offset)].missing == 0,
-            !places[position(offset)].isSilent
+        guard let (offset, parts) = gather(of: lead), places[offset].missing == 0,
+            !places[offset].isSilent
         else { return nil }
         replies.reserveCapacity(replies.count + parts * ReplyPlace.room)
         var ends: [Int] = []
         ends.reserveCapacity(parts)
         for part in 0..<parts {
-            moveAll(of: position(offset + part), into: &replies)
+            moveAll(of: offset + part, into: &replies)
             ends.append(replies.count)
         }
         return ends
@@ -64,40 +63,40 @@ extension ReplyOrder {
 
     /// A part has been answered. `.gathered` for the last one.
     mutating func finishPart(at offset: Int) -> ReplyWay {
-        let lead = offset - Int(places[position(offset)].distance)
-        places[position(lead)].missing -= 1
-        guard places[position(lead)].missing == 0 else { return .parked }
+        let lead = offset - Int(places[offset].distance)
+        places[lead].missing -= 1
+        guard places[lead].missing == 0 else { return .parked }
         return .gathered(first &+ UInt32(truncatingIfNeeded: lead))
     }
 
     /// The gather that begins here is answered: its places become usual ones, all but the first one
     /// with nothing in them. False if it is none, or not complete.
     mutating func endGather(at offset: Int) -> Bool {
-        let index = position(offset)
-        guard places[index].isPart, places[index].distance == 0, places[index].missing == 0 else {
+        guard places[offset].isPart, places[offset].distance == 0, places[offset].missing == 0
+        else {
             return false
         }
-        let isSilent = places[index].isSilentGather
+        let isSilent = places[offset].isSilentGather
         for part in 0..<count(ofPartsAt: offset) {
-            let index = position(offset + part)
-            empty(index)
-            places[index].isPart = false
+            let offset = offset + part
+            empty(offset)
+            places[offset].isPart = false
         }
-        places[index].isSilent = isSilent
+        places[offset].isSilent = isSilent
         return true
     }
 
     /// The first place of the gather that a part belongs to, and how many parts it has.
     private func gather(of place: UInt32) -> (offset: Int, parts: Int)? {
-        guard let offset = offset(of: place), places[position(offset)].isPart else { return nil }
-        let lead = offset - Int(places[position(offset)].distance)
+        guard let offset = offset(of: place), places[offset].isPart else { return nil }
+        let lead = offset - Int(places[offset].distance)
         return (lead, count(ofPartsAt: lead))
     }
 
     private func count(ofPartsAt lead: Int) -> Int {
         var parts = 1
-        while lead + parts < count, places[position(lead + parts)].isPart,
-            Int(places[position(lead + parts)].distance) == parts
+        while lead + parts < count, places[lead + parts].isPart,
+            Int(places[lead + parts].distance) == parts
         {
             parts += 1
         }

@@ -24,17 +24,25 @@ extension ReplyOrder {
     /// A longer reply is not copied twice.
     private static let longestOfRun = 1 << 10
 
-    /// Commands are sent to a node, one behind the other, behind all that the client has sent
-    /// there. The client gets their replies.
+    /// Commands are sent, each to its node, behind all that the client has sent there. The client
+    /// gets their replies.
     ///
-    /// - Parameter slots: those of the commands, of which there is at least one.
+    /// - Parameters:
+    ///   - slots: those of the commands.
+    ///   - nodes: their nodes, as many.
     /// - Returns: the place of the first one; the others follow.
-    package mutating func open(run slots: Span<UInt16>, on node: UInt32) -> UInt32 {
-        joinStrand(node, slots.count)
+    package mutating func open(run slots: Span<UInt16>, on nodes: Span<UInt16>) -> UInt32 {
         let place = first &+ UInt32(truncatingIfNeeded: count)
+        var opened = 0
         for index in slots.indices {
-            _ = append(
+            let node = UInt32(nodes[index])
+            places.append(
                 ReplyPlace(stage: .open, isSilent: false, slot: slots[index], node: node))
+            opened += 1
+            if index + 1 == slots.count || nodes[index + 1] != nodes[index] {
+                joinStrand(node, opened)
+                opened = 0
+            }
         }
         return place
     }
@@ -42,7 +50,7 @@ extension ReplyOrder {
     /// The place behind this one in the same entry; nil if there is none.
     package func nextPlace(after place: UInt32) -> UInt32? {
         guard let offset = offset(of: place) else { return nil }
-        return nextOffset(after: offset, on: places[position(offset)].node).map {
+        return nextOffset(after: offset, on: places[offset].node).map {
             first &+ UInt32(truncatingIfNeeded: $0)
         }
     }
@@ -51,8 +59,7 @@ extension ReplyOrder {
     private func nextOffset(after offset: Int, on node: UInt32) -> Int? {
         var next = offset + 1
         while next < count {
-            let index = position(next)
-            if places[index].node == node, places[index].stage == .open, !places[index].isLone {
+            if places[next].node == node, places[next].stage == .open, !places[next].isLone {
                 return next
             }
             next += 1
@@ -74,11 +81,10 @@ extension ReplyOrder {
     ) -> TakenReplies {
         var taken = TakenReplies(place: place, end: start)
         guard var offset = offset(of: place) else { return taken }
-        let node = places[position(offset)].node
-        var scanner = ReplyScanner()
+        let node = places[offset].node
         while taken.count < most, taken.end < bytes.count, isUsual(offset) {
-            guard case .complete(let end) = scanner.scan(bytes, from: taken.end),
-                !scanner.isError, !scanner.isPush, end - taken.end <= ReplyOrder.longestOfRun
+            guard let end = ReplyScanner.endOfUsual(bytes, from: taken.end),
+                end - taken.end <= ReplyOrder.longestOfRun
             else { break }
             let isLast = taken.count + 1 == most
             let next = isLast ? nil : nextOffset(after: offset, on: node)
@@ -100,9 +106,8 @@ extension ReplyOrder {
     /// Nothing has come of the reply, and the client gets it as it is.
     @inline(__always)
     private func isUsual(_ offset: Int) -> Bool {
-        let index = position(offset)
-        return places[index].stage == .open && !places[index].isSilent && !places[index].isPart
-            && places[index].isEmpty && !(offset == 0 && hasBegun)
+        places[offset].stage == .open && !places[offset].isSilent && !places[offset].isPart
+            && places[offset].isEmpty && !(offset == 0 && hasBegun)
     }
 
     @inline(__always)
@@ -111,9 +116,8 @@ extension ReplyOrder {
         _ ready: inout Int
     ) {
         guard offset == 0, reply.count <= room.count - ready else {
-            let index = position(offset)
-            keep(reply, in: index)
-            places[index].stage = .done
+            keep(reply, in: offset)
+            places[offset].stage = .done
             return
         }
         unsafe reply.withUnsafeBytes { source in
@@ -130,12 +134,11 @@ extension ReplyOrder {
         into room: UnsafeMutableRawBufferPointer, _ ready: inout Int
     ) {
         while count > 0 {
-            let index = head
-            let size = Int(places[index].count)
-            guard places[index].stage == .done, !places[index].isPart,
-                places[index].chunk == ParkedChunks.none, size <= room.count - ready
+            let size = Int(places[0].count)
+            guard places[0].stage == .done, !places[0].isPart,
+                places[0].chunk == ParkedChunks.none, size <= room.count - ready
             else { return }
-            unsafe withUnsafeBytes(of: places[index].bytes) { source in
+            unsafe withUnsafeBytes(of: places[0].bytes) { source in
                 unsafe UnsafeMutableRawBufferPointer(rebasing: room[ready...]).copyMemory(
                     from: UnsafeRawBufferPointer(rebasing: source[..<size]))
             }

@@ -30,48 +30,48 @@ extension ReplyOrder {
     /// Whether the place is there and its reply is not complete.
     package func isUnanswered(_ place: UInt32) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        return places[position(offset)].stage != .done
+        return places[offset].stage != .done
     }
 
     /// Whether the place's command is to be sent.
     package func isHeld(_ place: UInt32) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        return places[position(offset)].stage == .held
+        return places[offset].stage == .held
     }
 
     /// The node that the place's command is in flight on.
     package func node(of place: UInt32) -> UInt32? {
-        guard let offset = offset(of: place), places[position(offset)].stage == .open else {
+        guard let offset = offset(of: place), places[offset].stage == .open else {
             return nil
         }
-        return places[position(offset)].node
+        return places[offset].node
     }
 
     /// Whether the client does not get the place's reply.
     package func isSilent(_ place: UInt32) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        return places[position(offset)].isSilent
+        return places[offset].isSilent
     }
 
     /// The slot of a place, or one of `PlaceSlot`.
     package func slot(of place: UInt32) -> UInt16 {
         guard let offset = offset(of: place) else { return PlaceSlot.none }
-        return places[position(offset)].slot
+        return places[offset].slot
     }
 
     /// Whether an answer "not executed" can be undone: the client has got nothing of the reply.
     package func canMove(_ place: UInt32) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        return places[position(offset)].stage == .open && !(offset == 0 && hasBegun)
+        return places[offset].stage == .open && !(offset == 0 && hasBegun)
     }
 
     /// Whether there is a later command for the place's slot. It may have been executed, also if it
     /// is answered and its reply parked, so this one cannot be tried again.
     package func hasLater(than place: UInt32) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        let slot = places[position(offset)].slot
+        let slot = places[offset].slot
         for later in (offset + 1)..<max(count, offset + 1) {
-            if isSame(places[position(later)].slot, slot) { return true }
+            if isSame(places[later].slot, slot) { return true }
         }
         return false
     }
@@ -80,12 +80,11 @@ extension ReplyOrder {
     /// for its slot. `node` is nil for the node that will have the slot.
     package func mayGo(_ place: UInt32, to node: UInt32?) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        let slot = places[position(offset)].slot
+        let slot = places[offset].slot
         var earlier = offset - 1
         while earlier >= 0 {
-            let index = position(earlier)
-            if places[index].stage != .done, isSame(places[index].slot, slot) {
-                return places[index].stage == .open && places[index].node == node
+            if places[earlier].stage != .done, isSame(places[earlier].slot, slot) {
+                return places[earlier].stage == .open && places[earlier].node == node
             }
             earlier -= 1
         }
@@ -103,11 +102,10 @@ extension ReplyOrder {
     /// a part of a reply has gone out.
     package mutating func move(_ place: UInt32, to node: UInt32) -> Bool {
         guard canMove(place), let offset = offset(of: place) else { return false }
-        let index = position(offset)
-        leaveStrand(places[index].node, 1)
-        empty(index)
-        places[index].node = node
-        places[index].isLone = true
+        leaveStrand(places[offset].node, 1)
+        empty(offset)
+        places[offset].node = node
+        places[offset].isLone = true
         joinStrand(node)
         return true
     }
@@ -116,17 +114,16 @@ extension ReplyOrder {
     /// bytes are kept in its place. False if a part of a reply has gone out.
     package mutating func hold(_ place: UInt32, command: Span<UInt8>) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        let index = position(offset)
-        if places[index].stage == .held {
-            empty(index)
+        if places[offset].stage == .held {
+            empty(offset)
         } else {
             guard canMove(place) else { return false }
-            leaveStrand(places[index].node, 1)
-            empty(index)
-            places[index].stage = .held
+            leaveStrand(places[offset].node, 1)
+            empty(offset)
+            places[offset].stage = .held
             heldCount += 1
         }
-        keep(command, in: index)
+        keep(command, in: offset)
         return true
     }
 
@@ -135,12 +132,11 @@ extension ReplyOrder {
         _ place: UInt32, to node: UInt32, into command: inout [UInt8]
     ) -> Bool {
         guard let offset = offset(of: place) else { return false }
-        let index = position(offset)
-        guard places[index].stage == .held else { return false }
-        moveAll(of: index, into: &command)
-        places[index].stage = .open
-        places[index].node = node
-        places[index].isLone = true
+        guard places[offset].stage == .held else { return false }
+        moveAll(of: offset, into: &command)
+        places[offset].stage = .open
+        places[offset].node = node
+        places[offset].isLone = true
         heldCount -= 1
         joinStrand(node)
         return true
@@ -150,17 +146,16 @@ extension ReplyOrder {
     /// will come, or a gather whose parts have been taken. What is kept for it is dropped.
     package mutating func answer(_ bytes: Span<UInt8>, for place: UInt32) -> ReplyWay {
         guard let offset = offset(of: place) else { return .mismatch }
-        let index = position(offset)
-        if places[index].stage == .done {
+        if places[offset].stage == .done {
             guard endGather(at: offset) else { return .mismatch }
-        } else if places[index].stage == .held {
+        } else if places[offset].stage == .held {
             heldCount -= 1
-            places[index].stage = .open
+            places[offset].stage = .open
         } else {
             guard canMove(place) else { return .mismatch }
-            leaveStrand(places[index].node, 1)
+            leaveStrand(places[offset].node, 1)
         }
-        empty(index)
+        empty(offset)
         return put(bytes, at: offset, isComplete: true)
     }
 }

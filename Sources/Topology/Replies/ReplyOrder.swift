@@ -22,13 +22,9 @@ package struct ReplyOrder: ~Copyable {
         var open: Int
     }
 
-    /// A ring; its size is a power of two, or 0.
-    var places: [ReplyPlace] = []
-    var head = 0
+    var places = PlaceRing()
     /// The number of the first place.
     package private(set) var first: UInt32 = 0
-    /// How many places there are.
-    package private(set) var count = 0
     /// Bytes of the first place's reply have gone out.
     private(set) var hasBegun = false
     var strands: [Strand] = []
@@ -36,9 +32,6 @@ package struct ReplyOrder: ~Copyable {
     /// How many places are held. While there are any, the client sends nothing more.
     package internal(set) var heldCount = 0
 
-    private static let smallest = 16
-    /// An order that is over keeps no more places than these for the next commands: 2 KB.
-    private static let kept = 32
     /// The most bytes, but for the last piece, that `drain` hands over in one call.
     private static let mostDrained = 64 << 10
 
@@ -57,13 +50,16 @@ package struct ReplyOrder: ~Copyable {
         self.hasBegun = hasBegun && count > 0
     }
 
+    /// How many places there are.
+    package var count: Int { places.count }
+
     /// All replies have gone out; nothing is kept.
     package var isOver: Bool { count == 0 }
 
     /// The memory of what is kept, in bytes; 0 when it is over. The caller bounds it: beyond some
     /// number it does not read the client, beyond a larger one it closes it.
     package var memory: Int {
-        isOver ? 0 : places.count * MemoryLayout<ReplyPlace>.stride + chunks.memory
+        isOver ? 0 : places.capacity * MemoryLayout<ReplyPlace>.stride + chunks.memory
     }
 
     /// The memory of parked replies and of held commands that are not short, in bytes.
@@ -71,8 +67,8 @@ package struct ReplyOrder: ~Copyable {
 
     /// The node that has the oldest command without its whole reply; nil if that is held.
     package var nextNode: UInt32? {
-        for offset in 0..<count where places[position(offset)].stage != .done {
-            let next = places[position(offset)]
+        for offset in 0..<count where places[offset].stage != .done {
+            let next = places[offset]
             return next.stage == .open ? next.node : nil
         }
         return nil
@@ -105,16 +101,13 @@ package struct ReplyOrder: ~Copyable {
     /// What is known of a place that was opened without it.
     package mutating func describe(_ place: UInt32, slot: UInt16, isSilent: Bool) {
         guard let offset = offset(of: place) else { return }
-        places[position(offset)].slot = slot
-        places[position(offset)].isSilent = isSilent
+        places[offset].slot = slot
+        places[offset].isSilent = isSilent
     }
 
     mutating func append(_ place: ReplyPlace) -> UInt32 {
-        if count == places.count { grow() }
-        let number = first &+ UInt32(truncatingIfNeeded: count)
-        places[position(count)] = place
-        count += 1
-        return number
+        places.append(place)
+        return first &+ UInt32(truncatingIfNeeded: places.count &- 1)
     }
 
     // MARK: Replies
@@ -123,18 +116,17 @@ package struct ReplyOrder: ~Copyable {
     package mutating func take(
         _ bytes: Span<UInt8>, of place: UInt32, isComplete: Bool
     ) -> ReplyWay {
-        guard let offset = offset(of: place), places[position(offset)].stage == .open else {
+        guard let offset = offset(of: place), places[offset].stage == .open else {
             return .mismatch
         }
-        if isComplete { leaveStrand(places[position(offset)].node, 1) }
+        if isComplete { leaveStrand(places[offset].node, 1) }
         return put(bytes, at: offset, isComplete: isComplete)
     }
 
     /// Passes bytes on or parks them, and ends the place if they complete it.
     mutating func put(_ bytes: Span<UInt8>, at offset: Int, isComplete: Bool) -> ReplyWay {
-        let index = position(offset)
-        let isSilent = places[index].isSilent
-        if offset == 0, !isSilent, !places[index].isPart, places[index].isEmpty {
+        let isSilent = places[offset].isSilent
+        if offset == 0, !isSilent, !places[offset].isPart, places[offset].isEmpty {
             if isComplete {
                 removeFirst(1)
             } else if !bytes.isEmpty {
@@ -142,20 +134,19 @@ package struct ReplyOrder: ~Copyable {
             }
             return .pass
         }
-        if !isSilent { keep(bytes, in: index) }
+        if !isSilent { keep(bytes, in: offset) }
         guard isComplete else { return .parked }
-        places[index].stage = .done
-        return places[index].isPart ? finishPart(at: offset) : .parked
+        places[offset].stage = .done
+        return places[offset].isPart ? finishPart(at: offset) : .parked
     }
 
     /// There is something for the client: the caller calls `drain` until there is not.
     package var isReady: Bool {
         guard count > 0 else { return false }
-        let index = head
-        switch places[index].stage {
+        switch places[0].stage {
         case .held: return false
-        case .open: return !places[index].isPart && !places[index].isEmpty
-        case .done: return !places[index].isPart
+        case .open: return !places[0].isPart && !places[0].isEmpty
+        case .done: return !places[0].isPart
         }
     }
 
@@ -163,13 +154,12 @@ package struct ReplyOrder: ~Copyable {
     package mutating func drain(into output: inout [UInt8]) {
         let end = output.count + ReplyOrder.mostDrained
         while isReady, output.count < end {
-            let index = head
-            hasBegun = hasBegun || !places[index].isEmpty
-            moveInline(of: index, into: &output)
-            while output.count < end, places[index].chunk != ParkedChunks.none {
-                chunks.moveFirst(of: &places[index].chunk, into: &output)
+            hasBegun = hasBegun || !places[0].isEmpty
+            moveInline(of: 0, into: &output)
+            while output.count < end, places[0].chunk != ParkedChunks.none {
+                chunks.moveFirst(of: &places[0].chunk, into: &output)
             }
-            if places[index].isEmpty, places[index].stage == .done { removeFirst(1) }
+            if places[0].isEmpty, places[0].stage == .done { removeFirst(1) }
         }
     }
 
@@ -184,63 +174,44 @@ package struct ReplyOrder: ~Copyable {
     // MARK: Memory
 
     /// Keeps bytes in a place, behind those that are there.
-    mutating func keep(_ bytes: Span<UInt8>, in index: Int) {
-        let old = Int(places[index].count)
-        guard places[index].chunk == ParkedChunks.none, old + bytes.count <= ReplyPlace.room else {
-            chunks.append(bytes, from: 0, to: &places[index].chunk)
+    mutating func keep(_ bytes: Span<UInt8>, in offset: Int) {
+        let old = Int(places[offset].count)
+        guard places[offset].chunk == ParkedChunks.none, old + bytes.count <= ReplyPlace.room else {
+            chunks.append(bytes, from: 0, to: &places[offset].chunk)
             return
         }
-        places[index].append(bytes)
+        places[offset].append(bytes)
     }
 
     /// Frees what is kept in a place.
-    mutating func empty(_ index: Int) {
-        places[index].count = 0
-        chunks.drop(&places[index].chunk)
+    mutating func empty(_ offset: Int) {
+        places[offset].count = 0
+        chunks.drop(&places[offset].chunk)
     }
 
     /// Appends what is kept in a place to an array, and frees it.
-    mutating func moveAll(of index: Int, into output: inout [UInt8]) {
-        moveInline(of: index, into: &output)
-        while places[index].chunk != ParkedChunks.none {
-            chunks.moveFirst(of: &places[index].chunk, into: &output)
+    mutating func moveAll(of offset: Int, into output: inout [UInt8]) {
+        moveInline(of: offset, into: &output)
+        while places[offset].chunk != ParkedChunks.none {
+            chunks.moveFirst(of: &places[offset].chunk, into: &output)
         }
     }
 
-    private mutating func moveInline(of index: Int, into output: inout [UInt8]) {
-        let count = Int(places[index].count)
+    private mutating func moveInline(of offset: Int, into output: inout [UInt8]) {
+        let count = Int(places[offset].count)
         guard count > 0 else { return }
-        let bytes = places[index].bytes
+        let bytes = places[offset].bytes
         unsafe bytes.span.extracting(first: count).withUnsafeBufferPointer {
             unsafe output.append(contentsOf: $0)
         }
-        places[index].count = 0
+        places[offset].count = 0
     }
 
     mutating func removeFirst(_ gone: Int) {
         hasBegun = false
         first &+= UInt32(truncatingIfNeeded: gone)
-        count -= gone
-        if count == 0 {
-            if places.count > ReplyOrder.kept { places = [] }
-            head = 0
-        } else {
-            head = position(gone)
-        }
+        places.removeFirst(gone)
     }
-
-    private mutating func grow() {
-        var bigger: [ReplyPlace] = []
-        bigger.reserveCapacity(max(ReplyOrder.smallest, 2 * places.count))
-        for offset in 0..<count { bigger.append(places[position(offset)]) }
-        let unused = ReplyPlace(stage: .done, isSilent: false, slot: PlaceSlot.none, node: 0)
-        while bigger.count < max(ReplyOrder.smallest, 2 * places.count) { bigger.append(unused) }
-        places = bigger
-        head = 0
-    }
-
-    /// Where a place is in the ring.
-    func position(_ offset: Int) -> Int { (head &+ offset) & (places.count &- 1) }
 
     /// How many places are before this one; nil if it is not there.
     func offset(of place: UInt32) -> Int? {
