@@ -124,7 +124,8 @@ struct KeyedCommandsTests {
     private let denied = DenyList(["getset"], table: table)
 
     private func find(
-        _ bytes: [UInt8], most: Int = 100, of nodes: [UInt32] = [0, 64, 255]
+        _ bytes: [UInt8], most: Int = 100, longest: Int = 16_384,
+        of nodes: [UInt32] = [0, 64, 255]
     ) -> KeyedCommands {
         let owners = (0..<Slot.count).map { [0, 64, 255, 256][$0 % 4] as UInt16 }
         var taken = NodeSet()
@@ -133,7 +134,7 @@ struct KeyedCommandsTests {
         owners.withUnsafeBufferPointer {
             table.findKeyed(
                 bytes.span, limits: CommandLimits(), stopped: denied, most: most,
-                owners: $0.baseAddress!, nodes: taken, &found)
+                longest: longest, owners: $0.baseAddress!, nodes: taken, &found)
         }
         return found
     }
@@ -174,6 +175,10 @@ struct KeyedCommandsTests {
             #expect(find(Array(bytes[..<cut])).count == ends.lastIndex { $0 <= cut })
         }
         for most in -1...3 { #expect(find(bytes, most: most).count == max(0, most)) }
+        for longest in 0...bytes.count {
+            let expected = ends.firstIndex { $0 >= longest }
+            #expect(find(bytes, longest: longest).count == expected, "\(longest)")
+        }
         let long = encoded(["SET k " + String(repeating: "x", count: 20_000), "GET k"])
         #expect(find(long).count == 1)
     }

@@ -59,7 +59,8 @@ extension ClientConnection {
             var found = KeyedCommands(from: end)
             worker.table.findKeyed(
                 buffer.span, limits: worker.limits.loggedIn, stopped: pool.denyList,
-                most: most - total, owners: UnsafePointer(route.owners), nodes: nodes, &found)
+                most: most - total, longest: ClientConnection.longestSpread - (end - start),
+                owners: UnsafePointer(route.owners), nodes: nodes, &found)
             guard found.count > 0 else { break }
             let place = strands.order.open(
                 run: found.slots.span.extracting(first: found.count),

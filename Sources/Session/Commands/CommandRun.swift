@@ -13,7 +13,7 @@ package struct CommandRun {
     package fileprivate(set) var mayWrite = false
 
     /// A run ends with the command that makes it this long, in bytes: others have their turn.
-    static let length = 16 << 10
+    fileprivate static let length = 16 << 10
 }
 
 /// Where the name of the command before is. Most pipelines repeat one command, and it takes less to

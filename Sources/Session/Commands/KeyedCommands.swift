@@ -49,10 +49,13 @@ extension CommandTable {
     /// form that encoders write; at most 16 and at most `most`. They end before the first one whose
     /// slot has an owner that is not in `nodes`.
     ///
-    /// - Parameter owners: for each slot the number of its owner.
+    /// - Parameters:
+    ///   - longest: they end with the one that makes them this long, in bytes.
+    ///   - owners: for each slot the number of its owner.
     package func findKeyed(
         _ bytes: Span<UInt8>, limits: borrowing CommandLimits, stopped: DenyList, most: Int,
-        owners: UnsafePointer<UInt16>, nodes: borrowing NodeSet, _ found: inout KeyedCommands
+        longest: Int, owners: UnsafePointer<UInt16>, nodes: borrowing NodeSet,
+        _ found: inout KeyedCommands
     ) {
         var scanner = CommandScanner()
         var name = RepeatedName()
@@ -60,7 +63,7 @@ extension CommandTable {
         var isWrite = false
         var end = found.start
         let most = min(most, KeyedCommands.most)
-        while found.count < most, end < bytes.count, end &- found.start < CommandRun.length {
+        while found.count < most, end < bytes.count, end &- found.start < longest {
             guard
                 case .command(let frame) = scanner.scan(bytes, frameStart: end, limits: limits),
                 frame.isCanonical, frame.firstLength >= 0
