@@ -29,7 +29,10 @@ struct FanOut: ~Copyable {
     static let mostWrites = 256
     /// After this time no further write is begun in an iteration, in nanoseconds. What another
     /// client sends waits for so long, and so does the server's answer.
-    static let writeTime: Int64 = 500_000
+    static let writeTime: Int64 = 150_000
+    /// But so many listeners have their turn, so that what an iteration costs by itself stays small
+    /// beside their writes.
+    static let leastListeners = 16
     /// The memory of the list is kept for as many listeners.
     private static let mostKept = 16_384
 
@@ -134,10 +137,12 @@ extension Worker {
         for (id, reason) in fanOut.takeDoomed() { clients[id]?.closeListener(reason) }
         let end = EventLoop.now() + FanOut.writeTime
         var writes = 0
+        var listeners = 0
         while writes < FanOut.mostWrites, let id = fanOut.takeNext() {
+            listeners += 1
             guard let client = clients.unretained(id) else { continue }
             if client._withUnsafeGuaranteedRef({ $0.writeMessages() }) { writes += 1 }
-            if EventLoop.now() >= end { break }
+            if listeners >= FanOut.leastListeners, EventLoop.now() >= end { break }
         }
         fanOut.rest()
     }
